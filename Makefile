@@ -1,0 +1,69 @@
+# Everything from a fresh clone: `make demo` shows the network at work, `make test` checks the project.
+# Another Python: make PYTHON=python3.12 test
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+.PHONY: help venv demo test lint types unit lock clean
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+help:
+	@echo "make demo   an authority, relays, an endpoint and a visitor on this machine"
+	@echo "make test   ruff, mypy --strict and every test"
+	@echo "make venv   only the environment, in $(VENV)"
+	@echo "make lint | types | unit   one part of make test"
+	@echo "make lock   write the lock files anew from pyproject.toml (UPGRADE=1: take newer versions)"
+	@echo "make clean  remove what make made"
+
+# Two steps, so that the demo need not wait for the tools of the tests. A stamp is made last: what was cut
+# short is done again.
+$(VENV)/.run: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("onionshh needs Python 3.11 or later; " \
+	    "$(PYTHON) is %d.%d. Try: make PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install -q --require-hashes -r requirements.lock
+	@$(PIP) install -q --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.lock
+	@echo "setting up $(VENV) for the tests"
+	@$(PIP) install -q --require-hashes -r requirements-dev.lock
+	@touch $@
+
+venv: $(VENV)/.dev
+
+demo: $(VENV)/.run
+	@$(BIN)/onionshh demo
+
+test: lint types unit
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check --quiet .
+	@echo "ruff: clean"
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy --strict
+
+unit: $(VENV)/.dev
+	@$(BIN)/python -m pytest -q -W error tests
+
+# uv resolves for every platform and every Python from 3.11 on, and writes the hashes of all published files.
+COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+lock:
+	@$(PYTHON) -m venv --clear .venv-lock
+	@.venv-lock/bin/python -m pip install -q uv
+	@$(COMPILE) --group build pyproject.toml -o requirements.lock
+	@$(COMPILE) --group build --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	@rm -rf .venv-lock
+	@echo "wrote requirements.lock and requirements-dev.lock"
+
+clean:
+	rm -rf $(VENV) .venv-lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

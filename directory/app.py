@@ -1,0 +1,177 @@
+"""What the directory says over HTTP (SPEC 8), as an ASGI application that needs no socket to be tested.
+
+    POST /relay             a relay's signed descriptor; 202 at once, the check comes after
+    GET  /relay/<id>        where a relay stands and why, JSON
+    GET  /consensus         the signed document; any web server may mirror it
+    GET  /relays            the listed relays, JSON
+    GET  /                  the same for a person, with the relays that are not listed and why
+
+A refusal is JSON with one sentence in `why` for the relay's operator. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from html import escape
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from directory.authority import Authority
+from directory.registry import Answer, Verdict, status_of
+from onionshh.config import format_network_file
+from onionshh.errors import ProtocolError
+from onionshh.geometry import KEY
+from onionshh.wire.consensus import Consensus
+
+BODY_MAX = 64 * 1024
+UNLISTED_SHOWN = 200
+
+_STATUS = {Verdict.ACCEPTED: 202, Verdict.FORBIDDEN: 403, Verdict.STALE: 409, Verdict.BUSY: 429}
+_SAFE = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}"
+    "table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.25rem .75rem .25rem 0;"
+    "border-bottom:1px solid #ccc}code,pre{font:14px/1.5 ui-monospace,monospace}pre{overflow:auto}"
+)
+
+
+def app(authority: Authority) -> Starlette:
+    """The ASGI application of an authority that has published its first consensus."""
+    handlers = _Handlers(authority)
+    return Starlette(
+        routes=[
+            Route("/", handlers.page, methods=["GET"]),
+            Route("/relay", handlers.post_relay, methods=["POST"]),
+            Route("/relay/{identity}", handlers.relay, methods=["GET"]),
+            Route("/consensus", handlers.consensus, methods=["GET"]),
+            Route("/relays", handlers.relays, methods=["GET"]),
+        ]
+    )
+
+
+class _Handlers:
+    """The routes. What depends on the consensus alone is made once a consensus, not once a request."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self._made_for: Consensus | None = None
+        self._etag = ""
+        self._json = b""
+        self._table = ""
+
+    async def post_relay(self, request: Request) -> Response:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_MAX:
+                return _answer(413, "refused", f"a descriptor is never larger than {BODY_MAX} bytes")
+        source = request.client.host if request.client is not None else ""
+        try:
+            answer = self._authority.submit_untrusted(bytes(body), source)
+        except ProtocolError as error:
+            return _answer(400, "refused", f"this is no relay descriptor that holds ({error.reason})")
+        return _verdict(answer)
+
+    async def relay(self, request: Request) -> Response:
+        text = request.path_params["identity"]
+        try:
+            identity = bytes.fromhex(text)
+        except ValueError:
+            identity = b""
+        if len(identity) != KEY:
+            return _answer(400, "unknown", f"a relay's id is {2 * KEY} hexadecimal digits")
+        status = self._authority.status(identity)
+        content = {
+            "id": identity.hex(),
+            "status": status.word,
+            "listed": status.word == "listed",
+            "why": status.why,
+        }
+        return JSONResponse(
+            content, 404 if status.word == "unknown" else 200, headers={"Cache-Control": "no-store"}
+        )
+
+    async def consensus(self, request: Request) -> Response:
+        consensus = self._refresh()
+        headers = {**self._caching(consensus), "ETag": self._etag}
+        if self._etag in [each.strip() for each in request.headers.get("if-none-match", "").split(",")]:
+            return Response(status_code=304, headers=headers)
+        return Response(self._authority.document, media_type="application/octet-stream", headers=headers)
+
+    async def relays(self, request: Request) -> Response:
+        consensus = self._refresh()
+        return Response(self._json, media_type="application/json", headers=self._caching(consensus))
+
+    async def page(self, request: Request) -> Response:
+        consensus = self._refresh()
+        unlisted = self._authority.unlisted()
+        name = escape(consensus.network)
+        missing = "".join(
+            f"<tr><td>{escape(entry.newest.nickname)}</td><td>{escape(entry.newest.address)}</td>"
+            f"<td>{escape(status_of(entry).word)}</td><td>{escape(status_of(entry).why)}</td></tr>\n"
+            for entry in unlisted[:UNLISTED_SHOWN]
+        )
+        text = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{name}: relays</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>
+<h1>{name}</h1>
+<p>{len(consensus.relays)} relays listed, {len(unlisted)} known and not listed.
+Consensus made {_utc(consensus.valid_after)}, the next one due {_utc(consensus.fresh_until)},
+valid until {_utc(consensus.valid_until)}.</p>
+<h2>Listed</h2>
+<table><tr><th>Nickname</th><th>Address</th><th>Flags</th><th>Weight</th><th>Since</th><th>Id</th></tr>
+{self._table}</table>
+<h2>Not listed, and why</h2>
+<table><tr><th>Nickname</th><th>Address</th><th>Status</th><th>Why</th></tr>
+{missing}</table>
+<h2>To join</h2>
+<p>Save this as <code>network.toml</code>. For programs: <a href="/relays">relays as JSON</a>,
+<a href="/consensus">the signed consensus</a>.</p>
+<pre>{escape(format_network_file(self._authority.network))}</pre>
+</body></html>
+"""
+        return HTMLResponse(text, headers={**_SAFE, "Cache-Control": "no-cache"})
+
+    def _refresh(self) -> Consensus:
+        consensus = self._authority.consensus
+        if consensus is None:
+            raise RuntimeError("the authority has not started")
+        if consensus is not self._made_for:
+            rows = [row.as_dict() for row in consensus.relays]
+            total = sum(row.weight for row in consensus.relays) or 1
+            self._etag = f'"{hashlib.sha3_256(self._authority.document).hexdigest()[:32]}"'
+            self._json = json.dumps(rows).encode()
+            self._table = "".join(
+                f"<tr><td>{escape(row.nickname)}</td><td>{escape(row.address)}</td>"
+                f"<td>{' '.join(row.flag_names)}</td><td>{100 * row.weight / total:.1f} %</td>"
+                f"<td>{_utc(row.first_seen)}</td><td><code>{row.identity.hex()[:16]}…</code></td></tr>\n"
+                for row in consensus.relays
+            )
+            self._made_for = consensus
+        return consensus
+
+    def _caching(self, consensus: Consensus) -> dict[str, str]:
+        seconds = max(0, consensus.fresh_until - self._authority.clock.wall())
+        return {"Cache-Control": f"public, max-age={seconds}", "X-Content-Type-Options": "nosniff"}
+
+
+def _verdict(answer: Answer) -> Response:
+    accepted = answer.verdict is Verdict.ACCEPTED
+    return _answer(_STATUS[answer.verdict], "accepted" if accepted else "refused", answer.why)
+
+
+def _answer(code: int, status: str, why: str) -> Response:
+    return JSONResponse({"status": status, "why": why}, code, headers={"Cache-Control": "no-store"})
+
+
+def _utc(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,128 @@
+"""Building a consensus: weights, flags, shared random rows, dates (SPEC 8, 10). Pure.
+
+What goes in is what the registry vouches for; what comes out is one document body, the same for the same
+input, whoever builds it. Random bytes come in for new shared random values alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median_low
+
+from directory.registry import Listed
+from onionshh.core.params import Params
+from onionshh.geometry import HASH
+from onionshh.ids import RandomBytes
+from onionshh.wire import consensus as wire
+from onionshh.wire.consensus import Consensus, RelayRow, SharedRandom
+from onionshh.wire.descriptor import CAPABILITY_RING
+
+
+def build(
+    listed: Sequence[Listed],
+    *,
+    network: str,
+    params: Params,
+    shared_random: tuple[SharedRandom, ...],
+    valid_after: int,
+) -> Consensus:
+    """The consensus that begins at `valid_after` (Unix seconds) with these relays.
+
+    When there are more relays than a document holds, those longest known stay: newcomers by the thousand
+    cannot push them out.
+    """
+    kept = sorted(listed, key=lambda one: (one.first_seen, one.descriptor.identity))[: wire.MOST_RELAYS]
+    kept.sort(key=lambda one: one.descriptor.identity)
+    weights = capped_weights([one.descriptor.bandwidth for one in kept], params.weight_cap_percent)
+    guard_age = guard_age_seconds(kept, params, valid_after)
+    rows = tuple(
+        RelayRow(
+            identity=one.descriptor.identity,
+            onion_key=one.descriptor.onion_key,
+            nickname=one.descriptor.nickname,
+            host=one.descriptor.host,
+            port=one.descriptor.port,
+            weight=weight,
+            flags=flags_of(one, params, guard_age, valid_after),
+            first_seen=one.first_seen,
+            family=one.descriptor.family,
+            versions=one.descriptor.versions,
+        )
+        for one, weight in zip(kept, weights, strict=True)
+    )
+    return Consensus(
+        network=network,
+        valid_after=valid_after,
+        fresh_until=next_boundary(valid_after, params.interval_seconds),
+        valid_until=valid_after + params.valid_seconds,
+        params=params.to_pairs(),
+        shared_random=shared_random,
+        relays=rows,
+    )
+
+
+def next_boundary(wall: int, interval_seconds: int) -> int:
+    """The next moment at which a consensus is due: intervals are counted from the Unix epoch, so that all
+    authorities of a network agree on them."""
+    return (wall // interval_seconds + 1) * interval_seconds
+
+
+def next_random(
+    held: Sequence[SharedRandom], *, params: Params, valid_after: int, random_bytes: RandomBytes
+) -> tuple[SharedRandom, ...]:
+    """The shared random rows for a consensus: the previous period's, the current one's and, from the middle
+    of the current period on, the next one's (SPEC 10).
+
+    A value once held is kept as it is. The caller writes the result to disk before it publishes it.
+    """
+    period = params.period_of(valid_after)
+    wanted: list[int] = [period - 1, period] if period else [period]
+    if 2 * (valid_after - period * params.period_seconds) >= params.period_seconds:
+        wanted.append(period + 1)
+    known = {row.period: row for row in held}
+    return tuple(
+        known.get(each) or SharedRandom(each, random_bytes(HASH), valid_after) for each in wanted
+    )
+
+
+def capped_weights(claims: Sequence[int], cap_percent: int) -> list[int]:
+    """Each relay's weight: its bandwidth claim, but no more of the whole than max(cap, 1/n).
+
+    Nobody checks a claim, so a liar's gain is bounded by the cap. A claim of nothing still counts 1. With so
+    few relays that 1/n is the greater bound, all weights are equal: nothing else meets it.
+    """
+    weights = [max(1, claim) for claim in claims]
+    count = len(weights)
+    if count * cap_percent <= 100:
+        return [1] * count
+    falling = sorted(weights, reverse=True)
+    rest = sum(falling)
+    # With the `above` largest cut down to c, c is the cap's part of the whole when
+    # c·(100 - percent·above) = percent·rest. By the last `above` that leaves a divisor, c reaches `rest`, so
+    # the loop ends; rounding down keeps every weight within the cap.
+    for above, largest in enumerate(falling):
+        cap = cap_percent * rest // (100 - cap_percent * above)
+        if largest <= cap:
+            break
+        rest -= largest
+    return [max(1, min(weight, cap)) for weight in weights]
+
+
+def guard_age_seconds(listed: Sequence[Listed], params: Params, valid_after: int) -> int:
+    """How long a relay must have been listed to be a GUARD: the parameter, or the median age where that is
+    less. A young network has guards from its first day, and at least half of any network may be one."""
+    if not listed:
+        return params.guard_age_seconds
+    return min(params.guard_age_seconds, median_low(valid_after - one.first_seen for one in listed))
+
+
+def flags_of(one: Listed, params: Params, guard_age: int, valid_after: int) -> int:
+    """GUARD by age, RING by what the relay offers, FAST by what it claims."""
+    flags = 0
+    if valid_after - one.first_seen >= guard_age:
+        flags |= wire.GUARD
+    if one.descriptor.capabilities & CAPABILITY_RING:
+        flags |= wire.RING
+    if one.descriptor.bandwidth >= params.fast_bytes_per_second:
+        flags |= wire.FAST
+    return flags

@@ -1,0 +1,351 @@
+"""What an authority knows of each relay, and why it lists it or not (SPEC 8). Pure.
+
+A relay announces itself by descriptor; it is listed once it has answered at the address it names, and as
+long as it goes on answering. The machine says which addresses to check and is told what came of it; it
+never touches the network. Checks come two ways: at once for a descriptor that is new, and in rounds, one
+an interval, for everyone; in either case an address is checked once an interval at most, so that nobody
+can use the authority to knock at a stranger's door.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from onionshh.core.params import Params
+from onionshh.ids import RelayId
+from onionshh.wire.descriptor import PROTOCOL_VERSION, RelayDescriptor
+
+MOST_KNOWN = 10_000
+CLOCK_SECONDS = 600
+DESCRIPTOR_LIFE_SECONDS = 24 * 3600
+FORGET_SECONDS = 2 * DESCRIPTOR_LIFE_SECONDS
+"""Longer than a descriptor may be old: a relay that was forgotten cannot be brought back by a replay."""
+POSTS_PER_INTERVAL = 64
+WHY_CHARACTERS = 200
+
+
+class Verdict(enum.Enum):
+    """What becomes of a descriptor that was sent in."""
+
+    ACCEPTED = "accepted"
+    FORBIDDEN = "forbidden"
+    STALE = "stale"
+    BUSY = "busy"
+
+
+class Answer(NamedTuple):
+    """The verdict, and for a refusal one sentence for the relay's operator."""
+
+    verdict: Verdict
+    why: str = ""
+
+
+class Listed(NamedTuple):
+    """A relay that answered, with the descriptor it answered under and since when it is listed."""
+
+    descriptor: RelayDescriptor
+    first_seen: int
+
+
+class Status(NamedTuple):
+    """`word` is one of reached, checking, failing, unknown; `why` says more to the relay's operator."""
+
+    word: str
+    why: str
+
+
+class RoundResult(NamedTuple):
+    """How many relays a round checked, how many did not answer, whether the failures were set aside."""
+
+    checked: int
+    failed: int
+    held: bool
+
+
+@dataclass(slots=True)
+class Entry:
+    """One relay. `newest` is its last word, `checked` the descriptor under which it is listed (or None);
+    times are Unix seconds, 0 for never; `failures` are failed checks in a row."""
+
+    newest: RelayDescriptor
+    heard: int
+    checked: RelayDescriptor | None = None
+    first_seen: int = 0
+    last_good: int = 0
+    failures: int = 0
+    why: str = ""
+
+
+class Registry:
+    """All relays that one authority knows, at most `most_known` of them."""
+
+    def __init__(self, params: Params, *, most_known: int = MOST_KNOWN) -> None:
+        self.params = params
+        self._most_known = most_known
+        self._entries: dict[RelayId, Entry] = {}
+        self._by_host: dict[str, set[RelayId]] = {}
+        self._posts: Counter[str] = Counter()
+        self._fresh: list[RelayDescriptor] = []
+        self._in_flight: set[tuple[str, int]] = set()
+        self._tried: set[tuple[str, int]] = set()  # addresses checked since the last round began
+        self._tried_fresh: set[tuple[str, int]] = set()  # those of them outside a round
+        self._round: dict[RelayId, str | None] | None = None
+        self._held_in_a_row = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    # What relays say.
+
+    def submit(self, descriptor: RelayDescriptor, source: str, wall: int) -> Answer:
+        """A descriptor whose signature holds, sent from the IP address `source` (text)."""
+        source = plain_host(source)
+        if self.params.relays_per_ip:
+            if source in self._posts or len(self._posts) < self._most_known:
+                self._posts[source] += 1
+            if self._posts[source] > POSTS_PER_INTERVAL:
+                return Answer(Verdict.BUSY, "too many descriptors came from here; wait for the next interval")
+        why = self._address_problem(descriptor.host, source) or self._date_problem(descriptor, wall)
+        if why:
+            return Answer(Verdict.FORBIDDEN, why)
+        if PROTOCOL_VERSION not in descriptor.versions:
+            return Answer(Verdict.FORBIDDEN, f"this network speaks protocol version {PROTOCOL_VERSION}")
+        entry = self._entries.get(descriptor.identity)
+        if entry is not None and entry.newest != descriptor:
+            if descriptor.published <= entry.newest.published:
+                return Answer(
+                    Verdict.STALE,
+                    f"a descriptor published at {entry.newest.published} is known, this one says"
+                    f" {descriptor.published}; does another relay run with these keys, or was a clock wrong?",
+                )
+            why = self._crowd_problem(descriptor)
+            if why:
+                return Answer(Verdict.FORBIDDEN, why)
+            self._host_set(entry.newest).discard(descriptor.identity)
+            entry.newest = descriptor
+        elif entry is None:
+            why = self._crowd_problem(descriptor)
+            if why:
+                return Answer(Verdict.FORBIDDEN, why)
+            if len(self._entries) >= self._most_known and not self._evict():
+                return Answer(Verdict.BUSY, "this directory knows as many relays as it can")
+            entry = self._entries[descriptor.identity] = Entry(descriptor, wall)
+        entry.heard = wall
+        self._host_set(descriptor).add(descriptor.identity)
+        if entry.checked != descriptor and address_of(descriptor) not in self._tried:
+            self._start(descriptor)
+            self._tried_fresh.add(address_of(descriptor))
+            self._fresh.append(descriptor)
+        return Answer(Verdict.ACCEPTED)
+
+    def _address_problem(self, host: str, source: str) -> str:
+        address = ipaddress.ip_address(host)
+        if address.is_unspecified or address.is_multicast:
+            return f"{host} is no address that a relay can be reached at"
+        if self.params.private_address_rule and not address.is_global:
+            return (
+                f"{host} is not reachable from the internet; advertise a public address"
+                " (networks of private addresses set the parameter private_address_rule=0)"
+            )
+        if self.params.advertised_ip_rule and source != host:
+            return (
+                f"this came from {source} but advertises {host}; a relay announces itself from the address it"
+                " advertises (--bind, --advertise)"
+            )
+        return ""
+
+    def _date_problem(self, descriptor: RelayDescriptor, wall: int) -> str:
+        ahead = descriptor.published - wall
+        if ahead > CLOCK_SECONDS:
+            return f"the relay's clock is about {ahead} seconds ahead of the directory's; set it right"
+        if ahead < -DESCRIPTOR_LIFE_SECONDS:
+            return f"the descriptor is {-ahead} seconds old; is the relay's clock right?"
+        return ""
+
+    def _crowd_problem(self, descriptor: RelayDescriptor) -> str:
+        """At most so many relays an address; one that fails its checks gives up its place to a new one."""
+        limit = self.params.relays_per_ip
+        if not limit:
+            return ""
+        there = self._by_host.get(host_key(descriptor.host), set()) - {descriptor.identity}
+        alive = [each for each in there if self._entries[each].checked or not self._entries[each].failures]
+        if len(alive) < limit:
+            return ""
+        return f"there are {len(alive)} relays at {descriptor.host} already, the most this network allows"
+
+    def _evict(self) -> bool:
+        """Make room by forgetting the relay that fails and was not heard of for longest."""
+        failing = [(e.heard, i) for i, e in self._entries.items() if e.checked is None and e.failures]
+        if not failing:
+            return False
+        self._forget(min(failing)[1])
+        return True
+
+    # What is to be checked, and what came of it.
+
+    def take_fresh(self) -> tuple[RelayDescriptor, ...]:
+        """New descriptors to check at once; each must come back through `checked`."""
+        fresh, self._fresh = tuple(self._fresh), []
+        return fresh
+
+    def start_round(self) -> tuple[RelayDescriptor, ...]:
+        """Everyone to check this interval, one descriptor an address; nothing while a round is going on.
+
+        Where two relays claim one address the listed one is asked, else the one heard of last.
+        """
+        if self._round is not None:
+            return ()
+        self._posts.clear()
+        skip = self._tried_fresh | self._in_flight
+        todo: list[RelayDescriptor] = []
+        taken = set(skip)
+        order = sorted(self._entries.values(), key=lambda e: (e.checked is None, -e.heard, e.newest.identity))
+        for entry in order:
+            address = address_of(entry.newest)
+            if address not in taken:
+                taken.add(address)
+                todo.append(entry.newest)
+        self._tried, self._tried_fresh = set(self._in_flight), set()
+        for descriptor in todo:
+            self._start(descriptor)
+        self._round = {descriptor.identity: None for descriptor in todo}
+        return tuple(todo)
+
+    def checked(self, descriptor: RelayDescriptor, why: str | None, wall: int) -> None:
+        """A check is over: `why` is None if the relay answered, else the reason in words."""
+        self._in_flight.discard(address_of(descriptor))
+        entry = self._entries.get(descriptor.identity)
+        if entry is None:
+            return
+        if why is None:
+            self._good(entry, descriptor, wall)
+            return
+        why = "".join(c for c in why if c.isprintable())[:WHY_CHARACTERS]
+        if self._round is not None and descriptor.identity in self._round:
+            self._round[descriptor.identity] = why  # weighed when the round is over
+        else:
+            self._failed(entry, why)
+
+    def abandoned(self, descriptor: RelayDescriptor) -> None:
+        """A check ended without an answer to the question: it counts neither way."""
+        self._in_flight.discard(address_of(descriptor))
+
+    def end_round(self, wall: int) -> RoundResult:
+        """All checks of the round are in. When more than half of the listed relays failed, the authority's
+        own network is the likelier culprit and the list stays, but not for more than `held_rounds`."""
+        results, self._round = self._round or {}, None
+        failed = {identity: why for identity, why in results.items() if why is not None}
+        listed = [i for i in results if i in self._entries and self._entries[i].checked is not None]
+        lost = sum(1 for identity in listed if identity in failed)
+        held = 2 * lost > len(listed) and self._held_in_a_row < self.params.held_rounds
+        self._held_in_a_row = self._held_in_a_row + 1 if held else 0
+        for identity, why in failed.items():
+            entry = self._entries.get(identity)
+            if entry is not None and not (held and entry.checked is not None):
+                self._failed(entry, why)
+        gone = [
+            identity
+            for identity, entry in self._entries.items()
+            if entry.checked is None and max(entry.heard, entry.last_good) < wall - FORGET_SECONDS
+        ]
+        for identity in gone:
+            self._forget(identity)
+        return RoundResult(len(results), len(failed), held)
+
+    def _start(self, descriptor: RelayDescriptor) -> None:
+        self._tried.add(address_of(descriptor))
+        self._in_flight.add(address_of(descriptor))
+
+    def _good(self, entry: Entry, descriptor: RelayDescriptor, wall: int) -> None:
+        if entry.checked is None and (
+            not entry.first_seen or wall - entry.last_good > self.params.seen_gap_seconds
+        ):
+            entry.first_seen = wall
+        if entry.checked is None or descriptor.published >= entry.checked.published:
+            entry.checked = descriptor
+        entry.last_good = wall
+        entry.failures = 0
+        entry.why = ""
+
+    def _failed(self, entry: Entry, why: str) -> None:
+        entry.failures += 1
+        entry.why = why
+        if entry.failures >= self.params.failed_checks:
+            entry.checked = None
+
+    # What is known.
+
+    def listed(self) -> tuple[Listed, ...]:
+        """The relays to list, sorted by identity."""
+        rows = [Listed(e.checked, e.first_seen) for e in self._entries.values() if e.checked is not None]
+        return tuple(sorted(rows, key=lambda row: row.descriptor.identity))
+
+    def unlisted(self) -> tuple[Entry, ...]:
+        """The relays that are known and not to be listed, sorted by nickname."""
+        rows = [entry for entry in self._entries.values() if entry.checked is None]
+        return tuple(sorted(rows, key=lambda entry: (entry.newest.nickname, entry.newest.identity)))
+
+    def status(self, identity: bytes) -> Status:
+        """Where a relay stands."""
+        entry = self._entries.get(RelayId(identity))
+        if entry is None:
+            return Status("unknown", "no descriptor of this relay came in, or it was forgotten; send one")
+        return status_of(entry)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Everything, for the disk."""
+        return tuple(self._entries.values())
+
+    def restore(self, entries: tuple[Entry, ...]) -> None:
+        """What `entries` gave before a restart."""
+        for entry in entries[: self._most_known]:
+            self._entries[entry.newest.identity] = entry
+            self._host_set(entry.newest).add(entry.newest.identity)
+
+    def _host_set(self, descriptor: RelayDescriptor) -> set[RelayId]:
+        return self._by_host.setdefault(host_key(descriptor.host), set())
+
+    def _forget(self, identity: RelayId) -> None:
+        entry = self._entries.pop(identity)
+        key = host_key(entry.newest.host)
+        there = self._by_host.get(key, set())
+        there.discard(identity)
+        if not there:
+            self._by_host.pop(key, None)
+
+
+def status_of(entry: Entry) -> Status:
+    """Where a relay stands, by what is known of it."""
+    if entry.failures:
+        return Status("failing", f"no answer at {entry.newest.address}: {entry.why}")
+    if entry.checked is None:
+        return Status("checking", f"{entry.newest.address} is being checked, or will be in the next interval")
+    return Status("reached", "")
+
+
+def address_of(descriptor: RelayDescriptor) -> tuple[str, int]:
+    """What is checked once an interval at most."""
+    return descriptor.host, descriptor.port
+
+
+def host_key(host: str) -> str:
+    """What counts as one address for the limit of relays: an IPv4 address, an IPv6 /64."""
+    address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((address.packed[:8] + bytes(8), 64)))
+    return str(address)
+
+
+def plain_host(host: str) -> str:
+    """A peer's address in its one form: without a zone, IPv4 as IPv4; other text as it is."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return str(address)

@@ -1,0 +1,72 @@
+"""The directory put together: parameters, authority, HTTP (SPEC 8).
+
+Order at start: the folder is held and the socket bound by the caller, who shows their errors to a person;
+then the first consensus is published; only then does HTTP answer.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+
+import trio
+
+from directory.app import app
+from directory.authority import Authority, Probe
+from directory.http import Limits, serve_http
+from directory.store import AuthorityStore
+from onionshh.config import NetworkFile
+from onionshh.core.params import Params, default_params
+from onionshh.ids import RandomBytes
+from onionshh.net.clocks import Clock
+from onionshh.net.store import RunBlocking, run_in_thread
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a directory that listens here starts a one-machine network."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def choose_params(listen_host: str, network: NetworkFile, overrides: Mapping[str, int]) -> Params:
+    """The parameters this authority signs. ValueError, in a sentence for the operator."""
+    params = default_params(authorities=len(network.authorities), one_machine=is_loopback(listen_host))
+    return params.with_overrides(overrides)
+
+
+async def serve(
+    store: AuthorityStore,
+    listener: socket.socket,
+    *,
+    params: Params,
+    clock: Clock,
+    probe: Probe,
+    random_bytes: RandomBytes,
+    run_blocking: RunBlocking = run_in_thread,
+    task_status: trio.TaskStatus[Authority] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run an authority on a listening socket (`http.listen`) until cancelled; started when it answers.
+
+    `probe` makes a link handshake to a relay and returns None, or in words why it could not.
+    """
+    authority = Authority(
+        store,
+        params=params,
+        clock=clock,
+        probe=probe,
+        random_bytes=random_bytes,
+        run_blocking=run_blocking,
+    )
+    # On a one-machine network everyone has one address, and there are no strangers to limit.
+    limits = Limits() if params.relays_per_ip else Limits(connections_per_ip=0)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: authority.run(task_status=task_status))
+        await nursery.start(
+            lambda task_status: serve_http(
+                app(authority), listener, wall=clock.wall, limits=limits, task_status=task_status
+            )
+        )
+        task_status.started(authority)

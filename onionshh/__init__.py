@@ -1,0 +1,1 @@
+"""onionshh: an anonymity overlay for whispers between programs and people."""

@@ -1,0 +1,216 @@
+"""One layer's messages: splitting, joining, the window and its ACKs (SPEC 2, 7).
+
+The same machine serves a client's hop, a relay's end of a circuit and the end-to-end layer. It never sees a
+key: it makes payloads and is told the tag under which each left, and it is given payloads with the tag
+under which they came. A tag cannot be known without its cell, so an ACK proves that the cell arrived.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from onionshh.core.outbox import Memory
+from onionshh.crypto.primitives import equal
+from onionshh.errors import ProtocolError
+from onionshh.geometry import DATA, HEAD, TAG
+from onionshh.ids import RandomBytes
+from onionshh.wire.framing import build_payload, parse_head
+from onionshh.wire.messages import ACK, CONTINUE, DROP, DROP_ECHO, DROP_PLAIN, MOST
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """ack divides window (consensus parameters)."""
+
+    ack_every: int
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One payload to encrypt and send. `early`: as RELAY_EARLY. `counts`: tell `sent` its tag."""
+
+    payload: bytes
+    early: bool
+    counts: bool
+
+
+@dataclass(slots=True)
+class _Sending:
+    message_type: int
+    body: bytes
+    early: bool
+    offset: int = 0
+
+
+class Conversation:
+    """Both directions of one layer.
+
+    `accepts` is the set of types that the present role and state take; the owner changes it as state moves.
+    `echoes`: whether a DROP that asks for one is answered (a relay's end is; a client asks only).
+    """
+
+    def __init__(
+        self, flow: Flow, *, accepts: frozenset[int], echoes: bool, memory: Memory, random_bytes: RandomBytes
+    ) -> None:
+        self._flow = flow
+        self.accepts = accepts
+        self._echoes = echoes
+        self._memory = memory
+        self._random_bytes = random_bytes
+        # Sending.
+        self._queue: deque[_Sending] = deque()
+        self._acks: deque[bytes] = deque()
+        self._counted_out = 0
+        self._unacknowledged = 0
+        self._expected: deque[bytes] = deque()
+        # Receiving.
+        self._open_type: int | None = None
+        self._parts: list[bytes] = []
+        self._left = 0
+        self._charged = 0
+        self._counted_in = 0
+        self._unacked_in = 0
+        self._held: deque[bytes] = deque()
+        self._paused = False
+
+    # Sending.
+
+    def send(self, message_type: int, body: bytes, *, early: bool = False) -> None:
+        """Queue a whole message. The body is kept by reference until its last cell has left."""
+        if len(body) > MOST[message_type]:
+            raise ValueError("message larger than its type allows")
+        self._queue.append(_Sending(message_type, body, early))
+
+    @property
+    def waiting_messages(self) -> int:
+        """Messages that have not wholly left."""
+        return len(self._queue)
+
+    @property
+    def charged_bytes(self) -> int:
+        """Bytes of a partial message held in memory."""
+        return self._charged
+
+    @property
+    def window_open(self) -> bool:
+        """Whether another counted cell may leave now."""
+        return self._unacknowledged < self._flow.window
+
+    def next_payload(self) -> Outgoing | None:
+        """What leaves next, ACKs first and regardless of the window; None when nothing may."""
+        if self._acks:
+            return Outgoing(build_payload(ACK, self._acks.popleft(), 0, self._random_bytes), False, False)
+        if not self._queue or not self.window_open:
+            return None
+        message = self._queue[0]
+        payload = build_payload(message.message_type, message.body, message.offset, self._random_bytes)
+        message.offset += DATA
+        if message.offset >= len(message.body):
+            self._queue.popleft()
+        return Outgoing(payload, message.early, True)
+
+    def sent(self, tag: bytes) -> None:
+        """A counted payload left under this tag (SPEC 7 says which tag that is)."""
+        self._counted_out += 1
+        self._unacknowledged += 1
+        if self._counted_out % self._flow.ack_every == 0:
+            self._expected.append(tag)
+
+    # Receiving.
+
+    def receive(self, payload: bytes, tag: bytes) -> tuple[int, bytes] | None:
+        """The (type, body) of a message that is whole now, else None. ProtocolError ends the circuit."""
+        message_type, remaining = parse_head(payload)
+        if message_type == ACK:
+            self._acknowledged(payload, remaining)
+            return None
+        self._count(tag)
+        data = payload[HEAD : HEAD + min(remaining, DATA)]
+        if message_type == DROP:
+            return self._dropped(data, remaining)
+        if message_type == CONTINUE:
+            if self._open_type is None or remaining != self._left:
+                raise ProtocolError("continue-not-due")
+        else:
+            if self._open_type is not None:
+                raise ProtocolError("message-inside-message")
+            if message_type not in self.accepts:
+                raise ProtocolError("message-not-accepted")
+            if remaining > MOST[message_type]:
+                raise ProtocolError("message-size")
+            self._open_type = message_type
+        return self._collect(data, remaining)
+
+    def pause(self) -> None:
+        """The inbox is full: acknowledge nothing until `resume`."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Acknowledge what was held back."""
+        self._paused = False
+        while self._held:
+            self._acknowledge(self._held.popleft())
+
+    def close(self) -> None:
+        """Give back the memory that a partial message was charged, and forget what waits."""
+        self._memory.used_bytes -= self._charged
+        self._charged = 0
+        self._parts.clear()
+        self._queue.clear()
+        self._acks.clear()
+
+    # Inside.
+
+    def _collect(self, data: bytes, remaining: int) -> tuple[int, bytes] | None:
+        self._left = remaining - len(data)
+        if not self._left and not self._parts:
+            whole = data
+        else:
+            self._parts.append(data)
+            self._charged += len(data)
+            self._memory.used_bytes += len(data)
+            if self._left:
+                return None
+            whole = b"".join(self._parts)
+            self._memory.used_bytes -= self._charged
+            self._charged = 0
+            self._parts.clear()
+        message_type, self._open_type = self._open_type, None
+        if message_type is None:
+            raise ProtocolError("continue-not-due")
+        return message_type, whole
+
+    def _dropped(self, data: bytes, remaining: int) -> tuple[int, bytes] | None:
+        if remaining != 1 or data not in (DROP_PLAIN, DROP_ECHO):
+            raise ProtocolError("message-shape")
+        if data == DROP_ECHO:
+            if not self._echoes:
+                raise ProtocolError("echo-not-asked")
+            self.send(DROP, DROP_PLAIN)
+        return DROP, data
+
+    def _count(self, tag: bytes) -> None:
+        self._counted_in += 1
+        self._unacked_in += 1
+        if self._unacked_in > self._flow.window:
+            raise ProtocolError("window-overrun")
+        if self._counted_in % self._flow.ack_every == 0:
+            if self._paused:
+                self._held.append(tag)
+            else:
+                self._acknowledge(tag)
+
+    def _acknowledge(self, tag: bytes) -> None:
+        self._acks.append(tag)
+        self._unacked_in -= self._flow.ack_every
+
+    def _acknowledged(self, payload: bytes, remaining: int) -> None:
+        if remaining != TAG:
+            raise ProtocolError("ack-shape")
+        if not self._expected:
+            raise ProtocolError("ack-not-due")
+        if not equal(self._expected.popleft(), payload[HEAD : HEAD + TAG]):
+            raise ProtocolError("ack-mismatch")
+        self._unacknowledged -= self._flow.ack_every

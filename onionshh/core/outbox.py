@@ -1,0 +1,102 @@
+"""Cells waiting for one link, and the memory they take (SPEC 7).
+
+Every circuit has a queue of its own at a link. While the link keeps up, `take` hands out everything that
+waits; once more waits than one frame holds, the circuits take turns, cell by cell, so that a bulk circuit
+cannot starve the quiet ones beside it. All queues of a node are charged to one `Memory`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from onionshh.geometry import CELL
+
+
+class Memory:
+    """One quota for every queue, partial message and waiting cell of a node, in bytes."""
+
+    __slots__ = ("most_bytes", "now", "used_bytes")
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self.used_bytes = 0
+        self.now = 0.0
+        """Monotonic seconds of the read under way: what is queued now is this old."""
+
+
+class CellQueue:
+    """One circuit's cells for one link, oldest first; `since` is when it last began to wait."""
+
+    __slots__ = ("cells", "since")
+
+    def __init__(self) -> None:
+        self.cells: deque[bytes] = deque()
+        self.since = 0.0
+
+
+class Outbox:
+    """The queues of one link. `touched` is the node's list of outboxes to flush after this read."""
+
+    __slots__ = ("_busy", "_in_list", "_touched", "memory", "waiting")
+
+    def __init__(self, memory: Memory, touched: list[Outbox]) -> None:
+        self.memory = memory
+        self.waiting = 0
+        self._busy: deque[CellQueue] = deque()
+        self._touched = touched
+        self._in_list = False
+
+    def push(self, queue: CellQueue, cell: bytes) -> None:
+        """One more cell at the end of a circuit's queue."""
+        if not queue.cells:
+            queue.since = self.memory.now
+            self._busy.append(queue)
+        queue.cells.append(cell)
+        self.waiting += 1
+        self.memory.used_bytes += CELL
+        if not self._in_list:
+            self._in_list = True
+            self._touched.append(self)
+
+    def untouch(self) -> None:
+        """The node's list has been worked off; the next push enters it again."""
+        self._in_list = False
+
+    def take(self, most: int) -> list[bytes]:
+        """At most so many cells, in order within a circuit, in turns between circuits."""
+        busy = self._busy
+        taken: list[bytes] = []
+        if self.waiting <= most:
+            for queue in busy:
+                taken.extend(queue.cells)
+                queue.cells.clear()
+            busy.clear()
+        else:
+            while len(taken) < most:
+                queue = busy.popleft()
+                taken.append(queue.cells.popleft())
+                if queue.cells:
+                    busy.append(queue)
+        self.waiting -= len(taken)
+        self.memory.used_bytes -= CELL * len(taken)
+        return taken
+
+    def discard(self, queue: CellQueue) -> int:
+        """Forget a circuit's waiting cells; returns how many there were."""
+        count = len(queue.cells)
+        if count:
+            self._busy.remove(queue)
+            queue.cells.clear()
+            self.waiting -= count
+            self.memory.used_bytes -= CELL * count
+        return count
+
+    def discard_all(self) -> int:
+        """Forget every waiting cell: the link is gone."""
+        count = self.waiting
+        for queue in self._busy:
+            queue.cells.clear()
+        self._busy.clear()
+        self.waiting = 0
+        self.memory.used_bytes -= CELL * count
+        return count

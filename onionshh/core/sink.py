@@ -1,0 +1,78 @@
+"""Where a link's frames go, and how circuits see a link.
+
+The relay's switch and a client's circuits both are a `FrameSink`: they take a whole frame of cells and
+append what is to be sent to outboxes, with no object and no await for a cell that is only forwarded.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from onionshh.core.outbox import CellQueue, Memory, Outbox
+from onionshh.errors import ProtocolError
+from onionshh.geometry import BODY
+from onionshh.ids import RandomBytes, RelayId
+from onionshh.wire.cell import DESTROY, INITIATOR_BIT, pack_cell
+
+
+class LinkPort:
+    """One open link as circuits see it: where to queue cells, and which circuits run over it.
+
+    `legs` maps a circuit id to whatever the sink keeps for it. `peer` is the relay at the other end: the one
+    we dialled, or the one that proved an identity of the consensus; None for a client.
+    """
+
+    __slots__ = ("control", "created_at", "creating", "empty_since", "host", "initiated", "legs", "outbox", "peer")
+
+    def __init__(
+        self, memory: Memory, touched: list[Outbox], *, peer: RelayId | None, initiated: bool, host: str, now: float
+    ) -> None:
+        self.outbox = Outbox(memory, touched)
+        self.control = CellQueue()
+        self.peer = peer
+        self.initiated = initiated
+        self.host = host
+        self.legs: dict[int, Any] = {}
+        self.creating: dict[int, Any] = {}
+        self.created_at = now
+        self.empty_since = now
+        """Since when no circuit has used the link; meaningful while `legs` is empty."""
+
+    @property
+    def may_create(self) -> bool:
+        """Whether the other end may CREATE here: a relay always, anyone else only as the initiator."""
+        return self.peer is not None or not self.initiated
+
+    def send(self, circuit_id: int, command: int, body: bytes) -> None:
+        """Queue one cell that belongs to the link itself or ends a circuit."""
+        self.outbox.push(self.control, pack_cell(circuit_id, command, body))
+
+    def destroy(self, circuit_id: int, random_bytes: RandomBytes) -> None:
+        """Tell the neighbour that a circuit ended; the reason it gets is always 0 (SPEC 6)."""
+        self.send(circuit_id, DESTROY, b"\x00" + random_bytes(BODY - 1))
+
+    def theirs(self, circuit_id: int) -> bool:
+        """Whether an id is of the half that the other end picks from."""
+        return bool(circuit_id & INITIATOR_BIT) != self.initiated
+
+    def new_circuit_id(self, random_bytes: RandomBytes) -> int:
+        """A random free id of our own half, never 0."""
+        for _ in range(64):
+            number = int.from_bytes(random_bytes(4), "big")
+            number = number | INITIATOR_BIT if self.initiated else number & ~INITIATOR_BIT
+            if number not in (0, INITIATOR_BIT) and number not in self.legs and number not in self.creating:
+                return number
+        raise ProtocolError("no-circuit-id")
+
+
+class FrameSink(Protocol):
+    """Takes the cells of every link of a node."""
+
+    def link_opened(self, port: LinkPort, now: float) -> None:
+        """A link is open: cells may come and go."""
+
+    def receive_frame(self, port: LinkPort, frame: bytes, now: float) -> None:
+        """A whole number of cells. ProtocolError ends the link."""
+
+    def link_closed(self, port: LinkPort, now: float) -> None:
+        """The link is gone: so is every circuit over it."""

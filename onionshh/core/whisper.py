@@ -1,0 +1,100 @@
+"""Records: whispers and receipts as they travel end to end (SPEC 13).
+
+`id 16 ‖ in reply to 16 ‖ expires u32 ‖ class u8 ‖ kind u8 ‖ length u16`, then the body filled with zeros to
+256, 1 024, 4 096, 16 384 or 65 536 bytes. A receipt is of size 256, so it looks like a short whisper.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import Final
+
+from onionshh.errors import ProtocolError, TooLarge
+from onionshh.geometry import RECORD_HEADER, RECORD_SIZES, WHISPER_ID, WHISPER_MAX, record_size
+from onionshh.ids import RandomBytes, WhisperId
+
+WHISPER: Final = 1
+RECEIPT: Final = 2
+
+TTL_DEFAULT_SECONDS: Final = 600
+TTL_MOST_SECONDS: Final = 7 * 24 * 3600
+EXPIRY_GRACE_SECONDS: Final = 600
+SEEN_EXTRA_SECONDS: Final = 3600
+"""How long past its expiry (and grace) an id is kept, so that no copy is delivered twice."""
+
+NO_ID: Final = WhisperId(bytes(WHISPER_ID))
+_HEADER = struct.Struct(f">{WHISPER_ID}s{WHISPER_ID}sIBBH")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One whisper or receipt. `expires`: Unix seconds, the same in every copy of it."""
+
+    whisper_id: WhisperId
+    in_reply_to: WhisperId
+    expires: int
+    privacy_class: int
+    kind: int
+    body: bytes = field(repr=False)
+
+    def encode(self) -> bytes:
+        """Header and padded body."""
+        header = _HEADER.pack(
+            self.whisper_id, self.in_reply_to, self.expires, self.privacy_class, self.kind, len(self.body)
+        )
+        return header + self.body + bytes(record_size(len(self.body)) - len(self.body))
+
+    @classmethod
+    def decode_untrusted(cls, data: bytes) -> Record:
+        """The one record that these bytes are, padding checked. ProtocolError."""
+        if len(data) < RECORD_HEADER or len(data) - RECORD_HEADER not in RECORD_SIZES:
+            raise ProtocolError("record-size")
+        whisper_id, in_reply_to, expires, privacy_class, kind, length = _HEADER.unpack_from(data)
+        if kind not in (WHISPER, RECEIPT) or (kind == RECEIPT and (in_reply_to == NO_ID or length)):
+            raise ProtocolError("record-kind")
+        size = len(data) - RECORD_HEADER
+        if length > size or record_size(length) != size:
+            raise ProtocolError("record-length")
+        body = data[RECORD_HEADER : RECORD_HEADER + length]
+        if data.count(0, RECORD_HEADER + length) != size - length:
+            raise ProtocolError("record-padding")
+        return cls(WhisperId(whisper_id), WhisperId(in_reply_to), expires, privacy_class, kind, body)
+
+    def check_dates_untrusted(self, wall: int) -> None:
+        """ProtocolError when it expired, or claims a later expiry than any whisper may have."""
+        if wall > self.expires + EXPIRY_GRACE_SECONDS:
+            raise ProtocolError("record-expired")
+        if self.expires > wall + TTL_MOST_SECONDS + EXPIRY_GRACE_SECONDS:
+            raise ProtocolError("record-far-future")
+
+
+def check_body(body: bytes) -> None:
+    """TooLarge for more than 65 535 bytes, TypeError for what is no bytes."""
+    if not isinstance(body, bytes):
+        raise TypeError(f"a whisper is bytes, not {type(body).__name__}")
+    if len(body) > WHISPER_MAX:
+        raise TooLarge(f"A whisper holds at most {WHISPER_MAX} bytes; this one has {len(body)}.")
+
+
+def check_ttl(ttl_seconds: float) -> float:
+    """ValueError unless more than 0 and at most 7 days."""
+    if not 0 < ttl_seconds <= TTL_MOST_SECONDS:
+        raise ValueError(f"A TTL must be more than 0 and at most {TTL_MOST_SECONDS} seconds (7 days).")
+    return ttl_seconds
+
+
+def new_whisper(
+    body: bytes, *, expires: int, privacy_class: int, random_bytes: RandomBytes, in_reply_to: WhisperId = NO_ID
+) -> Record:
+    """A whisper under a fresh random id."""
+    check_body(body)
+    whisper_id = WhisperId(random_bytes(WHISPER_ID))
+    return Record(whisper_id, in_reply_to, expires, privacy_class, WHISPER, body)
+
+
+def receipt_for(record: Record, random_bytes: RandomBytes) -> Record:
+    """The receipt of one whisper."""
+    return Record(
+        WhisperId(random_bytes(WHISPER_ID)), record.whisper_id, record.expires, record.privacy_class, RECEIPT, b""
+    )

@@ -1,0 +1,154 @@
+"""The few primitives everything else is made of (SPEC 4, 5).
+
+One key derivation for the whole project: SHAKE-256 over length-prefixed parts, the first of which names
+the purpose, so no two purposes can share an input. AES-256-GCM is the only AEAD, SHA-3 the only hash,
+X25519 (libsodium's, the fastest at hand) the only Diffie-Hellman. A library's exception stops here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+from dataclasses import dataclass, field
+from typing import Final
+
+import nacl.bindings as sodium
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from onionshh.errors import CryptoError
+from onionshh.geometry import AEAD_NONCE, KEY, POINT
+from onionshh.ids import RandomBytes
+
+FRAMES_PER_KEY: Final = 1 << 20
+
+_LENGTH = struct.Struct(">Q")
+_NONCE = struct.Struct(">IQ")
+_ZERO_POINT = bytes(POINT)
+
+
+def encap(data: bytes) -> bytes:
+    """u64 length ‖ data: what keeps neighbouring fields of a hash apart."""
+    return _LENGTH.pack(len(data)) + data
+
+
+def kdf(label: str, *parts: bytes, length: int = KEY) -> bytes:
+    """`length` bytes for the purpose `label`, out of any number of parts (SPEC 4)."""
+    state = hashlib.shake_256(encap(b"onionshh1:" + label.encode()))
+    for part in parts:
+        state.update(encap(part))
+    return state.digest(length)
+
+
+def sha3_256(*parts: bytes) -> bytes:
+    """SHA3-256 of the parts, one after another, 32 bytes."""
+    return hashlib.sha3_256(b"".join(parts)).digest()
+
+
+def sha3_512(*parts: bytes) -> bytes:
+    """SHA3-512 of the parts, one after another, 64 bytes."""
+    return hashlib.sha3_512(b"".join(parts)).digest()
+
+
+def equal(a: bytes, b: bytes) -> bool:
+    """Whether two strings are the same, in a time that does not tell where they differ."""
+    return hmac.compare_digest(a, b)
+
+
+def aead_seal(key: bytes, nonce: bytes, plaintext: bytes, aad: bytes = b"") -> bytes:
+    """AES-256-GCM: ciphertext ‖ tag 16. Key 32 and nonce 12 bytes, no pair of them used twice."""
+    return _gcm(key).encrypt(_exact_nonce(nonce), plaintext, aad)
+
+
+def aead_open(key: bytes, nonce: bytes, ciphertext: bytes, aad: bytes = b"") -> bytes:
+    """The plaintext; CryptoError if ciphertext, tag, nonce or aad is not what was sealed."""
+    try:
+        return _gcm(key).decrypt(_exact_nonce(nonce), ciphertext, aad)
+    except Exception as error:  # InvalidTag, ValueError: at the door they are one
+        raise CryptoError("aead-open") from error
+
+
+def dh(private: bytes, public: bytes) -> bytes:
+    """X25519. CryptoError where the result is zero, which is what small-order points give."""
+    if len(public) != POINT:
+        raise CryptoError("key-size")
+    try:
+        shared: bytes = sodium.crypto_scalarmult(private, public)
+    except Exception as error:  # libsodium refuses the zero result by itself; we do not rely on it alone
+        raise CryptoError("key-small-order") from error
+    if equal(shared, _ZERO_POINT):
+        raise CryptoError("key-small-order")
+    return shared
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """An X25519 key pair, 32 bytes each."""
+
+    private: bytes = field(repr=False)
+    public: bytes
+
+    @classmethod
+    def generate(cls, random_bytes: RandomBytes) -> KeyPair:
+        return cls.from_private(random_bytes(KEY))
+
+    @classmethod
+    def from_private(cls, private: bytes) -> KeyPair:
+        """The pair of a kept private key; CryptoError if that is not 32 bytes."""
+        if len(private) != KEY:
+            raise CryptoError("key-size")
+        return cls(private, sodium.crypto_scalarmult_base(private))
+
+
+class FrameCipher:
+    """One direction of a link: AES-256-GCM with a counter for a nonce (SPEC 5).
+
+    The counter runs on over the life of the link; every `frames_per_key` frames the key is replaced by a
+    hash of itself, which bounds what one key protects and what a stolen one opens. A frame that does not
+    open leaves the cipher dead: the stream has no second try.
+    """
+
+    __slots__ = ("_aead", "_counter", "_dead", "_frames_per_key", "_key")
+
+    def __init__(self, key: bytes, *, frames_per_key: int = FRAMES_PER_KEY) -> None:
+        self._key = key
+        self._aead = _gcm(key)
+        self._counter = 0
+        self._dead = False
+        self._frames_per_key = frames_per_key
+
+    def seal(self, plaintext: bytes, aad: bytes) -> bytes:
+        """The next frame's ciphertext ‖ tag 16."""
+        nonce = self._next_nonce()  # first: this may change the key
+        return self._aead.encrypt(nonce, plaintext, aad)
+
+    def open(self, ciphertext: bytes, aad: bytes) -> bytes:
+        """The next frame's plaintext, or CryptoError now and forever."""
+        if self._dead:
+            raise CryptoError("frame-open")
+        nonce = self._next_nonce()
+        try:
+            return self._aead.decrypt(nonce, ciphertext, aad)
+        except Exception as error:
+            self._dead = True
+            raise CryptoError("frame-open") from error
+
+    def _next_nonce(self) -> bytes:
+        counter = self._counter
+        if counter and counter % self._frames_per_key == 0:
+            self._key = kdf("rekey", self._key)
+            self._aead = _gcm(self._key)
+        self._counter = counter + 1
+        return _NONCE.pack(0, counter)
+
+
+def _gcm(key: bytes) -> AESGCM:
+    if len(key) != KEY:  # AESGCM would take 16 bytes too, and be AES-128
+        raise CryptoError("key-size")
+    return AESGCM(key)
+
+
+def _exact_nonce(nonce: bytes) -> bytes:
+    if len(nonce) != AEAD_NONCE:  # GCM hashes other lengths down: a second way to write a nonce
+        raise CryptoError("nonce-size")
+    return nonce

@@ -1,0 +1,78 @@
+"""HPKE: bytes that only the holder of one key can open, after a quantum computer too (SPEC 11, RFC 9180).
+
+KEM ML-KEM-768 with X25519, HKDF-SHA256, AES-256-GCM, one message a key. There is no AAD: whatever must be
+bound to the seal is in `info`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+from onionshh.crypto.primitives import dh
+from onionshh.errors import CryptoError
+from onionshh.geometry import AEAD_TAG, HPKE_ENC, HPKE_KEY, KEM_KEY, KEY
+from onionshh.ids import RandomBytes
+
+_SUITE: Final = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+_KEM_SEED: Final = 64
+_PROBE: Final = bytes(range(1, KEY + 1))
+
+
+class SealKey:
+    """The opening side: ML-KEM seed 64 ‖ X25519 private 32."""
+
+    __slots__ = ("_bytes", "_key", "public")
+
+    def __init__(self, kem_seed: bytes, x25519_private: bytes) -> None:
+        kem = MLKEM768PrivateKey.from_seed_bytes(kem_seed)
+        curve = X25519PrivateKey.from_private_bytes(x25519_private)
+        self._bytes = kem_seed + x25519_private
+        self._key = hpke.MLKEM768X25519PrivateKey(kem, curve)
+        self.public: bytes = kem.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
+
+    @classmethod
+    def generate(cls, random_bytes: RandomBytes) -> SealKey:
+        return cls(random_bytes(_KEM_SEED), random_bytes(KEY))
+
+    def to_bytes(self) -> bytes:
+        """The 96 secret bytes, for a file of mode 0600."""
+        return self._bytes
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> SealKey:
+        """The inverse of `to_bytes`; CryptoError for another length."""
+        if len(data) != _KEM_SEED + KEY:
+            raise CryptoError("key-size")
+        return cls(data[:_KEM_SEED], data[_KEM_SEED:])
+
+    def open_untrusted(self, info: bytes, sealed: bytes) -> bytes:
+        """The plaintext of what `seal` made for this key and info, or CryptoError."""
+        if len(sealed) < HPKE_ENC + AEAD_TAG:
+            raise CryptoError("seal-size")
+        try:
+            return _SUITE.decrypt(sealed, self._key, info)
+        except Exception as error:
+            raise CryptoError("seal-open") from error
+
+    def __repr__(self) -> str:
+        return "SealKey()"
+
+
+def seal(public: bytes, info: bytes, plaintext: bytes) -> bytes:
+    """enc 1 120 ‖ ciphertext, 16 bytes longer than the plaintext, for a public key of 1 216 bytes.
+
+    The key comes from another's descriptor: CryptoError if it is none, or its curve part of small order.
+    """
+    if len(public) != HPKE_KEY:
+        raise CryptoError("key-size")
+    dh(_PROBE, public[KEM_KEY:])
+    try:
+        kem = MLKEM768PublicKey.from_public_bytes(public[:KEM_KEY])
+        curve = X25519PublicKey.from_public_bytes(public[KEM_KEY:])
+        return _SUITE.encrypt(plaintext, hpke.MLKEM768X25519PublicKey(kem, curve), info)
+    except Exception as error:
+        raise CryptoError("seal-key") from error

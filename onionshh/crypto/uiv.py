@@ -1,0 +1,123 @@
+"""UIV+: the wide-block cipher that one onion layer is made of (SPEC 3; Tor proposal 359, eprint 2025/583).
+
+A cell body of 509 bytes is one block XL 16 ‖ XR 493. A hash of the tweak and XR masks one AES call over
+XL, whose result Y seeds the keystream for XR: change any bit and, enciphered, everything becomes noise.
+That holds for enciphering only. So the two directions are two types, and who holds a `UIVEncryptor`
+(a relay) cannot decipher by mistake, nor a client's `UIVDecryptor` encipher.
+
+The two hashes are arguments. Production takes GMAC with a fixed nonce and AES, which are fast here; tests
+plug in POLYVAL and reproduce the published vectors through the same lines. A GMAC under a repeated nonce
+is a sound universal hash *only* while its output stays masked: it is used inside these two methods
+and never stored, returned or logged, and its key serves nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from onionshh.geometry import AEAD_NONCE, LAYER_KEYS, LAYER_STATE, PAYLOAD, TAG
+
+Keyed = Callable[[bytes], bytes]
+"""A function of bytes to 16 bytes with its key inside."""
+
+
+def _aes(key: bytes) -> Any:
+    return Cipher(algorithms.AES(key), modes.ECB())
+
+
+def _gmac(key: bytes) -> Keyed:
+    return partial(AESGCM(key).encrypt, bytes(AEAD_NONCE), b"")
+
+
+def _aes_block(key: bytes) -> Keyed:
+    encrypt: Keyed = _aes(key).encryptor().update
+    return encrypt
+
+
+@dataclass(frozen=True, slots=True)
+class Hashes:
+    """The universal hash over tweak ‖ XR, and the one that chooses where the keystream starts."""
+
+    universal: Callable[[bytes], Keyed]
+    counter_start: Callable[[bytes], Keyed]
+
+
+GMAC: Final = Hashes(universal=_gmac, counter_start=_aes_block)
+
+# The low six bits of a counter start are clear, so both keystreams of one start (block 0 for the cell,
+# block 31 for the next keys, 36 in all) lie below the next possible start.
+_LOW_CLEAR: Final = tuple(bytes((low & 0xC0,)) for low in range(256))
+_BLOCK: Final = 16
+_UPDATE_BLOCK: Final = -(-PAYLOAD // _BLOCK)
+_UPDATE_AT: Final = tuple(bytes((low & 0xC0 | _UPDATE_BLOCK,)) for low in range(256))
+
+
+class _UIV:
+    """What both directions share: the key's parts KB ‖ KU ‖ K ‖ B, and the keystream."""
+
+    __slots__ = ("_block", "_keystream", "_start", "_universal")
+
+    _block: Keyed
+
+    def __init__(self, keys: bytes, hashes: Hashes) -> None:
+        if len(keys) != LAYER_KEYS:
+            raise ValueError(f"an onion layer's key is {LAYER_KEYS} bytes")
+        self._universal = hashes.universal(keys[16:32])
+        # One kept CTR context whose nonce is set anew each cell: a new one would cost more than the cell.
+        self._keystream: Any = Cipher(algorithms.AES(keys[32:48]), modes.CTR(bytes(_BLOCK))).encryptor()
+        self._start = hashes.counter_start(keys[48:64])
+
+    def next_state(self, seed: bytes) -> bytes:
+        """Update (SPEC 3): the keys 64 ‖ nonce 16 that follow, out of a 16-byte seed."""
+        start = self._start(seed)
+        self._keystream.reset_nonce(start[:15] + _UPDATE_AT[start[15]])
+        state: bytes = self._keystream.update(bytes(LAYER_STATE))
+        return state
+
+
+class UIVEncryptor(_UIV):
+    """The non-malleable direction. All a relay does to a cell."""
+
+    __slots__ = ()
+
+    def __init__(self, keys: bytes, hashes: Hashes = GMAC) -> None:
+        super().__init__(keys, hashes)
+        self._block = _aes(keys[:16]).encryptor().update
+
+    def encrypt(self, tweak: bytes, cell: bytes) -> bytes:
+        """509 bytes to 509 bytes under a tweak of 17 bytes."""
+        right = cell[TAG:]
+        mask = int.from_bytes(self._universal(tweak + right))
+        left = (int.from_bytes(cell[:TAG]) ^ mask).to_bytes(TAG)
+        left = (int.from_bytes(self._block(left)) ^ mask).to_bytes(TAG)
+        start = self._start(left)
+        keystream = self._keystream
+        keystream.reset_nonce(start[:15] + _LOW_CLEAR[start[15]])
+        return left + keystream.update(right)  # type: ignore[no-any-return]
+
+
+class UIVDecryptor(_UIV):
+    """The inverse. All a client does to its own circuit's cells."""
+
+    __slots__ = ()
+
+    def __init__(self, keys: bytes, hashes: Hashes = GMAC) -> None:
+        super().__init__(keys, hashes)
+        self._block = _aes(keys[:16]).decryptor().update
+
+    def decrypt(self, tweak: bytes, cell: bytes) -> bytes:
+        """509 bytes to 509 bytes under a tweak of 17 bytes."""
+        left = cell[:TAG]
+        start = self._start(left)
+        keystream = self._keystream
+        keystream.reset_nonce(start[:15] + _LOW_CLEAR[start[15]])
+        right: bytes = keystream.update(cell[TAG:])
+        mask = int.from_bytes(self._universal(tweak + right))
+        left = (int.from_bytes(left) ^ mask).to_bytes(TAG)
+        return (int.from_bytes(self._block(left)) ^ mask).to_bytes(TAG) + right

@@ -1,0 +1,206 @@
+"""Builds circuits: chooses a path, tries it, remembers what failed, tries another (SPEC 6).
+
+Guards are judged by their links alone, further relays by the EXTEND that failed at them. Fewer hops than
+asked for are never taken: what cannot be built is an error that says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from onionshh.core.chance import Chance
+from onionshh.core.circuit import SETUP_ROUNDS
+from onionshh.core.failures import FailureMemory
+from onionshh.core.params import Params
+from onionshh.core.path import PathImpossible, choose_path
+from onionshh.core.view import View
+from onionshh.errors import NetworkUnreachable
+from onionshh.ids import RelayId
+from onionshh.net.circuits import Circuit, CircuitFailed, CircuitSet
+from onionshh.net.clocks import Clock
+from onionshh.net.guarding import Guarding
+from onionshh.net.links import LinkFailed, LinkSet
+from onionshh.wire.consensus import RelayRow
+
+TRIES = 12
+GUARD_CHECK_SECONDS = 5.0
+OFFLINE_WAIT_SECONDS = 1.0
+STUB_AGE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What circuits of one kind have in common. `pinned`: the second hop comes from the layer-two guards."""
+
+    purpose: str
+    relays: int
+    privacy_class: int
+    pinned: bool = False
+
+
+class CircuitBuilder:
+    """One node's way to circuits. `view()` waits for a valid consensus."""
+
+    def __init__(
+        self,
+        *,
+        links: LinkSet,
+        circuits: CircuitSet,
+        guarding: Guarding,
+        clock: Clock,
+        chance: Chance,
+        view: Callable[[], View],
+        params: Callable[[], Params],
+    ) -> None:
+        self._links = links
+        self._circuits = circuits
+        self._guarding = guarding
+        self._clock = clock
+        self._chance = chance
+        self._view = view
+        self._params = params
+        self.failures = FailureMemory()
+
+    async def build(
+        self, kind: Kind, *, last: RelayId | None = None, exclude: frozenset[RelayId] = frozenset()
+    ) -> Circuit:
+        """A circuit of `kind.relays` relays, set-up padded, ending at `last` if given.
+
+        NetworkUnreachable (PathImpossible when no path of that length exists), CircuitFailed when every try
+        failed.
+        """
+        why = CircuitFailed("no-try")
+        for _ in range(TRIES):
+            path = await self._path(kind, last, exclude)
+            try:
+                return await self._try(path, kind)
+            except CircuitFailed as error:
+                why = error
+        raise why
+
+    async def stub(self, kind: Kind) -> Circuit:
+        """All of a circuit but its last relay, set-up padded up to where `finish` goes on."""
+        if kind.relays < 2:
+            raise ValueError("a circuit of one relay has no stub")
+        shorter = Kind(kind.purpose, kind.relays - 1, kind.privacy_class, kind.pinned)
+        path = await self._path(shorter, None, frozenset(), stub=True)
+        circuit = await self._try(path, shorter, rounds=SETUP_ROUNDS - 1)
+        return circuit
+
+    def fits(self, stub: Circuit, last: RelayRow) -> bool:
+        """Whether a stub may be extended to this relay: alive, not old, and not through its like."""
+        view = self._view()
+        return (
+            stub.failed is None
+            and stub.age_seconds < STUB_AGE_SECONDS
+            and not any(view.same_group(row, last) for row in stub.path)
+        )
+
+    async def finish(self, stub: Circuit, last: RelayRow) -> Circuit:
+        """The one more relay that makes a stub a circuit. CircuitFailed."""
+        await self._extend(stub, last)
+        await stub.pad()
+        return stub
+
+    async def watch_guards(self) -> None:
+        """Try the guards that are down when their time has come, for ever."""
+        while True:
+            await trio.sleep(GUARD_CHECK_SECONDS)
+            for identity in self._guarding.guards.next_retry(self._clock.monotonic()):
+                row = self._view().relay(identity)
+                if row is not None:
+                    await self._link_to_guard(row)
+
+    # Inside.
+
+    async def _path(
+        self, kind: Kind, last: RelayId | None, exclude: frozenset[RelayId], *, stub: bool = False
+    ) -> tuple[RelayRow, ...]:
+        """A path to try now; while every guard is down we are offline, and wait."""
+        while True:
+            view = self._view()
+            now = self._clock.monotonic()
+            first: Sequence[RelayId] | None = None
+            if kind.relays > 1 or stub:
+                first = self._guarding.first_hops(view)
+                if not first and self._guarding.guards.all_down():
+                    await self._try_guards(view, now)
+                    continue
+            avoid = self.failures.avoided(now, len(view.relays)) - frozenset(first or ())
+            if stub and kind.relays == 1:
+                return self._first_alone(view, first or ())
+            return choose_path(
+                view,
+                self._chance,
+                relays=kind.relays,
+                first=first,
+                last=last,
+                second=self._guarding.second_hops(view) if kind.pinned else (),
+                exclude=exclude,
+                avoid=avoid,
+            )
+
+    @staticmethod
+    def _first_alone(view: View, first: Sequence[RelayId]) -> tuple[RelayRow, ...]:
+        for identity in first:
+            row = view.relay(identity)
+            if row is not None:
+                return (row,)
+        raise PathImpossible(2, 0, "none of our guards is up to be its first hop")
+
+    async def _try_guards(self, view: View, now: float) -> None:
+        for identity in self._guarding.guards.next_retry(now):
+            row = view.relay(identity)
+            if row is not None and await self._link_to_guard(row):
+                return
+        await trio.sleep(OFFLINE_WAIT_SECONDS)
+
+    async def _link_to_guard(self, row: RelayRow) -> bool:
+        guards = self._guarding.guards
+        try:
+            await self._links.to(row)
+        except LinkFailed:
+            guards.link_failed(row.identity, self._clock.monotonic())
+            return False
+        guards.link_worked(row.identity, self._clock.monotonic())
+        return True
+
+    async def _try(self, path: Sequence[RelayRow], kind: Kind, rounds: int = SETUP_ROUNDS) -> Circuit:
+        first = path[0]
+        guard = first.identity in self._guarding.guards.sample
+        try:
+            port = await self._links.to(first)
+        except LinkFailed as error:
+            now = self._clock.monotonic()
+            if guard:
+                self._guarding.guards.link_failed(first.identity, now)
+            if not guard or len(path) == 1:
+                self.failures.failed(first.identity, now)
+            raise CircuitFailed(str(error), first.identity) from error
+        if guard:
+            self._guarding.guards.link_worked(first.identity, self._clock.monotonic())
+        circuit = self._circuits.start(port, kind.purpose, kind.privacy_class)
+        await circuit.add(first)
+        for row in path[1:]:
+            await self._extend(circuit, row)
+        await circuit.pad(rounds)
+        return circuit
+
+    async def _extend(self, circuit: Circuit, row: RelayRow) -> None:
+        try:
+            await circuit.add(row)
+        except CircuitFailed as error:
+            if error.relay is not None:
+                self.failures.failed(error.relay, self._clock.monotonic())
+            raise
+        self.failures.worked(row.identity)
+
+
+def unreachable(error: Exception) -> str:
+    """Why a circuit could not be had, in words for a person."""
+    if isinstance(error, NetworkUnreachable):
+        return str(error)
+    return f"no circuit could be built ({error})"

@@ -1,0 +1,316 @@
+"""A client's circuits over its links: the trio side of core/circuit.py.
+
+Cells come and go without waiting; what tasks wait for is a hop added, a message, or the end. A circuit that
+nobody reads stops acknowledging once its inbox is full, and the other end stops sending.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from onionshh.core.circuit import SETUP_ROUNDS, ClientCircuit, HopAdded, MessageIn, RoundsDone
+from onionshh.core.conversation import Flow
+from onionshh.core.drops import Drops
+from onionshh.core.outbox import CellQueue, Memory
+from onionshh.core.params import Params
+from onionshh.core.sink import LinkPort
+from onionshh.errors import ProtocolError
+from onionshh.geometry import CELL, CELL_HEADER
+from onionshh.ids import RandomBytes, RelayId
+from onionshh.net.clocks import Clock
+from onionshh.wire.cell import CREATE, DESTROY, HEADER, PADDING, pack_cell
+from onionshh.wire.consensus import RelayRow
+
+INBOX_MESSAGES = 16
+
+
+class CircuitFailed(Exception):
+    """The circuit is over. `relay`: the relay whose extending failed, None when that is not what failed."""
+
+    def __init__(self, reason: str, relay: RelayId | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.relay = relay
+
+
+class Circuit:
+    """One circuit of ours. `path` grows as relays are added; `purpose` is for people."""
+
+    def __init__(self, owner: CircuitSet, port: LinkPort, circuit_id: int, machine: ClientCircuit, purpose: str) -> None:
+        self._owner = owner
+        self._port = port
+        self._circuit_id = circuit_id
+        self._machine = machine
+        self._queue = CellQueue()
+        self._inbox: deque[MessageIn] = deque()
+        self._paused = False
+        self._changed = trio.lowlevel.ParkingLot()
+        self._rounds = 0
+        self._rounds_done = False
+        self.path: list[RelayRow] = []
+        self.purpose = purpose
+        self.made_at = owner.clock.monotonic()
+
+    # Set-up.
+
+    async def add(self, relay: RelayRow) -> None:
+        """One more relay at the end. CircuitFailed, also after the hop's time is up."""
+        timeout = self._owner.params().hop_timeout_seconds
+        asked = len(self._machine.relays)
+        try:
+            self._do(lambda: self._machine.add_relay(relay.identity, relay.onion_key))
+            with trio.fail_after(timeout):
+                while len(self._machine.relays) == asked:
+                    await self._wait()
+        except CircuitFailed as error:
+            raise CircuitFailed(error.reason, relay.identity if asked else None) from error
+        except trio.TooSlowError:
+            self.close("hop-timeout")
+            raise CircuitFailed("hop-timeout", relay.identity if asked else None) from None
+        except BaseException:
+            self.close("cancelled")
+            raise
+        self.path.append(relay)
+        if asked:
+            self._rounds += 1
+
+    async def pad(self, upto: int = SETUP_ROUNDS) -> None:
+        """Fill set-up up to so many rounds, so that the first link does not show the number of hops."""
+        missing = upto - self._rounds
+        if missing <= 0:
+            return
+        self._rounds = upto
+        self._rounds_done = False
+        try:
+            self._do(lambda: self._machine.pad_setup(missing))
+            with trio.fail_after(self._owner.params().hop_timeout_seconds):
+                while not self._rounds_done:
+                    await self._wait()
+        except trio.TooSlowError:
+            self.close("hop-timeout")
+            raise CircuitFailed("hop-timeout") from None
+        except CircuitFailed:
+            raise
+        except BaseException:
+            self.close("cancelled")
+            raise
+
+    def join(self, forward: bytes, backward: bytes, *, as_visitor: bool, accepts: frozenset[int]) -> None:
+        """Add the end-to-end layer: from now on messages go to and come from the other end."""
+        self._do(lambda: self._machine.join(forward, backward, as_visitor=as_visitor, accepts=accepts))
+        self._inbox.clear()
+
+    # Messages.
+
+    @property
+    def binding(self) -> bytes:
+        """Binding of the last relay's handshake (SPEC 4)."""
+        return self._machine.binding
+
+    def accept(self, *types: int) -> None:
+        """What the last relay may send from now on."""
+        self._machine.accept(frozenset(types))
+
+    def send(self, message_type: int, body: bytes) -> None:
+        """Queue a whole message and send what the window allows. CircuitFailed."""
+        self._do(lambda: self._machine.send(message_type, body))
+
+    async def send_when_clear(self, message_type: int, body: bytes) -> None:
+        """As `send`, once everything before it has left: for bulk, so that memory stays bounded."""
+        await trio.lowlevel.checkpoint()
+        while self._machine.waiting_messages:
+            await self._wait()
+        self.send(message_type, body)
+
+    async def flushed(self) -> None:
+        """Until the last cell of what was sent has left our layer. CircuitFailed."""
+        while self._machine.waiting_messages:
+            await self._wait()
+
+    async def receive(self) -> MessageIn:
+        """The next message of the last relay or, once joined, of the other end. CircuitFailed."""
+        await trio.lowlevel.checkpoint()
+        while not self._inbox:
+            await self._wait()
+        message = self._inbox.popleft()
+        if self._paused and len(self._inbox) < INBOX_MESSAGES // 2:
+            self._paused = False
+            self._do(self._machine.resume)
+        return message
+
+    async def ask(self, message_type: int, body: bytes, answer_type: int, timeout_seconds: float) -> bytes:
+        """Send a message and wait for the one answer. CircuitFailed, also when it takes too long."""
+        self.accept(answer_type)
+        self.send(message_type, body)
+        try:
+            with trio.fail_after(timeout_seconds):
+                message = await self.receive()
+        except trio.TooSlowError:
+            self.close("answer-timeout")
+            raise CircuitFailed("answer-timeout") from None
+        return message.body
+
+    # Ends.
+
+    @property
+    def failed(self) -> str | None:
+        """Why it is over, None while it lives."""
+        return self._machine.failed
+
+    def close(self, reason: str = "closed") -> None:
+        """End it and tell the first relay."""
+        if self._machine.failed is None:
+            self._machine.fail(reason)
+            self._owner.forget(self._port, self._circuit_id, self._queue, tell=True)
+            self._wake()
+
+    async def closed(self) -> str:
+        """Until it is over; why."""
+        while self._machine.failed is None:
+            await self._changed.park()
+        return self._machine.failed
+
+    @property
+    def age_seconds(self) -> float:
+        """Seconds since its CREATE."""
+        return self._owner.clock.monotonic() - self.made_at
+
+    # Called by the set.
+
+    def cell(self, command: int, body: bytes) -> None:
+        """One cell came for this circuit."""
+        try:
+            events = self._machine.receive_cell(command, body)
+        except ProtocolError as error:
+            self._owner.drops.count(error.reason)
+            self._owner.forget(self._port, self._circuit_id, self._queue, tell=command != DESTROY)
+            self._wake()
+            return
+        self._send_cells()
+        for event in events:
+            match event:
+                case MessageIn():
+                    self._inbox.append(event)
+                    if len(self._inbox) >= INBOX_MESSAGES and not self._paused:
+                        self._paused = True
+                        self._machine.pause()
+                case RoundsDone():
+                    self._rounds_done = True
+                case HopAdded():
+                    pass
+        self._wake()
+
+    def link_closed(self) -> None:
+        """The first link is gone."""
+        self._machine.fail("link-closed")
+        self._wake()
+
+    def _do(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except ProtocolError as error:
+            raise CircuitFailed(error.reason) from error
+        self._send_cells()
+        self._owner.flush()
+
+    def _send_cells(self) -> None:
+        for command, body in self._machine.take_cells():
+            self._port.outbox.push(self._queue, pack_cell(self._circuit_id, command, body))
+
+    async def _wait(self) -> None:
+        """Until something changed; CircuitFailed once the circuit is over and nothing is left to read."""
+        self._raise_if_failed()
+        await self._changed.park()
+        if not self._inbox:
+            self._raise_if_failed()
+
+    def _raise_if_failed(self) -> None:
+        failed = self._machine.failed
+        if failed is not None:
+            raise CircuitFailed(failed)
+
+    def _wake(self) -> None:
+        self._changed.unpark_all()
+
+
+class CircuitSet:
+    """Every circuit of a client or endpoint, as the `FrameSink` of its links."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        params: Callable[[], Params],
+        memory: Memory,
+        drops: Drops,
+        random_bytes: RandomBytes,
+    ) -> None:
+        self.clock = clock
+        self.params = params
+        self.drops = drops
+        self._memory = memory
+        self._random_bytes = random_bytes
+        self.flush: Callable[[], None] = lambda: None
+        """Set by the node to its links' flush."""
+        self.circuits: set[Circuit] = set()
+
+    def start(self, port: LinkPort, purpose: str, privacy_class: int) -> Circuit:
+        """A circuit with no relay yet over an open link; `Circuit.add` its first one next."""
+        try:
+            circuit_id = port.new_circuit_id(self._random_bytes)
+        except ProtocolError as error:
+            raise CircuitFailed(error.reason) from error
+        params = self.params()
+        machine = ClientCircuit(
+            flow=Flow(params.ack_every, params.window),
+            memory=self._memory,
+            random_bytes=self._random_bytes,
+            privacy_class=privacy_class,
+            now=self.clock.monotonic(),
+        )
+        circuit = Circuit(self, port, circuit_id, machine, purpose)
+        port.legs[circuit_id] = circuit
+        self.circuits.add(circuit)
+        return circuit
+
+    def forget(self, port: LinkPort, circuit_id: int, queue: CellQueue, *, tell: bool) -> None:
+        """A circuit is over: drop what waits, tell the first relay unless it told us."""
+        circuit = port.legs.pop(circuit_id, None)
+        if circuit is None:
+            return
+        self.circuits.discard(circuit)
+        port.outbox.discard(queue)
+        if tell:
+            port.destroy(circuit_id, self._random_bytes)
+            self.flush()
+
+    # FrameSink.
+
+    def link_opened(self, port: LinkPort, now: float) -> None:
+        """Nothing to do: circuits start over it when wanted."""
+
+    def receive_frame(self, port: LinkPort, frame: bytes, now: float) -> None:
+        """Give each cell to its circuit."""
+        self._memory.now = now
+        for at in range(0, len(frame), CELL):
+            circuit_id, command = HEADER.unpack_from(frame, at)
+            circuit: Circuit | None = port.legs.get(circuit_id)
+            if circuit is not None and command != CREATE:
+                circuit.cell(command, frame[at + CELL_HEADER : at + CELL])
+            elif circuit_id == 0 and command == PADDING:
+                continue
+            elif circuit_id == 0 or command == CREATE:
+                raise ProtocolError("link-command" if circuit_id == 0 else "create-not-allowed")
+            else:
+                self.drops.count("unknown-circuit")
+
+    def link_closed(self, port: LinkPort, now: float) -> None:
+        """Every circuit over it is over."""
+        for circuit in list(port.legs.values()):
+            self.circuits.discard(circuit)
+            circuit.link_closed()
+        port.legs.clear()
+        port.outbox.discard_all()

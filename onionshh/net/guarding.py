@@ -1,0 +1,93 @@
+"""Guards on disk: one file, shared by every process of a data folder (SPEC 6).
+
+Each update reads the file, changes it and writes it back under a lock, so that two processes that start at
+once draw one sample and not two.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from onionshh.core.chance import Chance
+from onionshh.core.guards import GuardSet, LayerTwoGuards
+from onionshh.core.view import View
+from onionshh.errors import BadData, ProtocolError
+from onionshh.ids import RelayId
+from onionshh.net.store import DataDirectory, atomic_write, read_file
+
+GUARDS_FILE = "guards"
+LAYER_TWO_FILE = "guards-layer-two"
+
+T = TypeVar("T")
+
+
+class Guarding:
+    """The guards of one node and, for endpoints, the second layer's."""
+
+    def __init__(self, folder: DataDirectory, chance: Chance) -> None:
+        self._folder = folder
+        self._chance = chance
+        self.guards = GuardSet()
+        self.layer_two = LayerTwoGuards()
+        self._seen: dict[str, bytes] = {}
+
+    def update(self, view: View, wall: int) -> None:
+        """Follow a new consensus, and keep on disk what changed. BadData when the file is damaged."""
+        with self._alone():
+            document = self._changed_on_disk(GUARDS_FILE)
+            if document is not None:
+                self.guards = _parse(self._folder, GUARDS_FILE, document, GuardSet.from_document_untrusted)
+            if self.guards.update(view, wall, self._chance):
+                self._write(GUARDS_FILE, self.guards.to_document())
+
+    def update_layer_two(self, view: View, wall: int) -> None:
+        """Follow a new consensus with the endpoint's second hops, which stay outside the guards in use."""
+        with self._alone():
+            document = self._changed_on_disk(LAYER_TWO_FILE)
+            if document is not None:
+                self.layer_two = _parse(
+                    self._folder, LAYER_TWO_FILE, document, LayerTwoGuards.from_document_untrusted
+                )
+            if self.layer_two.update(view, wall, self._chance, self.guards.usable(view)):
+                self._write(LAYER_TWO_FILE, self.layer_two.to_document())
+
+    def first_hops(self, view: View) -> list[RelayId]:
+        """The guards in use, in random order: either may be the first hop of the next circuit."""
+        return self._chance.shuffled(self.guards.usable(view))
+
+    def second_hops(self, view: View) -> list[RelayId]:
+        """The layer-two guards, in random order."""
+        return self._chance.shuffled(self.layer_two.usable(view, self.guards.usable(view)))
+
+    def _changed_on_disk(self, name: str) -> bytes | None:
+        """What is there, if another process wrote it since we last looked."""
+        document = read_file(self._folder / name)
+        if document is None or document == self._seen.get(name):
+            return None
+        self._seen[name] = document
+        return document
+
+    def _write(self, name: str, document: bytes) -> None:
+        atomic_write(self._folder / name, document)
+        self._seen[name] = document
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        descriptor = os.open(self._folder / "guards.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _parse(folder: DataDirectory, name: str, document: bytes, parse: Callable[[bytes], T]) -> T:
+    """Guards are never drawn anew because a file is damaged: that is what an attacker would wish for."""
+    try:
+        return parse(document)
+    except ProtocolError as error:
+        raise BadData(f"{folder / name} is damaged; restore it from a backup or remove it.") from error

@@ -1,0 +1,167 @@
+"""A network in memory: streams with bounded buffers, addresses of one's own, hosts that can be cut off.
+
+For tests and simulations, and for a DApp's own tests. Nothing here knows what travels over it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import trio
+
+from onionshh.net.transport import READ_BYTES, StreamBroken
+
+BUFFER_BYTES = 256 * 1024
+
+
+class _Pipe:
+    """Bytes in one direction."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.ended = False
+        self.changed = trio.lowlevel.ParkingLot()
+
+    def wake(self) -> None:
+        self.changed.unpark_all()
+
+
+class MemoryStream:
+    """One end of a pair of pipes, as a `Stream`."""
+
+    def __init__(self, network: MemoryNetwork, host: str, incoming: _Pipe, outgoing: _Pipe) -> None:
+        self._network = network
+        self.host = host
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._closed = False
+
+    def send_some(self, data: bytes) -> int:
+        if self._closed or self._outgoing.ended:
+            raise StreamBroken("closed")
+        room = BUFFER_BYTES - len(self._outgoing.data)
+        part = data[:room]
+        if part:
+            self._outgoing.data += part
+            self._outgoing.wake()
+        return len(part)
+
+    async def wait_sendable(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while len(self._outgoing.data) >= BUFFER_BYTES:
+            if self._closed or self._outgoing.ended:
+                raise StreamBroken("closed")
+            await self._outgoing.changed.park()
+
+    async def receive_some(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        pipe = self._incoming
+        while not pipe.data:
+            if self._closed:
+                raise StreamBroken("closed")
+            if pipe.ended:
+                return b""
+            await pipe.changed.park()
+        data = bytes(pipe.data[:READ_BYTES])
+        del pipe.data[: len(data)]
+        pipe.wake()
+        return data
+
+    def close(self) -> None:
+        self._closed = True
+        for pipe in (self._incoming, self._outgoing):
+            pipe.ended = True
+            pipe.wake()
+        self._network.forget(self)
+
+
+class MemoryListener:
+    """Takes the streams that are dialled to one address of a `MemoryNetwork`."""
+
+    def __init__(self, network: MemoryNetwork, host: str, port: int) -> None:
+        self._network = network
+        self.address = (host, port)
+        self._waiting: deque[MemoryStream] = deque()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._closed = False
+        network.listeners[self.address] = self
+
+    def offer(self, stream: MemoryStream) -> None:
+        """A stream somebody dialled."""
+        self._waiting.append(stream)
+        self._changed.unpark_all()
+
+    async def accept(self) -> MemoryStream:
+        await trio.lowlevel.checkpoint()
+        while not self._waiting:
+            if self._closed:
+                raise StreamBroken("closed")
+            await self._changed.park()
+        return self._waiting.popleft()
+
+    def close(self) -> None:
+        self._closed = True
+        self._network.listeners.pop(self.address, None)
+        self._changed.unpark_all()
+
+
+class MemoryNetwork:
+    """Every host of one test. A host is any text; `cut` ends its streams and refuses new ones."""
+
+    def __init__(self) -> None:
+        self.listeners: dict[tuple[str, int], MemoryListener] = {}
+        self.dialled: list[tuple[str, str]] = []
+        """(from, to) of every stream ever opened, for tests of who connects to whom."""
+        self._streams: dict[MemoryStream, tuple[str, str]] = {}
+        self._cut: set[str] = set()
+        self._next_port = 1
+
+    def listen(self, host: str) -> MemoryListener:
+        """Listen on a free port of that host."""
+        port = self._next_port
+        self._next_port += 1
+        return MemoryListener(self, host, port)
+
+    def dialer(self, host: str) -> MemoryDialer:
+        """A dialer whose streams come from that host."""
+        return MemoryDialer(self, host)
+
+    def connect(self, source: str, host: str, port: int) -> MemoryStream:
+        """Open a stream. StreamBroken when nobody listens there or either is cut off."""
+        listener = self.listeners.get((host, port))
+        if listener is None or self._cut & {source, host}:
+            raise StreamBroken("connection refused")
+        one, other = _Pipe(), _Pipe()
+        ours = MemoryStream(self, host, one, other)
+        theirs = MemoryStream(self, source, other, one)
+        self._streams[ours] = self._streams[theirs] = (source, host)
+        self.dialled.append((source, host))
+        listener.offer(theirs)
+        return ours
+
+    def cut(self, host: str) -> None:
+        """Take a host off the network, as a pulled cable that the other side notices."""
+        self._cut.add(host)
+        for stream, ends in list(self._streams.items()):
+            if host in ends:
+                stream.close()
+
+    def heal(self, host: str) -> None:
+        """Put it back."""
+        self._cut.discard(host)
+
+    def forget(self, stream: MemoryStream) -> None:
+        """A stream was closed."""
+        self._streams.pop(stream, None)
+
+
+class MemoryDialer:
+    """A `Dialer` for one host of a `MemoryNetwork`."""
+
+    def __init__(self, network: MemoryNetwork, host: str) -> None:
+        self._network = network
+        self._host = host
+
+    async def dial(self, host: str, port: int) -> MemoryStream:
+        await trio.lowlevel.checkpoint()
+        return self._network.connect(self._host, host, port)

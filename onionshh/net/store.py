@@ -1,0 +1,167 @@
+"""What a node keeps on disk: small files written whole or not at all, and SQLite for what must be exact.
+
+A data directory belongs to one process at a time where its contents say so (`lock`); all files are 0600,
+directories 0700. Blocking work goes through an injected `run_blocking`: a thread in production, a plain
+call where a test's clock must not wait for threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import trio
+
+from onionshh.errors import BadData, DataInUse
+
+T = TypeVar("T")
+
+
+class RunBlocking(Protocol):
+    """Runs a blocking function and returns its result; never abandons it half way."""
+
+    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]: ...
+
+
+async def run_in_thread(function: Callable[[], T], /) -> T:
+    """Production: in a worker thread, and a cancellation waits for it to end."""
+    return await trio.to_thread.run_sync(function)
+
+
+async def run_inline(function: Callable[[], T], /) -> T:
+    """Tests in virtual time: at once, on the event loop."""
+    await trio.lowlevel.checkpoint()
+    return function()
+
+
+def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file by another, so that a crash leaves the old one or the new one, and synced."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_directory(path.parent)
+
+
+def read_file(path: Path, most_bytes: int = 16 * 1024 * 1024) -> bytes | None:
+    """The whole file, None if there is none."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(most_bytes + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BadData(f"Cannot read {path}: {error.strerror}.") from error
+    if len(data) > most_bytes:
+        raise BadData(f"{path} is larger than any file of ours; move it away.")
+    return data
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class DataDirectory:
+    """A folder of ours, created 0700 when absent."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadData(f"Cannot use {self.path} as a data folder: {error.strerror}.") from error
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @contextlib.contextmanager
+    def lock(self, name: str = "lock") -> Iterator[None]:
+        """Hold the folder alone until the block ends; DataInUse when another process does."""
+        descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise DataInUse(
+                    f"{self.path} is in use by another process; stop that one or give another --data folder."
+                ) from error
+            yield
+        finally:
+            os.close(descriptor)
+
+
+class Database:
+    """A SQLite file: every transaction synced when it returns, one at a time, erased rows overwritten."""
+
+    def __init__(self, path: Path | str, schema: str, version: int, run_blocking: RunBlocking) -> None:
+        self._run_blocking = run_blocking
+        self._turn = trio.Lock()
+        self._connection = _open(path, schema, version)
+
+    async def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` inside one transaction; committed and on disk when this returns.
+
+        A cancellation is felt before the work starts or after it ended, never in between.
+        """
+        await self._turn.acquire()
+        try:
+            with trio.CancelScope(shield=True):
+                result = await self._run_blocking(lambda: self._run(work))
+        finally:
+            self._turn.release()
+        return result
+
+    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(self._connection)
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+        return result
+
+    def close(self) -> None:
+        """Close the file; later transactions raise sqlite3.ProgrammingError."""
+        self._connection.close()
+
+
+def _open(path: Path | str, schema: str, version: int) -> sqlite3.Connection:
+    if str(path) != ":memory:":
+        # Made here first, so that it is never readable by others, not even for a moment.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA secure_delete=ON")
+        held: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if held not in (0, version):
+            raise BadData(f"{path} was written by another version of onionshh (format {held}, not {version}).")
+        connection.executescript(schema)
+        connection.execute(f"PRAGMA user_version={version}")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise BadData(f"{path} is damaged: {error}. Restore it from a backup or move it away.") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection

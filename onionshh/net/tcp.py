@@ -1,0 +1,143 @@
+"""TCP with sockets that never block: the only place where sockets are touched.
+
+A send goes straight to the kernel and takes what it takes; only a socket that took less than all is waited
+for. TCP_NOTSENT_LOWAT keeps what the kernel buffers small, or megabytes would wait there past every cap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+
+import trio
+
+from onionshh.errors import Error
+from onionshh.net.transport import READ_BYTES, StreamBroken
+
+NOTSENT_LOWAT_BYTES = 64 * 1024
+LISTEN_BACKLOG = 256
+ACCEPT_PAUSE_SECONDS = 0.2
+
+
+class PortInUse(Error):
+    """The address to listen on is taken or not ours."""
+
+
+class TcpStream:
+    """A connected socket as a `Stream`."""
+
+    def __init__(self, sock: socket.socket, host: str) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        notsent = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+        if notsent is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, notsent, NOTSENT_LOWAT_BYTES)
+        self._sock = sock
+        self.host = host
+
+    def send_some(self, data: bytes) -> int:
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            raise StreamBroken(error.strerror or "send failed") from error
+
+    async def wait_sendable(self) -> None:
+        try:
+            await trio.lowlevel.wait_writable(self._sock)
+        except (trio.ClosedResourceError, OSError) as error:
+            raise StreamBroken("closed") from error
+
+    async def receive_some(self) -> bytes:
+        while True:
+            try:
+                await trio.lowlevel.wait_readable(self._sock)
+                return self._sock.recv(READ_BYTES)
+            except (BlockingIOError, InterruptedError):
+                continue
+            except (trio.ClosedResourceError, OSError) as error:
+                raise StreamBroken("closed or reset") from error
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):
+            trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+
+
+class TcpDialer:
+    """Opens TCP connections. `bind`: the local address of every one of them."""
+
+    def __init__(self, bind: str | None = None) -> None:
+        self.bind = bind
+
+    async def dial(self, host: str, port: int) -> TcpStream:
+        sock: socket.socket | None = None
+        try:
+            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            family, _, _, _, address = found[0]
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock.setblocking(False)
+            if self.bind is not None:
+                sock.bind((self.bind, 0))
+            await trio.socket.from_stdlib_socket(sock).connect(address)
+            return TcpStream(sock, str(address[0]))
+        except OSError as error:
+            if sock is not None:
+                sock.close()
+            raise StreamBroken(error.strerror or "connection failed") from error
+        except BaseException:
+            if sock is not None:
+                sock.close()
+            raise
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A bound, listening, non-blocking socket. PortInUse says what is wrong."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setblocking(False)
+            sock.bind(address)
+            sock.listen(LISTEN_BACKLOG)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    except OSError as error:
+        what = "is in use by another program" if error.errno == errno.EADDRINUSE else f"failed: {error.strerror}"
+        raise PortInUse(f"Listening on {host}:{port} {what}; choose another address with --listen.") from error
+
+
+class TcpListener:
+    """Takes TCP connections on one address."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._sock = listening_socket(host, port)
+        bound = self._sock.getsockname()
+        self.address: tuple[str, int] = (str(bound[0]), int(bound[1]))
+
+    async def accept(self) -> TcpStream:
+        while True:
+            try:
+                await trio.lowlevel.wait_readable(self._sock)
+                sock, address = self._sock.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                continue
+            except trio.ClosedResourceError as error:
+                raise StreamBroken("closed") from error
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    await trio.sleep(ACCEPT_PAUSE_SECONDS)  # out of descriptors: others must end first
+                    continue
+                raise StreamBroken("closed") from error
+            return TcpStream(sock, str(address[0]))
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):
+            trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()

@@ -1,0 +1,1 @@
+"""Layer 0: bytes to values and back. Pure, no keys, no state."""

@@ -1,0 +1,187 @@
+"""The consensus: the network as its authorities saw and signed it (SPEC 8).
+
+Document: `[body bin, [[authority key, signature]…]]`, each signature over `SIGNED ‖ body`, over the very
+bytes that came. Here stand the shapes; who signed, when, and whether to believe it is core/trust.py.
+Rows are sorted by identity, so there is one document for one view, and a Merkle root covers them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from onionshh import geometry as g
+from onionshh.errors import ProtocolError
+from onionshh.ids import RelayId
+from onionshh.wire import merkle
+from onionshh.wire.descriptor import FAMILY_MOST, HOST_MOST, NICKNAME_MOST, VERSIONS_MOST, format_address
+from onionshh.wire.packing import Bin, Int, ListOf, Text, fields, pack, unpack_untrusted
+
+CONSENSUS_VERSION: Final = 1
+SIGNED: Final = b"onionshh consensus v1"
+
+MOST_RELAYS: Final = 8000
+"""So many rows of the largest size still fit `geometry.CONSENSUS_MAX`; a test adds it up."""
+
+MOST_SIGNATURES: Final = 32
+MOST_PARAMS: Final = 256
+MOST_RANDOM: Final = 8
+
+GUARD: Final = 1
+RING: Final = 2
+FAST: Final = 4
+FLAG_NAMES: Final = ((GUARD, "GUARD"), (RING, "RING"), (FAST, "FAST"))
+
+_ENVELOPE = fields(
+    Bin(most=g.CONSENSUS_MAX), ListOf(fields(Bin(g.KEY), Bin(g.SIGNATURE)), MOST_SIGNATURES, least=1)
+)
+_ROW = fields(
+    Bin(g.KEY),  # identity
+    Bin(g.KEY),  # onion key
+    Text(NICKNAME_MOST),
+    Text(HOST_MOST),
+    Int(65535),  # port
+    Int(2**40),  # weight
+    Int(2**16 - 1),  # flags; bits unknown here are a later version's
+    Int(),  # first seen
+    ListOf(Bin(g.KEY), FAMILY_MOST),
+    ListOf(Int(65535), VERSIONS_MOST),
+)
+_BODY = fields(
+    Int(255),  # version
+    Text(64),  # network
+    Int(),  # valid after
+    Int(),  # fresh until
+    Int(),  # valid until
+    ListOf(fields(Text(64), Int()), MOST_PARAMS),
+    ListOf(fields(Int(), Bin(g.HASH), Int()), MOST_RANDOM),
+    ListOf(_ROW, MOST_RELAYS),
+    Int(MOST_RELAYS),  # how many rows
+    Bin(g.HASH),  # Merkle root over them
+)
+
+
+class RelayRow(NamedTuple):
+    """One relay as the authorities list it. The fields stand in the order of the wire.
+
+    `onion_key` X25519, `weight` without unit (only ratios mean something), `flags` bits GUARD RING FAST,
+    `first_seen` Unix seconds, `family` sorted identities.
+    """
+
+    identity: RelayId
+    onion_key: bytes
+    nickname: str
+    host: str
+    port: int
+    weight: int
+    flags: int
+    first_seen: int
+    family: tuple[RelayId, ...] = ()
+    versions: tuple[int, ...] = (1,)
+
+    @property
+    def address(self) -> str:
+        """`host:port`, an IPv6 host in brackets."""
+        return format_address(self.host, self.port)
+
+    @property
+    def flag_names(self) -> tuple[str, ...]:
+        """The flags in words, for people and JSON."""
+        return tuple(name for bit, name in FLAG_NAMES if self.flags & bit)
+
+    def as_dict(self) -> dict[str, str | int | list[str]]:
+        """What a program is told of a relay, under names that stay (`GET /relays`, `relays --json`)."""
+        return {
+            "nickname": self.nickname,
+            "id": self.identity.hex(),
+            "address": self.address,
+            "flags": list(self.flag_names),
+            "weight": self.weight,
+            "first_seen": self.first_seen,
+        }
+
+
+class SharedRandom(NamedTuple):
+    """A period's random value (32 bytes) and when it was first published, Unix seconds (SPEC 10)."""
+
+    period: int
+    value: bytes
+    published: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """The body of a consensus. Times are Unix seconds; `params` raw pairs sorted by name."""
+
+    network: str
+    valid_after: int
+    fresh_until: int
+    valid_until: int
+    params: tuple[tuple[str, int], ...]
+    shared_random: tuple[SharedRandom, ...]
+    relays: tuple[RelayRow, ...]
+
+    def encode_body(self) -> bytes:
+        """The bytes that signatures cover, after `SIGNED`."""
+        return pack(
+            (
+                CONSENSUS_VERSION,
+                self.network,
+                self.valid_after,
+                self.fresh_until,
+                self.valid_until,
+                self.params,
+                self.shared_random,
+                self.relays,
+                len(self.relays),
+                self.root,
+            )
+        )
+
+    @property
+    def root(self) -> bytes:
+        """The Merkle root over the rows, computed anew."""
+        return merkle.root(map(pack, self.relays))
+
+
+def join(body: bytes, signatures: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The document from a body and its (authority key, signature) pairs."""
+    return pack((body, signatures))
+
+
+def split_untrusted(data: bytes) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+    """A document's body and its signatures by distinct keys, none of them checked. ProtocolError."""
+    body, signatures = unpack_untrusted(data, _ENVELOPE, g.CONSENSUS_MAX)
+    if len({key for key, _ in signatures}) != len(signatures):
+        raise ProtocolError("consensus-signatures")
+    return body, signatures
+
+
+def decode_body_untrusted(body: bytes) -> Consensus:
+    """The consensus that a body says: shape, order, count and root checked. ProtocolError.
+
+    Call it on bytes whose signatures hold; even so it is linear and refuses whatever is not canonical.
+    """
+    document = unpack_untrusted(body, _BODY, g.CONSENSUS_MAX)
+    version, network, valid_after, fresh_until, valid_until, pairs, random, rows, count, root = document
+    if version != CONSENSUS_VERSION:
+        raise ProtocolError("consensus-version")
+    consensus = Consensus(
+        network,
+        valid_after,
+        fresh_until,
+        valid_until,
+        params=pairs,
+        shared_random=tuple(map(SharedRandom._make, random)),
+        relays=tuple(map(RelayRow._make, rows)),
+    )
+    if not valid_after < fresh_until <= valid_until:
+        raise ProtocolError("consensus-dates")
+    for ordered in (pairs, random, rows):
+        names = [item[0] for item in ordered]
+        if any(a >= b for a, b in pairwise(names)):
+            raise ProtocolError("consensus-order")
+    if count != len(rows) or merkle.root(map(pack, rows)) != root:
+        raise ProtocolError("consensus-root")
+    return consensus

@@ -1,0 +1,186 @@
+"""Endpoint descriptors: how a visitor finds an endpoint's introducers (SPEC 10).
+
+Two layouts, one in the other, both of one size for every endpoint. Inside, what only who knows the address
+reads: `u16 length ‖ row ‖ ML-DSA signature ‖ zeros`, 12 288 bytes. Outside, what a ring relay can judge
+without the address: fixed fields, two signatures. Here are the bytes; core/publish.py seals and verifies.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import Final
+
+from onionshh import geometry as g
+from onionshh.errors import ProtocolError
+from onionshh.wire.packing import Bin, Int, ListOf, fields, pack, unpack_untrusted
+
+VERSION: Final = 1
+INTRODUCERS_MAX: Final = 20
+NUMBER_MAX: Final = 2**63 - 1
+
+_LENGTH = struct.Struct(">H")
+_U64 = struct.Struct(">Q")
+_PERIOD_EXPIRY = struct.Struct(f">Q{g.KEY}sQ")
+_OUTER = struct.Struct(f">{g.KEY}sQQ{g.SALT}s{g.KEY}sQ{g.SIGNATURE}s{g.DESCRIPTOR_SEALED}s{g.SIGNATURE}s")
+
+_INTRODUCER = fields(Bin(exact=g.KEY), Bin(exact=g.KEY), Int())
+_NO_POW = fields()
+_ROW = fields(
+    Int(),  # version
+    Int(),  # revision
+    Int(),  # expiry
+    Bin(exact=g.POINT),  # rendezvous key B
+    Bin(exact=g.HPKE_KEY),  # seal key
+    ListOf(_INTRODUCER, most=INTRODUCERS_MAX, least=1),
+    _NO_POW,
+    Int(most=1),  # inbox
+    Bin(exact=g.POINT),  # P
+    Bin(exact=g.PQ_KEY),  # ML-DSA key
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IntroducerEntry:
+    """A relay that introduces visitors, the key the endpoint has there, until when (Unix seconds)."""
+
+    relay_id: bytes
+    auth_key: bytes
+    expiry: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointDescriptor:
+    """What an endpoint says to who knows its address, for one period.
+
+    `expiry` is in Unix seconds; `rendezvous_key` is hs3h's B (32), `seal_key` the HPKE key (1 216); `P` (32)
+    and `pq_public` (1 952) open the address. `pow` has no parameters in this version.
+    """
+
+    revision: int
+    expiry: int
+    rendezvous_key: bytes
+    seal_key: bytes = field(repr=False)
+    introducers: tuple[IntroducerEntry, ...]
+    P: bytes = field(repr=False)
+    pq_public: bytes = field(repr=False)
+    inbox: bool = False
+    pow: tuple[()] = ()
+
+    def encode(self) -> bytes:
+        """`u16 length ‖ row`: what the ML-DSA signature covers, and what stands before it."""
+        row = pack(
+            [
+                VERSION,
+                self.revision,
+                self.expiry,
+                self.rendezvous_key,
+                self.seal_key,
+                [[entry.relay_id, entry.auth_key, entry.expiry] for entry in self.introducers],
+                list(self.pow),
+                int(self.inbox),
+                self.P,
+                self.pq_public,
+            ]
+        )
+        return _LENGTH.pack(len(row)) + row
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """The plaintext taken apart: the descriptor, the bytes the signature covers, the signature 3 309."""
+
+    descriptor: EndpointDescriptor
+    encoded: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+
+    def encode(self) -> bytes:
+        """Exactly 12 288 bytes."""
+        if len(self.signature) != g.PQ_SIGNATURE:
+            raise ValueError(f"an ML-DSA-65 signature is {g.PQ_SIGNATURE} bytes")
+        plain = self.encoded + self.signature
+        if len(plain) > g.DESCRIPTOR_PLAIN:
+            raise ValueError("more than a descriptor holds")
+        return plain.ljust(g.DESCRIPTOR_PLAIN, b"\0")
+
+    @classmethod
+    def decode_untrusted(cls, plain: bytes) -> Inner:
+        """One encoding of one value: shape, canonical form and zeros are checked, no signature is."""
+        if len(plain) != g.DESCRIPTOR_PLAIN:
+            raise ProtocolError("document-size")
+        start = _LENGTH.size + int(_LENGTH.unpack_from(plain)[0])
+        end = start + g.PQ_SIGNATURE
+        if end > len(plain):
+            raise ProtocolError("document-size")
+        if plain.count(0, end) != len(plain) - end:
+            raise ProtocolError("document-not-canonical")
+        row = unpack_untrusted(plain[_LENGTH.size : start], _ROW, g.DESCRIPTOR_PLAIN)
+        version, revision, expiry, b, seal_key, introducers, _, inbox, p, pq_public = row
+        if version != VERSION:
+            raise ProtocolError("document-version")
+        descriptor = EndpointDescriptor(
+            revision=revision,
+            expiry=expiry,
+            rendezvous_key=b,
+            seal_key=seal_key,
+            introducers=tuple(IntroducerEntry(*entry) for entry in introducers),
+            P=p,
+            pq_public=pq_public,
+            inbox=bool(inbox),
+        )
+        return cls(descriptor, plain[:start], plain[start:end])
+
+
+def pq_signed(blinded: bytes, period: int, encoded: bytes) -> bytes:
+    """What the ML-DSA signature is over: this row, for this period's key and no other."""
+    return b"onionshh descriptor v1" + blinded + _U64.pack(period) + encoded
+
+
+def period_key_signed(period: int, period_key: bytes, expiry: int) -> bytes:
+    """What the certificate, a signature by the blinded key, is over."""
+    return b"onionshh period key v1" + _PERIOD_EXPIRY.pack(period, period_key, expiry)
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    """What lies on the ring: A' 32 ‖ period ‖ revision ‖ salt ‖ period key ‖ expiry ‖ certificate ‖ sealed
+    ‖ signature by the period key. `expiry` (Unix seconds) is the certificate's."""
+
+    blinded: bytes
+    period: int
+    revision: int
+    salt: bytes
+    period_key: bytes
+    expiry: int
+    certificate: bytes
+    sealed: bytes = field(repr=False)
+    signature: bytes = bytes(g.SIGNATURE)
+
+    def encode(self) -> bytes:
+        """Exactly `geometry.DESCRIPTOR` bytes."""
+        return _OUTER.pack(
+            self.blinded,
+            self.period,
+            self.revision,
+            self.salt,
+            self.period_key,
+            self.expiry,
+            self.certificate,
+            self.sealed,
+            self.signature,
+        )
+
+    @property
+    def signed(self) -> bytes:
+        """What the period key signs: everything before its signature."""
+        return b"onionshh ring v1" + self.encode()[: -g.SIGNATURE]
+
+    @classmethod
+    def decode_untrusted(cls, data: bytes) -> Outer:
+        """A length check and slices; nothing is verified. Numbers above 2^63 - 1 are refused."""
+        if len(data) != _OUTER.size:
+            raise ProtocolError("document-size")
+        outer = cls(*_OUTER.unpack(data))
+        if max(outer.period, outer.revision, outer.expiry) > NUMBER_MAX:
+            raise ProtocolError("document-shape")
+        return outer

@@ -1,0 +1,60 @@
+"""Long things in cells: messages over payloads, handshakes over three CREATE cells (SPEC 2)."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from onionshh.errors import ProtocolError
+from onionshh.geometry import BODY, CREATE_CELLS, DATA
+from onionshh.ids import RandomBytes
+from onionshh.wire.messages import CONTINUE
+
+_HEAD: Final = struct.Struct(">I")
+_TYPE_SHIFT: Final = 24
+_REMAINING_MASK: Final = (1 << _TYPE_SHIFT) - 1
+
+
+def build_payload(message_type: int, body: bytes, offset: int, random_bytes: RandomBytes) -> bytes:
+    """The payload that carries `body` from `offset` on: a first one, or a CONTINUE."""
+    remaining = len(body) - offset
+    data = body[offset : offset + DATA]
+    kind = CONTINUE if offset else message_type
+    payload = _HEAD.pack(kind << _TYPE_SHIFT | remaining) + data
+    return payload + random_bytes(DATA - len(data)) if len(data) < DATA else payload
+
+
+def parse_head(payload: bytes) -> tuple[int, int]:
+    """The type and the bytes that remain of the message, this cell's included."""
+    head: int = _HEAD.unpack_from(payload)[0]
+    return head >> _TYPE_SHIFT, head & _REMAINING_MASK
+
+
+def split_handshake(handshake: bytes, random_bytes: RandomBytes) -> list[bytes]:
+    """The bodies of CREATE and its two CREATE_MORE: u16 length ‖ handshake ‖ random."""
+    whole = len(handshake).to_bytes(2, "big") + handshake
+    whole += random_bytes(CREATE_CELLS * BODY - len(whole))
+    return [whole[at : at + BODY] for at in range(0, len(whole), BODY)]
+
+
+class HandshakeParts:
+    """Puts the three bodies of a CREATE or CREATED together again. `size`: what the handshake must measure."""
+
+    __slots__ = ("_parts", "_size", "since")
+
+    def __init__(self, size: int, since: float) -> None:
+        self._size = size
+        self._parts: list[bytes] = []
+        self.since = since
+
+    def add(self, body: bytes, *, first: bool) -> bytes | None:
+        """The whole handshake once the third part is there. ProtocolError when out of order or of wrong size."""
+        if first == bool(self._parts):
+            raise ProtocolError("create-order")
+        self._parts.append(body)
+        if len(self._parts) < CREATE_CELLS:
+            return None
+        whole = b"".join(self._parts)
+        if int.from_bytes(whole[:2], "big") != self._size:
+            raise ProtocolError("create-size")
+        return whole[2 : 2 + self._size]

@@ -1,0 +1,204 @@
+"""Relay messages: their types, size caps and fixed layouts (SPEC 2, 10, 11).
+
+A payload is `head u32 ‖ data ≤ 489 ‖ fresh random padding`, head = type·2^24 + remaining bytes of the
+message from this cell on. Splitting and joining lives in core/conversation.py; here stands what each
+message holds. Every layout is fixed, so a parse is a length check and slices.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from onionshh import geometry as g
+from onionshh.errors import ProtocolError
+
+CONTINUE: Final = 0
+ACK: Final = 1
+DROP: Final = 2
+EXTEND: Final = 3
+EXTENDED: Final = 4
+ESTABLISH_INTRO: Final = 16
+INTRO_ESTABLISHED: Final = 17
+INTRODUCE1: Final = 18
+INTRODUCE_ACK: Final = 19
+INTRODUCE2: Final = 20
+ESTABLISH_RENDEZVOUS: Final = 21
+RENDEZVOUS_ESTABLISHED: Final = 22
+RENDEZVOUS1: Final = 23
+RENDEZVOUS2: Final = 24
+PUBLISH: Final = 32
+FETCH: Final = 33
+FOUND: Final = 34
+FETCH_CONSENSUS: Final = 35
+CONSENSUS: Final = 36
+RECORD: Final = 48
+# Agreed numbers of what is not spoken yet (SPEC 12, 13); a layer that gets one ends its circuit.
+SHARE: Final = 49
+REFRESH: Final = 50
+REFRESHED: Final = 51
+WAY_BACK: Final = 52
+
+MOST: Final[dict[int, int]] = {
+    ACK: g.TAG,
+    DROP: 1,
+    EXTEND: g.CONTROL_MAX,
+    EXTENDED: g.CONTROL_MAX,
+    ESTABLISH_INTRO: g.CONTROL_MAX,
+    INTRO_ESTABLISHED: g.CONTROL_MAX,
+    INTRODUCE1: g.CONTROL_MAX,
+    INTRODUCE_ACK: g.CONTROL_MAX,
+    INTRODUCE2: g.CONTROL_MAX,
+    ESTABLISH_RENDEZVOUS: g.CONTROL_MAX,
+    RENDEZVOUS_ESTABLISHED: g.CONTROL_MAX,
+    RENDEZVOUS1: g.CONTROL_MAX,
+    RENDEZVOUS2: g.CONTROL_MAX,
+    PUBLISH: g.RING_MAX,
+    FETCH: g.CONTROL_MAX,
+    FOUND: g.RING_MAX,
+    FETCH_CONSENSUS: g.CONTROL_MAX,
+    CONSENSUS: g.CONSENSUS_MAX,
+    RECORD: g.WHISPER_MESSAGE_MAX,
+}
+"""The most bytes a message of each type may hold; a type that is not here is unknown."""
+
+# INTRO_ESTABLISHED, INTRODUCE_ACK, RENDEZVOUS_ESTABLISHED carry one status byte.
+OK: Final = 0
+NO_SUCH_KEY: Final = 1
+BUSY: Final = 2
+TAKEN: Final = 3
+
+# FOUND: status u8 ‖ descriptor. It answers FETCH and PUBLISH.
+FOUND_IT: Final = 0
+NOT_FOUND: Final = 1
+STORED: Final = 2
+STALE: Final = 3
+REFUSED: Final = 4
+FULL: Final = 5
+
+# INTRODUCE1 kinds.
+INTRODUCE_NEW: Final = 1
+INTRODUCE_RESUME: Final = 2
+
+DROP_PLAIN: Final = b"\x00"
+DROP_ECHO: Final = b"\x01"
+
+_INTRODUCE = struct.Struct(f">{g.KEY}sBB{g.POW}s{g.INTRODUCE_SEALED}s")
+_FETCH = struct.Struct(f">{g.KEY}sQ")
+_KNOWN = struct.Struct(">Q")
+
+
+def exactly(body: bytes, size: int) -> bytes:
+    """`body` if it has that size, else ProtocolError."""
+    if len(body) != size:
+        raise ProtocolError("message-size")
+    return body
+
+
+def status_untrusted(body: bytes) -> int:
+    """The one status byte of an answer."""
+    return exactly(body, 1)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class EstablishIntro:
+    """Auth key 32 ‖ its signature 64 over the text of `signed`."""
+
+    auth_key: bytes
+    signature: bytes
+
+    def encode(self) -> bytes:
+        return self.auth_key + self.signature
+
+    @classmethod
+    def decode_untrusted(cls, body: bytes) -> EstablishIntro:
+        exactly(body, g.KEY + g.SIGNATURE)
+        return cls(body[: g.KEY], body[g.KEY :])
+
+    @staticmethod
+    def signed(binding: bytes, introducer_id: bytes) -> bytes:
+        """What the auth key signs: this circuit at this introducer and no other."""
+        return b"onionshh establish intro v1" + binding + introducer_id
+
+
+@dataclass(frozen=True, slots=True)
+class Introduce:
+    """INTRODUCE1 and INTRODUCE2, 2 934 bytes: what the introducer sees, and the sealed rest."""
+
+    auth_key: bytes
+    kind: int
+    period_byte: int
+    pow: bytes
+    sealed: bytes
+
+    def encode(self) -> bytes:
+        return _INTRODUCE.pack(self.auth_key, self.kind, self.period_byte, self.pow, self.sealed)
+
+    @classmethod
+    def decode_untrusted(cls, body: bytes) -> Introduce:
+        exactly(body, g.INTRODUCE)
+        return cls(*_INTRODUCE.unpack(body))
+
+
+@dataclass(frozen=True, slots=True)
+class Rendezvous1:
+    """Cookie 32 ‖ the sealed reply 1 168, which goes on alone as RENDEZVOUS2."""
+
+    cookie: bytes
+    sealed: bytes
+
+    def encode(self) -> bytes:
+        return self.cookie + self.sealed
+
+    @classmethod
+    def decode_untrusted(cls, body: bytes) -> Rendezvous1:
+        exactly(body, g.RENDEZVOUS1)
+        return cls(body[: g.COOKIE], body[g.COOKIE :])
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Which endpoint descriptor: blinded key 32 ‖ period u64."""
+
+    blinded: bytes
+    period: int
+
+    def encode(self) -> bytes:
+        return _FETCH.pack(self.blinded, self.period)
+
+    @classmethod
+    def decode_untrusted(cls, body: bytes) -> Fetch:
+        exactly(body, _FETCH.size)
+        return cls(*_FETCH.unpack(body))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Answer to FETCH and PUBLISH: status u8 ‖ the descriptor, if one was asked for and is there."""
+
+    status: int
+    descriptor: bytes = b""
+
+    def encode(self) -> bytes:
+        return bytes((self.status,)) + self.descriptor
+
+    @classmethod
+    def decode_untrusted(cls, body: bytes) -> Found:
+        if not body or body[0] > FULL or len(body) - 1 not in (0, g.DESCRIPTOR):
+            raise ProtocolError("message-size")
+        if (len(body) > 1) != (body[0] == FOUND_IT):
+            raise ProtocolError("message-shape")
+        return cls(body[0], body[1:])
+
+
+def encode_fetch_consensus(valid_after: int) -> bytes:
+    """FETCH_CONSENSUS: send me one later than this; an empty CONSENSUS says there is none."""
+    return _KNOWN.pack(valid_after)
+
+
+def decode_fetch_consensus_untrusted(body: bytes) -> int:
+    """The valid-after of the consensus the asker holds, 0 for none."""
+    exactly(body, _KNOWN.size)
+    known: int = _KNOWN.unpack(body)[0]
+    return known

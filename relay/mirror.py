@@ -1,0 +1,37 @@
+"""The consensus mirror: any relay hands on the consensus it holds, so no directory sees who is online (SPEC 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from onionshh.core.roles import CircuitHandle, Reply, RoleAction
+from onionshh.errors import ProtocolError
+from onionshh.wire import messages as m
+
+
+class Mirror:
+    """The Role that answers FETCH_CONSENSUS. `held()`: (valid-after, document) of the one in hand."""
+
+    accepts: Final = frozenset((m.FETCH_CONSENSUS,))
+
+    def __init__(self, held: Callable[[], tuple[int, bytes]]) -> None:
+        self._held = held
+
+    def handle(
+        self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
+    ) -> tuple[RoleAction, ...]:
+        """Answer with the document, or with nothing when the asker's is as new."""
+        known = m.decode_fetch_consensus_untrusted(body)
+        if circuit.waiting_messages:
+            raise ProtocolError("consensus-asked-twice")  # one at a time: it is the largest message there is
+        valid_after, document = self._held()
+        return (Reply(circuit, m.CONSENSUS, document if valid_after > known else b""),)
+
+    def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        """Nothing is kept by circuit."""
+        return ()
+
+    def tick(self, now: float, wall: int) -> tuple[RoleAction, ...]:
+        """Nothing expires."""
+        return ()

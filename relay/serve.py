@@ -1,0 +1,163 @@
+"""A whole relay: keys, links, switch, roles, its consensus and its place in the directory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from onionshh.config import NetworkFile
+from onionshh.core.chance import Chance
+from onionshh.core.drops import Drops
+from onionshh.core.outbox import Memory
+from onionshh.core.params import Params
+from onionshh.core.roles import Role
+from onionshh.core.view import View
+from onionshh.ids import RelayId
+from onionshh.net.clocks import Clock
+from onionshh.net.directory import ConsensusKeeper, DirectorySource
+from onionshh.net.links import LinkSet
+from onionshh.net.store import DataDirectory
+from onionshh.net.throttle import Throttle
+from onionshh.net.transport import Dialer, Listener
+from onionshh.wire.consensus import RelayRow
+from relay.driver import SwitchDriver
+from relay.keys import RelayKeys
+from relay.mirror import Mirror
+from relay.publish import About, Publisher
+from relay.switch import Switch
+
+logger = logging.getLogger("onionshh.relay")
+
+MEMORY_BYTES = 256 * 1024 * 1024
+REPORT_SECONDS = 3600.0
+KEY_CHECK_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mounting:
+    """What roles get to know of the relay they are mounted on."""
+
+    relay_id: RelayId
+    params: Callable[[], Params]
+    view: Callable[[], View | None]
+
+
+class Relay:
+    """One relay. `mount` makes the roles it serves; `say` gets one line for its operator now and then."""
+
+    def __init__(
+        self,
+        *,
+        network: NetworkFile,
+        source: DirectorySource,
+        dialer: Dialer,
+        listener: Listener,
+        folder: DataDirectory,
+        about: About,
+        clock: Clock,
+        chance: Chance,
+        mount: Callable[[Mounting], Sequence[Role]],
+        say: Callable[[str], None] = logger.info,
+        memory_bytes: int = MEMORY_BYTES,
+        rate_bytes: int = 0,
+    ) -> None:
+        self._listener = listener
+        self._clock = clock
+        self._say = say
+        self.keys = RelayKeys(folder, chance.bytes, clock.wall())
+        self.keeper = ConsensusKeeper(
+            network=network, source=source, clock=clock, chance=chance, folder=folder.path, over_circuit=None
+        )
+        self.drops = Drops()
+        self.memory = Memory(memory_bytes)
+        mounting = Mounting(self.keys.relay_id, self.params, lambda: self.keeper.view)
+        self.switch = Switch(
+            identity=self.keys.relay_id,
+            onion_keys=self.keys.onion_keys,
+            knows=lambda identity: self._find(identity) is not None,
+            params=self.params,
+            roles=(Mirror(self._held), *mount(mounting)),
+            memory=self.memory,
+            drops=self.drops,
+            random_bytes=chance.bytes,
+            wall=clock.wall,
+        )
+        self._driver = SwitchDriver(switch=self.switch, clock=clock, memory=self.memory, find=self._find)
+        self.links = self._driver.links = LinkSet(
+            dialer=dialer,
+            clock=clock,
+            sink=self.switch,
+            params=self.params,
+            chance=chance,
+            memory=self.memory,
+            drops=self.drops,
+            identity=self.keys.identity,
+            after_read=self._driver.after_read,
+            on_tick=self.switch.tick,
+            throttle=Throttle(rate_bytes, clock) if rate_bytes else None,
+        )
+        self.publisher = Publisher(
+            about=about,
+            keys=self.keys,
+            network=network,
+            source=source,
+            keeper=self.keeper,
+            clock=clock,
+            chance=chance,
+            say=say,
+        )
+
+    def params(self) -> Params:
+        """The consensus parameters in force; the defaults before the first consensus."""
+        view = self.keeper.view
+        return view.params if view is not None else _DEFAULTS
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled. NoDirectory or ClockWrong when no first consensus can be had."""
+        await self.keeper.first()
+        async with self.links.running(), trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve)
+            nursery.start_soon(self._driver.run)
+            nursery.start_soon(self.keeper.keep)
+            nursery.start_soon(self.publisher.run)
+            nursery.start_soon(self._turn_keys)
+            nursery.start_soon(self._report)
+            task_status.started()
+
+    async def _serve(self) -> None:
+        await self.links.serve(
+            self._listener,
+            identity=self.keys.relay_id,
+            onion_keys=self.keys.onion_keys,
+            is_relay=lambda identity: self._find(identity) is not None,
+        )
+
+    async def _turn_keys(self) -> None:
+        """A new onion key when its time has come, and the directory told at once."""
+        while True:
+            if self.keys.rotate(self._clock.wall(), self.params().onion_key_seconds):
+                self.publisher.now.set()
+            await trio.sleep(KEY_CHECK_SECONDS)
+
+    async def _report(self) -> None:
+        while True:
+            await trio.sleep(REPORT_SECONDS)
+            drops = ", ".join(f"{name} {count}" for name, count in sorted(self.drops.counts.items()))
+            self._say(
+                f"{len(self.switch.circuits)} circuits, {self.links.open_links} links,"
+                f" {self.switch.cells_forwarded} cells forwarded; drops: {drops or 'none'}"
+            )
+
+    def _find(self, identity: RelayId) -> RelayRow | None:
+        view = self.keeper.view
+        return view.any_relay(identity) if view is not None else None
+
+    def _held(self) -> tuple[int, bytes]:
+        view = self.keeper.current
+        return (view.consensus.valid_after, self.keeper.document) if view is not None else (0, b"")
+
+
+_DEFAULTS = Params()

@@ -1,0 +1,1 @@
+"""What meets at a relay: introducer, meeting point, ring. Roles that `relay/` mounts without knowing them."""

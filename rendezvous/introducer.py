@@ -1,0 +1,142 @@
+"""The introducer: passes introductions on to an endpoint it knows by one key only (SPEC 11).
+
+An endpoint proves on its circuit that it holds an auth key (a signature over this circuit's binding and
+this relay's identity, so it serves nowhere else); a visitor names that key, and the introducer hands its
+INTRODUCE1 over unread and answers with a status. It learns neither side: both come over circuits.
+
+An endpoint that does not keep up is protected, not queued for: from 16 waiting introductions on, and above
+the rate for its key, the answer is `busy` and the visitor tries another introducer. While every effort is 0
+(no proof of work yet, SPEC 15), the 16 of highest effort are the first 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from onionshh.core.buckets import TokenBucket
+from onionshh.core.params import Params
+from onionshh.core.roles import CircuitHandle, Drop, EndCircuit, Reply, RoleAction
+from onionshh.crypto.identity import verify_untrusted
+from onionshh.crypto.primitives import sha3_256
+from onionshh.errors import ProtocolError
+from onionshh.ids import AuthKey, RelayId
+from onionshh.wire import messages as m
+
+WAITING_MOST: Final = 16
+TRIES_MOST: Final = 2
+"""INTRODUCE1 messages a circuit may carry: one, and the same bytes once more."""
+
+
+@dataclass(slots=True)
+class _Endpoint:
+    """Where introductions for one auth key go. The bucket outlives a change of circuits."""
+
+    circuit: CircuitHandle
+    bucket: TokenBucket
+
+
+@dataclass(slots=True)
+class _Visit:
+    """What a visitor's circuit has sent: a hash of its one introduction, and how often."""
+
+    digest: bytes
+    tries: int
+
+
+class Introducer:
+    """The Role of an introducer. `own_id` is this relay's identity, `params` gives those in force."""
+
+    accepts: Final = frozenset((m.ESTABLISH_INTRO, m.INTRODUCE1))
+
+    def __init__(self, own_id: RelayId, params: Callable[[], Params]) -> None:
+        self._own_id = own_id
+        self._params = params
+        self._endpoints: dict[AuthKey, _Endpoint] = {}
+        self._key_of: dict[CircuitHandle, AuthKey] = {}
+        self._visits: dict[CircuitHandle, _Visit] = {}
+
+    @property
+    def established(self) -> int:
+        """Keys that are established."""
+        return len(self._endpoints)
+
+    def handle(
+        self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
+    ) -> tuple[RoleAction, ...]:
+        """ESTABLISH_INTRO or INTRODUCE1. Raises ProtocolError: the circuit ends."""
+        if circuit.joined:
+            raise ProtocolError("message-on-joined-circuit")
+        if message_type == m.ESTABLISH_INTRO:
+            return self._establish(circuit, m.EstablishIntro.decode_untrusted(body))
+        if message_type == m.INTRODUCE1:
+            return self._introduce(circuit, m.Introduce.decode_untrusted(body), body, now)
+        raise ProtocolError("message-type")
+
+    def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        """Forget the key that this circuit established, unless another has taken it over."""
+        self._visits.pop(circuit, None)
+        key = self._key_of.pop(circuit, None)
+        if key is not None:
+            del self._endpoints[key]
+        return ()
+
+    def tick(self, now: float, wall: int) -> tuple[RoleAction, ...]:
+        """Nothing expires: a key lives as long as its circuit."""
+        return ()
+
+    def _establish(self, circuit: CircuitHandle, message: m.EstablishIntro) -> tuple[RoleAction, ...]:
+        if circuit in self._key_of or circuit in self._visits:
+            raise ProtocolError("intro-second-use")
+        key = AuthKey(message.auth_key)
+        params = self._params()
+        known = self._endpoints.get(key)
+        if known is None and len(self._endpoints) >= params.introduction_keys:
+            return (Reply(circuit, m.INTRO_ESTABLISHED, bytes((m.BUSY,))), Drop("intro-keys-full"))
+        # Raises CryptoError for a key stolen from another circuit or introducer: what was signed is ours.
+        verify_untrusted(key, message.signature, message.signed(circuit.binding, self._own_id))
+        actions: list[RoleAction] = []
+        if known is None:
+            bucket = TokenBucket(params.introduce_rate, params.introduce_burst)
+            self._endpoints[key] = _Endpoint(circuit, bucket)
+        else:
+            del self._key_of[known.circuit]
+            actions.append(EndCircuit(known.circuit, "intro-taken-over"))
+            known.circuit = circuit
+        self._key_of[circuit] = key
+        actions.append(Reply(circuit, m.INTRO_ESTABLISHED, bytes((m.OK,))))
+        return tuple(actions)
+
+    def _introduce(
+        self, circuit: CircuitHandle, message: m.Introduce, body: bytes, now: float
+    ) -> tuple[RoleAction, ...]:
+        if circuit in self._key_of:
+            raise ProtocolError("intro-second-use")
+        self._count_visit(circuit, body)
+        endpoint = self._endpoints.get(AuthKey(message.auth_key))
+        if endpoint is None or endpoint.circuit.joined:
+            return (_answer(circuit, m.NO_SUCH_KEY), Drop("introduce-no-such-key"))
+        if endpoint.circuit.waiting_messages >= WAITING_MOST:
+            return (_answer(circuit, m.BUSY), Drop("introduce-busy"))
+        params = self._params()
+        endpoint.bucket.rate, endpoint.bucket.burst = params.introduce_rate, params.introduce_burst
+        if not endpoint.bucket.take(now):
+            return (_answer(circuit, m.BUSY), Drop("introduce-rate"))
+        return (Reply(endpoint.circuit, m.INTRODUCE2, body), _answer(circuit, m.OK))
+
+    def _count_visit(self, circuit: CircuitHandle, body: bytes) -> None:
+        digest = sha3_256(body)
+        visit = self._visits.get(circuit)
+        if visit is None:
+            self._visits[circuit] = _Visit(digest, 1)
+            return
+        if visit.tries >= TRIES_MOST:
+            raise ProtocolError("introduce-too-many")
+        if visit.digest != digest:
+            raise ProtocolError("introduce-different")
+        visit.tries += 1
+
+
+def _answer(circuit: CircuitHandle, status: int) -> Reply:
+    return Reply(circuit, m.INTRODUCE_ACK, bytes((status,)))

@@ -1,0 +1,104 @@
+"""The meeting point: two circuits that show the same cookie become one (SPEC 11).
+
+The visitor's circuit waits under a cookie of 32 random bytes; the endpoint's, which learned the cookie
+inside the introduction, brings a sealed reply. The meeting point hands that over, joins the two and forgets
+the cookie: it works once.
+
+A cookie is looked up in a dict, in a time that may depend on its hash. That tells nothing: Python's hash of
+bytes is keyed afresh in each process, a match is of all 256 bits, and who could find a cookie by asking
+would need 2^256 circuits, since a wrong one ends the circuit it came on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from onionshh.core.params import Params
+from onionshh.core.roles import CircuitHandle, Drop, EndCircuit, Join, Reply, RoleAction
+from onionshh.errors import ProtocolError
+from onionshh.geometry import COOKIE
+from onionshh.ids import Cookie
+from onionshh.wire import messages as m
+
+WAIT_SECONDS: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    circuit: CircuitHandle
+    until: float
+
+
+class Meeting:
+    """The Role of a rendezvous point. `params` gives the parameters in force."""
+
+    accepts: Final = frozenset((m.ESTABLISH_RENDEZVOUS, m.RENDEZVOUS1))
+
+    def __init__(self, params: Callable[[], Params]) -> None:
+        self._params = params
+        self._waiting: dict[Cookie, _Waiting] = {}  # all wait equally long, so its order is that of expiry
+        self._cookie_of: dict[CircuitHandle, Cookie] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Cookies that wait."""
+        return len(self._waiting)
+
+    def handle(
+        self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
+    ) -> tuple[RoleAction, ...]:
+        """ESTABLISH_RENDEZVOUS or RENDEZVOUS1. Raises ProtocolError: the circuit ends."""
+        if circuit.joined:
+            raise ProtocolError("message-on-joined-circuit")
+        if circuit in self._cookie_of:
+            # Who waits has nothing more to say here: no second cookie, and no joining to itself.
+            raise ProtocolError("rendezvous-second-use")
+        if message_type == m.ESTABLISH_RENDEZVOUS:
+            return self._establish(circuit, Cookie(m.exactly(body, COOKIE)), now)
+        if message_type == m.RENDEZVOUS1:
+            return self._meet(circuit, m.Rendezvous1.decode_untrusted(body), now)
+        raise ProtocolError("message-type")
+
+    def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        """Forget the cookie this circuit waited under."""
+        self._forget(circuit)
+        return ()
+
+    def tick(self, now: float, wall: int) -> tuple[RoleAction, ...]:
+        """Ten minutes are enough: forget the cookie, and end the circuit so that its visitor knows."""
+        ended: list[RoleAction] = []
+        while self._waiting:
+            oldest = next(iter(self._waiting.values()))
+            if now < oldest.until:
+                break
+            self._forget(oldest.circuit)
+            ended.append(EndCircuit(oldest.circuit, "rendezvous-expired"))
+        return tuple(ended)
+
+    def _establish(self, circuit: CircuitHandle, cookie: Cookie, now: float) -> tuple[RoleAction, ...]:
+        if cookie in self._waiting:
+            return (_established(circuit, m.TAKEN),)
+        if len(self._waiting) >= self._params().cookies:
+            return (_established(circuit, m.BUSY), Drop("rendezvous-full"))
+        self._waiting[cookie] = _Waiting(circuit, now + WAIT_SECONDS)
+        self._cookie_of[circuit] = cookie
+        return (_established(circuit, m.OK),)
+
+    def _meet(self, circuit: CircuitHandle, message: m.Rendezvous1, now: float) -> tuple[RoleAction, ...]:
+        waiting = self._waiting.get(Cookie(message.cookie))
+        if waiting is None or now >= waiting.until:
+            raise ProtocolError("rendezvous-unknown-cookie")
+        self._forget(waiting.circuit)
+        # The reply goes first: after the join this relay has no voice on either circuit.
+        return (Reply(waiting.circuit, m.RENDEZVOUS2, message.sealed), Join(waiting.circuit, circuit))
+
+    def _forget(self, circuit: CircuitHandle) -> None:
+        cookie = self._cookie_of.pop(circuit, None)
+        if cookie is not None:
+            del self._waiting[cookie]
+
+
+def _established(circuit: CircuitHandle, status: int) -> Reply:
+    return Reply(circuit, m.RENDEZVOUS_ESTABLISHED, bytes((status,)))

@@ -1,0 +1,20 @@
+"""The roles that make a relay an introducer, a rendezvous point and a ring relay, ready to be mounted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onionshh.core.params import Params
+from onionshh.core.roles import Role
+from onionshh.core.view import View
+from onionshh.ids import RelayId
+from rendezvous.introducer import Introducer
+from rendezvous.meeting import Meeting
+from rendezvous.ring import Ring
+
+
+def roles(
+    relay_id: RelayId, params: Callable[[], Params], view: Callable[[], View | None]
+) -> tuple[Role, ...]:
+    """One of each, for one relay."""
+    return (Introducer(relay_id, params), Meeting(params), Ring(relay_id, params, view))

@@ -1,0 +1,25 @@
+"""What holds for every test: the same choices in every run, real processes last.
+
+Asynchronous tests need no mark (`trio_mode`). A test that waits asks for pytest-trio's `autojump_clock`,
+under which time passes only while every task sleeps; nothing outside tests/system sleeps for real.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("onionshh", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("onionshh")
+
+SYSTEM = Path(__file__).parent / "system"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies under tests/system, and run it after everything that is fast."""
+    for item in items:
+        if SYSTEM in item.path.parents:
+            item.add_marker(pytest.mark.system)
+    items.sort(key=lambda item: SYSTEM in item.path.parents)

@@ -1,0 +1,276 @@
+"""Identities, addresses, openings and blinded keys (SPEC 9)."""
+
+from __future__ import annotations
+
+import hashlib
+
+import nacl.bindings as sodium
+import pytest
+
+from onionshh import geometry as g
+from onionshh.crypto import bech32m, ed25519
+from onionshh.crypto.identity import (
+    Identity,
+    SigningKey,
+    blind_public,
+    check_opening_untrusted,
+    check_point_untrusted,
+    decode_address_untrusted,
+    encode_address,
+    subcredential,
+    verify_pq_untrusted,
+    verify_untrusted,
+)
+from onionshh.crypto.primitives import sha3_256, sha3_512
+from onionshh.errors import BadAddress, CryptoError
+from tests.seeded import seeded
+
+ORDER = 2**252 + 27742317777372353535851937790883648493
+PERIOD_SECONDS = 86_400
+# Ed25519 points that are no keys: the identity, orders 2, 4 and 8, a non-canonical identity, off the curve.
+BAD_POINTS = {
+    "identity": b"\1" + bytes(31),
+    "order 2": (2**255 - 20).to_bytes(32, "little"),
+    "order 4": bytes(32),
+    "order 8": bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+    "not canonical": (2**255 - 18).to_bytes(32, "little"),
+    "off the curve": b"\2" + bytes(31),
+    "short": bytes(31),
+    "long": bytes(33),
+}
+
+
+@pytest.fixture(scope="module")
+def identity() -> Identity:
+    return Identity.generate(seeded(1))
+
+
+def mixed_order(point: bytes) -> bytes:
+    """A good key plus the point of order 2: on the curve, outside the prime-order group."""
+    return sodium.crypto_core_ed25519_add(point, BAD_POINTS["order 2"])
+
+
+# Ordinary signatures
+
+
+def test_sign_and_verify() -> None:
+    key = SigningKey.generate(seeded(1))
+    signature = key.sign(b"onionshh test v1 hello")
+    assert SigningKey(key.seed).public == key.public
+    verify_untrusted(key.public, signature, b"onionshh test v1 hello")
+    other = SigningKey.generate(seeded(2)).public
+    for public, signed, message in [
+        (key.public, signature, b"onionshh test v1 hallo"),
+        (key.public, signature, b""),
+        (key.public, signature[:-1], b"onionshh test v1 hello"),
+        (key.public, signature + b"\0", b"onionshh test v1 hello"),
+        (key.public, b"", b"onionshh test v1 hello"),
+        (key.public, bytes(64), b"onionshh test v1 hello"),
+        (key.public, bytes((signature[0] ^ 1,)) + signature[1:], b"onionshh test v1 hello"),
+        (other, signature, b"onionshh test v1 hello"),
+    ]:
+        with pytest.raises(CryptoError):
+            verify_untrusted(public, signed, message)
+
+
+def test_a_signature_has_one_form() -> None:
+    """s + L would verify by the formula alone: two signatures, one message."""
+    key = SigningKey.generate(seeded(1))
+    signature = key.sign(b"m")
+    s = int.from_bytes(signature[32:], "little") + ORDER
+    with pytest.raises(CryptoError):
+        verify_untrusted(key.public, signature[:32] + s.to_bytes(32, "little"), b"m")
+
+
+@pytest.mark.parametrize("point", BAD_POINTS.values(), ids=BAD_POINTS.keys())
+def test_bad_points_are_no_keys(point: bytes, identity: Identity) -> None:
+    with pytest.raises(CryptoError):
+        check_point_untrusted(point)
+    with pytest.raises(CryptoError):
+        # Under the identity, R = sB and any s would verify: 1 and its B.
+        verify_untrusted(point, ed25519.base(b"\1" + bytes(31)) + b"\1" + bytes(31), b"anything")
+    with pytest.raises(CryptoError):
+        blind_public(point, 1, PERIOD_SECONDS)
+    with pytest.raises(CryptoError):
+        check_opening_untrusted(point, identity.P, identity.pq_public)
+    with pytest.raises(CryptoError):
+        check_opening_untrusted(identity.A, point, identity.pq_public)
+
+
+def test_points_of_mixed_order_are_no_keys(identity: Identity) -> None:
+    bad = mixed_order(identity.A)
+    with pytest.raises(CryptoError):
+        check_point_untrusted(bad)
+    with pytest.raises(CryptoError):
+        blind_public(bad, 1, PERIOD_SECONDS)
+    with pytest.raises(BadAddress, match="names no key"):
+        decode_address_untrusted(encode_address(bad))
+
+
+def test_signing_key_lengths_and_repr() -> None:
+    key = SigningKey(bytes(range(32)))
+    assert key.seed.hex() not in repr(key)
+    for size in (0, 31, 33):
+        with pytest.raises(CryptoError):
+            SigningKey(bytes(size))
+
+
+# The address as a commitment
+
+
+def test_the_opening_is_what_the_specification_says(identity: Identity) -> None:
+    digest = sha3_512(b"onionshh address v1", identity.P, sha3_256(identity.pq_public))
+    c = (int.from_bytes(digest, "little") % ORDER).to_bytes(32, "little")
+    assert sodium.crypto_core_ed25519_add(identity.P, ed25519.base(c)) == identity.A
+    check_opening_untrusted(identity.A, identity.P, identity.pq_public)
+
+
+def test_no_other_keys_open_an_address(identity: Identity) -> None:
+    other = Identity.generate(seeded(2))
+    for P, pq in [
+        (other.P, identity.pq_public),
+        (identity.P, other.pq_public),
+        (other.P, other.pq_public),
+        (identity.A, identity.pq_public),
+        (mixed_order(identity.P), identity.pq_public),
+        (identity.P, identity.pq_public[:-1]),
+        (identity.P, b""),
+    ]:
+        with pytest.raises(CryptoError):
+            check_opening_untrusted(identity.A, P, pq)
+
+
+def test_post_quantum_signatures(identity: Identity) -> None:
+    signature = identity.sign_pq(b"onionshh test v1")
+    assert len(signature) == g.PQ_SIGNATURE
+    assert len(identity.pq_public) == g.PQ_KEY
+    verify_pq_untrusted(identity.pq_public, signature, b"onionshh test v1")
+    other = Identity.generate(seeded(2)).pq_public
+    for public, signed, message in [
+        (identity.pq_public, signature, b"onionshh test v2"),
+        (identity.pq_public, signature[:-1], b"onionshh test v1"),
+        (identity.pq_public, bytes(g.PQ_SIGNATURE), b"onionshh test v1"),
+        (identity.pq_public, b"", b"onionshh test v1"),
+        (identity.pq_public[:-1], signature, b"onionshh test v1"),
+        (b"", signature, b"onionshh test v1"),
+        (other, signature, b"onionshh test v1"),
+    ]:
+        with pytest.raises(CryptoError):
+            verify_pq_untrusted(public, signed, message)
+
+
+def test_an_identity_comes_back_from_its_bytes(identity: Identity) -> None:
+    again = Identity.from_bytes_untrusted(identity.to_bytes())
+    assert (again.A, again.P, again.pq_public) == (identity.A, identity.P, identity.pq_public)
+    assert again.address == identity.address
+    verify_pq_untrusted(identity.pq_public, again.sign_pq(b"m"), b"m")
+
+
+def test_identity_bytes_that_are_none(identity: Identity) -> None:
+    good = identity.to_bytes()
+    zero, too_big = bytes(32), ORDER.to_bytes(32, "little")
+    for data in (b"", good[:-1], good + b"\0", b"\2" + good[1:], good[:1] + zero + good[33:]):
+        with pytest.raises(CryptoError):
+            Identity.from_bytes_untrusted(data)
+    for scalar in (too_big, b"\xff" * 32):
+        with pytest.raises(CryptoError):
+            Identity.from_bytes_untrusted(good[:1] + scalar + good[33:])
+
+
+def test_no_secret_in_repr(identity: Identity) -> None:
+    assert repr(identity) == "Identity()"
+    blinded = identity.blind(1, PERIOD_SECONDS)
+    for secret in (blinded._secret, blinded._nonce_secret, blinded.subcredential):
+        assert repr(secret)[2:-1] not in repr(blinded)
+
+
+# The address as text
+
+
+def test_an_address_comes_back_from_its_text(identity: Identity) -> None:
+    assert identity.address == encode_address(identity.A)
+    assert identity.address.startswith("shh1")
+    assert len(identity.address) == 63
+    assert decode_address_untrusted(identity.address) == identity.A
+    assert decode_address_untrusted(identity.address.upper()) == identity.A
+
+
+def test_bad_addresses_say_what_is_wrong(identity: Identity) -> None:
+    good = identity.address
+    wrong_letter = good[:20] + ("q" if good[20] != "q" else "p") + good[21:]
+    for text, said in [
+        (good[:-1] + good[-1].upper() if good[-1].isalpha() else good[:4].upper() + good[4:], "one case"),
+        (bech32m.encode("shy", b"\1" + identity.A), 'begins with "shh1"'),
+        (bech32m.encode("shh", b"\2" + identity.A), "version"),
+        (bech32m.encode("shh", b"\1" + identity.A[:-1]), "length"),
+        (bech32m.encode("shh", b"\1" + identity.A + b"\0"), "length"),
+        (bech32m.encode("shh", b""), "version"),
+        (bech32m.encode("shh", b"\1" + BAD_POINTS["off the curve"]), "names no key"),
+        (bech32m.encode("shh", b"\1" + BAD_POINTS["order 4"]), "names no key"),
+        (wrong_letter, "checksum"),
+        (good[:-1], "checksum"),
+        (good[:10], "checksum"),
+        (good[:8], "cut off"),
+        (good + "q" * 40, "too long"),
+        (good.replace("1", "", 1) if good.count("1") == 1 else "qqq", "digit 1"),
+        (good[:30] + "b" + good[31:], 'character "b"'),
+        (" " + good, "spaces"),
+        (good + "\n", "spaces"),
+        ("", "digit 1"),
+        ("ſhh1", "plain letters"),
+    ]:
+        with pytest.raises(BadAddress, match=said):
+            decode_address_untrusted(text)
+
+
+def test_the_pad_bit_is_zero(identity: Identity) -> None:
+    prefix, groups = bech32m.split(identity.address)
+    with pytest.raises(BadAddress, match="stray"):
+        decode_address_untrusted(bech32m.join(prefix, [*groups[:-1], groups[-1] | 1]))
+
+
+# Blinded keys
+
+
+def test_the_blinded_key_signs_as_an_ordinary_one(identity: Identity) -> None:
+    blinded = identity.blind(7, PERIOD_SECONDS)
+    assert blinded.public == blind_public(identity.A, 7, PERIOD_SECONDS)
+    assert blinded.subcredential == subcredential(identity.A, blinded.public)
+    verify_untrusted(blinded.public, blinded.sign(b"m", seeded(1)), b"m")
+    for public, message in [(blinded.public, b"n"), (identity.A, b"m")]:
+        with pytest.raises(CryptoError):
+            verify_untrusted(public, blinded.sign(b"m", seeded(1)), message)
+
+
+def test_every_period_and_length_has_its_own_key(identity: Identity) -> None:
+    other = Identity.generate(seeded(2))
+    made = [
+        blind_public(A, period, seconds)
+        for A in (identity.A, other.A)
+        for period in (1, 2)
+        for seconds in (86_400, 3_600)
+    ]
+    assert len(set(made)) == 8
+    assert identity.A not in made
+    assert subcredential(identity.A, made[0]) != subcredential(identity.A, made[1])
+    assert subcredential(identity.A, made[0]) != subcredential(other.A, made[0])
+
+
+def test_nonces_differ_by_key_message_and_chance(identity: Identity) -> None:
+    """One commitment R under two challenges would give the secret away."""
+    one, two = identity.blind(1, PERIOD_SECONDS), identity.blind(2, PERIOD_SECONDS)
+    signatures = [
+        one.sign(b"m", seeded(1)),
+        two.sign(b"m", seeded(1)),
+        one.sign(b"n", seeded(1)),
+        one.sign(b"m", seeded(2)),
+    ]
+    assert len({signature[:32] for signature in signatures}) == 4
+
+
+def test_the_nonce_is_what_the_specification_says(identity: Identity) -> None:
+    blinded = identity.blind(1, PERIOD_SECONDS)
+    fresh = seeded(5)(32)
+    drawn = b"onionshh nonce v1" + blinded._nonce_secret + blinded.public + fresh + b"m"
+    r = int.from_bytes(hashlib.sha3_512(drawn).digest(), "little") % ORDER
+    assert blinded.sign(b"m", seeded(5))[:32] == ed25519.base(r.to_bytes(32, "little"))

@@ -1,0 +1,114 @@
+"""Our own known answers: the bytes on the wire do not change by accident (tests/vectors/make.py)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from onionshh.core.publish import check_outer_untrusted, open_descriptor_untrusted
+from onionshh.crypto.handshake import ClientHandshake, respond
+from onionshh.crypto.identity import (
+    Identity,
+    blind_public,
+    decode_address_untrusted,
+    verify_pq_untrusted,
+    verify_untrusted,
+)
+from onionshh.crypto.layers import ClientLayers, RelayLayers
+from onionshh.crypto.primitives import KeyPair
+from onionshh.crypto.seal import SealKey
+from onionshh.errors import BadAddress
+from tests.seeded import seeded
+from tests.vectors.make import FOLDER, MAKERS, make
+
+h = bytes.fromhex
+
+
+def known(name: str) -> Any:
+    return json.loads((FOLDER / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_kept_script_makes_the_kept_file(name: str) -> None:
+    assert make(name) == (FOLDER / name).read_text(encoding="utf-8")
+
+
+def test_layers() -> None:
+    """The client reads what relays were known to say, relays what clients were known to send."""
+    kept = known("layers.json")
+    client, relays = ClientLayers(), []
+    for forward, backward in kept["states"]:
+        client.add_hop(h(forward), h(backward))
+        relays.append(RelayLayers(h(forward), h(backward)))
+    for direction, hop, command, payload, tag, wire in kept["cells"]:
+        if direction == "in":
+            assert client.receive(command, h(wire[-1])) == (hop, h(payload), h(tag))
+            continue
+        body = h(wire[0])
+        for place, relay in enumerate(relays[: hop + 1]):
+            arrived, (body, mine) = body, relay.outbound(command, body)
+            assert mine == (place == hop)
+        assert (body[16:], arrived[:16]) == (h(payload), h(tag))
+
+
+def test_handshakes() -> None:
+    for server_id, b, ver, drawn, flight, reply, keystream in known("handshake.json")["exchanges"]:
+        server = KeyPair.from_private(h(b))
+        draws = [h(drawn)[:32], h(drawn)[32:]]
+        client = ClientHandshake(
+            server_id=h(server_id),
+            server_key=server.public,
+            ver=h(ver),
+            client_message=bytes(range(16)),
+            random_bytes=lambda _, draws=draws: draws.pop(0),  # type: ignore[misc]
+        )
+        assert client.message == h(flight)
+        done = client.finish(h(reply), server_message_bytes=16, keystream_bytes=224)
+        assert done.server_message == bytes(range(16, 32))
+        assert done.keystream == h(keystream)
+        answer = respond(
+            h(flight),
+            server_id=h(server_id),
+            keys=[server],
+            ver=h(ver),
+            client_message_bytes=16,
+            server_message=b"",
+            keystream_bytes=32,
+            random_bytes=seeded(1),
+        )
+        assert answer.client_message == bytes(range(16))
+
+
+def test_identities() -> None:
+    kept = known("identity.json")
+    identity = Identity.from_bytes_untrusted(h(kept["stored"]))
+    assert (identity.A.hex(), identity.P.hex()) == (kept["A"], kept["P"])
+    assert decode_address_untrusted(kept["address"]) == identity.A
+    for period, seconds, public, subcredential, signature in kept["periods"]:
+        blinded = identity.blind(period, seconds)
+        assert (blinded.public.hex(), blinded.subcredential.hex()) == (public, subcredential)
+        assert blinded.sign(b"onionshh test v1", lambda _: h(kept["nonce"])).hex() == signature
+        verify_untrusted(h(public), h(signature), b"onionshh test v1")
+    verify_pq_untrusted(identity.pq_public, h(kept["pq"]), b"onionshh test v1")
+    for text, _ in kept["bad_addresses"]:
+        with pytest.raises(BadAddress):
+            decode_address_untrusted(text)
+
+
+def test_seals() -> None:
+    kept = known("seal.json")
+    key = SealKey.from_bytes(h(kept["key"]))
+    assert key.public.hex() == kept["public"]
+    assert key.open_untrusted(h(kept["info"]), h(kept["sealed"])).hex() == kept["plaintext"]
+
+
+def test_descriptors() -> None:
+    kept = known("descriptor.json")
+    period, seconds, wall = kept["period"], kept["period_seconds"], kept["wall"]
+    A = decode_address_untrusted(kept["address"])
+    data = h(kept["descriptor"])
+    descriptor = open_descriptor_untrusted(data, A=A, period=period, period_seconds=seconds, wall=wall)
+    assert descriptor.encode() == h(kept["row"])
+    assert check_outer_untrusted(data, wall=wall).blinded == blind_public(A, period, seconds)

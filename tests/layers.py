@@ -1,0 +1,205 @@
+"""The layer table, in this one place, and what it forbids (ARCHITECTURE.md, "Five layers").
+
+Imports go downward or sideways, never up. Layers 0 to 2 are pure, so that the same code runs in production,
+in virtual time and by the thousand in simulations: what they may import is listed, anything else is not
+pure until someone argues here that it is. `problems()` reads one file's text and returns sentences.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+WIRE, CRYPTO, CORE, NET, APPS, COMPOSERS = range(6)
+
+# Dotted name of a folder (with all in it) or a file. A package's own name stands for its __init__.py.
+LAYERS = {
+    "onionshh.wire": WIRE,
+    "onionshh.geometry": WIRE,
+    "onionshh.ids": WIRE,
+    "onionshh.errors": WIRE,
+    "onionshh.config": WIRE,
+    "onionshh.crypto": CRYPTO,
+    "onionshh.core": CORE,
+    "onionshh.net": NET,
+    "onionshh.client": APPS,
+    "onionshh.cli": APPS,
+    "onionshh.testing": APPS,
+    "onionshh.__main__": APPS,
+    "onionshh": APPS,
+    "relay.switch": CORE,
+    "relay.limits": CORE,
+    "relay.circuit": CORE,
+    "relay.setup": CORE,
+    "relay.driver": APPS,
+    "relay.keys": APPS,
+    "relay.publish": APPS,
+    "relay.serve": APPS,
+    "relay": APPS,
+    "rendezvous.introducer": CORE,
+    "rendezvous.meeting": CORE,
+    "rendezvous.ring": CORE,
+    "rendezvous.store": APPS,
+    "rendezvous.serve": APPS,
+    "rendezvous": APPS,
+    "directory.registry": CORE,
+    "directory.consensus": CORE,
+    "directory.signing": CORE,
+    "directory.store": APPS,
+    "directory.serve": APPS,
+    "directory": APPS,
+    "simulations": COMPOSERS,
+    "tests": COMPOSERS,
+}
+SHIPPED = ("onionshh", "relay", "rendezvous", "directory")
+WHOLE_FOLDERS = ("simulations", "tests")  # every file there is the folder's row, whatever its name
+
+# The three programs know neither each other nor are they known to the library: only composers put them
+# together, so that a DApp's own `relay.py` is never imported in place of ours.
+PROGRAMS = ("relay", "rendezvous", "directory")
+COMPOSING = ("onionshh.cli", "onionshh.testing", "simulations", "tests")
+
+# Who may import these at all; nobody else.
+ONLY_IN = {
+    "cryptography": ("onionshh.crypto", "tests"),
+    "nacl": ("onionshh.crypto", "tests"),
+    "zfec": ("onionshh.crypto", "tests"),
+    "msgpack": ("onionshh.wire.packing", "tests"),
+    "stem": ("onionshh.net.tor", "tests.benchmarks"),
+    "typer": ("onionshh.cli", "tests"),
+    "rich": ("onionshh.cli", "tests"),
+    "onionshh.cli": ("onionshh.cli", "onionshh.__main__", "tests"),
+}
+
+# fmt: off
+PURE_LIBRARY = frozenset((
+    "__future__", "abc", "array", "base64", "binascii", "bisect", "collections", "contextlib", "copy",
+    "dataclasses", "datetime", "enum", "errno", "functools", "hashlib", "heapq", "hmac", "ipaddress",
+    "itertools", "json", "math", "operator", "re", "statistics", "string", "struct", "textwrap",
+    "tomllib", "types", "typing", "unicodedata", "urllib.parse", "weakref", "zlib",
+))
+# fmt: on
+NOT_EVEN_IN_PURE = frozenset({"nacl.utils"})  # draws random bytes of its own
+IMPURE_CALLS = frozenset(["open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint"])
+CLOCK_METHODS = frozenset(["now", "utcnow", "today"])
+
+
+def problems(path: str, source: str) -> list[str]:
+    """What is wrong with the file at `path` (relative to the root, with slashes), a sentence each."""
+    module = _module(path)
+    tree = ast.parse(source, filename=path)
+    layer = _own_row(module)
+    if layer is None:
+        return [f"{path} has no row in the layer table (tests/layers.py): give it one"]
+    found = []
+    if _inside(module, SHIPPED) or _inside(module, ("simulations",)):
+        found += _docstring(path, source, tree)
+    if _inside(module, SHIPPED):
+        found += _asserts(path, tree)
+    if layer <= CORE:
+        found += _impure(path, tree)
+    package = path.endswith("__init__.py")
+    for line, target in _imports(tree, module, package):
+        reason = _why_not(module, layer, target)
+        if reason:
+            found.append(f"{path}:{line} imports {target}: {reason}")
+    return found
+
+
+def _why_not(module: str, layer: int, target: str) -> str:
+    for name, allowed in ONLY_IN.items():
+        if _inside(target, (name,)) and not _inside(module, allowed):
+            return f"{name} is only for {', '.join(allowed)}"
+    top = target.partition(".")[0]
+    if top in PROGRAMS and module.partition(".")[0] != top and not _inside(module, COMPOSING):
+        if _inside(module, PROGRAMS):
+            return f"{', '.join(PROGRAMS)} never import one another"
+        return f"the library never imports {top}; only {', '.join(COMPOSING)} may"
+    if top in SHIPPED or top in WHOLE_FOLDERS:
+        theirs = _row(target)
+        if theirs is not None and theirs > layer:
+            return f"layer {layer} never imports layer {theirs}"
+        return ""
+    if layer <= CORE and not _pure(target):
+        return "layers 0 to 2 are pure: no trio, network, disk, clock, chance or log"
+    return ""
+
+
+def _pure(target: str) -> bool:
+    if _inside(target, tuple(NOT_EVEN_IN_PURE)):
+        return False
+    return _inside(target, tuple(PURE_LIBRARY)) or any(_inside(target, (name,)) for name in ONLY_IN)
+
+
+def _imports(tree: ast.AST, module: str, package: bool) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything imported, `from a import b` as a.b, relative names resolved."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                up = node.level - 1 if package else node.level
+                parents = module.split(".")
+                base = ".".join([*parents[: len(parents) - up], *([base] if base else [])])
+            for alias in node.names:
+                yield node.lineno, f"{base}.{alias.name}"
+
+
+def _docstring(path: str, source: str, tree: ast.Module) -> list[str]:
+    if source.strip() and not ast.get_docstring(tree):
+        return [f"{path} opens with no docstring: a file begins by saying what it is"]
+    return []
+
+
+def _asserts(path: str, tree: ast.AST) -> list[str]:
+    return [
+        f"{path}:{node.lineno} asserts: `python -O` takes it away, so it guards nothing; raise an error"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assert)
+    ]
+
+
+def _impure(path: str, tree: ast.AST) -> list[str]:
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+            found.append(f"{path}:{node.lineno} is asynchronous: layers 0 to 2 never wait")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:
+            found.append(f"{path}:{node.lineno} calls {node.func.id}(): layers 0 to 2 touch nothing outside")
+        elif isinstance(node, ast.Attribute) and node.attr in CLOCK_METHODS and _names_date(node.value):
+            found.append(f"{path}:{node.lineno} asks for the time: it comes in as `now` or `wall`")
+    return found
+
+
+def _names_date(node: ast.AST) -> bool:
+    name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return name in ("datetime", "date")
+
+
+def _module(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _own_row(module: str) -> int | None:
+    """The row of a file: a package's row is not that of the files in it, unless it names a folder."""
+    parts = module.split(".")
+    if len(parts) > 1 and parts[0] not in WHOLE_FOLDERS:
+        return next((LAYERS[name] for name in _upward(module) if "." in name and name in LAYERS), None)
+    return LAYERS.get(parts[0])
+
+
+def _row(target: str) -> int | None:
+    """The row of what is imported: the nearest name above it that has one."""
+    return next((LAYERS[name] for name in _upward(target) if name in LAYERS), None)
+
+
+def _upward(name: str) -> Iterator[str]:
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def _inside(name: str, places: tuple[str, ...]) -> bool:
+    return any(name == place or name.startswith(place + ".") for place in places)

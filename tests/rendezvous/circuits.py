@@ -1,0 +1,71 @@
+"""A relay reduced to what a role sees of it: circuits, and somebody who carries its actions out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from onionshh.core.roles import Drop, EndCircuit, Join, Reply, Role, RoleAction
+from onionshh.crypto.primitives import sha3_256
+from onionshh.errors import ProtocolError
+
+
+class Circuit:
+    """A circuit that ends here. Messages are not sent on by themselves while its window is closed."""
+
+    def __init__(self, number: int) -> None:
+        self.binding = sha3_256(b"binding", number.to_bytes(4, "big"))
+        self.joined = False
+        self.window_open = True
+        self.waiting_messages = 0
+        self.got: list[tuple[int, bytes]] = []
+        self.ended_for = ""
+
+
+@dataclass
+class Relay:
+    """Carries out what one role wants, as the switch does."""
+
+    role: Role
+    now: float = 0.0
+    wall: int = 0
+    drops: list[str] = field(default_factory=list)
+    made: int = 0
+
+    def circuit(self) -> Circuit:
+        self.made += 1
+        return Circuit(self.made)
+
+    def send(self, circuit: Circuit, message_type: int, body: bytes) -> list[tuple[int, bytes]]:
+        """A message comes on this circuit; what went back along it."""
+        before = len(circuit.got)
+        try:
+            self._carry_out(self.role.handle(circuit, message_type, body, self.now, self.wall))
+        except ProtocolError as error:
+            self.end(circuit, error.reason)
+        return circuit.got[before:]
+
+    def tick(self) -> None:
+        self._carry_out(self.role.tick(self.now, self.wall))
+
+    def end(self, circuit: Circuit, reason: str = "destroyed") -> None:
+        if not circuit.ended_for:
+            circuit.ended_for = reason
+            self._carry_out(self.role.circuit_closed(circuit, self.now))
+
+    def _carry_out(self, actions: tuple[RoleAction, ...]) -> None:
+        for action in actions:
+            match action:
+                case Reply(circuit=Circuit() as circuit, message_type=message_type, body=body):
+                    assert not circuit.joined, "nothing of the relay's own goes into a joined circuit"
+                    assert not circuit.ended_for
+                    circuit.got.append((message_type, body))
+                    circuit.waiting_messages += not circuit.window_open
+                case Join(one=Circuit() as one, other=Circuit() as other):
+                    assert one is not other
+                    one.joined = other.joined = True
+                case EndCircuit(circuit=Circuit() as circuit, reason=reason):
+                    self.end(circuit, reason)
+                case Drop(reason=reason):
+                    self.drops.append(reason)
+                case _:
+                    raise AssertionError(action)

@@ -1,0 +1,265 @@
+"""Writes our own known answers, tests/vectors/*.json, with all randomness fixed.
+
+    python -m tests.vectors.make          write the files anew
+    python -m tests.vectors.make --check  say whether they are what this script makes
+
+They pin the bytes of the protocol: a change that alters one of them is a change of protocol, and shows up
+as a difference in these files. Where a library draws its own randomness (ML-KEM encapsulation, HPKE,
+ML-DSA), the kept file holds what it once drew, and the answer that follows from it is what is tested; such
+a row is kept as it is unless `--fresh` is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from onionshh.core.publish import build_descriptor
+from onionshh.crypto import bech32m
+from onionshh.crypto.handshake import CIRCUIT, ClientHandshake, rendezvous, respond
+from onionshh.crypto.identity import Identity, SigningKey
+from onionshh.crypto.layers import ClientLayers, RelayLayers
+from onionshh.crypto.primitives import FrameCipher, KeyPair, kdf
+from onionshh.crypto.seal import SealKey, seal
+from onionshh.geometry import HPKE_KEY, LAYER_STATE, PAYLOAD, TAG
+from onionshh.wire.cell import RELAY, RELAY_EARLY
+from onionshh.wire.endpoint import EndpointDescriptor, IntroducerEntry
+
+FOLDER = Path(__file__).parent
+Rows = dict[str, Any]
+
+
+def fixed(name: str) -> Callable[[int], bytes]:
+    """Random bytes that are none: a KDF over a name and a count."""
+    count = 0
+
+    def draw(size: int) -> bytes:
+        nonlocal count
+        count += 1
+        return kdf("known answers", name.encode(), count.to_bytes(8), length=size)
+
+    return draw
+
+
+def primitives() -> Rows:
+    cipher = FrameCipher(bytes(range(32)), frames_per_key=2)
+    return {
+        "about": "kdf: [label, parts, length, out]. frames: key 00..1f, a new key every 2 frames, aad 0011",
+        "kdf": [
+            [label, [part.hex() for part in parts], length, kdf(label, *parts, length=length).hex()]
+            for label, parts, length in [
+                ("rekey", [bytes(32)], 32),
+                ("cookie", [bytes(range(32))], 32),
+                ("two", [b"ab", b""], 100),
+                ("none", [], 16),
+            ]
+        ],
+        "frames": [cipher.seal(bytes([n]) * n, b"\x00\x11").hex() for n in range(5)],
+    }
+
+
+def layers() -> Rows:
+    """A circuit of three relays; every cell as it is on each link."""
+    draw = fixed("layers")
+    states = [(draw(LAYER_STATE), draw(LAYER_STATE)) for _ in range(3)]
+    client = ClientLayers()
+    relays = [RelayLayers(forward, backward) for forward, backward in states]
+    for forward, backward in states:
+        client.add_hop(forward, backward)
+    rows = []
+    for turn, hop in enumerate((0, 1, 2, 2, 1, 0, 2)):
+        command = RELAY_EARLY if turn < 3 else RELAY
+        payload = draw(PAYLOAD)
+        body, tag = client.send(hop, command, payload)
+        wire = [body.hex()]
+        for relay in relays[: hop + 1]:
+            body, _ = relay.outbound(command, body)
+            wire.append(body.hex())
+        rows.append(["out", hop, command, payload.hex(), tag.hex(), wire])
+        payload = draw(PAYLOAD)
+        body = relays[hop].originate(command, payload)
+        tag, wire = body[:TAG], [body.hex()]
+        for relay in reversed(relays[:hop]):
+            body = relay.inbound(command, body)
+            wire.append(body.hex())
+        rows.append(["in", hop, command, payload.hex(), tag.hex(), wire])
+    return {
+        "about": "states: [forward 80, backward 80] per relay. cells: [direction, hop from 0, command, "
+        "payload, tag to acknowledge, [body on each link, as it is made]]; an outbound cell's last body "
+        "is what its hop has after its own layer",
+        "states": [[forward.hex(), backward.hex()] for forward, backward in states],
+        "cells": rows,
+    }
+
+
+def handshake() -> Rows:
+    rows = []
+    for name, ver in (("circuit", CIRCUIT), ("rendezvous", rendezvous(bytes(range(32))))):
+        draw = fixed(name)
+        server_id, private = draw(32), draw(32)
+        server = KeyPair.from_private(private)
+        x_and_kem = draw(32) + draw(64)
+        client = _client(server_id, server.public, ver, x_and_kem)
+        answer = respond(
+            client.message,
+            server_id=server_id,
+            keys=[server],
+            ver=ver,
+            client_message_bytes=16,
+            server_message=bytes(range(16, 32)),
+            keystream_bytes=224,
+            random_bytes=draw,
+        )
+        rows.append(
+            [
+                server_id.hex(),
+                private.hex(),
+                ver.hex(),
+                x_and_kem.hex(),
+                client.message.hex(),
+                answer.reply.hex(),
+                answer.keystream.hex(),
+            ]
+        )
+    return {
+        "about": "[id, b, VER, x 32 | ML-KEM seed 64, client's flight, a server's reply, keystream 224]; "
+        "client message 00..0f, server message 10..1f",
+        "exchanges": rows,
+    }
+
+
+def _client(server_id: bytes, server_key: bytes, ver: bytes, x_and_kem: bytes) -> ClientHandshake:
+    draws = [x_and_kem[:32], x_and_kem[32:]]
+    return ClientHandshake(
+        server_id=server_id,
+        server_key=server_key,
+        ver=ver,
+        client_message=bytes(range(16)),
+        random_bytes=lambda _: draws.pop(0),
+    )
+
+
+def identity() -> Rows:
+    one = Identity.generate(fixed("identity"))
+    signer = SigningKey(bytes(range(32)))
+    periods = []
+    for period, seconds in ((0, 86_400), (20_000, 86_400), (20_000, 3_600)):
+        blinded = one.blind(period, seconds)
+        signature = blinded.sign(b"onionshh test v1", fixed("nonce"))
+        periods.append([period, seconds, blinded.public.hex(), blinded.subcredential.hex(), signature.hex()])
+    return {
+        "about": "stored: version, p, ML-DSA seed, nonce secret. periods: [period, seconds, A', "
+        "subcredential, A' over 'onionshh test v1' with the nonce's 32 bytes `nonce`]. pq: a signature over "
+        "the same. bad_addresses: [text, what is wrong]. ed25519: seed 00..1f over the same",
+        "stored": one.to_bytes().hex(),
+        "A": one.A.hex(),
+        "P": one.P.hex(),
+        "address": one.address,
+        "nonce": fixed("nonce")(32).hex(),
+        "periods": periods,
+        "pq": one.sign_pq(b"onionshh test v1").hex(),
+        "ed25519": signer.sign(b"onionshh test v1").hex(),
+        "bad_addresses": [
+            [bech32m.encode("shh", b"\x02" + one.A), "version 2"],
+            [bech32m.encode("ssh", b"\x01" + one.A), "prefix"],
+            [bech32m.encode("shh", b"\x01" + one.A[:31]), "31 bytes"],
+            [bech32m.encode("shh", b"\x01" + bytes(32)), "a point of order 4"],
+            [bech32m.encode("shh", b"\x01\x01" + bytes(31)), "the identity"],
+            [bech32m.encode("shh", b"\x01\x02" + bytes(31)), "off the curve"],
+            [one.address[:-1] + ("q" if one.address[-1] != "q" else "p"), "checksum"],
+            [one.address[:30] + one.address[30:].upper(), "mixed case"],
+        ],
+    }
+
+
+def seals() -> Rows:
+    key = SealKey.generate(fixed("seal"))
+    info, plaintext = b"onionshh intro v1", bytes(range(40))
+    return {
+        "about": "key: ML-KEM seed 64 | X25519 private 32; sealed: what once was sealed to it",
+        "key": key.to_bytes().hex(),
+        "public": key.public.hex(),
+        "info": info.hex(),
+        "plaintext": plaintext.hex(),
+        "sealed": seal(key.public, info, plaintext).hex(),
+    }
+
+
+def descriptor() -> Rows:
+    one = Identity.generate(fixed("identity"))
+    draw = fixed("descriptor")
+    inner = EndpointDescriptor(
+        revision=70_000,
+        expiry=1_728_003_600,
+        rendezvous_key=draw(32),
+        seal_key=draw(HPKE_KEY),
+        introducers=tuple(IntroducerEntry(draw(32), draw(32), 1_728_003_600 + n) for n in range(6)),
+        P=one.P,
+        pq_public=one.pq_public,
+    )
+    data = build_descriptor(
+        one,
+        inner,
+        period=20_000,
+        period_seconds=86_400,
+        period_key=SigningKey(draw(32)),
+        expiry=1_728_097_200,
+        random_bytes=draw,
+    )
+    return {
+        "about": "an endpoint descriptor as it lies on the ring of this period, and the row inside it "
+        "(u16 length first); it opens for this address until the row's expiry",
+        "address": one.address,
+        "period": 20_000,
+        "period_seconds": 86_400,
+        "wall": 1_728_000_000,
+        "row": inner.encode().hex(),
+        "descriptor": data.hex(),
+    }
+
+
+MAKERS: dict[str, Callable[[], Rows]] = {
+    "primitives.json": primitives,
+    "layers.json": layers,
+    "handshake.json": handshake,
+    "identity.json": identity,
+    "seal.json": seals,
+    "descriptor.json": descriptor,
+}
+# Made with randomness of the libraries: no second run gives the same bytes.
+DRAWN: dict[str, tuple[str, ...]] = {
+    "handshake.json": ("exchanges",),
+    "identity.json": ("pq",),
+    "seal.json": ("sealed",),
+    "descriptor.json": ("descriptor",),
+}
+
+
+def make(name: str, *, fresh: bool = False) -> str:
+    """The text of one file; what libraries drew is kept from the file that is there, unless `fresh`."""
+    rows = MAKERS[name]()
+    path = FOLDER / name
+    if path.exists() and not fresh:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        rows |= {key: kept[key] for key in DRAWN.get(name, ()) if key in kept}
+    return json.dumps(rows, indent=1) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    wrong = 0
+    for name in MAKERS:
+        text = make(name, fresh="--fresh" in arguments)
+        if "--check" in arguments:
+            good = (FOLDER / name).read_text(encoding="utf-8") == text
+            print(f"{name}: {'as made' if good else 'DIFFERS'}")
+            wrong += not good
+        else:
+            (FOLDER / name).write_text(text, encoding="utf-8")
+    return min(wrong, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

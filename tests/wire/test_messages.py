@@ -1,0 +1,118 @@
+"""Relay messages: the one length, every other length, and their numbers on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from onionshh import geometry as g
+from onionshh.errors import ProtocolError
+from onionshh.wire import messages as m
+from tests.seeded import seeded
+
+RANDOM = seeded(1)
+ESTABLISH = m.EstablishIntro(RANDOM(g.KEY), RANDOM(g.SIGNATURE))
+INTRODUCE = m.Introduce(RANDOM(g.KEY), m.INTRODUCE_NEW, 0xC3, RANDOM(g.POW), RANDOM(g.INTRODUCE_SEALED))
+RENDEZVOUS = m.Rendezvous1(RANDOM(g.COOKIE), RANDOM(g.RENDEZVOUS_SEALED))
+FETCH = m.Fetch(RANDOM(g.KEY), 2**64 - 2)
+FOUND = m.Found(m.FOUND_IT, RANDOM(g.DESCRIPTOR))
+
+Decode = Callable[[bytes], Any]
+CASES: list[tuple[bytes, Any, Decode]] = [
+    (ESTABLISH.encode(), ESTABLISH, m.EstablishIntro.decode_untrusted),
+    (INTRODUCE.encode(), INTRODUCE, m.Introduce.decode_untrusted),
+    (RENDEZVOUS.encode(), RENDEZVOUS, m.Rendezvous1.decode_untrusted),
+    (FETCH.encode(), FETCH, m.Fetch.decode_untrusted),
+    (FOUND.encode(), FOUND, m.Found.decode_untrusted),
+    (m.encode_fetch_consensus(1_700_000_000), 1_700_000_000, m.decode_fetch_consensus_untrusted),
+    (b"\x03", 3, m.status_untrusted),
+]
+NAMES = ["EstablishIntro", "Introduce", "Rendezvous1", "Fetch", "Found", "fetch_consensus", "status"]
+each_message = pytest.mark.parametrize("body, value, decode", CASES, ids=NAMES)
+
+
+@each_message
+def test_whole(body: bytes, value: Any, decode: Decode) -> None:
+    assert decode(body) == value
+
+
+@each_message
+def test_truncated(body: bytes, value: Any, decode: Decode) -> None:
+    whole_in_itself = 1 if decode == m.Found.decode_untrusted else None  # a status alone is another message
+    for size in {*range(min(len(body), 200)), len(body) - 1}:
+        if size == whole_in_itself:
+            continue
+        with pytest.raises(ProtocolError):
+            decode(body[:size])
+
+
+@each_message
+def test_trailing_junk(body: bytes, value: Any, decode: Decode) -> None:
+    for junk in (b"\x00", bytes(len(body))):
+        with pytest.raises(ProtocolError):
+            decode(body + junk)
+
+
+@each_message
+def test_random_bytes_of_the_right_size(body: bytes, value: Any, decode: Decode) -> None:
+    random = seeded(2)
+    for _ in range(200):
+        data = random(len(body))
+        try:
+            again = decode(data)
+        except ProtocolError:
+            continue
+        if hasattr(again, "encode"):
+            assert again.encode() == data
+
+
+def test_layouts_are_big_endian_and_in_the_order_of_the_specification() -> None:
+    introduce = m.Introduce(b"k" * 32, 1, 2, b"p" * 40, b"s" * 2860)
+    assert introduce.encode() == b"k" * 32 + b"\x01\x02" + b"p" * 40 + b"s" * 2860
+    assert m.Fetch(b"a" * 32, 258).encode() == b"a" * 32 + b"\0\0\0\0\0\0\1\2"
+    assert m.encode_fetch_consensus(258) == b"\0\0\0\0\0\0\1\2"
+    assert ESTABLISH.encode() == ESTABLISH.auth_key + ESTABLISH.signature
+    assert RENDEZVOUS.encode()[32:] == RENDEZVOUS.sealed  # which alone is RENDEZVOUS2
+
+
+@pytest.mark.parametrize("status", range(256))
+def test_found_brings_a_descriptor_exactly_when_it_says_so(status: int) -> None:
+    alone, full = bytes((status,)), bytes((status,)) + bytes(g.DESCRIPTOR)
+    if status == m.FOUND_IT:
+        assert m.Found.decode_untrusted(full).descriptor == bytes(g.DESCRIPTOR)
+        with pytest.raises(ProtocolError):
+            m.Found.decode_untrusted(alone)
+        return
+    with pytest.raises(ProtocolError):
+        m.Found.decode_untrusted(full)
+    if status <= m.FULL:
+        assert m.Found.decode_untrusted(alone) == m.Found(status)
+    else:
+        with pytest.raises(ProtocolError):
+            m.Found.decode_untrusted(alone)
+
+
+def test_what_an_endpoint_signs_names_this_circuit_and_this_introducer() -> None:
+    signed = m.EstablishIntro.signed(b"b" * 32, b"i" * 32)
+    assert signed == b"onionshh establish intro v1" + b"b" * 32 + b"i" * 32
+
+
+def test_type_numbers() -> None:
+    circuit = [m.CONTINUE, m.ACK, m.DROP, m.EXTEND, m.EXTENDED]
+    introduction = [m.ESTABLISH_INTRO, m.INTRO_ESTABLISHED, m.INTRODUCE1, m.INTRODUCE_ACK, m.INTRODUCE2]
+    rendezvous = [m.ESTABLISH_RENDEZVOUS, m.RENDEZVOUS_ESTABLISHED, m.RENDEZVOUS1, m.RENDEZVOUS2]
+    ring = [m.PUBLISH, m.FETCH, m.FOUND, m.FETCH_CONSENSUS, m.CONSENSUS]
+    whispers = [m.RECORD, m.SHARE, m.REFRESH, m.REFRESHED, m.WAY_BACK]
+    assert circuit == [*range(5)]
+    assert introduction + rendezvous == [*range(16, 25)]
+    assert ring == [*range(32, 37)]
+    assert whispers == [*range(48, 53)]
+
+
+def test_every_type_is_known_and_capped() -> None:
+    spoken = [*range(1, 5), *range(16, 25), *range(32, 37), m.RECORD]
+    assert sorted(m.MOST) == spoken
+    assert m.MOST[m.ACK] == 16
+    assert m.MOST[m.DROP] == len(m.DROP_ECHO) == len(m.DROP_PLAIN) == 1
