@@ -94,7 +94,7 @@ class Registry:
         self._tried: set[tuple[str, int]] = set()  # addresses checked since the last round began
         self._tried_fresh: set[tuple[str, int]] = set()  # those of them outside a round
         self._round: dict[RelayId, str | None] | None = None
-        self._held_in_a_row = 0
+        self._bad_rounds = 0  # in a row, in which most of the list failed
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -241,8 +241,9 @@ class Registry:
         failed = {identity: why for identity, why in results.items() if why is not None}
         listed = [i for i in results if i in self._entries and self._entries[i].checked is not None]
         lost = sum(1 for identity in listed if identity in failed)
-        held = 2 * lost > len(listed) and self._held_in_a_row < self.params.held_rounds
-        self._held_in_a_row = self._held_in_a_row + 1 if held else 0
+        most = 2 * lost > len(listed)
+        held = most and self._bad_rounds < self.params.held_rounds
+        self._bad_rounds = self._bad_rounds + 1 if most else 0
         for identity, why in failed.items():
             entry = self._entries.get(identity)
             if entry is not None and not (held and entry.checked is not None):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from onionshh.core.params import Params
-from onionshh.core.publish import Outer, check_outer_untrusted
+from onionshh.core.publish import OuterView, check_outer_untrusted
 from onionshh.core.ring import SPREAD, Positions, positions
 from onionshh.core.roles import CircuitHandle, Drop, Reply, RoleAction
 from onionshh.core.view import View
@@ -80,7 +80,7 @@ class Ring:
             raise ProtocolError("ring-too-many")
         self._requests[circuit] = requests
         if message_type == m.PUBLISH:
-            return self._publish(circuit, check_outer_untrusted(body), body, wall)
+            return self._publish(circuit, check_outer_untrusted(body, wall=wall), body, wall)
         if message_type == m.FETCH:
             return (Reply(circuit, m.FOUND, self._fetch(m.Fetch.decode_untrusted(body), wall).encode()),)
         raise ProtocolError("message-type")
@@ -104,16 +104,16 @@ class Ring:
         return m.Found(m.FOUND_IT, kept.document)
 
     def _publish(
-        self, circuit: CircuitHandle, outer: Outer, document: bytes, wall: int
+        self, circuit: CircuitHandle, outer: OuterView, document: bytes, wall: int
     ) -> tuple[RoleAction, ...]:
         status = self._keep(outer, document, wall)
         answer = Reply(circuit, m.FOUND, m.Found(status).encode())
         return (answer,) if status == m.STORED else (answer, Drop(_STATUS_DROPS[status]))
 
-    def _keep(self, outer: Outer, document: bytes, wall: int) -> int:
+    def _keep(self, outer: OuterView, document: bytes, wall: int) -> int:
         """Keep a descriptor whose signatures hold; the status to answer."""
         view = self._view()
-        if view is None or not _in_window(outer.period, view) or wall >= outer.expiry:
+        if view is None or not _in_window(outer.period, view):
             return m.REFUSED
         if not self._responsible(view, outer.blinded, outer.period):
             return m.REFUSED
@@ -122,15 +122,26 @@ class Ring:
         if held is not None and outer.revision <= held.revision:
             # The same bytes once more are an upload whose answer was lost.
             return m.STORED if document == held.document else m.STALE
-        most = self._params().descriptor_bytes
-        more = len(document) - (len(held.document) if held is not None else 0)
-        if most and self._bytes + more > most:
+        if not self._room_for(name, len(document)):
             self._sweep(wall)
-            if self._bytes + more > most:
+            if not self._room_for(name, len(document)):
                 return m.FULL
+        self._forget(name)
         self._kept[name] = _Kept(outer.revision, outer.expiry, document)
-        self._bytes += more
+        self._bytes += len(document)
         return m.STORED
+
+    def _room_for(self, name: _Name, size: int) -> bool:
+        """Whether so many bytes in place of what `name` holds stay within the cap; 0 is no cap."""
+        most = self._params().descriptor_bytes
+        held = self._kept.get(name)
+        freed = len(held.document) if held is not None else 0
+        return most == 0 or self._bytes - freed + size <= most
+
+    def _forget(self, name: _Name) -> None:
+        kept = self._kept.pop(name, None)
+        if kept is not None:
+            self._bytes -= len(kept.document)
 
     def _responsible(self, view: View, blinded: bytes, period: int) -> bool:
         if not self._views or self._views[0] is not view:
@@ -156,8 +167,7 @@ class Ring:
         view = self._view()
         for name, kept in list(self._kept.items()):
             if wall >= kept.expiry or (view is not None and not _in_window(name[1], view)):
-                self._bytes -= len(kept.document)
-                del self._kept[name]
+                self._forget(name)
 
 
 def _in_window(period: int, view: View) -> bool:

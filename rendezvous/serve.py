@@ -17,4 +17,4 @@ def roles(
     relay_id: RelayId, params: Callable[[], Params], view: Callable[[], View | None]
 ) -> tuple[Role, ...]:
     """One of each, for one relay."""
-    return (Introducer(relay_id, params), Meeting(params), Ring(relay_id, params, view))
+    return (Introducer(relay_id, params), Meeting(params), Ring(relay_id, view, params))

@@ -91,9 +91,7 @@ ONIONSHH: Final = Blinding(
 def blind_public(A: bytes, period: int, period_seconds: int, scheme: Blinding = ONIONSHH) -> bytes:
     """A' = hA: the name of this endpoint on the ring in this period. CryptoError if A is no good point."""
     check_point_untrusted(A)
-    blinded = multiply_point(scheme.factor(A, period, period_seconds), A)
-    check_point_untrusted(blinded)
-    return blinded
+    return multiply_point(scheme.factor(A, period, period_seconds), A)
 
 
 def subcredential(A: bytes, A_blinded: bytes, scheme: Blinding = ONIONSHH) -> bytes:

@@ -12,14 +12,12 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from onionshh.crypto.primitives import dh
 from onionshh.errors import CryptoError
 from onionshh.geometry import AEAD_TAG, HPKE_ENC, HPKE_KEY, KEM_KEY, KEY
 from onionshh.ids import RandomBytes
 
 _SUITE: Final = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 _KEM_SEED: Final = 64
-_PROBE: Final = bytes(range(1, KEY + 1))
 
 
 class SealKey:
@@ -69,7 +67,6 @@ def seal(public: bytes, info: bytes, plaintext: bytes) -> bytes:
     """
     if len(public) != HPKE_KEY:
         raise CryptoError("key-size")
-    dh(_PROBE, public[KEM_KEY:])
     try:
         kem = MLKEM768PublicKey.from_public_bytes(public[:KEM_KEY])
         curve = X25519PublicKey.from_public_bytes(public[KEM_KEY:])

@@ -167,6 +167,13 @@ class ConsensusKeeper:
         view = self._view
         return view if view and self._clock.wall() < view.consensus.valid_until else None
 
+    def require(self) -> View:
+        """The consensus in hand. NoDirectory when there is none that is still valid."""
+        view = self.current
+        if view is None:
+            raise NoDirectory("The network's consensus has expired and no newer one could be had.")
+        return view
+
     async def changed(self) -> None:
         """Until the next new consensus."""
         await self._changed.wait()

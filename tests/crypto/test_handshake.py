@@ -99,6 +99,13 @@ def test_every_part_of_the_client_s_flight_is_checked(place: int) -> None:
         answer(flipped(ask().message, place))
 
 
+def test_an_unknown_id_or_key_is_refused_before_any_dh() -> None:
+    for place in (0, 31, 32, 63):
+        with pytest.raises(CryptoError) as caught:
+            answer(flipped(ask().message, place))
+        assert caught.value.reason == "handshake-unknown-key"
+
+
 @pytest.mark.parametrize("place", SERVER_PLACES)
 def test_every_part_of_the_server_s_flight_is_checked(place: int) -> None:
     """Y, CT (a wrong one decapsulates to another secret, so AUTH fails), AUTH and message."""

@@ -172,7 +172,8 @@ def test_identity_bytes_that_are_none(identity: Identity) -> None:
     for data in (b"", good[:-1], good + b"\0", b"\2" + good[1:], good[:1] + zero + good[33:]):
         with pytest.raises(CryptoError):
             Identity.from_bytes_untrusted(data)
-    for scalar in (too_big, b"\xff" * 32):
+    unreduced = (int.from_bytes(good[1:33], "little") + ORDER).to_bytes(32, "little")
+    for scalar in (too_big, unreduced, b"\xff" * 32):
         with pytest.raises(CryptoError):
             Identity.from_bytes_untrusted(good[:1] + scalar + good[33:])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import nacl.bindings as sodium
 import pytest
 
 from onionshh.crypto.primitives import (
@@ -95,6 +96,13 @@ def test_dh_refuses_small_order_points(point: bytes) -> None:
         dh(KeyPair.generate(seeded(1)).private, point)
 
 
+def test_dh_does_not_rely_on_the_library_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A libsodium built to let zero through would be no excuse."""
+    monkeypatch.setattr(sodium, "crypto_scalarmult", lambda private, public: bytes(32))
+    with pytest.raises(CryptoError):
+        dh(KEY, KEY)
+
+
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_wrong_key_lengths(size: int) -> None:
     with pytest.raises(CryptoError):
@@ -131,7 +139,7 @@ def test_frames_come_in_order_or_never_again() -> None:
     first, second = sender.seal(b"1", b""), sender.seal(b"2", b"")
     with pytest.raises(CryptoError):
         receiver.open(second, b"")
-    for frame in (first, second):
+    for frame in (second, first):  # the second frame is now the one whose turn it is
         with pytest.raises(CryptoError):
             receiver.open(frame, b"")
 

@@ -141,7 +141,9 @@ def test_the_fill_is_zeros() -> None:
 def test_a_length_that_lies(change: int) -> None:
     row = msgpack.packb(ROW)
     refused(plain(row, length=len(row) + change))
-    refused(plain(row, length=g.DESCRIPTOR_PLAIN - g.PQ_SIGNATURE - 1))
+    with pytest.raises(ProtocolError) as caught:
+        Inner.decode_untrusted(plain(row, length=g.DESCRIPTOR_PLAIN - g.PQ_SIGNATURE - 1))
+    assert caught.value.reason == "document-size"
 
 
 @pytest.mark.parametrize("data", [b"", PLAIN[:-1], PLAIN + b"\0"], ids=len)

@@ -1,0 +1,118 @@
+"""A contact: a peer known by its address, and the whispers sent to it (SPEC 13)."""
+
+from __future__ import annotations
+
+import math
+
+import trio
+
+from onionshh.client.connect import INTRODUCE_KIND, meeting_kind
+from onionshh.client.context import Context
+from onionshh.client.courier import Courier
+from onionshh.client.finder import RING_KIND
+from onionshh.client.pool import IDLE_CIRCUITS, STUBS
+from onionshh.client.receipt import Receipt
+from onionshh.core.classes import PrivacyClass
+from onionshh.core.whisper import TTL_DEFAULT_SECONDS, check_body, check_ttl, new_whisper
+from onionshh.errors import Closed, NotDelivered
+from onionshh.net.builder import Kind
+
+
+class Contact:
+    """Made by `Node.contact`; use it as an async context manager.
+
+    Any number of tasks may whisper at once. Whispers share a circuit while there is one; nothing links one
+    contact's circuits to another's.
+    """
+
+    def __init__(
+        self, context: Context, address: str, address_key: bytes, privacy: PrivacyClass, hops: int | None
+    ) -> None:
+        self.address = address
+        self._context = context
+        self._privacy = privacy
+        self._hops = hops
+        self._courier = Courier(context, address_key, privacy, hops)
+        self._scope: trio.CancelScope | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Contact:
+        if self._scope is not None:
+            raise Closed("A contact is entered once.")
+        self._scope = trio.CancelScope()
+        for kind in self._meeting_kinds():
+            self._context.pool.use(kind, idle=IDLE_CIRCUITS)
+        for kind in (RING_KIND, INTRODUCE_KIND):
+            self._context.pool.use(kind, stubs=STUBS)
+        self._context.nursery.start_soon(self._run, self._scope)
+        await trio.lowlevel.checkpoint()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop; whispers without a receipt fail."""
+        if self._closed:
+            return
+        self._closed = True
+        self._courier.close("the contact was closed before a receipt came")
+        if self._scope is not None:
+            self._scope.cancel()
+        for kind in (*self._meeting_kinds(), RING_KIND, INTRODUCE_KIND):
+            self._context.pool.leave(kind)
+
+    def send(self, body: bytes, *, ttl_seconds: float = TTL_DEFAULT_SECONDS) -> Receipt:
+        """Take a whisper of at most 65 535 bytes on and return at once.
+
+        The receipt's status moves queued → sent → delivered, expired (the TTL, at most 7 days, ended
+        without a receipt) or failed (with why). Raises TooLarge, ValueError, Closed.
+        """
+        check_body(body)
+        check_ttl(ttl_seconds)
+        if self._closed or self._scope is None:
+            raise Closed("This contact is not open.")
+        clock = self._context.clock
+        record = new_whisper(
+            body,
+            expires=clock.wall() + math.ceil(ttl_seconds),
+            privacy_class=self._privacy.number,
+            random_bytes=self._context.chance.bytes,
+        )
+        return self._courier.submit(record, clock.monotonic() + ttl_seconds)
+
+    async def whisper(self, body: bytes, *, ttl_seconds: float = TTL_DEFAULT_SECONDS) -> Receipt:
+        """Send a whisper and wait until its status is final; nothing is raised for a failed delivery.
+
+        Raises TooLarge, ValueError, Closed. A cancellation leaves the whisper on its way.
+        """
+        return await self.send(body, ttl_seconds=ttl_seconds).final()
+
+    async def ask(self, body: bytes, *, timeout_seconds: float = 30.0) -> bytes:
+        """Send a whisper and wait for the endpoint's reply to it.
+
+        Raises NotDelivered when none comes in time (its `status` and `why` say what is known), TooLarge,
+        ValueError, Closed.
+        """
+        receipt = self.send(body, ttl_seconds=timeout_seconds)
+        reply: bytes | None = None
+        with trio.move_on_after(timeout_seconds):
+            reply = await receipt.reply()
+        if reply is None:
+            why = receipt.why or self.problem or "no reply came in time"
+            raise NotDelivered(f"No reply: {why}.", receipt.status, why)
+        return reply
+
+    @property
+    def problem(self) -> str:
+        """What stands in the way of delivery right now, in words; empty when nothing does."""
+        return self._courier.problem
+
+    def _meeting_kinds(self) -> tuple[Kind, ...]:
+        """What to build ahead: never for 0 hops, where the relay would see our address for nothing."""
+        hops = self._privacy.hops if self._hops is None else (self._hops,)
+        return tuple(meeting_kind(one, self._privacy.number) for one in hops if one)
+
+    async def _run(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._courier.run()

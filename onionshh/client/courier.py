@@ -1,0 +1,303 @@
+"""Brings one contact's whispers to their endpoint, each once, over as many paths as it takes (SPEC 13).
+
+One task owns the joined circuit. Whatever is not acknowledged in time goes out again over another path
+under the same id, waiting twice as long each time; the endpoint knows an id it has seen. A whisper whose
+reply is awaited counts as unfinished, so that a lost circuit is made anew for the reply to come back on.
+"""
+
+from __future__ import annotations
+
+
+import trio
+
+from onionshh.client.connect import NoAnswer, NotIntroduced, connect
+from onionshh.client.context import Context
+from onionshh.client.exchange import Exchange
+from onionshh.client.finder import Found, NoDescriptor, find
+from onionshh.client.receipt import Receipt
+from onionshh.core.classes import PrivacyClass
+from onionshh.core.introduce import fits_introduction
+from onionshh.core.path import PathImpossible
+from onionshh.core.whisper import RECEIPT, WHISPER, Record, receipt_for
+from onionshh.errors import NetworkUnreachable, NoDirectory
+from onionshh.ids import WhisperId
+from onionshh.net.circuits import CircuitFailed
+from onionshh.wire.endpoint import IntroducerEntry
+
+WAITING_MOST = 1024
+KEPT_MOST = 1024
+IDLE_SECONDS = 120.0
+PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+NO_DESCRIPTOR_ROUNDS = 3
+NO_DESCRIPTOR_PAUSE_SECONDS = 2.0
+
+NO_ENDPOINT = (
+    "no endpoint is published under this address: it is not running, or has not been reachable for a while"
+)
+NO_ANSWER = "the endpoint is there, but does not answer"
+
+
+class Courier:
+    """`hops`: as asked, None to draw them from the class for each path."""
+
+    def __init__(self, context: Context, address_key: bytes, privacy: PrivacyClass, hops: int | None) -> None:
+        self._context = context
+        self._address_key = address_key
+        self._privacy = privacy
+        self._hops = hops
+        self._receipts: dict[WhisperId, Receipt] = {}
+        self._poke = trio.Event()
+        self._exchange: Exchange | None = None
+        self._connected_in = 0.0
+        self._found: Found | None = None
+        self._tried: set[bytes] = set()
+        self._nothing_found = 0
+        self._failures = 0
+        self.problem = ""
+        """What stands in the way right now, in words; empty when nothing does."""
+
+    def submit(self, record: Record, deadline: float) -> Receipt:
+        """Take a whisper on; its receipt tells what becomes of it."""
+        receipt = Receipt(record, deadline)
+        unfinished = sum(not one.is_final for one in self._receipts.values())
+        if unfinished >= WAITING_MOST:
+            receipt.conclude("failed", f"more than {WAITING_MOST} whispers are waiting already")
+            return receipt
+        self._forget_old()
+        self._receipts[record.whisper_id] = receipt
+        self._poke.set()
+        return receipt
+
+    def poke(self) -> None:
+        """Something changed that may want a circuit."""
+        self._poke.set()
+
+    async def run(self) -> None:
+        """Deliver, for ever."""
+        async with trio.open_nursery() as nursery:
+            try:
+                while True:
+                    await self._round(nursery)
+            finally:
+                if self._exchange is not None:
+                    self._exchange.close("contact-closed")
+
+    def close(self, why: str) -> None:
+        """Nothing more will be tried."""
+        for receipt in self._receipts.values():
+            receipt.conclude("failed", why)
+
+    # One round: expire, connect if need be, send what is due, wait.
+
+    async def _round(self, nursery: trio.Nursery) -> None:
+        self._poke = trio.Event()
+        now = self._context.clock.monotonic()
+        self._settle(now)
+        due = self._due()
+        if not due:
+            await self._rest(now)
+            return
+        exchange = self._exchange
+        if exchange is None or not exchange.open:
+            # A TTL that ends while we connect must end that try too, if nobody else waits for it.
+            with trio.move_on_at(max(self._patience(receipt) for receipt in due)):
+                exchange = await self._connect(due[0], nursery)
+            if exchange is None or not exchange.open:
+                return
+        for receipt in self._due():
+            await self._send(exchange, receipt)
+
+    def _settle(self, now: float) -> None:
+        """Expire what is past its TTL; give up on a circuit that owes a receipt."""
+        late = False
+        for receipt in self._receipts.values():
+            if receipt.is_final:
+                continue
+            if now >= receipt.deadline:
+                receipt.conclude("expired", self.problem or "no receipt came before its time to live ended")
+            elif receipt.sent_at is not None and now >= receipt.due:
+                receipt.wait_seconds *= 2
+                late = True
+        if late:
+            self._lost("receipt-late", NO_ANSWER)
+
+    def _due(self) -> list[Receipt]:
+        return [one for one in self._receipts.values() if one.sent_at is None and self._unfinished(one)]
+
+    @staticmethod
+    def _unfinished(receipt: Receipt) -> bool:
+        if receipt.status == "delivered":
+            return receipt.reply_wanted > 0 and receipt.reply_body is None
+        return not receipt.is_final
+
+    def _patience(self, receipt: Receipt) -> float:
+        """Until when a connection for this whisper is worth making, monotonic seconds."""
+        return receipt.deadline if not receipt.is_final else float("inf")
+
+    async def _rest(self, now: float) -> None:
+        """Until poked, or a receipt is due, a TTL ends, or the circuit has idled long enough."""
+        until = float("inf")
+        open_ones = [one for one in self._receipts.values() if self._unfinished(one)]
+        for receipt in open_ones:
+            if not receipt.is_final:
+                until = min(until, receipt.deadline, receipt.due)
+        if not open_ones and self._exchange is not None and self._exchange.open:
+            until = self._exchange.used_at + IDLE_SECONDS
+            if now >= until:
+                self._exchange.close("idle")
+                self._exchange = None
+                return
+        with trio.move_on_at(until):
+            await self._poke.wait()
+
+    async def _send(self, exchange: Exchange, receipt: Receipt) -> None:
+        if not self._unfinished(receipt) or receipt.sent_at is not None:
+            return
+        try:
+            await exchange.send(receipt.record)
+        except CircuitFailed as error:
+            self._lost(error.reason, "")
+            return
+        self._sent(receipt, exchange)
+
+    def _sent(self, receipt: Receipt, exchange: Exchange) -> None:
+        now = self._context.clock.monotonic()
+        if not receipt.wait_seconds:
+            receipt.wait_seconds = float(self._context.params.talk_receipt_seconds)
+        receipt.sent_at = now
+        receipt.due = now + receipt.wait_seconds
+        receipt.hops = exchange.relays_between
+        receipt.connect_seconds = self._connected_in
+        if receipt.status == "queued":
+            receipt.status = "sent"
+
+    # Connecting.
+
+    async def _connect(self, first: Receipt, nursery: trio.Nursery) -> Exchange | None:
+        context = self._context
+        started = context.clock.monotonic()
+        try:
+            if self._found is None:
+                self._found = await find(context, self._address_key)
+                self._nothing_found = 0
+                self._tried.clear()
+            introducer = self._introducer(self._found)
+            encoded = first.record.encode()
+            riding = fits_introduction(encoded)
+            exchange = await connect(
+                context,
+                self._found,
+                introducer,
+                hops=self._privacy.draw_hops(context.chance, self._hops),
+                privacy_class=self._privacy.number,
+                record=encoded if riding else b"",
+            )
+        except (NoDescriptor, PathImpossible) as error:
+            await self._nowhere(error)
+        except NotIntroduced as error:
+            await self._failed(str(error), forget=error.gone)
+        except NoAnswer:
+            await self._failed(NO_ANSWER, forget=False)
+        except NoDirectory as error:
+            await self._failed(str(error), forget=False)
+        except (CircuitFailed, NetworkUnreachable) as error:
+            await self._failed(f"the network does not carry us there ({error})", forget=False)
+        else:
+            self._exchange = exchange
+            self._connected_in = context.clock.monotonic() - started
+            self._failures = 0
+            self._tried.clear()
+            self.problem = ""
+            if riding:
+                self._sent(first, exchange)
+                first.sent_at = started
+            nursery.start_soon(self._receive, exchange)
+            return exchange
+        return None
+
+    def _introducer(self, found: Found) -> IntroducerEntry:
+        """One not tried since the descriptor was fetched, at random."""
+        wall = self._context.clock.wall()
+        good = [one for one in found.descriptor.introducers if one.expiry > wall] or list(
+            found.descriptor.introducers
+        )
+        left = [one for one in good if one.auth_key not in self._tried] or good
+        chosen = self._context.chance.choice(left)
+        self._tried.add(chosen.auth_key)
+        return chosen
+
+    async def _failed(self, why: str, *, forget: bool) -> None:
+        self.problem = why
+        self._failures += 1
+        if forget or (self._found and len(self._tried) >= len(self._found.descriptor.introducers)):
+            self._found = None  # every introducer was tried: perhaps there is a newer descriptor
+        self._explain(why)
+        pause = PAUSES_SECONDS[min(self._failures, len(PAUSES_SECONDS)) - 1]
+        await trio.sleep(pause * self._context.chance.between(0.5, 1.0))
+
+    async def _nowhere(self, error: NoDescriptor | PathImpossible) -> None:
+        """No such endpoint, or no such path: final, an endpoint that is just starting given a moment."""
+        if isinstance(error, PathImpossible):
+            self._give_up(str(error))
+            return
+        self.problem = NO_ENDPOINT
+        self._explain(NO_ENDPOINT)
+        self._nothing_found += 1
+        if self._nothing_found >= NO_DESCRIPTOR_ROUNDS:
+            self._nothing_found = 0
+            self._give_up(NO_ENDPOINT)
+            return
+        await trio.sleep(NO_DESCRIPTOR_PAUSE_SECONDS)
+
+    def _give_up(self, why: str) -> None:
+        for receipt in self._receipts.values():
+            receipt.conclude("failed", why)
+
+    def _explain(self, why: str) -> None:
+        for receipt in self._receipts.values():
+            if not receipt.is_final:
+                receipt.why = why
+
+    # What comes back.
+
+    async def _receive(self, exchange: Exchange) -> None:
+        async for record in exchange.records():
+            if record.kind == RECEIPT:
+                self._acknowledged(record, exchange)
+            elif record.kind == WHISPER:
+                receipt = self._receipts.get(record.in_reply_to)
+                if receipt is not None:
+                    self._acknowledged(record, exchange)  # an answer says as much as a receipt
+                    receipt.answer(record.body)
+                try:
+                    await exchange.send(receipt_for(record, self._context.chance.bytes))
+                except CircuitFailed:
+                    break
+        if exchange is self._exchange:
+            self._lost("exchange-ended", "")
+
+    def _acknowledged(self, record: Record, exchange: Exchange) -> None:
+        receipt = self._receipts.get(record.in_reply_to)
+        if receipt is None or receipt.sent_at is None or receipt.is_final:
+            return
+        receipt.round_trip_seconds = self._context.clock.monotonic() - receipt.sent_at
+        receipt.hops = exchange.relays_between
+        receipt.conclude("delivered")
+        self._poke.set()
+
+    def _lost(self, reason: str, problem: str) -> None:
+        """The circuit is no good: what it has not acknowledged goes over another."""
+        if self._exchange is not None:
+            self._exchange.close(reason)
+            self._exchange = None
+        if problem:
+            self.problem = problem
+        for receipt in self._receipts.values():
+            if self._unfinished(receipt):
+                receipt.sent_at = None
+        self._poke.set()
+
+    def _forget_old(self) -> None:
+        done = [key for key, one in self._receipts.items() if not self._unfinished(one)]
+        for key in done[: max(0, len(done) - KEPT_MOST)]:
+            del self._receipts[key]

@@ -1,0 +1,62 @@
+"""Records over one joined circuit: the same for both ends (SPEC 13)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from onionshh.core.drops import Drops
+from onionshh.core.introduce import EndToEndKeys
+from onionshh.core.whisper import Record
+from onionshh.errors import ProtocolError
+from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.net.clocks import Clock
+from onionshh.wire.messages import RECORD
+
+
+class Exchange:
+    """A circuit whose other end is the peer. `used_at`: monotonic seconds of the last record either way."""
+
+    def __init__(
+        self, circuit: Circuit, keys: EndToEndKeys, *, as_visitor: bool, clock: Clock, drops: Drops
+    ) -> None:
+        circuit.join(keys.forward, keys.backward, as_visitor=as_visitor, accepts=frozenset((RECORD,)))
+        self.circuit = circuit
+        self._clock = clock
+        self._drops = drops
+        self.used_at = clock.monotonic()
+
+    @property
+    def open(self) -> bool:
+        """Whether records still go and come."""
+        return self.circuit.failed is None
+
+    @property
+    def relays_between(self) -> int:
+        """Hops of our half: relays between us and the rendezvous point."""
+        return len(self.circuit.path) - 1
+
+    async def send(self, record: Record) -> None:
+        """Queue a record once those before it have left. CircuitFailed."""
+        await self.circuit.send_when_clear(RECORD, record.encode())
+        self.used_at = self._clock.monotonic()
+
+    async def records(self) -> AsyncIterator[Record]:
+        """Every record that comes, until the circuit ends. A bad one ends it."""
+        while True:
+            try:
+                message = await self.circuit.receive()
+            except CircuitFailed:
+                return
+            try:
+                record = Record.decode_untrusted(message.body)
+                record.check_dates_untrusted(self._clock.wall())
+            except ProtocolError as error:
+                self._drops.count(error.reason)
+                self.circuit.close(error.reason)
+                return
+            self.used_at = self._clock.monotonic()
+            yield record
+
+    def close(self, reason: str = "closed") -> None:
+        """End the circuit, and with it the peer's."""
+        self.circuit.close(reason)

@@ -1,0 +1,89 @@
+"""Finding an endpoint's descriptor on the ring, by nothing but its address (SPEC 10)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from onionshh.client.context import Context
+from onionshh.core.classes import INTRODUCTION_HOPS, TALK
+from onionshh.core.publish import open_descriptor_untrusted
+from onionshh.core.ring import fetch_order
+from onionshh.crypto.identity import blind_public, subcredential
+from onionshh.errors import NetworkUnreachable, ProtocolError
+from onionshh.net.builder import Kind
+from onionshh.net.circuits import CircuitFailed
+from onionshh.wire import messages as m
+from onionshh.wire.consensus import RelayRow
+from onionshh.wire.endpoint import EndpointDescriptor
+
+RING_KIND = Kind("ring", INTRODUCTION_HOPS + 1, TALK.number)
+ANSWER_SECONDS = 15.0
+
+
+class NoDescriptor(Exception):
+    """Every ring relay that should hold the descriptor answered that it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A descriptor that was checked, and under which period it holds."""
+
+    descriptor: EndpointDescriptor
+    period: int
+    subcredential: bytes = field(repr=False)
+
+
+async def find(context: Context, address_key: bytes) -> Found:
+    """The descriptor of an address: of the current period, else of its neighbour.
+
+    Raises NoDescriptor, CircuitFailed when no ring relay could be asked, NetworkUnreachable.
+    """
+    view = context.view
+    failure: Exception | None = None
+    asked = 0
+    for period in _periods(context):
+        blinded = blind_public(address_key, period, view.params.period_seconds)
+        rows = fetch_order(view, period, blinded, context.chance) or ()
+        for row in rows:
+            try:
+                data = await ask_ring(context, row, blinded, period, RING_KIND)
+                asked += 1
+                if data is None:
+                    continue
+                descriptor = open_descriptor_untrusted(
+                    data,
+                    A=address_key,
+                    period=period,
+                    period_seconds=view.params.period_seconds,
+                    wall=context.clock.wall(),
+                )
+            except (CircuitFailed, NetworkUnreachable) as error:
+                failure = error
+            except ProtocolError as error:
+                context.drops.count(error.reason)
+            else:
+                return Found(descriptor, period, subcredential(address_key, blinded))
+    if asked or failure is None:
+        raise NoDescriptor
+    raise failure
+
+
+async def ask_ring(
+    context: Context, row: RelayRow, blinded: bytes, period: int, kind: Kind
+) -> bytes | None:
+    """What one ring relay holds under a blinded key, over a circuit of its own; None for nothing."""
+    circuit = await context.pool.to(kind, row)
+    try:
+        body = await circuit.ask(m.FETCH, m.Fetch(blinded, period).encode(), m.FOUND, ANSWER_SECONDS)
+        found = m.Found.decode_untrusted(body)
+    finally:
+        circuit.close("asked")
+    return found.descriptor if found.status == m.FOUND_IT else None
+
+
+def _periods(context: Context) -> tuple[int, int]:
+    """The current period and the neighbour that is nearer in time."""
+    consensus, params = context.view.consensus, context.view.params
+    period = context.view.period
+    second_half = consensus.valid_after % params.period_seconds >= params.period_seconds // 2
+    return (period, period + 1) if second_half else (period, period - 1)

@@ -1,0 +1,128 @@
+"""Circuits built ahead: idle ones to random relays, and stubs that want one more relay (SPEC 6).
+
+An idle circuit belongs to nobody. Whoever takes it has it for good, so no two identities ever share one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import trio
+
+from onionshh.core.path import PathImpossible
+from onionshh.errors import Error
+from onionshh.net.builder import CircuitBuilder, Kind
+from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.wire.consensus import RelayRow
+
+IDLE_CIRCUITS = 3
+STUBS = 2
+MOST_AGE_SECONDS = 600.0
+START_SECONDS = 1.0
+CHECK_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """What is kept ready of one kind, and for how many users."""
+
+    idle_wanted: int
+    stubs_wanted: int
+    users: int = 0
+    idle: list[Circuit] = field(default_factory=list)
+    stubs: list[Circuit] = field(default_factory=list)
+
+
+class Pool:
+    """Kept full by `run` as long as somebody uses a kind."""
+
+    def __init__(self, builder: CircuitBuilder) -> None:
+        self._builder = builder
+        self._shelves: dict[Kind, _Shelf] = {}
+        self._poke = trio.Event()
+
+    def use(self, kind: Kind, *, idle: int = 0, stubs: int = 0) -> None:
+        """Keep so many of this kind ready from now on."""
+        shelf = self._shelves.setdefault(kind, _Shelf(idle, stubs))
+        shelf.users += 1
+        self._poke.set()
+
+    def leave(self, kind: Kind) -> None:
+        """One user less; with none left, what is ready is given up."""
+        shelf = self._shelves.get(kind)
+        if shelf is None:
+            return
+        shelf.users -= 1
+        if not shelf.users:
+            del self._shelves[kind]
+            for circuit in shelf.idle + shelf.stubs:
+                circuit.close("pool-closed")
+
+    async def take(self, kind: Kind) -> Circuit:
+        """A circuit of this kind to a random relay: a ready one, else one built now.
+
+        Raises as `CircuitBuilder.build`.
+        """
+        shelf = self._shelves.get(kind)
+        self._poke.set()
+        while shelf is not None and shelf.idle:
+            circuit = shelf.idle.pop(0)
+            if circuit.failed is None and circuit.age_seconds < MOST_AGE_SECONDS:
+                await trio.lowlevel.checkpoint()
+                return circuit
+            circuit.close("pool-old")
+        return await self._builder.build(kind)
+
+    async def to(self, kind: Kind, last: RelayRow) -> Circuit:
+        """A circuit of this kind that ends at that relay: a stub extended, else one built now.
+
+        Raises as `CircuitBuilder.build`.
+        """
+        shelf = self._shelves.get(kind)
+        self._poke.set()
+        if shelf is not None:
+            for stub in shelf.stubs:
+                if self._builder.fits(stub, last):
+                    shelf.stubs.remove(stub)
+                    try:
+                        return await self._builder.finish(stub, last)
+                    except CircuitFailed:
+                        break
+        return await self._builder.build(kind, last=last.identity)
+
+    async def run(self) -> None:
+        """Keep the shelves full, for ever. Begins a moment late: the first use needs the machine more."""
+        while True:
+            await self._poke.wait()
+            self._poke = trio.Event()
+            await trio.sleep(START_SECONDS)
+            for kind, shelf in list(self._shelves.items()):
+                await self._fill(kind, shelf)
+            with trio.move_on_after(CHECK_SECONDS if self._short() else MOST_AGE_SECONDS / 10):
+                await self._poke.wait()
+            self._poke.set()
+
+    def _short(self) -> bool:
+        return any(
+            len(shelf.idle) < shelf.idle_wanted or len(shelf.stubs) < shelf.stubs_wanted
+            for shelf in self._shelves.values()
+        )
+
+    async def _fill(self, kind: Kind, shelf: _Shelf) -> None:
+        for kept in (shelf.idle, shelf.stubs):
+            for circuit in [one for one in kept if one.failed or one.age_seconds > MOST_AGE_SECONDS]:
+                kept.remove(circuit)
+                circuit.close("pool-old")
+        try:
+            while len(shelf.idle) < shelf.idle_wanted and self._shelves.get(kind) is shelf:
+                self._keep(kind, shelf, shelf.idle, await self._builder.build(kind))
+            while len(shelf.stubs) < shelf.stubs_wanted and self._shelves.get(kind) is shelf:
+                self._keep(kind, shelf, shelf.stubs, await self._builder.stub(kind))
+        except (CircuitFailed, PathImpossible, Error):
+            return  # whoever needs a circuit finds out why; the pool tries again later
+
+    def _keep(self, kind: Kind, shelf: _Shelf, kept: list[Circuit], circuit: Circuit) -> None:
+        if self._shelves.get(kind) is shelf:
+            kept.append(circuit)
+        else:
+            circuit.close("pool-closed")

@@ -1,0 +1,88 @@
+"""What becomes of one whisper, as the program that sent it sees it (SPEC 13)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import trio
+
+from onionshh.core.whisper import Record
+
+Status = Literal["queued", "sent", "delivered", "expired", "failed"]
+FINAL = ("delivered", "expired", "failed")
+
+
+class Receipt:
+    """queued → sent → delivered, expired or failed; the last three are final.
+
+    `id`: 32 hex digits. `why`: a sentence when it was not delivered, or what is in the way so far. `hops`:
+    relays between us and the rendezvous point on the path used last, None before. `connect_seconds`: how
+    long reaching the endpoint took, `round_trip_seconds`: from sending the whisper to its receipt; None
+    before.
+    """
+
+    def __init__(self, record: Record, deadline: float) -> None:
+        self.id = record.whisper_id.hex()
+        self.status: Status = "queued"
+        self.why = ""
+        self.hops: int | None = None
+        self.connect_seconds: float | None = None
+        self.round_trip_seconds: float | None = None
+        self.record = record
+        self.deadline = deadline
+        """Monotonic seconds at which the TTL ends."""
+        self.reply_body: bytes | None = None
+        self.reply_wanted = 0
+        self.sent_at: float | None = None
+        self.due = 0.0
+        """Monotonic seconds at which another path is tried."""
+        self.wait_seconds = 0.0
+        self._changed = trio.Event()
+        self._replied = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Receipt {self.status}>"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether `status` will not change any more."""
+        return self.status in FINAL
+
+    async def final(self) -> Receipt:
+        """Wait until the status is final; returns the receipt itself."""
+        await self._changed.wait()
+        return self
+
+    async def reply(self) -> bytes | None:
+        """The answer to this whisper; None when it ends without having been delivered.
+
+        Waits as long as that takes: bound it with a cancel scope.
+        """
+        self.reply_wanted += 1
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._until_given_up, nursery.cancel_scope)
+                await self._replied.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.reply_wanted -= 1
+        return self.reply_body
+
+    # For the courier.
+
+    def conclude(self, status: Status, why: str = "") -> None:
+        """Set a final status, once."""
+        if not self.is_final:
+            self.status, self.why = status, why
+            self._changed.set()
+
+    def answer(self, body: bytes) -> None:
+        """The reply came; a second one changes nothing."""
+        if self.reply_body is None:
+            self.reply_body = body
+            self._replied.set()
+
+    async def _until_given_up(self, scope: trio.CancelScope) -> None:
+        await self._changed.wait()
+        if self.status != "delivered":
+            scope.cancel()

@@ -1,0 +1,51 @@
+"""Does a relay answer? A link handshake to it and nothing more, as an authority checks whom it lists (SPEC 8)."""
+
+from __future__ import annotations
+
+from onionshh.core.chance import Chance
+from onionshh.core.link import LinkInitiator
+from onionshh.core.params import Params
+from onionshh.net.clocks import Clock
+from onionshh.net.transport import Dialer, StreamBroken
+from onionshh.wire.descriptor import RelayDescriptor
+
+_IN_WORDS = {
+    "link-ended": "it closed the connection during the handshake; does the listening program hold these keys?",
+    "link-broken": "the connection broke during the handshake",
+}
+
+
+async def probe(
+    descriptor: RelayDescriptor, *, dialer: Dialer, clock: Clock, params: Params, chance: Chance
+) -> str | None:
+    """None when the relay proved its keys at its address, else why not, in words. Bounded by the caller."""
+    address = descriptor.address
+    try:
+        stream = await dialer.dial(descriptor.host, descriptor.port)
+    except StreamBroken as error:
+        return f"no connection to {address}: {error}"
+    try:
+        machine = LinkInitiator(
+            responder=descriptor.identity,
+            onion_key=descriptor.onion_key,
+            identity=None,
+            params=params,
+            chance=chance,
+            now=clock.monotonic(),
+        )
+        unsent = machine.data_to_send()
+        while unsent:
+            unsent = unsent[stream.send_some(unsent) :]
+            if unsent:
+                await stream.wait_sendable()
+        while not machine.is_open and not machine.is_closed:
+            machine.receive_data(await stream.receive_some(), clock.monotonic())
+        if machine.is_open:
+            return None
+        event = machine.next_event()
+        reason = getattr(event, "reason", "")
+        return f"the handshake with {address} failed: {_IN_WORDS.get(reason, reason)}"
+    except StreamBroken as error:
+        return f"the connection to {address} broke: {error}"
+    finally:
+        stream.close()

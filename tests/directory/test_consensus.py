@@ -1,0 +1,137 @@
+"""Building a consensus: weights within their cap, flags by rule, random values that never change."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from directory.consensus import build, capped_weights, next_boundary, next_random
+from directory.registry import Listed
+from onionshh.core.params import Params
+from onionshh.core.view import View
+from onionshh.ids import RelayId
+from onionshh.wire import consensus as wire
+from onionshh.wire.consensus import Consensus, SharedRandom
+from tests.directory.world import WALL, descriptor
+from tests.seeded import seeded
+
+DAY = 86400
+
+
+def built(*listed: Listed, params: Params | None = None, valid_after: int = WALL) -> Consensus:
+    return build(listed, network="test", params=params or Params(), shared_random=(), valid_after=valid_after)
+
+
+def test_what_a_relay_says_is_what_its_row_says() -> None:
+    word = descriptor(1, family=(RelayId(b"f" * 32),), versions=(1, 2))
+    (row,) = built(Listed(word, WALL - 5)).relays
+    for name in ("identity", "onion_key", "nickname", "host", "port", "family", "versions"):
+        assert getattr(row, name) == getattr(word, name)
+    assert row.first_seen == WALL - 5
+
+
+def test_the_body_can_be_read_back_and_its_rows_are_sorted() -> None:
+    consensus = built(*(Listed(descriptor(i), WALL) for i in range(30)))
+    assert wire.decode_body_untrusted(consensus.encode_body()) == consensus
+    assert len(View(consensus).relays) == 30
+
+
+def test_dates() -> None:
+    consensus = built(valid_after=WALL + 7)
+    assert consensus.valid_after == WALL + 7
+    assert consensus.fresh_until == WALL + 3600
+    assert consensus.valid_until == WALL + 7 + DAY
+    assert [next_boundary(t, 5) for t in (0, 4, 5)] == [5, 5, 10]
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 20])
+def test_few_relays_weigh_the_same(count: int) -> None:
+    claims = [10**i for i in range(count)]
+    assert len(set(capped_weights(claims, 5))) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nobody_weighs_more_than_the_cap_and_the_cap_is_used(seed: int) -> None:
+    random = Random(seed)
+    count = random.randrange(21, 300)
+    claims = [int(random.paretovariate(0.3)) % 10**12 for _ in range(count)]
+    weights = capped_weights(claims, 5)
+    assert max(weights) * 100 <= 5 * sum(weights)
+    honest = [max(1, claim) for claim in claims]
+    if max(honest) * 100 <= 5 * sum(honest):
+        assert weights == honest
+    for claim, weight in zip(honest, weights, strict=True):
+        assert weight in (claim, max(weights))
+    if weights != honest:  # one step more would be over
+        most = max(weights) + 1
+        larger = [min(claim, most) for claim in honest]
+        assert most * 100 > 5 * sum(larger)
+
+
+def test_a_claim_of_nothing_still_counts() -> None:
+    assert min(capped_weights([0] * 30, 5)) == 1
+
+
+def test_guard_by_age() -> None:
+    ages = [20 * DAY, 9 * DAY, 8 * DAY, 8 * DAY - 1, 0]
+    rows = built(*(Listed(descriptor(i), WALL - age) for i, age in enumerate(ages))).relays
+    guards = {row.nickname for row in rows if row.flags & wire.GUARD}
+    assert guards == {"relay0", "relay1", "relay2"}
+
+
+def test_a_young_network_has_guards_from_its_first_day() -> None:
+    rows = built(*(Listed(descriptor(i), WALL - 10 * i) for i in range(5))).relays
+    assert {row.nickname for row in rows if row.flags & wire.GUARD} == {"relay2", "relay3", "relay4"}
+
+
+def test_ring_by_what_the_relay_offers_and_fast_by_what_it_claims() -> None:
+    able, unable = descriptor(1), descriptor(2, capabilities=0)
+    fast, slow = descriptor(3, bandwidth=1_000_000), descriptor(4, bandwidth=999_999)
+    rows = {
+        row.nickname: row.flags
+        for row in built(*(Listed(d, WALL) for d in (able, unable, fast, slow))).relays
+    }
+    assert rows["relay1"] & wire.RING
+    assert not rows["relay2"] & wire.RING
+    assert rows["relay3"] & wire.FAST
+    assert not rows["relay4"] & wire.FAST
+
+
+def test_newcomers_cannot_push_out_those_long_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MOST_RELAYS", 3)
+    rows = built(*(Listed(descriptor(i), WALL - (100 - i)) for i in range(6))).relays
+    assert {row.nickname for row in rows} == {"relay0", "relay1", "relay2"}
+
+
+# Shared random rows (SPEC 10).
+
+PERIOD = WALL // DAY
+
+
+def rows_at(wall: int, held: tuple[SharedRandom, ...] = (), seed: int = 1) -> tuple[SharedRandom, ...]:
+    return next_random(held, params=Params(), valid_after=wall, random_bytes=seeded(seed))
+
+
+def test_previous_and_current_and_from_the_middle_on_the_next() -> None:
+    start = PERIOD * DAY
+    assert [row.period for row in rows_at(start)] == [PERIOD - 1, PERIOD]
+    assert [row.period for row in rows_at(start + DAY // 2 - 1)] == [PERIOD - 1, PERIOD]
+    assert [row.period for row in rows_at(start + DAY // 2)] == [PERIOD - 1, PERIOD, PERIOD + 1]
+    assert [row.period for row in rows_at(start + DAY)] == [PERIOD, PERIOD + 1]
+    assert [row.period for row in rows_at(5)] == [0]
+
+
+def test_a_value_never_changes_and_keeps_the_time_it_was_first_published() -> None:
+    held: tuple[SharedRandom, ...] = ()
+    seen: dict[int, SharedRandom] = {}
+    for hour in range(100):
+        held = rows_at(PERIOD * DAY + hour * 3600, held, seed=hour)
+        for row in held:
+            assert seen.setdefault(row.period, row) == row
+    assert len({row.value for row in seen.values()}) == len(seen) == 6
+    assert seen[PERIOD + 1].published == PERIOD * DAY + DAY // 2
+
+
+def test_the_seed_governs_the_values() -> None:
+    assert rows_at(WALL, seed=1) == rows_at(WALL, seed=1) != rows_at(WALL, seed=2)

@@ -1,0 +1,409 @@
+"""The registry's rules, each by name: who is heard, who is checked and when, who is listed and why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from directory import registry as module
+from directory.registry import FORGET_SECONDS, POSTS_PER_INTERVAL, Registry, RoundResult, Verdict, host_key
+from onionshh.core.params import Params
+from onionshh.wire.descriptor import RelayDescriptor
+from tests.directory.world import WALL, descriptor
+
+HOUR = 3600
+
+
+def params(**overrides: int) -> Params:
+    return Params().with_overrides(overrides)
+
+
+def submit(
+    registry: Registry, number: int, *, wall: int = WALL, source: str | None = None, **changes: Any
+) -> str:
+    """Relay `number` sends its descriptor, from its own address unless told otherwise; the verdict."""
+    word = descriptor(number, **changes)
+    return registry.submit(word, source or word.host, wall).verdict.value
+
+
+def answer(registry: Registry, word: RelayDescriptor, wall: int = WALL) -> None:
+    registry.checked(word, None, wall)
+
+
+def check_newcomers(
+    registry: Registry, wall: int = WALL, dead: tuple[int, ...] = ()
+) -> list[RelayDescriptor]:
+    fresh = list(registry.take_fresh())
+    for word in fresh:
+        registry.checked(word, "refused" if is_one_of(word, dead) else None, wall)
+    return fresh
+
+
+def is_one_of(word: RelayDescriptor, numbers: tuple[int, ...]) -> bool:
+    return any(word.nickname == f"relay{number}" for number in numbers)
+
+
+def run_round(registry: Registry, wall: int, dead: tuple[int, ...] = ()) -> RoundResult:
+    for word in registry.start_round():
+        registry.checked(word, "refused" if is_one_of(word, dead) else None, wall)
+    return registry.end_round(wall)
+
+
+def listed(registry: Registry) -> list[str]:
+    return sorted(one.descriptor.nickname for one in registry.listed())
+
+
+def with_relays(count: int, **overrides: int) -> Registry:
+    registry = Registry(params(**overrides))
+    for number in range(count):
+        assert submit(registry, number) == "accepted"
+    check_newcomers(registry)
+    return registry
+
+
+def test_a_relay_is_listed_only_after_it_answered() -> None:
+    registry = Registry(params())
+    assert submit(registry, 1) == "accepted"
+    assert listed(registry) == []
+    assert registry.status(descriptor(1).identity).word == "checking"
+    (word,) = registry.take_fresh()
+    assert registry.take_fresh() == ()
+    answer(registry, word)
+    assert listed(registry) == ["relay1"]
+    assert registry.status(descriptor(1).identity).word == "reached"
+
+
+def test_a_relay_that_does_not_answer_is_told_why() -> None:
+    registry = Registry(params())
+    submit(registry, 1)
+    (word,) = registry.take_fresh()
+    registry.checked(word, "connection refused\n\x1b[2J" + "x" * 1000, WALL)
+    assert listed(registry) == []
+    status = registry.status(word.identity)
+    assert status.word == "failing"
+    assert "8.0.1.1:9001: connection refused[2Jxx" in status.why
+    assert status.why.isprintable()
+    assert len(status.why) < 300
+    assert [entry.newest.nickname for entry in registry.unlisted()] == ["relay1"]
+
+
+def test_an_unknown_relay() -> None:
+    assert Registry(params()).status(b"?" * 32).word == "unknown"
+
+
+# Addresses.
+
+
+def test_only_from_the_address_it_advertises() -> None:
+    registry = Registry(params())
+    answered = registry.submit(descriptor(1), "9.9.9.9", WALL)
+    assert answered.verdict is Verdict.FORBIDDEN
+    assert "9.9.9.9" in answered.why
+    assert "8.0.1.1" in answered.why
+    assert submit(registry, 1, source="::ffff:8.0.1.1") == "accepted"
+    assert submit(Registry(params(advertised_ip_rule=0)), 1, source="9.9.9.9") == "accepted"
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.1", "127.0.0.1", "192.168.1.1", "169.254.1.1", "::1", "fd00::1", "fe80::1"]
+)
+def test_no_private_address_off_a_one_machine_network(host: str) -> None:
+    assert submit(Registry(params()), 1, host=host) == "forbidden"
+    assert submit(Registry(params(private_address_rule=0)), 1, host=host) == "accepted"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "224.0.0.1", "ff02::1"])
+def test_never_an_address_that_is_nobodys(host: str) -> None:
+    assert submit(Registry(params(private_address_rule=0)), 1, host=host) == "forbidden"
+
+
+def test_at_most_two_relays_an_address() -> None:
+    registry = Registry(params())
+    for number in (1, 2):
+        assert submit(registry, number, host="8.8.8.8", port=9000 + number) == "accepted"
+    assert submit(registry, 3, host="8.8.8.8", port=9003) == "forbidden"
+    assert submit(registry, 1, host="8.8.8.8", port=9009, published=WALL + 1) == "accepted"
+    assert submit(registry, 3, host="8.8.8.9") == "accepted"
+    assert submit(registry, 3, host="8.8.8.8", published=WALL + 1) == "forbidden"
+
+
+def test_an_ipv6_network_of_64_bits_counts_as_one_address() -> None:
+    registry = Registry(params())
+    assert submit(registry, 1, host="2600::1") == "accepted"
+    assert submit(registry, 2, host="2600::2") == "accepted"
+    assert submit(registry, 3, host="2600::3") == "forbidden"
+    assert submit(registry, 3, host="2600:0:0:1::3") == "accepted"
+    assert host_key("2600::1") == host_key("2600::ffff") != host_key("2600:0:0:1::1")
+
+
+def test_a_relay_that_fails_gives_up_its_place_at_an_address() -> None:
+    registry = Registry(params())
+    for number in (1, 2):
+        submit(registry, number, host="8.8.8.8", port=9000 + number)
+    check_newcomers(registry, dead=(1,))
+    assert submit(registry, 3, host="8.8.8.8", port=9003) == "accepted"
+    assert submit(registry, 4, host="8.8.8.8", port=9004) == "forbidden"
+
+
+def test_no_limit_of_relays_on_a_one_machine_network() -> None:
+    registry = Registry(params(relays_per_ip=0))
+    assert {submit(registry, n, host="8.8.8.8", port=9000 + n) for n in range(50)} == {"accepted"}
+
+
+# Dates.
+
+
+def test_published_must_rise() -> None:
+    registry = with_relays(1)
+    assert submit(registry, 0, onion_key=b"n" * 32, published=WALL - 1) == "stale"
+    assert submit(registry, 0, onion_key=b"n" * 32, published=WALL) == "stale"
+    assert submit(registry, 0, onion_key=b"n" * 32, published=WALL + 1) == "accepted"
+
+
+def test_the_same_descriptor_again_is_no_error() -> None:
+    registry = with_relays(1)
+    assert submit(registry, 0) == "accepted"
+    assert registry.take_fresh() == ()
+    assert listed(registry) == ["relay0"]
+
+
+def test_a_clock_that_is_wrong_is_named() -> None:
+    registry = Registry(params())
+    assert submit(registry, 1, published=WALL + 600) == "accepted"
+    ahead = registry.submit(descriptor(2, published=WALL + 601), "8.0.2.1", WALL)
+    assert ahead.verdict is Verdict.FORBIDDEN
+    assert "601 seconds ahead" in ahead.why
+    assert submit(registry, 3, published=WALL - 24 * HOUR) == "accepted"
+    assert submit(registry, 4, published=WALL - 24 * HOUR - 1) == "forbidden"
+
+
+def test_a_protocol_nobody_speaks() -> None:
+    assert submit(Registry(params()), 1, versions=(2,)) == "forbidden"
+    assert submit(Registry(params()), 1, versions=(1, 2)) == "accepted"
+
+
+# Checks.
+
+
+def test_an_address_is_checked_once_an_interval_whatever_is_sent_in() -> None:
+    registry = Registry(params())
+    submit(registry, 1)
+    assert len(check_newcomers(registry, dead=(1,))) == 1
+    for later in range(1, 20):
+        assert submit(registry, 1, published=WALL + later) == "accepted"
+    assert submit(registry, 2, host="8.0.1.1") == "accepted"
+    assert registry.take_fresh() == ()
+    assert run_round(registry, WALL).checked == 0  # checked in this interval already
+    assert submit(registry, 1, published=WALL + 30) == "accepted"
+    assert len(check_newcomers(registry)) == 1  # a new interval
+
+
+def test_a_round_checks_everyone_once() -> None:
+    registry = with_relays(3)
+    run_round(registry, WALL)
+    words = registry.start_round()
+    assert sorted(word.nickname for word in words) == ["relay0", "relay1", "relay2"]
+    assert registry.start_round() == ()
+    registry.end_round(WALL)
+
+
+def test_two_relays_that_claim_one_address_get_one_check_and_the_listed_one_is_asked() -> None:
+    registry = with_relays(1, relays_per_ip=3)
+    submit(registry, 1, host="8.0.0.1")
+    submit(registry, 2, host="8.0.0.1", wall=WALL + 1)
+    assert registry.take_fresh() == ()
+    run_round(registry, WALL)
+    assert [word.nickname for word in registry.start_round()] == ["relay0"]
+    registry.end_round(WALL)
+    run_round(registry, WALL, dead=(0,))
+    run_round(registry, WALL, dead=(0,))
+    assert listed(registry) == ["relay0"]  # one of one failed: held
+    for _ in range(Params().held_rounds):
+        run_round(registry, WALL, dead=(0,))
+    assert listed(registry) == []
+    assert [word.nickname for word in registry.start_round()] == ["relay2"]
+
+
+def test_an_address_under_check_is_not_asked_a_second_time() -> None:
+    registry = Registry(params())
+    submit(registry, 1)
+    (word,) = registry.take_fresh()
+    assert registry.start_round() == ()
+    assert registry.end_round(WALL).checked == 0
+    assert registry.start_round() == ()
+    registry.end_round(WALL)
+    answer(registry, word)
+    assert [each.nickname for each in registry.start_round()] == ["relay1"]
+
+
+def test_a_relay_leaves_after_two_failed_checks_in_a_row() -> None:
+    registry = with_relays(5)
+    run_round(registry, WALL)
+    run_round(registry, WALL, dead=(1,))
+    assert len(listed(registry)) == 5
+    run_round(registry, WALL)
+    run_round(registry, WALL, dead=(1,))
+    assert len(listed(registry)) == 5  # one good check between them
+    run_round(registry, WALL, dead=(1,))
+    assert listed(registry) == ["relay0", "relay2", "relay3", "relay4"]
+    assert registry.status(descriptor(1).identity).word == "failing"
+    run_round(registry, WALL)
+    assert len(listed(registry)) == 5
+
+
+def test_when_more_than_half_fail_the_list_stays_but_not_for_ever() -> None:
+    registry = with_relays(5, held_rounds=3)
+    run_round(registry, WALL)
+    for _ in range(3):
+        assert run_round(registry, WALL, dead=(0, 1, 2)).held
+        assert len(listed(registry)) == 5
+    assert not run_round(registry, WALL, dead=(0, 1, 2)).held
+    assert len(listed(registry)) == 5  # the first failure that counts
+    assert run_round(registry, WALL, dead=(0, 1, 2)).held
+
+
+def test_when_most_relays_really_are_gone_they_leave_in_the_end() -> None:
+    registry = with_relays(5, held_rounds=0)
+    run_round(registry, WALL)
+    for _ in range(2):
+        run_round(registry, WALL, dead=(0, 1, 2))
+    assert listed(registry) == ["relay3", "relay4"]
+
+
+def test_half_is_not_more_than_half() -> None:
+    registry = with_relays(4)
+    run_round(registry, WALL)
+    for _ in range(2):
+        assert not run_round(registry, WALL, dead=(0, 1)).held
+    assert listed(registry) == ["relay2", "relay3"]
+
+
+def test_relays_that_were_never_listed_do_not_count_for_the_half() -> None:
+    registry = with_relays(2)
+    for number in range(10, 20):
+        submit(registry, number)
+    check_newcomers(registry, dead=tuple(range(10, 20)))
+    run_round(registry, WALL)
+    result = run_round(registry, WALL, dead=(1, *range(10, 20)))
+    assert (result.failed, result.held) == (11, False)
+
+
+def test_a_new_descriptor_is_listed_only_when_it_answered_too() -> None:
+    registry = with_relays(1)
+    assert submit(registry, 0, port=9002, published=WALL + 1) == "accepted"
+    assert [one.descriptor.port for one in registry.listed()] == [9001]
+    check_newcomers(registry, dead=(0,))
+    assert [one.descriptor.port for one in registry.listed()] == [9001]
+    run_round(registry, WALL)
+    run_round(registry, WALL)
+    assert [one.descriptor.port for one in registry.listed()] == [9002]
+
+
+def test_a_check_of_an_older_descriptor_does_not_bring_it_back() -> None:
+    registry = Registry(params())
+    submit(registry, 0)
+    (old,) = registry.take_fresh()
+    submit(registry, 0, port=9002, published=WALL + 1)
+    (new,) = registry.take_fresh()
+    answer(registry, new)
+    answer(registry, old)
+    assert [one.descriptor.port for one in registry.listed()] == [9002]
+
+
+def test_an_abandoned_check_counts_neither_way() -> None:
+    registry = with_relays(3)
+    run_round(registry, WALL)
+    for _ in range(5):
+        for word in registry.start_round():
+            registry.abandoned(word)
+        assert registry.end_round(WALL) == RoundResult(3, 0, False)
+    assert len(listed(registry)) == 3
+    submit(registry, 9)
+    (word,) = registry.take_fresh()
+    registry.abandoned(word)
+    assert registry.status(word.identity).word == "checking"
+
+
+# Since when.
+
+
+def test_first_seen_survives_gaps_up_to_six_hours() -> None:
+    registry = with_relays(5)
+    run_round(registry, WALL)
+
+    def since(number: int) -> int:
+        return next(o.first_seen for o in registry.listed() if o.descriptor.nickname == f"relay{number}")
+
+    assert since(0) == WALL
+    for _ in range(2):
+        run_round(registry, WALL + HOUR, dead=(0,))
+    run_round(registry, WALL + 6 * HOUR)
+    assert since(0) == WALL
+    for _ in range(2):
+        run_round(registry, WALL + 7 * HOUR, dead=(0,))
+    run_round(registry, WALL + 12 * HOUR + 1)
+    assert since(0) == WALL + 12 * HOUR + 1
+    assert since(1) == WALL
+
+
+def test_a_gap_of_the_authority_itself_is_no_gap() -> None:
+    registry = with_relays(1)
+    run_round(registry, WALL)
+    run_round(registry, WALL + 100 * HOUR)
+    assert registry.listed()[0].first_seen == WALL
+
+
+# Bounds.
+
+
+def test_relays_not_heard_of_are_forgotten_after_any_descriptor_of_theirs_is_too_old() -> None:
+    assert FORGET_SECONDS > module.DESCRIPTOR_LIFE_SECONDS
+    registry = with_relays(3)
+    submit(registry, 9)
+    check_newcomers(registry, dead=(9,))
+    run_round(registry, WALL + FORGET_SECONDS, dead=(9,))
+    assert len(registry) == 4
+    run_round(registry, WALL + FORGET_SECONDS + 1, dead=(9,))
+    assert len(registry) == 3
+    assert registry.status(descriptor(9).identity).word == "unknown"
+    assert len(listed(registry)) == 3
+
+
+def test_no_more_than_so_many_relays_and_the_failing_ones_make_room() -> None:
+    registry = Registry(params(), most_known=3)
+    for number in range(3):
+        assert submit(registry, number, wall=WALL + number) == "accepted"
+    assert submit(registry, 4) == "busy"
+    check_newcomers(registry, dead=(0, 1))
+    assert submit(registry, 4) == "accepted"
+    assert len(registry) == 3
+    assert registry.status(descriptor(0).identity).word == "unknown"
+    assert registry.status(descriptor(1).identity).word == "failing"
+    assert listed(registry) == ["relay2"]
+
+
+def test_one_sender_cannot_keep_the_directory_busy() -> None:
+    registry = Registry(params())
+    verdicts = [
+        submit(registry, 1, published=WALL - 2 * POSTS_PER_INTERVAL + i) for i in range(POSTS_PER_INTERVAL)
+    ]
+    assert set(verdicts) == {"accepted"}
+    assert submit(registry, 1) == "busy"
+    assert submit(registry, 2) == "accepted"
+    run_round(registry, WALL)
+    assert submit(registry, 1) == "accepted"
+
+
+def test_restart() -> None:
+    registry = with_relays(3)
+    submit(registry, 9)
+    check_newcomers(registry, dead=(9,))
+    run_round(registry, WALL, dead=(9,))
+    again = Registry(params())
+    again.restore(registry.entries())
+    assert again.listed() == registry.listed()
+    assert again.status(descriptor(9).identity) == registry.status(descriptor(9).identity)
+    assert submit(again, 1, onion_key=b"x" * 32, published=WALL - 1) == "stale"
+    assert submit(again, 10, host="8.0.1.1") == "accepted"
+    assert submit(again, 11, host="8.0.1.1") == "forbidden"

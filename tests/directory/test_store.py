@@ -1,0 +1,150 @@
+"""What an authority keeps on disk: made once, held by one process, read back whole or refused in words."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from directory import store as module
+from directory.registry import Entry
+from directory.signing import sign_consensus
+from directory.store import State, create_or_open
+from onionshh.config import Authority, NetworkFile, format_network_file, parse_network_file
+from onionshh.core.params import Params
+from onionshh.errors import BadData, BadNetworkFile, DataInUse
+from onionshh.wire.consensus import Consensus, SharedRandom
+from onionshh.wire.packing import pack
+from tests.directory.world import AUTHORITY_KEY, NETWORK, WALL, descriptor, store_in
+from tests.seeded import seeded
+
+URL = "http://127.0.0.1:7000"
+
+
+def start(path: Path, *, seed: int = 1, name: str | None = None, file: str = "network.toml") -> NetworkFile:
+    """One start and stop of a directory; the network it found itself in."""
+    with create_or_open(path / "data", path / file, url=URL, name=name, random_bytes=seeded(seed)) as store:
+        assert store.key.public in store.network.keys
+        return store.network
+
+
+def test_the_first_start_makes_the_key_and_writes_the_network_file(tmp_path: Path) -> None:
+    network = start(tmp_path, name="mine")
+    assert network.name == "mine"
+    assert network.threshold == 1
+    assert [authority.url for authority in network.authorities] == [URL]
+    assert parse_network_file((tmp_path / "network.toml").read_text()) == network
+    assert stat.S_IMODE((tmp_path / "data" / "authority").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "network.toml").stat().st_mode) == 0o644
+
+
+def test_a_later_start_finds_the_same_network(tmp_path: Path) -> None:
+    first = start(tmp_path, seed=1)
+    assert start(tmp_path, seed=2) == first
+    (tmp_path / "network.toml").unlink()
+    assert start(tmp_path, seed=3) == first
+
+
+def test_networks_without_a_name_get_different_ones(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert start(tmp_path / "a", seed=1).name != start(tmp_path / "b", seed=2).name
+
+
+def test_an_edited_url_or_more_authorities_are_the_operators_business(tmp_path: Path) -> None:
+    ours = start(tmp_path)
+    more = NetworkFile(
+        ours.name, 2, (Authority("https://x.example", ours.authorities[0].key), Authority(URL, b"o" * 32))
+    )
+    (tmp_path / "network.toml").write_text(format_network_file(more))
+    assert start(tmp_path) == more
+
+
+def test_a_second_process_is_told_that_the_folder_is_in_use(tmp_path: Path) -> None:
+    with create_or_open(tmp_path / "data", tmp_path / "n.toml", url=URL, random_bytes=seeded(1)):
+        with pytest.raises(DataInUse, match="in use"):
+            start(tmp_path)
+    start(tmp_path, file="n.toml")
+
+
+def test_another_networks_file(tmp_path: Path) -> None:
+    (tmp_path / "network.toml").write_text(format_network_file(NETWORK))
+    with pytest.raises(BadNetworkFile, match="another directory"):
+        start(tmp_path)
+    (tmp_path / "network.toml").unlink()
+    start(tmp_path)
+    (tmp_path / "network.toml").write_text(format_network_file(NETWORK))
+    with pytest.raises(BadNetworkFile, match="differs"):
+        start(tmp_path)
+
+
+def test_another_name(tmp_path: Path) -> None:
+    start(tmp_path, name="mine")
+    assert start(tmp_path, name="mine").name == "mine"
+    with pytest.raises(BadNetworkFile, match="'mine', not 'yours'"):
+        start(tmp_path, name="yours")
+    with pytest.raises(BadNetworkFile, match="letters"):
+        start(tmp_path, name="<b>")
+
+
+def test_a_network_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "network.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(BadNetworkFile, match="cannot be read"):
+        start(tmp_path)
+    (tmp_path / "network.toml").unlink()
+    with pytest.raises(BadData, match="Cannot write"):
+        start(tmp_path, file="no/such/folder.toml")
+
+
+def test_a_damaged_key_is_never_replaced(tmp_path: Path) -> None:
+    start(tmp_path)
+    path = tmp_path / "data" / "authority"
+    good = path.read_bytes()
+    for bad, says in ((good[:-1], "damaged"), (b"", "damaged"), (b"\x93\x02" + good[2:], "another version")):
+        path.write_bytes(bad)
+        with pytest.raises(BadData, match=says):
+            start(tmp_path)
+        assert path.read_bytes() == bad
+
+
+STATE = State(
+    valid_after=WALL,
+    shared_random=(SharedRandom(3, b"r" * 32, 5), SharedRandom(4, b"s" * 32, 6)),
+    entries=(
+        Entry(descriptor(1), WALL, descriptor(1), WALL - 9, WALL - 3, 1, "refused"),
+        Entry(descriptor(2, published=WALL + 1), WALL, None, 0, 0, 3, "no route"),
+    ),
+)
+
+
+def test_state_round_trip(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    assert store.load_state() == State()
+    store.save_state(STATE.encode())
+    assert store.load_state() == STATE
+    assert STATE.encode()[1] == module.VERSION
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o600
+
+
+def test_damaged_state_is_refused_in_words(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    good = STATE.encode()
+    entry = pack((module.VERSION, 0, (), [(b"no descriptor", b"", 0, 0, 0, 0, "")]))
+    for bad in (b"", good[:-1], good + b"\x00", b"junk", entry):
+        (tmp_path / "state").write_bytes(bad)
+        with pytest.raises(BadData, match="damaged"):
+            store.load_state()
+    (tmp_path / "state").write_bytes(b"\x94\x02" + good[2:])
+    with pytest.raises(BadData, match="another version"):
+        store.load_state()
+
+
+def test_the_last_consensus(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    assert store.load_consensus() is None
+    consensus = Consensus("test", WALL, WALL + 1, WALL + 2, Params().to_pairs(), (), ())
+    store.save_consensus(sign_consensus(consensus.encode_body(), [AUTHORITY_KEY]))
+    assert store.load_consensus() == consensus
+    (tmp_path / "consensus").write_bytes(b"junk")
+    assert store.load_consensus() is None

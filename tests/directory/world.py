@@ -1,0 +1,83 @@
+"""Relays and an authority for the tests of the directory: seeded keys, a probe that a test commands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from directory.store import AuthorityStore
+from onionshh.config import Authority as AuthorityAddress
+from onionshh.config import NetworkFile
+from onionshh.core.params import Params, default_params
+from onionshh.core.trust import sign_descriptor
+from onionshh.crypto.identity import SigningKey
+from onionshh.ids import RelayId
+from onionshh.net.store import DataDirectory
+from onionshh.wire.descriptor import RelayDescriptor
+
+WALL = 1_700_000_000 // 86400 * 86400 + 3600
+"""When the tests begin: an hour into a day, so at the start of a period's first half."""
+
+
+def relay_key(number: int) -> SigningKey:
+    return SigningKey(number.to_bytes(32, "big"))
+
+
+def descriptor(number: int, **changes: Any) -> RelayDescriptor:
+    """Relay `number`: its key, its nickname and, unless changed, a public address of its own."""
+    plain = RelayDescriptor(
+        identity=RelayId(relay_key(number).public),
+        onion_key=bytes([number % 256]) * 32,
+        nickname=f"relay{number}",
+        host=f"8.{number // 256}.{number % 256}.1",
+        port=9001,
+        bandwidth=2_000_000,
+        published=WALL,
+    )
+    return replace(plain, **changes)
+
+
+def signed(number: int, **changes: Any) -> bytes:
+    return sign_descriptor(descriptor(number, **changes), relay_key(number))
+
+
+@dataclass
+class Prober:
+    """Answers for every address, except those in `dead` (address -> reason) and those in `silent`."""
+
+    dead: dict[str, str] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    asked: Counter[str] = field(default_factory=Counter)
+    at_once: int = 0
+    most_at_once: int = 0
+
+    async def __call__(self, relay: RelayDescriptor) -> str | None:
+        self.asked[relay.address] += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            if relay.address in self.silent:
+                await trio.sleep_forever()
+            if relay.address in self.broken:
+                raise RuntimeError("a fault in the probe itself")
+            await trio.sleep(0.01)
+            return self.dead.get(relay.address)
+        finally:
+            self.at_once -= 1
+
+
+AUTHORITY_KEY = SigningKey(b"authority".ljust(32))
+NETWORK = NetworkFile("test", 1, (AuthorityAddress("http://127.0.0.1:7000", AUTHORITY_KEY.public),))
+
+
+def store_in(path: Path) -> AuthorityStore:
+    return AuthorityStore(DataDirectory(path), AUTHORITY_KEY, NETWORK)
+
+
+def one_machine(**overrides: int) -> Params:
+    return default_params(one_machine=True).with_overrides(overrides)

@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from onionshh import geometry as g
+from onionshh.core.params import Params
+from onionshh.core.ring import positions, responsible
+from onionshh.core.view import View
+from onionshh.crypto.identity import SigningKey
+from onionshh.wire import messages as m
+from onionshh.wire.consensus import RelayRow
+from onionshh.wire.endpoint import Outer, period_key_signed
+from rendezvous.ring import REQUESTS_MOST, Ring
+from tests.core import networks
+from tests.core.networks import DAY, START, plain, relay_id
+from tests.rendezvous.circuits import Circuit, Relay
+from tests.seeded import seeded
+
+OWN = relay_id(0)
+WALL = START + DAY // 2 + 60
+PERIOD_KEY = SigningKey.generate(seeded(99))
+
+
+@dataclass
+class Shown:
+    """The view and the parameters a ring relay has; a test changes them under way."""
+
+    view: View | None
+    params: Params
+
+
+def make(rows: list[RelayRow] | None = None, params: Params | None = None) -> tuple[Relay, Ring, Shown]:
+    shown = Shown(networks.view(rows or plain(3)), params or Params())
+    role = Ring(OWN, lambda: shown.view, lambda: shown.params)
+    return Relay(role, wall=WALL), role, shown
+
+
+def name(number: int) -> SigningKey:
+    """A key to store under. To a ring relay an ordinary one looks like a blinded one."""
+    return SigningKey.generate(seeded(number))
+
+
+def document(
+    number: int = 1,
+    *,
+    revision: int = 5,
+    period: int = START // DAY,
+    expiry: int = WALL + DAY,
+    salt: bytes = bytes(16),
+) -> bytes:
+    """What a ring relay takes for an endpoint descriptor; whether it opens is not for it to see."""
+    key = name(number)
+    certificate = key.sign(period_key_signed(period, PERIOD_KEY.public, expiry))
+    outer = Outer(
+        blinded=key.public,
+        period=period,
+        revision=revision,
+        salt=salt,
+        period_key=PERIOD_KEY.public,
+        expiry=expiry,
+        certificate=certificate,
+        sealed=bytes(g.DESCRIPTOR_SEALED),
+    )
+    return outer.encode()[: -g.SIGNATURE] + PERIOD_KEY.sign(outer.signed)
+
+
+def ask(relay: Relay, message_type: int, body: bytes, circuit: Circuit | None = None) -> m.Found:
+    [(answer, found)] = relay.send(circuit or relay.circuit(), message_type, body)
+    assert answer == m.FOUND
+    return m.Found.decode_untrusted(found)
+
+
+def publish(relay: Relay, body: bytes) -> int:
+    return ask(relay, m.PUBLISH, body).status
+
+
+def fetch(relay: Relay, number: int = 1, period: int = START // DAY) -> m.Found:
+    return ask(relay, m.FETCH, m.Fetch(name(number).public, period).encode())
+
+
+def test_what_was_published_is_found_under_its_key_and_period_only() -> None:
+    relay, _, _ = make()
+    assert publish(relay, document()) == m.STORED
+    assert fetch(relay) == m.Found(m.FOUND_IT, document())
+    assert fetch(relay, 2).status == m.NOT_FOUND
+    assert fetch(relay, period=START // DAY + 1).status == m.NOT_FOUND
+
+
+def test_it_stays_when_the_circuit_it_came_on_ends() -> None:
+    relay, _, _ = make()
+    circuit = relay.circuit()
+    ask(relay, m.PUBLISH, document(), circuit)
+    relay.end(circuit)
+    assert fetch(relay).status == m.FOUND_IT
+
+
+def test_a_later_revision_replaces_and_an_earlier_or_equal_one_is_stale() -> None:
+    relay, role, _ = make()
+    assert publish(relay, document(revision=5)) == m.STORED
+    assert publish(relay, document(revision=4)) == m.STALE
+    assert publish(relay, document(revision=5, salt=b"s" * 16)) == m.STALE
+    assert fetch(relay).descriptor == document(revision=5)
+    assert publish(relay, document(revision=6)) == m.STORED
+    assert fetch(relay).descriptor == document(revision=6)
+    assert (role.kept, role.kept_bytes) == (1, g.DESCRIPTOR)
+    assert relay.drops == ["publish-stale"] * 2
+
+
+def test_the_same_bytes_once_more_are_an_upload_whose_answer_was_lost() -> None:
+    relay, role, _ = make()
+    assert [publish(relay, document()) for _ in range(2)] == [m.STORED] * 2
+    assert role.kept == 1
+
+
+@pytest.mark.parametrize("at", [0, 33, 47, 48, 64, 103, 110, 200, 5000, g.DESCRIPTOR - 70, g.DESCRIPTOR - 1])
+def test_a_flipped_bit_ends_the_circuit_and_what_is_kept_stays(at: int) -> None:
+    relay, role, _ = make()
+    publish(relay, document(revision=5))
+    forged = bytearray(document(revision=6))
+    forged[at] ^= 1
+    circuit = relay.circuit()
+    assert relay.send(circuit, m.PUBLISH, bytes(forged)) == []
+    assert circuit.ended_for
+    assert role.kept == 1
+    assert fetch(relay).descriptor == document(revision=5)
+
+
+def test_a_forged_certificate_ends_the_circuit() -> None:
+    relay, _, _ = make()
+    honest = Outer.decode_untrusted(document(1))
+    stolen = replace(honest, blinded=name(2).public)
+    circuit = relay.circuit()
+    relay.send(circuit, m.PUBLISH, stolen.encode()[: -g.SIGNATURE] + PERIOD_KEY.sign(stolen.signed))
+    assert circuit.ended_for
+
+
+@pytest.mark.parametrize(
+    "kind, size",
+    [(m.PUBLISH, n) for n in (0, 1, g.DESCRIPTOR - 1, g.DESCRIPTOR + 1, g.RING_MAX)]
+    + [(m.FETCH, n) for n in (0, 39, 41, g.CONTROL_MAX)],
+)
+def test_a_body_of_the_wrong_size_ends_the_circuit(kind: int, size: int) -> None:
+    relay, role, _ = make()
+    circuit = relay.circuit()
+    assert relay.send(circuit, kind, bytes(size)) == []
+    assert circuit.ended_for
+    assert role.kept == 0
+
+
+def test_only_the_previous_current_and_next_period_are_kept() -> None:
+    relay, _, _ = make()
+    now = START // DAY
+    statuses = [publish(relay, document(1, period=period)) for period in range(now - 2, now + 3)]
+    assert statuses == [m.REFUSED, m.STORED, m.STORED, m.STORED, m.REFUSED]
+
+
+def test_what_expired_is_neither_taken_nor_handed_out_and_goes_at_the_next_sweep() -> None:
+    relay, role, _ = make()
+    circuit = relay.circuit()
+    relay.send(circuit, m.PUBLISH, document(1, expiry=WALL))
+    assert circuit.ended_for
+    publish(relay, document(2, expiry=WALL + 100))
+    publish(relay, document(3, expiry=WALL + 5000))
+    relay.tick()
+    relay.now, relay.wall = 100.0, WALL + 100
+    assert fetch(relay, 2).status == m.NOT_FOUND
+    relay.tick()
+    assert (role.kept, role.kept_bytes) == (1, g.DESCRIPTOR)
+    assert fetch(relay, 3).status == m.FOUND_IT
+
+
+def test_a_descriptor_goes_when_its_period_is_over() -> None:
+    relay, role, shown = make()
+    publish(relay, document(1, expiry=WALL + 10 * DAY))
+    for days, kept in ((1, 1), (2, 0)):
+        shown.view = networks.view(plain(3), at=START + DAY // 2 + days * DAY)
+        relay.now += 100.0
+        relay.tick()
+        assert role.kept == kept
+
+
+def test_the_memory_cap_holds_and_expired_ones_make_room() -> None:
+    relay, role, _ = make(params=replace(Params(), descriptor_bytes=2 * g.DESCRIPTOR + 5))
+    assert publish(relay, document(1, expiry=WALL + 10)) == m.STORED
+    assert publish(relay, document(2)) == m.STORED
+    assert publish(relay, document(3)) == m.FULL
+    assert fetch(relay, 3).status == m.NOT_FOUND
+    assert publish(relay, document(2, revision=6)) == m.STORED, "in place of the one before"
+    relay.wall = WALL + 10
+    assert publish(relay, document(3)) == m.STORED
+    assert role.kept_bytes == 2 * g.DESCRIPTOR
+    assert relay.drops == ["publish-full"]
+
+
+def test_replacing_one_that_expired_while_there_is_no_room_is_counted_right() -> None:
+    relay, role, shown = make(params=replace(Params(), descriptor_bytes=g.DESCRIPTOR))
+    publish(relay, document(1, expiry=WALL + 10))
+    shown.params = replace(Params(), descriptor_bytes=g.DESCRIPTOR - 1)
+    relay.wall = WALL + 10
+    assert publish(relay, document(1, revision=6)) == m.FULL
+    assert (role.kept, role.kept_bytes) == (0, 0)
+
+
+def near_and_far(view: View) -> tuple[list[int], list[int]]:
+    """Numbers of keys that relay 0 is responsible for, and of those it is not even near."""
+    ring = positions(view, view.period)
+    assert ring is not None
+    near, far = [], []
+    for number in range(1, 400):
+        if OWN in {row.identity for rows in ring.responsible(name(number).public) for row in rows}:
+            near.append(number)
+        elif OWN not in {row.identity for rows in ring.responsible(name(number).public, 8) for row in rows}:
+            far.append(number)
+    return near, far
+
+
+def test_a_relay_keeps_what_it_is_responsible_for_and_refuses_what_is_far() -> None:
+    relay, _, shown = make(plain(40))
+    assert shown.view is not None
+    near, far = near_and_far(shown.view)
+    assert len(near) > 20
+    assert len(far) > 100
+    assert {publish(relay, document(number)) for number in near[:10]} == {m.STORED}
+    assert {publish(relay, document(number)) for number in far[:10]} == {m.REFUSED}
+    assert set(relay.drops) == {"publish-refused"}
+
+
+def test_responsible_under_the_consensus_before_is_enough() -> None:
+    crowd = plain(40)
+    relay, _, shown = make(crowd)
+    before = networks.view(crowd[:10])
+    assert shown.view is not None
+    _, far = near_and_far(shown.view)
+    near_before, _ = near_and_far(before)
+    number = next(n for n in near_before if n in far)
+    assert publish(relay, document(number)) == m.REFUSED
+    shown.view = View(shown.view.consensus, before.consensus)
+    assert publish(relay, document(number)) == m.STORED
+
+
+def test_a_publisher_whose_later_consensus_lost_some_of_our_neighbours_is_served() -> None:
+    crowd = plain(40)
+    relay, _, shown = make(crowd)
+    assert shown.view is not None
+    served = 0
+    for number in range(1, 200):
+        kept = responsible(shown.view, shown.view.period, name(number).public)
+        assert kept is not None
+        gone = {row.identity for rows in kept for row in rows[:2]} - {OWN}
+        later = networks.view([row for row in crowd if row.identity not in gone])
+        asked = responsible(later, later.period, name(number).public)
+        assert asked is not None
+        if OWN in {row.identity for rows in asked for row in rows}:
+            assert publish(relay, document(number)) == m.STORED
+            served += 1
+    assert served > 30
+
+
+def test_a_relay_that_its_own_consensus_does_not_list_yet_takes_what_it_is_given() -> None:
+    relay, _, _ = make(plain(40)[1:])
+    assert {publish(relay, document(number)) for number in range(1, 20)} == {m.STORED}
+
+
+def test_a_relay_listed_but_not_on_the_ring_refuses() -> None:
+    rows = plain(3)
+    relay, _, _ = make([rows[0]._replace(flags=0), *rows[1:]])
+    assert publish(relay, document()) == m.REFUSED
+
+
+def test_without_a_consensus_nothing_is_taken() -> None:
+    relay, _, shown = make()
+    shown.view = None
+    assert publish(relay, document()) == m.REFUSED
+    assert fetch(relay).status == m.NOT_FOUND
+
+
+def test_the_next_period_is_taken_before_its_random_value_has_come_to_us() -> None:
+    rows = plain(40)
+    relay, _, shown = make(rows)
+    assert shown.view is not None
+    consensus = shown.view.consensus
+    shown.view = View(replace(consensus, shared_random=consensus.shared_random[1:2]))
+    assert publish(relay, document(1, period=START // DAY + 1)) == m.STORED
+    assert publish(relay, document(1, period=START // DAY - 1)) == m.REFUSED
+
+
+def test_the_ring_follows_the_view() -> None:
+    crowd = plain(40)
+    relay, _, shown = make(crowd)
+    assert shown.view is not None
+    _, far = near_and_far(shown.view)
+    assert publish(relay, document(far[0])) == m.REFUSED
+    shown.view = networks.view(crowd[:3])
+    assert publish(relay, document(far[0])) == m.STORED
+
+
+def test_a_circuit_asks_a_few_times_and_no_more() -> None:
+    relay, role, _ = make()
+    circuit = relay.circuit()
+    wanted = m.Fetch(name(1).public, START // DAY).encode()
+    for _ in range(REQUESTS_MOST):
+        assert ask(relay, m.FETCH, wanted, circuit).status == m.NOT_FOUND
+    assert relay.send(circuit, m.FETCH, wanted) == []
+    assert circuit.ended_for == "ring-too-many"
+    assert not role._requests
+
+
+def test_a_joined_circuit_takes_nothing() -> None:
+    relay, _, _ = make()
+    circuit = relay.circuit()
+    circuit.joined = True
+    relay.send(circuit, m.PUBLISH, document())
+    assert circuit.ended_for == "message-on-joined-circuit"
