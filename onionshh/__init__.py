@@ -1,1 +1,84 @@
-"""onionshh: an anonymity overlay for whispers between programs and people."""
+"""onionshh: an anonymity overlay for whispers between programs and people.
+
+    async with onionshh.join("network.toml", data_dir="node") as node:
+        async with node.host("identity") as endpoint:
+            print(endpoint.address)
+            async for whisper in endpoint:
+                await whisper.reply(whisper.body)
+
+The names below are the public API; everything else may change. They are loaded when first used, so that a
+command line that needs one of them does not wait for the others.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onionshh.client.contact import Contact
+    from onionshh.client.endpoint import Endpoint, Whisper
+    from onionshh.client.node import CircuitInfo, Node, join
+    from onionshh.client.reachability import Reachability
+    from onionshh.client.receipt import Receipt
+    from onionshh.crypto.identity import Identity
+    from onionshh.errors import (
+        BadAddress,
+        BadData,
+        BadNetworkFile,
+        ClockWrong,
+        Closed,
+        DataInUse,
+        Error,
+        NetworkUnreachable,
+        NoDirectory,
+        NotDelivered,
+        TooLarge,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BadAddress",
+    "BadData",
+    "BadNetworkFile",
+    "CircuitInfo",
+    "ClockWrong",
+    "Closed",
+    "Contact",
+    "DataInUse",
+    "Endpoint",
+    "Error",
+    "Identity",
+    "NetworkUnreachable",
+    "NoDirectory",
+    "Node",
+    "NotDelivered",
+    "Reachability",
+    "Receipt",
+    "TooLarge",
+    "Whisper",
+    "join",
+]
+
+_WHERE = {
+    "CircuitInfo": "onionshh.client.node",
+    "Contact": "onionshh.client.contact",
+    "Endpoint": "onionshh.client.endpoint",
+    "Identity": "onionshh.crypto.identity",
+    "Node": "onionshh.client.node",
+    "Reachability": "onionshh.client.reachability",
+    "Receipt": "onionshh.client.receipt",
+    "Whisper": "onionshh.client.endpoint",
+    "join": "onionshh.client.node",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'onionshh' has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE.get(name, "onionshh.errors")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

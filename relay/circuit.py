@@ -69,6 +69,14 @@ class RelayCircuit:
         return self.join is not None
 
     @property
+    def holds_since(self) -> float | None:
+        """When the oldest cell or partial message that it keeps in memory came; None if it keeps nothing."""
+        times = [leg.queue.since for leg in (self.inward, self.outward) if leg and leg.queue.cells]
+        if self.conversation.charged_bytes:
+            times.append(self.conversation.charged_since)
+        return min(times, default=None)
+
+    @property
     def waiting_messages(self) -> int:
         """Messages of ours that wait for this circuit's window."""
         return self.conversation.waiting_messages

@@ -25,4 +25,7 @@ class CreateLimits:
             link = self._by_link[port] = TokenBucket(params.create_rate, params.create_burst)
         if self._by_address is None:
             self._by_address = Buckets(params.create_ip_rate, params.create_burst, ADDRESSES_MOST)
+        # A later consensus may have other numbers.
+        link.rate, link.burst = params.create_rate, params.create_burst
+        self._by_address.rate, self._by_address.burst = params.create_ip_rate, params.create_burst
         return link.take(now) and self._by_address.take(port.host, now)

@@ -74,7 +74,9 @@ class Publisher:
         """Until at least one authority took it."""
         tries = 0
         while not await self._offer():
-            await trio.sleep(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)] * self._chance.between(0.8, 1.2))
+            await trio.sleep(
+                RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)] * self._chance.between(0.8, 1.2)
+            )
             tries += 1
 
     async def _offer(self) -> bool:

@@ -51,6 +51,7 @@ class WantedLink:
 class _Create:
     port: LinkPort
     circuit_id: int
+    parts: HandshakeParts
     message: bytes
     deadline: float
 
@@ -116,14 +117,14 @@ class SetUp:
             self._refuse(port, circuit_id, "create-queue-full")
             return
         wait = RELAY_LINK_CREATE_SECONDS if port.peer is not None else self._params().handshake_seconds
-        self._handshakes.append(_Create(port, circuit_id, message, now + wait))
+        self._handshakes.append(_Create(port, circuit_id, parts, message, now + wait))
 
     def serve_handshake(self, now: float) -> bool:
         """Answer one waiting CREATE; False when none waits."""
         while self._handshakes:
             create = self._handshakes.popleft()
-            if create.port.creating.get(create.circuit_id) is None:
-                continue  # its link or the circuit went while it waited
+            if create.port.creating.get(create.circuit_id) is not create.parts:
+                continue  # its link or the circuit went while it waited, perhaps for another of this id
             if now > create.deadline:
                 self._refuse(create.port, create.circuit_id, "create-waited")
                 continue

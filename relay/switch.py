@@ -167,18 +167,13 @@ class Switch:
 
     def relieve(self) -> None:
         """Past the memory quota the circuits that hold the oldest data end first (SPEC 7)."""
-        while self._memory.used_bytes > self._memory.most_bytes:
-            oldest: Leg | None = None
-            for circuit in self.circuits:
-                for leg in (circuit.inward, circuit.outward):
-                    if leg and leg.queue.cells and (oldest is None or leg.queue.since < oldest.queue.since):
-                        oldest = leg
-            victim = oldest.circuit if oldest else max(
-                self.circuits, key=lambda one: one.conversation.charged_bytes, default=None
-            )
-            if victim is None:
+        holding = [
+            (since, circuit) for circuit in self.circuits if (since := circuit.holds_since) is not None
+        ]
+        for _, circuit in sorted(holding, key=lambda pair: pair[0]):
+            if self._memory.used_bytes <= self._memory.most_bytes:
                 return
-            self._end(victim, "memory")
+            self._end(circuit, "memory")
 
     # A cell that is not simply forwarded.
 
@@ -229,9 +224,9 @@ class Switch:
     def _recognised(self, circuit: RelayCircuit, opened: bytes, tag: bytes, *, early: bool) -> None:
         """A cell for this relay; `tag` is what its sender expects in an ACK (SPEC 7)."""
         try:
-            message = circuit.conversation.receive(opened[TAG:], tag)
+            message = circuit.conversation.receive(opened[TAG:], tag, early=early)
             if message is not None:
-                self._message(circuit, *message, early=early)
+                self._message(circuit, *message)
             if circuit.conversation.waiting_messages > REPLIES_WAITING_MOST:
                 raise ProtocolError("replies-uncollected")
         except ProtocolError as error:
@@ -239,11 +234,11 @@ class Switch:
             return
         self._pump(circuit)
 
-    def _message(self, circuit: RelayCircuit, message_type: int, body: bytes, *, early: bool) -> None:
+    def _message(self, circuit: RelayCircuit, message_type: int, body: bytes) -> None:
         if message_type == DROP:
             return
         if message_type == EXTEND:
-            if not early:
+            if not circuit.conversation.came_early:  # in all its cells
                 raise ProtocolError("extend-not-early")
             self.setup.extend(circuit, body, self._now)
             return
@@ -283,7 +278,11 @@ class Switch:
             return
         talk = circuit.conversation
         leg = circuit.inward
+        cap = self._params().queue_cap
         while (outgoing := talk.next_payload()) is not None:
+            if len(leg.queue.cells) >= cap:
+                self._end(circuit, "queue-full")
+                return
             body = circuit.layers.originate(RELAY, outgoing.payload)
             if outgoing.counts:
                 talk.sent(body[:TAG])

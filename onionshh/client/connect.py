@@ -28,7 +28,6 @@ ANSWER_SECONDS = 10.0
 RENDEZVOUS_SECONDS = 20.0
 
 
-
 class NotIntroduced(Exception):
     """The introducer did not pass us on. `gone`: it does not know the endpoint any more."""
 
@@ -47,7 +46,13 @@ def meeting_kind(hops: int, privacy_class: int) -> Kind:
 
 
 async def connect(
-    context: Context, found: Found, introducer: IntroducerEntry, *, hops: int, privacy_class: int, record: bytes
+    context: Context,
+    found: Found,
+    introducer: IntroducerEntry,
+    *,
+    hops: int,
+    privacy_class: int,
+    record: bytes,
 ) -> Exchange:
     """A joined circuit to the endpoint. `record` (b"" for none) rides along with the introduction.
 

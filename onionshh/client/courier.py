@@ -7,7 +7,6 @@ reply is awaited counts as unfinished, so that a lost circuit is made anew for t
 
 from __future__ import annotations
 
-
 import trio
 
 from onionshh.client.connect import NoAnswer, NotIntroduced, connect

@@ -68,9 +68,7 @@ async def find(context: Context, address_key: bytes) -> Found:
     raise failure
 
 
-async def ask_ring(
-    context: Context, row: RelayRow, blinded: bytes, period: int, kind: Kind
-) -> bytes | None:
+async def ask_ring(context: Context, row: RelayRow, blinded: bytes, period: int, kind: Kind) -> bytes | None:
     """What one ring relay holds under a blinded key, over a circuit of its own; None for nothing."""
     circuit = await context.pool.to(kind, row)
     try:

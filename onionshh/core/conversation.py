@@ -67,6 +67,10 @@ class Conversation:
         self._expected: deque[bytes] = deque()
         # Receiving.
         self._open_type: int | None = None
+        self.came_early = False
+        """Whether every cell of the message under way, or last completed, came as RELAY_EARLY."""
+        self.charged_since = 0.0
+        """Since when a partial message is held; meaningful while `charged_bytes` is not 0."""
         self._parts: list[bytes] = []
         self._left = 0
         self._charged = 0
@@ -120,7 +124,7 @@ class Conversation:
 
     # Receiving.
 
-    def receive(self, payload: bytes, tag: bytes) -> tuple[int, bytes] | None:
+    def receive(self, payload: bytes, tag: bytes, *, early: bool = False) -> tuple[int, bytes] | None:
         """The (type, body) of a message that is whole now, else None. ProtocolError ends the circuit."""
         message_type, remaining = parse_head(payload)
         if message_type == ACK:
@@ -133,6 +137,7 @@ class Conversation:
         if message_type == CONTINUE:
             if self._open_type is None or remaining != self._left:
                 raise ProtocolError("continue-not-due")
+            self.came_early = self.came_early and early
         else:
             if self._open_type is not None:
                 raise ProtocolError("message-inside-message")
@@ -141,6 +146,7 @@ class Conversation:
             if remaining > MOST[message_type]:
                 raise ProtocolError("message-size")
             self._open_type = message_type
+            self.came_early = early
         return self._collect(data, remaining)
 
     def pause(self) -> None:
@@ -168,6 +174,8 @@ class Conversation:
         if not self._left and not self._parts:
             whole = data
         else:
+            if not self._parts:
+                self.charged_since = self._memory.now
             self._parts.append(data)
             self._charged += len(data)
             self._memory.used_bytes += len(data)

@@ -70,6 +70,8 @@ class Introduction:
         record: bytes,
         random_bytes: RandomBytes,
     ) -> None:
+        if not fits_introduction(record):
+            raise ValueError(f"a record of at most {g.INTRODUCE_RECORD} bytes fits an introduction")
         seed = random_bytes(g.SEED)
         self.seed = seed
         self.cookie = Cookie(kdf("cookie", seed))
@@ -122,9 +124,7 @@ def open_introduction_untrusted(message: Introduce, seal_key: SealKey, subcreden
     privacy_class, relay, seed, opening, length, record = _PLAIN.unpack(plain)
     if length > g.INTRODUCE_RECORD or record.count(0, length) != g.INTRODUCE_RECORD - length:
         raise ProtocolError("introduce-record")
-    return Opened(
-        AuthKey(message.auth_key), privacy_class, RelayId(relay), seed, opening, record[:length]
-    )
+    return Opened(AuthKey(message.auth_key), privacy_class, RelayId(relay), seed, opening, record[:length])
 
 
 def answer(

@@ -190,7 +190,9 @@ class Link(abc.ABC):
         return None
 
     def close(self, reason: str) -> None:
-        """End the link from our side."""
+        """End the link from our side; frames that nobody took yet are forgotten."""
+        if self._state is not _State.CLOSED:
+            self._events.clear()
         self._close(reason)
 
     # Inside.
@@ -224,6 +226,7 @@ class Link(abc.ABC):
                 return False
             flight = bytes(buffer[: g.LINK_FLIGHT])
             del buffer[: g.LINK_FLIGHT]
+            self._partial_since = None
             self._flight(flight, now)
             return True
         if len(buffer) < g.FRAME_HEADER or self._open_key is None:

@@ -165,8 +165,8 @@ class _Search:
             return path
         stuck: list[RelayRow] = []
         for row in self._candidates(path):
-            # Without families, relays of one subnet rule out the same others: where one failed, all do.
-            if not row.family and any(self._view.same_group(row, other) for other in stuck):
+            # A relay without family rules out its subnet and no more: where it failed, all of that do.
+            if any(self._view.same_group(row, other) for other in stuck):
                 continue
             if self._steps == 0:
                 return None
@@ -205,7 +205,7 @@ class _Search:
         yield from _weighted_order(rest, self._chance)
 
     def _fits(self, row: RelayRow, path: list[RelayRow]) -> bool:
-        return not any(row.identity == at.identity or self._view.same_group(row, at) for at in path)
+        return not any(self._view.same_group(row, at) for at in path)
 
 
 def _weighted_order(rows: Sequence[RelayRow], chance: Chance) -> Iterator[RelayRow]:

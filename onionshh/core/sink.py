@@ -22,10 +22,28 @@ class LinkPort:
     we dialled, or the one that proved an identity of the consensus; None for a client.
     """
 
-    __slots__ = ("control", "created_at", "creating", "empty_since", "host", "initiated", "legs", "outbox", "peer")
+    __slots__ = (
+        "__weakref__",
+        "control",
+        "created_at",
+        "creating",
+        "empty_since",
+        "host",
+        "initiated",
+        "legs",
+        "outbox",
+        "peer",
+    )
 
     def __init__(
-        self, memory: Memory, touched: list[Outbox], *, peer: RelayId | None, initiated: bool, host: str, now: float
+        self,
+        memory: Memory,
+        touched: list[Outbox],
+        *,
+        peer: RelayId | None,
+        initiated: bool,
+        host: str,
+        now: float,
     ) -> None:
         self.outbox = Outbox(memory, touched)
         self.control = CellQueue()

@@ -101,9 +101,7 @@ def open_consensus_untrusted(
     return consensus
 
 
-def _check_signatures(
-    body: bytes, signatures: tuple[tuple[bytes, bytes], ...], network: NetworkFile
-) -> None:
+def _check_signatures(body: bytes, signatures: tuple[tuple[bytes, bytes], ...], network: NetworkFile) -> None:
     """Enough good signatures by distinct keys of the network file. A bad one simply does not count, so
     that a broken authority cannot spoil what the others agree on."""
     known = network.keys

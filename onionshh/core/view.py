@@ -98,5 +98,3 @@ def subnet_of(host: str) -> bytes:
         return host.encode()
     bits = _IPV4_PREFIX_BITS if address.version == 4 else _IPV6_PREFIX_BITS
     return bytes((address.version,)) + address.packed[: bits // 8]
-
-

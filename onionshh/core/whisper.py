@@ -85,7 +85,12 @@ def check_ttl(ttl_seconds: float) -> float:
 
 
 def new_whisper(
-    body: bytes, *, expires: int, privacy_class: int, random_bytes: RandomBytes, in_reply_to: WhisperId = NO_ID
+    body: bytes,
+    *,
+    expires: int,
+    privacy_class: int,
+    random_bytes: RandomBytes,
+    in_reply_to: WhisperId = NO_ID,
 ) -> Record:
     """A whisper under a fresh random id."""
     check_body(body)
@@ -96,5 +101,10 @@ def new_whisper(
 def receipt_for(record: Record, random_bytes: RandomBytes) -> Record:
     """The receipt of one whisper."""
     return Record(
-        WhisperId(random_bytes(WHISPER_ID)), record.whisper_id, record.expires, record.privacy_class, RECEIPT, b""
+        WhisperId(random_bytes(WHISPER_ID)),
+        record.whisper_id,
+        record.expires,
+        record.privacy_class,
+        RECEIPT,
+        b"",
     )

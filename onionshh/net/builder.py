@@ -14,10 +14,8 @@ import trio
 from onionshh.core.chance import Chance
 from onionshh.core.circuit import SETUP_ROUNDS
 from onionshh.core.failures import FailureMemory
-from onionshh.core.params import Params
 from onionshh.core.path import PathImpossible, choose_path
 from onionshh.core.view import View
-from onionshh.errors import NetworkUnreachable
 from onionshh.ids import RelayId
 from onionshh.net.circuits import Circuit, CircuitFailed, CircuitSet
 from onionshh.net.clocks import Clock
@@ -42,7 +40,7 @@ class Kind:
 
 
 class CircuitBuilder:
-    """One node's way to circuits. `view()` waits for a valid consensus."""
+    """One node's way to circuits. `view()` is the consensus in hand, NoDirectory when it has expired."""
 
     def __init__(
         self,
@@ -53,7 +51,6 @@ class CircuitBuilder:
         clock: Clock,
         chance: Chance,
         view: Callable[[], View],
-        params: Callable[[], Params],
     ) -> None:
         self._links = links
         self._circuits = circuits
@@ -61,7 +58,6 @@ class CircuitBuilder:
         self._clock = clock
         self._chance = chance
         self._view = view
-        self._params = params
         self.failures = FailureMemory()
 
     async def build(
@@ -197,10 +193,3 @@ class CircuitBuilder:
                 self.failures.failed(error.relay, self._clock.monotonic())
             raise
         self.failures.worked(row.identity)
-
-
-def unreachable(error: Exception) -> str:
-    """Why a circuit could not be had, in words for a person."""
-    if isinstance(error, NetworkUnreachable):
-        return str(error)
-    return f"no circuit could be built ({error})"

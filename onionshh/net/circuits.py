@@ -21,8 +21,9 @@ from onionshh.errors import ProtocolError
 from onionshh.geometry import CELL, CELL_HEADER
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.clocks import Clock
-from onionshh.wire.cell import CREATE, DESTROY, HEADER, PADDING, pack_cell
+from onionshh.wire.cell import CREATE, DESTROY, HEADER, PADDING, RELAY, pack_cell
 from onionshh.wire.consensus import RelayRow
+from onionshh.wire.messages import RENDEZVOUS2
 
 INBOX_MESSAGES = 16
 
@@ -39,7 +40,9 @@ class CircuitFailed(Exception):
 class Circuit:
     """One circuit of ours. `path` grows as relays are added; `purpose` is for people."""
 
-    def __init__(self, owner: CircuitSet, port: LinkPort, circuit_id: int, machine: ClientCircuit, purpose: str) -> None:
+    def __init__(
+        self, owner: CircuitSet, port: LinkPort, circuit_id: int, machine: ClientCircuit, purpose: str
+    ) -> None:
         self._owner = owner
         self._port = port
         self._circuit_id = circuit_id
@@ -50,6 +53,7 @@ class Circuit:
         self._changed = trio.lowlevel.ParkingLot()
         self._rounds = 0
         self._rounds_done = False
+        self._held: list[bytes] | None = None
         self.path: list[RelayRow] = []
         self.purpose = purpose
         self.made_at = owner.clock.monotonic()
@@ -102,6 +106,9 @@ class Circuit:
         """Add the end-to-end layer: from now on messages go to and come from the other end."""
         self._do(lambda: self._machine.join(forward, backward, as_visitor=as_visitor, accepts=accepts))
         self._inbox.clear()
+        held, self._held = self._held or [], None
+        for body in held:
+            self.cell(RELAY, body)
 
     # Messages.
 
@@ -129,6 +136,7 @@ class Circuit:
         """Until the last cell of what was sent has left our layer. CircuitFailed."""
         while self._machine.waiting_messages:
             await self._wait()
+        self._raise_if_failed()
 
     async def receive(self) -> MessageIn:
         """The next message of the last relay or, once joined, of the other end. CircuitFailed."""
@@ -182,6 +190,13 @@ class Circuit:
 
     def cell(self, command: int, body: bytes) -> None:
         """One cell came for this circuit."""
+        if self._held is not None and command == RELAY and self._machine.failed is None:
+            # The other end may speak as soon as it has joined, before our task has read RENDEZVOUS2.
+            self._held.append(body)
+            if len(self._held) > self._owner.params().queue_cap:
+                self._owner.drops.count("window-overrun")
+                self.close("window-overrun")
+            return
         try:
             events = self._machine.receive_cell(command, body)
         except ProtocolError as error:
@@ -194,6 +209,8 @@ class Circuit:
             match event:
                 case MessageIn():
                     self._inbox.append(event)
+                    if event.message_type == RENDEZVOUS2:
+                        self._held = []
                     if len(self._inbox) >= INBOX_MESSAGES and not self._paused:
                         self._paused = True
                         self._machine.pause()

@@ -91,7 +91,9 @@ class HttpSource:
     async def consensus(self, authority: Authority) -> bytes:
         status, data = await self._ask("GET", f"{authority.url.rstrip('/')}/consensus", CONSENSUS_MAX)
         if status != 200:
-            raise DirectoryUnreachable("it has no consensus yet" if status in (404, 503) else f"HTTP {status}")
+            raise DirectoryUnreachable(
+                "it has no consensus yet" if status in (404, 503) else f"HTTP {status}"
+            )
         return data
 
     async def publish(self, authority: Authority, descriptor: bytes) -> str | None:
@@ -99,7 +101,7 @@ class HttpSource:
         status, data = await self._ask("POST", url, REPLY_MOST, content=descriptor)
         if status == 202:
             return None
-        return str(_object(data).get("error") or f"HTTP {status}")
+        return str(_object(data).get("why") or f"HTTP {status}")
 
     async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
         url = f"{authority.url.rstrip('/')}/relay/{relay.hex()}"

@@ -136,6 +136,8 @@ class LinkTask:
                             machine.close(error.reason)
                 case LinkOpen(peer=peer):
                     self.flush()
+                    if machine.is_closed:
+                        continue  # the flush failed, and has already said so
                     self.port = self._make_port(self, peer)
                     self._sink.link_opened(self.port, now)
                     self.opened.set()

@@ -82,6 +82,7 @@ class LinkSet:
             try:
                 yield
             finally:
+                self._nursery = None
                 for task in list(self._tasks):
                     task.close("node-closed")
                 nursery.cancel_scope.cancel()
@@ -191,6 +192,7 @@ class LinkSet:
         params = self._params()
         if self._link_rates is None:
             self._link_rates = Buckets(params.link_rate, params.link_burst, ADDRESSES_MOST)
+        self._link_rates.rate, self._link_rates.burst = params.link_rate, params.link_burst
         if params.links_per_ip and self._per_host.get(stream.host, 0) >= params.links_per_ip:
             self._drops.count("links-per-address")
             return False

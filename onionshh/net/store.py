@@ -155,7 +155,9 @@ def _open(path: Path | str, schema: str, version: int) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete=ON")
         held: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if held not in (0, version):
-            raise BadData(f"{path} was written by another version of onionshh (format {held}, not {version}).")
+            raise BadData(
+                f"{path} was written by another version of onionshh (format {held}, not {version})."
+            )
         connection.executescript(schema)
         connection.execute(f"PRAGMA user_version={version}")
     except sqlite3.DatabaseError as error:

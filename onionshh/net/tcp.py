@@ -109,8 +109,12 @@ def listening_socket(host: str, port: int) -> socket.socket:
             raise
         return sock
     except OSError as error:
-        what = "is in use by another program" if error.errno == errno.EADDRINUSE else f"failed: {error.strerror}"
-        raise PortInUse(f"Listening on {host}:{port} {what}; choose another address with --listen.") from error
+        what = (
+            "is in use by another program" if error.errno == errno.EADDRINUSE else f"failed: {error.strerror}"
+        )
+        raise PortInUse(
+            f"Listening on {host}:{port} {what}; choose another address with --listen."
+        ) from error
 
 
 class TcpListener:

@@ -49,7 +49,7 @@ class HandshakeParts:
 
     def add(self, body: bytes, *, first: bool) -> bytes | None:
         """The whole handshake once the third part is there. ProtocolError when out of order or of wrong size."""
-        if first == bool(self._parts):
+        if first == bool(self._parts) or len(self._parts) == CREATE_CELLS:
             raise ProtocolError("create-order")
         self._parts.append(body)
         if len(self._parts) < CREATE_CELLS:

@@ -62,3 +62,8 @@ def test_it_is_bounded_and_the_oldest_go() -> None:
     avoided = memory.avoided(2.0, 10 * MOST_KEPT)
     assert relay_id(9) not in avoided
     assert relay_id(10) in avoided
+    memory.failed(relay_id(10), 3.0)
+    memory.failed(relay_id(MOST_KEPT + 10), 3.0)
+    avoided = memory.avoided(3.0, 10 * MOST_KEPT)
+    assert relay_id(10) in avoided, "it failed again, so it is no longer the oldest"
+    assert relay_id(11) not in avoided

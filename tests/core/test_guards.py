@@ -49,6 +49,9 @@ def test_our_own_relays_are_no_guards() -> None:
     guards.update(view(plain(7)), WALL, Chance(seeded(1)), own)
     assert len(guards.sample) == 5
     assert not own & set(guards.sample)
+    late = frozenset(guards.sample[:1])
+    assert guards.update(view(plain(7)), WALL, Chance(seeded(1)), own | late) is True
+    assert not late & set(guards.sample), "nor does one stay that became ours"
 
 
 def test_the_first_two_that_are_up_are_used_in_order() -> None:
@@ -99,11 +102,13 @@ def test_a_guard_that_works_again_regains_its_place() -> None:
     guards = guards_of(network)
     sample = list(guards.sample)
     bring_down(guards, 0, 0.0)
-    guards.link_worked(sample[0], 30.0)
+    guards.link_failed(sample[0], 30.0)
+    guards.link_failed(sample[0], 150.0)
+    guards.link_worked(sample[0], 750.0)
     assert guards.usable(network) == sample[:2]
     assert guards.next_retry(1e6) == []
-    bring_down(guards, 0, 100.0)
-    assert guards.next_retry(130.0) == [sample[0]], "the schedule starts over"
+    bring_down(guards, 0, 1000.0)
+    assert guards.next_retry(1030.0) == [sample[0]], "the schedule starts over"
 
 
 def test_all_down_is_offline_and_draws_no_others() -> None:
@@ -266,6 +271,10 @@ def test_a_layer_two_guard_leaves_when_its_time_is_over() -> None:
     assert layer.update(network, WALL + 12 * DAY, Chance(seeded(2)), []) is True
     assert layer.to_document() != first
     assert set(layer.sample) == {r.identity for r in network.relays}
+    ahead = LayerTwoGuards()
+    ahead.update(network, WALL + 400 * DAY, Chance(seeded(1)), [])
+    assert ahead.update(network, WALL, Chance(seeded(2)), []) is True, "the clock had run ahead"
+    assert ahead.update(network, WALL + 12 * DAY, Chance(seeded(3)), []) is True
 
 
 def test_a_layer_two_guard_stays_over_one_missing_consensus_and_is_replaced_after_two() -> None:

@@ -79,6 +79,22 @@ def test_families_and_subnets_never_meet_in_a_path() -> None:
         check_rules(network, path, 4, ids(0, 5), None)
 
 
+def test_the_only_relay_that_fits_is_found_however_many_do_not() -> None:
+    crowd = [row(n, host=f"10.1.0.{n}", weight=1000) for n in range(1, 200)]
+    needle = row(500, host="10.9.0.1", weight=0)
+    network = view([row(0, host="10.2.0.1"), *crowd, needle])
+    for seed in range(10):
+        path = choose_path(network, Chance(seeded(seed)), relays=3, first=ids(0), last=relay_id(7))
+        assert path[1] == needle
+
+
+def test_the_other_guard_is_tried_where_the_first_is_kin_of_the_only_middle() -> None:
+    hosts = ("10.1.0.1", "10.1.0.2", "10.2.0.1", "10.3.0.1")
+    rows = families([row(n, host=host) for n, host in enumerate(hosts)], [0, 2])
+    path = choose_path(view(rows), Chance(seeded(1)), relays=3, first=ids(0, 1), last=relay_id(3))
+    assert [r.identity for r in path] == ids(1, 2, 3)
+
+
 def test_a_family_that_only_one_declares_is_none() -> None:
     rows = plain(3)
     rows[0] = rows[0]._replace(family=tuple(sorted(ids(1, 2))))
@@ -159,6 +175,13 @@ def test_layer_two_guards_are_second_unless_target_or_failing() -> None:
     assert seen == set(ids(2, 3))
     path = choose_path(network, Chance(seeded(1)), relays=3, first=ids(0), second=ids(1), last=relay_id(1))
     assert path[1].identity != relay_id(1)
+
+
+def test_layer_two_guards_are_preferred_at_the_second_place_only() -> None:
+    network, chance = view(plain(60)), Chance(seeded(1))
+    paths = [choose_path(network, chance, relays=4, first=ids(0), second=ids(1, 2, 3)) for _ in range(40)]
+    assert sum(path[1].identity in ids(1, 2, 3) for path in paths) > 35
+    assert sum(path[2].identity in ids(1, 2, 3) for path in paths) < 10
 
 
 def test_layer_two_guards_have_no_place_on_a_path_of_two() -> None:

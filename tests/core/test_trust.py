@@ -10,7 +10,6 @@ import pytest
 from directory.signing import sign_consensus
 from onionshh import geometry as g
 from onionshh.config import Authority, NetworkFile
-from onionshh.core import trust
 from onionshh.core.params import Params
 from onionshh.core.trust import (
     ConsensusExpired,
@@ -167,7 +166,7 @@ def test_nothing_is_parsed_before_enough_have_signed(monkeypatch: pytest.MonkeyP
     def parse(body: bytes) -> Consensus:
         raise AssertionError("parsed")
 
-    monkeypatch.setattr(trust.wire_consensus, "decode_body_untrusted", parse)
+    monkeypatch.setattr(wire, "decode_body_untrusted", parse)
     refused(signed(BODY, STRANGER))
     with pytest.raises(AssertionError, match="parsed"):
         open_consensus_untrusted(GOOD, network=ONE, wall=NOW)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
-import trio.testing
+from trio.testing import MockClock
 
 from directory.authority import PROBES_AT_ONCE, Authority
 from directory.registry import Verdict
@@ -21,8 +21,6 @@ from onionshh.net.store import run_inline
 from onionshh.wire.consensus import Consensus
 from tests.directory.world import NETWORK, WALL, Prober, descriptor, one_machine, signed, store_in
 from tests.seeded import seeded
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 @asynccontextmanager
@@ -75,7 +73,9 @@ def names(authority: Authority) -> list[str]:
     return sorted(row.nickname for row in current(authority).relays)
 
 
-async def test_an_empty_network_has_a_consensus_at_once_and_every_interval(tmp_path: Path) -> None:
+async def test_an_empty_network_has_a_consensus_at_once_and_every_interval(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
     async with running(tmp_path, Prober()) as authority:
         seen = [current(authority).valid_after]
         for _ in range(5):
@@ -85,7 +85,7 @@ async def test_an_empty_network_has_a_consensus_at_once_and_every_interval(tmp_p
     assert seen == [WALL, *(WALL + 5 * i for i in range(1, 6))]
 
 
-async def test_eight_relays_are_listed_within_one_interval(tmp_path: Path) -> None:
+async def test_eight_relays_are_listed_within_one_interval(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with running(tmp_path, Prober()) as authority:
         submit(authority, *range(8))
         assert authority.status(descriptor(1).identity).word == "checking"
@@ -96,7 +96,9 @@ async def test_eight_relays_are_listed_within_one_interval(tmp_path: Path) -> No
         assert authority.status(descriptor(1).identity) == ("listed", "")
 
 
-async def test_a_relay_that_is_gone_leaves_and_one_that_never_answered_never_comes(tmp_path: Path) -> None:
+async def test_a_relay_that_is_gone_leaves_and_one_that_never_answered_never_comes(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
     prober = Prober(dead={address(9): "connection refused"})
     async with running(tmp_path, prober) as authority:
         submit(authority, 1, 2, 3, 9)
@@ -116,7 +118,9 @@ async def test_a_relay_that_is_gone_leaves_and_one_that_never_answered_never_com
         assert names(authority) == ["relay1", "relay2", "relay3"]
 
 
-async def test_one_check_an_interval_however_often_a_relay_writes(tmp_path: Path) -> None:
+async def test_one_check_an_interval_however_often_a_relay_writes(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
     prober = Prober()
     async with running(tmp_path, prober) as authority:
         for i in range(50):
@@ -126,7 +130,9 @@ async def test_one_check_an_interval_however_often_a_relay_writes(tmp_path: Path
     assert 8 <= prober.asked[address(1)] <= 11
 
 
-async def test_a_relay_that_never_says_a_word_holds_up_nobody(tmp_path: Path) -> None:
+async def test_a_relay_that_never_says_a_word_holds_up_nobody(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
     prober = Prober(silent={address(9)})
     async with running(tmp_path, prober) as authority:
         submit(authority, 9, 1, 2, 3)
@@ -139,7 +145,7 @@ async def test_a_relay_that_never_says_a_word_holds_up_nobody(tmp_path: Path) ->
         assert current(authority).valid_after == WALL + 15
 
 
-async def test_no_more_probes_at_once_than_so_many(tmp_path: Path) -> None:
+async def test_no_more_probes_at_once_than_so_many(autojump_clock: MockClock, tmp_path: Path) -> None:
     prober = Prober()
     async with running(tmp_path, prober) as authority:
         submit(authority, *range(200))
@@ -149,7 +155,7 @@ async def test_no_more_probes_at_once_than_so_many(tmp_path: Path) -> None:
 
 
 async def test_a_fault_in_the_probe_says_nothing_about_the_relay(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     prober = Prober()
     async with running(tmp_path, prober) as authority:
@@ -161,7 +167,9 @@ async def test_a_fault_in_the_probe_says_nothing_about_the_relay(
     assert "a check failed inside the directory" in caplog.text
 
 
-async def test_when_the_authority_itself_is_cut_off_the_list_stays_a_while(tmp_path: Path) -> None:
+async def test_when_the_authority_itself_is_cut_off_the_list_stays_a_while(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
     prober = Prober()
     async with running(tmp_path, prober, params=one_machine(held_rounds=4)) as authority:
         submit(authority, 1, 2, 3)
@@ -173,7 +181,7 @@ async def test_when_the_authority_itself_is_cut_off_the_list_stays_a_while(tmp_p
         assert names(authority) == ["relay3"]
 
 
-async def test_a_crash_changes_nothing(tmp_path: Path) -> None:
+async def test_a_crash_changes_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:
     prober = Prober()
     async with running(tmp_path, prober) as authority:
         submit(authority, *range(4))
@@ -190,7 +198,9 @@ async def test_a_crash_changes_nothing(tmp_path: Path) -> None:
         assert stale.verdict is Verdict.STALE
 
 
-async def test_a_clock_set_back_never_makes_an_older_consensus(tmp_path: Path) -> None:
+async def test_a_clock_set_back_never_makes_an_older_consensus(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
     async with running(tmp_path, Prober()) as authority:
         await trio.sleep(11)
         last = current(authority)
@@ -228,7 +238,9 @@ class SlowDisk(AuthorityStore):
         super().save_consensus(document)
 
 
-async def test_random_values_are_on_disk_before_anyone_can_see_them(tmp_path: Path) -> None:
+async def test_random_values_are_on_disk_before_anyone_can_see_them(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
     disk = SlowDisk(store_in(tmp_path))
     async with running(tmp_path, Prober(), store=lambda path: disk) as authority:
         assert disk.written == ["state", "consensus"]
@@ -236,7 +248,7 @@ async def test_random_values_are_on_disk_before_anyone_can_see_them(tmp_path: Pa
 
 
 async def test_a_full_disk_stops_new_consensuses_and_says_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     plain = store_in(tmp_path)
     disk = FullDisk(plain._folder, plain.key, plain.network)
@@ -250,12 +262,12 @@ async def test_a_full_disk_stops_new_consensuses_and_says_so(
         await trio.sleep(5)
         assert current(authority).valid_after == WALL + 15
     disk.full = True
-    with trio.testing.RaisesGroup(trio.testing.Matcher(BadData, match="cannot write")):
+    with pytest.RaisesGroup(pytest.RaisesExc(BadData, match="cannot write")):
         async with running(tmp_path, Prober(), store=lambda path: disk):
             pass
 
 
-async def test_thirty_hours_turn_every_period(tmp_path: Path) -> None:
+async def test_thirty_hours_turn_every_period(autojump_clock: MockClock, tmp_path: Path) -> None:
     params = Params().with_overrides({"relays_per_ip": 0, "private_address_rule": 0})
     seen: dict[int, bytes] = {}
     async with running(tmp_path, Prober(), params=params) as authority:
@@ -270,7 +282,7 @@ async def test_thirty_hours_turn_every_period(tmp_path: Path) -> None:
     assert len(seen) == 4
 
 
-async def test_bad_input_is_one_error(tmp_path: Path) -> None:
+async def test_bad_input_is_one_error(autojump_clock: MockClock, tmp_path: Path) -> None:
     good = local(1)
     async with running(tmp_path, Prober()) as authority:
         for bad in (b"", b"\xff" * 100, good[:-1], good + b"\x00", bytes(100_000)):

@@ -219,7 +219,8 @@ def test_two_relays_that_claim_one_address_get_one_check_and_the_listed_one_is_a
     run_round(registry, WALL, dead=(0,))
     run_round(registry, WALL, dead=(0,))
     assert listed(registry) == ["relay0"]  # one of one failed: held
-    for _ in range(Params().held_rounds):
+    for _ in range(Params().held_rounds - 1):
+        assert listed(registry) == ["relay0"]
         run_round(registry, WALL, dead=(0,))
     assert listed(registry) == []
     assert [word.nickname for word in registry.start_round()] == ["relay2"]
@@ -260,7 +261,16 @@ def test_when_more_than_half_fail_the_list_stays_but_not_for_ever() -> None:
         assert len(listed(registry)) == 5
     assert not run_round(registry, WALL, dead=(0, 1, 2)).held
     assert len(listed(registry)) == 5  # the first failure that counts
-    assert run_round(registry, WALL, dead=(0, 1, 2)).held
+    assert not run_round(registry, WALL, dead=(0, 1, 2)).held
+    assert listed(registry) == ["relay3", "relay4"]
+
+
+def test_a_good_round_starts_the_patience_anew() -> None:
+    registry = with_relays(5, held_rounds=2)
+    run_round(registry, WALL)
+    for _ in range(4):
+        assert run_round(registry, WALL, dead=(0, 1, 2)).held
+        assert not run_round(registry, WALL).held
 
 
 def test_when_most_relays_really_are_gone_they_leave_in_the_end() -> None:

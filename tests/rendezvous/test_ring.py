@@ -261,6 +261,7 @@ def test_a_publisher_whose_later_consensus_lost_some_of_our_neighbours_is_served
 def test_a_relay_that_its_own_consensus_does_not_list_yet_takes_what_it_is_given() -> None:
     relay, _, _ = make(plain(40)[1:])
     assert {publish(relay, document(number)) for number in range(1, 20)} == {m.STORED}
+    assert publish(relay, document(1, period=START // DAY + 2)) == m.REFUSED
 
 
 def test_a_relay_listed_but_not_on_the_ring_refuses() -> None:

@@ -15,6 +15,7 @@ from onionshh.core.view import View
 from onionshh.errors import ProtocolError
 from onionshh.ids import RelayId
 from onionshh.wire import consensus as wire
+from onionshh.wire import merkle
 from onionshh.wire.consensus import Consensus, RelayRow, SharedRandom
 from onionshh.wire.packing import pack
 
@@ -106,7 +107,7 @@ def test_version_comes_first() -> None:
 )
 def test_wrong_bodies(changes: dict[str, Any]) -> None:
     if "relays" in changes and "root" not in changes:
-        changes = changes | {"root": wire.merkle.root(map(pack, changes["relays"]))}
+        changes = changes | {"root": merkle.root(map(pack, changes["relays"]))}
     with pytest.raises(ProtocolError):
         wire.decode_body_untrusted(body_of(GOOD, **changes))
 

@@ -1,0 +1,133 @@
+"""An endpoint's side of its joined circuits: whispers into the inbox, receipts and replies out (SPEC 13)."""
+
+from __future__ import annotations
+
+import trio
+
+from onionshh.client.context import Context
+from onionshh.client.exchange import Exchange
+from onionshh.client.inbox import Inbox
+from onionshh.client.receipt import Receipt
+from onionshh.core.whisper import RECEIPT, Record, receipt_for
+from onionshh.ids import WhisperId
+from onionshh.net.circuits import CircuitFailed
+
+EXCHANGES_MOST = 1024
+IDLE_SECONDS = 600.0
+TIDY_SECONDS = 60.0
+FULL_WAIT_SECONDS = 60.0
+PATHS_MOST = 4096
+
+
+class Correspondence:
+    """Every visitor of one endpoint."""
+
+    def __init__(self, context: Context, inbox: Inbox) -> None:
+        self._context = context
+        self._inbox = inbox
+        self._exchanges: set[Exchange] = set()
+        self._paths: dict[WhisperId, Exchange] = {}
+        self._replies: dict[WhisperId, Receipt] = {}
+        self._finished = trio.Event()
+        self.arrived = trio.Event()
+        """Set, and replaced, whenever a whisper is new in the inbox."""
+
+    def start(self, exchange: Exchange, first: Record | None) -> None:
+        """Serve a joined circuit from now on; `first` rode along with the introduction."""
+        if len(self._exchanges) >= EXCHANGES_MOST:
+            oldest = min(self._exchanges, key=lambda one: one.used_at)
+            oldest.close("exchanges-most")
+            self._context.drops.count("exchanges-most")
+        self._exchanges.add(exchange)
+        self._context.nursery.start_soon(self._serve, exchange, first)
+
+    async def tidy(self) -> None:
+        """Close what idles and forget what is past its time, for ever."""
+        while True:
+            await trio.sleep(TIDY_SECONDS)
+            clock = self._context.clock
+            for exchange in list(self._exchanges):
+                if clock.monotonic() - exchange.used_at > IDLE_SECONDS:
+                    exchange.close("idle")
+            for whisper_id in [one for one, path in self._paths.items() if not path.open]:
+                del self._paths[whisper_id]
+            wall = clock.wall()
+            for reply_id in [one for one, receipt in self._replies.items() if receipt.record.expires < wall]:
+                self._replies.pop(reply_id).conclude(
+                    "expired", "the visitor did not come back for it in time"
+                )
+            await self._inbox.tidy(wall)
+
+    def finished(self) -> None:
+        """The program has finished with a whisper: there is room again."""
+        self._finished.set()
+
+    async def reply(self, whisper_id: WhisperId, receipt: Receipt) -> None:
+        """Send a reply that is on disk already, if its visitor is there; else it waits for the visitor."""
+        self._replies[receipt.record.whisper_id] = receipt
+        exchange = self._paths.get(whisper_id)
+        if exchange is not None and exchange.open:
+            await self._send_reply(exchange, receipt.record)
+
+    def close(self) -> None:
+        """End every circuit."""
+        for exchange in list(self._exchanges):
+            exchange.close("endpoint-closed")
+        for receipt in self._replies.values():
+            receipt.conclude("failed", "the endpoint was closed; the reply goes out when it runs again")
+
+    # Inside.
+
+    async def _serve(self, exchange: Exchange, first: Record | None) -> None:
+        try:
+            if first is not None:
+                await self._record(exchange, first)
+            async for record in exchange.records():
+                await self._record(exchange, record)
+        except CircuitFailed:
+            pass
+        finally:
+            exchange.close("exchange-over")
+            self._exchanges.discard(exchange)
+
+    async def _record(self, exchange: Exchange, record: Record) -> None:
+        if record.kind == RECEIPT:
+            await self._inbox.reply_acknowledged(record.in_reply_to)
+            receipt = self._replies.pop(record.in_reply_to, None)
+            if receipt is not None:
+                receipt.conclude("delivered")
+            return
+        while (accepted := await self._inbox.accept(record, self._received_at())) == "full":
+            # Nothing is acknowledged meanwhile: the circuit's inbox fills and the visitor's window closes.
+            self._finished = trio.Event()
+            with trio.move_on_after(FULL_WAIT_SECONDS):
+                await self._finished.wait()
+            if not exchange.open:
+                return
+        self._note_path(record.whisper_id, exchange)
+        if accepted == "new":
+            arrived, self.arrived = self.arrived, trio.Event()
+            arrived.set()
+        await exchange.send(receipt_for(record, self._context.chance.bytes))
+        if accepted == "known":
+            reply = await self._inbox.reply_to(record.whisper_id)
+            if reply is not None:
+                await self._send_reply(exchange, reply)
+
+    async def _send_reply(self, exchange: Exchange, reply: Record) -> None:
+        try:
+            await exchange.send(reply)
+        except CircuitFailed:
+            return  # it stays on disk; the visitor asks again
+        receipt = self._replies.get(reply.whisper_id)
+        if receipt is not None and not receipt.is_final:
+            receipt.status = "sent"
+
+    def _note_path(self, whisper_id: WhisperId, exchange: Exchange) -> None:
+        self._paths.pop(whisper_id, None)
+        self._paths[whisper_id] = exchange
+        if len(self._paths) > PATHS_MOST:
+            del self._paths[next(iter(self._paths))]
+
+    def _received_at(self) -> float:
+        return float(self._context.clock.wall())

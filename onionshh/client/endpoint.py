@@ -1,0 +1,252 @@
+"""A hidden endpoint: hosted by a node, reached by its address alone (SPEC 10, 11, 13)."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+
+import trio
+
+from onionshh.client.answering import ANSWER_KIND, Answering
+from onionshh.client.connect import INTRODUCE_KIND
+from onionshh.client.context import Context
+from onionshh.client.correspondence import Correspondence
+from onionshh.client.finder import RING_KIND
+from onionshh.client.inbox import INBOX_SCHEMA, Inbox, Stored
+from onionshh.client.introducers import Introducers
+from onionshh.client.pool import STUBS
+from onionshh.client.publication import Publication
+from onionshh.client.reachability import Reachability, ReachabilityTest
+from onionshh.client.receipt import Receipt
+from onionshh.client.vault import VAULT_SCHEMA, Vault
+from onionshh.core.whisper import TTL_DEFAULT_SECONDS, check_body, new_whisper
+from onionshh.crypto.identity import Identity
+from onionshh.crypto.primitives import kdf
+from onionshh.errors import Closed
+from onionshh.ids import WhisperId
+from onionshh.net.store import Database, DataDirectory
+
+DATABASE_FILE = "endpoint.db"
+DATABASE_VERSION = 1
+
+
+class Whisper:
+    """One whisper as the program gets it. `id`: 32 hex digits; `received_at`: Unix seconds.
+
+    Finished by `reply`, by `done`, or by asking the iteration for the next one; until then it is kept on
+    disk and shown again after a restart, under the same id.
+    """
+
+    __slots__ = ("__weakref__", "_endpoint", "_finished", "_stored", "body", "id", "received_at")
+
+    def __init__(self, endpoint: Endpoint, stored: Stored) -> None:
+        self.id = stored.whisper_id.hex()
+        self.body = stored.body
+        self.received_at = stored.received_at
+        self._stored = stored
+        self._endpoint = endpoint
+        self._finished = False
+
+    def __repr__(self) -> str:
+        return f"<Whisper of {len(self.body)} bytes>"
+
+    async def reply(self, body: bytes) -> Receipt:
+        """Answer with at most 65 535 bytes and finish; the reply is on disk when this returns.
+
+        It goes out on the circuit the whisper came on, or when the visitor asks again; the receipt tells
+        what becomes of it. Raises TooLarge, Closed (also when this whisper was finished before).
+        """
+        check_body(body)
+        if self._finished:
+            raise Closed("This whisper is finished already.")
+        self._finished = True
+        return await self._endpoint._reply(self._stored, body)
+
+    async def done(self) -> None:
+        """Finish without an answer: the whisper is erased from disk. Once is enough, twice is harmless."""
+        if not self._finished:
+            self._finished = True
+            await self._endpoint._finish(self._stored.whisper_id)
+
+
+class _Iteration:
+    """`async for whisper in endpoint`: asking for the next finishes the one before."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._last: Whisper | None = None
+
+    def __aiter__(self) -> _Iteration:
+        return self
+
+    async def __anext__(self) -> Whisper:
+        if self._last is not None:
+            await self._last.done()
+            self._last = None
+        whisper = await self._endpoint._next()
+        if whisper is None:
+            raise StopAsyncIteration
+        self._last = whisper
+        return whisper
+
+
+class Endpoint:
+    """Made by `Node.host`; use it as an async context manager, and iterate over its whispers.
+
+    Several tasks may iterate at once: each whisper goes to one of them.
+    """
+
+    def __init__(self, context: Context, identity: Identity, folder: DataDirectory, introducers: int) -> None:
+        self.address = identity.address
+        self._context = context
+        self._identity = identity
+        self._folder = folder
+        self._database: Database | None = None
+        self._stack = ExitStack()
+        self._scope: trio.CancelScope | None = None
+        self._wanted = introducers
+        self._closed = trio.Event()
+        self._shown: weakref.WeakValueDictionary[WhisperId, Whisper] = weakref.WeakValueDictionary()
+
+    async def __aenter__(self) -> Endpoint:
+        if self._scope is not None:
+            raise Closed("An endpoint is entered once.")
+        context = self._context
+        self._stack.enter_context(self._folder.lock())
+        try:
+            path = self._folder / DATABASE_FILE
+            schema = VAULT_SCHEMA + INBOX_SCHEMA
+            database = self._database = Database(path, schema, DATABASE_VERSION, context.run_blocking)
+            self._stack.callback(database.close)
+            self._inbox = Inbox(database)
+            await self._inbox.load(context.clock.wall())
+            self._vault = Vault(database, context.chance.bytes, context.params.replay_log_entries)
+            await self._vault.load()
+        except BaseException:
+            self._stack.close()
+            raise
+        self._correspondence = Correspondence(context, self._inbox)
+        answering = Answering(context, self._identity, self._vault, self._correspondence.start)
+        introducers = Introducers(context, self._vault, self._wanted, answering.introduced)
+        publication = Publication(context, self._identity, self._vault, introducers)
+        answering.log_full = publication.poke
+        self._reachability = ReachabilityTest(context, self._identity, introducers, answering)
+        self._scope = trio.CancelScope()
+        context.guarding.update_layer_two(context.view, context.clock.wall())
+        for kind in (ANSWER_KIND, RING_KIND, INTRODUCE_KIND):
+            context.pool.use(kind, stubs=STUBS)
+        await context.nursery.start(self._run, introducers, publication)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._scope is not None:
+            self._scope.cancel()
+            with trio.CancelScope(shield=True):
+                await self._closed.wait()
+
+    async def reachable(self) -> None:
+        """Wait until the endpoint has tested that a stranger can reach it."""
+        self._check_open()
+        await self._reachability.reachable()
+
+    @property
+    def reachability(self) -> Reachability:
+        """What the last tests said."""
+        self._check_open()
+        return self._reachability.state
+
+    def reachability_changes(self) -> AsyncIterator[Reachability]:
+        """Every gain and loss of reachability from now on, a present gain included."""
+        self._check_open()
+        return self._reachability.changes()
+
+    def __aiter__(self) -> _Iteration:
+        self._check_open()
+        return _Iteration(self)
+
+    # For whispers and iterations.
+
+    async def _next(self) -> Whisper | None:
+        while not self._closed.is_set():
+            arrived = self._correspondence.arrived
+            stored = await self._inbox.next_unfinished(self._shown)
+            if stored is not None and stored.whisper_id not in self._shown:
+                whisper = self._shown[stored.whisper_id] = Whisper(self, stored)
+                return whisper
+            if stored is None:
+                await self._until(arrived)
+        return None
+
+    async def _until(self, arrived: trio.Event) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def closed() -> None:
+                await self._closed.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(closed)
+            await arrived.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _finish(self, whisper_id: WhisperId) -> None:
+        self._check_open()
+        await self._inbox.finish(whisper_id)
+        self._correspondence.finished()
+
+    async def _reply(self, stored: Stored, body: bytes) -> Receipt:
+        self._check_open()
+        clock = self._context.clock
+        record = new_whisper(
+            body,
+            expires=max(stored.expires, clock.wall() + TTL_DEFAULT_SECONDS),
+            privacy_class=stored.privacy_class,
+            random_bytes=self._context.chance.bytes,
+            in_reply_to=stored.whisper_id,
+        )
+        await self._inbox.finish(stored.whisper_id, record)
+        receipt = Receipt(record, clock.monotonic() + record.expires - clock.wall())
+        self._correspondence.finished()
+        self._context.nursery.start_soon(self._correspondence.reply, stored.whisper_id, receipt)
+        return receipt
+
+    # Inside.
+
+    def _check_open(self) -> None:
+        if self._scope is None or self._closed.is_set():
+            raise Closed("This endpoint is not open.")
+
+    async def _run(
+        self,
+        introducers: Introducers,
+        publication: Publication,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        scope = self._scope
+        if scope is None:
+            raise Closed("This endpoint is not open.")
+        try:
+            with scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(introducers.run)
+                    nursery.start_soon(publication.run)
+                    nursery.start_soon(self._reachability.run)
+                    nursery.start_soon(self._correspondence.tidy)
+                    nursery.start_soon(self._follow_consensus)
+                    task_status.started()
+        finally:
+            self._correspondence.close()
+            for kind in (ANSWER_KIND, RING_KIND, INTRODUCE_KIND):
+                self._context.pool.leave(kind)
+            self._closed.set()
+            self._stack.close()
+
+    async def _follow_consensus(self) -> None:
+        while True:
+            await self._context.keeper.changed()
+            self._context.guarding.update_layer_two(self._context.view, self._context.clock.wall())
+
+
+def endpoint_folder(parent: DataDirectory, identity: Identity) -> DataDirectory:
+    """Where an endpoint's database lies: named by a hash, so that a listing shows no address."""
+    return DataDirectory(parent / "endpoints" / kdf("endpoint folder", identity.A, length=8).hex())

@@ -1,0 +1,215 @@
+"""A node: one membership in a network, under which endpoints are hosted and contacts made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from onionshh.client.contact import Contact
+from onionshh.client.context import Context
+from onionshh.client.endpoint import Endpoint, endpoint_folder
+from onionshh.client.identities import load_or_create_identity
+from onionshh.client.pool import Pool
+from onionshh.config import NetworkFile
+from onionshh.core.chance import Chance
+from onionshh.core.classes import INTRODUCTION_HOPS, TALK, check_hops, privacy_class
+from onionshh.core.drops import Drops
+from onionshh.core.outbox import Memory
+from onionshh.core.params import Params
+from onionshh.crypto.identity import Identity, decode_address_untrusted
+from onionshh.errors import Closed
+from onionshh.ids import RandomBytes
+from onionshh.net.builder import CircuitBuilder, Kind
+from onionshh.net.circuits import CircuitSet
+from onionshh.net.clocks import Clock
+from onionshh.net.directory import ConsensusKeeper, DirectorySource, HttpSource, read_network_file
+from onionshh.net.guarding import Guarding
+from onionshh.net.links import LinkSet
+from onionshh.net.store import DataDirectory, RunBlocking, run_in_thread
+from onionshh.net.tcp import TcpDialer
+from onionshh.net.transport import Dialer
+from onionshh.wire import messages as m
+
+MEMORY_BYTES = 256 * 1024 * 1024
+CONSENSUS_KIND = Kind("consensus", INTRODUCTION_HOPS + 1, TALK.number)
+CONSENSUS_SECONDS = 120.0
+INTRODUCERS_DEFAULT = 6
+INTRODUCERS_MOST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitInfo:
+    """One circuit, for debugging. `path`: the relays' nicknames, first hop first; `age_seconds` since its
+    CREATE."""
+
+    purpose: str
+    path: tuple[str, ...]
+    age_seconds: float
+    relays: tuple[str, ...]
+    """The relays' identities, hex."""
+
+
+class Node:
+    """Made by `join`. Hosts any number of endpoints and makes any number of contacts."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._closed = False
+
+    def host(self, identity: Identity | Path | str, *, introducers: int = INTRODUCERS_DEFAULT) -> Endpoint:
+        """An endpoint to be entered with `async with`. `identity`: an Identity, or the path of its file,
+        created if absent. `introducers`: how many are wanted, 1 to 20.
+
+        Raises BadData; on entering DataInUse when it is hosted already from this data folder.
+        """
+        if not 1 <= introducers <= INTRODUCERS_MOST:
+            raise ValueError(f"introducers must be from 1 to {INTRODUCERS_MOST}, not {introducers}.")
+        self._check_open()
+        if not isinstance(identity, Identity):
+            identity = load_or_create_identity(identity, self._context.chance.bytes)
+        folder = endpoint_folder(self._context.folder, identity)
+        return Endpoint(self._context, identity, folder, introducers)
+
+    def contact(self, address: str, *, privacy: str = "talk", hops: int | None = None) -> Contact:
+        """A contact to be entered with `async with`. `privacy`: flash or talk (SPEC 16). `hops`: relays
+        between us and the rendezvous point, 0 to 3; None lets the class draw. With 0 that relay sees our
+        address, with 1 our guard sees which relay it is.
+
+        Raises BadAddress, ValueError.
+        """
+        self._check_open()
+        key = decode_address_untrusted(address)
+        return Contact(self._context, address, key, privacy_class(privacy), check_hops(hops))
+
+    def circuits(self) -> list[CircuitInfo]:
+        """Every circuit of this node, oldest first."""
+        circuits = sorted(self._context.circuits.circuits, key=lambda one: one.made_at)
+        return [
+            CircuitInfo(
+                one.purpose,
+                tuple(row.nickname for row in one.path),
+                round(one.age_seconds, 3),
+                tuple(row.identity.hex() for row in one.path),
+            )
+            for one in circuits
+        ]
+
+    def drops(self) -> dict[str, int]:
+        """What this node dropped or refused so far, by reason."""
+        return dict(self._context.drops.counts)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed("This node is closed.")
+
+    def _close(self) -> None:
+        self._closed = True
+
+
+@asynccontextmanager
+async def join(network: str | Path, *, data_dir: str | Path, bind: str | None = None) -> AsyncIterator[Node]:
+    """Join a network. `network`: path of its network file; `data_dir`: folder for guards, the consensus and
+    endpoints, shared by any number of nodes; `bind`: local IP address of every outgoing connection.
+
+    Raises BadNetworkFile, NoDirectory, ClockWrong, BadData.
+    """
+    async with node(
+        read_network_file(network),
+        folder=DataDirectory(data_dir),
+        source=HttpSource(bind),
+        dialer=TcpDialer(bind),
+        clock=Clock(),
+    ) as joined:
+        yield joined
+
+
+@asynccontextmanager
+async def node(
+    network: NetworkFile,
+    *,
+    folder: DataDirectory,
+    source: DirectorySource,
+    dialer: Dialer,
+    clock: Clock,
+    random_bytes: RandomBytes = os.urandom,
+    run_blocking: RunBlocking = run_in_thread,
+) -> AsyncIterator[Node]:
+    """`join` with everything it rests on given: for tests and simulations."""
+    chance = Chance(random_bytes)
+    drops = Drops()
+    memory = Memory(MEMORY_BYTES)
+
+    def params() -> Params:
+        view = keeper.view
+        return view.params if view is not None else _DEFAULTS
+
+    async def over_circuit(valid_after: int) -> bytes:
+        circuit = await builder.build(CONSENSUS_KIND)
+        try:
+            question = m.encode_fetch_consensus(valid_after)
+            return await circuit.ask(m.FETCH_CONSENSUS, question, m.CONSENSUS, CONSENSUS_SECONDS)
+        finally:
+            circuit.close("asked")
+
+    keeper = ConsensusKeeper(
+        network=network,
+        source=source,
+        clock=clock,
+        chance=chance,
+        folder=folder.path,
+        over_circuit=over_circuit,
+    )
+    circuits = CircuitSet(clock=clock, params=params, memory=memory, drops=drops, random_bytes=random_bytes)
+    links = LinkSet(
+        dialer=dialer, clock=clock, sink=circuits, params=params, chance=chance, memory=memory, drops=drops
+    )
+    circuits.flush = links.flush
+    guarding = Guarding(folder, chance)
+    builder = CircuitBuilder(
+        links=links,
+        circuits=circuits,
+        guarding=guarding,
+        clock=clock,
+        chance=chance,
+        view=keeper.require,
+    )
+    guarding.update(await keeper.first(), clock.wall())
+    pool = Pool(builder)
+
+    async def follow_consensus() -> None:
+        while True:
+            await keeper.changed()
+            guarding.update(keeper.require(), clock.wall())
+
+    async with links.running(), trio.open_nursery() as nursery:
+        context = Context(
+            folder=folder,
+            keeper=keeper,
+            guarding=guarding,
+            builder=builder,
+            circuits=circuits,
+            pool=pool,
+            clock=clock,
+            chance=chance,
+            drops=drops,
+            run_blocking=run_blocking,
+            nursery=nursery,
+        )
+        nursery.start_soon(keeper.keep)
+        nursery.start_soon(builder.watch_guards)
+        nursery.start_soon(pool.run)
+        nursery.start_soon(follow_consensus)
+        joined = Node(context)
+        try:
+            yield joined
+        finally:
+            joined._close()
+            nursery.cancel_scope.cancel()
+
+
+_DEFAULTS = Params()
