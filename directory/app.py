@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import aclosing
 from datetime import UTC, datetime
 from html import escape
 
@@ -70,10 +71,11 @@ class _Handlers:
 
     async def post_relay(self, request: Request) -> Response:
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_MAX:
-                return _answer(413, "refused", f"a descriptor is never larger than {BODY_MAX} bytes")
+        async with aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > BODY_MAX:
+                    return _answer(413, "refused", f"a descriptor is never larger than {BODY_MAX} bytes")
         source = request.client.host if request.client is not None else ""
         try:
             answer = self._authority.submit_untrusted(bytes(body), source)

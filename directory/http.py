@@ -161,10 +161,8 @@ class _Exchange:
             return False
         request, body = read
         status, headers, content = await self._ask(request, body)
-        if request.method == b"HEAD":
-            content = b""
         with trio.fail_after(self._limits.answer_seconds):
-            await self._send_answer(status, headers, content)
+            await self._send_answer(status, headers, content, head_only=request.method == b"HEAD")
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
@@ -242,13 +240,15 @@ class _Exchange:
             while await self._stream.receive_some(_READ_BYTES):
                 pass
 
-    async def _send_answer(self, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
+    async def _send_answer(
+        self, status: int, headers: list[tuple[bytes, bytes]], content: bytes, *, head_only: bool = False
+    ) -> None:
         names = {name.lower() for name, _ in headers}
         if b"content-length" not in names and status != 304:
             headers.append((b"content-length", str(len(content)).encode()))
         headers.append((b"date", formatdate(self._wall(), usegmt=True).encode()))
         await self._send(h11.Response(status_code=status, headers=headers))
-        if content:
+        if content and not head_only:
             await self._send(h11.Data(data=content))
         await self._send(h11.EndOfMessage())
 

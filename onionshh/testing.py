@@ -32,6 +32,7 @@ from onionshh.core.chance import Chance
 from onionshh.core.params import default_params
 from onionshh.core.roles import Role
 from onionshh.ids import RandomBytes, RelayId
+from onionshh.net.background import background
 from onionshh.net.clocks import Clock
 from onionshh.net.directory import HttpSource
 from onionshh.net.memory import MemoryNetwork
@@ -44,7 +45,7 @@ from relay.publish import About
 from relay.serve import Mounting, Relay
 from rendezvous.serve import roles
 
-LISTED_SECONDS = 120.0
+SETTLED_SECONDS = 120.0
 
 
 def seeded(seed: int) -> RandomBytes:
@@ -141,11 +142,18 @@ class Network:
         self.relays.append(running)
         return running
 
-    async def listed(self, count: int) -> None:
-        """Until the consensus lists so many relays."""
-        with trio.fail_after(LISTED_SECONDS + 2 * self.authority.params.interval_seconds):
-            while self.authority.consensus is None or len(self.authority.consensus.relays) < count:
-                await trio.sleep(0.1)
+    async def settled(self) -> None:
+        """Until the consensus lists every running relay and each of them knows all the others."""
+        with trio.fail_after(SETTLED_SECONDS + 3 * self.authority.params.interval_seconds):
+            while not self._settled():
+                await trio.sleep(0.2)
+
+    def _settled(self) -> bool:
+        ids = {one.relay.keys.relay_id for one in self.relays}
+        return all(
+            view is not None and ids <= {row.identity for row in view.relays}
+            for view in (one.relay.keeper.view for one in self.relays)
+        )
 
     @asynccontextmanager
     async def join(self, name: str | None = None) -> AsyncIterator[Node]:
@@ -218,8 +226,7 @@ async def network(
             random_bytes=random_bytes,
             run_blocking=run_blocking,
         )
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        stack.callback(nursery.cancel_scope.cancel)
+        nursery = await stack.enter_async_context(background())
         await nursery.start(lambda task_status: authority.run(task_status=task_status))
         net = Network(
             file=store.network,
@@ -233,7 +240,7 @@ async def network(
         )
         for _ in range(relays):
             await net.add_relay()
-        await net.listed(relays)
+        await net.settled()
         yield net
 
 

@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import trio
-
 from onionshh.client.contact import Contact
 from onionshh.client.context import Context
 from onionshh.client.endpoint import Endpoint, endpoint_folder
@@ -24,6 +22,7 @@ from onionshh.core.params import Params
 from onionshh.crypto.identity import Identity, decode_address_untrusted
 from onionshh.errors import Closed
 from onionshh.ids import RandomBytes
+from onionshh.net.background import background
 from onionshh.net.builder import CircuitBuilder, Kind
 from onionshh.net.circuits import CircuitSet
 from onionshh.net.clocks import Clock
@@ -186,7 +185,7 @@ async def node(
             await keeper.changed()
             guarding.update(keeper.require(), clock.wall())
 
-    async with links.running(), trio.open_nursery() as nursery:
+    async with links.running(), background() as nursery:
         context = Context(
             folder=folder,
             keeper=keeper,
@@ -209,7 +208,6 @@ async def node(
             yield joined
         finally:
             joined._close()
-            nursery.cancel_scope.cancel()
 
 
 _DEFAULTS = Params()

@@ -20,6 +20,7 @@ from onionshh.core.sink import FrameSink, LinkPort
 from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import KeyPair
 from onionshh.ids import RelayId
+from onionshh.net.background import background
 from onionshh.net.clocks import Clock
 from onionshh.net.link_task import LinkTask
 from onionshh.net.throttle import Throttle
@@ -76,7 +77,7 @@ class LinkSet:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Links live while this block does."""
-        async with trio.open_nursery() as nursery:
+        async with background() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._tick)
             try:
@@ -85,7 +86,6 @@ class LinkSet:
                 self._nursery = None
                 for task in list(self._tasks):
                     task.close("node-closed")
-                nursery.cancel_scope.cancel()
 
     async def to(self, relay: RelayRow) -> LinkPort:
         """An open link to that relay, dialled if there is none. LinkFailed."""

@@ -85,7 +85,7 @@ def test_overrides_as_an_operator_types_them() -> None:
     assert parse_override("interval_seconds=60") == ("interval_seconds", 60)
     assert parse_override(" link_rate = 1_000 ") == ("link_rate", 1000)
     for text in ("interval_seconds", "=5", "x=", "x=-1", "x=1.5", "x=abc", "x=" + "9" * 16, "x=²"):
-        with pytest.raises(ValueError, match="NAME=VALUE|whole number"):
+        with pytest.raises(ValueError, match=r"NAME=VALUE|whole number"):
             parse_override(text)
     with pytest.raises(ValueError, match="no parameter 'intervall'"):
         Params().with_overrides({"intervall": 5})

@@ -78,6 +78,7 @@ async def test_an_empty_network_has_a_consensus_at_once_and_every_interval(
 ) -> None:
     async with running(tmp_path, Prober()) as authority:
         seen = [current(authority).valid_after]
+        await trio.sleep(0.5)
         for _ in range(5):
             await trio.sleep(5)
             seen.append(current(authority).valid_after)
@@ -272,6 +273,7 @@ async def test_thirty_hours_turn_every_period(autojump_clock: MockClock, tmp_pat
     seen: dict[int, bytes] = {}
     async with running(tmp_path, Prober(), params=params) as authority:
         submit(authority, 1, 2)
+        await trio.sleep(1)
         for _ in range(30):
             await trio.sleep(3600)
             consensus = current(authority)
@@ -279,7 +281,7 @@ async def test_thirty_hours_turn_every_period(autojump_clock: MockClock, tmp_pat
                 assert seen.setdefault(row.period, row.value) == row.value
             assert len(consensus.relays) == 2
             assert consensus.fresh_until == consensus.valid_after + 3600
-    assert len(seen) == 4
+    assert len(seen) == 3
 
 
 async def test_bad_input_is_one_error(autojump_clock: MockClock, tmp_path: Path) -> None:

@@ -1,0 +1,209 @@
+"""What the directory says over HTTP, without a socket: each route, each refusal, nothing unescaped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+from trio.testing import MockClock
+
+from directory.app import BODY_MAX, app
+from directory.authority import Authority
+from onionshh.config import parse_network_file
+from onionshh.core.params import Params
+from onionshh.core.trust import open_consensus_untrusted, sign_descriptor
+from onionshh.net.clocks import Clock
+from onionshh.net.store import run_inline
+from tests.directory.world import (
+    NETWORK,
+    WALL,
+    Prober,
+    descriptor,
+    one_machine,
+    relay_key,
+    signed,
+    store_in,
+)
+from tests.seeded import seeded
+
+
+@asynccontextmanager
+async def client(
+    path: Path, prober: Prober | None = None, params: Params | None = None, source: str = "127.0.0.1"
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a running authority, seen by it at the address `source`."""
+    authority = Authority(
+        store_in(path),
+        params=params or one_machine(),
+        clock=Clock(WALL),
+        probe=prober or Prober(),
+        random_bytes=seeded(1),
+        run_blocking=run_inline,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: authority.run(task_status=task_status))
+        transport = httpx.ASGITransport(app(authority), client=(source, 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="http://directory") as http:
+            yield http
+        nursery.cancel_scope.cancel()
+
+
+def local(number: int, published: int = WALL) -> bytes:
+    return signed(number, host="127.0.0.1", port=9000 + number, published=published)
+
+
+async def test_a_relay_from_its_first_word_to_its_row(autojump_clock: MockClock, tmp_path: Path) -> None:
+    where = f"/relay/{descriptor(1).identity.hex()}"
+    async with client(tmp_path) as http:
+        unknown = await http.get(where)
+        assert unknown.status_code == 404
+        assert unknown.json()["status"] == "unknown"
+        posted = await http.post("/relay", content=local(1))
+        assert posted.status_code == 202
+        assert posted.json() == {"status": "accepted", "why": ""}
+        assert (await http.get(where)).json()["status"] == "checking"
+        await trio.sleep(1)
+        assert (await http.get(where)).json()["status"] == "reached"
+        await trio.sleep(5)
+        assert (await http.get(where.upper().replace("RELAY", "relay"))).json() == {
+            "id": descriptor(1).identity.hex(),
+            "status": "listed",
+            "listed": True,
+            "why": "",
+        }
+        assert (await http.get("/relays")).json() == [
+            {
+                "nickname": "relay1",
+                "id": descriptor(1).identity.hex(),
+                "address": "127.0.0.1:9001",
+                "flags": ["GUARD", "RING", "FAST"],
+                "weight": 1,
+                "first_seen": WALL,
+            }
+        ]
+
+
+async def test_a_relay_is_told_why_it_is_not_listed(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with client(tmp_path, Prober(dead={"127.0.0.1:9001": "connection refused"})) as http:
+        await http.post("/relay", content=local(1))
+        await trio.sleep(1)
+        told = (await http.get(f"/relay/{descriptor(1).identity.hex()}")).json()
+        assert told["status"] == "failing"
+        assert told["listed"] is False
+        assert told["why"] == "no answer at 127.0.0.1:9001: connection refused"
+        page = (await http.get("/")).text
+        assert "connection refused" in page
+        assert "0 relays listed, 1 known and not listed" in page
+
+
+async def test_the_consensus_and_its_caching(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with client(tmp_path) as http:
+        await trio.sleep(0.5)
+        first = await http.get("/consensus")
+        assert first.status_code == 200
+        opened = open_consensus_untrusted(first.content, network=NETWORK, wall=WALL)
+        assert opened.valid_after == WALL
+        assert first.headers["content-type"] == "application/octet-stream"
+        assert first.headers["cache-control"] == "public, max-age=5"
+        again = await http.get("/consensus", headers={"If-None-Match": f'"x", {first.headers["etag"]}'})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == first.headers["etag"]
+        await trio.sleep(3)
+        assert (await http.get("/relays")).headers["cache-control"] == "public, max-age=2"
+        await trio.sleep(5)
+        later = await http.get("/consensus", headers={"If-None-Match": first.headers["etag"]})
+        assert later.status_code == 200
+        assert later.headers["etag"] != first.headers["etag"]
+
+
+async def test_bad_descriptors(autojump_clock: MockClock, tmp_path: Path) -> None:
+    good = local(1)
+    async with client(tmp_path) as http:
+        for bad in (b"", b"{}", b"\xff" * 200, good[:-1], good + b"\x00", good[:-1] + b"\x00"):
+            refused = await http.post("/relay", content=bad)
+            assert refused.status_code == 400
+            assert refused.json()["status"] == "refused"
+            assert "no relay descriptor" in refused.json()["why"]
+        assert (await http.post("/relay", content=bytes(BODY_MAX))).status_code == 400
+        assert (await http.post("/relay", content=good)).status_code == 202
+        await http.post("/relay", content=local(1, WALL + 2))
+        stale = await http.post("/relay", content=local(1, WALL + 1))
+        assert stale.status_code == 409
+        assert "published" in stale.json()["why"]
+
+
+async def test_a_body_is_not_read_past_its_cap(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Asked as a server that hands on the body as it comes would ask."""
+    read, told = 0, []
+
+    async def receive() -> dict[str, Any]:
+        nonlocal read
+        read += 40_000
+        return {"type": "http.request", "body": bytes(40_000), "more_body": True}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        told.append(message.get("status"))
+
+    async with client(tmp_path) as http:
+        scope = {"type": "http", "method": "POST", "path": "/relay", "headers": [], "query_string": b""}
+        transport = http._transport
+        assert isinstance(transport, httpx.ASGITransport)
+        await transport.app({**scope, "client": ("127.0.0.1", 1), "root_path": ""}, receive, send)
+    assert told[0] == 413
+    assert read == 80_000 > BODY_MAX
+
+
+async def test_rules_of_a_public_network_reach_the_operator(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with client(tmp_path, params=Params(), source="8.0.1.1") as http:
+        assert (await http.post("/relay", content=signed(1))).status_code == 202
+        other = await http.post("/relay", content=signed(2))
+        assert other.status_code == 403
+        assert "advertises 8.0.2.1" in other.json()["why"]
+        for i in range(70):
+            last = await http.post("/relay", content=signed(1, published=WALL + i))
+        assert last.status_code == 429
+
+
+async def test_what_is_no_route(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with client(tmp_path) as http:
+        assert (await http.get("/relay/xyz")).status_code == 400
+        assert (await http.get("/relay/" + "ab" * 31)).status_code == 400
+        assert (await http.get("/relay")).status_code == 405
+        assert (await http.post("/consensus", content=b"x")).status_code == 405
+        assert (await http.get("/etc/passwd")).status_code == 404
+
+
+async def test_the_page_shows_what_there_is_and_lets_nothing_through_unescaped(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    evil = "<script>alert(1)</script>"
+    async with client(tmp_path, Prober(dead={"127.0.0.1:9002": evil})) as http:
+        for number in (1, 2):
+            await http.post("/relay", content=local(number))
+        await trio.sleep(6)
+        page = await http.get("/")
+        assert page.headers["content-type"].startswith("text/html")
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        text = page.text
+        assert "1 relays listed, 1 known and not listed" in text
+        for part in ("relay1", "127.0.0.1:9001", "GUARD RING FAST", "100.0 %", "relay2", "&lt;script&gt;"):
+            assert part in text
+        assert evil not in text
+        assert "2023-11-14 01:00:05 UTC" in text
+        shown = text.partition("<pre>")[2].partition("</pre>")[0].replace("&quot;", '"')
+        assert parse_network_file(shown) == NETWORK
+        json.dumps((await http.get("/relays")).json())
+
+
+async def test_no_descriptor_can_carry_markup(autojump_clock: MockClock, tmp_path: Path) -> None:
+    word = descriptor(1, host="127.0.0.1", nickname="<b>x</b>")
+    async with client(tmp_path) as http:
+        refused = await http.post("/relay", content=sign_descriptor(word, relay_key(1)))
+        assert refused.status_code == 400

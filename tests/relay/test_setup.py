@@ -1,0 +1,324 @@
+"""CREATE at a relay: whose ids, in what order, how many, how long (SPEC 2, 6, 17)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from onionshh.core.params import Params
+from onionshh.geometry import BODY
+from onionshh.wire.cell import (
+    CREATE,
+    CREATE_MORE,
+    CREATED,
+    CREATED_MORE,
+    DESTROY,
+    INITIATOR_BIT,
+    RELAY,
+    pack_cell,
+    split_cells,
+)
+from onionshh.wire.framing import split_handshake
+from tests.relay.pure import PureClient, PureNetwork, PureRelay
+from tests.seeded import seeded
+
+
+def one(params: Params | None = None) -> tuple[PureNetwork, PureRelay, PureClient]:
+    net = PureNetwork(params)
+    relay = net.relay()
+    return net, relay, net.client(relay)
+
+
+def create_bodies(client: PureClient, relay: PureRelay) -> list[bytes]:
+    """The three bodies of a good CREATE."""
+    circuit = client.circuit()
+    circuit.machine.add_relay(relay.identity, relay.keys[0].public)
+    del client.port.legs[circuit.circuit_id], client.circuits[circuit.circuit_id]
+    return [body for _, body in circuit.machine.take_cells()]
+
+
+def create(client: PureClient, circuit_id: int, bodies: list[bytes]) -> None:
+    for number, body in enumerate(bodies):
+        client.raw(circuit_id, CREATE_MORE if number else CREATE, body)
+
+
+def answers(net: PureNetwork, client: PureClient, circuit_id: int) -> list[int]:
+    return [command for number, command in net.cells_on(client.guard_port) if number == circuit_id]
+
+
+# Ids.
+
+
+def test_an_id_of_the_initiators_half_is_answered_in_three_cells() -> None:
+    net, relay, client = one()
+    create(client, INITIATOR_BIT | 7, create_bodies(client, relay))
+    assert answers(net, client, INITIATOR_BIT | 7) == [CREATED, CREATED_MORE, CREATED_MORE]
+    assert not net.ended_links
+
+
+@pytest.mark.parametrize("circuit_id", [7, INITIATOR_BIT - 1])
+def test_an_id_of_the_other_half_ends_the_link(circuit_id: int) -> None:
+    net, relay, client = one()
+    client.raw(circuit_id, CREATE)
+    assert {reason for _, reason in net.ended_links} == {"create-not-allowed"}
+
+
+def test_an_id_that_a_circuit_uses_ends_the_link() -> None:
+    net, relay, client = one()
+    circuit = client.build(relay)
+    client.raw(circuit.circuit_id, CREATE)
+    assert {reason for _, reason in net.ended_links} == {"create-id-in-use"}
+    assert not relay.switch.circuits
+    assert circuit.machine.failed == "link-closed"
+
+
+def test_an_id_that_is_being_made_ends_the_link() -> None:
+    net, relay, client = one()
+    client.raw(INITIATOR_BIT | 7, CREATE)
+    client.raw(INITIATOR_BIT | 7, CREATE)
+    assert {reason for _, reason in net.ended_links} == {"create-not-allowed"}
+    assert not client.guard_port.creating
+
+
+def test_only_the_initiator_may_create_on_a_link_that_proved_nothing() -> None:
+    net = PureNetwork()
+    relay, other = net.relay(), net.relay()
+    near, far = net.connect(relay, other, proven=False)
+    near.peer = None  # we dialled someone who is no relay
+    far.send(7, CREATE, bytes(BODY))
+    net.settle()
+    assert {reason for _, reason in net.ended_links} == {"create-not-allowed"}
+
+
+def test_both_sides_of_a_relay_link_may_create() -> None:
+    net = PureNetwork()
+    one, other = net.relay(), net.relay()
+    client = net.client(one)
+    near, far = net.connect(one, other, proven=True)
+    for port, relay, number in ((near, other, INITIATOR_BIT | 7), (far, one, 7)):
+        for at, body in enumerate(create_bodies(client, relay)):
+            port.send(number, CREATE_MORE if at else CREATE, body)
+    net.settle()
+    assert len(one.switch.circuits) == len(other.switch.circuits) == 1
+    assert not net.ended_links
+
+
+def test_two_relays_use_one_link_both_ways_without_a_clash_of_ids() -> None:
+    net = PureNetwork()
+    one, other = net.relay(), net.relay()
+    there, back = net.client(one), net.client(other)
+    circuits = [client.build(*path) for client, path in ((there, (one, other)), (back, (other, one))) * 5]
+    assert all(len(circuit.hops_added) == 2 for circuit in circuits)
+    port = one.links[other.identity]
+    ours = [number for number in port.legs if number & INITIATOR_BIT]
+    assert len(port.legs) == 10
+    assert len(ours) == 5
+
+
+def test_new_ids_are_of_our_half_never_0_and_never_in_use() -> None:
+    net, relay, client = one()
+    draws = iter([bytes(4), b"\0\0\0\x05", b"\0\0\0\x06", b"\0\0\0\x07", b"\xff\0\0\x07"])
+    client.port.legs[INITIATOR_BIT | 5] = object()
+    client.port.creating[INITIATOR_BIT | 6] = object()
+    assert client.port.new_circuit_id(lambda n: next(draws)) == INITIATOR_BIT | 7
+    assert client.guard_port.new_circuit_id(lambda n: next(draws)) == 0x7F000007
+
+
+# Order and shape.
+
+
+def test_create_more_without_create_is_dropped_and_counted() -> None:
+    net, relay, client = one()
+    client.raw(INITIATOR_BIT | 7, CREATE_MORE)
+    assert relay.drops.counts["unknown-circuit"] == 1
+    assert not client.guard_port.creating
+    assert not net.ended_links
+
+
+def test_a_fourth_part_ends_the_set_up_and_fills_no_queue() -> None:
+    """Else one CREATE followed by many CREATE_MORE would take every place in the queue."""
+    net, relay, client = one()
+    net.serving = False
+    bodies = create_bodies(client, relay)
+    create(client, INITIATOR_BIT | 7, [*bodies, bodies[-1]])
+    assert relay.drops.counts["create-order"] == 1
+    assert relay.switch.setup.handshakes_waiting == 1
+    for _ in range(300):
+        client.raw(INITIATOR_BIT | 7, CREATE_MORE)
+    assert relay.switch.setup.handshakes_waiting == 1
+    net.serving = True
+    net.settle()
+    assert not relay.switch.circuits
+    assert answers(net, client, INITIATOR_BIT | 7) == [DESTROY]
+
+
+def test_an_id_used_anew_while_the_old_create_waits_gets_the_answer_to_the_new() -> None:
+    net, relay, client = one()
+    net.serving = False
+    create(client, INITIATOR_BIT | 7, create_bodies(client, relay))
+    client.raw(INITIATOR_BIT | 7, DESTROY)
+    circuit = client.circuit()
+    number = circuit.circuit_id
+    circuit.machine.add_relay(relay.identity, relay.keys[0].public)
+    bodies = [body for _, body in circuit.machine.take_cells()]
+    del client.port.legs[number]
+    client.circuits[INITIATOR_BIT | 7] = client.circuits.pop(number)
+    client.port.legs[INITIATOR_BIT | 7] = circuit
+    create(client, INITIATOR_BIT | 7, bodies)
+    net.serving = True
+    net.settle()
+    assert circuit.hops_added == [relay.identity]
+
+
+def test_a_handshake_of_wrong_length_is_refused_and_harms_nobody() -> None:
+    net, relay, client = one()
+    create(client, INITIATOR_BIT | 7, split_handshake(bytes(1313), seeded(1)))
+    assert relay.drops.counts["create-size"] == 1
+    assert answers(net, client, INITIATOR_BIT | 7) == [DESTROY]
+    assert client.build(relay).hops_added == [relay.identity]
+
+
+@pytest.mark.parametrize("at", [0, 40, 80, 110, 1290, 1311])
+def test_a_flipped_bit_in_a_create_is_refused(at: int) -> None:
+    net, relay, client = one()
+    whole = bytearray(b"".join(create_bodies(client, relay)))
+    whole[2 + at] ^= 1
+    create(client, INITIATOR_BIT | 7, [bytes(whole[n : n + BODY]) for n in range(0, len(whole), BODY)])
+    assert answers(net, client, INITIATOR_BIT | 7) == [DESTROY]
+    assert not relay.switch.circuits
+
+
+def test_a_refusal_tells_no_reason() -> None:
+    net, relay, client = one()
+    seen: list[tuple[int, int]] = []
+
+    def look(port: object, frame: bytes) -> bytes:
+        seen.extend((command, body[0]) for _, command, body in split_cells(frame) if port is client.guard_port)
+        return frame
+
+    net.touch = look
+    create(client, INITIATOR_BIT | 7, split_handshake(bytes(1312), seeded(1)))  # an unknown key
+    create(client, INITIATOR_BIT | 8, split_handshake(bytes(1000), seeded(1)))  # a wrong size
+    assert seen == [(DESTROY, 0), (DESTROY, 0)]
+
+
+# How many, how long.
+
+
+def test_a_full_queue_refuses_and_what_waits_is_served() -> None:
+    net, relay, client = one(replace(Params(), create_queue=3))
+    net.serving = False
+    bodies = create_bodies(client, relay)
+    for number in range(4):
+        create(client, INITIATOR_BIT | 7 + number, bodies)
+    assert relay.drops.counts["create-queue-full"] == 1
+    assert answers(net, client, INITIATOR_BIT | 10) == [DESTROY]
+    net.serving = True
+    net.settle()
+    assert len(relay.switch.circuits) == 3
+
+
+def test_a_create_of_a_client_may_wait_ten_seconds_and_one_of_a_relay_one() -> None:
+    for proven, wait in ((False, 10.0), (True, 1.0)):
+        net = PureNetwork()
+        relay, other = net.relay(), net.relay()
+        client = net.client(relay)
+        near, _ = net.connect(other, relay, proven=proven)
+        bodies = create_bodies(client, relay)
+        net.serving = False
+        for number, late in ((INITIATOR_BIT | 7, 0.0), (INITIATOR_BIT | 8, 0.5)):
+            net.now = 100.0 + late
+            for at, body in enumerate(bodies):
+                near.send(number, CREATE_MORE if at else CREATE, body)
+            net.settle()
+        net.now = 100.0 + wait + 0.25
+        net.serving = True
+        net.settle()
+        assert relay.drops.counts["create-waited"] == 1, proven
+        assert len(relay.switch.circuits) == 1, proven
+
+
+def test_a_half_open_create_ends_after_ten_seconds() -> None:
+    net, relay, client = one()
+    client.raw(INITIATOR_BIT | 7, CREATE)
+    net.tick(9.9)
+    assert relay.drops.counts["create-unfinished"] == 0
+    net.tick(0.2)
+    assert relay.drops.counts["create-unfinished"] == 1
+    assert answers(net, client, INITIATOR_BIT | 7) == [DESTROY]
+    assert not client.guard_port.creating
+
+
+def test_so_many_circuits_a_link_and_no_more() -> None:
+    net, relay, client = one(replace(Params(), circuits_per_link=3))
+    circuits = [client.build(relay) for _ in range(2)]
+    client.raw(INITIATOR_BIT | 7, CREATE)  # half made, counts too
+    refused = client.circuit()
+    refused.machine.add_relay(relay.identity, relay.keys[0].public)
+    client.settle(refused)
+    assert relay.drops.counts["circuits-per-link"] == 1
+    assert refused.machine.failed == "destroyed"
+    assert all(circuit.machine.failed is None for circuit in circuits)
+    other = net.client(relay)
+    assert other.build(relay).hops_added == [relay.identity]
+
+
+def test_creates_above_the_rate_are_refused_and_cost_no_handshake() -> None:
+    net, relay, client = one(replace(Params(), create_rate=2, create_burst=3, create_ip_rate=0))
+    net.serving = False
+    for number in range(5):
+        client.raw(INITIATOR_BIT | 7 + number, CREATE)
+    assert relay.drops.counts["create-rate"] == 2
+    assert len(client.guard_port.creating) == 3
+    net.now += 1
+    for number in range(5):
+        client.raw(INITIATOR_BIT | 70 + number, CREATE)
+    assert relay.drops.counts["create-rate"] == 5
+
+
+def test_relay_links_have_no_create_rate() -> None:
+    net = PureNetwork(replace(Params(), create_rate=1, create_burst=1, create_ip_rate=1))
+    relay, other = net.relay(), net.relay()
+    near, _ = net.connect(other, relay, proven=True)
+    for number in range(20):
+        near.send(INITIATOR_BIT | 7 + number, CREATE, bytes(BODY))
+    net.settle()
+    assert relay.drops.counts["create-rate"] == 0
+
+
+def test_a_closed_link_leaves_no_create_behind() -> None:
+    net, relay, client = one()
+    net.serving = False
+    create(client, INITIATOR_BIT | 7, create_bodies(client, relay))
+    net.cut(client.port)
+    assert relay.switch.serve_handshake(net.now) is False
+    assert not relay.switch.circuits
+    assert relay.memory.used_bytes == 0
+
+
+def test_relay_cells_before_created_are_dropped_and_counted() -> None:
+    net, relay, client = one()
+    net.serving = False
+    create(client, INITIATOR_BIT | 7, create_bodies(client, relay))
+    client.raw(INITIATOR_BIT | 7, RELAY)
+    assert relay.drops.counts["unknown-circuit"] == 1
+    net.serving = True
+    net.settle()
+    assert answers(net, client, INITIATOR_BIT | 7) == [CREATED, CREATED_MORE, CREATED_MORE]
+
+
+def test_a_frame_of_many_creates_answers_none_before_the_frame_is_done() -> None:
+    """Handshakes are served between reads, never inside the forwarding loop."""
+    net, relay, client = one()
+    bodies = create_bodies(client, relay)
+    frame = b"".join(
+        pack_cell(INITIATOR_BIT | 7 + number, CREATE_MORE if at else CREATE, body)
+        for number in range(5)
+        for at, body in enumerate(bodies)
+    )
+    relay.switch.receive_frame(client.guard_port, frame, net.now)
+    assert not relay.switch.circuits
+    assert relay.switch.setup.handshakes_waiting == 5
+    assert relay.switch.serve_handshake(net.now) is True
+    assert len(relay.switch.circuits) == 1
