@@ -95,6 +95,7 @@ class _Handlers:
         content = {
             "id": identity.hex(),
             "status": status.word,
+            "known": status.word != "unknown",
             "listed": status.word == "listed",
             "why": status.why,
         }

@@ -125,7 +125,7 @@ class Registry:
             why = self._crowd_problem(descriptor)
             if why:
                 return Answer(Verdict.FORBIDDEN, why)
-            self._host_set(entry.newest).discard(descriptor.identity)
+            self._leave_host(entry.newest)
             entry.newest = descriptor
         elif entry is None:
             why = self._crowd_problem(descriptor)
@@ -312,9 +312,12 @@ class Registry:
 
     def _forget(self, identity: RelayId) -> None:
         entry = self._entries.pop(identity)
-        key = host_key(entry.newest.host)
+        self._leave_host(entry.newest)
+
+    def _leave_host(self, descriptor: RelayDescriptor) -> None:
+        key = host_key(descriptor.host)
         there = self._by_host.get(key, set())
-        there.discard(identity)
+        there.discard(descriptor.identity)
         if not there:
             self._by_host.pop(key, None)
 
@@ -322,7 +325,7 @@ class Registry:
 def status_of(entry: Entry) -> Status:
     """Where a relay stands, by what is known of it."""
     if entry.failures:
-        return Status("failing", f"no answer at {entry.newest.address}: {entry.why}")
+        return Status("failing", entry.why)
     if entry.checked is None:
         return Status("checking", f"{entry.newest.address} is being checked, or will be in the next interval")
     return Status("reached", "")

@@ -1,4 +1,4 @@
-"""The consensus mirror: any relay hands on the consensus it holds, so no directory sees who is online (SPEC 8)."""
+"""The consensus mirror: any relay hands on what it holds, so no directory sees who is online (SPEC 8)."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ only then a circuit. At most two tries an introduction, the second sending the v
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import trio
@@ -13,17 +14,16 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.exchange import Exchange
 from onionshh.client.vault import Vault
-from onionshh.core.classes import ENDPOINT_HOPS, TALK
 from onionshh.core.introduce import EndToEndKeys, Opened, answer, open_introduction_untrusted
 from onionshh.core.whisper import Record
 from onionshh.crypto.identity import Identity
 from onionshh.crypto.primitives import sha3_256
-from onionshh.errors import NetworkUnreachable, ProtocolError
-from onionshh.net.builder import Kind
+from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.net.circuits import CircuitFailed
 from onionshh.wire import messages as m
 
-ANSWER_KIND = Kind("answer", ENDPOINT_HOPS + 1, TALK.number, pinned=True)
+logger = logging.getLogger("onionshh.client")
+
 AT_ONCE = 32
 WAITING_MOST = 64
 
@@ -50,7 +50,7 @@ class Answering:
         """Seeds of our own tests of reachability: set when such an introduction arrives."""
 
     async def introduced(self, body: bytes, auth_key: bytes) -> None:
-        """An INTRODUCE2 came over the circuit that is known by `auth_key`. Nothing is raised for a bad one."""
+        """An INTRODUCE2 came over the circuit known by `auth_key`. Nothing is raised for a bad one."""
         if self._waiting >= WAITING_MOST:
             self._context.drops.count("introductions-waiting")
             return
@@ -60,8 +60,10 @@ class Answering:
                 await self._answer(body, auth_key)
         except ProtocolError as error:
             self._context.drops.count(error.reason)
-        except (CircuitFailed, NetworkUnreachable):
+        except (CircuitFailed, NetworkUnreachable, NoDirectory):
             self._context.drops.count("rendezvous-failed")
+        except BadData as error:
+            logger.error("an introduction could not be kept: %s", error)
         finally:
             self._waiting -= 1
 
@@ -105,7 +107,7 @@ class Answering:
             raise ProtocolError("rendezvous-unknown-relay")
         for last_try in (False, True):
             try:
-                circuit = await self._context.pool.to(ANSWER_KIND, row)
+                circuit = await self._context.pool.to(self._context.kinds.answering, row, "answer")
                 circuit.accept()
                 circuit.send(m.RENDEZVOUS1, reply)
                 break

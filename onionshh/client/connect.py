@@ -13,17 +13,14 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.exchange import Exchange
 from onionshh.client.finder import Found
-from onionshh.core.classes import INTRODUCTION_HOPS, TALK
 from onionshh.core.introduce import Introduction
 from onionshh.core.path import PathImpossible
 from onionshh.errors import ProtocolError
 from onionshh.ids import AuthKey, RelayId
-from onionshh.net.builder import Kind
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry
 
-INTRODUCE_KIND = Kind("introduce", INTRODUCTION_HOPS + 1, TALK.number)
 ANSWER_SECONDS = 10.0
 RENDEZVOUS_SECONDS = 20.0
 
@@ -38,11 +35,6 @@ class NotIntroduced(Exception):
 
 class NoAnswer(Exception):
     """We were introduced, and the endpoint did not come to the rendezvous point."""
-
-
-def meeting_kind(hops: int, privacy_class: int) -> Kind:
-    """Circuits to rendezvous points with so many relays between."""
-    return Kind("rendezvous", hops + 1, privacy_class)
 
 
 async def connect(
@@ -63,7 +55,7 @@ async def connect(
     asking: Circuit | None = None
     try:
         meeting, asking = await _both(
-            lambda: context.pool.take(meeting_kind(hops, privacy_class)),
+            lambda: context.pool.take(context.kinds.meeting(hops, privacy_class), "rendezvous"),
             lambda: _to_introducer(context, introducer),
         )
         introduction = Introduction(
@@ -107,7 +99,7 @@ async def _to_introducer(context: Context, introducer: IntroducerEntry) -> Circu
     if row is None:
         raise NotIntroduced("an introducer left the network", gone=True)
     try:
-        return await context.pool.to(INTRODUCE_KIND, row)
+        return await context.pool.to(context.kinds.asking, row, "introduce")
     except PathImpossible as error:
         raise NotIntroduced(str(error), gone=False) from error
     except CircuitFailed as error:

@@ -6,10 +6,8 @@ import math
 
 import trio
 
-from onionshh.client.connect import INTRODUCE_KIND, meeting_kind
 from onionshh.client.context import Context
 from onionshh.client.courier import Courier
-from onionshh.client.finder import RING_KIND
 from onionshh.client.pool import IDLE_CIRCUITS, STUBS
 from onionshh.client.receipt import Receipt
 from onionshh.core.classes import PrivacyClass
@@ -42,8 +40,7 @@ class Contact:
         self._scope = trio.CancelScope()
         for kind in self._meeting_kinds():
             self._context.pool.use(kind, idle=IDLE_CIRCUITS)
-        for kind in (RING_KIND, INTRODUCE_KIND):
-            self._context.pool.use(kind, stubs=STUBS)
+        self._context.pool.use(self._context.kinds.asking, stubs=STUBS)
         self._context.nursery.start_soon(self._run, self._scope)
         await trio.lowlevel.checkpoint()
         return self
@@ -59,7 +56,7 @@ class Contact:
         self._courier.close("the contact was closed before a receipt came")
         if self._scope is not None:
             self._scope.cancel()
-        for kind in (*self._meeting_kinds(), RING_KIND, INTRODUCE_KIND):
+        for kind in (*self._meeting_kinds(), self._context.kinds.asking):
             self._context.pool.leave(kind)
 
     def send(self, body: bytes, *, ttl_seconds: float = TTL_DEFAULT_SECONDS) -> Receipt:
@@ -109,9 +106,8 @@ class Contact:
         return self._courier.problem
 
     def _meeting_kinds(self) -> tuple[Kind, ...]:
-        """What to build ahead: never for 0 hops, where the relay would see our address for nothing."""
         hops = self._privacy.hops if self._hops is None else (self._hops,)
-        return tuple(meeting_kind(one, self._privacy.number) for one in hops if one)
+        return tuple(self._context.kinds.meeting(one, self._privacy.number) for one in hops)
 
     async def _run(self, scope: trio.CancelScope) -> None:
         with scope:

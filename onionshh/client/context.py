@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import trio
 
+from onionshh.client.kinds import Kinds
 from onionshh.client.pool import Pool
 from onionshh.core.chance import Chance
 from onionshh.core.drops import Drops
@@ -29,6 +30,7 @@ class Context:
     builder: CircuitBuilder
     circuits: CircuitSet
     pool: Pool
+    kinds: Kinds
     clock: Clock
     chance: Chance
     drops: Drops

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import trio
 
 from onionshh.client.context import Context
@@ -9,8 +11,11 @@ from onionshh.client.exchange import Exchange
 from onionshh.client.inbox import Inbox
 from onionshh.client.receipt import Receipt
 from onionshh.core.whisper import RECEIPT, Record, receipt_for
+from onionshh.errors import BadData
 from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
+
+logger = logging.getLogger("onionshh.client")
 
 EXCHANGES_MOST = 1024
 IDLE_SECONDS = 600.0
@@ -29,19 +34,32 @@ class Correspondence:
         self._paths: dict[WhisperId, Exchange] = {}
         self._replies: dict[WhisperId, Receipt] = {}
         self._finished = trio.Event()
+        self._nursery: trio.Nursery | None = None
         self.arrived = trio.Event()
         """Set, and replaced, whenever a whisper is new in the inbox."""
 
+    async def run(self) -> None:
+        """Everything below happens while this runs: for ever."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                await self._tidy()
+            finally:
+                self._close()
+
     def start(self, exchange: Exchange, first: Record | None) -> None:
         """Serve a joined circuit from now on; `first` rode along with the introduction."""
+        if self._nursery is None:
+            exchange.close("endpoint-closed")
+            return
         if len(self._exchanges) >= EXCHANGES_MOST:
             oldest = min(self._exchanges, key=lambda one: one.used_at)
             oldest.close("exchanges-most")
             self._context.drops.count("exchanges-most")
         self._exchanges.add(exchange)
-        self._context.nursery.start_soon(self._serve, exchange, first)
+        self._nursery.start_soon(self._serve, exchange, first)
 
-    async def tidy(self) -> None:
+    async def _tidy(self) -> None:
         """Close what idles and forget what is past its time, for ever."""
         while True:
             await trio.sleep(TIDY_SECONDS)
@@ -56,21 +74,24 @@ class Correspondence:
                 self._replies.pop(reply_id).conclude(
                     "expired", "the visitor did not come back for it in time"
                 )
-            await self._inbox.tidy(wall)
+            try:
+                await self._inbox.tidy(wall)
+            except BadData as error:
+                logger.error("%s", error)
 
     def finished(self) -> None:
         """The program has finished with a whisper: there is room again."""
         self._finished.set()
 
-    async def reply(self, whisper_id: WhisperId, receipt: Receipt) -> None:
+    def reply(self, whisper_id: WhisperId, receipt: Receipt) -> None:
         """Send a reply that is on disk already, if its visitor is there; else it waits for the visitor."""
         self._replies[receipt.record.whisper_id] = receipt
         exchange = self._paths.get(whisper_id)
-        if exchange is not None and exchange.open:
-            await self._send_reply(exchange, receipt.record)
+        if exchange is not None and exchange.open and self._nursery is not None:
+            self._nursery.start_soon(self._send_reply, exchange, receipt.record)
 
-    def close(self) -> None:
-        """End every circuit."""
+    def _close(self) -> None:
+        self._nursery = None
         for exchange in list(self._exchanges):
             exchange.close("endpoint-closed")
         for receipt in self._replies.values():
@@ -86,6 +107,9 @@ class Correspondence:
                 await self._record(exchange, record)
         except CircuitFailed:
             pass
+        except BadData as error:
+            # Not on disk, so not acknowledged: the visitor keeps it and comes again.
+            logger.error("a whisper could not be kept: %s", error)
         finally:
             exchange.close("exchange-over")
             self._exchanges.discard(exchange)

@@ -8,11 +8,9 @@ from contextlib import ExitStack
 
 import trio
 
-from onionshh.client.answering import ANSWER_KIND, Answering
-from onionshh.client.connect import INTRODUCE_KIND
+from onionshh.client.answering import Answering
 from onionshh.client.context import Context
 from onionshh.client.correspondence import Correspondence
-from onionshh.client.finder import RING_KIND
 from onionshh.client.inbox import INBOX_SCHEMA, Inbox, Stored
 from onionshh.client.introducers import Introducers
 from onionshh.client.pool import STUBS
@@ -134,7 +132,7 @@ class Endpoint:
         self._reachability = ReachabilityTest(context, self._identity, introducers, answering)
         self._scope = trio.CancelScope()
         context.guarding.update_layer_two(context.view, context.clock.wall())
-        for kind in (ANSWER_KIND, RING_KIND, INTRODUCE_KIND):
+        for kind in (context.kinds.answering, context.kinds.asking):
             context.pool.use(kind, stubs=STUBS)
         await context.nursery.start(self._run, introducers, publication)
         return self
@@ -207,7 +205,7 @@ class Endpoint:
         await self._inbox.finish(stored.whisper_id, record)
         receipt = Receipt(record, clock.monotonic() + record.expires - clock.wall())
         self._correspondence.finished()
-        self._context.nursery.start_soon(self._correspondence.reply, stored.whisper_id, receipt)
+        self._correspondence.reply(stored.whisper_id, receipt)
         return receipt
 
     # Inside.
@@ -231,12 +229,11 @@ class Endpoint:
                     nursery.start_soon(introducers.run)
                     nursery.start_soon(publication.run)
                     nursery.start_soon(self._reachability.run)
-                    nursery.start_soon(self._correspondence.tidy)
+                    nursery.start_soon(self._correspondence.run)
                     nursery.start_soon(self._follow_consensus)
                     task_status.started()
         finally:
-            self._correspondence.close()
-            for kind in (ANSWER_KIND, RING_KIND, INTRODUCE_KIND):
+            for kind in (self._context.kinds.answering, self._context.kinds.asking):
                 self._context.pool.leave(kind)
             self._closed.set()
             self._stack.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from onionshh.client.context import Context
-from onionshh.core.classes import INTRODUCTION_HOPS, TALK
 from onionshh.core.publish import open_descriptor_untrusted
 from onionshh.core.ring import fetch_order
 from onionshh.crypto.identity import blind_public, subcredential
@@ -16,7 +15,6 @@ from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.endpoint import EndpointDescriptor
 
-RING_KIND = Kind("ring", INTRODUCTION_HOPS + 1, TALK.number)
 ANSWER_SECONDS = 15.0
 
 
@@ -46,7 +44,7 @@ async def find(context: Context, address_key: bytes) -> Found:
         rows = fetch_order(view, period, blinded, context.chance) or ()
         for row in rows:
             try:
-                data = await ask_ring(context, row, blinded, period, RING_KIND)
+                data = await ask_ring(context, row, blinded, period, context.kinds.asking)
                 asked += 1
                 if data is None:
                     continue
@@ -70,7 +68,7 @@ async def find(context: Context, address_key: bytes) -> Found:
 
 async def ask_ring(context: Context, row: RelayRow, blinded: bytes, period: int, kind: Kind) -> bytes | None:
     """What one ring relay holds under a blinded key, over a circuit of its own; None for nothing."""
-    circuit = await context.pool.to(kind, row)
+    circuit = await context.pool.to(kind, row, "ring")
     try:
         body = await circuit.ask(m.FETCH, m.Fetch(blinded, period).encode(), m.FOUND, ANSWER_SECONDS)
         found = m.Found.decode_untrusted(body)

@@ -12,16 +12,13 @@ import trio
 
 from onionshh.client.context import Context
 from onionshh.client.vault import HeldIntroducer, Vault
-from onionshh.core.classes import INTRODUCTION_HOPS, TALK
 from onionshh.core.path import choose_targets
 from onionshh.crypto.identity import SigningKey
 from onionshh.errors import NetworkUnreachable, ProtocolError
-from onionshh.net.builder import Kind
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry
 
-ESTABLISH_KIND = Kind("establish", INTRODUCTION_HOPS + 1, TALK.number, pinned=True)
 ANSWER_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 CHECK_SECONDS = 30.0
@@ -139,7 +136,9 @@ class Introducers:
         row = self._context.view.relay(held.relay)
         if row is None:
             raise CircuitFailed("introducer-unlisted", held.relay)
-        circuit = await self._context.builder.build(ESTABLISH_KIND, last=row.identity)
+        circuit = await self._context.builder.build(
+            self._context.kinds.holding, "introducer", last=row.identity
+        )
         try:
             text = m.EstablishIntro.signed(circuit.binding, held.relay)
             message = m.EstablishIntro(held.key.public, held.key.sign(text)).encode()

@@ -12,10 +12,11 @@ from onionshh.client.contact import Contact
 from onionshh.client.context import Context
 from onionshh.client.endpoint import Endpoint, endpoint_folder
 from onionshh.client.identities import load_or_create_identity
+from onionshh.client.kinds import Kinds
 from onionshh.client.pool import Pool
 from onionshh.config import NetworkFile
 from onionshh.core.chance import Chance
-from onionshh.core.classes import INTRODUCTION_HOPS, TALK, check_hops, privacy_class
+from onionshh.core.classes import INTRODUCTION_HOPS, check_hops, privacy_class, reveals
 from onionshh.core.drops import Drops
 from onionshh.core.outbox import Memory
 from onionshh.core.params import Params
@@ -23,7 +24,7 @@ from onionshh.crypto.identity import Identity, decode_address_untrusted
 from onionshh.errors import Closed
 from onionshh.ids import RandomBytes
 from onionshh.net.background import background
-from onionshh.net.builder import CircuitBuilder, Kind
+from onionshh.net.builder import CircuitBuilder
 from onionshh.net.circuits import CircuitSet
 from onionshh.net.clocks import Clock
 from onionshh.net.directory import ConsensusKeeper, DirectorySource, HttpSource, read_network_file
@@ -35,7 +36,6 @@ from onionshh.net.transport import Dialer
 from onionshh.wire import messages as m
 
 MEMORY_BYTES = 256 * 1024 * 1024
-CONSENSUS_KIND = Kind("consensus", INTRODUCTION_HOPS + 1, TALK.number)
 CONSENSUS_SECONDS = 120.0
 INTRODUCERS_DEFAULT = 6
 INTRODUCERS_MOST = 20
@@ -48,9 +48,11 @@ class CircuitInfo:
 
     purpose: str
     path: tuple[str, ...]
-    age_seconds: float
     relays: tuple[str, ...]
-    """The relays' identities, hex."""
+    """The relays' identities, hex, in the same order."""
+    age_seconds: float
+    reveals: str
+    """What this path shows to whom, in a sentence (SPEC 1)."""
 
 
 class Node:
@@ -92,8 +94,9 @@ class Node:
             CircuitInfo(
                 one.purpose,
                 tuple(row.nickname for row in one.path),
-                round(one.age_seconds, 3),
                 tuple(row.identity.hex() for row in one.path),
+                round(one.age_seconds, 3),
+                reveals(len(one.path) - 1),
             )
             for one in circuits
         ]
@@ -111,11 +114,19 @@ class Node:
 
 
 @asynccontextmanager
-async def join(network: str | Path, *, data_dir: str | Path, bind: str | None = None) -> AsyncIterator[Node]:
+async def join(
+    network: str | Path,
+    *,
+    data_dir: str | Path,
+    bind: str | None = None,
+    introduction_hops: int = INTRODUCTION_HOPS,
+) -> AsyncIterator[Node]:
     """Join a network. `network`: path of its network file; `data_dir`: folder for guards, the consensus and
     endpoints, shared by any number of nodes; `bind`: local IP address of every outgoing connection.
+    `introduction_hops`: relays between us and an introducer or ring relay, 0 to 3, for those who know why:
+    with 1 our guard learns whom we ask, with 0 whom we ask learns our address.
 
-    Raises BadNetworkFile, NoDirectory, ClockWrong, BadData.
+    Raises BadNetworkFile, NoDirectory, ClockWrong, BadData, ValueError.
     """
     async with node(
         read_network_file(network),
@@ -123,6 +134,7 @@ async def join(network: str | Path, *, data_dir: str | Path, bind: str | None = 
         source=HttpSource(bind),
         dialer=TcpDialer(bind),
         clock=Clock(),
+        introduction_hops=introduction_hops,
     ) as joined:
         yield joined
 
@@ -137,18 +149,20 @@ async def node(
     clock: Clock,
     random_bytes: RandomBytes = os.urandom,
     run_blocking: RunBlocking = run_in_thread,
+    introduction_hops: int = INTRODUCTION_HOPS,
 ) -> AsyncIterator[Node]:
     """`join` with everything it rests on given: for tests and simulations."""
     chance = Chance(random_bytes)
     drops = Drops()
     memory = Memory(MEMORY_BYTES)
+    kinds = Kinds(introduction_hops)
 
     def params() -> Params:
         view = keeper.view
         return view.params if view is not None else _DEFAULTS
 
     async def over_circuit(valid_after: int) -> bytes:
-        circuit = await builder.build(CONSENSUS_KIND)
+        circuit = await builder.build(kinds.asking, "consensus")
         try:
             question = m.encode_fetch_consensus(valid_after)
             return await circuit.ask(m.FETCH_CONSENSUS, question, m.CONSENSUS, CONSENSUS_SECONDS)
@@ -193,6 +207,7 @@ async def node(
             builder=builder,
             circuits=circuits,
             pool=pool,
+            kinds=kinds,
             clock=clock,
             chance=chance,
             drops=drops,

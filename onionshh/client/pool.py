@@ -26,8 +26,8 @@ CHECK_SECONDS = 5.0
 class _Shelf:
     """What is kept ready of one kind, and for how many users."""
 
-    idle_wanted: int
-    stubs_wanted: int
+    idle_wanted: int = 0
+    stubs_wanted: int = 0
     users: int = 0
     idle: list[Circuit] = field(default_factory=list)
     stubs: list[Circuit] = field(default_factory=list)
@@ -43,7 +43,11 @@ class Pool:
 
     def use(self, kind: Kind, *, idle: int = 0, stubs: int = 0) -> None:
         """Keep so many of this kind ready from now on."""
-        shelf = self._shelves.setdefault(kind, _Shelf(idle, stubs))
+        if kind.relays == 1:
+            return  # built ahead, it would show our address to a relay for nothing
+        shelf = self._shelves.setdefault(kind, _Shelf())
+        shelf.idle_wanted = max(shelf.idle_wanted, idle)
+        shelf.stubs_wanted = max(shelf.stubs_wanted, stubs)
         shelf.users += 1
         self._poke.set()
 
@@ -58,7 +62,7 @@ class Pool:
             for circuit in shelf.idle + shelf.stubs:
                 circuit.close("pool-closed")
 
-    async def take(self, kind: Kind) -> Circuit:
+    async def take(self, kind: Kind, purpose: str) -> Circuit:
         """A circuit of this kind to a random relay: a ready one, else one built now.
 
         Raises as `CircuitBuilder.build`.
@@ -68,12 +72,13 @@ class Pool:
         while shelf is not None and shelf.idle:
             circuit = shelf.idle.pop(0)
             if circuit.failed is None and circuit.age_seconds < MOST_AGE_SECONDS:
+                circuit.purpose = purpose
                 await trio.lowlevel.checkpoint()
                 return circuit
             circuit.close("pool-old")
-        return await self._builder.build(kind)
+        return await self._builder.build(kind, purpose)
 
-    async def to(self, kind: Kind, last: RelayRow) -> Circuit:
+    async def to(self, kind: Kind, last: RelayRow, purpose: str) -> Circuit:
         """A circuit of this kind that ends at that relay: a stub extended, else one built now.
 
         Raises as `CircuitBuilder.build`.
@@ -84,11 +89,12 @@ class Pool:
             for stub in shelf.stubs:
                 if self._builder.fits(stub, last):
                     shelf.stubs.remove(stub)
+                    stub.purpose = purpose
                     try:
                         return await self._builder.finish(stub, last)
                     except CircuitFailed:
                         break
-        return await self._builder.build(kind, last=last.identity)
+        return await self._builder.build(kind, purpose, last=last.identity)
 
     async def run(self) -> None:
         """Keep the shelves full, for ever. Begins a moment late: the first use needs the machine more."""
@@ -115,7 +121,7 @@ class Pool:
                 circuit.close("pool-old")
         try:
             while len(shelf.idle) < shelf.idle_wanted and self._shelves.get(kind) is shelf:
-                self._keep(kind, shelf, shelf.idle, await self._builder.build(kind))
+                self._keep(kind, shelf, shelf.idle, await self._builder.build(kind, "ready"))
             while len(shelf.stubs) < shelf.stubs_wanted and self._shelves.get(kind) is shelf:
                 self._keep(kind, shelf, shelf.stubs, await self._builder.stub(kind))
         except (CircuitFailed, PathImpossible, Error):

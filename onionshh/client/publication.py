@@ -7,6 +7,7 @@ did not take is tried again; one that knows a later revision makes us go on from
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -16,19 +17,18 @@ from onionshh.client.context import Context
 from onionshh.client.finder import ask_ring
 from onionshh.client.introducers import Introducers
 from onionshh.client.vault import PeriodKeys, Vault
-from onionshh.core.classes import INTRODUCTION_HOPS, TALK
 from onionshh.core.publish import build_descriptor, check_outer_untrusted, next_revision
 from onionshh.core.ring import responsible
 from onionshh.crypto.identity import Identity
-from onionshh.errors import NetworkUnreachable, NoDirectory, ProtocolError
+from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.ids import RelayId
-from onionshh.net.builder import Kind
 from onionshh.net.circuits import CircuitFailed
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.endpoint import EndpointDescriptor, IntroducerEntry
 
-PUBLISH_KIND = Kind("publish", INTRODUCTION_HOPS + 1, TALK.number, pinned=True)
+logger = logging.getLogger("onionshh.client")
+
 ANSWER_SECONDS = 20.0
 SETTLE_SECONDS = 1.0
 FIRST_SETTLE_SECONDS = 2.0
@@ -82,7 +82,9 @@ class Publication:
                 try:
                     await self._look()
                 except NoDirectory:
-                    pass
+                    pass  # the keeper is after a new consensus, and its change pokes us
+                except BadData as error:
+                    logger.error("descriptors cannot be published: %s", error)
                 with trio.move_on_at(self._next()):
                     await self._poke.wait()
                 await trio.sleep(SETTLE_SECONDS)  # what changes together is published together
@@ -217,7 +219,7 @@ class Publication:
             self._stored.set()
 
     async def _store(self, row: RelayRow, document: bytes) -> int:
-        circuit = await self._context.builder.build(PUBLISH_KIND, last=row.identity)
+        circuit = await self._context.builder.build(self._context.kinds.holding, "publish", last=row.identity)
         try:
             body = await circuit.ask(m.PUBLISH, document, m.FOUND, ANSWER_SECONDS)
             return m.Found.decode_untrusted(body).status
@@ -229,7 +231,7 @@ class Publication:
         context = self._context
         blinded = self._identity.blind(period, context.params.period_seconds).public
         try:
-            held = await ask_ring(context, row, blinded, period, PUBLISH_KIND)
+            held = await ask_ring(context, row, blinded, period, context.kinds.holding)
             if held is None:
                 return
             revision = check_outer_untrusted(held, wall=context.clock.wall()).revision

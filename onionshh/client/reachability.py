@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import trio
 
 from onionshh.client.answering import Answering
-from onionshh.client.connect import INTRODUCE_KIND
 from onionshh.client.context import Context
 from onionshh.client.finder import NoDescriptor, find
 from onionshh.client.introducers import Introducers
@@ -137,7 +136,7 @@ class ReachabilityTest:
         row = self._context.view.any_relay(relay)
         if row is None:
             return "an introducer left the network"
-        circuit = await self._context.pool.to(INTRODUCE_KIND, row)
+        circuit = await self._context.pool.to(self._context.kinds.asking, row, "test")
         try:
             answer = await circuit.ask(m.INTRODUCE1, introduction.message, m.INTRODUCE_ACK, ANSWER_SECONDS)
             if m.status_untrusted(answer) != m.OK:

@@ -1,4 +1,4 @@
-"""What an endpoint must not lose: its period keys, what was introduced already, its introducers (SPEC 10, 11).
+"""What an endpoint must not lose: period keys, what was introduced before, introducers (SPEC 10, 11).
 
 All of it in the endpoint's one SQLite file, synced before anything is answered: after a crash a replayed
 introduction is known, and visitors who hold a descriptor still reach us under its keys.
@@ -23,8 +23,8 @@ CREATE TABLE IF NOT EXISTS period_keys (
     revision INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS replay (period INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (period, hash))
     WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS introducers (auth_seed BLOB PRIMARY KEY, relay BLOB NOT NULL, expiry INTEGER NOT NULL)
-    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS introducers (
+    auth_seed BLOB PRIMARY KEY, relay BLOB NOT NULL, expiry INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 

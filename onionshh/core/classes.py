@@ -54,3 +54,12 @@ def check_hops(hops: int | None) -> int | None:
     if hops is not None and (type(hops) is not int or not 0 <= hops <= MOST_HOPS):
         raise ValueError(f"hops must be 0, 1, 2 or 3, not {hops!r}.")
     return hops
+
+
+def reveals(hops: int) -> str:
+    """What a path with so many relays between us and its last relay shows to whom, in a sentence."""
+    if hops <= 0:
+        return "the last relay sees our address"
+    if hops == 1:
+        return "our guard sees our address and which relay is the last"
+    return "our guard sees our address, the last relay what it is asked; neither sees both"

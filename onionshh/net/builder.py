@@ -33,7 +33,6 @@ STUB_AGE_SECONDS = 600.0
 class Kind:
     """What circuits of one kind have in common. `pinned`: the second hop comes from the layer-two guards."""
 
-    purpose: str
     relays: int
     privacy_class: int
     pinned: bool = False
@@ -61,9 +60,15 @@ class CircuitBuilder:
         self.failures = FailureMemory()
 
     async def build(
-        self, kind: Kind, *, last: RelayId | None = None, exclude: frozenset[RelayId] = frozenset()
+        self,
+        kind: Kind,
+        purpose: str,
+        *,
+        last: RelayId | None = None,
+        exclude: frozenset[RelayId] = frozenset(),
     ) -> Circuit:
-        """A circuit of `kind.relays` relays, set-up padded, ending at `last` if given.
+        """A circuit of `kind.relays` relays, set-up padded, ending at `last` if given. `purpose` is
+        for people.
 
         NetworkUnreachable (PathImpossible when no path of that length exists), CircuitFailed when every try
         failed.
@@ -72,7 +77,7 @@ class CircuitBuilder:
         for _ in range(TRIES):
             path = await self._path(kind, last, exclude)
             try:
-                return await self._try(path, kind)
+                return await self._try(path, kind, purpose)
             except CircuitFailed as error:
                 why = error
         raise why
@@ -81,10 +86,9 @@ class CircuitBuilder:
         """All of a circuit but its last relay, set-up padded up to where `finish` goes on."""
         if kind.relays < 2:
             raise ValueError("a circuit of one relay has no stub")
-        shorter = Kind(kind.purpose, kind.relays - 1, kind.privacy_class, kind.pinned)
+        shorter = Kind(kind.relays - 1, kind.privacy_class, kind.pinned)
         path = await self._path(shorter, None, frozenset(), stub=True)
-        circuit = await self._try(path, shorter, rounds=SETUP_ROUNDS - 1)
-        return circuit
+        return await self._try(path, shorter, "ready", SETUP_ROUNDS - 1)
 
     def fits(self, stub: Circuit, last: RelayRow) -> bool:
         """Whether a stub may be extended to this relay: alive, not old, and not through its like."""
@@ -164,7 +168,9 @@ class CircuitBuilder:
         guards.link_worked(row.identity, self._clock.monotonic())
         return True
 
-    async def _try(self, path: Sequence[RelayRow], kind: Kind, rounds: int = SETUP_ROUNDS) -> Circuit:
+    async def _try(
+        self, path: Sequence[RelayRow], kind: Kind, purpose: str, rounds: int = SETUP_ROUNDS
+    ) -> Circuit:
         first = path[0]
         guard = first.identity in self._guarding.guards.sample
         try:
@@ -178,7 +184,7 @@ class CircuitBuilder:
             raise CircuitFailed(str(error), first.identity) from error
         if guard:
             self._guarding.guards.link_worked(first.identity, self._clock.monotonic())
-        circuit = self._circuits.start(port, kind.purpose, kind.privacy_class)
+        circuit = self._circuits.start(port, purpose, kind.privacy_class)
         await circuit.add(first)
         for row in path[1:]:
             await self._extend(circuit, row)

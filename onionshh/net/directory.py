@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -25,9 +25,10 @@ from onionshh.core.trust import (
     read_consensus_untrusted,
 )
 from onionshh.core.view import View
-from onionshh.errors import BadNetworkFile, ClockWrong, NoDirectory, ProtocolError
+from onionshh.errors import BadNetworkFile, ClockWrong, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.geometry import CONSENSUS_MAX
 from onionshh.ids import RelayId
+from onionshh.net.circuits import CircuitFailed
 from onionshh.net.clocks import Clock
 from onionshh.net.store import atomic_write, read_file
 from onionshh.wire.consensus import Consensus
@@ -205,10 +206,9 @@ class ConsensusKeeper:
         while True:
             await trio.sleep(max(0.0, self._next_fetch() - self._clock.wall()) if self._view else 0.0)
             held = self._view.consensus.valid_after if self._view else 0
-            try:
+            # Whatever stands in the way, the one in hand serves as long as it is valid.
+            with suppress(NoDirectory, ClockWrong, NetworkUnreachable, CircuitFailed, ProtocolError):
                 await self._fetch()
-            except (NoDirectory, ClockWrong, DirectoryUnreachable, ProtocolError):
-                pass
             if self._view is not None and self._view.consensus.valid_after > held:
                 retry = RETRY_MIN_SECONDS
             else:

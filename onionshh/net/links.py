@@ -5,6 +5,7 @@ A dial belongs to the node, not to whoever asked first, so a cancelled caller ta
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -26,6 +27,8 @@ from onionshh.net.link_task import LinkTask
 from onionshh.net.throttle import Throttle
 from onionshh.net.transport import Dialer, Listener, Stream, StreamBroken
 from onionshh.wire.consensus import RelayRow
+
+logger = logging.getLogger("onionshh.net")
 
 TICK_LEAST_SECONDS = 1.0
 TICK_MOST_SECONDS = 5.0
@@ -205,6 +208,10 @@ class LinkSet:
         self._tasks.add(task)
         try:
             await task.run()
+        except Exception:
+            # A fault of ours that one link's bytes brought out must not take the other links along.
+            logger.exception("a link ended by a fault of this program")
+            self._drops.count("internal-fault")
         finally:
             self._tasks.discard(task)
             if task.port is not None:

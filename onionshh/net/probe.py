@@ -1,4 +1,4 @@
-"""Does a relay answer? A link handshake to it and nothing more, as an authority checks whom it lists (SPEC 8)."""
+"""Does a relay answer? A link handshake to it and no more: how an authority checks whom it lists (SPEC 8)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onionshh.net.transport import Dialer, StreamBroken
 from onionshh.wire.descriptor import RelayDescriptor
 
 _IN_WORDS = {
-    "link-ended": "it closed the connection during the handshake; does the listening program hold these keys?",
+    "link-ended": "it closed the connection in the handshake; does the program there hold these keys?",
     "link-broken": "the connection broke during the handshake",
 }
 

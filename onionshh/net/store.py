@@ -112,6 +112,7 @@ class Database:
     """A SQLite file: every transaction synced when it returns, one at a time, erased rows overwritten."""
 
     def __init__(self, path: Path | str, schema: str, version: int, run_blocking: RunBlocking) -> None:
+        self._path = path
         self._run_blocking = run_blocking
         self._turn = trio.Lock()
         self._connection = _open(path, schema, version)
@@ -119,7 +120,8 @@ class Database:
     async def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` inside one transaction; committed and on disk when this returns.
 
-        A cancellation is felt before the work starts or after it ended, never in between.
+        A cancellation is felt before the work starts or after it ended, never in between. BadData when the
+        disk or the file fails; nothing of the transaction is kept then.
         """
         await self._turn.acquire()
         try:
@@ -130,17 +132,22 @@ class Database:
         return result
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        self._connection.execute("BEGIN IMMEDIATE")
+        connection = self._connection
         try:
-            result = work(self._connection)
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise BadData(f"{self._path} cannot be used: {error}.") from error
         return result
 
     def close(self) -> None:
-        """Close the file; later transactions raise sqlite3.ProgrammingError."""
+        """Close the file; later transactions raise BadData."""
         self._connection.close()
 
 

@@ -74,9 +74,11 @@ def test_another_networks_file(tmp_path: Path) -> None:
         start(tmp_path)
     (tmp_path / "network.toml").unlink()
     start(tmp_path)
-    (tmp_path / "network.toml").write_text(format_network_file(NETWORK))
-    with pytest.raises(BadNetworkFile, match="differs"):
-        start(tmp_path)
+    name = start(tmp_path).name
+    for other in (NETWORK, NetworkFile(name, 1, NETWORK.authorities)):
+        (tmp_path / "network.toml").write_text(format_network_file(other))
+        with pytest.raises(BadNetworkFile, match="differs"):
+            start(tmp_path)
 
 
 def test_another_name(tmp_path: Path) -> None:

@@ -43,4 +43,5 @@ def test_a_later_consensus_changes_the_rates() -> None:
     limits, link = CreateLimits(), port("1.1.1.1")
     assert allowed(limits, link, strict, 0.0) == 1
     assert allowed(limits, link, replace(strict, create_rate=0, create_ip_rate=0), 0.0) == 100
-    assert allowed(limits, link, replace(strict, create_rate=50, create_ip_rate=50, create_burst=50), 10.0) == 50
+    wide = replace(strict, create_rate=50, create_ip_rate=50, create_burst=50)
+    assert allowed(limits, link, wide, 10.0) == 50

@@ -59,7 +59,7 @@ def test_an_id_of_the_initiators_half_is_answered_in_three_cells() -> None:
 
 @pytest.mark.parametrize("circuit_id", [7, INITIATOR_BIT - 1])
 def test_an_id_of_the_other_half_ends_the_link(circuit_id: int) -> None:
-    net, relay, client = one()
+    net, _, client = one()
     client.raw(circuit_id, CREATE)
     assert {reason for _, reason in net.ended_links} == {"create-not-allowed"}
 
@@ -74,7 +74,7 @@ def test_an_id_that_a_circuit_uses_ends_the_link() -> None:
 
 
 def test_an_id_that_is_being_made_ends_the_link() -> None:
-    net, relay, client = one()
+    net, _, client = one()
     client.raw(INITIATOR_BIT | 7, CREATE)
     client.raw(INITIATOR_BIT | 7, CREATE)
     assert {reason for _, reason in net.ended_links} == {"create-not-allowed"}
@@ -117,7 +117,7 @@ def test_two_relays_use_one_link_both_ways_without_a_clash_of_ids() -> None:
 
 
 def test_new_ids_are_of_our_half_never_0_and_never_in_use() -> None:
-    net, relay, client = one()
+    _, _, client = one()
     draws = iter([bytes(4), b"\0\0\0\x05", b"\0\0\0\x06", b"\0\0\0\x07", b"\xff\0\0\x07"])
     client.port.legs[INITIATOR_BIT | 5] = object()
     client.port.creating[INITIATOR_BIT | 6] = object()
@@ -190,11 +190,12 @@ def test_a_flipped_bit_in_a_create_is_refused(at: int) -> None:
 
 
 def test_a_refusal_tells_no_reason() -> None:
-    net, relay, client = one()
+    net, _, client = one()
     seen: list[tuple[int, int]] = []
 
     def look(port: object, frame: bytes) -> bytes:
-        seen.extend((command, body[0]) for _, command, body in split_cells(frame) if port is client.guard_port)
+        if port is client.guard_port:
+            seen.extend((command, body[0]) for _, command, body in split_cells(frame))
         return frame
 
     net.touch = look

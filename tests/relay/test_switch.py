@@ -123,7 +123,12 @@ def test_forwarded_cells_are_counted_and_change_at_every_hop() -> None:
     circuit = client.build(*relays)
     circuit.machine.accept(frozenset((ANSWER,)))
     seen: list[bytes] = []
-    net.touch = lambda port, frame: (seen.extend(body for *_, body in split_cells(frame)), frame)[1]
+
+    def look(port: object, frame: bytes) -> bytes:
+        seen.extend(body for *_, body in split_cells(frame))
+        return frame
+
+    net.touch = look
     before = [relay.switch.cells_forwarded for relay in relays]
     client.send(circuit, ASK, b"once")
     forwarded = [relay.switch.cells_forwarded - one for relay, one in zip(relays, before, strict=True)]
@@ -566,7 +571,7 @@ class Pair:
 
 @pytest.mark.parametrize("endpoint_hops", [0, 1, 2, 3])
 @pytest.mark.parametrize("visitor_hops", [0, 1, 2, 3])
-def test_end_to_end_messages_cross_the_rendezvous_point_both_ways(visitor_hops: int, endpoint_hops: int) -> None:
+def test_end_to_end_messages_cross_the_point_both_ways(visitor_hops: int, endpoint_hops: int) -> None:
     pair = Pair(visitor_hops, endpoint_hops)
     pair.join()
     small, large = b"hello", seeded(8)(66_000)
@@ -574,8 +579,10 @@ def test_end_to_end_messages_cross_the_rendezvous_point_both_ways(visitor_hops: 
     pair.endpoint.send(pair.answer, m.RECORD, large)
     pair.visitor.send(pair.circuit, m.RECORD, large)
     pair.endpoint.send(pair.answer, m.RECORD, small)
-    assert pair.answer.messages == [(endpoint_hops + 1, m.RECORD, small), (endpoint_hops + 1, m.RECORD, large)]
-    assert pair.circuit.messages == [(visitor_hops + 1, m.RECORD, large), (visitor_hops + 1, m.RECORD, small)]
+    end = endpoint_hops + 1
+    assert pair.answer.messages == [(end, m.RECORD, small), (end, m.RECORD, large)]
+    end = visitor_hops + 1
+    assert pair.circuit.messages == [(end, m.RECORD, large), (end, m.RECORD, small)]
     assert all(node.memory.used_bytes == 0 for node in pair.net.nodes)
     # Ends: one side goes, everything goes, through the join.
     pair.visitor.raw(pair.circuit.circuit_id, DESTROY)

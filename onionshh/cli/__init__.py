@@ -1,0 +1,35 @@
+"""The command line: one file a command, and a few small ones they share.
+
+`main` turns whatever a command raises into one sentence on stderr (and `{"error": …}` on stdout with
+--json) and an exit status: 0 done, or ended by a signal as asked; 1 not delivered, directory down, port or
+folder in use; 2 wrong usage. No traceback, unless ONIONSHH_DEBUG is set. A command imports what it needs
+when it runs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script: runs the command of these arguments (those of the process if None).
+
+    Returns the exit status.
+    """
+    from onionshh.cli.ending import end_on_signals, ended_by_signal
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with end_on_signals():
+            from onionshh.cli.app import run_command
+
+            return run_command(given)
+    except BaseException as error:
+        if ended_by_signal():
+            return 0
+        if isinstance(error, SystemExit):
+            return error.code if isinstance(error.code, int) else 1
+        from onionshh.cli.failures import report
+
+        return report(error, as_json="--json" in given)

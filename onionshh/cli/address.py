@@ -1,0 +1,35 @@
+"""`onionshh address`: the address of an endpoint's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onionshh.cli.failures import Usage
+
+IDENTITY_FILE = "identity"
+
+
+def address(
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder given to `onionshh host`.", show_default=False)
+    ],
+) -> int:
+    """Print the address of the endpoint whose folder this is.
+
+    Others reach the endpoint by this address and nothing else. Back up the file `identity` in the folder:
+    who has it is the endpoint, and without it the address is lost.
+
+    \b
+    Example:
+      onionshh address --data me
+    """
+    from onionshh.client.identities import load_identity
+
+    identity = load_identity(data / IDENTITY_FILE)
+    if identity is None:
+        raise Usage(f"There is no endpoint in {data}; `onionshh host --data {data}` makes one.")
+    print(identity.address)
+    return 0

@@ -1,0 +1,68 @@
+"""All commands under one name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from onionshh import __version__
+from onionshh.cli.address import address
+from onionshh.cli.demo import demo
+from onionshh.cli.directory import directory
+from onionshh.cli.host import host
+from onionshh.cli.relay import relay
+from onionshh.cli.relays import relays
+from onionshh.cli.whisper import whisper
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"max_content_width": 100},
+)
+for _command in (demo, directory, relay, host, whisper, relays, address):
+    app.command()(_command)
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command; returns its exit status, raises whatever it raises."""
+    status = typer.main.get_command(app).main(arguments, prog_name="onionshh", standalone_mode=False)
+    return status if isinstance(status, int) else 0
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"onionshh {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def onionshh(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and end.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Layered onion whispers: reach a peer by its address alone, and neither learns where the other is.
+
+    \b
+    See it at work on this machine:
+      onionshh demo
+
+    \b
+    A network of one machine, each line in a terminal of its own:
+      export ONIONSHH_NETWORK=net.toml
+      onionshh directory --listen 127.0.0.1:7000 --data dir --network net.toml
+      onionshh relay --listen 127.0.0.1:0 --data relay1        (8 of them, with 8 folders)
+      onionshh host --data me --echo
+      onionshh whisper shh1… "hello"
+
+    \b
+    Exit status: 0 done, delivered, or ended by a signal as asked; 1 not delivered, directory down,
+    port or folder in use; 2 wrong usage (address, file, size, option). Errors are one sentence on
+    stderr, with --json also {"error": "…"} on stdout. ONIONSHH_DEBUG=1 shows where an error arose.
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())

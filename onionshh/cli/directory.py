@@ -1,0 +1,178 @@
+"""`onionshh directory`: an authority that checks relays and publishes the consensus (SPEC 8)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onionshh.cli.options import Bind, as_usage, check_bind, host_port, is_wildcard
+from onionshh.cli.talk import note, tell
+
+if TYPE_CHECKING:
+    import socket
+
+    import trio
+
+    from directory.authority import Authority
+    from directory.store import AuthorityStore
+    from onionshh.core.params import Params
+
+LOOK_SECONDS = 1.0
+
+
+def directory(
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where HTTP is served; port 0: any.", show_default=False)
+    ],
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the signing key and of what is known of relays.")
+    ],
+    network: Annotated[
+        Path,
+        typer.Option(
+            envvar="ONIONSHH_NETWORK", metavar="FILE", help="The network file; the first start writes it."
+        ),
+    ],
+    interval: Annotated[
+        int | None,
+        typer.Option(metavar="SECONDS", help="Time from one consensus to the next.", show_default=False),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="A consensus parameter; may be repeated.", show_default=False
+        ),
+    ] = None,
+    bind: Bind = None,
+) -> int:
+    """Run a directory: it checks relays, and tells everyone which there are.
+
+    The first start makes the signing key in DIR (back up the file `authority`) and writes the network file
+    FILE, which everyone who joins the network needs a copy of. A directory that listens on a loopback
+    address starts a one-machine network: a consensus every 5 seconds and no limits by address.
+
+    \b
+    Examples:
+      onionshh directory --listen 127.0.0.1:7000 --data dir --network net.toml
+      onionshh directory --listen 192.0.2.1:80 --data dir --network net.toml --interval 600
+    """
+    from directory.http import listen as listen_http
+    from directory.store import create_or_open
+    from onionshh.cli.ending import run
+    from onionshh.net.store import DataDirectory
+    from onionshh.wire.descriptor import format_address
+
+    host, port = host_port(listen, "--listen")
+    check_bind(bind)
+    overrides = _overrides(interval, param or [])
+    check_params(host, overrides)
+    with DataDirectory(data).lock():
+        pass  # in use? That is the better news than a port in use
+    listener = listen_http(host, port)
+    port = listener.getsockname()[1]
+    url = f"http://{format_address(host, port)}"
+    with listener, create_or_open(data, network, url=url, random_bytes=os.urandom) as store:
+        with as_usage():
+            from directory.serve import choose_params
+
+            params = choose_params(host, store.network, overrides)
+        return run(lambda: _run(store, listener, params, bind, url, network))
+
+
+def check_params(host: str, overrides: dict[str, int]) -> None:
+    """Before anything is written: whether these parameters can be. Usage."""
+    from directory.serve import is_loopback
+    from onionshh.core.params import default_params
+
+    with as_usage():
+        default_params(one_machine=is_loopback(host)).with_overrides(overrides)
+
+
+async def serve_authority(
+    store: AuthorityStore,
+    listener: socket.socket,
+    params: Params,
+    bind: str | None,
+    *,
+    task_status: trio.TaskStatus[Authority],
+) -> None:
+    """The authority with its HTTP and its probe over TCP, until cancelled; started when it answers."""
+    from directory.serve import serve
+    from onionshh.core.chance import Chance
+    from onionshh.net.clocks import Clock
+    from onionshh.net.probe import probe
+    from onionshh.net.tcp import TcpDialer
+    from onionshh.wire.descriptor import RelayDescriptor
+
+    clock, dialer, chance = Clock(), TcpDialer(bind), Chance(os.urandom)
+
+    async def check(descriptor: RelayDescriptor) -> str | None:
+        return await probe(descriptor, dialer=dialer, clock=clock, params=params, chance=chance)
+
+    await serve(
+        store,
+        listener,
+        params=params,
+        clock=clock,
+        probe=check,
+        random_bytes=os.urandom,
+        task_status=task_status,
+    )
+
+
+async def _run(
+    store: AuthorityStore,
+    listener: socket.socket,
+    params: Params,
+    bind: str | None,
+    url: str,
+    network: Path,
+) -> int:
+    import trio
+
+    async with trio.open_nursery() as nursery:
+        authority: Authority = await nursery.start(
+            lambda task_status: serve_authority(store, listener, params, bind, task_status=task_status)
+        )
+        tell(f"directory of {store.network.name} at {url} (a page for people, too)")
+        tell(f"network file: {network}; everyone who joins needs a copy")
+        tell(f"a consensus every {params.interval_seconds} s; a relay that answers comes with the next one")
+        _warn_of_urls(store, url, network)
+        await _watch(authority)
+    return 0
+
+
+def _warn_of_urls(store: AuthorityStore, url: str, network: Path) -> None:
+    """The network file must lead others here."""
+    host, _ = host_port(url.removeprefix("http://"), "--listen")
+    ours = next(one.url for one in store.network.authorities if one.key == store.key.public)
+    if is_wildcard(host) and ours == url:
+        note(f"nobody can reach {url}: put this machine's own address as url into {network}.")
+    elif not is_wildcard(host) and ours != url:
+        note(f"{network} says {ours}; we listen at {url}. If nothing leads there from here, change one.")
+
+
+async def _watch(authority: Authority) -> None:
+    import trio
+
+    before = -1
+    while True:
+        consensus = authority.consensus
+        listed = len(consensus.relays) if consensus is not None else 0
+        if listed != before:
+            tell(f"{listed} {'relay' if listed == 1 else 'relays'} listed")
+            before = listed
+        await trio.sleep(LOOK_SECONDS)
+
+
+def _overrides(interval: int | None, params: list[str]) -> dict[str, int]:
+    from onionshh.core.params import parse_override
+
+    with as_usage():
+        overrides = dict(parse_override(text) for text in params)
+    if interval is not None:
+        overrides["interval_seconds"] = interval
+    return overrides

@@ -1,0 +1,88 @@
+"""Ctrl-C and SIGTERM: every command ends cleanly at the first, at once at the second.
+
+Before trio runs, a signal raises SystemExit; under trio it cancels the command, whose blocks then close what
+they opened. If that takes more than a few seconds, something hangs, and the process ends all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+CLOSING_SECONDS = 4.0
+HUNG_STATUS = 1
+
+_asked: list[int] = []
+
+
+def ended_by_signal() -> bool:
+    """Whether this process was asked to end."""
+    return bool(_asked)
+
+
+@contextmanager
+def end_on_signals() -> Iterator[None]:
+    """Until trio takes over, a signal raises SystemExit."""
+    _asked.clear()
+    before = {number: signal.signal(number, _raise) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run(work: Callable[[], Awaitable[int]]) -> int:
+    """Run a command's asynchronous part under trio until it returns its exit status, or a signal ends it.
+
+    Errors come out bare, never as a group; the one that matters most of several.
+    """
+    import trio
+
+    from onionshh.cli.failures import configure_logging, worst
+
+    configure_logging()
+
+    async def supervised() -> int:
+        status = 0
+        with trio.open_signal_receiver(*SIGNALS) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope.cancel)
+                status = await work()
+                nursery.cancel_scope.cancel()
+        return status
+
+    try:
+        return trio.run(supervised)
+    except BaseExceptionGroup as group:
+        raise worst(group) from group
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+async def _cancel_on_signal(signals: AsyncIterator[int], cancel: Callable[[], None]) -> None:
+    async for number in signals:
+        _asked.append(number)
+        for one in SIGNALS:
+            signal.signal(one, signal.SIG_DFL)  # a second one ends at once
+        signal.signal(signal.SIGALRM, _hung)
+        signal.setitimer(signal.ITIMER_REAL, CLOSING_SECONDS)
+        cancel()
+        return
+
+
+def _raise(number: int, frame: FrameType | None) -> NoReturn:
+    _asked.append(number)
+    raise SystemExit(0)
+
+
+def _hung(number: int, frame: FrameType | None) -> NoReturn:
+    sys.stderr.write(f"onionshh: closing took more than {CLOSING_SECONDS:.0f} s; ended without.\n")
+    sys.stderr.flush()
+    os._exit(HUNG_STATUS)

@@ -1,0 +1,96 @@
+"""What went wrong, in one sentence, with its exit status."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import traceback
+
+from onionshh.errors import BadAddress, BadData, BadNetworkFile, Error, TooLarge
+
+FAILED = 1
+WRONG_USAGE = 2
+DEBUG_VARIABLE = "ONIONSHH_DEBUG"
+
+
+class Usage(Error):
+    """An option or argument that cannot be; the message says what to do."""
+
+
+_USAGE = (Usage, BadAddress, BadNetworkFile, BadData, TooLarge)
+
+
+def debugging() -> bool:
+    """Whether details are wanted."""
+    return bool(os.environ.get(DEBUG_VARIABLE))
+
+
+def report(error: BaseException, *, as_json: bool) -> int:
+    """Say on stderr, and with --json on stdout, what went wrong. Returns the exit status."""
+    if debugging():
+        traceback.print_exception(error)
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has gone; and Python must not try once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+    sentence, status = explain(error)
+    print(f"onionshh: {sentence}", file=sys.stderr, flush=True)
+    if as_json:
+        print(json.dumps({"error": sentence}), flush=True)
+    return status
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """One sentence for a person, and the exit status."""
+    if isinstance(error, Error):
+        return one_line(str(error)), WRONG_USAGE if isinstance(error, _USAGE) else FAILED
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        return one_line(f"{error.strerror}{where}."), FAILED
+    from typer import TyperException  # raised by typer only, which has then been imported
+
+    if isinstance(error, TyperException):
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "onionshh"
+        message = one_line(error.format_message()).rstrip(".")
+        return f"{message}. Try '{command} --help'.", error.exit_code
+    what = one_line(f"{type(error).__name__}: {error}").rstrip(": ")
+    return f"this is a bug in onionshh: {what}. {DEBUG_VARIABLE}=1 shows where.", FAILED
+
+
+def worst(error: BaseException) -> BaseException:
+    """The one error of a group that tells most: what nobody expected, else the first."""
+    leaves = _leaves(error)
+    unexpected = [one for one in leaves if not isinstance(one, Error | OSError)]
+    return (unexpected or leaves)[0]
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for one in error.exceptions for leaf in _leaves(one)]
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks or anything else that a terminal would obey."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+
+
+def configure_logging() -> None:
+    """Warnings and worse, one line each, on stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+class _OneLine(logging.Formatter):
+    """A record as one line; what was raised by its name alone, unless details are wanted."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if debugging():
+            return super().format(record)
+        raised = record.exc_info[1] if record.exc_info else None
+        tail = f" ({type(raised).__name__}: {raised})" if raised is not None else ""
+        return "onionshh: " + one_line(record.getMessage() + tail)

@@ -1,0 +1,177 @@
+"""`onionshh relay`: forwards cells, and serves as introducer, rendezvous point and ring relay."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onionshh.cli.failures import Usage
+from onionshh.cli.options import Bind, NetworkFile, check_bind, host_port, is_wildcard
+from onionshh.cli.talk import tell
+
+if TYPE_CHECKING:
+    from onionshh.config import NetworkFile as Network
+    from onionshh.ids import RelayId
+    from onionshh.net.store import DataDirectory
+    from onionshh.net.tcp import TcpListener
+    from relay.publish import About
+    from relay.serve import Relay
+
+NICKNAME = "unnamed"
+
+
+def relay(
+    network: NetworkFile,
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where links are taken; port 0: any.", show_default=False)
+    ],
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the relay's keys; no other process may use it.")
+    ],
+    nickname: Annotated[
+        str, typer.Option(metavar="NAME", help="1 to 19 letters, digits, dashes; for people only.")
+    ] = NICKNAME,
+    advertise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where others reach it, if not at the --listen address.",
+            show_default=False,
+        ),
+    ] = None,
+    family: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID", help="Id of another relay of yours; may be repeated. No path uses two of a family."
+        ),
+    ] = None,
+    rate: Annotated[
+        int, typer.Option(metavar="BYTES", help="At most so many bytes a second; 0: no limit.", min=0)
+    ] = 0,
+    bind: Bind = None,
+) -> int:
+    """Run a relay: it passes on cells that it cannot read.
+
+    It says when the directory lists it, or why not, and once an hour what it did. Back up the file
+    `relay-keys` in DIR: with it the relay keeps its id.
+
+    \b
+    Examples:
+      onionshh relay --network net.toml --listen 127.0.0.1:0 --data relay1
+      onionshh relay --network net.toml --listen 0.0.0.0:9001 --advertise 192.0.2.7:9001 --data relay1
+    """
+    from onionshh.cli.ending import run
+    from onionshh.net.directory import read_network_file
+    from onionshh.net.store import DataDirectory
+    from onionshh.net.tcp import TcpListener
+    from onionshh.wire.descriptor import good_nickname
+    from relay.publish import About
+
+    host, port = host_port(listen, "--listen")
+    check_bind(bind)
+    if not good_nickname(nickname):
+        raise Usage(f"--nickname needs 1 to 19 letters, digits or dashes, not {nickname!r}.")
+    members = _family(family or [])
+    if advertise is not None:
+        host_port(advertise, "--advertise")
+    elif is_wildcard(host):
+        raise Usage(f"--listen {listen} is no address to give to others: add --advertise HOST:PORT.")
+    file = read_network_file(network)
+    folder = DataDirectory(data)
+    with folder.lock():
+        listener = TcpListener(host, port)
+        try:
+            seen = _advertised(advertise, listener.address)
+            about = About(nickname, *seen, members, bandwidth=rate or About.bandwidth)
+            made = make_relay(file, folder, listener, about, bind, rate=rate, say=tell)
+            return run(lambda: _run(made, about))
+        finally:
+            listener.close()
+
+
+def make_relay(
+    network: Network,
+    folder: DataDirectory,
+    listener: TcpListener,
+    about: About,
+    bind: str | None,
+    *,
+    rate: int = 0,
+    say: Callable[[str], None],
+) -> Relay:
+    """A relay on TCP with every role mounted."""
+    from onionshh.core.chance import Chance
+    from onionshh.net.clocks import Clock
+    from onionshh.net.directory import HttpSource
+    from onionshh.net.tcp import TcpDialer
+    from relay.serve import Relay
+    from rendezvous.serve import roles
+
+    return Relay(
+        network=network,
+        source=HttpSource(bind),
+        dialer=TcpDialer(bind),
+        listener=listener,
+        folder=folder,
+        about=about,
+        clock=Clock(),
+        chance=Chance(os.urandom),
+        mount=lambda mounting: roles(mounting.relay_id, mounting.params, mounting.view),
+        say=say,
+        rate_bytes=rate,
+    )
+
+
+async def _run(made: Relay, about: About) -> int:
+    import gc
+
+    import trio
+
+    from onionshh.cli.patience import until_directory_answers
+    from onionshh.wire.descriptor import format_address
+
+    tell(f"relay {about.nickname}, id {made.keys.relay_id.hex()}")
+    await until_directory_answers(made.keeper.first)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: made.run(task_status=task_status))
+        tell(
+            f"links are taken at {format_address(about.host, about.port)}; waiting for the directory's check"
+        )
+        gc.collect()
+        gc.freeze()  # what is there now stays: no later collection need look at it
+    return 0
+
+
+def _advertised(advertise: str | None, bound: tuple[str, int]) -> tuple[str, int]:
+    """What the descriptor says: an IP address in its one form."""
+    from onionshh.wire.descriptor import canonical_host
+
+    given, port = bound if advertise is None else host_port(advertise, "--advertise")
+    host = canonical_host(given)
+    if host is None or is_wildcard(host) or not port:
+        option = "--listen" if advertise is None else "--advertise"
+        raise Usage(f"{option} needs an IP address and a port that others reach, not {given}:{port}.")
+    return host, port
+
+
+def _family(texts: list[str]) -> tuple[RelayId, ...]:
+    from onionshh.geometry import KEY
+    from onionshh.ids import RelayId
+    from onionshh.wire.descriptor import FAMILY_MOST
+
+    members = set()
+    for text in texts:
+        try:
+            member = bytes.fromhex(text)
+        except ValueError:
+            member = b""
+        if len(member) != KEY:
+            raise Usage(f"--family needs a relay's id, {2 * KEY} hexadecimal digits, not {text!r}.")
+        members.add(RelayId(member))
+    if len(members) > FAMILY_MOST:
+        raise Usage(f"--family can be given at most {FAMILY_MOST} times.")
+    return tuple(sorted(members))

@@ -1,0 +1,86 @@
+"""`onionshh relays`: the relays of the consensus, fetched and verified as a node does it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from onionshh.cli.options import Json, NetworkFile
+
+if TYPE_CHECKING:
+    from onionshh.wire.consensus import Consensus
+
+
+def relays(network: NetworkFile, as_json: Json = False) -> int:
+    """List the relays of the network.
+
+    The consensus is fetched from a directory and its signatures are checked against the network file.
+
+    \b
+    With --json, one object a line:
+      {"nickname": "…", "id": "64 hex digits", "address": "HOST:PORT", "flags": ["GUARD", …],
+       "weight": 123, "first_seen": Unix seconds}
+
+    \b
+    Examples:
+      onionshh relays --network net.toml
+      ONIONSHH_NETWORK=net.toml onionshh relays --json
+    """
+    from onionshh.cli.ending import run
+    from onionshh.net.directory import read_network_file
+
+    file = read_network_file(network)
+
+    async def fetch() -> int:
+        import os
+        import tempfile
+        from pathlib import Path
+
+        from onionshh.core.chance import Chance
+        from onionshh.net.clocks import Clock
+        from onionshh.net.directory import ConsensusKeeper, HttpSource
+
+        with tempfile.TemporaryDirectory(prefix="onionshh-") as folder:
+            keeper = ConsensusKeeper(
+                network=file,
+                source=HttpSource(),
+                clock=Clock(),
+                chance=Chance(os.urandom),
+                folder=Path(folder),
+                over_circuit=None,
+            )
+            consensus = (await keeper.first()).consensus
+        if as_json:
+            for row in consensus.relays:
+                print(json.dumps(row.as_dict()))
+        else:
+            _show(consensus)
+        return 0
+
+    return run(fetch)
+
+
+def _show(consensus: Consensus) -> None:
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    total = sum(row.weight for row in consensus.relays) or 1
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("Nickname", "Address", "Flags", "Weight", "Listed since", "Id"):
+        table.add_column(title, justify="right" if title == "Weight" else "left", no_wrap=True)
+    for row in consensus.relays:
+        table.add_row(
+            Text(row.nickname),
+            Text(row.address),
+            " ".join(row.flag_names),
+            f"{100 * row.weight / total:.1f} %",
+            datetime.fromtimestamp(row.first_seen).strftime("%Y-%m-%d %H:%M"),
+            f"{row.identity.hex()[:12]}…",
+        )
+    made = datetime.fromtimestamp(consensus.valid_after).strftime("%Y-%m-%d %H:%M:%S")
+    console = Console()
+    console.print(table)
+    console.print(f"{len(consensus.relays)} relays of {consensus.network}, as of {made}.", highlight=False)
