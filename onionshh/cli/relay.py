@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,6 +71,7 @@ def relay(
     from onionshh.net.store import DataDirectory
     from onionshh.net.tcp import TcpListener
     from onionshh.wire.descriptor import good_nickname
+    from relay.keys import RelayKeys
     from relay.publish import About
 
     host, port = host_port(listen, "--listen")
@@ -86,7 +89,11 @@ def relay(
         listener = TcpListener(host, port)
         try:
             seen = _advertised(advertise, listener.address)
-            about = About(nickname, *seen, members, bandwidth=rate or About.bandwidth)
+            # A family's list may be the same for all its relays: our own id in it says nothing.
+            ours = RelayKeys(folder, os.urandom, int(time.time())).relay_id
+            about = About(nickname, *seen, tuple(one for one in members if one != ours))
+            if rate:
+                about = replace(about, bandwidth=rate)
             made = make_relay(file, folder, listener, about, bind, rate=rate, say=tell)
             return run(lambda: _run(made, about))
         finally:

@@ -113,7 +113,7 @@ class Inbox:
                 )
             return None if row is None else int(row[0])
 
-        size = await self._database.transaction(write)
+        size = await self._database.transaction(write, erases=True)
         if size is not None:
             self._count -= 1
             self._bytes -= size
@@ -131,7 +131,8 @@ class Inbox:
     async def reply_acknowledged(self, reply_id: WhisperId) -> None:
         """The visitor has it: erase it."""
         await self._database.transaction(
-            lambda connection: connection.execute("DELETE FROM replies WHERE id = ?", (reply_id,))
+            lambda connection: connection.execute("DELETE FROM replies WHERE id = ?", (reply_id,)),
+            erases=True,
         )
 
     async def tidy(self, wall: int) -> None:
@@ -141,4 +142,4 @@ class Inbox:
             connection.execute("DELETE FROM seen WHERE until < ?", (wall,))
             connection.execute("DELETE FROM replies WHERE expires < ?", (wall,))
 
-        await self._database.transaction(write)
+        await self._database.transaction(write, erases=True)

@@ -101,6 +101,11 @@ class Node:
             for one in circuits
         ]
 
+    @property
+    def online(self) -> bool:
+        """Whether a guard answers; without one nothing of ours reaches the network (SPEC 6)."""
+        return self._context.builder.online
+
     def drops(self) -> dict[str, int]:
         """What this node dropped or refused so far, by reason."""
         return dict(self._context.drops.counts)

@@ -95,7 +95,7 @@ class Vault:
             connection.execute("DELETE FROM replay WHERE period = ?", (period,))
             connection.execute("INSERT OR REPLACE INTO period_keys VALUES (?, ?, ?, ?, ?)", row)
 
-        await self._database.transaction(write)
+        await self._database.transaction(write, erases=held is not None)
         self._periods[period] = keys
         return keys
 
@@ -129,7 +129,7 @@ class Vault:
             connection.execute("DELETE FROM period_keys WHERE period < ?", (period,))
             connection.execute("DELETE FROM replay WHERE period < ?", (period,))
 
-        await self._database.transaction(erase)
+        await self._database.transaction(erase, erases=True)
         for one in old:
             del self._periods[one]
 
@@ -141,7 +141,7 @@ class Vault:
             rows = connection.execute("SELECT relay, auth_seed, expiry FROM introducers ORDER BY expiry")
             return [HeldIntroducer(RelayId(relay), SigningKey(seed), expiry) for relay, seed, expiry in rows]
 
-        return await self._database.transaction(read)
+        return await self._database.transaction(read, erases=True)
 
     async def keep_introducer(self, held: HeldIntroducer) -> None:
         """Remember an introducer across a restart."""
@@ -155,5 +155,6 @@ class Vault:
         await self._database.transaction(
             lambda connection: connection.execute(
                 "DELETE FROM introducers WHERE auth_seed = ?", (held.key.seed,)
-            )
+            ),
+            erases=True,
         )

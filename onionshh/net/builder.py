@@ -105,6 +105,11 @@ class CircuitBuilder:
         await stub.pad()
         return stub
 
+    @property
+    def online(self) -> bool:
+        """Whether a link to a guard is open; without one our own network may be down."""
+        return not set(self._guarding.guards.sample).isdisjoint(self._links.peers())
+
     async def watch_guards(self) -> None:
         """Try the guards that are down when their time has come, for ever."""
         while True:

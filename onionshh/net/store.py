@@ -108,6 +108,9 @@ class DataDirectory:
             os.close(descriptor)
 
 
+_EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
+
+
 class Database:
     """A SQLite file: every transaction synced when it returns, one at a time, erased rows overwritten."""
 
@@ -117,21 +120,22 @@ class Database:
         self._turn = trio.Lock()
         self._connection = _open(path, schema, version)
 
-    async def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def transaction(self, work: Callable[[sqlite3.Connection], T], *, erases: bool = False) -> T:
         """Run `work` inside one transaction; committed and on disk when this returns.
 
+        With `erases` the write-ahead log is emptied too: until then it holds what rows were before.
         A cancellation is felt before the work starts or after it ended, never in between. BadData when the
         disk or the file fails; nothing of the transaction is kept then.
         """
         await self._turn.acquire()
         try:
             with trio.CancelScope(shield=True):
-                result = await self._run_blocking(lambda: self._run(work))
+                result = await self._run_blocking(lambda: self._run(work, erases))
         finally:
             self._turn.release()
         return result
 
-    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _run(self, work: Callable[[sqlite3.Connection], T], erases: bool) -> T:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -144,6 +148,9 @@ class Database:
                 raise
         except sqlite3.Error as error:
             raise BadData(f"{self._path} cannot be used: {error}.") from error
+        if erases:
+            with contextlib.suppress(sqlite3.Error):  # committed it is; the next one that erases empties it
+                connection.execute(_EMPTY_LOG).fetchone()
         return result
 
     def close(self) -> None:
@@ -167,6 +174,7 @@ def _open(path: Path | str, schema: str, version: int) -> sqlite3.Connection:
             )
         connection.executescript(schema)
         connection.execute(f"PRAGMA user_version={version}")
+        connection.execute(_EMPTY_LOG).fetchone()
     except sqlite3.DatabaseError as error:
         connection.close()
         raise BadData(f"{path} is damaged: {error}. Restore it from a backup or move it away.") from error

@@ -257,7 +257,15 @@ def test_who_only_asks_is_never_asked_for_an_echo() -> None:
 # RELAY_EARLY.
 
 
-@pytest.mark.parametrize("early", [(True,) * 3, (True, True, False), (False, True, True), (True, False, True)])
+@pytest.mark.parametrize(
+    "early",
+    [
+        (True,) * 3,
+        (True, True, False),
+        (False, True, True),
+        (True, False, True),
+    ],
+)
 def test_a_message_came_early_if_every_cell_did(early: tuple[bool, ...]) -> None:
     one = talk()
     for number, (cell, flag) in enumerate(zip(payloads(m.PUBLISH, bytes(1312)), early, strict=True)):

@@ -16,7 +16,7 @@ from onionshh.core.introduce import (
     period_byte,
 )
 from onionshh.crypto.primitives import KeyPair, kdf
-from onionshh.crypto.seal import SealKey
+from onionshh.crypto.seal import SealKey, seal
 from onionshh.errors import ProtocolError
 from onionshh.ids import AuthKey, RelayId
 from onionshh.wire.messages import INTRODUCE_RESUME, Introduce, Rendezvous1
@@ -39,7 +39,9 @@ class Endpoint:
         return open_introduction_untrusted(Introduce.decode_untrusted(message), self.seal, subcredential)
 
 
-def introduce(endpoint: Endpoint, record: bytes = RECORD, *, seed: int = 5, period: int = 700) -> Introduction:
+def introduce(
+    endpoint: Endpoint, record: bytes = RECORD, *, seed: int = 5, period: int = 700
+) -> Introduction:
     return Introduction(
         auth_key=AUTH,
         period=period,
@@ -140,9 +142,7 @@ def test_an_answer_by_someone_else_is_refused() -> None:
     introduction = introduce(endpoint)
     opened = endpoint.open(introduction.message)
     with pytest.raises(ProtocolError):
-        answer(
-            opened, rendezvous_keys=other.rendezvous, subcredential=SUBCREDENTIAL, random_bytes=seeded(9)
-        )
+        answer(opened, rendezvous_keys=other.rendezvous, subcredential=SUBCREDENTIAL, random_bytes=seeded(9))
     strange = introduce(endpoint, seed=6)
     reply = Rendezvous1.decode_untrusted(meet(endpoint, endpoint.open(strange.message)))
     with pytest.raises(ProtocolError):
@@ -153,7 +153,8 @@ def test_an_answer_by_someone_else_is_refused() -> None:
 def test_a_flipped_bit_in_the_answer(at: int) -> None:
     endpoint = Endpoint()
     introduction = introduce(endpoint)
-    sealed = bytearray(Rendezvous1.decode_untrusted(meet(endpoint, endpoint.open(introduction.message))).sealed)
+    message = meet(endpoint, endpoint.open(introduction.message))
+    sealed = bytearray(Rendezvous1.decode_untrusted(message).sealed)
     sealed[at] ^= 1
     with pytest.raises(ProtocolError):
         introduction.finish(bytes(sealed))
@@ -167,15 +168,14 @@ def test_an_answer_of_wrong_size(size: int) -> None:
 
 def test_junk_after_the_record_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A visitor that fills up with something else than zeros, or says more than there is room for."""
-    import onionshh.core.introduce as module
-
     endpoint = Endpoint()
-    real = module.seal
     for change in (
         lambda plain: plain[:-1] + b"\1",
         lambda plain: plain[: -345 - 2] + (346).to_bytes(2, "big") + plain[-345:],
     ):
-        monkeypatch.setattr(module, "seal", lambda key, info, plain, c=change: real(key, info, c(plain)))
+        monkeypatch.setattr(
+            "onionshh.core.introduce.seal", lambda key, info, plain, c=change: seal(key, info, c(plain))
+        )
         message = introduce(endpoint, b"x").message
         with pytest.raises(ProtocolError, match="introduce-record"):
             endpoint.open(message)

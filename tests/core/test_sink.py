@@ -15,7 +15,8 @@ def port(*, peer: RelayId | None = None, initiated: bool = False) -> LinkPort:
 
 
 @pytest.mark.parametrize(
-    "peer, initiated, may", [(None, False, True), (None, True, False), (b"r", False, True), (b"r", True, True)]
+    "peer, initiated, may",
+    [(None, False, True), (None, True, False), (b"r", False, True), (b"r", True, True)],
 )
 def test_who_may_create(peer: RelayId | None, initiated: bool, may: bool) -> None:
     assert port(peer=peer, initiated=initiated).may_create is may

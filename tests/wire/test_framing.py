@@ -23,7 +23,8 @@ def test_a_full_payload_draws_no_randomness() -> None:
     def none(count: int) -> bytes:
         raise LookupError
 
-    assert build_payload(PUBLISH, bytes(DATA), 0, none) == bytes((PUBLISH, 0, *DATA.to_bytes(2))) + bytes(DATA)
+    head = bytes((PUBLISH, 0)) + DATA.to_bytes(2, "big")
+    assert build_payload(PUBLISH, bytes(DATA), 0, none) == head + bytes(DATA)
 
 
 def test_further_cells_continue() -> None:

@@ -1,0 +1,93 @@
+"""`host --json`: replies that a program writes as lines on stdin.
+
+A whisper that was shown stays on disk, and is shown again after a restart, until its line comes. Once stdin
+has ended no line can come: what is shown from then on is finished at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+
+import trio
+
+from onionshh.cli.lines import LINE_MOST, JsonLines, LineReader
+from onionshh.client.endpoint import Whisper
+from onionshh.errors import Error
+
+HELD_MOST = 1024
+
+
+class BadAnswer(Error):
+    """A line that is no answer; the message says why."""
+
+
+def parse_answer(line: bytes) -> tuple[str, bytes | None]:
+    """The id of the whisper, and the body of the reply; None to finish without one. BadAnswer."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadAnswer("This line is no JSON.") from error
+    if not isinstance(value, dict):
+        raise BadAnswer("An answer is an object with reply_to and body, or with done.")
+    if set(value) == {"done"} and isinstance(value["done"], str):
+        return value["done"], None
+    whisper_id, body = value.get("reply_to"), value.get("body")
+    if set(value) == {"reply_to", "body"} and isinstance(whisper_id, str) and isinstance(body, str):
+        try:
+            return whisper_id, body.encode()
+        except UnicodeEncodeError as error:
+            raise BadAnswer("The body is no UTF-8; send it as body_base64.") from error
+    encoded = value.get("body_base64")
+    if set(value) == {"reply_to", "body_base64"} and isinstance(whisper_id, str) and isinstance(encoded, str):
+        try:
+            return whisper_id, base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise BadAnswer("body_base64 is no base64.") from error
+    raise BadAnswer('An answer is {"reply_to": id, "body": text}, or body_base64, or {"done": id}.')
+
+
+class Answers:
+    """The whispers that wait for their line, at most 1 024."""
+
+    def __init__(self, reader: LineReader, output: JsonLines) -> None:
+        self._reader = reader
+        self._output = output
+        self._held: dict[str, Whisper] = {}
+        self._changed = trio.Event()
+
+    async def hold(self, whisper: Whisper) -> None:
+        """A whisper that was shown: keep it for its line."""
+        if self._reader.ended:
+            await whisper.done()
+        else:
+            self._held[whisper.id] = whisper
+
+    async def room(self) -> None:
+        """Until one more can be held."""
+        while len(self._held) >= HELD_MOST:
+            await self._changed.wait()
+
+    async def run(self) -> None:
+        """Read lines until stdin ends."""
+        while (line := await self._reader.next()) is not None:
+            try:
+                if not isinstance(line, bytes):
+                    raise BadAnswer(f"A line is at most {LINE_MOST} bytes.")
+                if line.strip():
+                    await self._answer(*parse_answer(line))
+            except Error as error:
+                await self._output.write({"error": str(error)})
+
+    async def _answer(self, whisper_id: str, body: bytes | None) -> None:
+        whisper = self._held.get(whisper_id)
+        if whisper is None:
+            raise BadAnswer(f"No whisper {whisper_id[:64]!r} waits for an answer.")
+        if body is None:
+            await whisper.done()
+        else:
+            await whisper.reply(body)
+        self._held.pop(whisper_id, None)
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()

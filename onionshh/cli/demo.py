@@ -1,0 +1,234 @@
+"""`onionshh demo`: a whole network on this machine, and whispers through it.
+
+Everything is real: the authority answers HTTP, relays and nodes speak TCP on loopback; only that they share
+one process is not as it would be.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onionshh.cli.failures import FAILED
+
+if TYPE_CHECKING:
+    import trio
+
+    from directory.authority import Authority
+    from onionshh.client.endpoint import Endpoint
+    from onionshh.client.node import Node
+    from onionshh.client.receipt import Receipt
+    from onionshh.config import NetworkFile
+
+LOOPBACK = "127.0.0.1"
+INTERVAL_SECONDS = 2
+STEP_SECONDS = 30.0
+QUESTION = b"Is anybody there?"
+LARGE_BYTES = 65_535
+MEETING_PURPOSE, ANSWER_PURPOSE = "rendezvous", "answer"
+
+
+def demo(
+    relays: Annotated[int, typer.Option(metavar="N", min=4, max=64, help="How many relays.")] = 8,
+    hops: Annotated[
+        int, typer.Option(metavar="0..3", min=0, max=3, help="Relays between visitor and meeting relay.")
+    ] = 3,
+) -> int:
+    """Show onionshh at work: a whole network on loopback in this one process.
+
+    An authority, relays, a hidden endpoint, and a visitor who knows nothing of it but its address. Each
+    step is shown with its time; whispers go both ways. All files lie in a temporary folder that is removed.
+
+    \b
+    Examples:
+      onionshh demo
+      onionshh demo --relays 12 --hops 1
+    """
+    from onionshh.cli.ending import run
+
+    return run(lambda: _Demo(relays, hops).run())
+
+
+class _Demo:
+    """One run."""
+
+    def __init__(self, relays: int, hops: int) -> None:
+        from rich.console import Console
+
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._relays = relays
+        self._hops = hops
+        self._started = time.monotonic()
+
+    async def run(self) -> int:
+        import tempfile
+
+        import trio
+
+        from onionshh.client.node import join
+        from onionshh.net.directory import read_network_file
+
+        async with AsyncExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onionshh-demo-")))
+            # Entered before the nursery, so that what they hold is closed after all tasks have ended.
+            held = stack.enter_context(ExitStack())
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.callback(nursery.cancel_scope.cancel)
+            file = folder / "network.toml"
+            with trio.fail_after(STEP_SECONDS):
+                authority = await self._start_authority(held, nursery, folder, file)
+            network = read_network_file(file)
+            self._step(f"[b]authority[/b] of {network.name} at {network.authorities[0].url}")
+            with trio.fail_after(STEP_SECONDS):
+                await self._start_relays(held, nursery, folder, network)
+                self._step(f"{self._relays} [b]relays[/b] started; the authority makes a handshake with each")
+                names = await _listed(authority, self._relays)
+            self._step(f"{self._relays} relays [b]listed[/b] in the signed consensus: {', '.join(names)}")
+            host = await stack.enter_async_context(join(file, data_dir=folder / "endpoint"))
+            endpoint = await stack.enter_async_context(host.host(folder / "endpoint" / "identity"))
+            self._step(f"[b]endpoint[/b] {endpoint.address}")
+            with trio.fail_after(STEP_SECONDS):
+                await endpoint.reachable()
+            state = endpoint.reachability
+            self._step(
+                f"endpoint [b]reachable[/b] through {state.introducers} introducers: a test came through"
+            )
+            visitor = await stack.enter_async_context(join(file, data_dir=folder / "visitor"))
+            self._step("[b]visitor[/b] joined; it knows the network file and the address, nothing else")
+            return await self._whisper(host, endpoint, visitor)
+
+    async def _start_authority(
+        self, held: ExitStack, nursery: trio.Nursery, folder: Path, file: Path
+    ) -> Authority:
+        from directory.http import listen
+        from directory.serve import choose_params
+        from directory.store import create_or_open
+        from onionshh.cli.directory import serve_authority
+
+        listener = held.enter_context(listen(LOOPBACK, 0))
+        url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+        store = held.enter_context(
+            create_or_open(folder / "authority", file, url=url, random_bytes=os.urandom, name="demo")
+        )
+        params = choose_params(LOOPBACK, store.network, {"interval_seconds": INTERVAL_SECONDS})
+        authority: Authority = await nursery.start(
+            lambda task_status: serve_authority(store, listener, params, None, task_status=task_status)
+        )
+        return authority
+
+    async def _start_relays(
+        self, held: ExitStack, nursery: trio.Nursery, folder: Path, network: NetworkFile
+    ) -> None:
+        from onionshh.cli.relay import make_relay
+        from onionshh.net.store import DataDirectory
+        from onionshh.net.tcp import TcpListener
+        from relay.publish import About
+
+        for number in range(1, self._relays + 1):
+            name = f"relay{number}"
+            listener = TcpListener(LOOPBACK, 0)
+            held.callback(listener.close)
+            about = About(name, *listener.address)
+            home = DataDirectory(folder / name)
+            one = make_relay(network, home, listener, about, None, say=lambda line: None)
+            await nursery.start(lambda task_status, one=one: one.run(task_status=task_status))
+
+    async def _whisper(self, host: Node, endpoint: Endpoint, visitor: Node) -> int:
+        import trio
+
+        replies: list[Receipt] = []
+
+        async def answer() -> None:
+            first = True
+            async for whisper in endpoint:
+                if first:
+                    self._step(f"endpoint got [i]{_shown(whisper.body)}[/i], and does not know from where")
+                    first = False
+                body = b"Yes: " + whisper.body if whisper.body == QUESTION else whisper.body
+                replies.append(await whisper.reply(body))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer)
+            async with visitor.contact(endpoint.address, hops=self._hops) as contact:
+                self._step(f"visitor whispers [i]{_shown(QUESTION)}[/i] over {self._hops} hops")
+                first = await self._ask(contact.send(QUESTION))
+                if first is None:
+                    return FAILED
+                delivered, reply = first
+                self._step(f"visitor got [i]{_shown(reply)}[/i]; delivered, {_took(delivered)}")
+                self._show_path(visitor, host)
+                large = os.urandom(LARGE_BYTES)
+                self._step(f"visitor whispers {LARGE_BYTES} bytes")
+                second = await self._ask(contact.send(large))
+                if second is None or second[1] != large:
+                    return self._fail("the large whisper did not come back whole")
+                self._step(f"visitor got {len(second[1])} bytes back, whole; {_took(second[0])}")
+                with trio.move_on_after(STEP_SECONDS):
+                    for receipt in replies:
+                        await receipt.final()
+            nursery.cancel_scope.cancel()
+        if not all(receipt.status == "delivered" for receipt in replies):
+            return self._fail("a reply was not delivered")
+        self._step("[b green]done: whispers delivered both ways, each with its receipt[/b green]")
+        return 0
+
+    async def _ask(self, receipt: Receipt) -> tuple[Receipt, bytes] | None:
+        import trio
+
+        reply = None
+        with trio.move_on_after(STEP_SECONDS):
+            reply = await receipt.reply()
+        if reply is None:
+            self._fail(f"not delivered ({receipt.status}): {receipt.why or 'no reply came'}")
+            return None
+        return receipt, reply
+
+    def _show_path(self, visitor: Node, host: Node) -> None:
+        """The joined circuits: two of ours that end at the same relay, and what each side sees of them."""
+        theirs = {one.relays[-1]: one.path for one in host.circuits() if one.purpose == ANSWER_PURPOSE}
+        for one in visitor.circuits():
+            if one.purpose == MEETING_PURPOSE and one.relays[-1] in theirs:
+                before, meeting, after = one.path[:-1], one.path[-1], theirs[one.relays[-1]][-2::-1]
+                break
+        else:
+            return
+        path = " → ".join(["[b]visitor[/b]", *before, f"[b]{meeting}[/b]", *after, "[b]endpoint[/b]"])
+        self._more(f"path: {path}")
+        self._more(f"{meeting} is where both circuits meet; the visitor chose it and has no other part in it")
+        knows = before[0] if before else meeting
+        self._more(f"who sees the visitor: {knows}; who sees the endpoint: {after[-1] if after else meeting}")
+        self._more("each relay knows only the one before and the one after it; every layer is peeled once")
+
+    def _step(self, line: str) -> None:
+        self._console.print(f"[dim]{time.monotonic() - self._started:6.2f} s[/dim]  {line}")
+
+    def _more(self, line: str) -> None:
+        self._console.print(f"{'':10}{line}")
+
+    def _fail(self, why: str) -> int:
+        self._step(f"[b red]{why}[/b red]")
+        return FAILED
+
+
+async def _listed(authority: Authority, count: int) -> list[str]:
+    import trio
+
+    while True:
+        rows = authority.consensus.relays if authority.consensus is not None else ()
+        if len(rows) >= count:
+            return sorted((row.nickname for row in rows), key=lambda name: (len(name), name))
+        await trio.sleep(0.05)
+
+
+def _shown(body: bytes) -> str:
+    return body.decode(errors="replace")
+
+
+def _took(receipt: Receipt) -> str:
+    connect, trip = receipt.connect_seconds or 0.0, receipt.round_trip_seconds or 0.0
+    return f"connected in {connect * 1000:.0f} ms, receipt after {trip * 1000:.0f} ms"

@@ -1,0 +1,119 @@
+"""Relays die while whispers are on their way: all arrive, each once, with no help (SPEC 6, 13)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import trio
+
+import onionshh
+from onionshh import testing
+from rendezvous.ring import Ring
+
+WALL = 1_790_000_000
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_four_of_twelve_relays_die_under_two_hundred_whispers(
+    seed: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    got: Counter[bytes] = Counter()
+
+    async def read(endpoint: onionshh.Endpoint) -> None:
+        async for whisper in endpoint:
+            got[whisper.body[:4]] += 1
+
+    async with (
+        testing.network(relays=12, wall_start=WALL, seed=seed) as net,
+        net.join() as host,
+        net.join() as visitor,
+        host.host(net.folder / "identity") as endpoint,
+        trio.open_nursery() as nursery,
+        visitor.contact(endpoint.address, hops=3) as contact,
+    ):
+        await endpoint.reachable()
+        nursery.start_soon(read, endpoint)
+        receipts = []
+        for number in range(200):
+            receipts.append(contact.send(number.to_bytes(4, "big") + bytes(252)))
+            await trio.sleep(0.05)
+            if number == 60:
+                await _kill_four(net, host, visitor)
+        for receipt in receipts:
+            await receipt.final()
+        assert Counter(receipt.status for receipt in receipts) == {"delivered": 200}
+        assert {receipt.hops for receipt in receipts} == {3}
+        assert len(got) == 200
+        assert set(got.values()) == {1}
+        await endpoint.reachable()
+        with trio.fail_after(300):
+            # The dead introducers are replaced by others that live.
+            alive = {one.id for one in net.relays}
+            while True:
+                standing = {one.relays[-1] for one in host.circuits() if one.purpose == "introducer"}
+                if len(standing) == 6 and standing <= alive:
+                    break
+                await trio.sleep(5)
+        nursery.cancel_scope.cancel()
+
+
+async def _kill_four(net: testing.Network, host: onionshh.Node, visitor: onionshh.Node) -> None:
+    """The rendezvous point in use, the visitor's guard on the way to it, an introducer, and one more."""
+    meeting = min(
+        (one for one in visitor.circuits() if one.purpose == "rendezvous"), key=lambda one: one.age_seconds
+    )
+    doomed = [meeting.relays[-1], meeting.relays[0]]
+    introducers = [one.relays[-1] for one in host.circuits() if one.purpose == "introducer"]
+    doomed.append(next(one for one in introducers if one not in doomed))
+    doomed.append(next(one.id for one in net.relays if one.id not in doomed))
+    for relay in [one for one in net.relays if one.id in doomed]:
+        await relay.stop()
+    assert len(net.relays) == 8
+
+
+async def test_a_whisper_waits_out_a_cut_network(autojump_clock: trio.testing.MockClock) -> None:
+    """Offline is no failure: guards are kept, none is drawn anew, and what waits goes out afterwards."""
+    async with (
+        testing.network(wall_start=WALL, seed=4) as net,
+        net.join() as host,
+        net.join("visitor") as visitor,
+        host.host(net.folder / "identity") as endpoint,
+        visitor.contact(endpoint.address) as contact,
+    ):
+        await endpoint.reachable()
+        assert net.memory is not None
+        assert (await contact.whisper(b"before")).status == "delivered"
+        guards = visitor._context.guarding.guards.sample
+        net.memory.cut("visitor")
+        receipt = contact.send(b"while offline")
+        await trio.sleep(120)
+        assert receipt.status in ("queued", "sent")
+        net.memory.heal("visitor")
+        await receipt.final()
+        assert receipt.status == "delivered"
+        assert visitor._context.guarding.guards.sample == guards
+
+
+async def test_ring_relays_that_die_do_not_hide_the_endpoint(autojump_clock: trio.testing.MockClock) -> None:
+    async with (
+        testing.network(relays=14, wall_start=WALL, seed=5) as net,
+        net.join() as host,
+        host.host(net.folder / "identity") as endpoint,
+    ):
+        await endpoint.reachable()
+        await trio.sleep(30)  # uploads that failed at first have been made good
+        everywhere = sum(map(_descriptors, net.relays))
+        assert everywhere == 16  # two replicas on four relays, for this period and the next
+        for relay in sorted(net.relays, key=_descriptors)[-4:]:
+            await relay.stop()
+        async with net.join() as visitor, visitor.contact(endpoint.address) as contact:
+            assert (await contact.whisper(b"hello")).status == "delivered"
+        with trio.fail_after(300):
+            while sum(map(_descriptors, net.relays)) < everywhere:
+                await trio.sleep(5)  # the next consensuses name others, and these get it
+
+
+def _descriptors(running: testing.RunningRelay) -> int:
+    """How many endpoint descriptors a relay's ring keeps."""
+    return sum(role.kept for role in running.relay.switch._roles if isinstance(role, Ring))

@@ -1,0 +1,52 @@
+"""The identity file: made once, for the owner alone, and never made anew because it is damaged."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from onionshh.client.identities import load_identity, load_or_create_identity
+from onionshh.errors import BadData
+from tests.seeded import seeded
+
+
+def test_an_identity_is_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "identity"
+    assert load_identity(tmp_path / "identity") is None
+    made = load_or_create_identity(path, seeded(1))
+    assert load_or_create_identity(str(path), seeded(2)).to_bytes() == made.to_bytes()
+    loaded = load_identity(path)
+    assert loaded is not None
+    assert loaded.address == made.address
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [one.name for one in path.parent.iterdir()] == ["identity"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "long", "huge"])
+def test_a_damaged_identity_is_named_and_left_alone(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "identity"
+    good = load_or_create_identity(path, seeded(1)).to_bytes()
+    bad = {
+        "cut": good[:-1],
+        "flipped": bytes([good[0] ^ 1]) + good[1:],
+        "empty": b"",
+        "long": good + b"\0",
+        "huge": bytes(1_000_000),
+    }[damage]
+    path.write_bytes(bad)
+    with pytest.raises(BadData, match=str(path)):
+        load_or_create_identity(path, seeded(2))
+    assert path.read_bytes() == bad
+
+
+def test_a_folder_in_place_of_an_identity_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=str(tmp_path)):
+        load_or_create_identity(tmp_path, seeded(1))
+
+
+def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BadData, match="file"):
+        load_or_create_identity(tmp_path / "file" / "identity", seeded(1))

@@ -1,0 +1,240 @@
+"""The inbox: acknowledged is on disk, finished is gone, an id is known for as long as its whisper may come."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from onionshh.client import inbox as inbox_module
+from onionshh.client.inbox import INBOX_SCHEMA, Inbox
+from onionshh.core.whisper import EXPIRY_GRACE_SECONDS, SEEN_EXTRA_SECONDS, WHISPER, Record, new_whisper
+from onionshh.errors import BadData
+from onionshh.ids import WhisperId
+from onionshh.net.store import Database, run_inline
+from tests.client.world import WALL, bytes_on_disk
+from tests.seeded import seeded
+
+
+def record(number: int, body: bytes = b"hello", expires: int = WALL + 600) -> Record:
+    return Record(WhisperId(number.to_bytes(16)), WhisperId(bytes(16)), expires, 1, WHISPER, body)
+
+
+def reply(to: Record, body: bytes = b"answer", expires: int = WALL + 600) -> Record:
+    return new_whisper(
+        body, expires=expires, privacy_class=1, random_bytes=seeded(7), in_reply_to=to.whisper_id
+    )
+
+
+@asynccontextmanager
+async def opened(folder: Path, wall: int = WALL) -> AsyncIterator[Inbox]:
+    database = Database(folder / "endpoint.db", INBOX_SCHEMA, 1, run_inline)
+    try:
+        inbox = Inbox(database)
+        await inbox.load(wall)
+        yield inbox
+    finally:
+        database.close()
+
+
+async def test_what_is_accepted_is_there_after_a_restart_until_it_is_finished(tmp_path: Path) -> None:
+    async with opened(tmp_path) as inbox:
+        assert await inbox.accept(record(2, b"first"), WALL + 0.5) == "new"
+        assert await inbox.accept(record(1, b""), WALL + 1.0) == "new"
+    async with opened(tmp_path) as inbox:
+        stored = await inbox.next_unfinished(())
+        assert stored is not None
+        assert (stored.whisper_id, stored.body, stored.received_at) == (
+            record(2).whisper_id,
+            b"first",
+            WALL + 0.5,
+        )
+        assert (stored.expires, stored.privacy_class) == (WALL + 600, 1)
+        second = await inbox.next_unfinished({stored.whisper_id})
+        assert second is not None
+        assert second.body == b""
+        assert await inbox.next_unfinished({stored.whisper_id, second.whisper_id}) is None
+        await inbox.finish(stored.whisper_id)
+    async with opened(tmp_path) as inbox:
+        left = await inbox.next_unfinished(())
+        assert left is not None
+        assert left.whisper_id == record(1).whisper_id
+
+
+async def test_accepted_is_committed_when_accept_returns(tmp_path: Path) -> None:
+    """Another process that opens copies of the files at that moment, as after a kill, finds the whisper."""
+    async with opened(tmp_path) as inbox:
+        await inbox.accept(record(1, b"kept"), WALL)
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        for path in tmp_path.glob("endpoint.db*"):
+            (copy / path.name).write_bytes(path.read_bytes())
+        async with opened(copy) as other:
+            stored = await other.next_unfinished(())
+            assert stored is not None
+            assert stored.body == b"kept"
+
+
+async def test_an_id_is_accepted_once_even_when_its_whisper_is_finished(tmp_path: Path) -> None:
+    async with opened(tmp_path) as inbox:
+        assert await inbox.accept(record(1), WALL) == "new"
+        assert await inbox.accept(record(1, b"another body"), WALL) == "known"
+        await inbox.finish(record(1).whisper_id)
+        assert await inbox.accept(record(1), WALL) == "known"
+        assert await inbox.next_unfinished(()) is None
+    async with opened(tmp_path) as inbox:
+        assert await inbox.accept(record(1), WALL) == "known"
+
+
+async def test_an_id_is_known_until_no_copy_can_be_accepted_any_more(tmp_path: Path) -> None:
+    last = WALL + 600 + EXPIRY_GRACE_SECONDS + SEEN_EXTRA_SECONDS
+    async with opened(tmp_path) as inbox:
+        await inbox.accept(record(1), WALL)
+        await inbox.finish(record(1).whisper_id)
+        await inbox.tidy(last)
+        assert await inbox.accept(record(1), WALL) == "known"
+        await inbox.tidy(last + 1)
+        assert await inbox.accept(record(1), WALL) == "new"
+
+
+def by_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_module, "WHISPERS_MOST", 3)
+
+
+def by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_module, "BYTES_MOST", 300)
+
+
+@pytest.mark.parametrize("limit", [by_count, by_bytes])
+async def test_a_full_inbox_takes_no_more_until_one_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    limit(monkeypatch)
+    async with opened(tmp_path) as inbox:
+        for number in (1, 2, 3):
+            assert await inbox.accept(record(number, bytes(100)), WALL) == "new"
+        assert await inbox.accept(record(4, b"x"), WALL) == "full"
+        assert await inbox.accept(record(3, bytes(100)), WALL) == "known"
+    async with opened(tmp_path) as inbox:  # it counts what it finds
+        assert await inbox.accept(record(4, b"x"), WALL) == "full"
+        await inbox.finish(record(2).whisper_id)
+        await inbox.finish(record(2).whisper_id)  # twice makes no more room than once
+        assert await inbox.accept(record(4, bytes(100)), WALL) == "new"
+        assert await inbox.accept(record(5, b"x"), WALL) == "full"
+
+
+def test_the_limits_of_the_inbox() -> None:
+    assert (inbox_module.WHISPERS_MOST, inbox_module.BYTES_MOST) == (1024, 16 * 1024 * 1024)
+
+
+@pytest.mark.parametrize("size", [100, 60_000])
+async def test_a_finished_whisper_is_in_no_file_any_more(tmp_path: Path, size: int) -> None:
+    secret = b"nobody may read this later"
+    async with opened(tmp_path) as inbox:
+        await inbox.accept(record(1, secret.ljust(size)), WALL)
+        await inbox.accept(record(2, b"another one stays"), WALL)
+        assert secret in bytes_on_disk(tmp_path)
+        await inbox.finish(record(1).whisper_id)
+        assert secret not in bytes_on_disk(tmp_path)
+        assert b"another one stays" in bytes_on_disk(tmp_path)
+
+
+async def test_an_acknowledged_reply_is_in_no_file_any_more(tmp_path: Path) -> None:
+    secret = b"this was the answer"
+    async with opened(tmp_path) as inbox:
+        await inbox.accept(record(1), WALL)
+        answer = reply(record(1), secret)
+        await inbox.finish(record(1).whisper_id, answer)
+        assert secret in bytes_on_disk(tmp_path)
+        await inbox.reply_acknowledged(answer.whisper_id)
+        assert secret not in bytes_on_disk(tmp_path)
+
+
+async def test_a_reply_is_kept_until_it_is_acknowledged(tmp_path: Path) -> None:
+    answer = reply(record(1))
+    async with opened(tmp_path) as inbox:
+        await inbox.accept(record(1), WALL)
+        await inbox.finish(record(1).whisper_id, answer)
+        await inbox.finish(record(1).whisper_id, reply(record(1), b"second thoughts"))
+    async with opened(tmp_path) as inbox:
+        assert await inbox.reply_to(record(1).whisper_id) == answer
+        assert await inbox.reply_to(record(2).whisper_id) is None
+        await inbox.reply_acknowledged(record(2).whisper_id)
+        assert await inbox.reply_to(record(1).whisper_id) == answer
+        await inbox.reply_acknowledged(answer.whisper_id)
+        assert await inbox.reply_to(record(1).whisper_id) is None
+
+
+async def test_a_reply_nobody_fetched_is_forgotten_when_it_expires(tmp_path: Path) -> None:
+    async with opened(tmp_path) as inbox:
+        await inbox.accept(record(1), WALL)
+        await inbox.finish(record(1).whisper_id, reply(record(1), expires=WALL + 50))
+        await inbox.tidy(WALL + 50)
+        assert await inbox.reply_to(record(1).whisper_id) is not None
+        await inbox.tidy(WALL + 51)
+        assert await inbox.reply_to(record(1).whisper_id) is None
+
+
+async def test_an_unfinished_whisper_does_not_expire(tmp_path: Path) -> None:
+    """It was acknowledged: nothing may take it from the program."""
+    async with opened(tmp_path) as inbox:
+        await inbox.accept(record(1), WALL)
+    async with opened(tmp_path, WALL + 30 * 86400) as inbox:
+        assert await inbox.next_unfinished(()) is not None
+
+
+async def test_every_file_is_for_the_owner_alone(tmp_path: Path) -> None:
+    async with opened(tmp_path) as inbox:
+        await inbox.accept(record(1), WALL)
+        files = list(tmp_path.glob("endpoint.db*"))
+        assert files
+        assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+
+async def test_a_database_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "endpoint.db"
+    Database(path, INBOX_SCHEMA, 2, run_inline).close()
+    with pytest.raises(BadData, match=r"endpoint\.db was written by another version .*format 2, not 1"):
+        Database(path, INBOX_SCHEMA, 1, run_inline)
+    Database(path, INBOX_SCHEMA, 2, run_inline).close()  # and left as it was
+
+
+def garbage(data: bytes) -> bytes:
+    return b"this is no database" * 300
+
+
+def junk_pages(data: bytes) -> bytes:
+    return data[:4096] + b"\xa5" * (len(data) - 4096)
+
+
+def cut_short(data: bytes) -> bytes:
+    return data[:5000]
+
+
+@pytest.mark.parametrize("damage", [garbage, junk_pages, cut_short])
+async def test_a_damaged_database_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    async with opened(tmp_path) as inbox:
+        await inbox.accept(record(1), WALL)
+    path = tmp_path / "endpoint.db"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(BadData, match=r"endpoint\.db (is damaged|cannot be used: .*malformed)"):
+        async with opened(tmp_path) as inbox:
+            await inbox.next_unfinished(())
+
+
+async def test_what_fails_half_way_changes_nothing(tmp_path: Path) -> None:
+    database = Database(tmp_path / "endpoint.db", INBOX_SCHEMA, 1, run_inline)
+    inbox = Inbox(database)
+    await inbox.accept(record(1), WALL)
+
+    def broken(connection: object) -> None:
+        connection.execute("DELETE FROM inbox")  # type: ignore[attr-defined]
+        raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        await database.transaction(broken)
+    assert await inbox.next_unfinished(()) is not None
+    database.close()

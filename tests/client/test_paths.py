@@ -1,0 +1,121 @@
+"""Who connects to whom, and which relay sees what, watched from outside the node (SPEC 6)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import trio
+
+import onionshh
+from onionshh import testing
+
+WALL = 1_790_000_000
+
+
+async def echo(endpoint: onionshh.Endpoint) -> None:
+    async for whisper in endpoint:
+        await whisper.reply(whisper.body)
+
+
+@pytest.mark.parametrize("hops", [1, 2, 3])
+async def test_ends_connect_to_their_two_guards_alone(
+    hops: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with (
+        testing.network(relays=10, wall_start=WALL, seed=hops) as net,
+        net.join("host") as host,
+        net.join("visitor") as visitor,
+        host.host(net.folder / "identity") as endpoint,
+        trio.open_nursery() as nursery,
+    ):
+        await endpoint.reachable()
+        nursery.start_soon(echo, endpoint)
+        seen: set[tuple[str, ...]] = set()
+        for _ in range(6):
+            async with visitor.contact(endpoint.address, hops=hops) as contact:
+                assert await contact.ask(b"hello") == b"hello"
+                await trio.sleep(30)  # the pool fills, the consensus is fetched over circuits
+                for circuit in (*visitor.circuits(), *host.circuits()):
+                    seen.add(circuit.relays)
+                    assert len(set(circuit.relays)) == len(circuit.relays)
+                    if len(circuit.relays) > 1:
+                        assert circuit.relays[0] != circuit.relays[-1]
+        assert len(seen) > 20  # they were many, and unlike
+        assert net.memory is not None
+        for end in ("host", "visitor"):
+            assert len({target for source, target in net.memory.dialled if source == end}) == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_no_hops_go_straight_to_the_rendezvous_point(autojump_clock: trio.testing.MockClock) -> None:
+    async with (
+        testing.network(wall_start=WALL, seed=4) as net,
+        net.join("host") as host,
+        net.join("visitor") as visitor,
+        host.host(net.folder / "identity") as endpoint,
+        trio.open_nursery() as nursery,
+    ):
+        await endpoint.reachable()
+        nursery.start_soon(echo, endpoint)
+        async with visitor.contact(endpoint.address, hops=0) as contact:
+            assert await contact.ask(b"hello") == b"hello"
+            (meeting,) = [one for one in visitor.circuits() if one.purpose == "rendezvous"]
+            assert len(meeting.relays) == 1
+            assert meeting.reveals == "the last relay sees our address"
+            # The hops of the class concern the meeting alone: who is asked for whom stays two relays away.
+            assert {
+                len(one.relays) for one in visitor.circuits() if one.purpose in ("ring", "introduce")
+            } <= {3}
+        # The endpoint's side is always three relays from the point.
+        assert {len(one.relays) for one in host.circuits() if one.purpose == "answer"} <= {4}
+        nursery.cancel_scope.cancel()
+
+
+async def test_fewer_hops_than_asked_for_are_never_taken(autojump_clock: trio.testing.MockClock) -> None:
+    async with (
+        testing.network(relays=3, wall_start=WALL, seed=5) as net,
+        net.join() as host,
+        net.join() as guest,
+    ):
+        async with host.host(net.folder / "identity") as endpoint, trio.open_nursery() as nursery:
+            await endpoint.reachable()
+            nursery.start_soon(echo, endpoint)
+            async with guest.contact(endpoint.address, hops=3) as contact:
+                receipt = await contact.whisper(b"four relays, please")
+                assert receipt.status == "failed"
+                assert "needs 4 relays" in receipt.why
+                assert not [one for one in guest.circuits() if one.purpose == "rendezvous"]
+            nursery.cancel_scope.cancel()
+
+
+async def test_talk_draws_two_or_three_hops(autojump_clock: trio.testing.MockClock) -> None:
+    async with (
+        testing.network(wall_start=WALL, seed=6) as net,
+        net.join() as host,
+        net.join() as visitor,
+        host.host(net.folder / "identity") as endpoint,
+    ):
+        await endpoint.reachable()
+        drawn = []
+        for _ in range(12):
+            async with visitor.contact(endpoint.address) as contact:
+                drawn.append((await contact.whisper(b"hello")).hops)
+        assert set(drawn) == {2, 3}
+
+
+async def test_relays_of_one_family_never_share_a_path(autojump_clock: trio.testing.MockClock) -> None:
+    async with testing.network(relays=4, wall_start=WALL, seed=7) as net:
+        one = await net.add_relay()
+        other = await net.add_relay(family=(one.id,))
+        publisher = one.relay.publisher
+        publisher._about = dataclasses.replace(publisher._about, family=(other.relay.keys.relay_id,))
+        publisher.now.set()
+        await trio.sleep(30)
+        await net.settled()
+        async with net.join() as host, host.host(net.folder / "identity") as endpoint:
+            await endpoint.reachable()
+            await trio.sleep(200)
+            assert host.circuits()
+            for circuit in host.circuits():
+                assert not {one.id, other.id} <= set(circuit.relays)

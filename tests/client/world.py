@@ -1,0 +1,162 @@
+"""What the tests of the client share: small networks in virtual time, an endpoint that runs, a visitor's tools.
+
+Every network is in memory with a seed; its wall clock follows trio's, so with `autojump_clock` it waits for
+nothing. `Stranger` speaks the visitor's part by hand, to send what no visitor of ours would send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import trio
+
+from onionshh import testing
+from onionshh.client.context import Context
+from onionshh.client.endpoint import Endpoint
+from onionshh.client.finder import Found, find
+from onionshh.client.node import Node
+from onionshh.core.introduce import Introduction
+from onionshh.core.whisper import new_whisper
+from onionshh.crypto.identity import decode_address_untrusted
+from onionshh.ids import AuthKey, RelayId
+from onionshh.wire import messages as m
+from onionshh.wire.endpoint import IntroducerEntry
+
+WALL = 1_790_000_000 // 86400 * 86400 + 36_000
+"""Ten hours into a day: the period's second half is far, its grace over."""
+
+PATIENCE_SECONDS = 120.0
+
+
+def small(
+    relays: int = 5, *, seed: int = 1, wall: int = WALL, **params: int
+) -> AbstractAsyncContextManager[testing.Network]:
+    """A network of few relays in virtual time. `params`: consensus parameters."""
+    return testing.network(relays, params=params, wall_start=wall, seed=seed)
+
+
+@asynccontextmanager
+async def hosted(
+    net: testing.Network, name: str = "host", *, identity: str = "identity", introducers: int = 2
+) -> AsyncIterator[tuple[Node, Endpoint]]:
+    """A node of its own and an endpoint on it that is reachable."""
+    async with net.join(name) as node:
+        async with node.host(net.folder / identity, introducers=introducers) as endpoint:
+            with trio.fail_after(PATIENCE_SECONDS):
+                await endpoint.reachable()
+            yield node, endpoint
+
+
+def context_of(node: Node) -> Context:
+    """The parts of a node."""
+    return node._context
+
+
+async def until(true: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait for a condition; TooSlowError when it does not come true."""
+    with trio.fail_after(seconds):
+        while not true():
+            await trio.sleep(0.05)
+
+
+async def echo(endpoint: Endpoint) -> None:
+    """Answer every whisper with its own body, for ever."""
+    async for whisper in endpoint:
+        await whisper.reply(whisper.body)
+
+
+def bytes_on_disk(folder: Path) -> bytes:
+    """Everything in every file below a folder, SQLite's side files included."""
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+@asynccontextmanager
+async def killed(
+    net: testing.Network, name: str = "host", *, identity: str = "identity", introducers: int = 2
+) -> AsyncIterator[tuple[Node, Endpoint]]:
+    """As `hosted`, but when the block ends what is on disk is what was there before anything was cleaned
+    up: as after a kill."""
+    folder = net.folder / name
+    async with hosted(net, name, identity=identity, introducers=introducers) as pair:
+        yield pair
+        kept = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for path in [one for one in folder.rglob("*") if one.is_file()]:
+        path.unlink()
+    for path, data in kept.items():
+        path.write_bytes(data)
+        path.chmod(0o600)
+
+
+class Stranger:
+    """Introductions by hand, as somebody who knows the address and keeps to no rule."""
+
+    def __init__(self, node: Node, address: str) -> None:
+        self.context = context_of(node)
+        self._key = decode_address_untrusted(address)
+
+    async def find(self) -> Found:
+        """The descriptor, fetched anew."""
+        return await find(self.context, self._key)
+
+    def introduction(
+        self,
+        found: Found,
+        entry: IntroducerEntry,
+        *,
+        rendezvous_point: bytes | None = None,
+        body: bytes = b"",
+        expires: int | None = None,
+        record: bytes | None = None,
+        random_bytes: Callable[[int], bytes] | None = None,
+    ) -> Introduction:
+        """One introduction; with `body` a whisper rides along, with `record` these very bytes."""
+        context = self.context
+        if record is None and body:
+            record = new_whisper(
+                body,
+                expires=context.clock.wall() + 600 if expires is None else expires,
+                privacy_class=1,
+                random_bytes=context.chance.bytes,
+            ).encode()
+        return Introduction(
+            auth_key=AuthKey(entry.auth_key),
+            period=found.period,
+            subcredential=found.subcredential,
+            rendezvous_key=found.descriptor.rendezvous_key,
+            seal_key=found.descriptor.seal_key,
+            rendezvous_point=RelayId(rendezvous_point or context.view.relays[0].identity),
+            privacy_class=1,
+            record=record or b"",
+            random_bytes=random_bytes or context.chance.bytes,
+        )
+
+    async def send(self, entry: IntroducerEntry, message: bytes) -> int:
+        """INTRODUCE1 over the wire, through the introducer; its answer."""
+        row = self.context.view.any_relay(RelayId(entry.relay_id))
+        if row is None:
+            raise LookupError("the introducer left the network")
+        circuit = await self.context.builder.build(self.context.kinds.asking, "stranger", last=row.identity)
+        try:
+            return m.status_untrusted(await circuit.ask(m.INTRODUCE1, message, m.INTRODUCE_ACK, 10.0))
+        finally:
+            circuit.close("asked")
+
+
+def altered(message: bytes, **changes: int | bytes) -> bytes:
+    """An INTRODUCE1 with some of its fields replaced."""
+    return replace(m.Introduce.decode_untrusted(message), **changes).encode()  # type: ignore[arg-type]
+
+
+async def dropped(node: Node, reason: str, action: Callable[[], Awaitable[object]]) -> None:
+    """`action` makes the node drop something for this reason: once, and nothing for another reason."""
+    before = dict(node.drops())
+    await action()
+    await until(lambda: node.drops() != before, 30)
+    await trio.sleep(1)
+    new = {name: count - before.get(name, 0) for name, count in node.drops().items()}
+    found = {name: count for name, count in new.items() if count}
+    if found != {reason: 1}:
+        raise AssertionError(f"dropped {found}, not one {reason}")

@@ -1,0 +1,599 @@
+"""Links of whole nodes: one dial shared, streams that misbehave, limits, ends (SPEC 5, 17)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from onionshh.core.params import Params
+from onionshh.core.sink import LinkPort
+from onionshh.crypto.identity import SigningKey
+from onionshh.geometry import BODY, CELL, FRAME
+from onionshh.net.circuits import CircuitFailed
+from onionshh.net.links import LinkFailed
+from onionshh.net.memory import BUFFER_BYTES, MemoryStream
+from onionshh.net.transport import Stream, StreamBroken
+from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell, split_cells
+from tests.net.world import Client, Peer, Relay, World, answer_as_peer, dial_as_peer
+from tests.relay.pure import ANSWER, ASK
+from tests.seeded import seeded
+
+
+@asynccontextmanager
+async def network(relays: int, **kinds: object) -> AsyncIterator[tuple[World, list[Relay], Client]]:
+    world = World(**kinds)  # type: ignore[arg-type]
+    made = [world.relay() for _ in range(relays)]
+    async with world.running(), world.client() as client:
+        yield world, made, client
+
+
+async def port_of(relay: Relay, count: int = 1) -> list[LinkPort]:
+    """The open ports at a relay, once there are so many."""
+    while len(relay.switch._ports) != count:
+        await trio.sleep(0.01)
+    return list(relay.switch._ports)
+
+
+# Over memory and over TCP alike.
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+@pytest.mark.parametrize("count", [1, 4])
+async def test_messages_go_both_ways_over_real_links(autojump_clock: MockClock, tcp: bool, count: int) -> None:
+    async with network(count, tcp=tcp) as (_, relays, client):
+        circuit = await client.build(*relays)
+        circuit.accept(ANSWER)
+        for body in (b"", b"hello", seeded(1)(17_000)):
+            circuit.send(ASK, body)
+            assert (await circuit.receive()).body == body
+        bodies = [seeded(number)(17_000) for number in range(10)]
+        for body in bodies:
+            circuit.send(ASK, body)
+        assert [(await circuit.receive()).body for _ in bodies] == bodies
+    assert client.drops.counts["link-broken"] == 0
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+async def test_many_circuits_share_one_link_and_none_hears_another(autojump_clock: MockClock, tcp: bool) -> None:
+    async with network(3, tcp=tcp) as (_, relays, client):
+        circuits = [await client.build(*relays) for _ in range(5)]
+        assert client.links.open_links == 1
+        for number, circuit in enumerate(circuits):
+            circuit.accept(ANSWER)
+            circuit.send(ASK, bytes((number,)) * 3000)
+        for number, circuit in enumerate(circuits):
+            assert (await circuit.receive()).body == bytes((number,)) * 3000
+        circuits[0].close()
+        circuits[1].send(ASK, b"still here")
+        assert (await circuits[1].receive()).body == b"still here"
+
+
+async def test_two_relays_share_one_link_both_ways(autojump_clock: MockClock) -> None:
+    async with network(2) as (world, (one, other), client):
+        await client.build(one, other)
+        await client.build(other, one)
+        assert world.network.dialled.count((one.row.host, other.row.host)) == 1
+        assert world.network.dialled.count((other.row.host, one.row.host)) == 0
+
+
+# Dialling.
+
+
+async def test_callers_at_the_same_time_share_one_dial(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), client):
+        ports: list[LinkPort] = []
+
+        async def ask() -> None:
+            ports.append(await client.links.to(relay.row))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(ask)
+        ports.append(await client.links.to(relay.row))
+        assert len(set(ports)) == 1
+        assert len(world.network.dialled) == 1
+        assert client.links.peers() == [relay.identity]
+
+
+async def test_a_cancelled_caller_takes_the_link_from_nobody(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), client):
+        patient: list[LinkPort] = []
+
+        async def ask() -> None:
+            patient.append(await client.links.to(relay.row))
+
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as scope:
+                nursery.start_soon(ask)
+                scope.cancel()
+                await client.links.to(relay.row)
+            assert scope.cancelled_caught
+        assert len(patient) == 1
+        assert len(world.network.dialled) == 1
+
+
+async def test_the_first_caller_may_go_and_the_others_get_their_link(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), client):
+        with trio.move_on_after(0):
+            await client.links.to(relay.row)
+        port = await client.links.to(relay.row)
+        assert port.peer == relay.identity
+        assert len(world.network.dialled) == 1
+
+
+async def test_nobody_listens(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), client):
+        relay.listener.close()
+        for _ in range(2):
+            with pytest.raises(LinkFailed, match="refused"):
+                await client.links.to(relay.row)
+        assert client.links.open_links == 0
+        assert not client.links._dials
+
+
+async def test_a_relay_with_other_keys_is_refused_and_tried_anew(autojump_clock: MockClock) -> None:
+    async with network(2) as (_, (relay, other), client):
+        wrong = relay.row._replace(onion_key=other.onion.public)
+        with pytest.raises(LinkFailed):
+            await client.links.to(wrong)
+        assert (await client.links.to(relay.row)).peer == relay.identity
+
+
+async def test_a_peer_that_says_nothing_times_out_after_ten_seconds(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), client):
+        listener = world.network.listen("30.0.0.1")
+        start = trio.current_time()
+        with pytest.raises(LinkFailed):
+            await client.links.to(relay.row._replace(host="30.0.0.1", port=listener.address[1]))
+        assert 10.0 <= trio.current_time() - start <= 10.5
+        stream = await listener.accept()
+        while await stream.receive_some():  # the flight, and then the end
+            pass
+        assert not client.links._dials
+        assert not client.links._tasks
+
+
+async def test_a_dial_that_hangs_times_out_for_all_who_wait(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, (relay,), client):
+
+        class Hanging:
+            async def dial(self, host: str, port: int) -> Stream:
+                await trio.sleep_forever()
+                raise StreamBroken("never")
+
+        client.links._dialer = Hanging()
+        failed: list[float] = []
+
+        async def ask() -> None:
+            with pytest.raises(LinkFailed, match="timeout"):
+                await client.links.to(relay.row)
+            failed.append(trio.current_time())
+
+        start = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask)
+        assert [time - start for time in failed] == [10.0] * 3
+
+
+async def test_a_peer_that_leaves_before_our_proof_leaves_no_link_behind(autojump_clock: MockClock) -> None:
+    """Its flight is there, but nothing takes our LINK_AUTH any more."""
+    async with network(1) as (world, (relay,), client):
+        listener = world.network.listen("30.0.0.1")
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def answer() -> None:
+                from onionshh.core.chance import Chance
+                from onionshh.core.link import LinkResponder
+
+                stream = await listener.accept()
+                machine = LinkResponder(
+                    identity=relay.identity,
+                    onion_keys=[relay.onion],
+                    is_relay=lambda identity: False,
+                    params=world.params,
+                    chance=Chance(seeded(1)),
+                    now=0.0,
+                )
+                peer = Peer(stream, machine)
+                await peer.read()
+                stream.close()
+
+            opened: list[LinkPort] = []
+            client.circuits.link_opened = lambda port, now: opened.append(port)  # type: ignore[method-assign]
+            with pytest.raises(LinkFailed):
+                await client.links.to(relay.row._replace(host="30.0.0.1", port=listener.address[1]))
+        assert opened == []
+        assert not client.links._by_outbox
+        assert not client.links._by_peer
+        assert client.drops.counts["link-broken"] == 1
+
+
+async def test_after_the_node_closed_no_link_is_dialled(autojump_clock: MockClock) -> None:
+    world = World()
+    relay = world.relay()
+    async with world.running():
+        async with world.client() as client:
+            port = await client.links.to(relay.row)
+            assert port.peer == relay.identity
+        with pytest.raises(LinkFailed):
+            await client.links.to(relay.row)
+        assert client.drops.counts["node-closed"] == 1
+
+
+async def test_a_link_that_closed_is_dialled_anew(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), client):
+        first = await client.links.to(relay.row)
+        world.network.cut("20.1.0.1")
+        await trio.sleep(1)
+        world.network.heal("20.1.0.1")
+        second = await client.links.to(relay.row)
+        assert second is not first
+        assert len(world.network.dialled) == 2
+
+
+# Who dials us.
+
+
+async def test_a_proven_relay_is_a_peer_and_is_not_dialled_again(autojump_clock: MockClock) -> None:
+    async with network(2) as (world, (one, other), _):
+        peer = await dial_as_peer(world.network.dialer("40.0.0.1"), one, identity=other.key)
+        (port,) = await port_of(one)
+        assert port.peer == other.identity
+        assert await one.links.to(other.row) is port
+        peer.stream.close()
+
+
+@pytest.mark.parametrize("identity", [None, SigningKey(b"unknown".ljust(32))])
+async def test_whoever_is_no_relay_of_the_consensus_is_nobody(autojump_clock: MockClock, identity: SigningKey | None) -> None:
+    async with network(1) as (world, (relay,), _):
+        await dial_as_peer(world.network.dialer("40.0.0.1"), relay, identity=identity)
+        (port,) = await port_of(relay)
+        assert port.peer is None
+        assert port.host == "40.0.0.1"
+        assert relay.links.peers() == []
+
+
+async def test_a_half_open_link_ends_and_others_go_on(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), client):
+        stream = await world.network.dialer("40.0.0.1").dial(relay.row.host, relay.row.port)
+        stream.send_some(bytes(1000))
+        start = trio.current_time()
+        circuit = await client.build(relay)
+        assert await stream.receive_some() == b""
+        assert 10.0 <= trio.current_time() - start <= 16.0
+        assert relay.drops.counts["link-setup-timeout"] == 1
+        assert circuit.failed is None
+
+
+async def test_a_peer_that_sends_one_byte_a_second_never_opens_a_link(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), _):
+        peer = await dial_as_peer(world.network.dialer("40.0.0.1"), relay, open_it=False)
+        flight = peer.machine.data_to_send()
+        sent = 0
+        with pytest.raises(StreamBroken):
+            while True:
+                peer.stream.send_some(flight[sent : sent + 1])
+                sent += 1
+                await trio.sleep(1)
+        assert 10 <= sent <= 16
+        assert relay.links.open_links == 0
+
+
+async def test_a_peer_that_sends_a_frame_byte_by_byte_loses_its_link(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), client):
+        circuit = await client.build(relay)
+        peer = await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
+        frame = peer.machine.seal(pack_cell(0, PADDING, bytes(BODY)))
+        sent = 0
+        with pytest.raises(StreamBroken):
+            while True:
+                peer.stream.send_some(frame[sent : sent + 1])
+                sent += 1
+                await trio.sleep(1)
+        assert 10 <= sent <= 16
+        assert relay.drops.counts["frame-timeout"] == 1
+        assert circuit.failed is None
+
+
+@pytest.mark.parametrize("how", ["tamper", "size", "auth-again", "create"])
+async def test_a_bad_frame_ends_its_link_and_no_other(autojump_clock: MockClock, how: str) -> None:
+    async with network(1) as (world, (relay,), client):
+        circuit = await client.build(relay)
+        peer = await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
+        seal = peer.machine.seal
+        cell = pack_cell(0, PADDING, bytes(BODY))
+        data = {
+            "tamper": seal(cell)[:-1] + b"\0",
+            "size": b"\0\0",
+            "auth-again": seal(pack_cell(0, LINK_AUTH, bytes(BODY))),
+            "create": seal(pack_cell(5, CREATE, bytes(BODY))),
+        }[how]
+        peer.push(data)
+        await peer.ends()
+        assert peer.ended == "link-ended"  # and nothing else: no reason goes over the wire
+        assert peer.frames == []
+        circuit.accept(ANSWER)
+        circuit.send(ASK, b"unharmed")
+        assert (await circuit.receive()).body == b"unharmed"
+
+
+async def test_frames_behind_a_bad_one_are_not_looked_at(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), _):
+        peer = await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
+        bad = peer.machine.seal(pack_cell(0, RELAY, bytes(BODY)))
+        good = peer.machine.seal(pack_cell(1 << 31 | 9, RELAY, bytes(BODY)))
+        peer.push(bad + good)
+        await peer.ends()
+        assert relay.drops.counts["link-command"] == 1
+        assert relay.drops.counts["unknown-circuit"] == 0
+
+
+# Limits.
+
+
+async def test_so_many_links_an_address_and_no_more(autojump_clock: MockClock) -> None:
+    params = replace(World().params, links_per_ip=3)
+    async with network(1, params=params) as (world, (relay,), _):
+        dialer = world.network.dialer("40.0.0.1")
+        peers = [await dial_as_peer(dialer, relay) for _ in range(3)]
+        refused = await dial_as_peer(dialer, relay, open_it=False)
+        await refused.ends()
+        assert relay.drops.counts["links-per-address"] == 1
+        await dial_as_peer(world.network.dialer("40.0.0.2"), relay)
+        peers[0].stream.close()
+        await port_of(relay, 3)
+        await dial_as_peer(dialer, relay)
+        assert relay.drops.counts["links-per-address"] == 1
+
+
+async def test_half_open_links_count_too(autojump_clock: MockClock) -> None:
+    params = replace(World().params, links_per_ip=2)
+    async with network(1, params=params) as (world, (relay,), _):
+        dialer = world.network.dialer("40.0.0.1")
+        for _ in range(2):
+            await dial_as_peer(dialer, relay, open_it=False)
+        refused = await dial_as_peer(dialer, relay, open_it=False)
+        await refused.ends()
+        assert relay.drops.counts["links-per-address"] == 1
+        await trio.sleep(20)
+        assert relay.links._per_host == {}
+        await dial_as_peer(dialer, relay)
+
+
+async def test_so_many_links_a_second_from_one_address(autojump_clock: MockClock) -> None:
+    params = replace(World().params, link_rate=2, link_burst=4)
+    async with network(1, params=params) as (world, (relay,), _):
+        dialer = world.network.dialer("40.0.0.1")
+        for _ in range(10):
+            await dialer.dial(relay.row.host, relay.row.port)
+        await trio.testing.wait_all_tasks_blocked()
+        assert relay.drops.counts["link-rate"] == 6
+        await trio.sleep(1)
+        for _ in range(3):
+            await dialer.dial(relay.row.host, relay.row.port)
+        await trio.testing.wait_all_tasks_blocked()
+        assert relay.drops.counts["link-rate"] == 7
+        world.params = replace(world.params, link_rate=0)
+        for _ in range(50):
+            await dialer.dial(relay.row.host, relay.row.port)
+        await trio.testing.wait_all_tasks_blocked()
+        assert relay.drops.counts["link-rate"] == 7
+
+
+# Backpressure.
+
+
+async def flood(relay: Relay, stop: Callable[[], bool]) -> tuple[LinkPort, int]:
+    """Push cells at the one port of a relay as fast as they come, and see how much waits at most."""
+    (port,) = await port_of(relay)
+    most = 0
+    from onionshh.core.outbox import CellQueue
+
+    queue = CellQueue()
+    port.legs[7] = object()  # a circuit is running
+    while not stop():
+        for _ in range(64):
+            if len(queue.cells) < 256:
+                port.outbox.push(queue, pack_cell(7, RELAY, bytes(BODY)))
+        most = max(most, relay.memory.used_bytes)
+        relay.links.flush()
+        await trio.sleep(0.1)
+    return port, most
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+async def test_a_peer_that_stops_reading_loses_its_link_after_thirty_seconds(autojump_clock: MockClock, tcp: bool) -> None:
+    world = World(tcp=tcp)
+    relay = world.relay()
+    async with world.running():
+        peer = await dial_as_peer(world.dialer("40.0.0.1"), relay)
+        (port,) = await port_of(relay)
+        start = trio.current_time()
+
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def keep_talking() -> None:
+                try:
+                    while not relay.drops.counts["link-stuck"]:
+                        peer.push(peer.machine.seal(pack_cell(0, PADDING, bytes(BODY))))
+                        await trio.sleep(5)
+                except StreamBroken:
+                    pass
+
+            (task,) = relay.links._tasks
+            closed = relay.switch.link_closed
+            port.legs = {}
+            relay.switch.link_closed = lambda port, now: (port.legs.clear(), closed(port, now))[1]  # type: ignore
+            _, most = await flood(relay, lambda: bool(relay.drops.counts["link-stuck"]))
+        assert 30.0 <= trio.current_time() - start <= 45.0
+        assert most <= 256 * CELL  # the circuit's cap: what waits beyond one frame stays in its queue
+        assert len(task._unsent) <= FRAME
+        assert relay.links.open_links == 0
+        assert relay.memory.used_bytes == 0
+
+
+async def test_a_peer_that_reads_again_gets_everything_in_order(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), _):
+        peer = await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
+        (port,) = await port_of(relay)
+        cells = [pack_cell(0, PADDING, seeded(number)(BODY)) for number in range(2000)]  # four buffers full
+        for cell in cells:
+            port.outbox.push(port.control, cell)
+        relay.links.flush()
+        await trio.sleep(5)
+        assert isinstance(peer.stream, MemoryStream)
+        assert len(peer.stream._incoming.data) <= BUFFER_BYTES
+        got: list[bytes] = []
+        while len(got) < len(cells):
+            await peer.read()
+            got = [cell for frame in peer.frames for cell in _cells(frame)]
+        assert got == cells
+        assert relay.memory.used_bytes == 0
+        assert relay.links.open_links == 1
+
+
+def _cells(frame: bytes) -> list[bytes]:
+    return [frame[at : at + CELL] for at in range(0, len(frame), CELL)]
+
+
+async def test_a_slow_link_slows_no_other(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), client):
+        await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
+        (port,) = await port_of(relay)
+        for _ in range(2000):
+            port.outbox.push(port.control, pack_cell(0, PADDING, bytes(BODY)))
+        relay.links.flush()
+        circuit = await client.build(relay)
+        circuit.accept(ANSWER)
+        start = trio.current_time()
+        circuit.send(ASK, seeded(1)(17_000))
+        assert (await circuit.receive()).body == seeded(1)(17_000)
+        assert trio.current_time() == start
+
+
+async def test_many_cells_share_a_frame_and_one_goes_alone(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), _):
+        peer = await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
+        (port,) = await port_of(relay)
+        for count in (1, 127, 130):
+            for _ in range(count):
+                port.outbox.push(port.control, pack_cell(0, PADDING, bytes(BODY)))
+            relay.links.flush()
+        await peer.read_until(lambda: sum(map(len, peer.frames)) == 258 * CELL)
+        assert [len(frame) // CELL for frame in peer.frames] == [1, 127, 127, 3]
+
+
+# Time.
+
+
+async def test_an_idle_link_closes_after_three_minutes_on_both_sides(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, (relay,), client):
+        await client.links.to(relay.row)
+        start = trio.current_time()
+        while client.links.open_links:
+            await trio.sleep(1)
+        assert 180.0 <= trio.current_time() - start <= 190.0
+        await trio.sleep(10)
+        assert relay.links.open_links == 0
+        assert client.drops.counts["link-idle"] + relay.drops.counts["link-idle"] == 1
+
+
+async def test_padding_keeps_a_quiet_link_with_a_circuit_open(autojump_clock: MockClock) -> None:
+    async with network(2) as (_, relays, client):
+        circuit = await client.build(*relays)
+        await trio.sleep(3600)
+        assert circuit.failed is None
+        assert client.links.open_links == 1
+        circuit.accept(ANSWER)
+        circuit.send(ASK, b"after an hour")
+        assert (await circuit.receive()).body == b"after an hour"
+
+
+async def test_a_peer_that_falls_silent_is_noticed_after_thirty_seconds(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), client):
+        listener = world.network.listen("30.0.0.1")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer_as_peer, listener, relay)
+            port = await client.links.to(relay.row._replace(host="30.0.0.1", port=listener.address[1]))
+        circuit = client.circuits.start(port, "test", 1)
+        start = trio.current_time()
+        assert await circuit.closed() == "link-closed"
+        assert 30.0 <= trio.current_time() - start <= 36.0
+        assert client.drops.counts["link-silent"] == 1
+
+
+# Ends.
+
+
+async def test_a_relay_that_dies_ends_the_circuits_through_it_and_no_others(autojump_clock: MockClock) -> None:
+    async with network(4) as (world, relays, client):
+        through = await client.build(relays[0], relays[1], relays[2])
+        beside = await client.build(relays[0], relays[3], relays[2])
+        world.kill(relays[1])
+        with trio.fail_after(5):
+            assert await through.closed() == "destroyed"
+        beside.accept(ANSWER)
+        beside.send(ASK, b"still here")
+        assert (await beside.receive()).body == b"still here"
+        assert len(relays[0].switch.circuits) == len(relays[2].switch.circuits) == 1
+
+
+async def test_an_extend_to_a_dead_relay_ends_the_circuit(autojump_clock: MockClock) -> None:
+    async with network(2) as (world, relays, client):
+        world.kill(relays[1])
+        port = await client.links.to(relays[0].row)
+        circuit = client.circuits.start(port, "test", 1)
+        await circuit.add(relays[0].row)
+        with pytest.raises(CircuitFailed) as info:
+            await circuit.add(relays[1].row)
+        assert info.value.relay == relays[1].identity
+        assert relays[0].drops.counts["extend-failed"] == 1
+        assert not relays[0].switch.circuits
+
+
+async def test_a_closed_circuit_is_forgotten_all_along(autojump_clock: MockClock) -> None:
+    async with network(3) as (_, relays, client):
+        circuit = await client.build(*relays)
+        circuit.close()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not client.circuits.circuits
+        for relay in relays:
+            assert not relay.switch.circuits
+            assert relay.memory.used_bytes == 0
+        assert client.memory.used_bytes == 0
+
+
+async def test_a_client_that_leaves_tells_its_relay_at_once(autojump_clock: MockClock) -> None:
+    world = World()
+    relays = [world.relay() for _ in range(2)]
+    async with world.running():
+        async with world.client() as client:
+            await client.build(*relays)
+        await trio.testing.wait_all_tasks_blocked()
+        assert all(not relay.switch.circuits for relay in relays)
+
+
+async def test_no_cell_of_a_relay_to_a_client_tells_why(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), _):
+        peer = await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
+        for number in range(3):
+            cell = pack_cell(1 << 31 | 9, CREATE if not number else 10, bytes(BODY))
+            peer.push(peer.machine.seal(cell))
+        await peer.read_until(lambda: peer.frames)
+        ((circuit_id, command, body),) = split_cells(peer.frames[0])
+        assert (circuit_id, command, body[0]) == (1 << 31 | 9, DESTROY, 0)
+        assert relay.drops.counts["create-size"] == 1
+
+
+def test_defaults_are_strict() -> None:
+    params = Params()
+    assert (params.link_rate, params.link_burst, params.links_per_ip) == (20, 40, 100)
