@@ -56,6 +56,7 @@ class Publisher:
         self._chance = chance
         self._say = say
         self._published = 0
+        self._taken = False
         self._last_word = ""
         self.now = trio.Event()
         """Set it to publish at once: a key has changed."""
@@ -101,7 +102,7 @@ class Publisher:
                 self._tell(f"not listed: {authority.url} does not answer ({error})")
                 continue
             if refused is None:
-                taken = True
+                taken = self._taken = True
             else:
                 self._tell(f"not listed: {authority.url} refuses: {refused}")
         return taken
@@ -113,7 +114,7 @@ class Publisher:
             row = view.relay(self._keys.relay_id) if view is not None else None
             if row is not None:
                 self._tell("listed")
-            elif view is not None and self._published:
+            elif view is not None and self._taken:
                 await self._ask_why()
             with trio.move_on_after(CHECK_SECONDS):
                 await self._keeper.changed()

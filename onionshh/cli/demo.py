@@ -167,7 +167,7 @@ class _Demo:
                 second = await self._ask(contact.send(large))
                 if second is None or second[1] != large:
                     return self._fail("the large whisper did not come back whole")
-                self._step(f"visitor got {len(second[1])} bytes back, whole; {_took(second[0])}")
+                self._step(f"visitor got {len(second[1])} bytes back, whole")
                 with trio.move_on_after(STEP_SECONDS):
                     for receipt in replies:
                         await receipt.final()

@@ -10,6 +10,8 @@ from onionshh.cli.options import Json, NetworkFile
 if TYPE_CHECKING:
     from onionshh.wire.consensus import Consensus
 
+WIDE = 120
+
 
 def relays(network: NetworkFile, as_json: Json = False) -> int:
     """List the relays of the network.
@@ -77,10 +79,12 @@ def _show(consensus: Consensus) -> None:
             Text(row.address),
             " ".join(row.flag_names),
             f"{100 * row.weight / total:.1f} %",
-            datetime.fromtimestamp(row.first_seen).strftime("%Y-%m-%d %H:%M"),
-            f"{row.identity.hex()[:12]}…",
+            datetime.fromtimestamp(row.first_seen).strftime("%Y-%m-%d"),
+            f"{row.identity.hex()[:8]}…",
         )
     made = datetime.fromtimestamp(consensus.valid_after).strftime("%Y-%m-%d %H:%M:%S")
     console = Console()
+    if not console.is_terminal:
+        console.width = WIDE
     console.print(table)
     console.print(f"{len(consensus.relays)} relays of {consensus.network}, as of {made}.", highlight=False)

@@ -103,8 +103,8 @@ class Correspondence:
         try:
             if first is not None:
                 await self._record(exchange, first)
-            async for record in exchange.records():
-                await self._record(exchange, record)
+            while True:
+                await self._record(exchange, await exchange.receive())
         except CircuitFailed:
             pass
         except BadData as error:

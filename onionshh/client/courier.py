@@ -17,7 +17,7 @@ from onionshh.client.receipt import Receipt
 from onionshh.core.classes import PrivacyClass
 from onionshh.core.introduce import fits_introduction
 from onionshh.core.path import PathImpossible
-from onionshh.core.whisper import RECEIPT, WHISPER, Record, receipt_for
+from onionshh.core.whisper import EXPIRY_GRACE_SECONDS, WHISPER, Record, receipt_for
 from onionshh.errors import NetworkUnreachable, NoDirectory
 from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
@@ -25,7 +25,9 @@ from onionshh.wire.endpoint import IntroducerEntry
 
 WAITING_MOST = 1024
 KEPT_MOST = 1024
+REPLY_GRACE_SECONDS = EXPIRY_GRACE_SECONDS / 2
 IDLE_SECONDS = 120.0
+ACKNOWLEDGE_SECONDS = 1.0
 PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 NO_DESCRIPTOR_ROUNDS = 3
 NO_DESCRIPTOR_PAUSE_SECONDS = 2.0
@@ -46,6 +48,7 @@ class Courier:
         self._hops = hops
         self._receipts: dict[WhisperId, Receipt] = {}
         self._poke = trio.Event()
+        self._news = trio.Event()
         self._exchange: Exchange | None = None
         self._connected_in = 0.0
         self._found: Found | None = None
@@ -63,17 +66,16 @@ class Courier:
             receipt.conclude("failed", f"more than {WAITING_MOST} whispers are waiting already")
             return receipt
         self._forget_old()
+        receipt.on_reply_wanted = self._reply_wanted
         self._receipts[record.whisper_id] = receipt
         self._poke.set()
+        self._news.set()
         return receipt
-
-    def poke(self) -> None:
-        """Something changed that may want a circuit."""
-        self._poke.set()
 
     async def run(self) -> None:
         """Deliver, for ever."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch)
             try:
                 while True:
                     await self._round(nursery)
@@ -86,15 +88,13 @@ class Courier:
         for receipt in self._receipts.values():
             receipt.conclude("failed", why)
 
-    # One round: expire, connect if need be, send what is due, wait.
+    # One round: connect if need be, send what is due, wait.
 
     async def _round(self, nursery: trio.Nursery) -> None:
         self._poke = trio.Event()
-        now = self._context.clock.monotonic()
-        self._settle(now)
         due = self._due()
         if not due:
-            await self._rest(now)
+            await self._rest()
             return
         exchange = self._exchange
         if exchange is None or not exchange.open:
@@ -106,69 +106,93 @@ class Courier:
         for receipt in self._due():
             await self._send(exchange, receipt)
 
-    def _settle(self, now: float) -> None:
-        """Expire what is past its TTL; give up on a circuit that owes a receipt."""
-        late = False
-        for receipt in self._receipts.values():
-            if receipt.is_final:
+    async def _watch(self) -> None:
+        """Expire what is past its TTL, and give up a circuit that owes a receipt, on time and for ever."""
+        while True:
+            self._news = trio.Event()
+            now = self._context.clock.monotonic()
+            until, late = float("inf"), False
+            for receipt in self._receipts.values():
+                if receipt.is_final:
+                    continue
+                if now >= receipt.deadline:
+                    why = self.problem or "no receipt came before its time to live ended"
+                    receipt.conclude("expired", why)
+                    continue
+                if receipt.sent_at is not None and now >= receipt.due:
+                    receipt.wait_seconds *= 2
+                    late = True
+                until = min(until, receipt.deadline, receipt.due if receipt.sent_at is not None else until)
+            if late:
+                self._lost("receipt-late", NO_ANSWER)
                 continue
-            if now >= receipt.deadline:
-                receipt.conclude("expired", self.problem or "no receipt came before its time to live ended")
-            elif receipt.sent_at is not None and now >= receipt.due:
-                receipt.wait_seconds *= 2
-                late = True
-        if late:
-            self._lost("receipt-late", NO_ANSWER)
+            with trio.move_on_at(until):
+                await self._news.wait()
 
     def _due(self) -> list[Receipt]:
         return [one for one in self._receipts.values() if one.sent_at is None and self._unfinished(one)]
 
-    @staticmethod
-    def _unfinished(receipt: Receipt) -> bool:
+    def _unfinished(self, receipt: Receipt) -> bool:
         if receipt.status == "delivered":
-            return receipt.reply_wanted > 0 and receipt.reply_body is None
+            # Past its expiry the endpoint refuses even a copy, so a lost circuit cannot be made good.
+            askable = self._context.clock.monotonic() < receipt.deadline + REPLY_GRACE_SECONDS
+            return receipt.reply_wanted > 0 and receipt.reply_body is None and askable
         return not receipt.is_final
+
+    def _reply_wanted(self, receipt: Receipt) -> None:
+        """A reply is awaited from now on: without a circuit it could not come."""
+        if receipt.status == "delivered" and (self._exchange is None or not self._exchange.open):
+            receipt.sent_at = None
+        self._poke.set()
 
     def _patience(self, receipt: Receipt) -> float:
         """Until when a connection for this whisper is worth making, monotonic seconds."""
         return receipt.deadline if not receipt.is_final else float("inf")
 
-    async def _rest(self, now: float) -> None:
-        """Until poked, or a receipt is due, a TTL ends, or the circuit has idled long enough."""
-        until = float("inf")
-        open_ones = [one for one in self._receipts.values() if self._unfinished(one)]
-        for receipt in open_ones:
-            if not receipt.is_final:
-                until = min(until, receipt.deadline, receipt.due)
-        if not open_ones and self._exchange is not None and self._exchange.open:
-            until = self._exchange.used_at + IDLE_SECONDS
-            if now >= until:
-                self._exchange.close("idle")
-                self._exchange = None
+    async def _rest(self) -> None:
+        """Until poked; a circuit that nothing waits on is given up once it has idled long enough."""
+        exchange = self._exchange
+        while exchange is not None and exchange.open:
+            with trio.move_on_at(exchange.used_at + IDLE_SECONDS):
+                await self._poke.wait()
                 return
-        with trio.move_on_at(until):
-            await self._poke.wait()
+            if any(map(self._unfinished, self._receipts.values())):
+                break
+            if self._context.clock.monotonic() >= exchange.used_at + IDLE_SECONDS:
+                self._exchange = None
+                exchange.close("idle")
+        await self._poke.wait()
 
     async def _send(self, exchange: Exchange, receipt: Receipt) -> None:
         if not self._unfinished(receipt) or receipt.sent_at is not None:
             return
         try:
-            await exchange.send(receipt.record)
+            with trio.move_on_after(self._wait_of(receipt)):
+                await exchange.send(receipt.record)
+                self._sent(receipt, exchange)
+                return
         except CircuitFailed as error:
             self._lost(error.reason, "")
             return
-        self._sent(receipt, exchange)
+        # The window stayed closed: the endpoint takes nothing, or what is between us does.
+        receipt.wait_seconds *= 2
+        self._lost("window-closed", NO_ANSWER)
+
+    def _wait_of(self, receipt: Receipt) -> float:
+        """How long to wait for this whisper on one path, seconds; doubled by whoever waited in vain."""
+        if not receipt.wait_seconds:
+            receipt.wait_seconds = float(self._context.params.talk_receipt_seconds)
+        return receipt.wait_seconds
 
     def _sent(self, receipt: Receipt, exchange: Exchange) -> None:
         now = self._context.clock.monotonic()
-        if not receipt.wait_seconds:
-            receipt.wait_seconds = float(self._context.params.talk_receipt_seconds)
         receipt.sent_at = now
-        receipt.due = now + receipt.wait_seconds
+        receipt.due = now + self._wait_of(receipt)
         receipt.hops = exchange.relays_between
         receipt.connect_seconds = self._connected_in
         if receipt.status == "queued":
             receipt.status = "sent"
+        self._news.set()
 
     # Connecting.
 
@@ -176,10 +200,9 @@ class Courier:
         context = self._context
         started = context.clock.monotonic()
         try:
-            if self._found is None:
+            if self._found is None or self._found.descriptor.expiry <= context.clock.wall():
                 self._found = await find(context, self._address_key)
                 self._nothing_found = 0
-                self._tried.clear()
             introducer = self._introducer(self._found)
             encoded = first.record.encode()
             riding = fits_introduction(encoded)
@@ -196,7 +219,7 @@ class Courier:
         except NotIntroduced as error:
             await self._failed(str(error), forget=error.gone)
         except NoAnswer:
-            await self._failed(NO_ANSWER, forget=False)
+            await self._failed(NO_ANSWER, forget=True)  # its keys may be new
         except NoDirectory as error:
             await self._failed(str(error), forget=False)
         except (CircuitFailed, NetworkUnreachable) as error:
@@ -215,13 +238,15 @@ class Courier:
         return None
 
     def _introducer(self, found: Found) -> IntroducerEntry:
-        """One not tried since the descriptor was fetched, at random."""
+        """One not tried in vain since the last success, at random; all of them again once none is left."""
         wall = self._context.clock.wall()
         good = [one for one in found.descriptor.introducers if one.expiry > wall] or list(
             found.descriptor.introducers
         )
-        left = [one for one in good if one.auth_key not in self._tried] or good
-        chosen = self._context.chance.choice(left)
+        left = [one for one in good if one.auth_key not in self._tried]
+        if not left:
+            self._tried.clear()
+        chosen = self._context.chance.choice(left or good)
         self._tried.add(chosen.auth_key)
         return chosen
 
@@ -260,24 +285,22 @@ class Courier:
     # What comes back.
 
     async def _receive(self, exchange: Exchange) -> None:
-        async for record in exchange.records():
-            if record.kind == RECEIPT:
-                self._acknowledged(record, exchange)
-            elif record.kind == WHISPER:
-                receipt = self._receipts.get(record.in_reply_to)
-                if receipt is not None:
+        try:
+            while True:
+                record = await exchange.receive()
+                if record.in_reply_to in self._receipts:
                     self._acknowledged(record, exchange)  # an answer says as much as a receipt
-                    receipt.answer(record.body)
-                try:
+                if record.kind == WHISPER:
+                    if record.in_reply_to in self._receipts:
+                        self._receipts[record.in_reply_to].answer(record.body)
                     await exchange.send(receipt_for(record, self._context.chance.bytes))
-                except CircuitFailed:
-                    break
-        if exchange is self._exchange:
-            self._lost("exchange-ended", "")
+        except CircuitFailed:
+            if exchange is self._exchange:
+                self._lost("exchange-ended", "")
 
     def _acknowledged(self, record: Record, exchange: Exchange) -> None:
-        receipt = self._receipts.get(record.in_reply_to)
-        if receipt is None or receipt.sent_at is None or receipt.is_final:
+        receipt = self._receipts[record.in_reply_to]
+        if receipt.sent_at is None or receipt.is_final:
             return
         receipt.round_trip_seconds = self._context.clock.monotonic() - receipt.sent_at
         receipt.hops = exchange.relays_between

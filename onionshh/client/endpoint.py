@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
 import trio
@@ -15,7 +14,7 @@ from onionshh.client.inbox import INBOX_SCHEMA, Inbox, Stored
 from onionshh.client.introducers import Introducers
 from onionshh.client.pool import STUBS
 from onionshh.client.publication import Publication
-from onionshh.client.reachability import Reachability, ReachabilityTest
+from onionshh.client.reachability import Reachability, ReachabilityChanges, ReachabilityTest
 from onionshh.client.receipt import Receipt
 from onionshh.client.vault import VAULT_SCHEMA, Vault
 from onionshh.core.whisper import TTL_DEFAULT_SECONDS, check_body, new_whisper
@@ -154,10 +153,10 @@ class Endpoint:
         self._check_open()
         return self._reachability.state
 
-    def reachability_changes(self) -> AsyncIterator[Reachability]:
-        """Every gain and loss of reachability from now on, a present gain included."""
+    def reachability_changes(self) -> ReachabilityChanges:
+        """`async for` every gain and loss of reachability from now on, a present gain included."""
         self._check_open()
-        return self._reachability.changes()
+        return ReachabilityChanges(self._reachability)
 
     def __aiter__(self) -> _Iteration:
         self._check_open()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from onionshh.core.drops import Drops
 from onionshh.core.introduce import EndToEndKeys
 from onionshh.core.whisper import Record
@@ -40,22 +38,18 @@ class Exchange:
         await self.circuit.send_when_clear(RECORD, record.encode())
         self.used_at = self._clock.monotonic()
 
-    async def records(self) -> AsyncIterator[Record]:
-        """Every record that comes, until the circuit ends. A bad one ends it."""
-        while True:
-            try:
-                message = await self.circuit.receive()
-            except CircuitFailed:
-                return
-            try:
-                record = Record.decode_untrusted(message.body)
-                record.check_dates_untrusted(self._clock.wall())
-            except ProtocolError as error:
-                self._drops.count(error.reason)
-                self.circuit.close(error.reason)
-                return
-            self.used_at = self._clock.monotonic()
-            yield record
+    async def receive(self) -> Record:
+        """The next record, its dates checked. A bad one ends the circuit: CircuitFailed, as for any end."""
+        message = await self.circuit.receive()
+        try:
+            record = Record.decode_untrusted(message.body)
+            record.check_dates_untrusted(self._clock.wall())
+        except ProtocolError as error:
+            self._drops.count(error.reason)
+            self.circuit.close(error.reason)
+            raise CircuitFailed(error.reason) from error
+        self.used_at = self._clock.monotonic()
+        return record
 
     def close(self, reason: str = "closed") -> None:
         """End the circuit, and with it the peer's."""

@@ -71,6 +71,7 @@ class Introducers:
                     self._start(held, nursery)
                 else:
                     await self._vault.drop_introducer(held)
+            nursery.start_soon(self._follow_consensus)
             while True:
                 self._poke = trio.Event()
                 await self._fill(nursery)
@@ -78,6 +79,12 @@ class Introducers:
                     await self._poke.wait()
 
     # Inside.
+
+    async def _follow_consensus(self) -> None:
+        """More relays, more introducers: at once on a network that is just starting."""
+        while True:
+            await self._context.keeper.changed()
+            self._poke.set()
 
     def _target(self) -> int:
         view = self._context.keeper.current

@@ -6,7 +6,6 @@ only we can tell that it was ours.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import trio
@@ -43,6 +42,22 @@ class Reachability:
     why: str = ""
 
 
+class ReachabilityChanges:
+    """Every gain and loss, as an asynchronous iterator: first the present gain, if there is one."""
+
+    def __init__(self, test: ReachabilityTest) -> None:
+        self._test = test
+        self._shown = False
+
+    def __aiter__(self) -> ReachabilityChanges:
+        return self
+
+    async def __anext__(self) -> Reachability:
+        state = await self._test.change_from(self._shown)
+        self._shown = state.reachable
+        return state
+
+
 class ReachabilityTest:
     """One endpoint's."""
 
@@ -64,20 +79,14 @@ class ReachabilityTest:
 
     async def reachable(self) -> None:
         """Until the endpoint is reachable; at once if it is."""
-        while not self._state.reachable:
-            await self._changed.wait()
-        await trio.lowlevel.checkpoint()
+        await self.change_from(False)
 
-    async def changes(self) -> AsyncIterator[Reachability]:
-        """The state whenever it is gained, lost or regained; first the present one, if it is reachable."""
-        shown = False
-        while True:
-            changed = self._changed
-            if self._state.reachable != shown:
-                shown = self._state.reachable
-                yield self._state
-            else:
-                await changed.wait()
+    async def change_from(self, reachable: bool) -> Reachability:
+        """The state, as soon as it is another than this."""
+        await trio.lowlevel.checkpoint()
+        while self._state.reachable == reachable:
+            await self._changed.wait()
+        return self._state
 
     async def run(self) -> None:
         """Test, for ever: soon after a failure or a change, else now and then."""

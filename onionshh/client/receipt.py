@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import trio
@@ -33,6 +34,7 @@ class Receipt:
         """Monotonic seconds at which the TTL ends."""
         self.reply_body: bytes | None = None
         self.reply_wanted = 0
+        self.on_reply_wanted: Callable[[Receipt], None] = lambda receipt: None
         self.sent_at: float | None = None
         self.due = 0.0
         """Monotonic seconds at which another path is tried."""
@@ -59,6 +61,7 @@ class Receipt:
         Waits as long as that takes: bound it with a cancel scope.
         """
         self.reply_wanted += 1
+        self.on_reply_wanted(self)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._until_given_up, nursery.cancel_scope)

@@ -18,6 +18,7 @@ import trio
 
 from onionshh.config import Authority, NetworkFile, parse_network_file
 from onionshh.core.chance import Chance
+from onionshh.core.path import MOST_RELAYS, PathImpossible
 from onionshh.core.trust import (
     ConsensusExpired,
     ConsensusNotYet,
@@ -192,9 +193,15 @@ class ConsensusKeeper:
         """A valid consensus, from disk or else from the directories. NoDirectory, ClockWrong."""
         if self.current is None:
             self.load()
-        if (view := self.current) is not None:
-            return view
-        await self._fetch_http()
+        held = self.current
+        if held is not None and len(held.relays) >= MOST_RELAYS:
+            return held
+        # None, or one of a network that was just starting, of which no circuit could be made to ask.
+        try:
+            await self._fetch_http()
+        except NoDirectory:
+            if held is None:
+                raise
         view = self.current
         if view is None:
             raise NoDirectory("No valid consensus could be had.")
@@ -228,10 +235,14 @@ class ConsensusKeeper:
 
     async def _fetch(self) -> None:
         if self._over_circuit is not None and self.current is not None:
-            document = await self._over_circuit(self.current.consensus.valid_after)
-            if document:
-                self._accept(document)
-            return
+            try:
+                document = await self._over_circuit(self.current.consensus.valid_after)
+            except PathImpossible:
+                pass  # a network that is just starting: of what it lists no circuit can be made
+            else:
+                if document:
+                    self._accept(document)
+                return
         await self._fetch_http()
 
     async def _fetch_http(self) -> None:

@@ -24,6 +24,7 @@ from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.ids import AuthKey, RelayId
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry
+from rendezvous.ring import Ring
 
 WALL = 1_790_000_000 // 86400 * 86400 + 36_000
 """Ten hours into a day: the period's second half is far, its grace over."""
@@ -160,3 +161,20 @@ async def dropped(node: Node, reason: str, action: Callable[[], Awaitable[object
     found = {name: count for name, count in new.items() if count}
     if found != {reason: 1}:
         raise AssertionError(f"dropped {found}, not one {reason}")
+
+
+def on_ring(net: testing.Network, endpoint: Endpoint, period: int) -> dict[str, int]:
+    """Which running relays keep the endpoint's descriptor of a period: their ids, hex, and its revision."""
+    seconds = net.relays[0].relay.params().period_seconds
+    name = endpoint._identity.blind(period, seconds).public, period
+    return {
+        running.id: role._kept[name].revision
+        for running in net.relays
+        for role in running.relay.switch._roles
+        if isinstance(role, Ring) and name in role._kept
+    }
+
+
+def period_now(node: Node) -> int:
+    """The period of the consensus a node has in hand."""
+    return context_of(node).view.period

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import trio
+import trio.testing
 
 from onionshh.core.chance import Chance
 from onionshh.core.drops import Drops
@@ -148,7 +149,6 @@ class World:
         self.rows: dict[RelayId, RelayRow] = {}
         self.relays: list[Relay] = []
         self._scopes: dict[RelayId, trio.CancelScope] = {}
-        self._nursery: trio.Nursery | None = None
         self._clients = 0
 
     def dialer(self, host: str) -> Dialer:
@@ -165,15 +165,16 @@ class World:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+        try:
+            async with trio.open_nursery() as nursery:
+                for relay in self.relays:
+                    nursery.start_soon(self._run, relay)
+                await trio.testing.wait_all_tasks_blocked()
+                yield
+                nursery.cancel_scope.cancel()
+        finally:
             for relay in self.relays:
-                nursery.start_soon(self._run, relay)
-            await trio.testing.wait_all_tasks_blocked()
-            yield
-            nursery.cancel_scope.cancel()
-        for relay in self.relays:
-            relay.listener.close()
+                relay.listener.close()
 
     async def _run(self, relay: Relay) -> None:
         with trio.CancelScope() as scope:
@@ -230,6 +231,8 @@ class Peer:
 
     async def read_until(self, done: Callable[[], object]) -> None:
         while not done():
+            if self.ended:
+                raise AssertionError(f"the link ended: {self.ended}")
             await self.read()
 
     async def ends(self) -> None:

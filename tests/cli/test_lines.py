@@ -1,0 +1,124 @@
+"""JSON lines in and out, and the answers that come as such."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from onionshh.cli.answers import BadAnswer, parse_answer
+from onionshh.cli.lines import LINE_MOST, TOO_LONG, JsonLines, LineReader, as_text
+
+Pipe = tuple[int, int]
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    ends = os.pipe()
+    yield ends
+    for one in ends:
+        try:
+            os.close(one)
+        except OSError:
+            pass
+
+
+async def everything(reader: LineReader) -> list[object]:
+    lines = []
+    while (line := await reader.next()) is not None:
+        lines.append(line)
+    return lines
+
+
+async def test_lines(pipe: Pipe) -> None:
+    os.write(pipe[1], b"one\n\ntwo\nlast")
+    os.close(pipe[1])
+    assert await everything(LineReader(pipe[0])) == [b"one", b"", b"two", b"last"]
+
+
+async def test_a_line_too_long_is_one_error_and_the_next_is_read(pipe: Pipe) -> None:
+    import trio
+
+    async with trio.open_nursery() as nursery:
+
+        def write() -> None:
+            with os.fdopen(pipe[1], "wb") as file:
+                file.write(b"x" * (3 * LINE_MOST) + b"\nnext\n" + b"y" * LINE_MOST + b"\n")
+
+        nursery.start_soon(trio.to_thread.run_sync, write)
+        assert await everything(LineReader(pipe[0])) == [TOO_LONG, b"next", b"y" * LINE_MOST]
+
+
+async def test_an_end_is_seen_without_waiting(pipe: Pipe) -> None:
+    reader = LineReader(pipe[0])
+    reader.look()
+    assert not reader.ended
+    os.close(pipe[1])
+    reader.look()
+    assert reader.ended
+    assert await reader.next() is None
+
+
+async def test_looking_loses_no_line(pipe: Pipe) -> None:
+    reader = LineReader(pipe[0])
+    os.write(pipe[1], b"line\n")
+    reader.look()
+    assert await reader.next() == b"line"
+
+
+async def test_a_line_is_written_whole(pipe: Pipe) -> None:
+    await JsonLines(pipe[1]).write({"event": "address", "n": 1} | as_text("body", b"a\nb"))
+    assert json.loads(os.read(pipe[0], 1000)) == {"event": "address", "n": 1, "body": "a\nb"}
+
+
+async def test_a_reader_that_left_is_told(pipe: Pipe) -> None:
+    os.close(pipe[0])
+    with pytest.raises(BrokenPipeError):
+        await JsonLines(pipe[1]).write({})
+
+
+def test_what_is_no_text_comes_as_base64() -> None:
+    assert as_text("reply", "é".encode()) == {"reply": "é"}
+    assert as_text("reply", b"\xff") == {"reply_base64": "/w=="}
+
+
+@pytest.mark.parametrize(
+    "value, parsed",
+    [
+        ({"reply_to": "ab", "body": "é"}, ("ab", "é".encode())),
+        ({"reply_to": "ab", "body": ""}, ("ab", b"")),
+        ({"reply_to": "ab", "body_base64": base64.b64encode(b"\xff\0").decode()}, ("ab", b"\xff\0")),
+        ({"done": "ab"}, ("ab", None)),
+    ],
+)
+def test_answers(value: object, parsed: tuple[str, bytes | None]) -> None:
+    assert parse_answer(json.dumps(value).encode()) == parsed
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no json",
+        b"\xff",
+        b"[" * 100_000,
+        b"[]",
+        b"{}",
+        b'"done"',
+        b'{"reply_to": 1, "body": "x"}',
+        b'{"reply_to": "a"}',
+        b'{"reply_to": "a", "body": null}',
+        b'{"reply_to": "a", "body": "x", "body_base64": "eA=="}',
+        b'{"reply_to": "a", "body": "x", "more": 1}',
+        b'{"reply_to": "a", "body_base64": "!"}',
+        b'{"reply_to": "a", "body_base64": "\\u00e9"}',
+        b'{"reply_to": "a", "body": "\\ud800"}',
+        b'{"done": 1}',
+        b'{"done": "a", "reply_to": "a"}',
+    ],
+)
+def test_a_line_that_is_no_answer(line: bytes) -> None:
+    with pytest.raises(BadAnswer):
+        parse_answer(line)

@@ -1,0 +1,357 @@
+"""What a person gets wrong: one sentence that says what to do, the exit status, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import trio
+
+from onionshh import testing
+from onionshh.cli import main
+from onionshh.config import Authority, NetworkFile, format_network_file
+from onionshh.crypto.identity import Identity
+from onionshh.net.store import DataDirectory
+from tests.seeded import seeded
+
+ADDRESS = Identity.generate(seeded(1)).address
+Mistake = Callable[..., str]
+
+
+@pytest.fixture
+def mistake(capsys: pytest.CaptureFixture[str]) -> Mistake:
+    """Run a command that must fail with this status, and return its one sentence."""
+
+    def run(status: int, *arguments: object) -> str:
+        assert main([str(one) for one in arguments]) == status
+        out, err = capsys.readouterr()
+        assert err.startswith("onionshh: ")
+        assert err.count("\n") == 1
+        assert "Traceback" not in err
+        sentence = err.removeprefix("onionshh: ").strip()
+        if "--json" in arguments:
+            assert json.loads(out) == {"error": sentence}
+        else:
+            assert out == ""
+        return sentence
+
+    return run
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port in use."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def network_file(path: Path, port: int) -> Path:
+    network = NetworkFile("test", 1, (Authority(f"http://127.0.0.1:{port}", bytes([7] * 32)),))
+    path.write_text(format_network_file(network))
+    return path
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    """A network file whose directory is down."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    return network_file(tmp_path / "net.toml", port)
+
+
+def test_mistyped_address(mistake: Mistake, network: Path) -> None:
+    wrong = ADDRESS[:-1] + ("q" if ADDRESS[-1] != "q" else "p")
+    for json_option in ((), ("--json",)):
+        said = mistake(2, "whisper", "--network", network, wrong, "hello", *json_option)
+        assert "address" in said
+        assert "check" in said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("whisper", ADDRESS, "hello"),
+        ("whisper", ADDRESS, "hello", "--json"),
+        ("relays", "--json"),
+        ("host", "--data", "me"),
+        ("relay", "--data", "relay", "--listen", "127.0.0.1:0"),
+    ],
+)
+def test_missing_network_file(mistake: Mistake, tmp_path: Path, command: tuple[str, ...]) -> None:
+    said = mistake(2, *command, "--network", tmp_path / "none.toml")
+    assert "There is no network file at" in said
+    assert "start a directory" in said
+
+
+def test_no_network_file_named(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ONIONSHH_NETWORK", raising=False)
+    said = mistake(2, "whisper", ADDRESS, "hello", "--json")
+    assert "--network" in said
+    assert "ONIONSHH_NETWORK" in said
+
+
+def test_environment_names_the_network_file(
+    mistake: Mistake, network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONIONSHH_NETWORK", str(network))
+    assert "No directory answers" in mistake(1, "relays")
+
+
+def test_port_in_use(mistake: Mistake, network: Path, tmp_path: Path, taken: int) -> None:
+    listen = f"127.0.0.1:{taken}"
+    said = mistake(1, "relay", "--network", network, "--listen", listen, "--data", tmp_path / "relay")
+    assert "in use" in said
+    assert "--listen" in said
+    new = tmp_path / "new.toml"
+    said = mistake(1, "directory", "--network", new, "--listen", listen, "--data", tmp_path / "dir")
+    assert "in use" in said
+    assert "--listen" in said
+    assert not new.exists()
+
+
+def test_directory_down(mistake: Mistake, network: Path, tmp_path: Path) -> None:
+    for command in (
+        ("whisper", ADDRESS, "hello", "--data", tmp_path / "visitor", "--json"),
+        ("relays", "--json"),
+    ):
+        said = mistake(1, *command, "--network", network)
+        assert "No directory answers (http://127.0.0.1:" in said
+        assert "check that it runs" in said
+
+
+def test_folder_in_use(mistake: Mistake, network: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with DataDirectory(data).lock():
+        for command in (
+            ("host", "--network", network, "--json"),
+            ("relay", "--network", network, "--listen", "127.0.0.1:0"),
+            ("directory", "--network", tmp_path / "new.toml", "--listen", "127.0.0.1:0"),
+        ):
+            said = mistake(1, *command, "--data", data)
+            assert f"{data} is in use by another process" in said
+            assert "--data" in said
+
+
+def test_whisper_too_large(
+    mistake: Mistake, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("whisper", "--network", network, ADDRESS)
+    assert "at most 65535 bytes" in mistake(2, *command, "x" * 65_536, "--json")
+    large = tmp_path / "large"
+    large.write_bytes(bytes(70_000))
+    with large.open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        assert "at most 65535 bytes" in mistake(2, *command, "-", "--json")
+
+
+@pytest.mark.parametrize(
+    "command, said",
+    [
+        (("whisper", ADDRESS, "x", "--hops", "4"), "--hops"),
+        (("whisper", ADDRESS, "x", "--class", "dark"), "choose flash and talk"),
+        (("whisper", ADDRESS, "x", "--ttl", "604801"), "7 days"),
+        (("whisper", ADDRESS, "x", "--ttl", "0"), "TTL"),
+        (("whisper", ADDRESS, "x", "--wait", "nan"), "--wait"),
+        (("whisper", ADDRESS, "x", "--wait", "-1"), "--wait"),
+        (("whisper", ADDRESS, "x", "--bind", "192.0.2.1"), "--bind"),
+        (("whisper", ADDRESS, "x", "--nonsense"), "--nonsense"),
+        (("host", "--data", "d", "--introducers", "21"), "--introducers"),
+        (("host", "--data", "d", "--echo", "--exec", "cat"), "exclude each other"),
+        (("host", "--data", "d", "--exec", "no-such-program"), "--exec"),
+        (("relay", "--data", "d", "--listen", "7000"), "HOST:PORT"),
+        (("relay", "--data", "d", "--listen", "0.0.0.0:7000"), "--advertise"),
+        (("relay", "--data", "d", "--listen", "127.0.0.1:0", "--advertise", "a"), "HOST:PORT"),
+        (("relay", "--data", "d", "--listen", "127.0.0.1:0", "--advertise", "a:1"), "IP address"),
+        (("relay", "--data", "d", "--listen", "127.0.0.1:0", "--nickname", "no blanks"), "--nickname"),
+        (("relay", "--data", "d", "--listen", "127.0.0.1:0", "--family", "ff"), "--family"),
+        (("relay", "--data", "d", "--listen", "127.0.0.1:0", "--rate", "-1"), "--rate"),
+    ],
+)
+def test_wrong_options(
+    mistake: Mistake,
+    network: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said in mistake(2, *command, "--network", network)
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (("--param", "nonsense=1"), "no parameter 'nonsense'"),
+        (("--param", "window"), "NAME=VALUE"),
+        (("--param", "window=100"), "ack_every must divide window"),
+        (("--interval", "0"), "interval_seconds must lie between"),
+    ],
+)
+def test_wrong_parameters(mistake: Mistake, tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+    folder = tmp_path / "dir"
+    command = (
+        "directory",
+        "--listen",
+        "127.0.0.1:0",
+        "--data",
+        folder,
+        "--network",
+        tmp_path / "n",
+        *options,
+    )
+    assert said in mistake(2, *command)
+    assert not folder.exists()
+
+
+def test_damaged_network_file(mistake: Mistake, tmp_path: Path) -> None:
+    path = tmp_path / "net.toml"
+    path.write_text("nonsense")
+    assert "is no TOML" in mistake(2, "relays", "--network", path)
+
+
+def test_no_identity(mistake: Mistake, tmp_path: Path) -> None:
+    assert "There is no endpoint in" in mistake(2, "address", "--data", tmp_path)
+
+
+def test_damaged_identity(mistake: Mistake, tmp_path: Path) -> None:
+    (tmp_path / "identity").write_bytes(b"nonsense")
+    assert "restore it from a backup" in mistake(2, "address", "--data", tmp_path)
+
+
+def test_a_folder_that_cannot_be(mistake: Mistake, network: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    said = mistake(2, "host", "--network", network, "--data", tmp_path / "file")
+    assert "Cannot use" in said
+
+
+def test_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "identity").write_bytes(Identity.generate(seeded(1)).to_bytes())
+    assert main(["address", "--data", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{ADDRESS}\n"
+
+
+# What a visitor cannot see at once.
+
+
+def test_clock_wrong(mistake: Mistake, tmp_path: Path) -> None:
+    """A good consensus of three hours ago, an hour valid: our clock is two hours ahead, so it seems."""
+
+    async def old() -> tuple[NetworkFile, bytes]:
+        async with testing.network(0, wall_start=int(time.time()) - 3 * 3600 - 60) as net:
+            return net.file, net.authority.document
+
+    file, document = trio.run(old)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(document)))
+            self.end_headers()
+            self.wfile.write(document)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}"
+            path = tmp_path / "net.toml"
+            only = (Authority(url, file.authorities[0].key),)
+            path.write_text(format_network_file(NetworkFile(file.name, 1, only)))
+            for command in (("relays",), ("whisper", ADDRESS, "x", "--data", tmp_path / "visitor")):
+                said = mistake(1, *command, "--json", "--network", path)
+                assert "clock is about 2 hours ahead" in said
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_our_network_is_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A visitor with a good consensus whom no guard answers: their ports are closed."""
+
+    async def then() -> None:
+        async with testing.network(4, transport="loopback", params={"interval_seconds": 1}) as net:
+            async with net.join("visitor"):
+                pass
+            shutil.copytree(net.folder / "visitor", tmp_path / "visitor")
+            shutil.copy(net.folder / "network.toml", tmp_path / "net.toml")
+
+    trio.run(then)
+    command = ["whisper", ADDRESS, "x", "--network", str(tmp_path / "net.toml"), "--wait", "0.3", "--json"]
+    assert main([*command, "--data", str(tmp_path / "visitor")]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["status"] == "queued"
+    assert "no guard answers" in found["why"]
+
+
+# Help
+
+
+def helped(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main([*command.split(), "--help"]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command, names",
+    [
+        (
+            "host",
+            "address reachable introducers seconds unreachable why whisper id received_at body body_base64"
+            " reply_to done error",
+        ),
+        (
+            "whisper",
+            "status why id hops class connect_seconds round_trip_seconds reply reply_base64 delivered expired"
+            " failed queued sent",
+        ),
+        ("relays", "nickname id address flags weight first_seen"),
+    ],
+)
+def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = helped(command, capsys).replace('"', " ").replace(",", " ").replace(":", " ").replace(";", " ")
+    assert set(names.split()) <= set(words.replace(".", " ").split())
+
+
+@pytest.mark.parametrize(
+    "command, options",
+    [
+        ("demo", "--relays --hops"),
+        ("directory", "--listen --data --network --interval --param --bind"),
+        ("relay", "--network --listen --data --nickname --advertise --family --rate --bind"),
+        ("host", "--network --data --echo --exec --introducers --bind --json"),
+        ("whisper", "--network --hops --class --ttl --wait --data --bind --json"),
+        ("relays", "--network --json"),
+        ("address", "--data"),
+    ],
+)
+def test_help_has_every_option_and_an_example(
+    command: str, options: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = helped(command, capsys)
+    listed = text[text.index("\nOptions:") :]
+    found = [line.split()[0] for line in listed.splitlines() if line.startswith("  --")]
+    assert found == [*options.split(), "--help"]
+    assert f"onionshh {command}" in text[: text.index("\nOptions:")]
+
+
+def test_bare_command_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "onionshh demo" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    from onionshh import __version__
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"onionshh {__version__}\n"

@@ -1,0 +1,172 @@
+"""Descriptors lie on the ring at all times: under both periods' keys, again when they must be (SPEC 10)."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from onionshh.client.finder import Found, NoDescriptor, find
+from onionshh.crypto.identity import decode_address_untrusted
+from tests.client.world import (
+    WALL,
+    Stranger,
+    context_of,
+    dropped,
+    hosted,
+    killed,
+    on_ring,
+    period_now,
+    small,
+    until,
+)
+
+PERIOD = dict(period_seconds=600, descriptor_grace_seconds=100)
+TURN = WALL // 600 * 600 + 600
+"""Wall clock at which a period of ten minutes begins."""
+
+
+async def test_the_next_periods_descriptor_is_there_before_it_begins(autojump_clock: MockClock) -> None:
+    async with small(4, wall=TURN - 590, **PERIOD) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (node, endpoint):
+            period = period_now(node)
+            assert len(on_ring(net, endpoint, period)) >= 1
+            assert not on_ring(net, endpoint, period + 1)
+            # In the second half the next one's random value is out: both stand, and the whole ring has them.
+            await until(lambda: len(on_ring(net, endpoint, period + 1)) == 4, 400)
+            assert net.clock.wall() < TURN
+            assert len(on_ring(net, endpoint, period)) == 4
+            await until(lambda: period_now(node) == period + 1, 400)
+            held = on_ring(net, endpoint, period + 1)
+            stranger = Stranger(visitor, endpoint.address)
+            await until(lambda: period_now(visitor) == period + 1, 60)
+            assert (await stranger.find()).period == period + 1
+            assert len(held) == 4
+            # Keys are another period's: nothing of one descriptor is in the other.
+            keys = [endpoint._vault.named(one & 0xFF) for one in (period, period + 1)]
+            assert keys[0] is not None
+            assert keys[1] is not None
+            assert keys[0].seal.public != keys[1].seal.public
+            assert keys[0].rendezvous.public != keys[1].rendezvous.public
+
+
+async def test_the_previous_period_is_answered_for_its_grace_and_no_longer(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(4, wall=TURN - 120, **PERIOD) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (node, endpoint):
+            stranger = Stranger(visitor, endpoint.address)
+            old = await stranger.find()
+            entry = old.descriptor.introducers[0]
+            await until(lambda: net.clock.wall() >= TURN + 60, 400)
+            assert period_now(node) == old.period + 1
+            await stranger.send(entry, stranger.introduction(old, entry, body=b"late").message)
+            with trio.fail_after(30):
+                whisper = await endpoint._next()
+            assert whisper is not None
+            assert whisper.body == b"late"
+            await until(lambda: net.clock.wall() >= TURN + 130, 400)
+            message = stranger.introduction(old, entry, body=b"too late").message
+            await dropped(node, "introduce-period", lambda: stranger.send(entry, message))
+
+
+async def test_each_period_is_published_again_on_a_timer(autojump_clock: MockClock) -> None:
+    timer = dict(publish_min_seconds=50, publish_max_seconds=80)
+    async with small(4, wall=TURN - 250, period_seconds=600, **timer) as net:
+        async with hosted(net) as (node, endpoint):
+            period = period_now(node)
+            seen: dict[int, set[int]] = {period: set(), period + 1: set()}
+            for _ in range(23):
+                await trio.sleep(10)
+                for one, revisions in seen.items():
+                    revisions |= set(on_ring(net, endpoint, one).values())
+            for revisions in seen.values():
+                assert 3 <= len(revisions) <= 7  # about 230 s with a timer of 50 to 80 s
+            # Steps are random: neither a count of publications nor the time.
+            ordered = sorted(seen[period])
+            steps = {b - a for a, b in zip(ordered, ordered[1:], strict=False)}
+            assert len(steps) == len(ordered) - 1
+            assert 1 not in steps
+
+
+def _set_back(folder: Path) -> int:
+    """Make the database an old copy of itself: what it says of revisions is long past."""
+    (path,) = folder.rglob("endpoint.db")
+    with sqlite3.connect(path) as connection:
+        (revision,) = connection.execute("SELECT MAX(revision) FROM period_keys").fetchone()
+        connection.execute("UPDATE period_keys SET revision = 0")
+    connection.close()
+    return int(revision)
+
+
+async def test_an_old_copy_of_the_disk_goes_on_from_what_the_ring_knows(autojump_clock: MockClock) -> None:
+    async with small(4) as net, net.join("visitor") as visitor:
+        for _ in range(4):
+            async with killed(net) as (node, endpoint):
+                period = period_now(node)
+                await until(lambda: len(set(on_ring(net, endpoint, period).values())) == 1)
+        before = _set_back(net.folder / "host")
+        async with hosted(net) as (_, endpoint):
+            with trio.fail_after(200):
+                while min(on_ring(net, endpoint, period).values()) <= before:
+                    await trio.sleep(1)
+            assert sum(one.relay.drops.counts["publish-stale"] for one in net.relays) > 0
+            async with visitor.contact(endpoint.address) as contact:
+                assert (await contact.whisper(b"hello")).status == "delivered"
+
+
+async def test_a_relay_that_joins_the_ring_gets_the_descriptor(autojump_clock: MockClock) -> None:
+    """With fewer than eight relays each keeps every descriptor: so a new one must get it, and soon."""
+    async with small(4) as net, hosted(net) as (node, endpoint):
+        period = period_now(node)
+        await until(lambda: len(on_ring(net, endpoint, period)) == 4)
+        new = await net.add_relay()
+        await net.settled()
+        await until(lambda: new.id in on_ring(net, endpoint, period), 30)
+
+
+async def test_of_a_larger_ring_only_those_responsible_keep_it_and_a_dead_one_is_replaced(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(11) as net, hosted(net) as (node, endpoint):
+        period = period_now(node)
+        await until(lambda: len(on_ring(net, endpoint, period)) == 8)
+        first = set(on_ring(net, endpoint, period))
+        dead = next(one for one in net.relays if one.id in first)
+        await dead.stop()
+        await until(lambda: len(on_ring(net, endpoint, period)) == 8, 200)
+        assert set(on_ring(net, endpoint, period)) > first - {dead.id}
+
+
+async def test_a_ring_that_lost_everything_gets_it_again(autojump_clock: MockClock) -> None:
+    """Relays keep descriptors in memory: restarted, they have none, and the endpoint's own test finds out."""
+    async with small(4) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
+        await until(lambda: len(on_ring(net, endpoint, period_now(node))) == 4)
+        for running in net.relays:
+            for role in running.relay.switch._roles:
+                getattr(role, "_kept", {}).clear()
+        assert not on_ring(net, endpoint, period_now(node))
+        with pytest.raises(NoDescriptor):
+            await find(context_of(visitor), decode_address_untrusted(endpoint.address))
+        await until(lambda: len(on_ring(net, endpoint, period_now(node))) == 4, 900)
+        async with visitor.contact(endpoint.address) as contact:
+            assert (await contact.whisper(b"hello")).status == "delivered"
+
+
+async def test_a_full_replay_log_means_a_descriptor_with_a_new_key(autojump_clock: MockClock) -> None:
+    async with small(4, replay_log_entries=6) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (_, endpoint):
+            stranger = Stranger(visitor, endpoint.address)
+            seals: list[bytes] = []
+            founds: list[Found] = []
+            for number in range(10):
+                async with visitor.contact(endpoint.address, hops=0) as contact:
+                    receipt = await contact.whisper(b"%d" % number)
+                    assert receipt.status == "delivered", (number, receipt.why)
+                founds.append(await stranger.find())
+                seals.append(founds[-1].descriptor.seal_key)
+            assert len(set(seals)) >= 4  # two introductions a key, and each of these whispers is one
+            assert len({one.descriptor.revision for one in founds}) >= 4
