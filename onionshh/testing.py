@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -105,6 +105,8 @@ class Network:
         self._run_blocking = run_blocking
         self._nursery = nursery
         self._nodes = 0
+        self.source_class = HttpSource
+        """How nodes and relays ask the authority; a test may put its own here."""
         self._names = 0
 
     async def add_relay(self, *, family: tuple[str, ...] = ()) -> RunningRelay:
@@ -156,8 +158,9 @@ class Network:
         )
 
     @asynccontextmanager
-    async def join(self, name: str | None = None) -> AsyncIterator[Node]:
-        """A node of this network. `name`: its data folder, the same name the same folder; else a new one."""
+    async def join(self, name: str | None = None, *, own_relays: Collection[str] = ()) -> AsyncIterator[Node]:
+        """A node of this network. `name`: its data folder, the same name the same folder; else a new one.
+        `own_relays`: as for `onionshh.join`."""
         self._nodes += 1
         name = name or f"node{self._nodes}"
         async with make_node(
@@ -168,13 +171,14 @@ class Network:
             clock=self.clock,
             random_bytes=self._random_bytes,
             run_blocking=self._run_blocking,
+            own_relays=frozenset(_ids(own_relays)),
         ) as node:
             yield node
 
     def source(self, host: str) -> HttpSource:
         """The authority as that host asks it, with no socket in between."""
         transport = httpx.ASGITransport(app=app(self.authority), client=(host, 1))
-        return HttpSource(transport=transport)
+        return self.source_class(transport=transport)
 
     def dialer(self, host: str) -> Dialer:
         """What that host dials with."""
@@ -248,5 +252,5 @@ def _mount(mounting: Mounting) -> tuple[Role, ...]:
     return roles(mounting.relay_id, mounting.params, mounting.view)
 
 
-def _ids(family: tuple[str, ...]) -> tuple[RelayId, ...]:
+def _ids(family: Collection[str]) -> tuple[RelayId, ...]:
     return tuple(RelayId(bytes.fromhex(one)) for one in family)

@@ -45,6 +45,7 @@ class RelayCircuit:
         "outward",
         "parts",
         "roles",
+        "used",
     )
 
     def __init__(
@@ -61,6 +62,8 @@ class RelayCircuit:
         self.extending_since = 0.0
         self.parts: HandshakeParts | None = None
         self.roles: set[Role] = set()
+        self.used = True
+        """A cell came since the switch last looked; what is not used rests."""
         self.closed = False
 
     @property

@@ -1,8 +1,8 @@
 """A relay's keys on disk: its identity for good, its onion keys in turn (SPEC 6, 8).
 
 The identity is for relaying alone; an endpoint or client on the same machine has folders and keys of its
-own. An onion key serves for `onion_key_seconds` and then stays one such time in grace, longer than any
-valid consensus that still names it.
+own. An onion key serves for `onion_key_seconds` and then stays one such time in grace, which is longer than
+any consensus that still names it can be valid (core/params.py refuses other parameters).
 """
 
 from __future__ import annotations

@@ -34,6 +34,9 @@ from onionshh.wire.messages import EXTENDED, exactly
 from relay.circuit import Leg, RelayCircuit
 from relay.limits import CreateLimits
 
+REFUSALS_WAITING_MOST = 1024
+"""Cells a link's own queue may hold when a CREATE comes: who reads no answers shall ask no more."""
+
 RELAY_LINK_CREATE_SECONDS = 1.0
 """How long a CREATE from another relay may wait in the queue."""
 
@@ -91,6 +94,8 @@ class SetUp:
 
     def create_cell(self, port: LinkPort, circuit_id: int, command: int, body: bytes, now: float) -> None:
         """One CREATE or CREATE_MORE for an id that no circuit uses. ProtocolError ends the link."""
+        if len(port.control.cells) > REFUSALS_WAITING_MOST:
+            raise ProtocolError("refusals-unread")
         parts = port.creating.get(circuit_id)
         if command == CREATE:
             if parts is not None or not port.may_create or not port.theirs(circuit_id) or circuit_id == 0:

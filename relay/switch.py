@@ -36,6 +36,7 @@ from onionshh.wire.messages import DROP, EXTEND
 from relay.circuit import Leg, RelayCircuit
 from relay.setup import SetUp, WantedLink
 
+REST_SECONDS = 60.0
 REPLIES_WAITING_MOST = 64
 """Messages a client may leave uncollected at a relay before its circuit ends."""
 
@@ -66,6 +67,7 @@ class Switch:
         self._wall = wall
         self._ports: set[LinkPort] = set()
         self._now = 0.0
+        self._rest_at = 0.0
         self.circuits: set[RelayCircuit] = set()
         self.cells_forwarded = 0
         self.setup = SetUp(
@@ -112,6 +114,7 @@ class Switch:
                 self._seldom(port, leg, circuit_id, command, body)
                 continue
             circuit = leg.circuit
+            circuit.used = True
             out: Leg | None
             if leg.outward:
                 out = circuit.inward
@@ -164,6 +167,17 @@ class Switch:
         self.setup.expire(tuple(self._ports), now)
         for role in self._roles:
             self._carry_out(role.tick(now, self._wall()))
+        if now >= self._rest_at:
+            self._rest_at = now + REST_SECONDS
+            self._rest_unused()
+
+    def _rest_unused(self) -> None:
+        """A circuit silent since the last look gives up its cipher contexts, which are most of its memory."""
+        for circuit in self.circuits:
+            if circuit.used:
+                circuit.used = False
+            else:
+                circuit.layers.rest()
 
     def relieve(self) -> None:
         """Past the memory quota the circuits that hold the oldest data end first (SPEC 7)."""

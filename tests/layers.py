@@ -40,7 +40,6 @@ LAYERS = {
     "rendezvous.introducer": CORE,
     "rendezvous.meeting": CORE,
     "rendezvous.ring": CORE,
-    "rendezvous.store": APPS,
     "rendezvous.serve": APPS,
     "rendezvous": APPS,
     "directory.registry": CORE,

@@ -13,7 +13,7 @@ import typer
 from onionshh.cli.failures import FAILED, Usage, one_line
 from onionshh.cli.options import Bind, Json, NetworkFile, as_usage, check_bind
 from onionshh.cli.talk import note, printable
-from onionshh.errors import TooLarge
+from onionshh.errors import BadAddress, TooLarge
 
 if TYPE_CHECKING:
     from onionshh.client.receipt import Receipt
@@ -99,7 +99,10 @@ def whisper(
     if not math.isfinite(wait):
         raise Usage("--wait needs a number of seconds.")
     check_bind(bind)
-    decode_address_untrusted(address)
+    try:
+        decode_address_untrusted(address)
+    except BadAddress as error:
+        raise BadAddress(f"{one_line(address)[:80]} is no onionshh address. {error}") from error
     file = read_network_file(network)
     folder = data if data is not None else network_folder(file)
     body = _body(text)
@@ -115,12 +118,14 @@ def whisper(
             node.contact(address, privacy=privacy, hops=hops) as contact,
         ):
             receipt = contact.send(body, ttl_seconds=ttl)
+            waited = False
             try:
                 with trio.move_on_after(wait or float("inf")):
                     await (receipt.reply() if wait else receipt.final())
-            except trio.Cancelled:
-                _report(receipt, receipt.why or INTERRUPTED, privacy, as_json)
-                raise
+                waited = True
+            finally:
+                if not waited:  # a signal
+                    _report(receipt, receipt.why or INTERRUPTED, privacy, as_json)
             why = receipt.why or contact.problem
             if not node.online:
                 why = OFFLINE

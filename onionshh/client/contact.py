@@ -37,12 +37,13 @@ class Contact:
     async def __aenter__(self) -> Contact:
         if self._scope is not None:
             raise Closed("A contact is entered once.")
+        await trio.lowlevel.checkpoint()
+        self._context.check_open()
         self._scope = trio.CancelScope()
         for kind in self._meeting_kinds():
             self._context.pool.use(kind, idle=IDLE_CIRCUITS)
         self._context.pool.use(self._context.kinds.asking, stubs=STUBS)
         self._context.nursery.start_soon(self._run, self._scope)
-        await trio.lowlevel.checkpoint()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -110,5 +111,8 @@ class Contact:
         return tuple(self._context.kinds.meeting(one, self._privacy.number) for one in hops)
 
     async def _run(self, scope: trio.CancelScope) -> None:
-        with scope:
-            await self._courier.run()
+        try:
+            with scope:
+                await self._courier.run()
+        finally:
+            self.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -12,6 +12,7 @@ from onionshh.core.chance import Chance
 from onionshh.core.drops import Drops
 from onionshh.core.params import Params
 from onionshh.core.view import View
+from onionshh.errors import Closed
 from onionshh.net.builder import CircuitBuilder
 from onionshh.net.circuits import CircuitSet
 from onionshh.net.clocks import Clock
@@ -36,6 +37,13 @@ class Context:
     drops: Drops
     run_blocking: RunBlocking
     nursery: trio.Nursery
+    closed: trio.Event = field(default_factory=trio.Event)
+    """Set when the node is."""
+
+    def check_open(self) -> None:
+        """Closed once the node is."""
+        if self.closed.is_set():
+            raise Closed("This node is closed.")
 
     @property
     def view(self) -> View:
@@ -44,5 +52,6 @@ class Context:
 
     @property
     def params(self) -> Params:
-        """The parameters in force."""
-        return self.view.params
+        """The parameters in force, also while no consensus is valid and a newer one is awaited."""
+        view = self.keeper.view
+        return view.params if view is not None else self.view.params

@@ -8,7 +8,7 @@ import trio
 
 from onionshh.client.context import Context
 from onionshh.client.exchange import Exchange
-from onionshh.client.inbox import Inbox
+from onionshh.client.inbox import REPLIES_MOST, Inbox
 from onionshh.client.receipt import Receipt
 from onionshh.core.whisper import RECEIPT, Record, receipt_for
 from onionshh.errors import BadData
@@ -86,6 +86,9 @@ class Correspondence:
     def reply(self, whisper_id: WhisperId, receipt: Receipt) -> None:
         """Send a reply that is on disk already, if its visitor is there; else it waits for the visitor."""
         self._replies[receipt.record.whisper_id] = receipt
+        if len(self._replies) > REPLIES_MOST:
+            oldest = self._replies.pop(next(iter(self._replies)))
+            oldest.conclude("failed", "too many other replies wait for their visitors")
         exchange = self._paths.get(whisper_id)
         if exchange is not None and exchange.open and self._nursery is not None:
             self._nursery.start_soon(self._send_reply, exchange, receipt.record)

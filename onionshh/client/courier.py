@@ -166,6 +166,7 @@ class Courier:
     async def _send(self, exchange: Exchange, receipt: Receipt) -> None:
         if not self._unfinished(receipt) or receipt.sent_at is not None:
             return
+        receipt.sent_at, receipt.due = self._context.clock.monotonic(), float("inf")
         try:
             with trio.move_on_after(self._wait_of(receipt)):
                 await exchange.send(receipt.record)
@@ -185,9 +186,9 @@ class Courier:
         return receipt.wait_seconds
 
     def _sent(self, receipt: Receipt, exchange: Exchange) -> None:
-        now = self._context.clock.monotonic()
-        receipt.sent_at = now
-        receipt.due = now + self._wait_of(receipt)
+        if receipt.sent_at is None:
+            return  # the circuit was lost while the last cell left
+        receipt.due = self._context.clock.monotonic() + self._wait_of(receipt)
         receipt.hops = exchange.relays_between
         receipt.connect_seconds = self._connected_in
         if receipt.status == "queued":
@@ -231,8 +232,8 @@ class Courier:
             self._tried.clear()
             self.problem = ""
             if riding:
-                self._sent(first, exchange)
                 first.sent_at = started
+                self._sent(first, exchange)
             nursery.start_soon(self._receive, exchange)
             return exchange
         return None

@@ -58,13 +58,21 @@ class Whisper:
         if self._finished:
             raise Closed("This whisper is finished already.")
         self._finished = True
-        return await self._endpoint._reply(self._stored, body)
+        try:
+            return await self._endpoint._reply(self._stored, body)
+        except BaseException:
+            self._finished = False  # nothing of it is on disk: cancelled before that, or closed
+            raise
 
     async def done(self) -> None:
         """Finish without an answer: the whisper is erased from disk. Once is enough, twice is harmless."""
         if not self._finished:
             self._finished = True
-            await self._endpoint._finish(self._stored.whisper_id)
+            try:
+                await self._endpoint._finish(self._stored.whisper_id)
+            except BaseException:
+                self._finished = False
+                raise
 
 
 class _Iteration:
@@ -79,7 +87,10 @@ class _Iteration:
 
     async def __anext__(self) -> Whisper:
         if self._last is not None:
-            await self._last.done()
+            try:
+                await self._last.done()
+            except Closed:  # unfinished: it is shown again when the endpoint runs again
+                raise StopAsyncIteration from None
             self._last = None
         whisper = await self._endpoint._next()
         if whisper is None:
@@ -110,6 +121,7 @@ class Endpoint:
         if self._scope is not None:
             raise Closed("An endpoint is entered once.")
         context = self._context
+        context.check_open()
         self._stack.enter_context(self._folder.lock())
         try:
             path = self._folder / DATABASE_FILE
@@ -120,6 +132,8 @@ class Endpoint:
             await self._inbox.load(context.clock.wall())
             self._vault = Vault(database, context.chance.bytes, context.params.replay_log_entries)
             await self._vault.load()
+            context.check_open()
+            context.guarding.update_layer_two(context.view, context.clock.wall())
         except BaseException:
             self._stack.close()
             raise
@@ -129,8 +143,8 @@ class Endpoint:
         publication = Publication(context, self._identity, self._vault, introducers)
         answering.log_full = publication.poke
         self._reachability = ReachabilityTest(context, self._identity, introducers, answering)
+        self._reachability.not_on_ring = publication.again
         self._scope = trio.CancelScope()
-        context.guarding.update_layer_two(context.view, context.clock.wall())
         for kind in (context.kinds.answering, context.kinds.asking):
             context.pool.use(kind, stubs=STUBS)
         await context.nursery.start(self._run, introducers, publication)
@@ -167,7 +181,10 @@ class Endpoint:
     async def _next(self) -> Whisper | None:
         while not self._closed.is_set():
             arrived = self._correspondence.arrived
-            stored = await self._inbox.next_unfinished(self._shown)
+            try:
+                stored = await self._inbox.next_unfinished(self._shown)
+            except Closed:
+                break
             if stored is not None and stored.whisper_id not in self._shown:
                 whisper = self._shown[stored.whisper_id] = Whisper(self, stored)
                 return whisper
@@ -234,8 +251,10 @@ class Endpoint:
         finally:
             for kind in (self._context.kinds.answering, self._context.kinds.asking):
                 self._context.pool.leave(kind)
-            self._closed.set()
+            if self._database is not None:
+                await self._database.aclose()
             self._stack.close()
+            self._closed.set()
 
     async def _follow_consensus(self) -> None:
         while True:

@@ -34,8 +34,9 @@ class Exchange:
         return len(self.circuit.path) - 1
 
     async def send(self, record: Record) -> None:
-        """Queue a record once those before it have left. CircuitFailed."""
+        """Send a record once those before it have left, and wait until its last cell has. CircuitFailed."""
         await self.circuit.send_when_clear(RECORD, record.encode())
+        await self.circuit.flushed()
         self.used_at = self._clock.monotonic()
 
     async def receive(self) -> Record:

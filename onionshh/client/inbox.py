@@ -18,6 +18,10 @@ from onionshh.net.store import Database
 
 WHISPERS_MOST: Final = 1024
 BYTES_MOST: Final = 16 * 1024 * 1024
+SEEN_MOST: Final = 1_000_000
+"""Ids remembered: with that many nothing more is accepted until the oldest expire."""
+REPLIES_MOST: Final = 1024
+"""Replies kept for visitors that have not come back: beyond it the one that expires first goes."""
 
 INBOX_SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS inbox (
@@ -51,6 +55,7 @@ class Inbox:
         self._database = database
         self._count = 0
         self._bytes = 0
+        self._seen = 0
 
     async def load(self, wall: int) -> None:
         """Count what is there and forget what is past its time."""
@@ -71,7 +76,11 @@ class Inbox:
         def write(connection: sqlite3.Connection) -> Accepted:
             if connection.execute("SELECT 1 FROM seen WHERE id = ?", (record.whisper_id,)).fetchone():
                 return "known"
-            if self._count >= WHISPERS_MOST or self._bytes + len(record.body) > BYTES_MOST:
+            if (
+                self._count >= WHISPERS_MOST
+                or self._bytes + len(record.body) > BYTES_MOST
+                or self._seen >= SEEN_MOST
+            ):
                 return "full"
             connection.execute("INSERT INTO seen VALUES (?, ?)", (record.whisper_id, until))
             connection.execute(
@@ -83,6 +92,7 @@ class Inbox:
         result = await self._database.transaction(write)
         if result == "new":
             self._count += 1
+            self._seen += 1
             self._bytes += len(record.body)
         return result
 
@@ -111,6 +121,11 @@ class Inbox:
                     "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?)",
                     (reply.whisper_id, whisper_id, reply.encode(), reply.expires),
                 )
+                connection.execute(
+                    "DELETE FROM replies WHERE id IN"
+                    " (SELECT id FROM replies ORDER BY expires DESC LIMIT -1 OFFSET ?)",
+                    (REPLIES_MOST,),
+                )
             return None if row is None else int(row[0])
 
         size = await self._database.transaction(write, erases=True)
@@ -138,8 +153,10 @@ class Inbox:
     async def tidy(self, wall: int) -> None:
         """Forget ids and replies past their time."""
 
-        def write(connection: sqlite3.Connection) -> None:
+        def write(connection: sqlite3.Connection) -> int:
             connection.execute("DELETE FROM seen WHERE until < ?", (wall,))
             connection.execute("DELETE FROM replies WHERE expires < ?", (wall,))
+            count: int = connection.execute("SELECT COUNT(*) FROM seen").fetchone()[0]
+            return count
 
-        await self._database.transaction(write, erases=True)
+        self._seen = await self._database.transaction(write)

@@ -14,7 +14,7 @@ from onionshh.client.context import Context
 from onionshh.client.vault import HeldIntroducer, Vault
 from onionshh.core.path import choose_targets
 from onionshh.crypto.identity import SigningKey
-from onionshh.errors import NetworkUnreachable, ProtocolError
+from onionshh.errors import NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry
@@ -103,7 +103,7 @@ class Introducers:
             return
         view = context.view
         avoid = context.builder.failures.avoided(context.clock.monotonic(), len(view.relays))
-        used = frozenset(held.relay for held in fresh)
+        used = context.builder.own_relays.union(held.relay for held in fresh)
         for row in choose_targets(view, context.chance, missing, exclude=used, avoid=avoid):
             life = context.chance.between(
                 context.params.introducer_life_min_seconds, context.params.introducer_life_max_seconds
@@ -129,7 +129,7 @@ class Introducers:
                 except CircuitFailed as error:
                     failures += 1
                     target_failures += error.relay == held.relay
-                except (ProtocolError, NetworkUnreachable):
+                except (ProtocolError, NetworkUnreachable, NoDirectory):
                     failures += 1
                 else:
                     target_failures = failures = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,7 @@ from onionshh.core.drops import Drops
 from onionshh.core.outbox import Memory
 from onionshh.core.params import Params
 from onionshh.crypto.identity import Identity, decode_address_untrusted
-from onionshh.errors import Closed
-from onionshh.ids import RandomBytes
+from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.background import background
 from onionshh.net.builder import CircuitBuilder
 from onionshh.net.circuits import CircuitSet
@@ -60,7 +59,6 @@ class Node:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._closed = False
 
     def host(self, identity: Identity | Path | str, *, introducers: int = INTRODUCERS_DEFAULT) -> Endpoint:
         """An endpoint to be entered with `async with`. `identity`: an Identity, or the path of its file,
@@ -111,11 +109,10 @@ class Node:
         return dict(self._context.drops.counts)
 
     def _check_open(self) -> None:
-        if self._closed:
-            raise Closed("This node is closed.")
+        self._context.check_open()
 
     def _close(self) -> None:
-        self._closed = True
+        self._context.closed.set()
 
 
 @asynccontextmanager
@@ -124,10 +121,12 @@ async def join(
     *,
     data_dir: str | Path,
     bind: str | None = None,
+    own_relays: Iterable[str] = (),
     introduction_hops: int = INTRODUCTION_HOPS,
 ) -> AsyncIterator[Node]:
     """Join a network. `network`: path of its network file; `data_dir`: folder for guards, the consensus and
     endpoints, shared by any number of nodes; `bind`: local IP address of every outgoing connection.
+    `own_relays`: identities (hex) of relays that you run, which are then never on a path.
     `introduction_hops`: relays between us and an introducer or ring relay, 0 to 3, for those who know why:
     with 1 our guard learns whom we ask, with 0 whom we ask learns our address.
 
@@ -139,6 +138,7 @@ async def join(
         source=HttpSource(bind),
         dialer=TcpDialer(bind),
         clock=Clock(),
+        own_relays=frozenset(RelayId(bytes.fromhex(one)) for one in own_relays),
         introduction_hops=introduction_hops,
     ) as joined:
         yield joined
@@ -154,6 +154,7 @@ async def node(
     clock: Clock,
     random_bytes: RandomBytes = os.urandom,
     run_blocking: RunBlocking = run_in_thread,
+    own_relays: frozenset[RelayId] = frozenset(),
     introduction_hops: int = INTRODUCTION_HOPS,
 ) -> AsyncIterator[Node]:
     """`join` with everything it rests on given: for tests and simulations."""
@@ -187,7 +188,7 @@ async def node(
         dialer=dialer, clock=clock, sink=circuits, params=params, chance=chance, memory=memory, drops=drops
     )
     circuits.flush = links.flush
-    guarding = Guarding(folder, chance)
+    guarding = Guarding(folder, chance, own_relays)
     builder = CircuitBuilder(
         links=links,
         circuits=circuits,
@@ -195,6 +196,7 @@ async def node(
         clock=clock,
         chance=chance,
         view=keeper.require,
+        own_relays=own_relays,
     )
     guarding.update(await keeper.first(), clock.wall())
     pool = Pool(builder)

@@ -67,13 +67,13 @@ class Pool:
 
         Raises as `CircuitBuilder.build`.
         """
+        await trio.lowlevel.checkpoint()
         shelf = self._shelves.get(kind)
         self._poke.set()
         while shelf is not None and shelf.idle:
             circuit = shelf.idle.pop(0)
             if circuit.failed is None and circuit.age_seconds < MOST_AGE_SECONDS:
                 circuit.purpose = purpose
-                await trio.lowlevel.checkpoint()
                 return circuit
             circuit.close("pool-old")
         return await self._builder.build(kind, purpose)

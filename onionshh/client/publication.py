@@ -67,6 +67,13 @@ class Publication:
         """Look again what is due."""
         self._poke.set()
 
+    def again(self) -> None:
+        """The ring has lost what it had taken: bring it there once more."""
+        for published in self._periods.values():
+            if not published.retry_at:
+                published.stored.clear()
+        self._poke.set()
+
     async def stored(self) -> None:
         """Until the current period's descriptor lies on at least one ring relay."""
         await self._stored.wait()

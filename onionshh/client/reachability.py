@@ -6,6 +6,7 @@ only we can tell that it was ours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
@@ -71,6 +72,8 @@ class ReachabilityTest:
         self._since = context.clock.monotonic()
         self._state = Reachability(False, 0, 0.0, "it has just started")
         self._changed = trio.Event()
+        self.not_on_ring: Callable[[], None] = lambda: None
+        """Called when no ring relay has the descriptor: it is due once more."""
 
     @property
     def state(self) -> Reachability:
@@ -115,6 +118,9 @@ class ReachabilityTest:
         """None when a stranger's introduction would arrive, else why not."""
         context = self._context
         try:
+            needed, have = context.kinds.answering.relays, len(context.view.relays)
+            if have < needed:
+                return f"the way to a visitor takes {needed} relays, and the network has {have}"
             found = await find(context, self._identity.A)
             standing = {entry.auth_key for entry in self._introducers.entries}
             entries = [one for one in found.descriptor.introducers if one.auth_key in standing]
@@ -127,13 +133,16 @@ class ReachabilityTest:
                 subcredential=found.subcredential,
                 rendezvous_key=found.descriptor.rendezvous_key,
                 seal_key=found.descriptor.seal_key,
-                rendezvous_point=choose_target(context.view, context.chance).identity,
+                rendezvous_point=choose_target(
+                    context.view, context.chance, exclude=context.builder.own_relays
+                ).identity,
                 privacy_class=TALK.number,
                 record=b"",
                 random_bytes=context.chance.bytes,
             )
             return await self._introduce(RelayId(entry.relay_id), introduction)
         except NoDescriptor:
+            self.not_on_ring()
             return "its descriptor is not on the ring"
         except NoDirectory as error:
             return str(error)
@@ -141,10 +150,10 @@ class ReachabilityTest:
             return f"the network does not carry a test to it ({error})"
 
     async def _introduce(self, relay: RelayId, introduction: Introduction) -> str | None:
-        arrived = self._answering.expected[introduction.seed] = trio.Event()
         row = self._context.view.any_relay(relay)
         if row is None:
             return "an introducer left the network"
+        arrived = self._answering.expected[introduction.seed] = trio.Event()
         circuit = await self._context.pool.to(self._context.kinds.asking, row, "test")
         try:
             answer = await circuit.ask(m.INTRODUCE1, introduction.message, m.INTRODUCE_ACK, ANSWER_SECONDS)

@@ -1,4 +1,4 @@
-"""A client's circuit as a machine: telescoping, layers, a conversation a hop, the end-to-end layer (SPEC 3, 6).
+"""A client's circuit as a machine: telescoping, layers, conversations, the end-to-end layer (SPEC 3, 6).
 
 Methods take what happened and leave cells to send in `take_cells`, in the order in which their layers were
 wrapped, which must be kept. Events come back as a tuple. A circuit that failed raises the same

@@ -29,7 +29,8 @@ class PrivacyClass:
 FLASH: Final = PrivacyClass("flash", 0, (0, 1))
 TALK: Final = PrivacyClass("talk", 1, (2, 3))
 CLASSES: Final = MappingProxyType({one.name: one for one in (FLASH, TALK)})
-NOT_YET: Final = frozenset(("hush", "dark"))
+NOT_YET: Final = MappingProxyType({"hush": 2, "dark": 3})
+"""Numbers that are agreed for classes this version does not speak."""
 MOST_HOPS: Final = 3
 
 ENDPOINT_HOPS: Final = 3

@@ -115,7 +115,7 @@ class GuardSet:
         return up[: view.params.guard_use]
 
     def link_failed(self, identity: RelayId, now: float) -> None:
-        """A link to this guard could not be opened, or broke. Failed circuits do not count."""
+        """A link to this guard could not be opened. Failed circuits do not count."""
         guard = self._find(identity)
         if guard is None:
             return

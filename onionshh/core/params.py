@@ -56,7 +56,7 @@ class Params:
     guard_sample: int = _number(6, 1, 100)
     guard_use: int = _number(2, 1, 100)
     guard_life_seconds: int = _number(120 * _DAY, 60, 3650 * _DAY)
-    onion_key_seconds: int = _number(_DAY, 60, 365 * _DAY)
+    onion_key_seconds: int = _number(_DAY + 2 * _HOUR, 60, 365 * _DAY)
     hop_timeout_seconds: int = _number(10, 1, _HOUR)
 
     # Flow and queues (SPEC 7).
@@ -140,6 +140,8 @@ class Params:
             return "queue_cap must be at least twice window"
         if self.valid_seconds <= self.interval_seconds:
             return "valid_seconds must be more than interval_seconds"
+        if self.onion_key_seconds < self.valid_seconds + self.interval_seconds:
+            return "onion_key_seconds must be at least valid_seconds and interval_seconds together"
         for low, high in _ORDERED:
             if getattr(self, low) > getattr(self, high):
                 return f"{low} must not be more than {high}"

@@ -142,6 +142,11 @@ class RelayLayers:
         self.forward.rest()
         self.backward.rest()
 
+    @property
+    def resting(self) -> bool:
+        """Neither direction holds a cipher context."""
+        return self.forward._cipher is None and self.backward._cipher is None
+
     def __repr__(self) -> str:
         return "RelayLayers()"
 

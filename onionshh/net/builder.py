@@ -16,6 +16,7 @@ from onionshh.core.circuit import SETUP_ROUNDS
 from onionshh.core.failures import FailureMemory
 from onionshh.core.path import PathImpossible, choose_path
 from onionshh.core.view import View
+from onionshh.errors import NetworkUnreachable, NoDirectory
 from onionshh.ids import RelayId
 from onionshh.net.circuits import Circuit, CircuitFailed, CircuitSet
 from onionshh.net.clocks import Clock
@@ -38,6 +39,10 @@ class Kind:
     pinned: bool = False
 
 
+class _GuardFailed(CircuitFailed):
+    """The link to a guard failed, before there was any circuit."""
+
+
 class CircuitBuilder:
     """One node's way to circuits. `view()` is the consensus in hand, NoDirectory when it has expired."""
 
@@ -50,6 +55,7 @@ class CircuitBuilder:
         clock: Clock,
         chance: Chance,
         view: Callable[[], View],
+        own_relays: frozenset[RelayId] = frozenset(),
     ) -> None:
         self._links = links
         self._circuits = circuits
@@ -57,6 +63,8 @@ class CircuitBuilder:
         self._clock = clock
         self._chance = chance
         self._view = view
+        self.own_relays = own_relays
+        """Relays of the same operator: never on a path of ours (SPEC 6)."""
         self.failures = FailureMemory()
 
     async def build(
@@ -65,34 +73,39 @@ class CircuitBuilder:
         purpose: str,
         *,
         last: RelayId | None = None,
-        exclude: frozenset[RelayId] = frozenset(),
     ) -> Circuit:
         """A circuit of `kind.relays` relays, set-up padded, ending at `last` if given. `purpose` is
         for people.
 
-        NetworkUnreachable (PathImpossible when no path of that length exists), CircuitFailed when every try
-        failed.
+        NetworkUnreachable (PathImpossible when no path of that length exists), also when the consensus has
+        expired; CircuitFailed when every try failed.
         """
-        why = CircuitFailed("no-try")
-        for _ in range(TRIES):
-            path = await self._path(kind, last, exclude)
+        tries = 0
+        while True:
+            path = await self._path(kind, last)
             try:
                 return await self._try(path, kind, purpose)
-            except CircuitFailed as error:
-                why = error
-        raise why
+            except _GuardFailed:
+                continue  # no try of a circuit: two of these and the guard is down, and with the last we wait
+            except CircuitFailed:
+                tries += 1
+                if tries == TRIES:
+                    raise
 
     async def stub(self, kind: Kind) -> Circuit:
         """All of a circuit but its last relay, set-up padded up to where `finish` goes on."""
         if kind.relays < 2:
             raise ValueError("a circuit of one relay has no stub")
         shorter = Kind(kind.relays - 1, kind.privacy_class, kind.pinned)
-        path = await self._path(shorter, None, frozenset(), stub=True)
+        path = await self._path(shorter, None, stub=True)
         return await self._try(path, shorter, "ready", SETUP_ROUNDS - 1)
 
     def fits(self, stub: Circuit, last: RelayRow) -> bool:
         """Whether a stub may be extended to this relay: alive, not old, and not through its like."""
-        view = self._view()
+        try:
+            view = self._view()
+        except NoDirectory:
+            return False
         return (
             stub.failed is None
             and stub.age_seconds < STUB_AGE_SECONDS
@@ -114,19 +127,24 @@ class CircuitBuilder:
         """Try the guards that are down when their time has come, for ever."""
         while True:
             await trio.sleep(GUARD_CHECK_SECONDS)
+            try:
+                view = self._view()
+            except NoDirectory:
+                continue  # the keeper is after a new consensus
             for identity in self._guarding.guards.next_retry(self._clock.monotonic()):
-                row = self._view().relay(identity)
+                row = view.relay(identity)
                 if row is not None:
                     await self._link_to_guard(row)
 
     # Inside.
 
-    async def _path(
-        self, kind: Kind, last: RelayId | None, exclude: frozenset[RelayId], *, stub: bool = False
-    ) -> tuple[RelayRow, ...]:
+    async def _path(self, kind: Kind, last: RelayId | None, *, stub: bool = False) -> tuple[RelayRow, ...]:
         """A path to try now; while every guard is down we are offline, and wait."""
         while True:
-            view = self._view()
+            try:
+                view = self._view()
+            except NoDirectory as error:
+                raise NetworkUnreachable(str(error)) from error
             now = self._clock.monotonic()
             first: Sequence[RelayId] | None = None
             if kind.relays > 1 or stub:
@@ -144,7 +162,7 @@ class CircuitBuilder:
                 first=first,
                 last=last,
                 second=self._guarding.second_hops(view) if kind.pinned else (),
-                exclude=exclude,
+                exclude=self.own_relays,
                 avoid=avoid,
             )
 
@@ -186,7 +204,8 @@ class CircuitBuilder:
                 self._guarding.guards.link_failed(first.identity, now)
             if not guard or len(path) == 1:
                 self.failures.failed(first.identity, now)
-            raise CircuitFailed(str(error), first.identity) from error
+            failed = _GuardFailed if guard and len(path) > 1 else CircuitFailed
+            raise failed(str(error), first.identity) from error
         if guard:
             self._guarding.guards.link_worked(first.identity, self._clock.monotonic())
         circuit = self._circuits.start(port, purpose, kind.privacy_class)

@@ -50,6 +50,7 @@ class Circuit:
         self._queue = CellQueue()
         self._inbox: deque[MessageIn] = deque()
         self._paused = False
+        self._charging = True
         self._changed = trio.lowlevel.ParkingLot()
         self._rounds = 0
         self._rounds_done = False
@@ -105,6 +106,7 @@ class Circuit:
     def join(self, forward: bytes, backward: bytes, *, as_visitor: bool, accepts: frozenset[int]) -> None:
         """Add the end-to-end layer: from now on messages go to and come from the other end."""
         self._do(lambda: self._machine.join(forward, backward, as_visitor=as_visitor, accepts=accepts))
+        self._owner.memory.used_bytes -= self._inbox_bytes()
         self._inbox.clear()
         held, self._held = self._held or [], None
         for body in held:
@@ -144,6 +146,8 @@ class Circuit:
         while not self._inbox:
             await self._wait()
         message = self._inbox.popleft()
+        if self._charging:
+            self._owner.memory.used_bytes -= len(message.body)
         if self._paused and len(self._inbox) < INBOX_MESSAGES // 2:
             self._paused = False
             self._do(self._machine.resume)
@@ -205,10 +209,16 @@ class Circuit:
             self._wake()
             return
         self._send_cells()
+        if self._owner.memory.used_bytes > self._owner.memory.most_bytes:
+            # What a peer sends and nobody reads is bounded in all, not only by circuit.
+            self._owner.drops.count("memory")
+            self.close("memory")
+            return
         for event in events:
             match event:
                 case MessageIn():
                     self._inbox.append(event)
+                    self._owner.memory.used_bytes += len(event.body)
                     if event.message_type == RENDEZVOUS2:
                         self._held = []
                     if len(self._inbox) >= INBOX_MESSAGES and not self._paused:
@@ -250,7 +260,14 @@ class Circuit:
             raise CircuitFailed(failed)
 
     def _wake(self) -> None:
+        if self._machine.failed is not None and self._charging:
+            # What is left may still be read, but it grows no more and goes with the circuit.
+            self._charging = False
+            self._owner.memory.used_bytes -= self._inbox_bytes()
         self._changed.unpark_all()
+
+    def _inbox_bytes(self) -> int:
+        return sum(len(message.body) for message in self._inbox)
 
 
 class CircuitSet:
@@ -268,7 +285,7 @@ class CircuitSet:
         self.clock = clock
         self.params = params
         self.drops = drops
-        self._memory = memory
+        self.memory = memory
         self._random_bytes = random_bytes
         self.flush: Callable[[], None] = lambda: None
         """Set by the node to its links' flush."""
@@ -283,7 +300,7 @@ class CircuitSet:
         params = self.params()
         machine = ClientCircuit(
             flow=Flow(params.ack_every, params.window),
-            memory=self._memory,
+            memory=self.memory,
             random_bytes=self._random_bytes,
             privacy_class=privacy_class,
             now=self.clock.monotonic(),
@@ -311,7 +328,7 @@ class CircuitSet:
 
     def receive_frame(self, port: LinkPort, frame: bytes, now: float) -> None:
         """Give each cell to its circuit."""
-        self._memory.now = now
+        self.memory.now = now
         for at in range(0, len(frame), CELL):
             circuit_id, command = HEADER.unpack_from(frame, at)
             circuit: Circuit | None = port.legs.get(circuit_id)

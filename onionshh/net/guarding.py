@@ -28,9 +28,12 @@ T = TypeVar("T")
 class Guarding:
     """The guards of one node and, for endpoints, the second layer's."""
 
-    def __init__(self, folder: DataDirectory, chance: Chance) -> None:
+    def __init__(
+        self, folder: DataDirectory, chance: Chance, own_relays: frozenset[RelayId] = frozenset()
+    ) -> None:
         self._folder = folder
         self._chance = chance
+        self._own_relays = own_relays
         self.guards = GuardSet()
         self.layer_two = LayerTwoGuards()
         self._seen: dict[str, bytes] = {}
@@ -41,7 +44,7 @@ class Guarding:
             document = self._changed_on_disk(GUARDS_FILE)
             if document is not None:
                 self.guards = _parse(self._folder, GUARDS_FILE, document, GuardSet.from_document_untrusted)
-            if self.guards.update(view, wall, self._chance):
+            if self.guards.update(view, wall, self._chance, self._own_relays):
                 self._write(GUARDS_FILE, self.guards.to_document())
 
     def update_layer_two(self, view: View, wall: int) -> None:
@@ -52,7 +55,7 @@ class Guarding:
                 self.layer_two = _parse(
                     self._folder, LAYER_TWO_FILE, document, LayerTwoGuards.from_document_untrusted
                 )
-            if self.layer_two.update(view, wall, self._chance, self.guards.usable(view)):
+            if self.layer_two.update(view, wall, self._chance, self.guards.usable(view), self._own_relays):
                 self._write(LAYER_TWO_FILE, self.layer_two.to_document())
 
     def first_hops(self, view: View) -> list[RelayId]:

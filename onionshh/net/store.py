@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from onionshh.errors import BadData, DataInUse
+from onionshh.errors import BadData, Closed, DataInUse
 
 T = TypeVar("T")
 
@@ -118,6 +118,7 @@ class Database:
         self._path = path
         self._run_blocking = run_blocking
         self._turn = trio.Lock()
+        self._closed = False
         self._connection = _open(path, schema, version)
 
     async def transaction(self, work: Callable[[sqlite3.Connection], T], *, erases: bool = False) -> T:
@@ -125,10 +126,12 @@ class Database:
 
         With `erases` the write-ahead log is emptied too: until then it holds what rows were before.
         A cancellation is felt before the work starts or after it ended, never in between. BadData when the
-        disk or the file fails; nothing of the transaction is kept then.
+        disk or the file fails, Closed after `close`; nothing of the transaction is kept then.
         """
         await self._turn.acquire()
         try:
+            if self._closed:
+                raise Closed("It was closed before this was on disk.")
             with trio.CancelScope(shield=True):
                 result = await self._run_blocking(lambda: self._run(work, erases))
         finally:
@@ -154,8 +157,15 @@ class Database:
         return result
 
     def close(self) -> None:
-        """Close the file; later transactions raise BadData."""
+        """Close the file while no transaction runs; later ones raise Closed."""
+        self._closed = True
         self._connection.close()
+
+    async def aclose(self) -> None:
+        """As `close`, after the transaction that runs, whatever is cancelled meanwhile."""
+        with trio.CancelScope(shield=True):
+            async with self._turn:
+                self.close()
 
 
 def _open(path: Path | str, schema: str, version: int) -> sqlite3.Connection:

@@ -45,6 +45,7 @@ class TcpStream:
             raise StreamBroken(error.strerror or "send failed") from error
 
     async def wait_sendable(self) -> None:
+        _check_open(self._sock)
         try:
             await trio.lowlevel.wait_writable(self._sock)
         except (trio.ClosedResourceError, OSError) as error:
@@ -52,6 +53,7 @@ class TcpStream:
 
     async def receive_some(self) -> bytes:
         while True:
+            _check_open(self._sock)
             try:
                 await trio.lowlevel.wait_readable(self._sock)
                 return self._sock.recv(READ_BYTES)
@@ -64,6 +66,12 @@ class TcpStream:
         with contextlib.suppress(OSError, RuntimeError):
             trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
+
+
+def _check_open(sock: socket.socket) -> None:
+    """StreamBroken for a socket we closed: trio must never be asked to wait for one."""
+    if sock.fileno() < 0:
+        raise StreamBroken("closed")
 
 
 class TcpDialer:
@@ -83,10 +91,10 @@ class TcpDialer:
                 sock.bind((self.bind, 0))
             await trio.socket.from_stdlib_socket(sock).connect(address)
             return TcpStream(sock, str(address[0]))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host that cannot even be a name
             if sock is not None:
                 sock.close()
-            raise StreamBroken(error.strerror or "connection failed") from error
+            raise StreamBroken(getattr(error, "strerror", None) or "connection failed") from error
         except BaseException:
             if sock is not None:
                 sock.close()
@@ -108,10 +116,10 @@ def listening_socket(host: str, port: int) -> socket.socket:
             sock.close()
             raise
         return sock
-    except OSError as error:
-        what = (
-            "is in use by another program" if error.errno == errno.EADDRINUSE else f"failed: {error.strerror}"
-        )
+    except (OSError, UnicodeError) as error:
+        in_use = getattr(error, "errno", None) == errno.EADDRINUSE
+        why = getattr(error, "strerror", None) or "that is no address"
+        what = "is in use by another program" if in_use else f"failed: {why}"
         raise PortInUse(
             f"Listening on {host}:{port} {what}; choose another address with --listen."
         ) from error
@@ -127,6 +135,7 @@ class TcpListener:
 
     async def accept(self) -> TcpStream:
         while True:
+            _check_open(self._sock)
             try:
                 await trio.lowlevel.wait_readable(self._sock)
                 sock, address = self._sock.accept()

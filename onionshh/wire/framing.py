@@ -38,7 +38,7 @@ def split_handshake(handshake: bytes, random_bytes: RandomBytes) -> list[bytes]:
 
 
 class HandshakeParts:
-    """Puts the three bodies of a CREATE or CREATED together again. `size`: what the handshake must measure."""
+    """Puts the three bodies of a CREATE or CREATED together. `size`: what the handshake must measure."""
 
     __slots__ = ("_parts", "_size", "since")
 
@@ -48,7 +48,7 @@ class HandshakeParts:
         self.since = since
 
     def add(self, body: bytes, *, first: bool) -> bytes | None:
-        """The whole handshake once the third part is there. ProtocolError when out of order or of wrong size."""
+        """The whole handshake with the third part. ProtocolError when out of order or of wrong size."""
         if first == bool(self._parts) or len(self._parts) == CREATE_CELLS:
             raise ProtocolError("create-order")
         self._parts.append(body)

@@ -8,22 +8,30 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import trio
 
 from onionshh.cli.answers import BadAnswer, parse_answer
 from onionshh.cli.lines import LINE_MOST, TOO_LONG, JsonLines, LineReader, as_text
 
-Pipe = tuple[int, int]
+
+class Pipe:
+    """Both ends, each closed once."""
+
+    def __init__(self) -> None:
+        self.reading, self.writing = os.pipe()
+        self._open = {self.reading, self.writing}
+
+    def close(self, *ends: int) -> None:
+        for one in self._open & set(ends or self._open):
+            os.close(one)
+            self._open.discard(one)
 
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    ends = os.pipe()
+    ends = Pipe()
     yield ends
-    for one in ends:
-        try:
-            os.close(one)
-        except OSError:
-            pass
+    ends.close()
 
 
 async def everything(reader: LineReader) -> list[object]:
@@ -34,50 +42,51 @@ async def everything(reader: LineReader) -> list[object]:
 
 
 async def test_lines(pipe: Pipe) -> None:
-    os.write(pipe[1], b"one\n\ntwo\nlast")
-    os.close(pipe[1])
-    assert await everything(LineReader(pipe[0])) == [b"one", b"", b"two", b"last"]
+    os.write(pipe.writing, b"one\n\ntwo\nlast")
+    pipe.close(pipe.writing)
+    assert await everything(LineReader(pipe.reading)) == [b"one", b"", b"two", b"last"]
 
 
 async def test_a_line_too_long_is_one_error_and_the_next_is_read(pipe: Pipe) -> None:
-    import trio
-
     async with trio.open_nursery() as nursery:
 
         def write() -> None:
-            with os.fdopen(pipe[1], "wb") as file:
+            with os.fdopen(pipe.writing, "wb", closefd=False) as file:
                 file.write(b"x" * (3 * LINE_MOST) + b"\nnext\n" + b"y" * LINE_MOST + b"\n")
+            pipe.close(pipe.writing)
 
         nursery.start_soon(trio.to_thread.run_sync, write)
-        assert await everything(LineReader(pipe[0])) == [TOO_LONG, b"next", b"y" * LINE_MOST]
+        assert await everything(LineReader(pipe.reading)) == [TOO_LONG, b"next", b"y" * LINE_MOST]
 
 
 async def test_an_end_is_seen_without_waiting(pipe: Pipe) -> None:
-    reader = LineReader(pipe[0])
+    reader = LineReader(pipe.reading)
+    ends = []
     reader.look()
-    assert not reader.ended
-    os.close(pipe[1])
+    ends.append(reader.ended)
+    pipe.close(pipe.writing)
     reader.look()
-    assert reader.ended
+    ends.append(reader.ended)
+    assert ends == [False, True]
     assert await reader.next() is None
 
 
 async def test_looking_loses_no_line(pipe: Pipe) -> None:
-    reader = LineReader(pipe[0])
-    os.write(pipe[1], b"line\n")
+    reader = LineReader(pipe.reading)
+    os.write(pipe.writing, b"line\n")
     reader.look()
     assert await reader.next() == b"line"
 
 
 async def test_a_line_is_written_whole(pipe: Pipe) -> None:
-    await JsonLines(pipe[1]).write({"event": "address", "n": 1} | as_text("body", b"a\nb"))
-    assert json.loads(os.read(pipe[0], 1000)) == {"event": "address", "n": 1, "body": "a\nb"}
+    await JsonLines(pipe.writing).write({"event": "address", "n": 1} | as_text("body", b"a\nb"))
+    assert json.loads(os.read(pipe.reading, 1000)) == {"event": "address", "n": 1, "body": "a\nb"}
 
 
 async def test_a_reader_that_left_is_told(pipe: Pipe) -> None:
-    os.close(pipe[0])
+    pipe.close(pipe.reading)
     with pytest.raises(BrokenPipeError):
-        await JsonLines(pipe[1]).write({})
+        await JsonLines(pipe.writing).write({})
 
 
 def test_what_is_no_text_comes_as_base64() -> None:

@@ -35,7 +35,7 @@ async def all_published(net: Network, visitor: Node, endpoint: Endpoint, count: 
 
 
 @pytest.mark.parametrize(
-    "relays, wanted, expected", [(8, None, 6), (5, None, 5), (5, 1, 1), (8, 20, 8), (3, 2, 2)]
+    "relays, wanted, expected", [(8, None, 6), (5, None, 5), (5, 1, 1), (8, 20, 8), (4, 2, 2)]
 )
 async def test_as_many_as_wanted_or_as_there_are(
     relays: int, wanted: int | None, expected: int, autojump_clock: MockClock

@@ -24,7 +24,7 @@ from tests.client.world import (
     until,
 )
 
-PERIOD = dict(period_seconds=600, descriptor_grace_seconds=100)
+PERIOD = dict(interval_seconds=15, period_seconds=600, descriptor_grace_seconds=100)
 TURN = WALL // 600 * 600 + 600
 """Wall clock at which a period of ten minutes begins."""
 

@@ -58,9 +58,11 @@ def context_of(node: Node) -> Context:
 
 async def until(true: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for a condition; TooSlowError when it does not come true."""
+    step = 0.05
     with trio.fail_after(seconds):
         while not true():
-            await trio.sleep(0.05)
+            await trio.sleep(step)
+            step = min(1.0, 1.2 * step)
 
 
 async def echo(endpoint: Endpoint) -> None:

@@ -282,6 +282,27 @@ def test_a_second_extend_while_the_first_is_under_way_ends_the_circuit() -> None
     assert not relays[0].switch.circuits
 
 
+@pytest.mark.parametrize("side", ["client", "next hop"])
+@pytest.mark.parametrize("command", [RELAY, RELAY_EARLY])
+def test_while_an_extend_is_under_way_nothing_is_forwarded(side: str, command: int) -> None:
+    net, relays = network(2)
+    client = net.client(relays[0])
+    circuit = client.build(relays[0], pad=False)
+    net.serving = False
+    client.extend(circuit, relays[1])
+    leg = relays[0].circuit.outward
+    assert leg is not None
+    net.wire.clear()
+    if side == "client":
+        client.raw(circuit.circuit_id, command)
+        assert [sent for port, _, sent in net.wire if port is leg.port] == [DESTROY]
+    else:
+        net.far[leg.port].send(leg.circuit_id, command, bytes(BODY))
+        net.settle()
+        assert net.cells_on(client.guard_port) == [(circuit.circuit_id, DESTROY)]
+    assert not relays[0].switch.circuits
+
+
 def test_an_extend_of_wrong_size_ends_the_circuit() -> None:
     net, relays = network(2)
     client = net.client(relays[0])

@@ -1,0 +1,101 @@
+"""What a node holds is bounded, and what it cannot have for a while does not end it (SPEC 6, 13, 17)."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from onionshh import testing
+from onionshh.client import inbox as inbox_file
+from onionshh.client.inbox import INBOX_SCHEMA, Inbox
+from onionshh.config import Authority
+from onionshh.core.whisper import new_whisper
+from onionshh.ids import WhisperId
+from onionshh.net.directory import DirectoryUnreachable, HttpSource
+from onionshh.net.store import Database, run_inline
+from tests.client.world import WALL, context_of, hosted, small
+from tests.seeded import seeded
+
+
+async def test_an_expired_consensus_offline_ends_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """A laptop that sleeps past its consensus comes back by itself."""
+
+    class Cut(HttpSource):
+        async def consensus(self, authority: Authority) -> bytes:
+            if offline:
+                raise DirectoryUnreachable("offline")
+            return await super().consensus(authority)
+
+    offline = False
+    async with small(seed=3, valid_seconds=60) as net:
+        net.source_class = Cut
+        assert net.memory is not None
+        async with hosted(net, "laptop") as (_, endpoint):
+            offline = True
+            net.memory.cut("laptop")
+            await trio.sleep(600)
+            assert not endpoint.reachability.reachable
+            offline = False
+            net.memory.heal("laptop")
+            with trio.fail_after(120):
+                await endpoint.reachable()
+
+
+async def test_own_relays_are_on_no_path(autojump_clock: trio.testing.MockClock) -> None:
+    async with testing.network(relays=7, wall_start=WALL, seed=2) as net:
+        own = {net.relays[0].id, net.relays[3].id}
+        async with (
+            net.join("host", own_relays=own) as node,
+            node.host(net.folder / "identity") as endpoint,
+            net.join("visitor", own_relays=own) as visitor,
+            visitor.contact(endpoint.address, hops=3) as contact,
+        ):
+            await endpoint.reachable()
+            for _ in range(3):
+                assert (await contact.whisper(b"hello")).status == "delivered"
+                await trio.sleep(60)
+            paths = [one.relays for one in (*node.circuits(), *visitor.circuits())]
+            assert len(paths) > 10
+            assert not own & {relay for path in paths for relay in path if path[-1] != relay}
+            introducers = {one.relays[-1] for one in node.circuits() if one.purpose == "introducer"}
+            assert len(introducers) == 5
+            assert not introducers & own
+
+
+async def test_a_client_past_its_memory_ends_the_circuit_that_fills_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with small(relays=8) as net, hosted(net) as (_, endpoint), net.join() as visitor:
+        async with visitor.contact(endpoint.address) as contact:
+            assert (await contact.whisper(b"hello")).status == "delivered"
+            memory = context_of(visitor).circuits.memory
+            before = memory.used_bytes
+            exchange = contact._courier._exchange
+            assert exchange is not None
+            memory.most_bytes = before - 1
+            contact.send(b"one more")
+            await trio.sleep(1)
+            assert exchange.circuit.failed == "memory"
+            assert visitor.drops()["memory"] >= 1
+            memory.most_bytes = 1 << 28
+
+
+async def test_ids_and_replies_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_file, "SEEN_MOST", 3)
+    monkeypatch.setattr(inbox_file, "REPLIES_MOST", 2)
+    random_bytes = seeded(1)
+    inbox = Inbox(Database(":memory:", INBOX_SCHEMA, 1, run_inline))
+    await inbox.load(0)
+    ids: list[WhisperId] = []
+    for number in range(3):
+        record = new_whisper(b"x", expires=100 + number, privacy_class=1, random_bytes=random_bytes)
+        assert await inbox.accept(record, 1.0) == "new"
+        reply = new_whisper(b"y", expires=100 + number, privacy_class=1, random_bytes=random_bytes)
+        await inbox.finish(record.whisper_id, reply)
+        ids.append(record.whisper_id)
+    late = new_whisper(b"x", expires=100, privacy_class=1, random_bytes=random_bytes)
+    assert await inbox.accept(late, 1.0) == "full"
+    # The reply that expires first went, the two others stayed.
+    assert [await inbox.reply_to(one) is not None for one in ids] == [False, True, True]
+    await inbox.tidy(100_000)
+    assert await inbox.accept(late, 1.0) == "new"

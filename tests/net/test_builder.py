@@ -1,0 +1,258 @@
+"""Circuits of a wanted length, round what fails (SPEC 6)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from onionshh.core.chance import Chance
+from onionshh.core.path import PathImpossible
+from onionshh.core.view import View
+from onionshh.net.builder import CircuitBuilder, Kind
+from onionshh.net.circuits import CircuitFailed
+from onionshh.net.guarding import Guarding
+from onionshh.net.store import DataDirectory
+from onionshh.wire.cell import CREATE, CREATE_MORE, RELAY_EARLY
+from tests.core.networks import DAY, START, view
+from tests.net.world import Client, Relay, World
+from tests.seeded import seeded
+
+
+class Builder:
+    """A client that chooses its own paths."""
+
+    def __init__(self, world: World, client: Client, folder: Path) -> None:
+        self.world = world
+        self.client = client
+        self.view: View = view(list(world.rows.values()), params=world.params)
+        self.guarding = Guarding(DataDirectory(folder), Chance(seeded(1)))
+        self.guarding.update(self.view, START + DAY // 2)
+        self.guarding.update_layer_two(self.view, START + DAY // 2)
+        self.builder = CircuitBuilder(
+            links=client.links,
+            circuits=client.circuits,
+            guarding=self.guarding,
+            clock=client.clock,
+            chance=Chance(seeded(2)),
+            view=lambda: self.view,
+        )
+
+    @property
+    def guards(self) -> list[Relay]:
+        """The two in use."""
+        by_id = {relay.identity: relay for relay in self.world.relays}
+        return [by_id[one] for one in self.guarding.guards.usable(self.view)]
+
+    def others(self) -> list[Relay]:
+        return [relay for relay in self.world.relays if relay not in self.guards]
+
+
+@asynccontextmanager
+async def network(relays: int, folder: Path) -> AsyncIterator[Builder]:
+    world = World()
+    for _ in range(relays):
+        world.relay()
+    async with world.running(), world.client() as client:
+        yield Builder(world, client, folder)
+
+
+def kind(relays: int, *, pinned: bool = False) -> Kind:
+    return Kind(relays, 1, pinned)
+
+
+@pytest.mark.parametrize("relays", [1, 2, 3, 4])
+async def test_a_circuit_has_the_length_asked_for_and_starts_at_a_guard(
+    autojump_clock: MockClock, tmp_path: Path, relays: int
+) -> None:
+    async with network(10, tmp_path) as node:
+        guards = {relay.identity for relay in node.guards}
+        for _ in range(10):
+            circuit = await node.builder.build(kind(relays), "test")
+            path = [row.identity for row in circuit.path]
+            assert len(path) == len(set(path)) == relays
+            if relays > 1:
+                assert path[0] in guards
+        dialled = {to for source, to in node.world.network.dialled if source == "20.1.0.1"}
+        if relays > 1:
+            assert dialled <= {relay.row.host for relay in node.guards}
+
+
+async def test_set_up_shows_no_length(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with network(10, tmp_path) as node:
+        shown = []
+        for relays in (2, 3, 4):
+            sent: Counter[int] = Counter()
+            start = node.client.circuits.start
+
+            def watch(*args, sent=sent, start=start):  # type: ignore[no-untyped-def]
+                circuit = start(*args)
+                take = circuit._machine.take_cells
+
+                def taken() -> list[tuple[int, bytes]]:
+                    cells: list[tuple[int, bytes]] = take()
+                    sent.update(command for command, _ in cells)
+                    return cells
+
+                circuit._machine.take_cells = taken
+                return circuit
+
+            node.client.circuits.start = watch  # type: ignore[method-assign]
+            await node.builder.build(kind(relays), "test")
+            node.client.circuits.start = start  # type: ignore[method-assign]
+            shown.append(dict(sent))
+        assert shown == [{CREATE: 1, CREATE_MORE: 2, RELAY_EARLY: 9}] * 3
+
+
+async def test_the_last_relay_may_be_given(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with network(10, tmp_path) as node:
+        for relay in node.world.relays:
+            circuit = await node.builder.build(kind(3), "test", last=relay.identity)
+            assert circuit.path[-1].identity == relay.identity
+            assert circuit.path[0].identity != relay.identity
+
+
+async def test_a_length_that_cannot_be_had_says_how_many_it_needs(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with network(3, tmp_path) as node:
+        with pytest.raises(PathImpossible, match="the path needs 4 relays"):
+            await node.builder.build(kind(4), "test")
+        assert not node.client.circuits.circuits
+
+
+async def test_dead_relays_are_gone_round(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with network(12, tmp_path) as node:
+        dead = node.others()[:3]
+        for relay in dead:
+            node.world.kill(relay)
+        for _ in range(20):
+            circuit = await node.builder.build(kind(4), "test")
+            assert not {row.identity for row in circuit.path} & {relay.identity for relay in dead}
+        failures = sum(relay.drops.counts["extend-failed"] for relay in node.world.relays)
+        assert failures <= 6  # each dead one is met once or twice, then avoided
+        assert len(node.client.circuits.circuits) == 20  # nothing half-built is left
+
+
+async def test_a_target_that_is_dead_fails_with_why(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with network(6, tmp_path) as node:
+        dead = node.others()[0]
+        node.world.kill(dead)
+        with pytest.raises(CircuitFailed):
+            await node.builder.build(kind(3), "test", last=dead.identity)
+        assert len(node.builder.failures) >= 1
+        assert node.builder.failures.avoided(trio.current_time(), 30) == {dead.identity}
+        assert not node.client.circuits.circuits
+
+
+async def test_a_guard_is_down_after_two_failed_links_and_regains_its_place(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with network(10, tmp_path) as node:
+        down = node.guards[0]
+        host = down.row.host
+        node.world.network.cut(host)
+        for _ in range(10):
+            assert (await node.builder.build(kind(3), "test")).path[0].identity != down.identity
+        assert down not in node.guards
+        assert len(node.guards) == 2
+        attempts = node.world.network.dialled.count(("20.1.0.1", host))
+        node.world.network.heal(host)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(node.builder.watch_guards)
+            await trio.sleep(40)
+            assert node.guards[0] is down
+            nursery.cancel_scope.cancel()
+        assert attempts == 0  # refused ones are not counted as dialled
+        assert node.world.network.dialled.count(("20.1.0.1", host)) == 1
+
+
+async def test_a_failed_circuit_behind_a_working_link_never_counts_against_the_guard(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with network(5, tmp_path) as node:
+        before = node.guards
+        for relay in node.others():
+            node.world.kill(relay)
+        with pytest.raises(CircuitFailed):
+            await node.builder.build(kind(4), "test")
+        assert node.guards == before
+
+
+async def test_while_all_guards_are_down_we_wait_and_draw_no_others(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with network(10, tmp_path) as node:
+        sample = node.guarding.guards.sample
+        network_of = node.world.network
+        network_of.cut("20.1.0.1")
+        done = trio.Event()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def build() -> None:
+                circuit = await node.builder.build(kind(3), "test")
+                assert circuit.path[0].identity in sample
+                done.set()
+
+            await trio.sleep(600)
+            assert not done.is_set()
+            assert node.guarding.guards.all_down()
+            network_of.heal("20.1.0.1")
+            with trio.fail_after(130):
+                await done.wait()
+        assert node.guarding.guards.sample == sample
+
+
+async def test_a_stub_is_finished_by_the_relay_wanted(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with network(10, tmp_path) as node:
+        for relays in (2, 3, 4):
+            stub = await node.builder.stub(kind(relays))
+            assert len(stub.path) == relays - 1
+            last = next(r.row for r in node.others() if r.identity not in {p.identity for p in stub.path})
+            assert node.builder.fits(stub, last)
+            assert not node.builder.fits(stub, stub.path[0])
+            circuit = await node.builder.finish(stub, last)
+            assert circuit is stub
+            assert circuit.path[-1] == last
+            assert circuit._rounds == 3
+        with pytest.raises(ValueError):
+            await node.builder.stub(kind(1))
+
+
+async def test_an_old_or_dead_stub_fits_nobody(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with network(10, tmp_path) as node:
+        old, dead = await node.builder.stub(kind(2)), await node.builder.stub(kind(2))
+        last = node.others()[-1].row
+        assert node.builder.fits(dead, last)
+        dead.close()
+        assert not node.builder.fits(dead, last)
+        await trio.sleep(599)
+        assert node.builder.fits(old, last)
+        await trio.sleep(2)
+        assert not node.builder.fits(old, last)
+
+
+async def test_pinned_circuits_take_their_second_hop_from_the_layer_two_guards(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with network(12, tmp_path) as node:
+        circuits = [await node.builder.build(kind(4, pinned=True), "test") for _ in range(12)]
+        seconds = Counter(circuit.path[1].identity for circuit in circuits)
+        assert set(seconds) <= set(node.guarding.layer_two.sample)
+        assert len(seconds) > 1
+
+
+async def test_a_cancelled_build_leaves_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with network(6, tmp_path) as node:
+        await node.builder.build(kind(3), "test")
+        for relay in node.world.relays:
+            relay.switch.serve_handshake = lambda now: False  # type: ignore[method-assign]
+        with trio.move_on_after(3):
+            await node.builder.build(kind(3), "test")
+        assert len(node.client.circuits.circuits) == 1

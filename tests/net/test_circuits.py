@@ -1,0 +1,370 @@
+"""A client's circuits: what tasks see of them (SPEC 6, 7)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from onionshh.core.roles import EndCircuit
+from onionshh.core.sink import LinkPort
+from onionshh.geometry import BODY, CELL, LAYER_STATE
+from onionshh.net.circuits import INBOX_MESSAGES, Circuit, CircuitFailed
+from onionshh.wire import messages as m
+from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell
+from relay.switch import Switch
+from rendezvous.meeting import Meeting
+from tests.net.world import Client, Relay, World, answer_as_peer
+from tests.relay.pure import ANSWER, ASK
+from tests.seeded import seeded
+
+COOKIE = b"c" * 32
+
+
+@asynccontextmanager
+async def network(relays: int) -> AsyncIterator[tuple[World, list[Relay], Client]]:
+    world = World()
+    made = [world.relay() for _ in range(relays)]
+    async with world.running(), world.client() as client:
+        yield world, made, client
+
+
+# Set-up.
+
+
+async def test_a_path_grows_as_relays_are_added(autojump_clock: MockClock) -> None:
+    async with network(3) as (_, relays, client):
+        circuit = await client.build(*relays)
+        assert circuit.path == [relay.row for relay in relays]
+        (inner,) = relays[-1].switch.circuits
+        assert circuit.binding == inner.binding
+        assert client.circuits.circuits == {circuit}
+        await trio.sleep(5)
+        assert circuit.age_seconds == 5.0
+
+
+async def test_a_hop_that_does_not_answer_times_out(autojump_clock: MockClock) -> None:
+    async with network(2) as (_, relays, client):
+        relays[1].switch.serve_handshake = lambda now: False  # type: ignore[method-assign]
+        port = await client.links.to(relays[0].row)
+        circuit = client.circuits.start(port, "test", 1)
+        await circuit.add(relays[0].row)
+        start = trio.current_time()
+        with pytest.raises(CircuitFailed) as info:
+            await circuit.add(relays[1].row)
+        assert trio.current_time() - start == 10.0
+        assert (info.value.reason, info.value.relay) == ("hop-timeout", relays[1].identity)
+        assert circuit.failed == "hop-timeout"
+        await trio.testing.wait_all_tasks_blocked()
+        assert not relays[0].switch.circuits  # it was told
+        assert not client.circuits.circuits
+
+
+async def test_a_first_relay_that_does_not_answer_blames_no_extend(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, relays, client):
+        relays[0].switch.serve_handshake = lambda now: False  # type: ignore[method-assign]
+        circuit = client.circuits.start(await client.links.to(relays[0].row), "test", 1)
+        with pytest.raises(CircuitFailed) as info:
+            await circuit.add(relays[0].row)
+        assert info.value.relay is None
+
+
+@pytest.mark.parametrize("step", ["add", "pad"])
+async def test_a_cancelled_set_up_ends_the_circuit(autojump_clock: MockClock, step: str) -> None:
+    async with network(2) as (_, relays, client):
+        circuit = client.circuits.start(await client.links.to(relays[0].row), "test", 1)
+        await circuit.add(relays[0].row)
+        with trio.move_on_after(0):
+            await (circuit.add(relays[1].row) if step == "add" else circuit.pad())
+        assert circuit.failed == "cancelled"
+        await trio.testing.wait_all_tasks_blocked()
+        assert not client.circuits.circuits
+        assert not any(relay.switch.circuits for relay in relays)
+
+
+async def test_padding_that_is_not_echoed_times_out(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, relays, client):
+        circuit = client.circuits.start(await client.links.to(relays[0].row), "test", 1)
+        await circuit.add(relays[0].row)
+        (inner,) = relays[0].switch.circuits
+        inner.conversation._echoes = False
+        inner.conversation.receive = lambda *args, **kinds: None  # type: ignore[method-assign]
+        with pytest.raises(CircuitFailed, match="hop-timeout"):
+            await circuit.pad()
+
+
+# Messages.
+
+
+async def test_an_answer_that_does_not_come_in_time_ends_the_circuit(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, relays, client):
+        circuit = await client.build(*relays)
+        relays[0].parrot.next_actions = ()
+        with pytest.raises(CircuitFailed, match="answer-timeout"):
+            await circuit.ask(ASK, b"", ANSWER, 7.0)
+        assert circuit.failed == "answer-timeout"
+
+
+async def test_ask(autojump_clock: MockClock) -> None:
+    async with network(2) as (_, relays, client):
+        circuit = await client.build(*relays)
+        assert await circuit.ask(ASK, b"question", ANSWER, 7.0) == b"question"
+
+
+async def test_what_came_before_the_end_can_still_be_read(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, relays, client):
+        circuit = await client.build(*relays)
+        circuit.accept(ANSWER)
+        circuit.send(ASK, b"one")
+        await trio.testing.wait_all_tasks_blocked()
+        relays[0].switch._carry_out((EndCircuit(next(iter(relays[0].switch.circuits)), "test"),))
+        relays[0].links.flush()
+        assert await circuit.closed() == "destroyed"
+        assert (await circuit.receive()).body == b"one"
+        with pytest.raises(CircuitFailed, match="destroyed"):
+            await circuit.receive()
+        with pytest.raises(CircuitFailed, match="destroyed"):
+            circuit.send(ASK, b"two")
+
+
+@pytest.mark.parametrize("wait", ["receive", "flushed", "send_when_clear", "closed"])
+async def test_the_end_wakes_whoever_waits(autojump_clock: MockClock, wait: str) -> None:
+    async with network(1) as (_, relays, client):
+        circuit = await client.build(*relays)
+        relays[0].links._throttle = None
+        stuck_client(client)
+        for _ in range(4):
+            circuit.send(ASK, bytes(17_000))  # more than a window
+        woken = False
+
+        async def waits() -> None:
+            nonlocal woken
+            if wait == "closed":
+                assert await circuit.closed() == "test"
+            else:
+                with pytest.raises(CircuitFailed, match="test"):
+                    if wait == "receive":
+                        await circuit.receive()
+                    elif wait == "flushed":
+                        await circuit.flushed()
+                    else:
+                        await circuit.send_when_clear(ASK, b"")
+            woken = True
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waits)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not woken
+            circuit.close("test")
+        assert woken
+
+
+def stuck_client(client: Client) -> None:
+    """Nothing leaves the client any more."""
+    (task,) = client.links._tasks
+    task._blocked = True
+
+
+async def test_flushed_after_the_end_is_no_success(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, relays, client):
+        circuit = await client.build(*relays)
+        stuck_client(client)
+        for _ in range(4):
+            circuit.send(ASK, bytes(17_000))
+        circuit.close("test")
+        with pytest.raises(CircuitFailed, match="test"):
+            await circuit.flushed()
+
+
+async def test_flushed_once_the_last_cell_left(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, relays, client):
+        circuit = await client.build(*relays)
+        circuit.accept(ANSWER)
+        circuit.send(ASK, b"short")
+        await circuit.flushed()
+        for _ in range(9):
+            await circuit.send_when_clear(ASK, bytes(17_000))
+            assert circuit._machine.waiting_messages <= 1
+        await circuit.flushed()
+        assert circuit._machine.waiting_messages == 0
+
+
+async def test_a_reader_that_does_not_read_stops_the_sender(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, relays, client):
+        circuit = await client.build(*relays)
+        circuit.accept(ANSWER)
+        (inner,) = relays[0].switch.circuits
+        bodies = [seeded(number)(5000) for number in range(60)]  # eleven cells each
+        for body in bodies:
+            inner.conversation.send(ANSWER, body)
+        relays[0].switch._pump(inner)
+        relays[0].links.flush()
+        await trio.sleep(1)
+        assert INBOX_MESSAGES <= len(circuit._inbox) <= INBOX_MESSAGES + 124 // 11
+        assert inner.waiting_messages >= 60 - INBOX_MESSAGES - 124 // 11 - 1
+        assert [(await circuit.receive()).body for _ in bodies] == bodies
+        assert circuit.failed is None
+
+
+async def test_sending_is_bounded_by_the_window(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, relays, client):
+        circuit = await client.build(*relays)
+        stuck_client(client)
+        for _ in range(10):
+            circuit.send(ASK, bytes(17_000))
+        assert client.memory.used_bytes <= 124 * CELL
+
+
+# Joined circuits.
+
+
+class Pair:
+    """A visitor and an endpoint at a rendezvous point; the endpoint has not answered yet."""
+
+    visitor: Circuit
+    endpoint: Circuit
+    keys = (seeded(1)(LAYER_STATE), seeded(2)(LAYER_STATE))
+    sealed = seeded(3)(1168)
+
+    async def come(self, visitor: Client, endpoint: Client, *relays: Relay) -> None:
+        self.visitor = await visitor.build(*relays)
+        self.endpoint = await endpoint.build(*relays)
+        assert await self.visitor.ask(m.ESTABLISH_RENDEZVOUS, COOKIE, m.RENDEZVOUS_ESTABLISHED, 5.0) == bytes(
+            (m.OK,)
+        )
+        self.visitor.accept(m.RENDEZVOUS2)
+
+    def answer(self) -> None:
+        self.endpoint.accept()
+        self.endpoint.send(m.RENDEZVOUS1, m.Rendezvous1(COOKIE, self.sealed).encode())
+        self.endpoint.join(*self.keys, as_visitor=False, accepts=frozenset((m.RECORD,)))
+
+    async def answered(self) -> None:
+        assert (await self.visitor.receive()).body == self.sealed
+        self.visitor.join(*self.keys, as_visitor=True, accepts=frozenset((m.RECORD,)))
+
+
+@asynccontextmanager
+async def met() -> AsyncIterator[tuple[Pair, Client, Client]]:
+    world = World()
+    relays = [world.relay(), world.relay(Meeting(lambda: world.params))]
+    async with world.running(), world.client() as visitor, world.client() as endpoint:
+        pair = Pair()
+        await pair.come(visitor, endpoint, *relays)
+        yield pair, visitor, endpoint
+
+
+async def test_an_endpoint_that_speaks_first_is_heard(autojump_clock: MockClock) -> None:
+    """Its first cells may come in one frame with RENDEZVOUS2, before the visitor's task has run."""
+    async with met() as (pair, visitor, _):
+        pair.answer()
+        for body in (b"first", seeded(4)(30_000), b"third"):
+            pair.endpoint.send(m.RECORD, body)
+        await trio.testing.wait_all_tasks_blocked()
+        assert pair.visitor.failed is None
+        await pair.answered()
+        assert [(await pair.visitor.receive()).body for _ in range(3)] == [
+            b"first",
+            seeded(4)(30_000),
+            b"third",
+        ]
+        pair.visitor.send(m.RECORD, b"and back")
+        assert (await pair.endpoint.receive()).body == b"and back"
+        assert visitor.memory.used_bytes == 0
+
+
+async def test_an_end_that_comes_before_the_join_ends_it(autojump_clock: MockClock) -> None:
+    async with met() as (pair, _, _):
+        pair.answer()
+        await trio.testing.wait_all_tasks_blocked()
+        pair.endpoint.close("test")
+        await trio.testing.wait_all_tasks_blocked()
+        assert pair.visitor.failed == "destroyed"
+        with pytest.raises(CircuitFailed, match="destroyed"):
+            await pair.answered()
+
+
+async def test_what_comes_before_the_join_is_bounded(autojump_clock: MockClock) -> None:
+    async with met() as (pair, visitor, _):
+        pair.answer()
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(257):
+            assert pair.visitor.failed is None, number
+            pair.visitor.cell(RELAY, bytes(BODY))
+        assert pair.visitor.failed == "window-overrun"
+        assert visitor.drops.counts["window-overrun"] == 1
+
+
+# Cells that belong nowhere.
+
+
+@pytest.mark.parametrize(
+    "circuit_id, command, reason",
+    [(0, RELAY, "link-command"), (0, LINK_AUTH, "link-command"), (9, CREATE, "create-not-allowed")],
+)
+async def test_what_a_relay_may_not_send_ends_the_link(
+    autojump_clock: MockClock, circuit_id: int, command: int, reason: str
+) -> None:
+    async with network(1) as (world, (relay,), client):
+        listener = world.network.listen("30.0.0.1")
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def answer() -> None:
+                peer = await answer_as_peer(listener, relay)
+                peer.push(peer.machine.seal(pack_cell(0, PADDING, bytes(BODY))))
+                peer.push(peer.machine.seal(pack_cell(9, RELAY, bytes(BODY))))
+                await trio.sleep(1)
+                assert client.links.open_links == 1
+                peer.push(peer.machine.seal(pack_cell(circuit_id, command, bytes(BODY))))
+
+            port = await client.links.to(relay.row._replace(host="30.0.0.1", port=listener.address[1]))
+            circuit = client.circuits.start(port, "test", 1)
+            assert await circuit.closed() == "link-closed"
+        assert client.drops.counts[reason] == 1
+        assert client.drops.counts["unknown-circuit"] == 1
+
+
+async def test_a_bad_cell_ends_its_circuit_tells_the_relay_and_harms_no_other(
+    autojump_clock: MockClock,
+) -> None:
+    async with network(2) as (_, relays, client):
+        circuit, other = await client.build(*relays), await client.build(*relays)
+        first = relays[0].switch
+        port = next(iter(_client_ports(first)))
+        port.send(circuit._circuit_id, RELAY, bytes(BODY))
+        relays[0].links.flush()
+        assert await circuit.closed() == "layer-unrecognised"
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(first.circuits) == len(relays[1].switch.circuits) == 1
+        other.accept(ANSWER)
+        other.send(ASK, b"unharmed")
+        assert (await other.receive()).body == b"unharmed"
+
+
+async def test_a_destroy_is_not_answered(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, relays, client):
+        circuit = await client.build(*relays)
+        port = next(iter(_client_ports(relays[0].switch)))
+        port.send(circuit._circuit_id, DESTROY, bytes(BODY))
+        relays[0].links.flush()
+        assert await circuit.closed() == "destroyed"
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(relays[0].switch.circuits) == 1  # we destroyed it behind the switch's back
+
+
+def _client_ports(switch: Switch) -> list[LinkPort]:
+    return [port for port in switch._ports if port.peer is None]
+
+
+async def test_closing_twice_says_the_first_reason(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, relays, client):
+        circuit = await client.build(*relays)
+        circuit.close("one")
+        circuit.close("two")
+        assert circuit.failed == "one"
+        assert await circuit.closed() == "one"

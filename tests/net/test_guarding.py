@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from onionshh.core.chance import Chance
+from onionshh.errors import BadData
+from onionshh.net.guarding import GUARDS_FILE, LAYER_TWO_FILE, Guarding
+from onionshh.net.store import DataDirectory
+from tests.core.networks import DAY, START, plain, view
+from tests.seeded import seeded
+
+NOW = START + DAY // 2
+
+
+def guarding(path: Path, seed: int) -> Guarding:
+    return Guarding(DataDirectory(path), Chance(seeded(seed)))
+
+
+def test_guards_are_drawn_once_and_come_back(tmp_path: Path) -> None:
+    first = guarding(tmp_path, 1)
+    first.update(view(plain(40)), NOW)
+    first.update_layer_two(view(plain(40)), NOW)
+    again = guarding(tmp_path, 2)
+    again.update(view(plain(40)), NOW + 5)
+    again.update_layer_two(view(plain(40)), NOW + 5)
+    assert again.guards.sample == first.guards.sample
+    assert again.layer_two.sample == first.layer_two.sample
+    assert len(first.guards.sample) == 6
+    for name in (GUARDS_FILE, LAYER_TWO_FILE):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_two_processes_of_one_folder_have_one_sample(tmp_path: Path) -> None:
+    one, other = guarding(tmp_path, 1), guarding(tmp_path, 2)
+    one.update(view(plain(40)), NOW)
+    other.update(view(plain(40)), NOW)
+    assert one.guards.sample == other.guards.sample
+    # Later one of them replaces a guard that is gone; the other follows at its next update.
+    gone = one.guards.sample[0]
+    rest = [row for row in plain(40) if row.identity != gone]
+    one.update(view(rest), NOW)
+    one.update(view(rest, at=NOW + 8 * DAY), NOW + 8 * DAY)
+    other.update(view(rest, at=NOW + 8 * DAY), NOW + 8 * DAY)
+    assert gone not in one.guards.sample
+    assert one.guards.sample == other.guards.sample
+
+
+def test_what_did_not_change_is_not_written(tmp_path: Path) -> None:
+    one = guarding(tmp_path, 1)
+    one.update(view(plain(40)), NOW)
+    (tmp_path / GUARDS_FILE).chmod(0o640)  # a new file would be 0600
+    one.update(view(plain(40)), NOW + 60)
+    assert stat.S_IMODE((tmp_path / GUARDS_FILE).stat().st_mode) == 0o640
+
+
+def test_what_we_know_of_a_guard_outlives_an_update(tmp_path: Path) -> None:
+    one = guarding(tmp_path, 1)
+    one.update(view(plain(40)), NOW)
+    down = one.guards.sample[0]
+    for _ in range(2):
+        one.guards.link_failed(down, 10.0)
+    one.update(view(plain(40)), NOW + 60)
+    assert down not in one.guards.usable(view(plain(40)))
+
+
+@pytest.mark.parametrize("name", [GUARDS_FILE, LAYER_TWO_FILE])
+@pytest.mark.parametrize("damage", [b"", b"junk", None])
+def test_a_damaged_file_draws_no_new_guards(tmp_path: Path, name: str, damage: bytes | None) -> None:
+    one = guarding(tmp_path, 1)
+    one.update(view(plain(40)), NOW)
+    one.update_layer_two(view(plain(40)), NOW)
+    path = tmp_path / name
+    data = path.read_bytes()[:-1] if damage is None else damage
+    path.write_bytes(data)
+    fresh = guarding(tmp_path, 2)
+    with pytest.raises(BadData, match=f"{name} is damaged"):
+        fresh.update(view(plain(40)), NOW)
+        fresh.update_layer_two(view(plain(40)), NOW)
+    assert path.read_bytes() == data
+
+
+def test_first_and_second_hops_come_in_random_order_and_do_not_meet(tmp_path: Path) -> None:
+    one = guarding(tmp_path, 1)
+    known = view(plain(40))
+    one.update(known, NOW)
+    one.update_layer_two(known, NOW)
+    firsts = [tuple(one.first_hops(known)) for _ in range(40)]
+    assert {frozenset(first) for first in firsts} == {frozenset(one.guards.sample[:2])}
+    assert len(set(firsts)) == 2
+    seconds = [one.second_hops(known) for _ in range(40)]
+    assert len({tuple(second) for second in seconds}) > 5
+    assert all(len(second) == 4 and not set(second) & set(firsts[0]) for second in seconds)

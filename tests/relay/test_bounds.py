@@ -1,0 +1,59 @@
+"""What a stranger can make a relay hold, and what a silent circuit costs it (SPEC 7, 17)."""
+
+from __future__ import annotations
+
+import pytest
+
+from onionshh.core.drops import Drops
+from onionshh.core.outbox import Memory
+from onionshh.core.params import Params
+from onionshh.core.sink import LinkPort
+from onionshh.errors import ProtocolError
+from onionshh.geometry import BODY, CELL
+from onionshh.wire.cell import CREATE, INITIATOR_BIT, pack_cell
+from relay.setup import REFUSALS_WAITING_MOST
+from relay.switch import REST_SECONDS, Switch
+from tests.core.networks import relay_id
+from tests.relay.pure import ANSWER, ASK, PureNetwork
+from tests.seeded import seeded
+
+
+def test_refusals_that_nobody_reads_end_the_link() -> None:
+    """Every refused CREATE is answered by a DESTROY; who only asks and never reads is cut off."""
+    memory = Memory(1 << 28)
+    switch = Switch(
+        identity=relay_id(1),
+        onion_keys=lambda: (),
+        knows=lambda identity: False,
+        params=Params,
+        roles=(),
+        memory=memory,
+        drops=Drops(),
+        random_bytes=seeded(1),
+        wall=lambda: 0,
+    )
+    port = LinkPort(memory, [], peer=None, initiated=False, host="10.0.0.1", now=0.0)
+    switch.link_opened(port, 0.0)
+    with pytest.raises(ProtocolError, match="refusals-unread"):
+        for number in range(1, 10_000):
+            switch.receive_frame(port, pack_cell(INITIATOR_BIT | number, CREATE, bytes(BODY)), 0.0)
+    assert memory.used_bytes <= (REFUSALS_WAITING_MOST + 1) * CELL
+    switch.link_closed(port, 0.0)
+    assert memory.used_bytes == 0
+
+
+def test_a_silent_circuit_rests_and_wakes() -> None:
+    net = PureNetwork()
+    guard, last = net.relay(), net.relay()
+    client = net.client(guard)
+    circuit = client.build(guard, last)
+    circuit.machine.accept(frozenset((ANSWER,)))
+    client.send(circuit, ASK, b"before")
+    layers = [relay.circuit.layers for relay in (guard, last)]
+    net.tick(REST_SECONDS + 1)
+    assert not layers[0].resting  # used since the switch last looked
+    net.tick(REST_SECONDS + 1)
+    assert all(one.resting for one in layers)
+    client.send(circuit, ASK, b"after")
+    assert [body for _, _, body in circuit.messages] == [b"before", b"after"]
+    assert not layers[0].resting

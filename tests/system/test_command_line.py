@@ -1,0 +1,461 @@
+"""The command line as people use it: separate processes on separate loopback addresses.
+
+One network serves the whole file: an authority, eight relays and an echoing endpoint, started together as a
+script would. Every process is ended by a signal, must end within five seconds with status 0, and must have
+left no traceback.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from onionshh.cli import main
+from onionshh.core.guards import GuardSet
+
+RELAYS = 8
+ENDING_SECONDS = 5.0
+SIZES = (1, 256, 65_535)
+PROC_NET = Path("/proc/net/tcp")
+
+
+class Running:
+    """One `onionshh` process and what it has said so far."""
+
+    def __init__(self, *arguments: object, stdin: int = subprocess.DEVNULL) -> None:
+        self.arguments = [str(one) for one in arguments]
+        environment = {name: value for name, value in os.environ.items() if name != "ONIONSHH_NETWORK"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "onionshh", *self.arguments],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+        self.lines: list[str] = []
+        self.errors: list[str] = []
+        self._said = threading.Condition()
+        self._threads = [
+            threading.Thread(target=self._read, args=pair, daemon=True)
+            for pair in ((self.process.stdout, self.lines), (self.process.stderr, self.errors))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self, stream: Any, lines: list[str]) -> None:
+        for line in stream:
+            with self._said:
+                lines.append(line.decode().rstrip("\n"))
+                self._said.notify_all()
+
+    def until(
+        self, wanted: Callable[[str], bool], seconds: float, after: int = 0, of: list[str] | None = None
+    ) -> str:
+        """The first line (from number `after` on) that is wanted, of its stdout unless told otherwise."""
+        lines = self.lines if of is None else of
+        with self._said:
+            found = self._said.wait_for(
+                lambda: next((line for line in lines[after:] if wanted(line)), None), seconds
+            )
+        assert found is not None, (self.arguments, self.lines, self.errors)
+        return found
+
+    def event(self, name: str, seconds: float = 30.0, after: int = 0) -> dict[str, Any]:
+        """The first such event of `host --json`."""
+        line = self.until(lambda line: json.loads(line).get("event") == name, seconds, after)
+        return cast(dict[str, Any], json.loads(line))
+
+    def send(self, value: object) -> None:
+        """A line on its stdin."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(value).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """End it as a person would; it must be clean and quick."""
+        self.process.send_signal(number)
+        assert self.wait(ENDING_SECONDS) == 0, (self.arguments, self.errors)
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self.process.kill()
+        self.wait(ENDING_SECONDS)
+
+    def wait(self, seconds: float) -> int:
+        """Its exit status."""
+        status = self.process.wait(seconds)
+        for thread in self._threads:
+            thread.join()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+        assert not any("Traceback" in line for line in self.errors), self.errors
+        return status
+
+
+@contextmanager
+def running(*arguments: object, stdin: int = subprocess.DEVNULL) -> Iterator[Running]:
+    """A process that is ended with the block, if it has not ended before."""
+    process = Running(*arguments, stdin=stdin)
+    try:
+        yield process
+    finally:
+        if process.process.poll() is None:
+            process.end()
+
+
+class Network:
+    """What the tests share. Relay n listens and dials at 127.0.7.n."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "net.toml"
+        self.host: Running
+        self.address = ""
+        self.rows: list[dict[str, Any]] = []
+
+    def host_process(self, name: str, *options: object, stdin: int = subprocess.DEVNULL) -> Running:
+        """Another endpoint."""
+        return Running("host", "--network", self.file, "--data", self.folder / name, *options, stdin=stdin)
+
+    def whisper(
+        self, body: bytes, *options: object, to: str = "", status: int = 0, data: str = "visitor"
+    ) -> dict[str, Any]:
+        """What `whisper --json` says of a body given on stdin."""
+        common = ("--network", self.file, "--data", self.folder / data, "--json")
+        command = ("whisper", to or self.address, "-", *common, *options)
+        done = subprocess.run(
+            [sys.executable, "-m", "onionshh", *map(str, command)],
+            input=body,
+            capture_output=True,
+            timeout=60,
+        )
+        assert done.returncode == status, (done.stdout, done.stderr)
+        assert b"Traceback" not in done.stderr
+        return cast(dict[str, Any], json.loads(done.stdout))
+
+    def guards(self, data: str) -> set[str]:
+        """The addresses of the two guards in use, as `address:port`."""
+        sample = GuardSet.from_document_untrusted((self.folder / data / "guards").read_bytes()).sample
+        addresses = {row["id"]: row["address"] for row in self.rows}
+        return {addresses[identity.hex()] for identity in sample[:2]}
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    net = Network(tmp_path_factory.mktemp("network"))
+    with ExitStack() as stack:
+        started = time.monotonic()
+        authority = stack.enter_context(
+            running(
+                *("directory", "--listen", "127.0.7.100:0", "--data", net.folder / "directory"),
+                *("--network", net.file, "--bind", "127.0.7.100"),
+            )
+        )
+        authority.until(lambda line: "0 relays listed" in line, 10)
+        common = ("--network", net.file)
+        relays = [
+            stack.enter_context(
+                running(
+                    *("relay", *common, "--listen", f"127.0.7.{n}:0", "--bind", f"127.0.7.{n}"),
+                    *("--data", net.folder / f"relay{n}", "--nickname", f"relay{n}"),
+                )
+            )
+            for n in range(1, RELAYS + 1)
+        ]
+        host = ("host", *common, "--data", net.folder / "host", "--echo", "--json", "--bind", "127.0.7.101")
+        net.host = stack.enter_context(running(*host))
+        for relay in relays:
+            relay.until(lambda line: line.endswith(" listed"), 20)
+        assert time.monotonic() - started < 20
+        net.address = net.host.event("address")["address"]
+        net.host.event("reachable")
+        assert time.monotonic() - started < 30
+        done = subprocess.run(
+            [sys.executable, "-m", "onionshh", "relays", *map(str, common), "--json"],
+            capture_output=True,
+            timeout=20,
+            check=True,
+        )
+        net.rows = [json.loads(line) for line in done.stdout.splitlines()]
+        yield net
+
+
+def connected(address: str) -> set[str]:
+    """Whom connections from this local address lead to, those that have just ended included."""
+    found = set()
+    for line in PROC_NET.read_text().splitlines()[1:]:
+        here, there, state = line.split()[1:4]
+        if state == "0A":  # listening
+            continue
+        if _host(here) == address:
+            found.add(_readable(there))
+        elif _host(there) == address:  # the other side of the same connection
+            found.add(_readable(here))
+    return found
+
+
+def _host(text: str) -> str:
+    raw = bytes.fromhex(text.partition(":")[0])
+    return ".".join(str(one) for one in (reversed(raw) if sys.byteorder == "little" else raw))
+
+
+def _readable(text: str) -> str:
+    return f"{_host(text)}:{int(text.partition(':')[2], 16)}"
+
+
+@contextmanager
+def watched(address: str) -> Iterator[set[str]]:
+    """Everyone that connections from this address lead to while the block runs."""
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.03):
+            seen.update(connected(address))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+        seen.update(connected(address))
+
+
+def test_relays_are_listed_as_documented(network: Network) -> None:
+    assert len(network.rows) == RELAYS
+    assert {row["nickname"] for row in network.rows} == {f"relay{n}" for n in range(1, RELAYS + 1)}
+    for row in network.rows:
+        assert list(row) == ["nickname", "id", "address", "flags", "weight", "first_seen"]
+        assert row["address"].startswith(f"127.0.7.{row['nickname'].removeprefix('relay')}:")
+
+
+def test_a_table_for_people(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["relays", "--network", str(network.file)]) == 0
+    shown = capsys.readouterr().out
+    assert all(row["address"] in shown and row["nickname"] in shown for row in network.rows)
+
+
+@pytest.mark.parametrize("hops", range(4))
+def test_whispers_come_back_whole(network: Network, hops: int) -> None:
+    """Every size; and with at least one hop nobody but the two guards and the directory sees the visitor."""
+    bind, data = f"127.0.7.{110 + hops}", f"visitor{hops}"
+    with watched(bind) as seen:
+        for size in SIZES:
+            body = os.urandom(size)
+            found = network.whisper(body, "--hops", hops, "--bind", bind, data=data)
+            assert list(found)[:7] == [
+                *("status", "why", "id", "hops", "class", "connect_seconds", "round_trip_seconds")
+            ]
+            assert (found["status"], found["why"], found["hops"]) == ("delivered", "", hops)
+            assert found["class"] == "talk"
+            assert 0 < found["connect_seconds"] < 10
+            assert 0 < found["round_trip_seconds"] < 10
+            reply = found["reply"].encode() if "reply" in found else base64.b64decode(found["reply_base64"])
+            assert reply == body
+    directory = {one for one in seen if one.startswith("127.0.7.100:")}
+    assert directory, "the first start asks the directory"
+    relays = seen - directory
+    assert relays
+    if hops:
+        assert relays <= network.guards(data)
+
+
+def test_the_endpoint_connects_to_its_guards_alone(network: Network) -> None:
+    network.whisper(b"x")
+    relays = {one for one in connected("127.0.7.101") if not one.startswith("127.0.7.100:")}
+    assert relays
+    assert relays <= network.guards("host")
+
+
+def test_a_reply_as_people_see_it(network: Network) -> None:
+    command = ["whisper", "--network", str(network.file), network.address, "Grüße\n", "--data"]
+    done = subprocess.run(
+        [sys.executable, "-m", "onionshh", *command, str(network.folder / "visitor")],
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert done.stdout == "Grüße\n".encode()
+    assert done.stderr.startswith(b"onionshh: delivered over ")
+
+
+def test_no_such_endpoint(network: Network) -> None:
+    """An address that nobody hosts is told apart from one that does not answer."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from onionshh import Identity; import os; print(Identity.generate(os.urandom).address)",
+        ],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    found = network.whisper(b"x", to=done.stdout.strip(), status=1)
+    assert found["status"] == "failed"
+    assert found["why"].startswith("no endpoint is published under this address")
+    assert (found["hops"], found["connect_seconds"], found["reply"]) == (None, None, None)
+
+
+def test_a_program_on_both_ends_of_the_pipe(network: Network) -> None:
+    """Replies by line, in any order; a restart after kill -9 shows what was not finished, and that alone."""
+    first = network.host_process("piped", "--json", stdin=subprocess.PIPE)
+    address = first.event("address")["address"]
+    first.event("reachable")
+    sent = {}
+    for body in (b"answered", b"done", b"not yet", b"\xff"):
+        found = network.whisper(body, "--wait", 0, to=address)
+        assert (found["status"], found["reply"]) == ("delivered", None)
+        sent[found["id"]] = body
+    shown = {}
+    for number in range(len(sent)):
+        event = first.event("whisper", after=2 + number)
+        assert list(event)[:3] == ["event", "id", "received_at"]
+        assert abs(event["received_at"] - time.time()) < 60
+        text = event["body"].encode() if "body" in event else base64.b64decode(event["body_base64"])
+        shown[event["id"]] = text
+    assert shown == sent
+    ids = {body: one for one, body in sent.items()}
+    lines = len(first.lines)
+    first.send({"reply_to": ids[b"answered"], "body": "x" * 65_536})
+    assert "at most 65535 bytes" in first.until(lambda line: "error" in line, 10, lines)
+    first.send({"reply_to": ids[b"answered"], "body": "reply"})
+    first.send({"done": ids[b"done"]})
+    first.send({"done": ids[b"done"]})
+    said = json.loads(first.until(lambda line: "waits for an answer" in line, 10, lines))
+    assert list(said) == ["error"]
+    first.kill()
+
+    away = network.whisper(b"anybody?", "--wait", 2, to=address, status=1)
+    assert away["status"] in ("queued", "sent")
+    assert "introducer" in away["why"] or "does not answer" in away["why"]
+
+    again = network.host_process("piped", "--json", stdin=subprocess.PIPE)
+    assert again.event("address")["address"] == address
+    for number, body in enumerate((b"not yet", b"\xff"), 1):
+        event = again.event("whisper", after=number)
+        assert event["id"] == ids[body]
+    again.send({"reply_to": ids[b"not yet"], "body": "late"})
+    again.send({"done": ids[b"\xff"]})
+    again.event("reachable")
+    with running(
+        *("whisper", "--network", network.file, address, "live", "--json"),
+        *("--data", network.folder / "visitor"),
+    ) as visitor:
+        event = json.loads(again.until(lambda line: '"body": "live"' in line, 10))
+        again.send({"reply_to": event["id"], "body_base64": base64.b64encode(b"\xfe").decode()})
+        assert visitor.wait(10) == 0
+        assert json.loads(visitor.lines[0])["reply_base64"] == "/g=="
+    assert len([line for line in again.lines if '"whisper"' in line]) == 3
+    again.end()
+
+
+def test_a_program_for_each_whisper(network: Network) -> None:
+    with running(
+        *("host", "--network", network.file, "--data", network.folder / "exec", "--json"),
+        *("--exec", 'sh -c "read word; test $word != fail && echo $word | tr a-z A-Z"'),
+    ) as host:
+        address = host.event("address")["address"]
+        host.event("reachable")
+        assert network.whisper(b"hello\n", to=address)["reply"] == "HELLO\n"
+        assert network.whisper(b"fail\n", "--wait", 1.5, to=address)["reply"] is None
+        host.end()
+        assert any("status 1" in line for line in host.errors)
+
+
+def test_a_visitor_that_waits_ends_at_a_signal(network: Network) -> None:
+    """The endpoint shows, to people, and does not reply; the one object is printed all the same."""
+    with running("host", "--network", network.file, "--data", network.folder / "mute") as host:
+        address = host.until(lambda line: " endpoint shh1" in line, 20).split()[-1]
+        host.until(lambda line: " reachable through " in line, 30)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            lines = len(host.lines)
+            command = ("whisper", "--network", network.file, address, "x", "--json", "--wait", 60)
+            visitor = Running(*command, "--data", network.folder / "visitor")
+            host.until(lambda line: line == "x", 10, lines)
+            time.sleep(0.5)
+            visitor.end(number)
+            assert len(visitor.lines) == 1
+            assert json.loads(visitor.lines[0])["status"] == "delivered"
+
+
+def test_a_folder_is_held_alone(network: Network) -> None:
+    for command in (
+        ("host", "--data", network.folder / "host", "--network", network.file),
+        ("relay", "--data", network.folder / "relay1", "--listen", "127.0.0.1:0", "--network", network.file),
+        (
+            "directory",
+            "--data",
+            network.folder / "directory",
+            "--listen",
+            "127.0.0.1:0",
+            "--network",
+            network.file,
+        ),
+    ):
+        second = Running(*command)
+        assert second.wait(10) == 1
+        assert len(second.errors) == 1
+        assert "is in use by another process" in second.errors[0]
+
+
+def test_a_directory_that_restarts_goes_on(tmp_path: Path) -> None:
+    """Same key, same network file; SIGINT ends it as well as SIGTERM."""
+    command = (
+        "directory",
+        "--listen",
+        "127.0.7.120:0",
+        "--data",
+        tmp_path / "d",
+        "--network",
+        tmp_path / "n",
+    )
+    texts = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        authority = Running(*command, "--interval", 60, "--param", "window=248", "--param", "queue_cap=600")
+        authority.until(lambda line: "a consensus every 60 s" in line, 10)
+        texts.append((tmp_path / "n").read_text())
+        authority.end(number)
+    assert texts[0] == texts[1]
+
+
+def test_a_directory_that_is_late_is_waited_for(network: Network, tmp_path: Path) -> None:
+    """And a signal ends the waiting."""
+    text = network.file.read_text()
+    nowhere = tmp_path / "net.toml"
+    nowhere.write_text(text.replace("127.0.7.100", "127.0.7.121"))
+    for command in (("relay", "--listen", "127.0.0.1:0"), ("host",)):
+        waiting = Running(*command, "--network", nowhere, "--data", tmp_path / command[0])
+        waiting.until(lambda line: "no directory answers; trying for 15 s" in line, 10, of=waiting.errors)
+        waiting.end()
+
+
+def test_demo() -> None:
+    demo = Running("demo", "--relays", 5, "--hops", 1)
+    assert demo.wait(20) == 0
+    assert "delivered both ways" in demo.lines[-1]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ("trio", "httpx", "cryptography", "nacl", "rich", "starlette", "msgpack", "sqlite3")
+    script = (
+        "import sys\nfrom onionshh.cli import main\n"
+        f"main(['whisper', '--help'])\nprint([one for one in {heavy} if one in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
