@@ -142,14 +142,19 @@ class Relay:
                 self.publisher.now.set()
             await trio.sleep(KEY_CHECK_SECONDS)
 
+    def report(self) -> str:
+        """What this relay did so far, in one line: numbers and names of drops, no address, no id."""
+        drops = ", ".join(f"{name} {count}" for name, count in sorted(self.drops.counts.items()))
+        return (
+            f"{len(self.switch.circuits)} circuits, {self.links.open_links} links,"
+            f" {self.links.cells_sent} cells sent, {self.switch.cells_forwarded} of them forwarded;"
+            f" drops: {drops or 'none'}"
+        )
+
     async def _report(self) -> None:
         while True:
             await trio.sleep(REPORT_SECONDS)
-            drops = ", ".join(f"{name} {count}" for name, count in sorted(self.drops.counts.items()))
-            self._say(
-                f"{len(self.switch.circuits)} circuits, {self.links.open_links} links,"
-                f" {self.switch.cells_forwarded} cells forwarded; drops: {drops or 'none'}"
-            )
+            self._say(self.report())
 
     def _find(self, identity: RelayId) -> RelayRow | None:
         view = self.keeper.view

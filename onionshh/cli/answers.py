@@ -57,12 +57,15 @@ class Answers:
         self._held: dict[str, Whisper] = {}
         self._changed = trio.Event()
 
-    async def hold(self, whisper: Whisper) -> None:
-        """A whisper that was shown: keep it for its line."""
+    def hold(self, whisper: Whisper) -> None:
+        """A whisper that is about to be shown: its line may come at once."""
+        self._held[whisper.id] = whisper
+
+    async def shown(self, whisper: Whisper) -> None:
+        """It was shown; with stdin ended that is all."""
         if self._reader.ended:
             await whisper.done()
-        else:
-            self._held[whisper.id] = whisper
+            self._forget(whisper.id)
 
     async def room(self) -> None:
         """Until one more can be held."""
@@ -88,6 +91,9 @@ class Answers:
             await whisper.done()
         else:
             await whisper.reply(body)
+        self._forget(whisper_id)
+
+    def _forget(self, whisper_id: str) -> None:
         self._held.pop(whisper_id, None)
         changed, self._changed = self._changed, trio.Event()
         changed.set()

@@ -14,6 +14,7 @@ from onionshh.cli.failures import Usage
 from onionshh.cli.options import Bind, Json, NetworkFile, check_bind
 
 if TYPE_CHECKING:
+    from onionshh.cli.answers import Answers
     from onionshh.cli.voice import Voice
     from onionshh.client.endpoint import Endpoint, Whisper
 
@@ -123,9 +124,9 @@ async def _run(
             reader.look()
             answers = Answers(reader, output)
             nursery.start_soon(answers.run)
-            await _show(endpoint, voice, answers.hold, answers.room)
+            await _show_and_hold(endpoint, voice, answers)
         else:
-            await _show(endpoint, voice, _done)
+            await _show(endpoint, voice)
     return 0
 
 
@@ -134,24 +135,23 @@ async def next_whisper(endpoint: Endpoint) -> Whisper | None:
     return await anext(aiter(endpoint), None)
 
 
-async def _no_limit() -> None:
-    pass
+async def _show(endpoint: Endpoint, voice: Voice) -> None:
+    """Show whispers in the order they came; what was shown is finished."""
+    while (whisper := await next_whisper(endpoint)) is not None:
+        await voice.whisper(whisper)
+        await whisper.done()
 
 
-async def _show(
-    endpoint: Endpoint,
-    voice: Voice,
-    shown: Callable[[Whisper], Awaitable[None]],
-    room: Callable[[], Awaitable[None]] = _no_limit,
-) -> None:
-    """Show whispers in the order they came."""
+async def _show_and_hold(endpoint: Endpoint, voice: Voice, answers: Answers) -> None:
+    """Show whispers in the order they came, each kept until its line comes on stdin."""
     while True:
-        await room()
+        await answers.room()
         whisper = await next_whisper(endpoint)
         if whisper is None:
             return
+        answers.hold(whisper)
         await voice.whisper(whisper)
-        await shown(whisper)
+        await answers.shown(whisper)
 
 
 async def _answer(endpoint: Endpoint, voice: Voice, answer: Callable[[Whisper], Awaitable[None]]) -> None:
@@ -174,10 +174,6 @@ async def _answer(endpoint: Endpoint, voice: Voice, answer: Callable[[Whisper], 
                 return
             await voice.whisper(whisper)
             nursery.start_soon(one, whisper)
-
-
-async def _done(whisper: Whisper) -> None:
-    await whisper.done()
 
 
 async def _reply(whisper: Whisper, command: list[str] | None) -> None:

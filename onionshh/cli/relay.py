@@ -58,8 +58,8 @@ def relay(
 ) -> int:
     """Run a relay: it passes on cells that it cannot read.
 
-    It says when the directory lists it, or why not, and once an hour what it did. Back up the file
-    `relay-keys` in DIR: with it the relay keeps its id.
+    It says when the directory lists it, or why not, and once an hour (or on SIGUSR1) what it did. Back up
+    the file `relay-keys` in DIR: with it the relay keeps its id.
 
     \b
     Examples:
@@ -145,12 +145,24 @@ async def _run(made: Relay, about: About) -> int:
     await until_directory_answers(made.keeper.first)
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: made.run(task_status=task_status))
+        nursery.start_soon(_report_on_signal, made)
         tell(
             f"links are taken at {format_address(about.host, about.port)}; waiting for the directory's check"
         )
         gc.collect()
         gc.freeze()  # what is there now stays: no later collection need look at it
     return 0
+
+
+async def _report_on_signal(made: Relay) -> None:
+    """SIGUSR1 asks for the hourly line now."""
+    import signal
+
+    import trio
+
+    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+        async for _ in signals:
+            tell(made.report())
 
 
 def _advertised(advertise: str | None, bound: tuple[str, int]) -> tuple[str, int]:

@@ -28,6 +28,7 @@ KEPT_MOST = 1024
 REPLY_GRACE_SECONDS = EXPIRY_GRACE_SECONDS / 2
 IDLE_SECONDS = 120.0
 ACKNOWLEDGE_SECONDS = 1.0
+ACKNOWLEDGE_SECONDS = 1.0
 PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 NO_DESCRIPTOR_ROUNDS = 3
 NO_DESCRIPTOR_PAUSE_SECONDS = 2.0
@@ -292,12 +293,24 @@ class Courier:
                 if record.in_reply_to in self._receipts:
                     self._acknowledged(record, exchange)  # an answer says as much as a receipt
                 if record.kind == WHISPER:
-                    if record.in_reply_to in self._receipts:
-                        self._receipts[record.in_reply_to].answer(record.body)
-                    await exchange.send(receipt_for(record, self._context.chance.bytes))
+                    await self._replied(record, exchange)
         except CircuitFailed:
             if exchange is self._exchange:
                 self._lost("exchange-ended", "")
+
+    async def _replied(self, record: Record, exchange: Exchange) -> None:
+        """The receipt goes first if it can: whoever waits for the answer may close us when it comes."""
+        back = receipt_for(record, self._context.chance.bytes)
+        left = False
+        try:
+            with trio.move_on_after(ACKNOWLEDGE_SECONDS):
+                await exchange.send(back)
+                left = True
+        finally:
+            if record.in_reply_to in self._receipts:
+                self._receipts[record.in_reply_to].answer(record.body)
+        if not left:
+            await exchange.send(back)
 
     def _acknowledged(self, record: Record, exchange: Exchange) -> None:
         receipt = self._receipts[record.in_reply_to]

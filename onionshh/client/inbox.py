@@ -72,6 +72,7 @@ class Inbox:
     async def accept(self, record: Record, received_at: float) -> Accepted:
         """Keep a whisper, synced when this returns. `full`: it must not be acknowledged."""
         until = record.expires + EXPIRY_GRACE_SECONDS + SEEN_EXTRA_SECONDS
+        counted = 0
 
         def write(connection: sqlite3.Connection) -> Accepted:
             if connection.execute("SELECT 1 FROM seen WHERE id = ?", (record.whisper_id,)).fetchone():
@@ -87,14 +88,23 @@ class Inbox:
                 "INSERT INTO inbox (id, body, received_at, expires, class) VALUES (?, ?, ?, ?, ?)",
                 (record.whisper_id, record.body, received_at, record.expires, record.privacy_class),
             )
+            # Counted here: others of the same batch are judged before any of them has returned.
+            nonlocal counted
+            counted = 1
+            self._grow(1, len(record.body))
             return "new"
 
-        result = await self._database.transaction(write)
-        if result == "new":
-            self._count += 1
-            self._seen += 1
-            self._bytes += len(record.body)
-        return result
+        try:
+            return await self._database.transaction(write)
+        except BaseException:
+            if counted:
+                self._grow(-1, -len(record.body))
+            raise
+
+    def _grow(self, whispers: int, size: int) -> None:
+        self._count += whispers
+        self._seen += whispers
+        self._bytes += size
 
     async def next_unfinished(self, shown: Collection[WhisperId]) -> Stored | None:
         """The oldest whisper that is neither finished nor among `shown`."""
@@ -159,4 +169,4 @@ class Inbox:
             count: int = connection.execute("SELECT COUNT(*) FROM seen").fetchone()[0]
             return count
 
-        self._seen = await self._database.transaction(write)
+        self._seen = await self._database.transaction(write, erases=True)

@@ -8,6 +8,7 @@ early, so that they know a relay before clients extend to it.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -65,11 +66,17 @@ class HttpSource:
     def __init__(self, bind: str | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._bind = bind
         self._transport = transport
+        self._tls: ssl.SSLContext | None = None
 
     @asynccontextmanager
-    async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
-        # No connection is kept: a node talks to a directory once, a relay once an interval.
-        transport = self._transport or httpx.AsyncHTTPTransport(local_address=self._bind)
+    async def _client(self, url: str) -> AsyncIterator[httpx.AsyncClient]:
+        # No connection is kept: a node talks to a directory once, a relay once an interval. The system's
+        # certificates take 20 ms to load, so they are, once, only for an authority behind TLS.
+        if url.startswith("https:") and self._tls is None:
+            self._tls = ssl.create_default_context()
+        transport = self._transport or httpx.AsyncHTTPTransport(
+            local_address=self._bind, verify=self._tls or False
+        )
         async with httpx.AsyncClient(
             transport=transport, timeout=HTTP_TIMEOUT_SECONDS, follow_redirects=False, trust_env=False
         ) as client:
@@ -78,7 +85,10 @@ class HttpSource:
     async def _ask(self, method: str, url: str, most: int, content: bytes | None = None) -> tuple[int, bytes]:
         try:
             with trio.fail_after(2 * HTTP_TIMEOUT_SECONDS):
-                async with self._client() as client, client.stream(method, url, content=content) as response:
+                async with (
+                    self._client(url) as client,
+                    client.stream(method, url, content=content) as response,
+                ):
                     data = bytearray()
                     async for part in response.aiter_raw():
                         data += part

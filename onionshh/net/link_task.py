@@ -41,6 +41,7 @@ class LinkTask:
         self.machine = machine
         self.port: LinkPort | None = None
         self.reason = ""
+        self.cells_sent = 0
         self.opened = trio.Event()
         """Set when the link is open, or has ended without."""
         self._sink = sink
@@ -97,6 +98,7 @@ class LinkTask:
                 cells = self.port.outbox.take(FRAME_CELLS)
                 if not cells:
                     return
+                self.cells_sent += len(cells)
                 self._unsent = machine.seal(b"".join(cells))
         except StreamBroken:
             machine.send_failed()

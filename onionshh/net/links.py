@@ -74,6 +74,7 @@ class LinkSet:
         self._by_peer: dict[RelayId, LinkTask] = {}
         self._dials: dict[RelayId, _Dial] = {}
         self._per_host: dict[str, int] = {}
+        self._ended_cells_sent = 0
         self._link_rates: Buckets[str] | None = None
         self._nursery: trio.Nursery | None = None
 
@@ -159,6 +160,11 @@ class LinkSet:
         """How many links are open, both ways."""
         return sum(task.machine.is_open for task in self._tasks)
 
+    @property
+    def cells_sent(self) -> int:
+        """Cells that left over all links so far, padding included."""
+        return self._ended_cells_sent + sum(task.cells_sent for task in self._tasks)
+
     # Inside.
 
     def _task(self, stream: Stream, machine: LinkInitiator | LinkResponder) -> LinkTask:
@@ -214,6 +220,7 @@ class LinkSet:
             self._drops.count("internal-fault")
         finally:
             self._tasks.discard(task)
+            self._ended_cells_sent += task.cells_sent
             if task.port is not None:
                 self._by_outbox.pop(task.port.outbox, None)
                 if task.port.peer is not None and self._by_peer.get(task.port.peer) is task:

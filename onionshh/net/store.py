@@ -13,13 +13,16 @@ import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import trio
 
 from onionshh.errors import BadData, Closed, DataInUse
 
 T = TypeVar("T")
+
+BATCH_MOST = 256
+"""Transactions that are synced together."""
 
 
 class RunBlocking(Protocol):
@@ -112,49 +115,70 @@ _EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
 class Database:
-    """A SQLite file: every transaction synced when it returns, one at a time, erased rows overwritten."""
+    """A SQLite file: every transaction synced when it returns, erased rows overwritten.
+
+    Transactions that are asked for while one is being written are written together, each in a savepoint of
+    its own, with one sync for all: a sync costs milliseconds, and a hundred whispers may arrive in one.
+    """
 
     def __init__(self, path: Path | str, schema: str, version: int, run_blocking: RunBlocking) -> None:
         self._path = path
         self._run_blocking = run_blocking
         self._turn = trio.Lock()
         self._closed = False
+        self._waiting: list[_Asked] = []
         self._connection = _open(path, schema, version)
 
     async def transaction(self, work: Callable[[sqlite3.Connection], T], *, erases: bool = False) -> T:
-        """Run `work` inside one transaction; committed and on disk when this returns.
+        """Run `work` on the connection, alone; committed and on disk when this returns.
 
         With `erases` the write-ahead log is emptied too: until then it holds what rows were before.
         A cancellation is felt before the work starts or after it ended, never in between. BadData when the
-        disk or the file fails, Closed after `close`; nothing of the transaction is kept then.
+        disk or the file fails, Closed after `close`, and whatever `work` raises; nothing of it is kept then.
         """
-        await self._turn.acquire()
-        try:
-            if self._closed:
-                raise Closed("It was closed before this was on disk.")
-            with trio.CancelScope(shield=True):
-                result = await self._run_blocking(lambda: self._run(work, erases))
-        finally:
-            self._turn.release()
+        await trio.lowlevel.checkpoint()
+        asked = _Asked(work, erases)
+        self._waiting.append(asked)
+        with trio.CancelScope(shield=True):
+            await self._turn.acquire()
+            try:
+                if not asked.done:
+                    batch, self._waiting = self._waiting[:BATCH_MOST], self._waiting[BATCH_MOST:]
+                    await self._run_blocking(lambda: self._run(batch))
+            finally:
+                self._turn.release()
+        if asked.error is not None:
+            raise asked.error
+        result: T = asked.result
         return result
 
-    def _run(self, work: Callable[[sqlite3.Connection], T], erases: bool) -> T:
+    def _run(self, batch: list[_Asked]) -> None:
+        """All of a batch in one transaction; what fails alone is undone alone."""
+        if self._closed:
+            for asked in batch:
+                asked.error, asked.done = Closed("It was closed before this was on disk."), True
+            return
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                result = work(connection)
+                for asked in batch:
+                    _run_one(connection, asked)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise BadData(f"{self._path} cannot be used: {error}.") from error
-        if erases:
-            with contextlib.suppress(sqlite3.Error):  # committed it is; the next one that erases empties it
-                connection.execute(_EMPTY_LOG).fetchone()
-        return result
+            for asked in batch:
+                asked.error = BadData(f"{self._path} cannot be used: {error}.")
+        else:
+            if any(asked.erases for asked in batch):
+                with contextlib.suppress(sqlite3.Error):  # committed it is; the next one empties it
+                    connection.execute(_EMPTY_LOG).fetchone()
+        finally:
+            for asked in batch:
+                asked.done = True
 
     def close(self) -> None:
         """Close the file while no transaction runs; later ones raise Closed."""
@@ -166,6 +190,31 @@ class Database:
         with trio.CancelScope(shield=True):
             async with self._turn:
                 self.close()
+
+
+class _Asked:
+    """A transaction somebody waits for."""
+
+    __slots__ = ("done", "erases", "error", "result", "work")
+
+    def __init__(self, work: Callable[[sqlite3.Connection], Any], erases: bool) -> None:
+        self.work = work
+        self.erases = erases
+        self.done = False
+        self.result: Any = None
+        self.error: Exception | None = None
+
+
+def _run_one(connection: sqlite3.Connection, asked: _Asked) -> None:
+    connection.execute("SAVEPOINT one")
+    try:
+        asked.result = asked.work(connection)
+    except sqlite3.Error:
+        raise  # the disk or the file: nothing of the batch can be trusted to be there
+    except Exception as error:
+        asked.error = error
+        connection.execute("ROLLBACK TO one")
+    connection.execute("RELEASE one")
 
 
 def _open(path: Path | str, schema: str, version: int) -> sqlite3.Connection:

@@ -6,12 +6,15 @@ import base64
 import json
 import os
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 import trio
+import trio.testing
 
-from onionshh.cli.answers import BadAnswer, parse_answer
+from onionshh.cli.answers import Answers, BadAnswer, parse_answer
 from onionshh.cli.lines import LINE_MOST, TOO_LONG, JsonLines, LineReader, as_text
+from onionshh.client.endpoint import Whisper
 
 
 class Pipe:
@@ -131,3 +134,53 @@ def test_answers(value: object, parsed: tuple[str, bytes | None]) -> None:
 def test_a_line_that_is_no_answer(line: bytes) -> None:
     with pytest.raises(BadAnswer):
         parse_answer(line)
+
+
+class Shown:
+    """Stands in for a whisper: what was done with it."""
+
+    def __init__(self, name: str) -> None:
+        self.id = name
+        self.fate: list[object] = []
+
+    async def reply(self, body: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.fate.append(body)
+
+    async def done(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.fate.append("done")
+
+
+async def test_what_is_shown_waits_for_its_line_until_stdin_ends(pipe: Pipe) -> None:
+    """What no line came for stays unfinished, for the next start; what is shown later does not."""
+    reading, writing = os.pipe()
+    answers = Answers(LineReader(pipe.reading), JsonLines(writing))
+    replied, finished, kept, late = whispers = [Shown(name) for name in ("a", "b", "c", "d")]
+    for one in whispers[:3]:
+        answers.hold(cast(Whisper, one))
+        await answers.shown(cast(Whisper, one))
+    os.write(pipe.writing, b'{"reply_to": "a", "body": "x"}\n\n{"done": "b"}\n{"done": "d"}\nnonsense\n')
+    pipe.close(pipe.writing)
+    await answers.run()
+    assert (replied.fate, finished.fate, kept.fate) == ([b"x"], ["done"], [])
+    answers.hold(cast(Whisper, late))
+    await answers.shown(cast(Whisper, late))
+    assert late.fate == ["done"]
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        assert [list(json.loads(line)) for line in said] == [["error"], ["error"]]
+
+
+async def test_no_more_are_shown_than_can_be_held(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onionshh.cli.answers.HELD_MOST", 1)
+    answers = Answers(LineReader(pipe.reading), JsonLines(pipe.writing))
+    await answers.room()
+    answers.hold(cast(Whisper, Shown("a")))
+    os.write(pipe.writing, b'{"done": "a"}\n')
+    pipe.close(pipe.writing)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answers.room)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(nursery.child_tasks) == 1
+        nursery.start_soon(answers.run)

@@ -19,7 +19,6 @@ from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry
 from tests.client.world import WALL, Stranger, altered, context_of, dropped, hosted, small
 
-
 LATE = WALL + 12 * 3600
 """In the period's second half, when the next one's keys are there too."""
 
@@ -48,7 +47,10 @@ BAD: dict[str, tuple[str, Bad]] = {
     ),
     "another kind": ("introduce-kind", lambda s, f, e: altered(s.introduction(f, e).message, kind=2)),
     "garbage": ("seal-open", lambda s, f, e: altered(s.introduction(f, e).message, sealed=b"\x5a" * 2860)),
-    "a bit of the key share": ("seal-open", lambda s, f, e: with_flipped_seal(s.introduction(f, e).message, 0)),
+    "a bit of the key share": (
+        "seal-open",
+        lambda s, f, e: with_flipped_seal(s.introduction(f, e).message, 0),
+    ),
     "a bit of the end": ("seal-open", lambda s, f, e: with_flipped_seal(s.introduction(f, e).message, 2859)),
     "sealed for another address": (
         "seal-open",
@@ -87,7 +89,7 @@ async def test_every_bad_introduction_is_one_named_drop_and_nothing_else(autojum
             message = make(stranger, found, entry)
             assert len(message) == 2934, name
             before = _answers(node)
-            await dropped(node, reason, lambda it=message, to=entry: stranger.send(to, it))
+            await dropped(node, reason, stranger.send, entry, message)
             assert _answers(node) == before, name
             assert not endpoint._correspondence._exchanges, name
         # Nothing of it was kept, and whoever comes now is served.
@@ -111,7 +113,7 @@ async def test_an_introduction_for_another_of_our_introducers_keys_is_dropped(
         one, other = found.descriptor.introducers
         answering = _answering_of(endpoint)
         message = stranger.introduction(found, one, body=b"hello").message
-        await dropped(node, "introduce-auth-key", lambda: answering.introduced(message, other.auth_key))
+        await dropped(node, "introduce-auth-key", answering.introduced, message, other.auth_key)
         await answering.introduced(message, one.auth_key)
         with trio.fail_after(30):
             assert await endpoint._next() is not None

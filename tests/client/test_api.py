@@ -1,4 +1,4 @@
-"""The Python API as a program uses it: many endpoints and contacts in one node, many tasks on each of them."""
+"""The Python API as a program uses it: many endpoints and contacts in one node, many tasks on each."""
 
 from __future__ import annotations
 
@@ -150,7 +150,12 @@ async def test_what_a_receipt_tells(autojump_clock: MockClock) -> None:
             receipt = contact.send(b"hello")
             assert trio.lowlevel.current_statistics().tasks_living == statistics.tasks_living
             assert trio.current_time() == before
-            assert (receipt.status, receipt.why, receipt.hops, receipt.is_final) == ("queued", "", None, False)
+            assert (receipt.status, receipt.why, receipt.hops, receipt.is_final) == (
+                "queued",
+                "",
+                None,
+                False,
+            )
             assert (receipt.connect_seconds, receipt.round_trip_seconds) == (None, None)
             assert len(bytes.fromhex(receipt.id)) == 16
             assert (await receipt.final()) is receipt

@@ -51,7 +51,7 @@ async def nothing_left(node: onionshh.Node) -> None:
 
 
 async def test_whispering_and_asking(autojump_clock: MockClock) -> None:
-    async with small(5, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
+    async with small(5, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(echo, endpoint)
             was_cut = Counter[bool]()
@@ -220,19 +220,17 @@ async def test_closing_an_endpoint_under_load(autojump_clock: MockClock) -> None
                 address = endpoint.address
                 await endpoint.reachable()
             async with visitor.contact(address) as contact:
-                sent = []
+                sent: list[onionshh.Receipt] = []
                 for number in range(12):
                     async with node.host(identity, introducers=2) as endpoint:
                         await endpoint.reachable()
                         nursery.start_soon(_count, endpoint, got)
-                        for part in range(4):
-                            sent.append(contact.send(b"%d %d" % (number, part)))
+                        sent += [contact.send(b"%d %d" % (number, part)) for part in range(4)]
                         if number % 2:
                             await sent[-1].final()
                         else:
                             await trio.sleep(0.5)
-                        for part in range(4):
-                            sent.append(contact.send(b"more %d %d" % (number, part)))
+                        sent += [contact.send(b"more %d %d" % (number, part)) for part in range(4)]
                         for _ in range(number * 3):
                             await trio.lowlevel.checkpoint()
                 async with node.host(identity, introducers=2) as endpoint:

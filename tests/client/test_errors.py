@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 from trio.testing import MockClock
@@ -17,6 +18,7 @@ from onionshh.client.connect import RENDEZVOUS_SECONDS
 from onionshh.client.endpoint import DATABASE_FILE
 from onionshh.crypto.identity import Identity
 from onionshh.net.clocks import Clock
+from onionshh.net.directory import HttpSource
 from tests.client.world import WALL, context_of, hosted, small
 from tests.seeded import seeded
 
@@ -186,11 +188,11 @@ async def test_a_clock_that_is_wrong_by_hours(hours: int, said: str, autojump_cl
         assert trio.current_time() - before < 30
 
 
-def replace_clock(net: testing.Network, wall: int):  # type: ignore[no-untyped-def]
+def replace_clock(net: testing.Network, wall: int) -> AbstractAsyncContextManager[onionshh.Node]:
     """A join with a clock of its own."""
 
     @asynccontextmanager
-    async def joined():  # type: ignore[no-untyped-def]
+    async def joined() -> AsyncIterator[onionshh.Node]:
         kept, net.clock = net.clock, Clock(wall)
         try:
             async with net.join() as node:
@@ -219,18 +221,18 @@ async def test_no_directory(autojump_clock: MockClock) -> None:
             async with net.join():
                 raise AssertionError("joined")
         net.file = good
-        net.source = lambda host: onionshh.net.directory.HttpSource(transport=Down())  # type: ignore
-        with pytest.raises(onionshh.NoDirectory, match="No directory answers .*refused.*; check that"):
+        net.source = lambda host: HttpSource(transport=Down())  # type: ignore[method-assign]
+        with pytest.raises(onionshh.NoDirectory, match=r"No directory answers .*refused.*; check that"):
             async with net.join():
                 raise AssertionError("joined")
 
 
-class Down(testing.httpx.AsyncBaseTransport):
+class Down(httpx.AsyncBaseTransport):
     """Nobody listens there."""
 
-    async def handle_async_request(self, request):  # type: ignore[no-untyped-def]
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await trio.lowlevel.checkpoint()
-        raise testing.httpx.ConnectError("connection refused")
+        raise httpx.ConnectError("connection refused")
 
 
 async def test_our_network_is_down(autojump_clock: MockClock) -> None:
@@ -294,12 +296,12 @@ async def test_everything_is_closed_after_its_block(autojump_clock: MockClock) -
                 call()
         for awaited in (contact.whisper, contact.ask):
             with pytest.raises(onionshh.Closed):
-                await awaited(b"")  # type: ignore[operator]
+                await awaited(b"")
         with pytest.raises(onionshh.Closed, match="entered once"):
             await contact.__aenter__()
         for late in (never_entered, unused):
             with pytest.raises(onionshh.Closed):
-                await late.__aenter__()  # type: ignore[attr-defined]
+                await late.__aenter__()
 
 
 async def test_an_iteration_ends_when_its_endpoint_closes(autojump_clock: MockClock) -> None:

@@ -1,13 +1,15 @@
-"""The inbox: acknowledged is on disk, finished is gone, an id is known for as long as its whisper may come."""
+"""The inbox: acknowledged is on disk, finished is gone, an id is known as long as its whisper may come."""
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
 from onionshh.client import inbox as inbox_module
 from onionshh.client.inbox import INBOX_SCHEMA, Inbox
@@ -124,6 +126,40 @@ async def test_a_full_inbox_takes_no_more_until_one_is_finished(
         await inbox.finish(record(2).whisper_id)  # twice makes no more room than once
         assert await inbox.accept(record(4, bytes(100)), WALL) == "new"
         assert await inbox.accept(record(5, b"x"), WALL) == "full"
+
+
+async def test_whispers_that_come_at_once_do_not_pass_the_limit_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "WHISPERS_MOST", 3)
+    async with opened(tmp_path) as inbox:
+        results: list[str] = []
+
+        async def accept(number: int) -> None:
+            results.append(await inbox.accept(record(number), WALL))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                nursery.start_soon(accept, number)
+        assert sorted(results) == ["full"] * 7 + ["new"] * 3
+
+
+async def test_what_could_not_be_written_takes_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "WHISPERS_MOST", 1)
+    async with opened(tmp_path) as inbox:
+        block = sqlite3.connect(tmp_path / "endpoint.db", timeout=0)
+        inbox._database._connection.execute("PRAGMA busy_timeout=0")
+        await inbox.accept(record(1), WALL)
+        await inbox.finish(record(1).whisper_id)
+        block.execute("BEGIN IMMEDIATE")  # as a disk that refuses
+        with pytest.raises(BadData):
+            await inbox.accept(record(2), WALL)
+        block.rollback()
+        block.close()
+        assert await inbox.accept(record(2), WALL) == "new"
+        assert await inbox.accept(record(3), WALL) == "full"
 
 
 def test_the_limits_of_the_inbox() -> None:

@@ -99,7 +99,7 @@ async def test_rotation_has_no_moment_without(autojump_clock: MockClock) -> None
             async def watch() -> None:
                 async for change in endpoint.reachability_changes():
                     if not change.reachable:
-                        lost.append(change.why)
+                        lost.append(change.why)  # noqa: PERF401
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(watch)

@@ -73,20 +73,22 @@ async def test_no_hops_go_straight_to_the_rendezvous_point(autojump_clock: trio.
 
 
 async def test_fewer_hops_than_asked_for_are_never_taken(autojump_clock: trio.testing.MockClock) -> None:
-    async with (
-        testing.network(relays=3, wall_start=WALL, seed=5) as net,
-        net.join() as host,
-        net.join() as guest,
-    ):
-        async with host.host(net.folder / "identity") as endpoint, trio.open_nursery() as nursery:
+    """Five relays, of which this visitor may use three: too few for three hops, enough for two."""
+    async with testing.network(relays=5, wall_start=WALL, seed=5) as net:
+        own = {net.relays[0].id, net.relays[1].id}
+        async with (
+            net.join() as host,
+            net.join(own_relays=own) as visitor,
+            host.host(net.folder / "identity") as endpoint,
+        ):
             await endpoint.reachable()
-            nursery.start_soon(echo, endpoint)
-            async with guest.contact(endpoint.address, hops=3) as contact:
+            async with visitor.contact(endpoint.address, hops=3) as contact:
                 receipt = await contact.whisper(b"four relays, please")
                 assert receipt.status == "failed"
                 assert "needs 4 relays" in receipt.why
-                assert not [one for one in guest.circuits() if one.purpose == "rendezvous"]
-            nursery.cancel_scope.cancel()
+                assert not [one for one in visitor.circuits() if one.purpose == "rendezvous"]
+            async with visitor.contact(endpoint.address, hops=2) as contact:
+                assert (await contact.whisper(b"three will do")).status == "delivered"
 
 
 async def test_talk_draws_two_or_three_hops(autojump_clock: trio.testing.MockClock) -> None:

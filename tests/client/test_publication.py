@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ async def test_the_previous_period_is_answered_for_its_grace_and_no_longer(
             assert whisper.body == b"late"
             await until(lambda: net.clock.wall() >= TURN + 130, 400)
             message = stranger.introduction(old, entry, body=b"too late").message
-            await dropped(node, "introduce-period", lambda: stranger.send(entry, message))
+            await dropped(node, "introduce-period", stranger.send, entry, message)
 
 
 async def test_each_period_is_published_again_on_a_timer(autojump_clock: MockClock) -> None:
@@ -87,7 +88,7 @@ async def test_each_period_is_published_again_on_a_timer(autojump_clock: MockClo
                 assert 3 <= len(revisions) <= 7  # about 230 s with a timer of 50 to 80 s
             # Steps are random: neither a count of publications nor the time.
             ordered = sorted(seen[period])
-            steps = {b - a for a, b in zip(ordered, ordered[1:], strict=False)}
+            steps = {b - a for a, b in pairwise(ordered)}
             assert len(steps) == len(ordered) - 1
             assert 1 not in steps
 
@@ -107,7 +108,7 @@ async def test_an_old_copy_of_the_disk_goes_on_from_what_the_ring_knows(autojump
         for _ in range(4):
             async with killed(net) as (node, endpoint):
                 period = period_now(node)
-                await until(lambda: len(set(on_ring(net, endpoint, period).values())) == 1)
+                await until(lambda e=endpoint, p=period: len(set(on_ring(net, e, p).values())) == 1)  # type: ignore[misc]
         before = _set_back(net.folder / "host")
         async with hosted(net) as (_, endpoint):
             with trio.fail_after(200):

@@ -68,9 +68,7 @@ async def test_gained_lost_and_regained_with_why(autojump_clock: MockClock) -> N
                 assert late[0].reachable
 
 
-async def test_one_failed_test_is_no_loss(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_failed_test_is_no_loss(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     async with small(5, interval_seconds=300) as net, hosted(net) as (_, endpoint):
         outcomes = ["it failed", None, "it failed", "it failed for good", None]
         done = []
@@ -116,7 +114,11 @@ async def test_a_test_looks_like_any_introduction_and_opens_no_rendezvous(
     monkeypatch.setattr(Circuit, "ask", ask)
     monkeypatch.setattr(CircuitSet, "start", start)
     owners: dict[int, str] = {}
-    async with small(5, interval_seconds=300) as net, net.join("visitor") as visitor, net.join("host") as node:
+    async with (
+        small(5, interval_seconds=300) as net,
+        net.join("visitor") as visitor,
+        net.join("host") as node,
+    ):
         owners[id(node._context.circuits)] = "host"
         owners[id(visitor._context.circuits)] = "visitor"
         async with node.host(net.folder / "identity", introducers=2) as endpoint:

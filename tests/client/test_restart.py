@@ -6,6 +6,9 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
+from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.core.whisper import NO_ID, WHISPER, Record
+from onionshh.ids import RandomBytes, WhisperId
 from tests.client.world import Stranger, dropped, hosted, killed, small, until
 
 
@@ -25,7 +28,7 @@ async def test_what_was_acknowledged_and_not_finished_is_shown_again(autojump_cl
             assert (third.body, third.id) == (b"only shown", receipts[2].id)
         async with hosted(net) as (_, endpoint):
             assert endpoint.address == address
-            again = [whisper async for whisper, _ in zip_async(endpoint, 2)]
+            again = [await shown(endpoint), await shown(endpoint)]
             assert [(one.id, one.body) for one in again] == [
                 (receipts[2].id, bodies[2]),
                 (receipts[3].id, bodies[3]),
@@ -36,10 +39,12 @@ async def test_what_was_acknowledged_and_not_finished_is_shown_again(autojump_cl
             assert nothing_more.cancelled_caught
 
 
-async def zip_async(endpoint, count):  # type: ignore[no-untyped-def]
-    """The first `count` whispers, none of them finished."""
-    for number in range(count):
-        yield await endpoint._next(), number
+async def shown(endpoint: Endpoint) -> Whisper:
+    """The next whisper that is not shown to anybody, without finishing the one before."""
+    with trio.fail_after(30):
+        whisper = await endpoint._next()
+    assert whisper is not None
+    return whisper
 
 
 async def test_a_finished_whisper_that_comes_again_is_acknowledged_and_not_shown(
@@ -56,8 +61,6 @@ async def test_a_finished_whisper_that_comes_again_is_acknowledged_and_not_shown
             with trio.fail_after(30):
                 whisper = await anext(aiter(endpoint))
             await whisper.done()
-            record = await endpoint._inbox.reply_to(whisper._stored.whisper_id)
-            assert record is None
             again = stranger.introduction(found, entry, record=_record_of(whisper.id, b"once", stranger))
         async with hosted(net) as (_, endpoint):
             answered = endpoint._correspondence
@@ -69,9 +72,6 @@ async def test_a_finished_whisper_that_comes_again_is_acknowledged_and_not_shown
 
 
 def _record_of(whisper_id: str, body: bytes, stranger: Stranger) -> bytes:
-    from onionshh.core.whisper import NO_ID, WHISPER, Record
-    from onionshh.ids import WhisperId
-
     expires = stranger.context.clock.wall() + 600
     return Record(WhisperId(bytes.fromhex(whisper_id)), NO_ID, expires, 1, WHISPER, body).encode()
 
@@ -86,22 +86,21 @@ async def test_a_replayed_introduction_is_refused_before_and_after_a_restart(
             entry, other = found.descriptor.introducers
             first = stranger.introduction(found, entry, body=b"hello")
             await stranger.send(entry, first.message)
-            with trio.fail_after(30):
-                await (await endpoint._next()).done()  # type: ignore[union-attr]
+            await (await shown(endpoint)).done()
 
-            # The same bytes, and another introduction sealed anew over the same seed, to the other introducer.
+            # The same bytes, and over the same seed another introduction, to the other introducer.
             resealed = stranger.introduction(
                 found, other, body=b"hello again", random_bytes=_first(first.seed, stranger)
             )
             assert resealed.cookie == first.cookie
             for to, message in ((entry, first.message), (other, resealed.message)):
-                await dropped(node, "introduce-replayed", lambda to=to, it=message: stranger.send(to, it))
+                await dropped(node, "introduce-replayed", stranger.send, to, message)
         async with hosted(net) as (node, endpoint):
             kept = (await stranger.find()).descriptor.introducers
             assert {one.auth_key for one in kept} == {entry.auth_key, other.auth_key}
             assert {one.relay_id for one in kept} == {entry.relay_id, other.relay_id}
             for to, message in ((entry, first.message), (other, resealed.message)):
-                await dropped(node, "introduce-replayed", lambda to=to, it=message: stranger.send(to, it))
+                await dropped(node, "introduce-replayed", stranger.send, to, message)
             with trio.move_on_after(10) as nothing:
                 await endpoint._next()
             assert nothing.cancelled_caught
@@ -109,13 +108,10 @@ async def test_a_replayed_introduction_is_refused_before_and_after_a_restart(
             # And who comes with something new is served, under the keys of before.
             new = stranger.introduction(found, entry, body=b"new")
             await stranger.send(entry, new.message)
-            with trio.fail_after(30):
-                whisper = await endpoint._next()
-            assert whisper is not None
-            assert whisper.body == b"new"
+            assert (await shown(endpoint)).body == b"new"
 
 
-def _first(seed: bytes, stranger: Stranger):  # type: ignore[no-untyped-def]
+def _first(seed: bytes, stranger: Stranger) -> RandomBytes:
     """Random bytes of which the first are this seed."""
     given = [seed]
     return lambda n: given.pop() if given else stranger.context.chance.bytes(n)
@@ -151,8 +147,7 @@ async def test_a_reply_of_before_the_crash_reaches_the_visitor_who_asks_again(
             assert await endpoint._inbox.next_unfinished(()) is None
 
 
-async def test_a_stranger_who_breaks_off_leaves_nothing_behind(autojump_clock: MockClock) -> None:
-    """Killed between its parts, a restart still finds introducers it can take up, and publishes."""
+async def test_killed_again_and_again_it_keeps_its_address(autojump_clock: MockClock) -> None:
     async with small() as net, net.join("visitor") as visitor:
         addresses = []
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""What the tests of the client share: small networks in virtual time, an endpoint that runs, a visitor's tools.
+"""What the client's tests share: small networks in virtual time, a running endpoint, a visitor's tools.
 
 Every network is in memory with a seed; its wall clock follows trio's, so with `autojump_clock` it waits for
 nothing. `Stranger` speaks the visitor's part by hand, to send what no visitor of ours would send.
@@ -153,10 +153,12 @@ def altered(message: bytes, **changes: int | bytes) -> bytes:
     return replace(m.Introduce.decode_untrusted(message), **changes).encode()  # type: ignore[arg-type]
 
 
-async def dropped(node: Node, reason: str, action: Callable[[], Awaitable[object]]) -> None:
+async def dropped(
+    node: Node, reason: str, action: Callable[..., Awaitable[object]], *arguments: object
+) -> None:
     """`action` makes the node drop something for this reason: once, and nothing for another reason."""
     before = dict(node.drops())
-    await action()
+    await action(*arguments)
     await until(lambda: node.drops() != before, 30)
     await trio.sleep(1)
     new = {name: count - before.get(name, 0) for name, count in node.drops().items()}

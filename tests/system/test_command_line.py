@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -114,6 +114,8 @@ def running(*arguments: object, stdin: int = subprocess.DEVNULL) -> Iterator[Run
     finally:
         if process.process.poll() is None:
             process.end()
+        else:
+            process.wait(0)
 
 
 class Network:
@@ -126,9 +128,10 @@ class Network:
         self.address = ""
         self.rows: list[dict[str, Any]] = []
 
-    def host_process(self, name: str, *options: object, stdin: int = subprocess.DEVNULL) -> Running:
-        """Another endpoint."""
-        return Running("host", "--network", self.file, "--data", self.folder / name, *options, stdin=stdin)
+    def piped_host(self, name: str) -> AbstractContextManager[Running]:
+        """Another endpoint, with a program at both ends of its pipe."""
+        command = ("host", "--network", self.file, "--data", self.folder / name, "--json")
+        return running(*command, stdin=subprocess.PIPE)
 
     def whisper(
         self, body: bytes, *options: object, to: str = "", status: int = 0, data: str = "visitor"
@@ -314,55 +317,54 @@ def test_no_such_endpoint(network: Network) -> None:
 
 def test_a_program_on_both_ends_of_the_pipe(network: Network) -> None:
     """Replies by line, in any order; a restart after kill -9 shows what was not finished, and that alone."""
-    first = network.host_process("piped", "--json", stdin=subprocess.PIPE)
-    address = first.event("address")["address"]
-    first.event("reachable")
-    sent = {}
-    for body in (b"answered", b"done", b"not yet", b"\xff"):
-        found = network.whisper(body, "--wait", 0, to=address)
-        assert (found["status"], found["reply"]) == ("delivered", None)
-        sent[found["id"]] = body
-    shown = {}
-    for number in range(len(sent)):
-        event = first.event("whisper", after=2 + number)
-        assert list(event)[:3] == ["event", "id", "received_at"]
-        assert abs(event["received_at"] - time.time()) < 60
-        text = event["body"].encode() if "body" in event else base64.b64decode(event["body_base64"])
-        shown[event["id"]] = text
-    assert shown == sent
-    ids = {body: one for one, body in sent.items()}
-    lines = len(first.lines)
-    first.send({"reply_to": ids[b"answered"], "body": "x" * 65_536})
-    assert "at most 65535 bytes" in first.until(lambda line: "error" in line, 10, lines)
-    first.send({"reply_to": ids[b"answered"], "body": "reply"})
-    first.send({"done": ids[b"done"]})
-    first.send({"done": ids[b"done"]})
-    said = json.loads(first.until(lambda line: "waits for an answer" in line, 10, lines))
-    assert list(said) == ["error"]
-    first.kill()
+    with network.piped_host("piped") as first:
+        address = first.event("address")["address"]
+        first.event("reachable")
+        sent = {}
+        for body in (b"answered", b"done", b"not yet", b"\xff"):
+            found = network.whisper(body, "--wait", 0, to=address)
+            assert (found["status"], found["reply"]) == ("delivered", None)
+            sent[found["id"]] = body
+        shown = {}
+        for number in range(len(sent)):
+            event = first.event("whisper", after=2 + number)
+            assert list(event)[:3] == ["event", "id", "received_at"]
+            assert abs(event["received_at"] - time.time()) < 60
+            text = event["body"].encode() if "body" in event else base64.b64decode(event["body_base64"])
+            shown[event["id"]] = text
+        assert shown == sent
+        ids = {body: one for one, body in sent.items()}
+        lines = len(first.lines)
+        first.send({"reply_to": ids[b"answered"], "body": "x" * 65_536})
+        assert "at most 65535 bytes" in first.until(lambda line: "error" in line, 10, lines)
+        first.send({"reply_to": ids[b"answered"], "body": "reply"})
+        first.send({"done": ids[b"done"]})
+        first.send({"done": ids[b"done"]})
+        said = json.loads(first.until(lambda line: "waits for an answer" in line, 10, lines))
+        assert list(said) == ["error"]
+        first.kill()
 
     away = network.whisper(b"anybody?", "--wait", 2, to=address, status=1)
     assert away["status"] in ("queued", "sent")
     assert "introducer" in away["why"] or "does not answer" in away["why"]
 
-    again = network.host_process("piped", "--json", stdin=subprocess.PIPE)
-    assert again.event("address")["address"] == address
-    for number, body in enumerate((b"not yet", b"\xff"), 1):
-        event = again.event("whisper", after=number)
-        assert event["id"] == ids[body]
-    again.send({"reply_to": ids[b"not yet"], "body": "late"})
-    again.send({"done": ids[b"\xff"]})
-    again.event("reachable")
-    with running(
-        *("whisper", "--network", network.file, address, "live", "--json"),
-        *("--data", network.folder / "visitor"),
-    ) as visitor:
-        event = json.loads(again.until(lambda line: '"body": "live"' in line, 10))
-        again.send({"reply_to": event["id"], "body_base64": base64.b64encode(b"\xfe").decode()})
-        assert visitor.wait(10) == 0
-        assert json.loads(visitor.lines[0])["reply_base64"] == "/g=="
-    assert len([line for line in again.lines if '"whisper"' in line]) == 3
-    again.end()
+    with network.piped_host("piped") as again:
+        assert again.event("address")["address"] == address
+        for number, body in enumerate((b"not yet", b"\xff"), 1):
+            event = again.event("whisper", after=number)
+            assert event["id"] == ids[body]
+        again.send({"reply_to": ids[b"not yet"], "body": "late"})
+        again.send({"done": ids[b"\xff"]})
+        again.event("reachable")
+        with running(
+            *("whisper", "--network", network.file, address, "live", "--json"),
+            *("--data", network.folder / "visitor"),
+        ) as visitor:
+            event = json.loads(again.until(lambda line: '"body": "live"' in line, 10))
+            again.send({"reply_to": event["id"], "body_base64": base64.b64encode(b"\xfe").decode()})
+            assert visitor.wait(10) == 0
+            assert json.loads(visitor.lines[0])["reply_base64"] == "/g=="
+        assert len([line for line in again.lines if '"whisper"' in line]) == 3
 
 
 def test_a_program_for_each_whisper(network: Network) -> None:

@@ -1,0 +1,85 @@
+"""The same network of ours: an authority and relays as the command line starts them, an endpoint, a visitor."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+from tests.benchmarks.processes import Child
+
+LISTED_SECONDS = 60.0
+_ONIONSHH = [sys.executable, "-m", "onionshh"]
+
+
+class OnionNetwork:
+    """Every part a process of its own. `visitor.ask(do=…)` drives what is measured."""
+
+    def __init__(self, folder: Path, relays: int) -> None:
+        self.folder = folder
+        self.file = folder / "network.toml"
+        self._children: list[Child] = []
+        self._start(
+            "directory",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+            str(folder / "directory"),
+            "--network",
+            str(self.file),
+        )
+        end = time.monotonic() + LISTED_SECONDS
+        while not self.file.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        self.relays = [self.start_relay(number) for number in range(relays)]
+        for relay in self.relays:
+            relay.wait_for(r"\blisted$", LISTED_SECONDS)
+        self.endpoint = self._program("endpoint")
+        self.address = self.endpoint.ask(do="address")["address"]
+        self.visitor = self._program("visitor")
+        self.visitor.ask(do="address", address=self.address)
+
+    def start_relay(self, number: int) -> Child:
+        """One relay, started by the command line."""
+        return self._start(
+            "relay", "--network", str(self.file), "--listen", "127.0.0.1:0",
+            "--data", str(self.folder / f"relay{number}"), "--nickname", f"relay{number}",
+        )  # fmt: skip
+
+    def relay_cpu_seconds(self) -> float:
+        """CPU of all relays so far."""
+        return sum(relay.cpu_seconds() for relay in self.relays)
+
+    def relay_cells_sent(self) -> float:
+        """Cells the relays sent so far, by their own count."""
+        for relay in self.relays:
+            relay.signal(signal.SIGUSR1)
+        counts = [relay.wait_for(r"(\d+) cells sent") for relay in self.relays]
+        return float(sum(int(found.group(1)) for found in counts))
+
+    def memory_kib(self) -> dict[str, int]:
+        """Resident memory of a relay (median), the endpoint and the visitor."""
+        relays = sorted(relay.memory_kib() for relay in self.relays)
+        return {
+            "relay": relays[len(relays) // 2],
+            "endpoint": self.endpoint.memory_kib(),
+            "visitor": self.visitor.memory_kib(),
+        }
+
+    def stop(self) -> None:
+        """End every process that was started here."""
+        for child in reversed(self._children):
+            child.stop()
+
+    def _start(self, *arguments: str) -> Child:
+        log = self.folder / f"{arguments[0]}{len(self._children)}.log"
+        child = Child([*_ONIONSHH, *arguments], log=log)
+        self._children.append(child)
+        return child
+
+    def _program(self, name: str) -> Child:
+        command = [sys.executable, "-m", f"tests.benchmarks.{name}", str(self.file), str(self.folder / name)]
+        child = Child(command, log=self.folder / f"{name}.log")
+        self._children.append(child)
+        return child

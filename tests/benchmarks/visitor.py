@@ -1,0 +1,154 @@
+"""The visitor that is measured: a program of the Python API, told what to do by lines of JSON."""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import trio
+
+import onionshh
+from onionshh.net.builder import Kind
+
+HOPS = 3
+"""Relays between the visitor and the rendezvous point; the endpoint has three always."""
+
+Told = dict[str, Any]
+
+
+class Visitor:
+    """One node; every `do` of a line is a method."""
+
+    def __init__(self, node: onionshh.Node, network: str, folder: str) -> None:
+        self._node = node
+        self._network = network
+        self._folder = folder
+        self._address = ""
+
+    async def address(self, told: Told) -> Told:
+        """Whom to visit."""
+        self._address = told["address"]
+        return {}
+
+    async def connect(self, told: Told) -> Told:
+        """Seconds from a fresh contact to the first reply, `times` times, all else warm."""
+        return {"seconds": [await self._connect() for _ in range(told["times"])]}
+
+    async def cold_connect(self, told: Told) -> Told:
+        """The same from a node that has nothing but a consensus and guards on disk."""
+        seconds = []
+        for _ in range(told["times"]):
+            started = time.perf_counter()
+            async with onionshh.join(self._network, data_dir=self._folder) as node:
+                async with node.contact(self._address, hops=HOPS) as contact:
+                    await contact.ask(b"ex")
+                    seconds.append(time.perf_counter() - started)
+        return {"seconds": seconds}
+
+    async def round_trip(self, told: Told) -> Told:
+        """Seconds for 256 bytes to the endpoint's program and back, over one established circuit."""
+        seconds = []
+        async with self._node.contact(self._address, hops=HOPS) as contact:
+            await contact.ask(b"ex")
+            for _ in range(told["times"]):
+                started = time.perf_counter()
+                await contact.ask(b"e" + bytes(255))
+                seconds.append(time.perf_counter() - started)
+        return {"seconds": seconds}
+
+    async def bulk(self, told: Told) -> Told:
+        """Seconds until so many bytes are delivered and acknowledged over one circuit."""
+        async with self._node.contact(self._address, hops=HOPS) as contact:
+            await contact.ask(b"ex")
+            started = time.perf_counter()
+            receipts = [contact.send(b"s" + bytes(65534)) for _ in range(told["bytes"] // 65535)]
+            for receipt in receipts:
+                await receipt.final()
+            seconds = time.perf_counter() - started
+        return {"seconds": seconds, "delivered": sum(one.status == "delivered" for one in receipts)}
+
+    async def open_many(self, told: Told) -> Told:
+        """As many contacts, each with a circuit of its own, kept for `quiet` and `close_many`."""
+        self._many = AsyncExitStack()
+        self._contacts = []
+        for _ in range(told["contacts"]):
+            contact = await self._many.enter_async_context(self._node.contact(self._address, hops=HOPS))
+            await contact.ask(b"ex")
+            self._contacts.append(contact)
+        return {}
+
+    async def quiet(self, told: Told) -> Told:
+        """Whispers of 256 bytes at random moments, `rate` a second over all contacts."""
+        receipts = []
+        end = trio.current_time() + told["seconds"]
+        due = trio.current_time()
+        while due < end:
+            await trio.sleep_until(due)
+            receipts.append(random.choice(self._contacts).send(b"s" + bytes(255)))
+            due += random.expovariate(told["rate"])
+        for receipt in receipts:
+            await receipt.final()
+        trips = [one.round_trip_seconds for one in receipts if one.round_trip_seconds is not None]
+        return {"sent": len(receipts), "delivered": len(trips), "seconds": trips}
+
+    async def close_many(self, told: Told) -> Told:
+        """Give the contacts up."""
+        await self._many.aclose()
+        return {}
+
+    async def build(self, told: Told) -> Told:
+        """Seconds for each of so many circuits of three relays, one after another."""
+        builder = self._node._context.builder
+        seconds = []
+        for _ in range(told["times"]):
+            started = time.perf_counter()
+            circuit = await builder.build(Kind(3, 1), "measured")
+            seconds.append(time.perf_counter() - started)
+            circuit.close()
+        return {"seconds": seconds}
+
+    async def build_many(self, told: Told) -> Told:
+        """Seconds for so many circuits of three relays, all at once."""
+        builder = self._node._context.builder
+        circuits = []
+
+        async def one() -> None:
+            circuits.append(await builder.build(Kind(3, 1), "measured"))
+
+        started = time.perf_counter()
+        async with trio.open_nursery() as nursery:
+            for _ in range(told["times"]):
+                nursery.start_soon(one)
+        seconds = time.perf_counter() - started
+        for circuit in circuits:
+            circuit.close()
+        return {"seconds": seconds, "built": len(circuits)}
+
+    async def _connect(self) -> float:
+        started = time.perf_counter()
+        async with self._node.contact(self._address, hops=HOPS) as contact:
+            await contact.ask(b"ex")
+            return time.perf_counter() - started
+
+
+async def main(network: str, folder: str) -> None:
+    """Do what each line says until standard input ends."""
+    async with onionshh.join(network, data_dir=folder) as node:
+        visitor = Visitor(node, network, folder)
+        gc.collect()
+        gc.freeze()
+        lines = trio.wrap_file(sys.stdin)
+        while line := await lines.readline():
+            told = json.loads(line)
+            do: Callable[[Told], Awaitable[Told]] = getattr(visitor, told["do"])
+            print(json.dumps(await do(told)), flush=True)
+
+
+if __name__ == "__main__":
+    trio.run(main, *sys.argv[1:3])

@@ -1,0 +1,140 @@
+"""Circuits built ahead: as many as wanted, each for one user, given up when nobody wants them (SPEC 6)."""
+
+from __future__ import annotations
+
+import trio
+from trio.testing import MockClock
+
+from onionshh.client.node import Node
+from onionshh.client.pool import IDLE_CIRCUITS, MOST_AGE_SECONDS, STUBS, Pool
+from onionshh.net.builder import Kind
+from onionshh.net.circuits import Circuit
+from tests.client.world import context_of, small, until
+
+QUIET = dict(interval_seconds=300)
+THREE = Kind(3, 1)
+FOUR = Kind(4, 1)
+
+
+def ready(node: Node) -> list[int]:
+    """Lengths of the circuits that nobody uses yet."""
+    return sorted(len(one.path) for one in node.circuits() if one.purpose == "ready")
+
+
+def shelved(pool: Pool) -> list[Circuit]:
+    return [one for shelf in pool._shelves.values() for one in shelf.idle + shelf.stubs]
+
+
+async def test_what_somebody_uses_is_kept_ready(autojump_clock: MockClock) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        pool = context_of(node).pool
+        await trio.sleep(30)
+        assert ready(node) == []
+        pool.use(THREE, idle=IDLE_CIRCUITS)
+        pool.use(FOUR, stubs=STUBS)
+        await until(lambda: ready(node) == [3, 3, 3, 3, 3], 30)
+        await trio.sleep(30)
+        assert ready(node) == [3, 3, 3, 3, 3]  # a stub of four has three so far
+
+        # Two users of one kind share a shelf, as large as the larger wish.
+        pool.use(THREE, idle=1, stubs=1)
+        await until(lambda: ready(node) == [2, 3, 3, 3, 3, 3], 30)
+        pool.leave(THREE)
+        await trio.sleep(30)
+        assert len(ready(node)) == 6
+        pool.leave(THREE)
+        assert ready(node) == [3, 3]
+        pool.leave(FOUR)
+        assert ready(node) == []
+        pool.leave(FOUR)  # once too often does no harm
+
+
+async def test_a_circuit_is_taken_once(autojump_clock: MockClock) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        pool = context_of(node).pool
+        pool.use(THREE, idle=3)
+        await until(lambda: len(ready(node)) == 3, 30)
+        before = shelved(pool)
+        taken = [await pool.take(THREE, "mine") for _ in range(5)]
+        assert taken[:3] == before  # the oldest first, without a wait
+        assert len(set(map(id, taken))) == 5
+        assert all(one.purpose == "mine" and len(one.path) == 3 and not one.failed for one in taken)
+        await until(lambda: len(ready(node)) == 3, 30)
+        assert not set(map(id, shelved(pool))) & set(map(id, taken))
+        pool.leave(THREE)
+        assert not any(one.failed for one in taken)  # what was taken is not the pool's to close
+
+
+async def test_a_stub_is_extended_by_the_relay_that_is_wanted(autojump_clock: MockClock) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        context = context_of(node)
+        pool = context.pool
+        pool.use(THREE, stubs=2)
+        await until(lambda: len(ready(node)) == 2, 30)
+        stubs = shelved(pool)
+        through = {row.identity for stub in stubs for row in stub.path}
+        wanted = next(row for row in context.view.relays if row.identity not in through)
+        circuit = await pool.to(THREE, wanted, "mine")
+        assert circuit in stubs
+        assert circuit not in shelved(pool)
+        assert [len(circuit.path), circuit.path[-1].identity, circuit.purpose] == [3, wanted.identity, "mine"]
+
+        # One that goes through the wanted relay itself does not fit: no relay is on a path twice.
+        await until(lambda: len(ready(node)) == 2, 30)
+        guard = shelved(pool)[0].path[0]
+        direct = await pool.to(THREE, guard, "mine")
+        assert direct.path[-1].identity == guard.identity
+        assert len({row.identity for row in direct.path}) == 3
+
+
+async def test_what_is_old_or_dead_is_replaced(autojump_clock: MockClock) -> None:
+    async with small(6, **QUIET) as net, net.join("node") as node:
+        assert net.memory is not None
+        pool = context_of(node).pool
+        pool.use(THREE, idle=2, stubs=1)
+        await until(lambda: len(ready(node)) == 3, 30)
+        old = shelved(pool)
+        await trio.sleep(MOST_AGE_SECONDS + 120)
+        assert len(ready(node)) == 3
+        assert all(one.failed for one in old)
+        assert max(one.age_seconds for one in shelved(pool)) < MOST_AGE_SECONDS
+
+        for one in shelved(pool):
+            one.close("test")
+        circuit = await pool.take(THREE, "mine")
+        assert not circuit.failed
+        net.memory.cut("node")
+        await trio.sleep(60)
+        assert ready(node) == []
+        net.memory.heal("node")
+        await until(lambda: len(ready(node)) == 3, 200)
+
+
+async def test_circuits_to_a_single_relay_are_never_built_ahead(autojump_clock: MockClock) -> None:
+    """They would show our address to a relay for nothing."""
+    async with small(5, **QUIET) as net, net.join("node") as node:
+        assert net.memory is not None
+        pool = context_of(node).pool
+        pool.use(Kind(1, 0), idle=3)
+        await trio.sleep(60)
+        assert node.circuits() == []
+        assert "node" not in {source for source, _ in net.memory.dialled}
+        pool.leave(Kind(1, 0))
+        circuit = await pool.take(Kind(1, 0), "mine")
+        assert len(circuit.path) == 1
+
+
+async def test_only_the_first_hop_of_ready_circuits_is_dialled_and_it_is_a_guard(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(8, **QUIET) as net, net.join("node") as node:
+        assert net.memory is not None
+        context = context_of(node)
+        for kind in (THREE, FOUR, Kind(2, 1)):
+            context.pool.use(kind, idle=3, stubs=2)
+        await until(lambda: len(ready(node)) == 15, 60)
+        guards = context.guarding.guards.usable(context.view)
+        assert len(guards) == 2
+        assert {one.path[0].identity for one in shelved(context.pool)} <= set(guards)
+        hosts = {row.host for row in context.view.relays if row.identity in guards}
+        assert {host for source, host in net.memory.dialled if source == "node"} <= hosts

@@ -1,0 +1,559 @@
+"""Where a consensus comes from and which is believed: HTTP once, then circuits, no older one (SPEC 8)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+from trio.testing import MockClock
+
+from directory.consensus import build
+from directory.registry import Listed
+from directory.signing import sign_consensus
+from onionshh.client.context import Context
+from onionshh.config import Authority, NetworkFile
+from onionshh.core.chance import Chance
+from onionshh.core.params import default_params
+from onionshh.core.path import PathImpossible
+from onionshh.crypto.identity import SigningKey
+from onionshh.errors import ClockWrong, NetworkUnreachable, NoDirectory
+from onionshh.geometry import CONSENSUS_MAX
+from onionshh.ids import RelayId
+from onionshh.net.circuits import CircuitFailed
+from onionshh.net.clocks import Clock
+from onionshh.net.directory import (
+    CONSENSUS_FILE,
+    PREVIOUS_FILE,
+    ConsensusKeeper,
+    DirectoryUnreachable,
+    HttpSource,
+)
+from tests.client.world import context_of, hosted, small, until
+from tests.directory.world import descriptor
+from tests.seeded import seeded
+
+WALL = 1_790_000_000 // 3600 * 3600
+INTERVAL = 600
+VALID = 3600
+KEYS = [SigningKey(bytes([number]) * 32) for number in (1, 2, 3)]
+STRANGER = SigningKey(bytes([9]) * 32)
+
+
+def network(authorities: int = 1, threshold: int = 1) -> NetworkFile:
+    rows = tuple(Authority(f"http://{n}.invalid", key.public) for n, key in enumerate(KEYS[:authorities]))
+    return NetworkFile("test", threshold, rows)
+
+
+def document(after: int = 0, *, keys: list[SigningKey] | None = None, relays: int = 5) -> bytes:
+    """A signed consensus whose valid-after lies so many seconds after WALL."""
+    params = default_params(one_machine=True).with_overrides(
+        {"interval_seconds": INTERVAL, "valid_seconds": VALID}
+    )
+    consensus = build(
+        [Listed(descriptor(number), WALL) for number in range(1, relays + 1)],
+        network="test",
+        params=params,
+        shared_random=(),
+        valid_after=WALL + after,
+    )
+    return sign_consensus(consensus.encode_body(), KEYS[:1] if keys is None else keys)
+
+
+class Source:
+    """A `DirectorySource` that serves what a test puts there: bytes, an error, or what a function says."""
+
+    def __init__(self, served: bytes | None = None) -> None:
+        self.served: dict[str, bytes | str | Callable[[], bytes]] = {}
+        if served is not None:
+            self.served["http://0.invalid"] = served
+        self.asked: Counter[str] = Counter()
+        self.when: list[float] = []
+
+    async def consensus(self, authority: Authority) -> bytes:
+        await trio.lowlevel.checkpoint()
+        self.asked[authority.url] += 1
+        self.when.append(trio.current_time())
+        answer = self.served.get(authority.url, "connection refused")
+        if isinstance(answer, str):
+            raise DirectoryUnreachable(answer)
+        return answer if isinstance(answer, bytes) else answer()
+
+    async def publish(self, authority: Authority, descriptor: bytes) -> str | None:
+        raise NotImplementedError
+
+    async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
+        raise NotImplementedError
+
+
+def keeper(
+    folder: Path,
+    source: Source,
+    *,
+    file: NetworkFile | None = None,
+    over_circuit: Callable[[int], Awaitable[bytes]] | None = None,
+    wall: int = WALL + 10,
+    seed: int = 1,
+) -> ConsensusKeeper:
+    return ConsensusKeeper(
+        network=file or network(),
+        source=source,
+        clock=Clock(wall),
+        chance=Chance(seeded(seed)),
+        folder=folder,
+        over_circuit=over_circuit,
+    )
+
+
+async def never(valid_after: int) -> bytes:
+    raise AssertionError("not over a circuit")
+
+
+def valid_after(one: ConsensusKeeper) -> int:
+    return one.require().consensus.valid_after - WALL
+
+
+async def test_a_first_start_asks_once_and_the_next_not_at_all(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    source = Source(document())
+    first = keeper(tmp_path, source, over_circuit=never)
+    assert first.view is None
+    with pytest.raises(NoDirectory):
+        first.require()
+    assert (await first.first()) is first.require()
+    assert (await first.first()).consensus.valid_after == WALL
+    assert source.asked.total() == 1
+    assert (tmp_path / CONSENSUS_FILE).read_bytes() == document() == first.document
+
+    nobody = Source()
+    again = keeper(tmp_path, nobody, over_circuit=never, wall=WALL + VALID - 1)
+    assert (await again.first()).consensus.valid_after == WALL
+    assert nobody.asked.total() == 0
+
+
+async def test_what_has_expired_on_disk_is_fetched_anew(tmp_path: Path, autojump_clock: MockClock) -> None:
+    await keeper(tmp_path, Source(document())).first()
+    source = Source(document(VALID))
+    late = keeper(tmp_path, source, over_circuit=never, wall=WALL + VALID)
+    await late.first()
+    assert (valid_after(late), source.asked.total()) == (VALID, 1)
+    with pytest.raises(NoDirectory, match=r"No directory answers .*connection refused.*; check that it runs"):
+        await keeper(tmp_path, Source(), wall=WALL + 3 * VALID).first()
+
+
+async def test_one_that_is_too_small_to_ask_over_is_asked_for_again(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """A node that came to a network that was just starting must not stay with what it saw then."""
+    await keeper(tmp_path, Source(document(relays=2))).first()
+    source = Source(document(20, relays=6))
+    later = keeper(tmp_path, source, over_circuit=never, wall=WALL + 30)
+    assert len((await later.first()).relays) == 6
+    alone = keeper(tmp_path, Source(), wall=WALL + 40)
+    assert len((await alone.first()).relays) == 6
+
+
+@pytest.mark.parametrize("name, data", [(CONSENSUS_FILE, b"damaged"), (PREVIOUS_FILE, b"damaged")])
+async def test_a_damaged_file_does_no_harm(
+    name: str, data: bytes, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    await keeper(tmp_path, Source(document())).first()
+    (tmp_path / name).write_bytes(data)
+    source = Source(document(20))
+    again = keeper(tmp_path, source, over_circuit=never, wall=WALL + 30)
+    await again.first()
+    assert valid_after(again) == (20 if name == CONSENSUS_FILE else 0)
+
+
+async def test_the_one_before_is_kept_across_a_restart(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Others may still build through relays that we no longer list, and we through theirs."""
+    served = [document(relays=6), document(INTERVAL, relays=5)]
+    first = keeper(tmp_path, Source(served[0]), over_circuit=lambda held: give(served[1]))
+    await first.first()
+    gone = max(row.identity for row in first.require().relays if row.nickname == "relay6")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first.keep)
+        await until(lambda: valid_after(first) == INTERVAL, 2 * INTERVAL)
+        nursery.cancel_scope.cancel()
+    for one in (first, keeper(tmp_path, Source(), wall=WALL + INTERVAL)):
+        view = await one.first()
+        assert view.relay(gone) is None
+        assert view.any_relay(gone) is not None
+    assert (tmp_path / PREVIOUS_FILE).read_bytes() == served[0]
+
+
+async def give(data: bytes) -> bytes:
+    await trio.lowlevel.checkpoint()
+    return data
+
+
+async def test_an_older_one_is_refused(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """A relay, or whoever holds the directory's line, cannot put us back to relays that are gone."""
+    source = Source(document(INTERVAL))
+    asked = []
+
+    async def over_circuit(held: int) -> bytes:
+        asked.append(held - WALL)
+        return document(INTERVAL - 1)
+
+    one = keeper(tmp_path, source, over_circuit=over_circuit, wall=WALL + INTERVAL)
+    await one.first()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.keep)
+        await until(lambda: len(asked) >= 3, 3 * INTERVAL)
+        nursery.cancel_scope.cancel()
+    assert set(asked) == {INTERVAL}  # it tells what it has, so that the same is not sent again
+    assert valid_after(one) == INTERVAL
+    assert (tmp_path / CONSENSUS_FILE).read_bytes() == document(INTERVAL)
+    assert source.asked.total() == 1
+
+
+async def test_a_client_asks_over_circuits_at_random_moments_and_a_relay_the_directory_early(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    def newest() -> bytes:
+        now = int(trio.current_time() - started)
+        return document(now // INTERVAL * INTERVAL)
+
+    for who, (low, high) in {"client": (0.2, 0.9), "relay": (0.02, 0.1)}.items():
+        started = trio.current_time()
+        source = Source(document())
+        moments: list[float] = []
+        source.served["http://0.invalid"] = newest
+
+        async def over_circuit(held: int, moments: list[float] = moments) -> bytes:
+            moments.append(trio.current_time())
+            return newest()
+
+        folder = tmp_path / who
+        folder.mkdir()
+        one = keeper(folder, source, over_circuit=over_circuit if who == "client" else None, wall=WALL)
+        await one.first()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.keep)
+            await trio.sleep(20.5 * INTERVAL)
+            nursery.cancel_scope.cancel()
+        if who == "client":
+            assert source.asked.total() == 1  # the directory never sees that it is still there
+        else:
+            assert not moments
+            moments = source.when[1:]
+        assert 19 <= len(moments) <= 20
+        places = [(moment - started) / INTERVAL % 1 for moment in moments]
+        assert all(low <= place <= high for place in places)
+        assert max(places) - min(places) > (high - low) / 2
+        assert valid_after(one) >= 19 * INTERVAL
+
+
+@pytest.mark.parametrize(
+    "fault", [CircuitFailed("answer-timeout"), NetworkUnreachable("offline"), b"", b"junk", "early"]
+)
+async def test_what_goes_wrong_over_circuits_is_tried_again_and_not_asked_of_the_directory(
+    fault: Exception | bytes | str, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    tries: list[float] = []
+
+    async def over_circuit(held: int) -> bytes:
+        tries.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        if len(tries) < 5:
+            if isinstance(fault, Exception):
+                raise fault
+            return document(VALID) if isinstance(fault, str) else fault
+        return document(INTERVAL)
+
+    source = Source(document())
+    one = keeper(tmp_path, source, over_circuit=over_circuit)
+    await one.first()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.keep)
+        await until(lambda: valid_after(one) == INTERVAL, 3 * INTERVAL)
+        nursery.cancel_scope.cancel()
+    assert source.asked.total() == 1
+    waits = [b - a for a, b in pairwise(tries)]
+    assert waits[-1] > waits[0]  # ever more patient
+
+
+async def test_an_expired_one_or_one_with_no_path_in_it_means_asking_the_directory(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async def impossible(held: int) -> bytes:
+        raise PathImpossible(3, 2)
+
+    async def broken(held: int) -> bytes:
+        raise CircuitFailed("link-closed")
+
+    for name, over_circuit, after in (("a", impossible, INTERVAL), ("b", broken, VALID)):
+        (tmp_path / name).mkdir()
+        source = Source(document())
+        one = keeper(tmp_path / name, source, over_circuit=over_circuit, wall=WALL)
+        await one.first()
+        source.served["http://0.invalid"] = document(after)
+        started = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.keep)
+            changed = one.changed()
+            with trio.fail_after(2 * VALID):
+                await changed
+            nursery.cancel_scope.cancel()
+        assert valid_after(one) == after
+        assert trio.current_time() - started >= after - 600  # a consensus may be ten minutes early
+
+
+async def test_a_consensus_that_expires_is_none(tmp_path: Path, autojump_clock: MockClock) -> None:
+    one = keeper(tmp_path, Source(document()), wall=WALL)
+    await one.first()
+    await trio.sleep(VALID - 1)
+    assert one.current is one.view is one.require()
+    await trio.sleep(1)
+    assert [one.current, one.view is None] == [None, False]
+    with pytest.raises(NoDirectory, match="expired"):
+        one.require()
+
+
+async def test_one_authority_that_is_down_or_lies_is_passed_over(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    file = network(3, threshold=2)
+    good = document(keys=KEYS[:2])
+    bad: list[bytes | str] = ["connection refused", b"junk", document(keys=[STRANGER]), document(-VALID)]
+    for number, answer in enumerate(bad):
+        for seed in range(6):  # whichever is asked first
+            source = Source()
+            source.served = {"http://0.invalid": answer, "http://1.invalid": answer, "http://2.invalid": good}
+            folder = tmp_path / f"{number} {seed}"
+            folder.mkdir()
+            one = keeper(folder, source, file=file, seed=seed)
+            await one.first()
+            assert valid_after(one) == 0
+    orders = set()
+    for seed in range(20):
+        source = Source()
+        with pytest.raises(NoDirectory):
+            await keeper(tmp_path, source, file=file, seed=seed).first()
+        assert len(source.asked) == 3
+        orders.add(tuple(source.asked))
+    assert len(orders) > 3  # no authority is everybody's first
+
+
+@pytest.mark.parametrize(
+    "threshold, signers, good",
+    [
+        (1, [0], False),  # never fewer than more than half
+        (1, [0, 1], True),
+        (2, [0, 0], False),  # one authority twice is one
+        (3, [0, 1], False),
+        (3, [0, 1, 2], True),
+        (2, [0, 9], False),  # somebody else's does not count
+        (2, [0, 1, 9], True),  # nor does it harm
+        (1, [], False),
+    ],
+)
+async def test_so_many_distinct_authorities_must_have_signed(
+    threshold: int, signers: list[int], good: bool, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    keys = [STRANGER if number == 9 else KEYS[number] for number in signers]
+    source = Source()
+    source.served = {f"http://{number}.invalid": document(keys=keys) for number in range(3)}
+    one = keeper(tmp_path, source, file=network(3, threshold))
+    if good:
+        assert len((await one.first()).relays) == 5
+    else:
+        with pytest.raises(NoDirectory, match="not valid for this network"):
+            await one.first()
+        assert not (tmp_path / CONSENSUS_FILE).exists()
+
+
+@pytest.mark.parametrize("wall, offset", [(WALL - 5000, -5000), (WALL + VALID + 777, VALID + 777)])
+async def test_a_good_consensus_of_another_time_means_our_clock(
+    wall: int, offset: int, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    with pytest.raises(ClockWrong) as caught:
+        await keeper(tmp_path, Source(document()), wall=wall).first()
+    assert caught.value.offset_seconds == offset
+    assert ("ahead of" if offset > 0 else "behind") in str(caught.value)
+    with pytest.raises(NoDirectory):  # one nobody vouches for says nothing about our clock
+        await keeper(tmp_path, Source(document(keys=[STRANGER])), wall=wall).first()
+
+
+# HTTP.
+
+
+def source_of(handler: Callable[[httpx.Request], httpx.Response]) -> HttpSource:
+    return HttpSource(transport=httpx.MockTransport(handler))
+
+
+AUTHORITY = Authority("http://directory.invalid:7000/", KEYS[0].public)
+
+
+class Body(httpx.AsyncByteStream):
+    """A body as it comes from the network: so many parts, each after a pause. `sent`: bytes taken of it."""
+
+    def __init__(self, part: bytes, parts: float = 1, pause_seconds: float = 0.0) -> None:
+        self.sent = 0
+        self._part = part
+        self._parts = parts
+        self._pause = pause_seconds
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._parts <= 0:
+            raise StopAsyncIteration
+        await trio.sleep(self._pause)
+        self._parts -= 1
+        self.sent += len(self._part)
+        return self._part
+
+
+def answer_of(status: int, text: str | bytes, headers: dict[str, str] | None = None) -> httpx.Response:
+    body = text.encode() if isinstance(text, str) else text
+    return httpx.Response(status, stream=Body(body), headers=headers)
+
+
+# httpx drops its own generators where a body is not read to its end.
+@pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")
+async def test_an_answer_that_is_too_large_is_not_read_to_its_end(autojump_clock: MockClock) -> None:
+    body = Body(b"", 0)
+    source = source_of(lambda request: httpx.Response(200, stream=body))
+    for most, ask, arguments in (
+        (CONSENSUS_MAX, source.consensus, ()),
+        (64 * 1024, source.publish, (b"x",)),
+        (64 * 1024, source.status, (RelayId(bytes(32)),)),
+    ):
+        body = Body(bytes(65536), float("inf"))
+        with pytest.raises(DirectoryUnreachable, match="too large"):
+            await ask(AUTHORITY, *arguments)
+        assert body.sent <= most + 65536
+
+
+async def test_an_answer_that_drips_or_never_comes_is_given_up(autojump_clock: MockClock) -> None:
+    started = trio.current_time()
+    drip = source_of(lambda request: httpx.Response(200, stream=Body(b"x", float("inf"), 1.0)))
+    with pytest.raises(DirectoryUnreachable, match="too long"):
+        await drip.consensus(AUTHORITY)
+    assert trio.current_time() - started <= 30
+
+
+async def test_what_the_directory_answers_is_read_as_it_is_meant(autojump_clock: MockClock) -> None:
+    seen: list[tuple[str, str, bytes]] = []
+    answer = answer_of(202, '{"status": "accepted", "why": ""}')
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append((request.method, str(request.url), request.content))
+        return answer
+
+    source = source_of(handler)
+    assert await source.publish(AUTHORITY, b"descriptor") is None
+    relay = RelayId(bytes(range(32)))
+    for refusal, why in (
+        (answer_of(403, '{"status": "refused", "why": "too many"}'), "too many"),
+        (answer_of(500, "<html>"), "HTTP 500"),
+        (answer_of(400, '["why"]'), "HTTP 400"),
+        (answer_of(400, "[" * 50_000), "HTTP 400"),
+    ):
+        answer = refusal
+        assert await source.publish(AUTHORITY, b"descriptor") == why
+    answer = answer_of(200, '{"listed": true}')
+    assert await source.status(AUTHORITY, relay) == {"listed": True}
+    answer = answer_of(200, document())
+    assert await source.consensus(AUTHORITY) == document()
+    for failure, why in (
+        (answer_of(503, ""), "it has no consensus yet"),
+        (answer_of(404, ""), "it has no consensus yet"),
+        (answer_of(302, "", {"Location": "http://elsewhere.invalid/"}), "HTTP 302"),
+        (answer_of(500, ""), "HTTP 500"),
+    ):
+        answer = failure
+        with pytest.raises(DirectoryUnreachable, match=why):
+            await source.consensus(AUTHORITY)
+    assert {(method, url) for method, url, _ in seen} == {
+        ("POST", "http://directory.invalid:7000/relay"),
+        ("GET", f"http://directory.invalid:7000/relay/{relay.hex()}"),
+        ("GET", "http://directory.invalid:7000/consensus"),
+    }
+    assert all(content == (b"descriptor" if method == "POST" else b"") for method, _, content in seen)
+
+
+# In a whole network.
+
+
+class Counting(httpx.AsyncBaseTransport):
+    """Passes on, and counts who asked what."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, asked: Counter[str]) -> None:
+        self._inner = inner
+        self._asked = asked
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._asked[request.url.path] += 1
+        return await self._inner.handle_async_request(request)
+
+
+async def test_a_client_of_a_network_talks_http_at_its_first_start_alone(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with small(5) as net:
+        asked: dict[str, Counter[str]] = {}
+        real = net.source
+
+        def source(host: str) -> HttpSource:
+            inner = real(host)._transport
+            assert inner is not None
+            return HttpSource(transport=Counting(inner, asked.setdefault(host, Counter())))
+
+        monkeypatch.setattr(net, "source", source)
+        relay = await net.add_relay()
+        await net.settled()
+        for start in (1, 2):
+            async with net.join("node") as node:
+                first = context_of(node).view.consensus.valid_after
+                await trio.sleep(60)
+                assert context_of(node).view.consensus.valid_after >= first + 45
+            assert asked["node"] == {"/consensus": 1}, start
+        assert asked[relay.host]["/consensus"] >= 15
+        assert asked[relay.host]["/relay"] >= 1
+
+
+async def test_a_network_outlives_its_directory(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No new consensus until the last one has expired: nobody falls over, and all comes back."""
+    async with small(5, interval_seconds=10, valid_seconds=90) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (node, endpoint), visitor.contact(endpoint.address) as contact:
+            assert (await contact.whisper(b"before")).status == "delivered"
+
+            async def nothing() -> bool:
+                await trio.lowlevel.checkpoint()
+                return False
+
+            monkeypatch.setattr(net.authority, "publish", nothing)
+            await trio.sleep(60)
+            assert (await contact.whisper(b"it holds for a while")).status == "delivered"
+            await until(lambda: _expired(context_of(visitor)) and _expired(context_of(node)), 300)
+            # What stands goes on; what would need a new path waits, and says why.
+            assert net.memory is not None
+            net.memory.cut("visitor")
+            await trio.sleep(60)
+            net.memory.heal("visitor")
+            receipt = await contact.whisper(b"too early", ttl_seconds=60)
+            assert receipt.status == "expired"
+            assert "consensus has expired" in receipt.why
+            await until(lambda: not endpoint.reachability.reachable, 700)
+            waiting = contact.send(b"in between", ttl_seconds=3600)
+
+            monkeypatch.undo()
+            assert (await waiting.final()).status == "delivered"
+            with trio.fail_after(300):
+                await endpoint.reachable()
+            assert (await contact.whisper(b"after")).status == "delivered"
+
+
+def _expired(context: Context) -> bool:
+    return context.keeper.current is None
