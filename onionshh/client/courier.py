@@ -28,7 +28,7 @@ KEPT_MOST = 1024
 REPLY_GRACE_SECONDS = EXPIRY_GRACE_SECONDS / 2
 IDLE_SECONDS = 120.0
 ACKNOWLEDGE_SECONDS = 1.0
-ACKNOWLEDGE_SECONDS = 1.0
+LINGER_SECONDS = 2.0
 PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 NO_DESCRIPTOR_ROUNDS = 3
 NO_DESCRIPTOR_PAUSE_SECONDS = 2.0
@@ -82,7 +82,15 @@ class Courier:
                     await self._round(nursery)
             finally:
                 if self._exchange is not None:
-                    self._exchange.close("contact-closed")
+                    self._context.nursery.start_soon(self._let_go, self._exchange)
+
+    async def _let_go(self, exchange: Exchange) -> None:
+        """A moment late: the end of a circuit overtakes what waits in it, perhaps our last receipt."""
+        try:
+            if not self._context.closed.is_set():
+                await trio.sleep(LINGER_SECONDS)
+        finally:
+            exchange.close("contact-closed")
 
     def close(self, why: str) -> None:
         """Nothing more will be tried."""

@@ -55,7 +55,7 @@ async def test_whispering_and_asking(autojump_clock: MockClock) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(echo, endpoint)
             was_cut = Counter[bool]()
-            for after in points(300):
+            for after in points(200):
                 async with visitor.contact(endpoint.address, hops=1) as contact:
                     # Also in the midst of making the very first circuit, and with what is ready in the pool.
                     if after % 3:
@@ -94,7 +94,7 @@ async def test_entering_a_contact(autojump_clock: MockClock) -> None:
 async def test_hosting(autojump_clock: MockClock) -> None:
     async with small(5, **QUIET) as net, net.join("host") as node, net.join("visitor") as visitor:
         entered = Counter[bool]()
-        for after in points(120):
+        for after in points(80):
 
             async def host(after: int = after) -> None:
                 async with node.host(net.folder / "identity", introducers=2) as endpoint:
@@ -117,7 +117,7 @@ async def test_hosting(autojump_clock: MockClock) -> None:
 
 async def test_joining(autojump_clock: MockClock) -> None:
     async with small(4, **QUIET) as net, hosted(net) as (_, endpoint):
-        for after in range(40):
+        for after in points(60):
 
             async def join() -> None:
                 async with net.join("visitor") as node:
@@ -139,7 +139,7 @@ async def test_reading_finishing_and_replying(autojump_clock: MockClock) -> None
                 answers.append(await contact.send(b"%d" % number).reply())
 
             iteration = aiter(endpoint)
-            for number in range(60):
+            for number in range(42):
                 after = number % 12
                 answers.clear()
                 async with trio.open_nursery() as nursery:

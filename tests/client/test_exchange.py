@@ -174,7 +174,7 @@ async def test_a_reply_waits_on_disk_for_its_visitor_and_expires(autojump_clock:
         async with visitor.contact(endpoint.address) as contact:
             await contact.whisper(b"question")
         whisper = await anext(aiter(endpoint))
-        await trio.sleep(1)
+        await trio.sleep(10)  # the visitor has gone
         receipt = await whisper.reply(b"answer")
         await trio.sleep(30)
         assert receipt.status == "queued"

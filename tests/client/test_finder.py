@@ -71,22 +71,22 @@ class _Fixed:
         self.period = context.view.period
 
 
-@pytest.mark.parametrize("at", [0, 33, 41, 60, 90, 130, 200, 5000, -1])
-async def test_what_a_relay_forged_is_dropped_and_the_next_one_asked(
-    at: int, autojump_clock: MockClock
-) -> None:
+async def test_what_a_relay_forged_is_dropped_and_the_next_one_asked(autojump_clock: MockClock) -> None:
     """One flipped bit anywhere: a named drop for each relay that serves it, and no descriptor."""
     async with small(4, **QUIET) as net, net.join() as visitor, hosted(net) as (_, endpoint):
         period = period_now(visitor)
         await until(lambda: len(on_ring(net, endpoint, period)) == 4)
-        at = at if at >= 0 else 12_000
         key = decode_address_untrusted(endpoint.address)
         good = {id(ring): dict(ring._kept) for ring in rings(net)}
-        tamper(net, endpoint, period, flipped(at))
-        with pytest.raises(NoDescriptor):
-            await find(context_of(visitor), key)
-        assert sum(visitor.drops().values()) == 4
+        for number, at in enumerate((0, 33, 41, 60, 90, 130, 200, 5000, 12_000), start=1):
+            tamper(net, endpoint, period, flipped(at))
+            with pytest.raises(NoDescriptor):
+                await find(context_of(visitor), key)
+            assert sum(visitor.drops().values()) == 4 * number, at
+            for ring in rings(net):
+                ring._kept = dict(good[id(ring)])
         # One honest relay is enough.
+        tamper(net, endpoint, period, flipped(5000))
         honest = rings(net)[2]
         honest._kept = good[id(honest)]
         assert (await find(context_of(visitor), key)).period == period

@@ -35,8 +35,9 @@ PATIENCE_SECONDS = 120.0
 def small(
     relays: int = 5, *, seed: int = 1, wall: int = WALL, **params: int
 ) -> AbstractAsyncContextManager[testing.Network]:
-    """A network of few relays in virtual time. `params`: consensus parameters."""
-    return testing.network(relays, params=params, wall_start=wall, seed=seed)
+    """A network of few relays in virtual time. `params`: consensus parameters; the interval is a minute, so
+    that time which passes costs little."""
+    return testing.network(relays, params={"interval_seconds": 60, **params}, wall_start=wall, seed=seed)
 
 
 @asynccontextmanager

@@ -499,7 +499,7 @@ class Counting(httpx.AsyncBaseTransport):
 async def test_a_client_of_a_network_talks_http_at_its_first_start_alone(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with small(5) as net:
+    async with small(5, interval_seconds=5) as net:
         asked: dict[str, Counter[str]] = {}
         real = net.source
 

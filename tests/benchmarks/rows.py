@@ -1,0 +1,282 @@
+"""The rows of the table: what is measured on both networks, and the bar each must hold."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import select
+import socket
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.benchmarks.ctor import TorNetwork
+from tests.benchmarks.onion import OnionNetwork
+
+BULK_BYTES = 26_000_000
+CONNECTS = 15
+COLD_CONNECTS = 3
+ROUND_TRIPS = 300
+BUILDS = 30
+BUILDS_AT_ONCE = 200
+QUIET_CONTACTS = 64
+QUIET_SECONDS = 6.0
+QUIET_RATES = (115.0, 350.0)
+"""Whispers a second over all 64 that come to about 200 and 600 cells a second at each relay."""
+
+
+@dataclass(slots=True)
+class Row:
+    """One line of the table. `least`: the ratio must be at least the bar, else at most. None: reported."""
+
+    name: str
+    unit: str
+    bar: float | None = None
+    least: bool = False
+    tor: list[float] = field(default_factory=list)
+    onionshh: list[float] = field(default_factory=list)
+
+    def result(self) -> dict[str, object]:
+        """{row, unit, tor, onionshh, ratio, bar, holds}; medians of the rounds."""
+        tor = statistics.median(self.tor) if self.tor else None
+        ours = statistics.median(self.onionshh) if self.onionshh else None
+        ratio = ours / tor if tor and ours is not None else None
+        holds = None
+        if ratio is not None and self.bar is not None:
+            holds = ratio >= self.bar if self.least else ratio <= self.bar
+        bar = None if self.bar is None else f"{'≥' if self.least else '≤'} {self.bar:g}"
+        return {
+            "row": self.name,
+            "unit": self.unit,
+            "tor": _rounded(tor),
+            "onionshh": _rounded(ours),
+            "ratio": _rounded(ratio),
+            "bar": bar,
+            "holds": holds,
+        }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+ROWS = {
+    "bulk-cpu": Row("relay CPU per cell, bulk through a rendezvous", "µs", 1.0),
+    "quiet-200": Row("relay CPU per cell, 64 quiet circuits, about 200 cells/s a relay", "µs", 2.5),
+    "quiet-600": Row("relay CPU per cell, 64 quiet circuits, about 600 cells/s a relay", "µs", 2.5),
+    "connect": Row("connect by address to first byte back, fresh circuits", "ms", 0.35),
+    "connect-cold": Row("the same, nothing warm but the consensus", "ms"),
+    "round-trip": Row("round trip of 256 B, median", "ms", 0.25),
+    "round-trip-p99": Row("round trip of 256 B, p99", "ms", 0.25),
+    "bulk-rate": Row("bulk rate, one circuit through a rendezvous", "MB/s", 1.0, least=True),
+    "build": Row("build of a circuit of three relays, median", "ms", 0.4),
+    "build-rate": Row("circuits of three relays built a second", "1/s", 0.5, least=True),
+    "build-cpu": Row("relay CPU per circuit built and relay", "µs", 1.5),
+    "memory-relay": Row("memory of a relay", "MiB", 0.5),
+    "memory-endpoint": Row("memory of an endpoint", "MiB", 1.1),
+    "memory-visitor": Row("memory of a visitor", "MiB", 1.1),
+    "relay-start": Row("start of a relay to its first link answered", "ms"),
+}
+
+Record = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Relay CPU (seconds) and cells sent over a stretch of time, idle CPU subtracted."""
+
+    cpu_seconds: float
+    cells: float
+    seconds: float
+
+
+class _Watch:
+    """Reads relays' CPU and cells before and after."""
+
+    def __init__(self, net: TorNetwork | OnionNetwork, idle_rate: float = 0.0) -> None:
+        self._net = net
+        self._idle_rate = idle_rate
+        self._cells = net.relay_cells_sent()
+        self._cpu = net.relay_cpu_seconds()
+        self._started = time.perf_counter()
+
+    def span(self) -> Span:
+        cpu = self._net.relay_cpu_seconds() - self._cpu
+        seconds = time.perf_counter() - self._started
+        cells = self._net.relay_cells_sent() - self._cells
+        return Span(cpu - self._idle_rate * seconds, cells, seconds)
+
+
+def idle_rate(net: TorNetwork | OnionNetwork, seconds: float = 4.0) -> float:
+    """CPU seconds a second of all relays while nobody asks anything of them."""
+    watch = _Watch(net)
+    time.sleep(seconds)
+    span = watch.span()
+    return span.cpu_seconds / span.seconds
+
+
+def measure_onionshh(net: OnionNetwork, record: Record) -> None:
+    """One round of every row on ours."""
+    idle = idle_rate(net)
+    visitor = net.visitor
+    for name, seconds in (
+        ("connect", visitor.ask(do="connect", times=CONNECTS)["seconds"]),
+        ("connect-cold", visitor.ask(do="cold_connect", times=COLD_CONNECTS)["seconds"]),
+        ("build", visitor.ask(do="build", times=BUILDS)["seconds"]),
+    ):
+        record(name, statistics.median(seconds) * 1e3)
+    _record_trips(visitor.ask(do="round_trip", times=ROUND_TRIPS)["seconds"], record)
+    watch = _Watch(net)
+    told = visitor.ask(do="bulk", bytes=BULK_BYTES)
+    span = watch.span()
+    if told["delivered"] != BULK_BYTES // 65535:
+        raise RuntimeError(f"only {told['delivered']} whispers of the bulk were delivered")
+    record("bulk-rate", told["delivered"] * 65535 / told["seconds"] / 1e6)
+    record("bulk-cpu", span.cpu_seconds / span.cells * 1e6)
+    watch = _Watch(net)
+    told = visitor.ask(do="build_many", times=BUILDS_AT_ONCE)
+    span = watch.span()
+    record("build-rate", told["built"] / told["seconds"])
+    record("build-cpu", span.cpu_seconds / told["built"] / 3 * 1e6)
+    visitor.ask(do="open_many", contacts=QUIET_CONTACTS)
+    for name, rate in zip(("quiet-200", "quiet-600"), QUIET_RATES, strict=True):
+        watch = _Watch(net, idle)
+        told = visitor.ask(do="quiet", rate=rate, seconds=QUIET_SECONDS)
+        span = watch.span()
+        if told["delivered"] != told["sent"]:
+            raise RuntimeError(f"{told['sent'] - told['delivered']} whispers were lost")
+        record(name, span.cpu_seconds / span.cells * 1e6)
+    visitor.ask(do="close_many")
+    for part, kib in net.memory_kib().items():
+        record(f"memory-{part}", kib / 1024)
+
+
+def measure_tor(net: TorNetwork, record: Record, number: int) -> None:
+    """One round of every row on C tor. `number` keeps the rounds' isolation apart."""
+    idle = idle_rate(net)
+    seconds = []
+    for attempt in range(CONNECTS):
+        started = time.perf_counter()
+        with contextlib.closing(net.connect(f"c{number}.{attempt}")) as sock:
+            sock.sendall(b"ex")
+            sock.recv(1)
+            seconds.append(time.perf_counter() - started)
+    record("connect", statistics.median(seconds) * 1e3)
+    with contextlib.closing(net.connect(f"r{number}")) as sock:
+        sock.sendall(b"e")
+        _record_trips([_echo(sock) for _ in range(ROUND_TRIPS)], record)
+    _tor_bulk(net, record, number)
+    _tor_builds(net, record)
+    _tor_quiet(net, record, number, idle)
+    for part, kib in net.memory_kib().items():
+        record(f"memory-{part}", kib / 1024)
+
+
+def _tor_bulk(net: TorNetwork, record: Record, number: int) -> None:
+    with contextlib.closing(net.connect(f"b{number}")) as sock:
+        sock.sendall(b"s")
+        watch = _Watch(net)
+        started = time.perf_counter()
+        sent, piece = 0, bytes(65536)
+        while sent < BULK_BYTES:
+            sock.sendall(piece)
+            sent += len(piece)
+        sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            sock.recv(1)  # the service has read it all and closes
+        seconds = time.perf_counter() - started
+        span = watch.span()
+    record("bulk-rate", sent / seconds / 1e6)
+    record("bulk-cpu", span.cpu_seconds / span.cells * 1e6)
+
+
+def _tor_builds(net: TorNetwork, record: Record) -> None:
+    client = net.controller("client")
+    prints = {status.nickname: status.fingerprint for status in client.get_network_statuses()}
+    path = [prints[name] for name in ("r1", "r2", "r3")]
+    seconds = []
+    for _ in range(BUILDS):
+        started = time.perf_counter()
+        circuit = client.new_circuit(path, await_build=True, timeout=10)
+        seconds.append(time.perf_counter() - started)
+        client.close_circuit(circuit)
+    record("build", statistics.median(seconds) * 1e3)
+    watch = _Watch(net)
+    started = time.perf_counter()
+    wanted = {client.extend_circuit("0", path) for _ in range(BUILDS_AT_ONCE)}
+    while True:
+        states = {one.id: one.status for one in client.get_circuits()}
+        if all(states.get(one) in ("BUILT", None) for one in wanted):
+            break
+        time.sleep(0.01)
+    took = time.perf_counter() - started
+    built = sum(states.get(one) == "BUILT" for one in wanted)
+    record("build-rate", built / took)
+    record("build-cpu", watch.span().cpu_seconds / built / 3 * 1e6)
+    for one in wanted:
+        with contextlib.suppress(Exception):
+            client.close_circuit(one)
+
+
+def _tor_quiet(net: TorNetwork, record: Record, number: int, idle: float) -> None:
+    socks = [net.connect(f"q{number}.{one}") for one in range(QUIET_CONTACTS)]
+    try:
+        for sock in socks:
+            sock.sendall(b"ex")
+            sock.recv(1)
+        for name, rate in zip(("quiet-200", "quiet-600"), QUIET_RATES, strict=True):
+            watch = _Watch(net, idle)
+            _send_now_and_then(socks, rate)
+            span = watch.span()
+            record(name, span.cpu_seconds / span.cells * 1e6)
+    finally:
+        for sock in socks:
+            sock.close()
+
+
+def _send_now_and_then(socks: list[socket.socket], rate: float) -> None:
+    """256 bytes to the echo on random streams, at random moments; answers are read as they come."""
+    end = time.perf_counter() + QUIET_SECONDS
+    due = time.perf_counter()
+    while due < end:
+        while (wait := due - time.perf_counter()) > 0:
+            for sock in select.select(socks, [], [], wait)[0]:
+                sock.recv(65536)
+        random.choice(socks).sendall(bytes(256))
+        due += random.expovariate(rate)
+
+
+def _echo(sock: socket.socket) -> float:
+    started = time.perf_counter()
+    sock.sendall(bytes(256))
+    got = 0
+    while got < 256:
+        got += len(sock.recv(65536))
+    return time.perf_counter() - started
+
+
+def _record_trips(seconds: list[float], record: Record) -> None:
+    record("round-trip", statistics.median(seconds) * 1e3)
+    record("round-trip-p99", statistics.quantiles(seconds, n=100)[98] * 1e3)
+
+
+def serve_echo(port: int) -> None:
+    """What stands behind C tor's onion service: `e` echoes all that follows, anything else swallows it."""
+    listener = socket.create_server(("127.0.0.1", port), backlog=256)
+
+    def serve(sock: socket.socket) -> None:
+        with contextlib.suppress(OSError), contextlib.closing(sock):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            echo = sock.recv(1) == b"e"
+            while data := sock.recv(1 << 16):
+                if echo:
+                    sock.sendall(data)
+
+    def accept() -> None:
+        while True:
+            sock, _ = listener.accept()
+            threading.Thread(target=serve, args=(sock,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
