@@ -1,1 +1,1 @@
-"""Measurements, never tests: what onionshh costs, beside C tor and by itself. Start them with `make bench`."""
+"""Measurements, never tests: what onionshh costs, beside C tor and by itself. `make bench` runs them."""

@@ -92,8 +92,7 @@ class TorNetwork:
         keys = self._folder_of("authority") / "keys"
         keys.mkdir(mode=0o700)
         subprocess.run(
-            ["tor-gencert", "--create-identity-key", "-m", "12", "-a", f"127.0.0.1:{dir_port}"]
-            + ["--passphrase-fd", "0"],
+            f"tor-gencert --create-identity-key -m 12 -a 127.0.0.1:{dir_port} --passphrase-fd 0".split(),
             cwd=keys,
             input=b"private\n",
             check=True,

@@ -40,4 +40,4 @@ async def _serve(endpoint: onionshh.Endpoint) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:3])
+    trio.run(main, sys.argv[1], sys.argv[2])

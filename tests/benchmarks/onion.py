@@ -1,4 +1,4 @@
-"""The same network of ours: an authority and relays as the command line starts them, an endpoint, a visitor."""
+"""The same network of ours: authority and relays started by the command line, an endpoint, a visitor."""
 
 from __future__ import annotations
 

@@ -151,4 +151,4 @@ async def main(network: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:3])
+    trio.run(main, sys.argv[1], sys.argv[2])
