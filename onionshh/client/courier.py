@@ -272,7 +272,10 @@ class Courier:
     async def _nowhere(self, error: NoDescriptor | PathImpossible) -> None:
         """No such endpoint, or no such path: final, an endpoint that is just starting given a moment."""
         if isinstance(error, PathImpossible):
+            self.problem = str(error)
             self._give_up(str(error))
+            # A reply may still be waited for: perhaps the next consensus has a path.
+            await trio.sleep(NO_DESCRIPTOR_PAUSE_SECONDS)
             return
         self.problem = NO_ENDPOINT
         self._explain(NO_ENDPOINT)

@@ -27,7 +27,7 @@ async def test_an_expired_consensus_offline_ends_nothing(autojump_clock: trio.te
             return await super().consensus(authority)
 
     offline = False
-    async with small(seed=3, valid_seconds=60) as net:
+    async with small(seed=3, interval_seconds=5, valid_seconds=60) as net:
         net.source_class = Cut
         assert net.memory is not None
         async with hosted(net, "laptop") as (_, endpoint):

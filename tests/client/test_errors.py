@@ -97,6 +97,36 @@ async def test_hops_that_cannot_be_had_fail_with_the_number_of_relays_it_takes(
             assert await endpoint._inbox.next_unfinished(()) is None
 
 
+async def test_waiting_for_a_reply_that_no_path_can_bring_costs_nothing(autojump_clock: MockClock) -> None:
+    """The network shrinks under a conversation: the wait goes on, at leisure, until it has grown again."""
+    async with (
+        small(4, interval_seconds=5) as net,
+        net.join("visitor") as visitor,
+        hosted(net) as (_, endpoint),
+    ):
+        async with visitor.contact(endpoint.address, hops=3) as contact:
+            answers: list[bytes | None] = []
+
+            async def wait() -> None:
+                answers.append(await receipt.reply())
+
+            receipt = await contact.whisper(b"question")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(wait)
+                await net.relays[0].stop()
+                await trio.sleep(60)
+                assert "needs 4 relays" in contact.problem
+                assert not answers
+                await net.add_relay()
+                await net.settled()
+                whisper = await anext(aiter(endpoint))
+                await whisper.reply(b"answer")
+                with trio.fail_after(200):
+                    while not answers:
+                        await trio.sleep(1)
+            assert answers == [b"answer"]
+
+
 async def test_a_network_too_small_for_any_introduction_says_so(autojump_clock: MockClock) -> None:
     async with small(2, **QUIET) as net, net.join() as node:
         async with node.contact(NOBODY, hops=1) as contact:

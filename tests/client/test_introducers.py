@@ -101,8 +101,18 @@ async def test_rotation_has_no_moment_without(autojump_clock: MockClock) -> None
                     if not change.reachable:
                         lost.append(change.why)  # noqa: PERF401
 
+            introducers = endpoint._reachability._introducers
+            fewest = len(introducers.entries)
+
+            async def count() -> None:
+                nonlocal fewest
+                while True:
+                    await introducers.changed()
+                    fewest = min(fewest, len(introducers.entries))
+
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(watch)
+                nursery.start_soon(count)
                 keys: set[bytes] = set()
                 stranger = Stranger(visitor, endpoint.address)
                 started = trio.current_time()
@@ -111,11 +121,12 @@ async def test_rotation_has_no_moment_without(autojump_clock: MockClock) -> None
                     assert 2 <= len(standing(node)) <= 4
                     entries = (await stranger.find()).descriptor.introducers
                     # What the ring names stands, a moment for publishing apart.
-                    live = {entry.auth_key for entry in endpoint._reachability._introducers.entries}
+                    live = {entry.auth_key for entry in introducers.entries}
                     assert {entry.auth_key for entry in entries} & live
                     keys |= {entry.auth_key for entry in entries}
                 nursery.cancel_scope.cancel()
             assert 4 <= len(keys) <= 10  # each of two slots turned at least once, and not at every look
+            assert fewest == 2
             assert not lost
             async with visitor.contact(endpoint.address) as contact:
                 assert (await contact.whisper(b"hello")).status == "delivered"
