@@ -147,7 +147,8 @@ class Relay:
         drops = ", ".join(f"{name} {count}" for name, count in sorted(self.drops.counts.items()))
         return (
             f"{len(self.switch.circuits)} circuits, {self.links.open_links} links,"
-            f" {self.links.cells_sent} cells sent, {self.switch.cells_forwarded} of them forwarded;"
+            f" {self.links.cells_sent} cells sent in {self.links.frames_sent} frames,"
+            f" {self.switch.cells_forwarded} of them forwarded;"
             f" drops: {drops or 'none'}"
         )
 

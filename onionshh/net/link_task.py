@@ -42,6 +42,7 @@ class LinkTask:
         self.port: LinkPort | None = None
         self.reason = ""
         self.cells_sent = 0
+        self.frames_sent = 0
         self.opened = trio.Event()
         """Set when the link is open, or has ended without."""
         self._sink = sink
@@ -99,6 +100,7 @@ class LinkTask:
                 if not cells:
                     return
                 self.cells_sent += len(cells)
+                self.frames_sent += 1
                 self._unsent = machine.seal(b"".join(cells))
         except StreamBroken:
             machine.send_failed()

@@ -75,6 +75,7 @@ class LinkSet:
         self._dials: dict[RelayId, _Dial] = {}
         self._per_host: dict[str, int] = {}
         self._ended_cells_sent = 0
+        self._ended_frames_sent = 0
         self._link_rates: Buckets[str] | None = None
         self._nursery: trio.Nursery | None = None
 
@@ -165,6 +166,11 @@ class LinkSet:
         """Cells that left over all links so far, padding included."""
         return self._ended_cells_sent + sum(task.cells_sent for task in self._tasks)
 
+    @property
+    def frames_sent(self) -> int:
+        """Frames in which they left."""
+        return self._ended_frames_sent + sum(task.frames_sent for task in self._tasks)
+
     # Inside.
 
     def _task(self, stream: Stream, machine: LinkInitiator | LinkResponder) -> LinkTask:
@@ -221,6 +227,7 @@ class LinkSet:
         finally:
             self._tasks.discard(task)
             self._ended_cells_sent += task.cells_sent
+            self._ended_frames_sent += task.frames_sent
             if task.port is not None:
                 self._by_outbox.pop(task.port.outbox, None)
                 if task.port.peer is not None and self._by_peer.get(task.port.peer) is task:
