@@ -25,6 +25,8 @@ from onionshh.wire.endpoint import IntroducerEntry
 
 WAITING_MOST = 1024
 KEPT_MOST = 1024
+SENDERS = 2
+"""Whispers that leave at a time: one fills what window the other leaves open."""
 REPLY_GRACE_SECONDS = EXPIRY_GRACE_SECONDS / 2
 IDLE_SECONDS = 120.0
 ACKNOWLEDGE_SECONDS = 1.0
@@ -112,8 +114,13 @@ class Courier:
                 exchange = await self._connect(due[0], nursery)
             if exchange is None or not exchange.open:
                 return
-        for receipt in self._due():
-            await self._send(exchange, receipt)
+        async with trio.open_nursery() as senders:
+            for _ in range(SENDERS):
+                senders.start_soon(self._send_due, exchange)
+
+    async def _send_due(self, exchange: Exchange) -> None:
+        while exchange.open and (due := self._due()):
+            await self._send(exchange, due[0])
 
     async def _watch(self) -> None:
         """Expire what is past its TTL, and give up a circuit that owes a receipt, on time and for ever."""

@@ -34,9 +34,8 @@ class Exchange:
         return len(self.circuit.path) - 1
 
     async def send(self, record: Record) -> None:
-        """Send a record once those before it have left, and wait until its last cell has. CircuitFailed."""
-        await self.circuit.send_when_clear(RECORD, record.encode())
-        await self.circuit.flushed()
+        """Send a record and wait until its last cell has left. CircuitFailed."""
+        await self.circuit.deliver(RECORD, record.encode())
         self.used_at = self._clock.monotonic()
 
     async def receive(self) -> Record:

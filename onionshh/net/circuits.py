@@ -53,6 +53,7 @@ class Circuit:
         self._charging = True
         self._changed = trio.lowlevel.ParkingLot()
         self._rounds = 0
+        self._sent = 0
         self._rounds_done = False
         self._held: list[bytes] | None = None
         self.path: list[RelayRow] = []
@@ -108,6 +109,7 @@ class Circuit:
         self._do(lambda: self._machine.join(forward, backward, as_visitor=as_visitor, accepts=accepts))
         self._owner.memory.used_bytes -= self._inbox_bytes()
         self._inbox.clear()
+        self._sent = 0  # another layer, another queue
         held, self._held = self._held or [], None
         for body in held:
             self.cell(RELAY, body)
@@ -126,17 +128,20 @@ class Circuit:
     def send(self, message_type: int, body: bytes) -> None:
         """Queue a whole message and send what the window allows. CircuitFailed."""
         self._do(lambda: self._machine.send(message_type, body))
+        self._sent += 1
 
-    async def send_when_clear(self, message_type: int, body: bytes) -> None:
-        """As `send`, once everything before it has left: for bulk, so that memory stays bounded."""
+    async def deliver(self, message_type: int, body: bytes) -> None:
+        """Send a message and wait until its last cell has left our layer. CircuitFailed.
+
+        Another may wait behind the one that is leaving, so that two follow each other without a gap; no
+        more, so that memory stays bounded.
+        """
         await trio.lowlevel.checkpoint()
-        while self._machine.waiting_messages:
+        while self._machine.waiting_messages > 1:
             await self._wait()
         self.send(message_type, body)
-
-    async def flushed(self) -> None:
-        """Until the last cell of what was sent has left our layer. CircuitFailed."""
-        while self._machine.waiting_messages:
+        number = self._sent
+        while self._sent - self._machine.waiting_messages < number:
             await self._wait()
         self._raise_if_failed()
 
