@@ -10,6 +10,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from onionshh.core.params import Params
 from onionshh.core.roles import EndCircuit
 from onionshh.core.sink import LinkPort
 from onionshh.geometry import BODY, CELL, LAYER_STATE
@@ -23,6 +24,8 @@ from tests.relay.pure import ANSWER, ASK
 from tests.seeded import seeded
 
 COOKIE = b"c" * 32
+
+WINDOW = Params().window
 
 
 @asynccontextmanager
@@ -137,8 +140,8 @@ async def test_the_end_wakes_whoever_waits(autojump_clock: MockClock, wait: str)
         circuit = await client.build(*relays)
         relays[0].links._throttle = None
         stuck_client(client)
-        for _ in range(4):
-            circuit.send(ASK, bytes(17_000))  # more than a window
+        for _ in range(9):
+            circuit.send(ASK, bytes(17_000))  # two more than a window holds
         woken = False
 
         async def waits() -> None:
@@ -207,8 +210,8 @@ async def test_a_reader_that_does_not_read_stops_the_sender(autojump_clock: Mock
         relays[0].switch._pump(inner)
         relays[0].links.flush()
         await trio.sleep(1)
-        assert INBOX_MESSAGES <= len(circuit._inbox) <= INBOX_MESSAGES + 124 // 11
-        assert inner.waiting_messages >= 60 - INBOX_MESSAGES - 124 // 11 - 1
+        assert INBOX_MESSAGES <= len(circuit._inbox) <= INBOX_MESSAGES + WINDOW // 11
+        assert inner.waiting_messages >= 60 - INBOX_MESSAGES - WINDOW // 11 - 1
         assert [(await circuit.receive()).body for _ in bodies] == bodies
         assert circuit.failed is None
 
@@ -219,7 +222,7 @@ async def test_sending_is_bounded_by_the_window(autojump_clock: MockClock) -> No
         stuck_client(client)
         for _ in range(10):
             circuit.send(ASK, bytes(17_000))
-        assert client.memory.used_bytes <= 124 * CELL
+        assert client.memory.used_bytes <= WINDOW * CELL
 
 
 # Joined circuits.
@@ -295,7 +298,7 @@ async def test_what_comes_before_the_join_is_bounded(autojump_clock: MockClock) 
     async with met() as (pair, visitor, _):
         pair.answer()
         await trio.testing.wait_all_tasks_blocked()
-        for number in range(257):
+        for number in range(Params().queue_cap + 1):
             assert pair.visitor.failed is None, number
             pair.visitor.cell(RELAY, bytes(BODY))
         assert pair.visitor.failed == "window-overrun"

@@ -679,15 +679,16 @@ def test_a_join_with_a_circuit_that_is_gone_ends_the_other() -> None:
 # Limits.
 
 
-def test_a_queue_of_256_cells_is_kept_and_one_more_ends_the_circuit() -> None:
+def test_a_queue_up_to_the_cap_is_kept_and_one_more_ends_the_circuit() -> None:
     net, relays = network(2)
     client = net.client(relays[0])
     circuit, other = client.build(*relays), client.build(*relays)
     onward = relays[0].links[relays[1].identity]
     net.stuck.add(onward)
-    for _ in range(256):
+    cap = net.params.queue_cap
+    for _ in range(cap):
         client.raw(circuit.circuit_id, RELAY)
-    assert onward.outbox.waiting == 256
+    assert onward.outbox.waiting == cap
     assert circuit.circuit_id in client.circuits
     client.raw(circuit.circuit_id, RELAY)
     assert relays[0].drops.counts["queue-full"] == 1

@@ -46,8 +46,8 @@ async def test_a_relay_with_a_ceiling_forwards_no_faster(autojump_clock: MockClo
         circuit = await client.build(relay)
         circuit.accept(ANSWER)
         start = trio.current_time()
-        for _ in range(10):
+        for _ in range(20):
             circuit.send(ASK, bytes(10_000))
-        for _ in range(10):
+        for _ in range(20):
             assert (await circuit.receive()).body == bytes(10_000)
-        assert 9.0 <= trio.current_time() - start <= 14.0
+        assert 18.0 <= trio.current_time() - start <= 28.0
