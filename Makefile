@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help venv demo test lint types unit lock clean
+.PHONY: help venv demo test lint types unit bench lock clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
@@ -14,6 +14,7 @@ MAKEFLAGS += --no-print-directory
 help:
 	@echo "make demo   an authority, relays, an endpoint and a visitor on this machine"
 	@echo "make test   ruff, mypy --strict and every test"
+	@echo "make bench  what it costs, beside C tor where that is installed (about five minutes)"
 	@echo "make venv   only the environment, in $(VENV)"
 	@echo "make lint | types | unit   one part of make test"
 	@echo "make lock   write the lock files anew from pyproject.toml (UPGRADE=1: take newer versions)"
@@ -35,6 +36,11 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	@$(PIP) install -q --require-hashes -r requirements-dev.lock
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.dev requirements-bench.lock
+	@echo "setting up $(VENV) for the benchmarks"
+	@$(PIP) install -q --require-hashes -r requirements-bench.lock
+	@touch $@
+
 venv: $(VENV)/.dev
 
 demo: $(VENV)/.run
@@ -52,6 +58,9 @@ types: $(VENV)/.dev
 unit: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -W error tests
 
+bench: $(VENV)/.bench
+	@$(BIN)/python -m tests.benchmarks
+
 # uv resolves for every platform and every Python from 3.11 on, and writes the hashes of all published files.
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
     --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
@@ -61,8 +70,10 @@ lock:
 	@.venv-lock/bin/python -m pip install -q uv
 	@$(COMPILE) --group build pyproject.toml -o requirements.lock
 	@$(COMPILE) --group build --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	@$(COMPILE) --group build --group dev --group bench -c requirements-dev.lock pyproject.toml \
+	    -o requirements-bench.lock
 	@rm -rf .venv-lock
-	@echo "wrote requirements.lock and requirements-dev.lock"
+	@echo "wrote requirements.lock, requirements-dev.lock and requirements-bench.lock"
 
 clean:
 	rm -rf $(VENV) .venv-lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

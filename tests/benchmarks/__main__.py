@@ -1,0 +1,119 @@
+"""`make bench`: both networks on this machine, in one run, alternating; a table, JSON and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from onionshh.core.params import default_params
+from tests.benchmarks import ctor, rows
+from tests.benchmarks.onion import OnionNetwork
+from tests.benchmarks.picture import draw
+
+RESULTS = Path(__file__).parent / "results"
+RELAYS = 7
+ROUNDS = 3
+TOR_SETTLE_SECONDS = 60.0
+HELP_SECONDS_MOST = 0.4
+
+
+def main() -> int:
+    """Measure, print, write; the exit status says nothing about the bars."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds whose median is taken")
+    asked = parser.parse_args()
+    missing = ctor.available()
+    params = default_params(one_machine=True)
+    print("consensus parameters:", ", ".join(f"{name}={value}" for name, value in params.to_pairs()))
+    print(
+        f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, {RELAYS} relays"
+    )
+    print(missing or f"C tor {ctor.version()}", flush=True)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onionshh-bench-")))
+        tor = None
+        if missing is None:
+            tor = ctor.TorNetwork(folder / "tor", RELAYS)
+            stack.callback(tor.stop)
+            rows.serve_echo(tor.service_port)
+            _wait_for_service(tor)
+        (folder / "onionshh").mkdir()
+        onion = OnionNetwork(folder / "onionshh", RELAYS)
+        stack.callback(onion.stop)
+        for number in range(asked.rounds):
+            if tor is not None:
+                rows.measure_tor(tor, lambda name, value: rows.ROWS[name].tor.append(value), number)
+            rows.measure_onionshh(onion, lambda name, value: rows.ROWS[name].onionshh.append(value))
+            rows.ROWS["relay-start"].onionshh.append(_relay_start(onion, number) * 1e3)
+            print(f"round {number + 1} of {asked.rounds} done", flush=True)
+    results = [row.result() for row in rows.ROWS.values()]
+    helped = sorted(_help_seconds() for _ in range(5))[2]
+    results.append(
+        {
+            "row": "onionshh --help",
+            "unit": "s",
+            "tor": None,
+            "onionshh": round(helped, 3),
+            "ratio": None,
+            "bar": f"≤ {HELP_SECONDS_MOST:g} s",
+            "holds": helped <= HELP_SECONDS_MOST,
+        }
+    )
+    _print(results)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "beside-tor.json").write_text(
+        json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    draw(results, "onionshh beside C tor: ratio, C tor = 1, tick = bar", RESULTS / "beside-tor.svg")
+    return 0
+
+
+def _wait_for_service(tor: ctor.TorNetwork) -> None:
+    """Until the onion service answers, and a moment more: its first circuits are slow."""
+    end = time.monotonic() + TOR_SETTLE_SECONDS
+    attempt = 0
+    while time.monotonic() < end:
+        try:
+            tor.connect(f"wait{attempt}").close()
+            break
+        except OSError:
+            attempt += 1
+            time.sleep(1)
+    time.sleep(5)
+
+
+def _relay_start(onion: OnionNetwork, number: int) -> float:
+    """Seconds from starting a relay's process to its taking links."""
+    started = time.perf_counter()
+    relay = onion.start_relay(100 + number)
+    relay.wait_for("links are taken")
+    seconds = time.perf_counter() - started
+    relay.stop()
+    return seconds
+
+
+def _help_seconds() -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "onionshh", "--help"], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def _print(results: list[dict[str, object]]) -> None:
+    print(f"\n{'row':72} {'C tor':>9} {'onionshh':>9}  {'ratio':>6}  bar")
+    for one in results:
+        tor, ours, ratio = (("–" if one[key] is None else one[key]) for key in ("tor", "onionshh", "ratio"))
+        holds = {True: "holds", False: "FAILS", None: ""}[one["holds"]]  # type: ignore[index]
+        name = f"{one['row']} ({one['unit']})"
+        print(f"{name:72} {tor:>9} {ours:>9}  {ratio:>6}  {one['bar'] or 'report':8} {holds}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
