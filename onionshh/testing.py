@@ -37,7 +37,7 @@ from onionshh.net.clocks import Clock
 from onionshh.net.directory import HttpSource
 from onionshh.net.memory import MemoryNetwork
 from onionshh.net.probe import probe
-from onionshh.net.store import DataDirectory, RunBlocking, run_in_thread, run_inline
+from onionshh.net.store import DataDirectory, RunBlocking, RunWhereQuick, run_inline
 from onionshh.net.tcp import TcpDialer, TcpListener
 from onionshh.net.transport import Dialer, Listener
 from onionshh.wire.descriptor import RelayDescriptor
@@ -202,7 +202,7 @@ async def network(
     random_bytes = os.urandom if seed is None else seeded(seed)
     clock = Clock(wall_start)
     memory = MemoryNetwork() if transport == "memory" else None
-    run_blocking: RunBlocking = run_in_thread if wall_start is None else run_inline
+    run_blocking: RunBlocking = RunWhereQuick() if wall_start is None else run_inline
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onionshh-")))
         store = stack.enter_context(

@@ -29,7 +29,7 @@ from onionshh.net.clocks import Clock
 from onionshh.net.directory import ConsensusKeeper, DirectorySource, HttpSource, read_network_file
 from onionshh.net.guarding import Guarding
 from onionshh.net.links import LinkSet
-from onionshh.net.store import DataDirectory, RunBlocking, run_in_thread
+from onionshh.net.store import DataDirectory, RunBlocking, RunWhereQuick
 from onionshh.net.tcp import TcpDialer
 from onionshh.net.transport import Dialer
 from onionshh.wire import messages as m
@@ -153,7 +153,7 @@ async def node(
     dialer: Dialer,
     clock: Clock,
     random_bytes: RandomBytes = os.urandom,
-    run_blocking: RunBlocking = run_in_thread,
+    run_blocking: RunBlocking | None = None,
     own_relays: frozenset[RelayId] = frozenset(),
     introduction_hops: int = INTRODUCTION_HOPS,
 ) -> AsyncIterator[Node]:
@@ -218,7 +218,7 @@ async def node(
             clock=clock,
             chance=chance,
             drops=drops,
-            run_blocking=run_blocking,
+            run_blocking=run_blocking or RunWhereQuick(),
             nursery=nursery,
         )
         nursery.start_soon(keeper.keep)

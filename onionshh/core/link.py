@@ -82,6 +82,7 @@ class Link(abc.ABC):
         self._partial_since: float | None = None
         self._blocked_since: float | None = None
         self._pad_at = 0.0
+        self._pad_after = 0.0
         self._empty_since: float | None = None
 
     # Bytes.
@@ -142,7 +143,7 @@ class Link(abc.ABC):
 
     def sent(self, now: float, *, blocked: bool) -> None:
         """The kernel took bytes, and whether more still wait for it."""
-        self._pad_at = now + self._padding_wait()
+        self._pad_at = now + self._pad_after
         self._blocked_since = now if blocked else None
 
     def circuits(self, count: int, now: float) -> None:
@@ -185,7 +186,7 @@ class Link(abc.ABC):
         elif self._empty_since is not None and now >= self._empty_since + params.link_idle_seconds:
             self._close("link-idle")
         elif now >= self._pad_at:
-            self._pad_at = now + self._padding_wait()
+            self._pad_at = now + self._draw_padding()
             return pack_cell(0, PADDING, self._chance.bytes(g.BODY))
         return None
 
@@ -208,15 +209,18 @@ class Link(abc.ABC):
     def _open(self, peer: RelayId | None, now: float, *, relays_at_both_ends: bool) -> None:
         self._state = _State.OPEN
         self._pads_like_client = not relays_at_both_ends
-        self._pad_at = now + self._padding_wait()
+        self._pad_at = now + self._draw_padding()
         self._empty_since = now
         self._events.append(LinkOpen(peer))
 
-    def _padding_wait(self) -> float:
+    def _draw_padding(self) -> float:
+        """How much silence the next PADDING waits for, seconds: drawn anew once one has gone out."""
         params = self._params
+        self._pad_after = float(params.relay_padding_seconds)
         if self._pads_like_client:
-            return self._chance.between(params.client_padding_min_ms, params.client_padding_max_ms) / 1000
-        return float(params.relay_padding_seconds)
+            low, high = params.client_padding_min_ms, params.client_padding_max_ms
+            self._pad_after = self._chance.between(low, high) / 1000
+        return self._pad_after
 
     def _step(self, now: float) -> bool:
         """Take one flight or frame from the buffer; False when it is not whole yet."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +13,7 @@ import trio
 import trio.testing
 
 from onionshh.errors import BadData, DataInUse
+from onionshh.net import store
 from onionshh.net.store import (
     Database,
     DataDirectory,
@@ -235,3 +237,21 @@ def test_another_version_and_damage_are_told_with_the_file_s_name(tmp_path: Path
     path.write_bytes(b"this is no database at all" * 100)
     with pytest.raises(BadData, match="db is damaged"):
         Database(path, SCHEMA, 1, run_inline)
+
+
+async def test_a_disk_that_is_slow_once_gets_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(store.time, "perf_counter", lambda: now)
+    run = store.RunWhereQuick()
+    loop = threading.get_ident()
+
+    def slow() -> int:
+        nonlocal now
+        now += 2 * store.SLOW_SECONDS
+        return threading.get_ident()
+
+    assert await run(threading.get_ident) == loop
+    assert await run(slow) == loop
+    assert await run(threading.get_ident) != loop
+    now += store.SLOW_FOR_SECONDS + 1
+    assert await run(threading.get_ident) == loop
