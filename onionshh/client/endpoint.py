@@ -247,6 +247,8 @@ class Endpoint:
                     nursery.start_soon(self._reachability.run)
                     nursery.start_soon(self._correspondence.run)
                     nursery.start_soon(self._follow_consensus)
+                    if self._database is not None:
+                        nursery.start_soon(self._database.keep_erased)
                     task_status.started()
         finally:
             for kind in (self._context.kinds.answering, self._context.kinds.asking):

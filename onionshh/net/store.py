@@ -22,7 +22,8 @@ from onionshh.errors import BadData, Closed, DataInUse
 
 T = TypeVar("T")
 
-SLOW_SECONDS = 0.01
+ERASED_WITHIN_SECONDS = 1.0
+SLOW_SECONDS = 0.03
 SLOW_FOR_SECONDS = 60.0
 BATCH_MOST = 256
 """Transactions that are synced together."""
@@ -153,12 +154,14 @@ class Database:
         self._turn = trio.Lock()
         self._closed = False
         self._waiting: list[_Asked] = []
+        self._erased = trio.Event()
         self._connection = _open(path, schema, version)
 
     async def transaction(self, work: Callable[[sqlite3.Connection], T], *, erases: bool = False) -> T:
         """Run `work` on the connection, alone; committed and on disk when this returns.
 
-        With `erases` the write-ahead log is emptied too: until then it holds what rows were before.
+        With `erases` the write-ahead log, which holds what rows were before, is emptied soon after, by
+        `keep_erased`.
         A cancellation is felt before the work starts or after it ended, never in between. BadData when the
         disk or the file fails, Closed after `close`, and whatever `work` raises; nothing of it is kept then.
         """
@@ -171,6 +174,8 @@ class Database:
                 if not asked.done:
                     batch, self._waiting = self._waiting[:BATCH_MOST], self._waiting[BATCH_MOST:]
                     await self._run_blocking(lambda: self._run(batch))
+                    if any(one.erases for one in batch):
+                        self._erased.set()
             finally:
                 self._turn.release()
         if asked.error is not None:
@@ -198,13 +203,30 @@ class Database:
         except sqlite3.Error as error:
             for asked in batch:
                 asked.error = BadData(f"{self._path} cannot be used: {error}.")
-        else:
-            if any(asked.erases for asked in batch):
-                with contextlib.suppress(sqlite3.Error):  # committed it is; the next one empties it
-                    connection.execute(_EMPTY_LOG).fetchone()
         finally:
             for asked in batch:
                 asked.done = True
+
+    async def keep_erased(self) -> None:
+        """Empty the log within a second of each erasure, for ever: many share what one costs."""
+        while True:
+            await self._erased.wait()
+            await trio.sleep(ERASED_WITHIN_SECONDS)
+            await self.empty_log()
+
+    async def empty_log(self) -> None:
+        """Overwrite what the log still holds of erased rows, now."""
+        self._erased = trio.Event()
+        with trio.CancelScope(shield=True):
+            async with self._turn:
+                if not self._closed:
+                    await self._run_blocking(self._empty_log)
+
+    def _empty_log(self) -> None:
+        try:
+            self._connection.execute(_EMPTY_LOG).fetchone()
+        except sqlite3.Error:
+            self._erased.set()  # another process reads: again in a second
 
     def close(self) -> None:
         """Close the file while no transaction runs; later ones raise Closed."""

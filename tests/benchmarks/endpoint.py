@@ -23,8 +23,7 @@ async def main(network: str, folder: str) -> None:
         trio.open_nursery() as nursery,
     ):
         await endpoint.reachable()
-        for _ in range(4):
-            nursery.start_soon(_serve, endpoint)
+        nursery.start_soon(_serve, endpoint)
         gc.collect()
         gc.freeze()
         lines = trio.wrap_file(sys.stdin)

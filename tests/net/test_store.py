@@ -241,7 +241,7 @@ def test_another_version_and_damage_are_told_with_the_file_s_name(tmp_path: Path
 
 async def test_a_disk_that_is_slow_once_gets_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(store.time, "perf_counter", lambda: now)
+    monkeypatch.setattr("time.perf_counter", lambda: now)
     run = store.RunWhereQuick()
     loop = threading.get_ident()
 
@@ -255,3 +255,25 @@ async def test_a_disk_that_is_slow_once_gets_a_thread(monkeypatch: pytest.Monkey
     assert await run(threading.get_ident) != loop
     now += store.SLOW_FOR_SECONDS + 1
     assert await run(threading.get_ident) == loop
+
+
+async def test_the_log_is_emptied_within_a_second_of_an_erasure(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    log = tmp_path / "db-wal"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.keep_erased)
+        for _ in range(2):
+            await database.transaction(
+                lambda connection: connection.execute("INSERT INTO things VALUES ('one', x'77')")
+            )
+            await trio.sleep(5)
+            assert log.stat().st_size > 0  # nothing was erased: it stays
+            await database.transaction(
+                lambda connection: connection.execute("DELETE FROM things"), erases=True
+            )
+            await trio.sleep(store.ERASED_WITHIN_SECONDS + 0.1)
+            assert log.stat().st_size == 0
+        nursery.cancel_scope.cancel()
+    await database.aclose()
