@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import trio
 
 from onionshh.client.kinds import Kinds
+from onionshh.client.known import Known
 from onionshh.client.pool import Pool
 from onionshh.core.chance import Chance
 from onionshh.core.drops import Drops
@@ -37,6 +38,7 @@ class Context:
     drops: Drops
     run_blocking: RunBlocking
     nursery: trio.Nursery
+    known: Known = field(default_factory=Known)
     closed: trio.Event = field(default_factory=trio.Event)
     """Set when the node is."""
 

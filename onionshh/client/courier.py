@@ -12,7 +12,7 @@ import trio
 from onionshh.client.connect import NoAnswer, NotIntroduced, connect
 from onionshh.client.context import Context
 from onionshh.client.exchange import Exchange
-from onionshh.client.finder import Found, NoDescriptor, find
+from onionshh.client.finder import Found, NoDescriptor
 from onionshh.client.receipt import Receipt
 from onionshh.core.classes import PrivacyClass
 from onionshh.core.introduce import fits_introduction
@@ -218,7 +218,7 @@ class Courier:
         started = context.clock.monotonic()
         try:
             if self._found is None or self._found.descriptor.expiry <= context.clock.wall():
-                self._found = await find(context, self._address_key)
+                self._found = await context.known.find(context, self._address_key)
                 self._nothing_found = 0
             introducer = self._introducer(self._found)
             encoded = first.record.encode()
@@ -272,6 +272,7 @@ class Courier:
         self._failures += 1
         if forget or (self._found and len(self._tried) >= len(self._found.descriptor.introducers)):
             self._found = None  # every introducer was tried: perhaps there is a newer descriptor
+            self._context.known.forget(self._address_key)
         self._explain(why)
         pause = PAUSES_SECONDS[min(self._failures, len(PAUSES_SECONDS)) - 1]
         await trio.sleep(pause * self._context.chance.between(0.5, 1.0))

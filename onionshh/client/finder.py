@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from onionshh.client.context import Context
 from onionshh.core.publish import open_descriptor_untrusted
 from onionshh.core.ring import fetch_order
 from onionshh.crypto.identity import blind_public, subcredential
@@ -14,6 +14,9 @@ from onionshh.net.circuits import CircuitFailed
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.endpoint import EndpointDescriptor
+
+if TYPE_CHECKING:
+    from onionshh.client.context import Context
 
 ANSWER_SECONDS = 15.0
 

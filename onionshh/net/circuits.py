@@ -54,6 +54,7 @@ class Circuit:
         self._changed = trio.lowlevel.ParkingLot()
         self._rounds = 0
         self._sent = 0
+        self._turn = trio.Lock()
         self._rounds_done = False
         self._held: list[bytes] | None = None
         self.path: list[RelayRow] = []
@@ -136,11 +137,11 @@ class Circuit:
         Another may wait behind the one that is leaving, so that two follow each other without a gap; no
         more, so that memory stays bounded.
         """
-        await trio.lowlevel.checkpoint()
-        while self._machine.waiting_messages > 1:
-            await self._wait()
-        self.send(message_type, body)
-        number = self._sent
+        async with self._turn:  # in the order in which they were asked for
+            while self._machine.waiting_messages > 1:
+                await self._wait()
+            self.send(message_type, body)
+            number = self._sent
         while self._sent - self._machine.waiting_messages < number:
             await self._wait()
         self._raise_if_failed()

@@ -506,7 +506,8 @@ async def test_an_idle_link_closes_after_three_minutes_on_both_sides(autojump_cl
         assert 180.0 <= trio.current_time() - start <= 190.0
         await trio.sleep(10)
         assert relay.links.open_links == 0
-        assert client.drops.counts["link-idle"] + relay.drops.counts["link-idle"] == 1
+        # Whichever side looks first ends it; both do when they look at the same moment.
+        assert client.drops.counts["link-idle"] + relay.drops.counts["link-idle"] in (1, 2)
 
 
 async def test_padding_keeps_a_quiet_link_with_a_circuit_open(autojump_clock: MockClock) -> None:
