@@ -21,7 +21,8 @@ from tests.benchmarks.picture import draw
 RESULTS = Path(__file__).parent / "results"
 RELAYS = 7
 ROUNDS = 3
-TOR_SETTLE_SECONDS = 60.0
+TOR_SETTLE_SECONDS = 45.0
+TOR_STARTS = 3
 HELP_SECONDS_MOST = 0.4
 
 
@@ -41,10 +42,7 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onionshh-bench-")))
         tor = None
         if missing is None:
-            tor = ctor.TorNetwork(folder / "tor", RELAYS)
-            stack.callback(tor.stop)
-            rows.serve_echo(tor.service_port)
-            _wait_for_service(tor)
+            tor = _start_tor(folder, stack)
         (folder / "onionshh").mkdir()
         onion = OnionNetwork(folder / "onionshh", RELAYS)
         stack.callback(onion.stop)
@@ -76,18 +74,28 @@ def main() -> int:
     return 0
 
 
-def _wait_for_service(tor: ctor.TorNetwork) -> None:
-    """Until the onion service answers, and a moment more: its first circuits are slow."""
+def _start_tor(folder: Path, stack: ExitStack) -> ctor.TorNetwork:
+    """A C tor network whose onion service answers. Now and then a private one's never does: then another."""
+    for number in range(TOR_STARTS):
+        tor = ctor.TorNetwork(folder / f"tor{number}", RELAYS)
+        rows.serve_echo(tor.service_port)
+        if _answers(tor):
+            stack.callback(tor.stop)
+            time.sleep(5)  # its first circuits are slow
+            return tor
+        tor.stop()
+    raise RuntimeError(f"no onion service of {TOR_STARTS} private C tor networks answered")
+
+
+def _answers(tor: ctor.TorNetwork) -> bool:
     end = time.monotonic() + TOR_SETTLE_SECONDS
-    attempt = 0
     while time.monotonic() < end:
         try:
-            tor.connect(f"wait{attempt}").close()
-            break
+            tor.connect(f"wait{time.monotonic()}").close()
+            return True
         except OSError:
-            attempt += 1
             time.sleep(1)
-    time.sleep(5)
+    return False
 
 
 def _relay_start(onion: OnionNetwork, number: int) -> float:

@@ -20,6 +20,8 @@ from tests.benchmarks.processes import cpu_seconds, memory_kib
 
 CELL_BYTES = 514
 START_SECONDS = 120.0
+CONNECT_SECONDS = 10.0
+TRIES = 4
 
 _COMMON = """
 TestingTorNetwork 1
@@ -155,8 +157,16 @@ class TorNetwork:
         raise RuntimeError(f"the C tor network did not start; see {self._folder}")
 
     def connect(self, isolation: str) -> socket.socket:
-        """A stream to the onion service over circuits of its own. OSError."""
-        sock = socket.create_connection(("127.0.0.1", self.socks_port), timeout=60)
+        """A stream to the onion service over circuits of its own; one that hangs is tried anew. OSError."""
+        for attempt in range(TRIES - 1):
+            try:
+                return self._connect(f"{isolation}.{attempt}")
+            except OSError:
+                continue
+        return self._connect(f"{isolation}.last")
+
+    def _connect(self, isolation: str) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self.socks_port), timeout=CONNECT_SECONDS)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         user = isolation.encode()
         host = self.onion.encode()
