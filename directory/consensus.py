@@ -80,9 +80,7 @@ def next_random(
     if 2 * (valid_after - period * params.period_seconds) >= params.period_seconds:
         wanted.append(period + 1)
     known = {row.period: row for row in held}
-    return tuple(
-        known.get(each) or SharedRandom(each, random_bytes(HASH), valid_after) for each in wanted
-    )
+    return tuple(known.get(each) or SharedRandom(each, random_bytes(HASH), valid_after) for each in wanted)
 
 
 def capped_weights(claims: Sequence[int], cap_percent: int) -> list[int]:

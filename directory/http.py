@@ -189,9 +189,7 @@ class _Exchange:
             else:  # closed
                 return None
 
-    async def _ask(
-        self, request: h11.Request, body: bytes
-    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    async def _ask(self, request: h11.Request, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         """What the application answers, whole: status, headers, content."""
         incoming: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
         start: Message = {"status": 500, "headers": []}

@@ -65,7 +65,6 @@ class State:
     shared_random: tuple[SharedRandom, ...] = ()
     entries: tuple[Entry, ...] = ()
 
-
     def encode(self) -> bytes:
         """The bytes for the disk. Apart from writing them, so that a thread never sees a relay change."""
         rows = [

@@ -1,4 +1,4 @@
-"""The trio side of a relay's switch: handshakes between reads, links for EXTENDs, the memory quota."""
+"""What a relay's switch leaves to be done: handshakes between reads, links for EXTENDs, the memory quota."""
 
 from __future__ import annotations
 
@@ -32,53 +32,52 @@ class SwitchDriver:
         self._clock = clock
         self._memory = memory
         self._find = find
-        self._handshake_waits = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._dialling = 0
         self.links: LinkSet | None = None
         """Set once the links, which need the switch, are made."""
 
-    def after_read(self) -> None:
-        """Called after the frames of one read, and after each tick."""
+    def after_read(self) -> bool:
+        """Called after each pass over what the links brought; True while handshakes wait.
+
+        One handshake a pass: it is worth fifty forwarded cells, so whoever has bytes to read comes first.
+        """
         switch = self._switch
-        if switch.setup.handshakes_waiting:
-            self._handshake_waits.set()
         while switch.setup.wanted_links:
-            wanted = switch.setup.wanted_links.popleft()
-            if self._nursery is None or self._dialling >= LINKS_WANTED_MOST:
-                switch.extend_failed(wanted, self._clock.monotonic())
-                continue
-            self._dialling += 1
-            self._nursery.start_soon(self._extend, wanted)
+            self._extend(switch.setup.wanted_links.popleft())
+        served = switch.setup.handshakes_waiting and switch.serve_handshake(self._clock.monotonic())
         if self._memory.used_bytes > self._memory.most_bytes:
             switch.relieve()
+        return bool(served and switch.setup.handshakes_waiting)
 
     async def run(self) -> None:
-        """For ever."""
+        """For ever: dials may be under way meanwhile."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            while True:
-                await self._handshake_waits.wait()
-                self._handshake_waits = trio.Event()
-                while self._switch.serve_handshake(self._clock.monotonic()):
-                    self._flush()
-                    # Whoever waits to read comes first: a handshake is worth fifty forwarded cells.
-                    await trio.lowlevel.checkpoint()
+            await trio.sleep_forever()
 
-    async def _extend(self, wanted: WantedLink) -> None:
+    def _extend(self, wanted: WantedLink) -> None:
+        port = self.links.open_to(wanted.relay) if self.links is not None else None
+        if port is not None:
+            self._switch.extend_over(wanted, port, self._clock.monotonic())
+        elif self._nursery is None or self._dialling >= LINKS_WANTED_MOST:
+            self._switch.extend_failed(wanted, self._clock.monotonic())
+        else:
+            self._dialling += 1
+            self._nursery.start_soon(self._dial, wanted)
+
+    async def _dial(self, wanted: WantedLink) -> None:
+        links = self.links
         try:
             row = self._find(wanted.relay)
-            if row is None or self.links is None:
+            if row is None or links is None:
                 raise LinkFailed("not in the consensus")
-            port = await self.links.to(row)
+            port = await links.to(row)
         except LinkFailed:
             self._switch.extend_failed(wanted, self._clock.monotonic())
         else:
             self._switch.extend_over(wanted, port, self._clock.monotonic())
         finally:
             self._dialling -= 1
-        self._flush()
-
-    def _flush(self) -> None:
-        if self.links is not None:
-            self.links.flush()
+        if links is not None:
+            links.flush()

@@ -21,7 +21,7 @@ from onionshh.net.directory import ConsensusKeeper, DirectorySource
 from onionshh.net.links import LinkSet
 from onionshh.net.store import DataDirectory
 from onionshh.net.throttle import Throttle
-from onionshh.net.transport import Dialer, Listener
+from onionshh.net.transport import Dialer, Listener, Reader
 from onionshh.wire.consensus import RelayRow
 from relay.driver import SwitchDriver
 from relay.keys import RelayKeys
@@ -61,6 +61,7 @@ class Relay:
         chance: Chance,
         mount: Callable[[Mounting], Sequence[Role]],
         say: Callable[[str], None] = logger.info,
+        reader: Reader | None = None,
         memory_bytes: int = MEMORY_BYTES,
         rate_bytes: int = 0,
     ) -> None:
@@ -95,9 +96,10 @@ class Relay:
             memory=self.memory,
             drops=self.drops,
             identity=self.keys.identity,
+            reader=reader,
             after_read=self._driver.after_read,
             on_tick=self.switch.tick,
-            throttle=Throttle(rate_bytes, clock) if rate_bytes else None,
+            throttle=Throttle(rate_bytes) if rate_bytes else None,
         )
         self.publisher = Publisher(
             about=about,

@@ -12,7 +12,10 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from onionshh.net.hosted import HostedReader
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CLOSING_SECONDS = 4.0
@@ -38,8 +41,9 @@ def end_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run(work: Callable[[], Awaitable[int]]) -> int:
+def run(work: Callable[[], Awaitable[int]], on: HostedReader | None = None) -> int:
     """Run a command's asynchronous part under trio until it returns its exit status, or a signal ends it.
+    `on`: the reader that hosts it, for a program that is mostly links.
 
     Errors come out bare, never as a group; the one that matters most of several.
     """
@@ -59,7 +63,7 @@ def run(work: Callable[[], Awaitable[int]]) -> int:
         return status
 
     try:
-        return trio.run(supervised)
+        return trio.run(supervised) if on is None else on.run_program(supervised)
     except BaseExceptionGroup as group:
         raise worst(group) from group
     finally:

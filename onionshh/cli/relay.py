@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onionshh.ids import RelayId
     from onionshh.net.store import DataDirectory
     from onionshh.net.tcp import TcpListener
+    from onionshh.net.transport import Reader
     from relay.publish import About
     from relay.serve import Relay
 
@@ -68,6 +69,7 @@ def relay(
     """
     from onionshh.cli.ending import run
     from onionshh.net.directory import read_network_file
+    from onionshh.net.hosted import HostedReader
     from onionshh.net.store import DataDirectory
     from onionshh.net.tcp import TcpListener
     from onionshh.wire.descriptor import good_nickname
@@ -94,8 +96,9 @@ def relay(
             about = About(nickname, *seen, tuple(one for one in members if one != ours))
             if rate:
                 about = replace(about, bandwidth=rate)
-            made = make_relay(file, folder, listener, about, bind, rate=rate, say=tell)
-            return run(lambda: _run(made, about))
+            reader = HostedReader()
+            made = make_relay(file, folder, listener, about, bind, reader=reader, rate=rate, say=tell)
+            return run(lambda: _run(made, about), on=reader)
         finally:
             listener.close()
 
@@ -107,6 +110,7 @@ def make_relay(
     about: About,
     bind: str | None,
     *,
+    reader: Reader | None = None,
     rate: int = 0,
     say: Callable[[str], None],
 ) -> Relay:
@@ -123,6 +127,7 @@ def make_relay(
         source=HttpSource(bind),
         dialer=TcpDialer(bind),
         listener=listener,
+        reader=reader,
         folder=folder,
         about=about,
         clock=Clock(),

@@ -35,20 +35,14 @@ class LinkOpen:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """The plaintext of one frame: a whole number of cells."""
-
-    cells: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class LinkClosed:
     """No more comes and nothing more may be sent. `reason` stays on our side."""
 
     reason: str
 
 
-LinkEvent = LinkOpen | Frame | LinkClosed
+LinkEvent = LinkOpen | bytes | LinkClosed
+"""Bytes are the cells of one frame, whole."""
 
 
 class _State(enum.Enum):
@@ -70,7 +64,7 @@ class Link(abc.ABC):
         self._params = params
         self._chance = chance
         self._state = _State.FLIGHT
-        self._buffer = bytearray()
+        self._buffer = b""
         self._events: deque[LinkEvent] = deque()
         self._outgoing = bytearray()
         self._seal_key: FrameCipher | None = None
@@ -95,16 +89,19 @@ class Link(abc.ABC):
             self._close("link-ended")
             return
         self._received_at = now
-        self._buffer += data
+        if self._buffer:
+            data = self._buffer + data
+        at = 0
         try:
-            while self._step(now):
-                pass
+            while (end := self._step(data, at, now)) > at:
+                at = end
         except ProtocolError as error:
             self._close(error.reason)
             return
+        self._buffer = data[at:]
         if not self._buffer:
             self._partial_since = None
-        elif self._partial_since is None:
+        elif at or self._partial_since is None:
             self._partial_since = now
 
     def next_event(self) -> LinkEvent | None:
@@ -201,7 +198,7 @@ class Link(abc.ABC):
     def _close(self, reason: str) -> None:
         if self._state is not _State.CLOSED:
             self._state = _State.CLOSED
-            self._buffer.clear()
+            self._buffer = b""
             self._outgoing.clear()
             self._seal_key = self._open_key = None
             self._events.append(LinkClosed(reason))
@@ -222,36 +219,32 @@ class Link(abc.ABC):
             self._pad_after = self._chance.between(low, high) / 1000
         return self._pad_after
 
-    def _step(self, now: float) -> bool:
-        """Take one flight or frame from the buffer; False when it is not whole yet."""
-        buffer = self._buffer
+    def _step(self, data: bytes, at: int, now: float) -> int:
+        """Take the flight or frame that begins at `at`; returns where it ends, `at` if it is not whole."""
+        left = len(data) - at
         if self._state is _State.FLIGHT:
-            if len(buffer) < g.LINK_FLIGHT:
-                return False
-            flight = bytes(buffer[: g.LINK_FLIGHT])
-            del buffer[: g.LINK_FLIGHT]
-            self._partial_since = None
-            self._flight(flight, now)
-            return True
-        if len(buffer) < g.FRAME_HEADER or self._open_key is None:
-            return False
-        size = int.from_bytes(buffer[: g.FRAME_HEADER], "big")
+            if left < g.LINK_FLIGHT:
+                return at
+            self._flight(data[at : at + g.LINK_FLIGHT], now)
+            return at + g.LINK_FLIGHT
+        key = self._open_key
+        if left < g.FRAME_HEADER or key is None:
+            return at
+        sealed_at = at + g.FRAME_HEADER
+        header = data[at:sealed_at]
+        size = int.from_bytes(header, "big")
         cells, odd = divmod(size - g.AEAD_TAG, g.CELL)
         if odd or not 1 <= cells <= g.FRAME_CELLS:
             raise ProtocolError("frame-size")
-        end = g.FRAME_HEADER + size
-        if len(buffer) < end:
-            return False
-        header = bytes(buffer[: g.FRAME_HEADER])
-        sealed = bytes(buffer[g.FRAME_HEADER : end])
-        del buffer[:end]
-        self._partial_since = now if buffer else None
-        plain = self._open_key.open(sealed, header)
-        if self._state is _State.AUTH:
-            self._auth(plain, now)
+        end = sealed_at + size
+        if end > len(data):
+            return at
+        plain = key.open(memoryview(data)[sealed_at:end], header)
+        if self._state is _State.OPEN:
+            self._events.append(plain)
         else:
-            self._events.append(Frame(plain))
-        return True
+            self._auth(plain, now)
+        return end
 
     @abc.abstractmethod
     def _flight(self, flight: bytes, now: float) -> None:

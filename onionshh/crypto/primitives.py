@@ -122,7 +122,7 @@ class FrameCipher:
         nonce = self._next_nonce()  # first: this may change the key
         return self._aead.encrypt(nonce, plaintext, aad)
 
-    def open(self, ciphertext: bytes, aad: bytes) -> bytes:
+    def open(self, ciphertext: bytes | memoryview, aad: bytes) -> bytes:
         """The next frame's plaintext, or CryptoError now and forever."""
         if self._dead:
             raise CryptoError("frame-open")

@@ -1,6 +1,8 @@
 """Every link of one node: dialled once, shared by all circuits, ticked together.
 
-A dial belongs to the node, not to whoever asked first, so a cancelled caller takes no link from others.
+Whatever came over all links is worked off in one pass, and then every link that was touched is flushed, so
+that what leaves for one neighbour leaves in one frame. A dial belongs to the node, not to whoever asked
+first, so a cancelled caller takes no link from others.
 """
 
 from __future__ import annotations
@@ -23,9 +25,9 @@ from onionshh.crypto.primitives import KeyPair
 from onionshh.ids import RelayId
 from onionshh.net.background import background
 from onionshh.net.clocks import Clock
-from onionshh.net.link_task import LinkTask
+from onionshh.net.link_driver import LinkDriver
 from onionshh.net.throttle import Throttle
-from onionshh.net.transport import Dialer, Listener, Stream, StreamBroken
+from onionshh.net.transport import Dialer, Listener, Reader, Stream, StreamBroken, Watched
 from onionshh.wire.consensus import RelayRow
 
 logger = logging.getLogger("onionshh.net")
@@ -40,7 +42,10 @@ class LinkFailed(Exception):
 
 
 class LinkSet:
-    """Links by relay. `identity`: a relay's own key, by which its links are proved; None for others."""
+    """Links by relay. `identity`: a relay's own key, by which its links are proved; None for others.
+    `reader`: whoever watches the streams, by default the dialer's kind. `after_read` says whether it wants
+    to be called again soon.
+    """
 
     def __init__(
         self,
@@ -53,7 +58,8 @@ class LinkSet:
         memory: Memory,
         drops: Drops,
         identity: SigningKey | None = None,
-        after_read: Callable[[], None] = lambda: None,
+        reader: Reader | None = None,
+        after_read: Callable[[], bool] = lambda: False,
         on_tick: Callable[[float], None] = lambda now: None,
         throttle: Throttle | None = None,
     ) -> None:
@@ -68,10 +74,11 @@ class LinkSet:
         self._after_read = after_read
         self._on_tick = on_tick
         self._throttle = throttle
+        self._reader = reader or dialer.reader()
         self._touched: list[Outbox] = []
-        self._tasks: set[LinkTask] = set()
-        self._by_outbox: dict[Outbox, LinkTask] = {}
-        self._by_peer: dict[RelayId, LinkTask] = {}
+        self._drivers: set[LinkDriver] = set()
+        self._by_outbox: dict[Outbox, LinkDriver] = {}
+        self._by_peer: dict[RelayId, LinkDriver] = {}
         self._dials: dict[RelayId, _Dial] = {}
         self._per_host: dict[str, int] = {}
         self._ended_cells_sent = 0
@@ -85,19 +92,21 @@ class LinkSet:
         async with background() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._tick)
+            nursery.start_soon(self._reader.run, self._work)
             try:
                 yield
             finally:
                 self._nursery = None
-                for task in list(self._tasks):
-                    task.close("node-closed")
+                now = self._clock.monotonic()
+                for driver in list(self._drivers):
+                    driver.close("node-closed", now)
 
     async def to(self, relay: RelayRow) -> LinkPort:
         """An open link to that relay, dialled if there is none. LinkFailed."""
-        task = self._by_peer.get(relay.identity)
-        if task is not None and task.port is not None and task.machine.is_open:
+        port = self.open_to(relay.identity)
+        if port is not None:
             await trio.lowlevel.checkpoint()
-            return task.port
+            return port
         dial = self._dials.get(relay.identity)
         if dial is None:
             if self._nursery is None:
@@ -109,6 +118,11 @@ class LinkSet:
             raise LinkFailed(dial.reason)
         return dial.port
 
+    def open_to(self, relay: RelayId) -> LinkPort | None:
+        """The link to that relay if one is open."""
+        driver = self._by_peer.get(relay)
+        return driver.port if driver is not None and driver.machine.is_open else None
+
     async def serve(
         self,
         listener: Listener,
@@ -118,9 +132,6 @@ class LinkSet:
         is_relay: Callable[[RelayId], bool],
     ) -> None:
         """Answer whoever dials us, until cancelled."""
-        nursery = self._nursery
-        if nursery is None:
-            raise RuntimeError("LinkSet.running() must be entered first")
         while True:
             try:
                 stream = await listener.accept()
@@ -138,70 +149,114 @@ class LinkSet:
                 chance=self._chance,
                 now=now,
             )
-            task = self._task(stream, machine)
             self._per_host[stream.host] = self._per_host.get(stream.host, 0) + 1
-            nursery.start_soon(self._run_inbound, task)
+            self._start(stream, machine, now)
 
     def flush(self) -> None:
         """Send what waits on every link that was touched."""
-        while self._touched:
-            touched, self._touched[:] = self._touched[:], []
-            for outbox in touched:
-                outbox.untouch()
-                task = self._by_outbox.get(outbox)
-                if task is not None:
-                    task.flush()
+        if self._touched:
+            self._flush(self._clock.monotonic())
 
     def peers(self) -> list[RelayId]:
         """The relays that open links lead to."""
-        return [peer for peer, task in self._by_peer.items() if task.machine.is_open]
+        return [peer for peer, driver in self._by_peer.items() if driver.machine.is_open]
 
     @property
     def open_links(self) -> int:
         """How many links are open, both ways."""
-        return sum(task.machine.is_open for task in self._tasks)
+        return sum(driver.machine.is_open for driver in self._drivers)
 
     @property
     def cells_sent(self) -> int:
         """Cells that left over all links so far, padding included."""
-        return self._ended_cells_sent + sum(task.cells_sent for task in self._tasks)
+        return self._ended_cells_sent + sum(driver.cells_sent for driver in self._drivers)
 
     @property
     def frames_sent(self) -> int:
         """Frames in which they left."""
-        return self._ended_frames_sent + sum(task.frames_sent for task in self._tasks)
+        return self._ended_frames_sent + sum(driver.frames_sent for driver in self._drivers)
 
     # Inside.
 
-    def _task(self, stream: Stream, machine: LinkInitiator | LinkResponder) -> LinkTask:
-        return LinkTask(
+    def _work(self, ready: Sequence[Watched]) -> bool:
+        """Read what came over these links, then send what that left on any."""
+        now = self._clock.monotonic()
+        for driver in ready:
+            if isinstance(driver, LinkDriver):
+                self._read(driver, now)
+        more = self._after_read()
+        if self._touched:
+            self._flush(now)
+        return more
+
+    def _read(self, driver: LinkDriver, now: float) -> None:
+        try:
+            count = driver.ready(now)
+        except Exception:
+            # A fault of ours that one link's bytes brought out must not take the other links along.
+            logger.exception("a link ended by a fault of this program")
+            self._drops.count("internal-fault")
+            driver.close("internal-fault", now)
+            return
+        if self._throttle is not None and count:
+            pause = self._throttle.spend(count, now)
+            if pause and self._nursery is not None:
+                driver.pause()
+                self._nursery.start_soon(_resume_later, driver, pause)
+
+    def _flush(self, now: float) -> None:
+        while self._touched:
+            touched, self._touched[:] = self._touched[:], []
+            for outbox in touched:
+                outbox.untouch()
+                driver = self._by_outbox.get(outbox)
+                if driver is not None:
+                    driver.flush(now)
+
+    def _start(self, stream: Stream, machine: LinkInitiator | LinkResponder, now: float) -> LinkDriver:
+        driver = LinkDriver(
             stream=stream,
             machine=machine,
             sink=self._sink,
-            clock=self._clock,
+            reader=self._reader,
             drops=self._drops,
             make_port=self._make_port,
-            after_read=self._after,
-            throttle=self._throttle,
+            ended=self._ended,
         )
+        self._drivers.add(driver)
+        driver.start(now)
+        return driver
 
-    def _make_port(self, task: LinkTask, peer: RelayId | None) -> LinkPort:
+    def _make_port(self, driver: LinkDriver, peer: RelayId | None) -> LinkPort:
         port = LinkPort(
             self._memory,
             self._touched,
             peer=peer,
-            initiated=isinstance(task.machine, LinkInitiator),
-            host=task.stream.host,
+            initiated=isinstance(driver.machine, LinkInitiator),
+            host=driver.stream.host,
             now=self._clock.monotonic(),
         )
-        self._by_outbox[port.outbox] = task
+        self._by_outbox[port.outbox] = driver
         if peer is not None:
-            self._by_peer[peer] = task
+            self._by_peer[peer] = driver
         return port
 
-    def _after(self) -> None:
-        self._after_read()
-        self.flush()
+    def _ended(self, driver: LinkDriver) -> None:
+        self._drivers.discard(driver)
+        self._ended_cells_sent += driver.cells_sent
+        self._ended_frames_sent += driver.frames_sent
+        port = driver.port
+        if port is not None:
+            self._by_outbox.pop(port.outbox, None)
+            if port.peer is not None and self._by_peer.get(port.peer) is driver:
+                del self._by_peer[port.peer]
+        if isinstance(driver.machine, LinkResponder):
+            host = driver.stream.host
+            left = self._per_host[host] - 1
+            if left:
+                self._per_host[host] = left
+            else:
+                del self._per_host[host]
 
     def _admit(self, stream: Stream, now: float) -> bool:
         params = self._params()
@@ -216,74 +271,52 @@ class LinkSet:
             return False
         return True
 
-    async def _run(self, task: LinkTask) -> None:
-        self._tasks.add(task)
-        try:
-            await task.run()
-        except Exception:
-            # A fault of ours that one link's bytes brought out must not take the other links along.
-            logger.exception("a link ended by a fault of this program")
-            self._drops.count("internal-fault")
-        finally:
-            self._tasks.discard(task)
-            self._ended_cells_sent += task.cells_sent
-            self._ended_frames_sent += task.frames_sent
-            if task.port is not None:
-                self._by_outbox.pop(task.port.outbox, None)
-                if task.port.peer is not None and self._by_peer.get(task.port.peer) is task:
-                    del self._by_peer[task.port.peer]
-            # What ended with this link may have left cells on others.
-            self._after()
-
-    async def _run_inbound(self, task: LinkTask) -> None:
-        try:
-            await self._run(task)
-        finally:
-            left = self._per_host[task.stream.host] - 1
-            if left:
-                self._per_host[task.stream.host] = left
-            else:
-                del self._per_host[task.stream.host]
-
     async def _dial(self, relay: RelayRow, dial: _Dial) -> None:
-        task: LinkTask | None = None
+        driver: LinkDriver | None = None
         try:
             with trio.move_on_after(self._params().handshake_seconds):
                 stream = await self._dialer.dial(relay.host, relay.port)
+                now = self._clock.monotonic()
                 machine = LinkInitiator(
                     responder=relay.identity,
                     onion_key=relay.onion_key,
                     identity=self._identity,
                     params=self._params(),
                     chance=self._chance,
-                    now=self._clock.monotonic(),
+                    now=now,
                 )
-                task = self._task(stream, machine)
-                if self._nursery is not None:
-                    self._nursery.start_soon(self._run, task)
-                await task.opened.wait()
-                if task.port is not None and task.machine.is_open:
-                    dial.port = task.port
+                driver = self._start(stream, machine, now)
+                await driver.opened.wait()
+                if driver.port is not None and machine.is_open:
+                    dial.port = driver.port
                 else:
-                    dial.reason = task.reason
+                    dial.reason = driver.reason
         except StreamBroken as error:
             dial.reason = str(error)
         finally:
-            if dial.port is None and task is not None:
-                task.close("link-setup-timeout")
+            if dial.port is None and driver is not None:
+                driver.close("link-setup-timeout", self._clock.monotonic())
+                self.flush()  # what ended with the link may have left cells on others
             self._dials.pop(relay.identity, None)
             dial.done.set()
 
     async def _tick(self) -> None:
         while True:
             now = self._clock.monotonic()
-            due = min((task.machine.next_deadline() for task in self._tasks), default=now + TICK_MOST_SECONDS)
+            due = min(
+                (driver.machine.next_deadline() for driver in self._drivers), default=now + TICK_MOST_SECONDS
+            )
             await trio.sleep_until(max(now + TICK_LEAST_SECONDS, min(due, now + TICK_MOST_SECONDS)))
             now = self._memory.now = self._clock.monotonic()
-            for task in list(self._tasks):
-                task.tick(now)
+            for driver in list(self._drivers):
+                driver.tick(now)
             self._on_tick(now)
-            self._after()
+            self._work(())
+
+
+async def _resume_later(driver: LinkDriver, seconds: float) -> None:
+    await trio.sleep(seconds)
+    driver.resume()
 
 
 class _Dial:

@@ -6,10 +6,11 @@ For tests and simulations, and for a DApp's own tests. Nothing here knows what t
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
-from onionshh.net.transport import READ_BYTES, StreamBroken
+from onionshh.net.transport import READ_BYTES, StreamBroken, Watched, Work
 
 BUFFER_BYTES = 256 * 1024
 
@@ -21,9 +22,12 @@ class _Pipe:
         self.data = bytearray()
         self.ended = False
         self.changed = trio.lowlevel.ParkingLot()
+        self.on_change: list[Callable[[], None]] = []
 
     def wake(self) -> None:
         self.changed.unpark_all()
+        for call in self.on_change:
+            call()
 
 
 class MemoryStream:
@@ -35,6 +39,11 @@ class MemoryStream:
         self._incoming = incoming
         self._outgoing = outgoing
         self._closed = False
+
+    @property
+    def pipes(self) -> tuple[_Pipe, _Pipe]:
+        """What comes in and what goes out, for a reader."""
+        return self._incoming, self._outgoing
 
     def send_some(self, data: bytes) -> int:
         if self._closed or self._outgoing.ended:
@@ -53,18 +62,21 @@ class MemoryStream:
                 raise StreamBroken("closed")
             await self._outgoing.changed.park()
 
-    async def receive_some(self) -> bytes:
-        await trio.lowlevel.checkpoint()
+    def receive_now(self) -> bytes | None:
         pipe = self._incoming
-        while not pipe.data:
+        if not pipe.data:
             if self._closed:
                 raise StreamBroken("closed")
-            if pipe.ended:
-                return b""
-            await pipe.changed.park()
+            return b"" if pipe.ended else None
         data = bytes(pipe.data[:READ_BYTES])
         del pipe.data[: len(data)]
         pipe.wake()
+        return data
+
+    async def receive_some(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        while (data := self.receive_now()) is None:
+            await self._incoming.changed.park()
         return data
 
     def close(self) -> None:
@@ -73,6 +85,53 @@ class MemoryStream:
             pipe.ended = True
             pipe.wake()
         self._network.forget(self)
+
+
+class MemoryReader:
+    """A `Reader` for streams of a `MemoryNetwork`."""
+
+    def __init__(self) -> None:
+        self._watched: dict[Watched, tuple[MemoryStream, bool, Callable[[], None]]] = {}
+        self._changed: dict[Watched, None] = {}
+        self._parked = trio.lowlevel.ParkingLot()
+
+    def watch(self, one: Watched, *, for_room: bool = False) -> None:
+        self.forget(one)
+        stream = one.stream
+        if not isinstance(stream, MemoryStream):
+            raise TypeError(f"a MemoryReader cannot watch a {type(stream).__name__}")
+
+        def changed() -> None:
+            self._changed[one] = None
+            self._parked.unpark_all()
+
+        self._watched[one] = (stream, for_room, changed)
+        for pipe in stream.pipes:
+            pipe.on_change.append(changed)
+        changed()
+
+    def forget(self, one: Watched) -> None:
+        stream, _, changed = self._watched.pop(one, (None, False, None))
+        self._changed.pop(one, None)
+        if stream is not None and changed is not None:
+            for pipe in stream.pipes:
+                pipe.on_change.remove(changed)
+
+    async def run(self, work: Work) -> None:
+        more = False
+        while True:
+            await trio.lowlevel.checkpoint()
+            ready = [one for one in self._changed if self._is_ready(one)]
+            self._changed = dict.fromkeys(ready)  # what is left unread is ready again
+            if ready or more:
+                more = work(ready)
+            else:
+                await self._parked.park()
+
+    def _is_ready(self, one: Watched) -> bool:
+        stream, for_room, _ = self._watched[one]
+        incoming, outgoing = stream.pipes
+        return bool(incoming.data) or incoming.ended or (for_room and len(outgoing.data) < BUFFER_BYTES)
 
 
 class MemoryListener:
@@ -165,3 +224,6 @@ class MemoryDialer:
     async def dial(self, host: str, port: int) -> MemoryStream:
         await trio.lowlevel.checkpoint()
         return self._network.connect(self._host, host, port)
+
+    def reader(self) -> MemoryReader:
+        return MemoryReader()

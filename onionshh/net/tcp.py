@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import selectors
 import socket
 
 import trio
 
 from onionshh.errors import Error
-from onionshh.net.transport import READ_BYTES, StreamBroken
+from onionshh.net.transport import READ_BYTES, StreamBroken, Watched, Work
 
 NOTSENT_LOWAT_BYTES = 64 * 1024
 LISTEN_BACKLOG = 256
@@ -36,6 +37,10 @@ class TcpStream:
         self._sock = sock
         self.host = host
 
+    def fileno(self) -> int:
+        """The socket's number, -1 once closed."""
+        return self._sock.fileno()
+
     def send_some(self, data: bytes) -> int:
         try:
             return self._sock.send(data)
@@ -51,16 +56,24 @@ class TcpStream:
         except (trio.ClosedResourceError, OSError) as error:
             raise StreamBroken("closed") from error
 
+    def receive_now(self) -> bytes | None:
+        try:
+            return self._sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as error:
+            raise StreamBroken("closed or reset") from error
+
     async def receive_some(self) -> bytes:
         while True:
             _check_open(self._sock)
             try:
                 await trio.lowlevel.wait_readable(self._sock)
-                return self._sock.recv(READ_BYTES)
-            except (BlockingIOError, InterruptedError):
-                continue
             except (trio.ClosedResourceError, OSError) as error:
                 raise StreamBroken("closed or reset") from error
+            data = self.receive_now()
+            if data is not None:
+                return data
 
     def close(self) -> None:
         with contextlib.suppress(OSError, RuntimeError):
@@ -72,6 +85,43 @@ def _check_open(sock: socket.socket) -> None:
     """StreamBroken for a socket we closed: trio must never be asked to wait for one."""
     if sock.fileno() < 0:
         raise StreamBroken("closed")
+
+
+class TcpReader:
+    """A `Reader` for `TcpStream`s: one selector, which trio waits for as if it were a socket.
+
+    So a wake costs trio's round once, however many streams are ready, and nothing is registered anew.
+    """
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def watch(self, one: Watched, *, for_room: bool = False) -> None:
+        stream = one.stream
+        if not isinstance(stream, TcpStream):
+            raise TypeError(f"a TcpReader cannot watch a {type(stream).__name__}")
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if for_room else 0)
+        try:
+            self._selector.modify(stream, events, one)
+        except KeyError:
+            self._selector.register(stream, events, one)
+
+    def forget(self, one: Watched) -> None:
+        if isinstance(one.stream, TcpStream):
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(one.stream)
+
+    async def run(self, work: Work) -> None:
+        more = False
+        while True:
+            if more:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(self._selector.fileno())
+            more = work(self._ready(0))
+
+    def _ready(self, timeout: float | None) -> list[Watched]:
+        return [key.data for key, _ in self._selector.select(timeout)]
 
 
 class TcpDialer:
@@ -99,6 +149,9 @@ class TcpDialer:
             if sock is not None:
                 sock.close()
             raise
+
+    def reader(self) -> TcpReader:
+        return TcpReader()
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import trio
-
-from onionshh.net.clocks import Clock
-
 BURST_SECONDS = 1.0
 
 
 class Throttle:
     """So many bytes a second over all links, with a second's worth of burst."""
 
-    def __init__(self, bytes_per_second: int, clock: Clock) -> None:
+    def __init__(self, bytes_per_second: int) -> None:
         self._rate = float(bytes_per_second)
-        self._clock = clock
         self._free_at = 0.0
 
-    async def spend(self, count: int) -> None:
-        """Account for bytes read, and wait while the ceiling is passed."""
-        now = self._clock.monotonic()
+    def spend(self, count: int, now: float) -> float:
+        """Account for bytes read; how many seconds whoever read them must wait for more."""
         self._free_at = max(self._free_at, now - BURST_SECONDS) + count / self._rate
-        if self._free_at > now:
-            await trio.sleep(self._free_at - now)
+        return max(0.0, self._free_at - now)

@@ -1,10 +1,13 @@
-"""What a link needs of the network below it: a byte stream that never waits to send.
+"""What a link needs of the network below it: a byte stream that never waits, and who has bytes to read.
 
-TCP (`net/tcp.py`) and a network in memory (`net/memory.py`) both are one; links do not know which.
+TCP (`net/tcp.py`) and a network in memory (`net/memory.py`) both are one; links do not know which. All
+streams of a node hang on one `Reader`: a wake costs as much as fifty cells, so whatever came is worked off
+in one, and what it leaves for a neighbour goes out in one frame.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 READ_BYTES = 64 * 1024
@@ -24,14 +27,42 @@ class Stream(Protocol):
     def send_some(self, data: bytes) -> int:
         """How many bytes the network took now, perhaps 0. StreamBroken when it takes no more ever."""
 
+    def receive_now(self) -> bytes | None:
+        """From 1 to READ_BYTES bytes, b"" at the end, None while nothing is there. StreamBroken."""
+
     async def wait_sendable(self) -> None:
         """Until `send_some` may take bytes again. StreamBroken."""
 
     async def receive_some(self) -> bytes:
-        """From 1 to READ_BYTES bytes, or b"" at the end. StreamBroken."""
+        """`receive_now`, once something is there. Not for a stream that a `Reader` watches."""
 
     def close(self) -> None:
         """Give it back; a waiting reader wakes with StreamBroken."""
+
+
+class Watched(Protocol):
+    """Whoever drives a stream; `Reader` hands it back as it was given."""
+
+    @property
+    def stream(self) -> Stream:
+        """What is watched."""
+
+
+Work = Callable[[Sequence[Watched]], bool]
+"""Works off what is ready; True to be called again soon, even if nothing more comes."""
+
+
+class Reader(Protocol):
+    """Watches streams for bytes to read, and for room to write where somebody waits for it."""
+
+    def watch(self, one: Watched, *, for_room: bool = False) -> None:
+        """From now on, until `forget`; again, to change what is waited for."""
+
+    def forget(self, one: Watched) -> None:
+        """No longer; at the latest before its stream is closed. Any number of times."""
+
+    async def run(self, work: Work) -> None:
+        """Call `work` with everything that is ready, whenever something is, until cancelled."""
 
 
 class Dialer(Protocol):
@@ -39,6 +70,9 @@ class Dialer(Protocol):
 
     async def dial(self, host: str, port: int) -> Stream:
         """A stream to that address. StreamBroken with the reason."""
+
+    def reader(self) -> Reader:
+        """A new reader for streams of this kind."""
 
 
 class Listener(Protocol):

@@ -10,7 +10,6 @@ import pytest
 from onionshh import geometry as g
 from onionshh.core.chance import Chance
 from onionshh.core.link import (
-    Frame,
     Link,
     LinkClosed,
     LinkEvent,
@@ -130,7 +129,7 @@ def test_a_link_opens_and_carries_cells_both_ways(
         for count in (1, 2, 127):
             cells = seeded(count)(count * g.CELL)
             feed(receiver, sender.seal(cells), 0.0)
-            assert events(receiver) == [Frame(cells)]
+            assert events(receiver) == [cells]
 
 
 def test_each_flight_has_its_size_and_auth_looks_the_same_for_all() -> None:
@@ -164,7 +163,7 @@ def test_what_comes_with_the_last_flight_is_read_too() -> None:
     one.receive_data(other.data_to_send(), 0.0)
     auth = one.data_to_send()
     other.receive_data(auth + one.seal(CELL) + one.seal(CELL)[:9], 0.0)
-    assert events(other) == [LinkOpen(None), Frame(CELL)]
+    assert events(other) == [LinkOpen(None), CELL]
 
 
 def test_junk_after_the_first_flight_ends_the_link() -> None:
@@ -317,8 +316,8 @@ def test_a_responder_proves_nothing_by_link_auth() -> None:
     one, other = opened()
     one.receive_data(other.seal(auth(b"\x00")), 0.0)
     (event,) = events(one)
-    assert isinstance(event, Frame)
-    assert split_cells(event.cells)[0][:2] == (0, LINK_AUTH)
+    assert isinstance(event, bytes)
+    assert split_cells(event)[0][:2] == (0, LINK_AUTH)
 
 
 # Frames.
@@ -364,13 +363,13 @@ def test_frames_come_once_in_order_and_from_the_other_side(change: str) -> None:
 def test_good_frames_before_a_bad_one_are_delivered() -> None:
     one, other = opened()
     other.receive_data(one.seal(CELL) + b"\0\0", 0.0)
-    assert events(other) == [Frame(CELL), LinkClosed("frame-size")]
+    assert events(other) == [CELL, LinkClosed("frame-size")]
 
 
 def test_what_nobody_took_is_forgotten_when_our_own_side_ends_the_link() -> None:
     one, other = opened()
     other.receive_data(one.seal(CELL) * 1 + one.seal(CELL), 0.0)
-    assert isinstance(other.next_event(), Frame)
+    assert isinstance(other.next_event(), bytes)
     other.close("link-command")
     closed(other, "link-command")
 

@@ -166,7 +166,7 @@ async def test_the_end_wakes_whoever_waits(autojump_clock: MockClock, wait: str)
 
 def stuck_client(client: Client) -> None:
     """Nothing leaves the client any more."""
-    (task,) = client.links._tasks
+    (task,) = client.links._drivers
     task._blocked = True
 
 

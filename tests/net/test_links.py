@@ -20,8 +20,8 @@ from onionshh.crypto.identity import SigningKey
 from onionshh.geometry import BODY, CELL, FRAME
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.links import LinkFailed
-from onionshh.net.memory import BUFFER_BYTES, MemoryStream
-from onionshh.net.transport import Stream, StreamBroken
+from onionshh.net.memory import BUFFER_BYTES, MemoryDialer, MemoryNetwork, MemoryStream
+from onionshh.net.transport import StreamBroken
 from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell, split_cells
 from tests.net.world import Client, Peer, Relay, World, answer_as_peer, dial_as_peer
 from tests.relay.pure import ANSWER, ASK
@@ -163,18 +163,18 @@ async def test_a_peer_that_says_nothing_times_out_after_ten_seconds(autojump_clo
         while await stream.receive_some():  # the flight, and then the end
             pass
         assert not client.links._dials
-        assert not client.links._tasks
+        assert not client.links._drivers
 
 
 async def test_a_dial_that_hangs_times_out_for_all_who_wait(autojump_clock: MockClock) -> None:
     async with network(1) as (_, (relay,), client):
 
-        class Hanging:
-            async def dial(self, host: str, port: int) -> Stream:
+        class Hanging(MemoryDialer):
+            async def dial(self, host: str, port: int) -> MemoryStream:
                 await trio.sleep_forever()
                 raise StreamBroken("never")
 
-        client.links._dialer = Hanging()
+        client.links._dialer = Hanging(MemoryNetwork(), "host")
         failed: list[float] = []
 
         async def ask() -> None:
@@ -432,7 +432,7 @@ async def test_a_peer_that_stops_reading_loses_its_link_after_thirty_seconds(
                 except StreamBroken:
                     pass
 
-            (task,) = relay.links._tasks
+            (task,) = relay.links._drivers
             with trio.fail_after(120):
                 most = await flood(relay, port, lambda: bool(relay.drops.counts["link-stuck"]))
         assert 30.0 <= trio.current_time() - start <= 45.0

@@ -14,7 +14,7 @@ import trio.testing
 
 from onionshh.core.chance import Chance
 from onionshh.core.drops import Drops
-from onionshh.core.link import Frame, Link, LinkClosed, LinkInitiator, LinkOpen, LinkResponder
+from onionshh.core.link import Link, LinkClosed, LinkInitiator, LinkOpen, LinkResponder
 from onionshh.core.outbox import Memory
 from onionshh.core.params import ONE_MACHINE, Params
 from onionshh.core.roles import Role
@@ -223,8 +223,8 @@ class Peer:
             match event:
                 case LinkOpen():
                     self.opened = event
-                case Frame(cells=cells):
-                    self.frames.append(cells)
+                case bytes():
+                    self.frames.append(event)
                 case LinkClosed(reason=reason):
                     self.ended = reason
         self.push(self.machine.data_to_send())
