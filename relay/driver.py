@@ -15,6 +15,8 @@ from relay.setup import WantedLink
 from relay.switch import Switch
 
 LINKS_WANTED_MOST = 1024
+HANDSHAKES_A_PASS = 4
+"""Under a millisecond in all, which is how long a forwarded cell may have to wait for them."""
 
 
 class SwitchDriver:
@@ -40,15 +42,19 @@ class SwitchDriver:
     def after_read(self) -> bool:
         """Called after each pass over what the links brought; True while handshakes wait.
 
-        One handshake a pass: it is worth fifty forwarded cells, so whoever has bytes to read comes first.
+        A handshake is worth fifty forwarded cells, so whoever has bytes to read comes before the next few;
+        a few at a time, so that their answers share frames.
         """
         switch = self._switch
-        while switch.setup.wanted_links:
-            self._extend(switch.setup.wanted_links.popleft())
-        served = switch.setup.handshakes_waiting and switch.serve_handshake(self._clock.monotonic())
+        setup = switch.setup
+        while setup.wanted_links:
+            self._extend(setup.wanted_links.popleft())
         if self._memory.used_bytes > self._memory.most_bytes:
             switch.relieve()
-        return bool(served and switch.setup.handshakes_waiting)
+        if not setup.handshakes_waiting:
+            return False
+        now = self._clock.monotonic()
+        return all(switch.serve_handshake(now) for _ in range(HANDSHAKES_A_PASS))
 
     async def run(self) -> None:
         """For ever: dials may be under way meanwhile."""

@@ -87,7 +87,7 @@ class SetUp:
         self._drops = drops
         self._random_bytes = random_bytes
         self._limits = CreateLimits()
-        self._handshakes: deque[_Create] = deque()
+        self.handshakes_waiting: deque[_Create] = deque()
         self.wanted_links: deque[WantedLink] = deque()
 
     # CREATE.
@@ -118,16 +118,16 @@ class SetUp:
             return
         if message is None:
             return
-        if len(self._handshakes) >= self._params().create_queue:
+        if len(self.handshakes_waiting) >= self._params().create_queue:
             self._refuse(port, circuit_id, "create-queue-full")
             return
         wait = RELAY_LINK_CREATE_SECONDS if port.peer is not None else self._params().handshake_seconds
-        self._handshakes.append(_Create(port, circuit_id, parts, message, now + wait))
+        self.handshakes_waiting.append(_Create(port, circuit_id, parts, message, now + wait))
 
     def serve_handshake(self, now: float) -> bool:
         """Answer one waiting CREATE; False when none waits."""
-        while self._handshakes:
-            create = self._handshakes.popleft()
+        while self.handshakes_waiting:
+            create = self.handshakes_waiting.popleft()
             if create.port.creating.get(create.circuit_id) is not create.parts:
                 continue  # its link or the circuit went while it waited, perhaps for another of this id
             if now > create.deadline:
@@ -136,11 +136,6 @@ class SetUp:
             self._answer(create)
             return True
         return False
-
-    @property
-    def handshakes_waiting(self) -> int:
-        """Whole CREATEs in the queue."""
-        return len(self._handshakes)
 
     def forget(self, port: LinkPort) -> None:
         """The link is gone: so are its half-made circuits."""

@@ -68,6 +68,7 @@ class Switch:
         self._ports: set[LinkPort] = set()
         self._now = 0.0
         self._rest_at = 0.0
+        self._queue_cap = params().queue_cap
         self.circuits: set[RelayCircuit] = set()
         self.cells_forwarded = 0
         self.setup = SetUp(
@@ -103,7 +104,7 @@ class Switch:
         self._now = now
         self._memory.now = now
         legs = port.legs
-        cap = self._params().queue_cap
+        cap = self._queue_cap
         unpack = HEADER.unpack_from
         forwarded = 0
         for at in range(0, len(frame), CELL):
@@ -164,6 +165,7 @@ class Switch:
     def tick(self, now: float) -> None:
         """About once a second: expire what is half-made, let the roles expire theirs."""
         self._now = self._memory.now = now
+        self._queue_cap = self._params().queue_cap
         self.setup.expire(tuple(self._ports), now)
         for role in self._roles:
             self._carry_out(role.tick(now, self._wall()))
@@ -292,7 +294,7 @@ class Switch:
             return
         talk = circuit.conversation
         leg = circuit.inward
-        cap = self._params().queue_cap
+        cap = self._queue_cap
         while (outgoing := talk.next_payload()) is not None:
             if len(leg.queue.cells) >= cap:
                 self._end(circuit, "queue-full")

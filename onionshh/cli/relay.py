@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -96,6 +97,7 @@ def relay(
             about = About(nickname, *seen, tuple(one for one in members if one != ours))
             if rate:
                 about = replace(about, bandwidth=rate)
+            _ask_for_long_turns()
             reader = HostedReader()
             made = make_relay(file, folder, listener, about, bind, reader=reader, rate=rate, say=tell)
             return run(lambda: _run(made, about), on=reader)
@@ -157,6 +159,14 @@ async def _run(made: Relay, about: About) -> int:
         gc.collect()
         gc.freeze()  # what is there now stays: no later collection need look at it
     return 0
+
+
+def _ask_for_long_turns() -> None:
+    """Tell the scheduler that this process is about throughput: woken by a frame, it does not take the core
+    from whoever just sent it, perhaps in the middle of a pass."""
+    if hasattr(os, "SCHED_BATCH"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 async def _report_on_signal(made: Relay) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from math import inf
 
 import trio
 
@@ -22,6 +24,18 @@ IDLE_SECONDS = 600.0
 TIDY_SECONDS = 60.0
 FULL_WAIT_SECONDS = 60.0
 PATHS_MOST = 4096
+RECEIPTS_TOGETHER = 8
+RECEIPTS_WAIT_SECONDS = 0.02
+"""So many receipts may wait for the whisper that is on its way, so long, to leave in one frame: each frame
+is a wake of seven relays."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A receipt that is due. `again`: for a whisper that was here before, so its reply is repeated too."""
+
+    receipt: Record
+    again: bool
 
 
 class Correspondence:
@@ -104,10 +118,19 @@ class Correspondence:
 
     async def _serve(self, exchange: Exchange, first: Record | None) -> None:
         try:
+            waiting: list[_Answer] = []
             if first is not None:
-                await self._record(exchange, first)
+                await self._record(exchange, first, waiting)
             while True:
-                await self._record(exchange, await exchange.receive())
+                if len(waiting) >= RECEIPTS_TOGETHER or not exchange.more_is_coming:
+                    await self._acknowledge(exchange, waiting)
+                record: Record | None = None
+                with trio.move_on_after(RECEIPTS_WAIT_SECONDS if waiting else inf):
+                    record = await exchange.receive()
+                if record is not None:
+                    await self._record(exchange, record, waiting)
+                else:
+                    await self._acknowledge(exchange, waiting)
         except CircuitFailed:
             pass
         except BadData as error:
@@ -117,7 +140,8 @@ class Correspondence:
             exchange.close("exchange-over")
             self._exchanges.discard(exchange)
 
-    async def _record(self, exchange: Exchange, record: Record) -> None:
+    async def _record(self, exchange: Exchange, record: Record, waiting: list[_Answer]) -> None:
+        """Keep one record, and add what is to be answered to those that wait."""
         if record.kind == RECEIPT:
             await self._inbox.reply_acknowledged(record.in_reply_to)
             receipt = self._replies.pop(record.in_reply_to, None)
@@ -125,7 +149,8 @@ class Correspondence:
                 receipt.conclude("delivered")
             return
         while (accepted := await self._inbox.accept(record, self._received_at())) == "full":
-            # Nothing is acknowledged meanwhile: the circuit's inbox fills and the visitor's window closes.
+            # It is not acknowledged meanwhile: the circuit's inbox fills and the visitor's window closes.
+            await self._acknowledge(exchange, waiting)
             self._finished = trio.Event()
             with trio.move_on_after(FULL_WAIT_SECONDS):
                 await self._finished.wait()
@@ -135,11 +160,19 @@ class Correspondence:
         if accepted == "new":
             arrived, self.arrived = self.arrived, trio.Event()
             arrived.set()
-        await exchange.send(receipt_for(record, self._context.chance.bytes))
-        if accepted == "known":
-            reply = await self._inbox.reply_to(record.whisper_id)
-            if reply is not None:
-                await self._send_reply(exchange, reply)
+        receipt_due = receipt_for(record, self._context.chance.bytes)
+        waiting.append(_Answer(receipt_due, again=accepted == "known"))
+
+    async def _acknowledge(self, exchange: Exchange, waiting: list[_Answer]) -> None:
+        """Send the receipts that wait, and the replies to what came again; none wait then."""
+        answers, waiting[:] = waiting[:], []
+        if answers:
+            await exchange.send(*(answer.receipt for answer in answers))
+        for answer in answers:
+            if answer.again:
+                reply = await self._inbox.reply_to(answer.receipt.in_reply_to)
+                if reply is not None:
+                    await self._send_reply(exchange, reply)
 
     async def _send_reply(self, exchange: Exchange, reply: Record) -> None:
         try:

@@ -25,6 +25,7 @@ from onionshh.wire.endpoint import IntroducerEntry
 
 WAITING_MOST = 1024
 KEPT_MOST = 1024
+KEPT_BYTES = 1024 * 1024
 SENDERS = 2
 """Whispers that leave at a time: one fills what window the other leaves open."""
 REPLY_GRACE_SECONDS = EXPIRY_GRACE_SECONDS / 2
@@ -354,5 +355,10 @@ class Courier:
 
     def _forget_old(self) -> None:
         done = [key for key, one in self._receipts.items() if not self._unfinished(one)]
-        for key in done[: max(0, len(done) - KEPT_MOST)]:
-            del self._receipts[key]
+        size = sum(len(self._receipts[key].record.body) for key in done)
+        for number, key in enumerate(done):
+            if len(done) - number <= KEPT_MOST and size <= KEPT_BYTES:
+                return
+            receipt = self._receipts.pop(key)
+            size -= len(receipt.record.body)
+            receipt.forget_body()

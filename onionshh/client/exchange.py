@@ -29,13 +29,18 @@ class Exchange:
         return self.circuit.failed is None
 
     @property
+    def more_is_coming(self) -> bool:
+        """Whether another record is on its way already."""
+        return self.circuit.more_is_coming
+
+    @property
     def relays_between(self) -> int:
         """Hops of our half: relays between us and the rendezvous point."""
         return len(self.circuit.path) - 1
 
-    async def send(self, record: Record) -> None:
-        """Send a record and wait until its last cell has left. CircuitFailed."""
-        await self.circuit.deliver(RECORD, record.encode())
+    async def send(self, *records: Record) -> None:
+        """Send records, in one frame if they fit, and wait until the last cell has left. CircuitFailed."""
+        await self.circuit.deliver(RECORD, *(record.encode() for record in records))
         self.used_at = self._clock.monotonic()
 
     async def receive(self) -> Record:

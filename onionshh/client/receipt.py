@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import trio
@@ -84,6 +85,10 @@ class Receipt:
         if self.reply_body is None:
             self.reply_body = body
             self._replied.set()
+
+    def forget_body(self) -> None:
+        """The whisper will not go out again; whoever keeps the receipt need not keep what it said."""
+        self.record = replace(self.record, body=b"")
 
     async def _until_given_up(self, scope: trio.CancelScope) -> None:
         await self._changed.wait()

@@ -134,6 +134,11 @@ class ClientCircuit:
         """Messages to the last hop or other end that have not wholly left."""
         return self._talks[-1].waiting_messages if self._talks else 0
 
+    @property
+    def receiving(self) -> bool:
+        """Whether part of a message from the last hop or other end has come."""
+        return bool(self._talks) and self._talks[-1].charged_bytes > 0
+
     def pause(self) -> None:
         """Stop acknowledging at the last layer: nobody reads what it brings."""
         self._talks[-1].pause()
@@ -197,7 +202,7 @@ class ClientCircuit:
                 events = self._echoed(message)
             else:
                 events = (MessageIn(hop, message_type, message),)
-        self._pump()
+        self._pump_hop(hop, self._talks[hop])  # an ACK is due there, or its window has opened
         return events
 
     def _echoed(self, data: bytes) -> tuple[CircuitEvent, ...]:
@@ -237,12 +242,15 @@ class ClientCircuit:
     def _pump(self) -> None:
         """Wrap everything that may leave. Layers are stateful, so this order is the order on the wire."""
         for hop, talk in enumerate(self._talks):
-            while (outgoing := talk.next_payload()) is not None:
-                command = RELAY_EARLY if outgoing.early else RELAY
-                body, tag = self._layers.send(hop, command, outgoing.payload)
-                if outgoing.counts:
-                    talk.sent(tag)
-                self._cells.append((command, body))
+            self._pump_hop(hop, talk)
+
+    def _pump_hop(self, hop: int, talk: Conversation) -> None:
+        while (outgoing := talk.next_payload()) is not None:
+            command = RELAY_EARLY if outgoing.early else RELAY
+            body, tag = self._layers.send(hop, command, outgoing.payload)
+            if outgoing.counts:
+                talk.sent(tag)
+            self._cells.append((command, body))
 
     def _check(self) -> None:
         if self._failed is not None:

@@ -52,6 +52,10 @@ class _State(enum.Enum):
     CLOSED = enum.auto()
 
 
+# An enum's members are looked up the slow way, each time; these are read several times a frame.
+_FLIGHT, _AUTH, _OPEN, _CLOSED = _State
+
+
 def link_auth_text(binding: bytes, responder: bytes) -> bytes:
     """What a relay signs to show who it is: this link and no other."""
     return b"onionshh link auth v1" + binding + responder
@@ -63,7 +67,11 @@ class Link(abc.ABC):
     def __init__(self, *, params: Params, chance: Chance, now: float) -> None:
         self._params = params
         self._chance = chance
-        self._state = _State.FLIGHT
+        self._state = _FLIGHT
+        self.is_open = False
+        """Whether cells may be sealed now."""
+        self.is_closed = False
+        """Whether the link has ended."""
         self._buffer = b""
         self._events: deque[LinkEvent] = deque()
         self._outgoing = bytearray()
@@ -83,7 +91,7 @@ class Link(abc.ABC):
 
     def receive_data(self, data: bytes, now: float) -> None:
         """What the socket gave; b"" is its end."""
-        if self._state is _State.CLOSED:
+        if self.is_closed:
             return
         if not data:
             self._close("link-ended")
@@ -93,16 +101,18 @@ class Link(abc.ABC):
             data = self._buffer + data
         at = 0
         try:
-            while (end := self._step(data, at, now)) > at:
+            while at < len(data) and (end := self._step(data, at, now)) > at:
                 at = end
         except ProtocolError as error:
             self._close(error.reason)
             return
-        self._buffer = data[at:]
-        if not self._buffer:
+        if at == len(data):
+            self._buffer = b""
             self._partial_since = None
-        elif at or self._partial_since is None:
-            self._partial_since = now
+        else:
+            self._buffer = data[at:]
+            if at or self._partial_since is None:
+                self._partial_since = now
 
     def next_event(self) -> LinkEvent | None:
         """The next thing that happened, None when more bytes are needed."""
@@ -117,7 +127,7 @@ class Link(abc.ABC):
     def seal(self, cells: bytes) -> bytes:
         """One frame of 1 to 127 cells, ready for the socket."""
         key = self._seal_key
-        if key is None or self._state is not _State.OPEN:
+        if key is None or not self.is_open:
             raise ProtocolError("link-not-open")
         header = (len(cells) + g.AEAD_TAG).to_bytes(g.FRAME_HEADER, "big")
         return header + key.seal(cells, header)
@@ -125,16 +135,6 @@ class Link(abc.ABC):
     def send_failed(self) -> None:
         """The socket takes nothing more."""
         self._close("link-broken")
-
-    @property
-    def is_open(self) -> bool:
-        """Whether cells may be sealed now."""
-        return self._state is _State.OPEN
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the link has ended."""
-        return self._state is _State.CLOSED
 
     # Time.
 
@@ -152,9 +152,9 @@ class Link(abc.ABC):
 
     def next_deadline(self) -> float:
         """When `tick` has something to do; infinite for a closed link."""
-        if self._state is _State.CLOSED:
+        if self._state is _CLOSED:
             return float("inf")
-        if self._state is not _State.OPEN:
+        if self._state is not _OPEN:
             return self._setup_deadline
         deadline = min(self._received_at + self._params.link_dead_seconds, self._pad_at)
         if self._partial_since is not None:
@@ -167,10 +167,10 @@ class Link(abc.ABC):
 
     def tick(self, now: float) -> bytes | None:
         """Act on what is due: the link may close; a PADDING cell that must go out is returned."""
-        if self._state is _State.CLOSED:
+        if self._state is _CLOSED:
             return None
         params = self._params
-        if self._state is not _State.OPEN:
+        if self._state is not _OPEN:
             if now >= self._setup_deadline:
                 self._close("link-setup-timeout")
             return None
@@ -189,22 +189,25 @@ class Link(abc.ABC):
 
     def close(self, reason: str) -> None:
         """End the link from our side; frames that nobody took yet are forgotten."""
-        if self._state is not _State.CLOSED:
+        if self._state is not _CLOSED:
             self._events.clear()
         self._close(reason)
 
     # Inside.
 
     def _close(self, reason: str) -> None:
-        if self._state is not _State.CLOSED:
-            self._state = _State.CLOSED
+        if self._state is not _CLOSED:
+            self._state = _CLOSED
+            self.is_open = False
+            self.is_closed = True
             self._buffer = b""
             self._outgoing.clear()
             self._seal_key = self._open_key = None
             self._events.append(LinkClosed(reason))
 
     def _open(self, peer: RelayId | None, now: float, *, relays_at_both_ends: bool) -> None:
-        self._state = _State.OPEN
+        self._state = _OPEN
+        self.is_open = True
         self._pads_like_client = not relays_at_both_ends
         self._pad_at = now + self._draw_padding()
         self._empty_since = now
@@ -222,7 +225,7 @@ class Link(abc.ABC):
     def _step(self, data: bytes, at: int, now: float) -> int:
         """Take the flight or frame that begins at `at`; returns where it ends, `at` if it is not whole."""
         left = len(data) - at
-        if self._state is _State.FLIGHT:
+        if self._state is _FLIGHT:
             if left < g.LINK_FLIGHT:
                 return at
             self._flight(data[at : at + g.LINK_FLIGHT], now)
@@ -240,7 +243,7 @@ class Link(abc.ABC):
         if end > len(data):
             return at
         plain = key.open(memoryview(data)[sealed_at:end], header)
-        if self._state is _State.OPEN:
+        if self.is_open:
             self._events.append(plain)
         else:
             self._auth(plain, now)
@@ -331,7 +334,7 @@ class LinkResponder(Link):
         self._open_key = FrameCipher(keys[: g.KEY])
         self._seal_key = FrameCipher(keys[g.KEY : 2 * g.KEY])
         self._binding = keys[2 * g.KEY :]
-        self._state = _State.AUTH
+        self._state = _AUTH
         self._outgoing += answer.reply
 
     def _auth(self, plain: bytes, now: float) -> None:

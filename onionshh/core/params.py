@@ -60,9 +60,9 @@ class Params:
     hop_timeout_seconds: int = _number(10, 1, _HOUR)
 
     # Flow and queues (SPEC 7).
-    ack_every: int = _number(62, 1, 4096)
-    window: int = _number(248, 1, 65536)
-    queue_cap: int = _number(512, 1, 1_000_000)
+    ack_every: int = _number(124, 1, 4096)
+    window: int = _number(496, 1, 65536)
+    queue_cap: int = _number(1024, 1, 1_000_000)
 
     # Links (SPEC 5, 17).
     link_rate: int = _number(20, 0, _MOST)

@@ -123,15 +123,21 @@ class RelayLayers:
         after a join into `inbound` of the other circuit.
         """
         layer = self.forward
-        body = layer.encrypt(command, body)
-        if compare_digest(layer.chain, layer.nonce):
+        cipher = layer._cipher or layer._wake()
+        body = cipher.encrypt(layer.chain + _COMMAND[command], body)
+        chain = layer.chain = body[:TAG]
+        if compare_digest(chain, layer.nonce):
             layer.renew(layer.nonce)
             return body, True
         return body, False
 
     def inbound(self, command: int, body: bytes) -> bytes:
         """A cell towards the client that passes through: the body after our layer."""
-        return self.backward.encrypt(command, body)
+        layer = self.backward
+        cipher = layer._cipher or layer._wake()
+        body = cipher.encrypt(layer.chain + _COMMAND[command], body)
+        layer.chain = body[:TAG]
+        return body
 
     def originate(self, command: int, payload: bytes) -> bytes:
         """A cell of our own towards the client, out of 493 bytes. The tag to expect is result[:16]."""

@@ -23,7 +23,6 @@ from onionshh.ids import RandomBytes
 FRAMES_PER_KEY: Final = 1 << 20
 
 _LENGTH = struct.Struct(">Q")
-_NONCE = struct.Struct(">IQ")
 _ZERO_POINT = bytes(POINT)
 
 
@@ -139,7 +138,7 @@ class FrameCipher:
             self._key = kdf("rekey", self._key)
             self._aead = _gcm(self._key)
         self._counter = counter + 1
-        return _NONCE.pack(0, counter)
+        return counter.to_bytes(AEAD_NONCE, "big")
 
 
 def _gcm(key: bytes) -> AESGCM:

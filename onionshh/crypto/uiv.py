@@ -27,8 +27,12 @@ Keyed = Callable[[bytes], bytes]
 """A function of bytes to 16 bytes with its key inside."""
 
 
+_ECB: Final = modes.ECB()
+_CTR: Final = modes.CTR(bytes(16))
+
+
 def _aes(key: bytes) -> Any:
-    return Cipher(algorithms.AES(key), modes.ECB())
+    return Cipher(algorithms.AES(key), _ECB)
 
 
 def _gmac(key: bytes) -> Keyed:
@@ -70,7 +74,7 @@ class _UIV:
             raise ValueError(f"an onion layer's key is {LAYER_KEYS} bytes")
         self._universal = hashes.universal(keys[16:32])
         # One kept CTR context whose nonce is set anew each cell: a new one would cost more than the cell.
-        self._keystream: Any = Cipher(algorithms.AES(keys[32:48]), modes.CTR(bytes(_BLOCK))).encryptor()
+        self._keystream: Any = Cipher(algorithms.AES(keys[32:48]), _CTR).encryptor()
         self._start = hashes.counter_start(keys[48:64])
 
     def next_state(self, seed: bytes) -> bytes:

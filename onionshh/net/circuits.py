@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
@@ -131,16 +132,20 @@ class Circuit:
         self._do(lambda: self._machine.send(message_type, body))
         self._sent += 1
 
-    async def deliver(self, message_type: int, body: bytes) -> None:
-        """Send a message and wait until its last cell has left our layer. CircuitFailed.
+    async def deliver(self, message_type: int, *bodies: bytes) -> None:
+        """Send messages and wait until the last cell has left our layer. CircuitFailed.
 
         Another may wait behind the one that is leaving, so that two follow each other without a gap; no
-        more, so that memory stays bounded.
+        more, so that memory stays bounded. What the window allows leaves in one frame.
         """
         async with self._turn:  # in the order in which they were asked for
-            while self._machine.waiting_messages > 1:
-                await self._wait()
-            self.send(message_type, body)
+            for body in bodies:
+                while self._machine.waiting_messages > 1:
+                    self._owner.flush()
+                    await self._wait()
+                self._do(partial(self._machine.send, message_type, body), flush=False)
+                self._sent += 1
+            self._owner.flush()
             number = self._sent
         while self._sent - self._machine.waiting_messages < number:
             await self._wait()
@@ -158,6 +163,11 @@ class Circuit:
             self._paused = False
             self._do(self._machine.resume)
         return message
+
+    @property
+    def more_is_coming(self) -> bool:
+        """Whether another message is here, or the first part of one."""
+        return bool(self._inbox) or self._machine.receiving
 
     async def ask(self, message_type: int, body: bytes, answer_type: int, timeout_seconds: float) -> bytes:
         """Send a message and wait for the one answer. CircuitFailed, also when it takes too long."""
@@ -214,7 +224,7 @@ class Circuit:
             self._owner.forget(self._port, self._circuit_id, self._queue, tell=command != DESTROY)
             self._wake()
             return
-        self._send_cells()
+        sent = self._send_cells()
         if self._owner.memory.used_bytes > self._owner.memory.most_bytes:
             # What a peer sends and nobody reads is bounded in all, not only by circuit.
             self._owner.drops.count("memory")
@@ -234,24 +244,28 @@ class Circuit:
                     self._rounds_done = True
                 case HopAdded():
                     pass
-        self._wake()
+        if events or sent:
+            self._wake()
 
     def link_closed(self) -> None:
         """The first link is gone."""
         self._machine.fail("link-closed")
         self._wake()
 
-    def _do(self, step: Callable[[], None]) -> None:
+    def _do(self, step: Callable[[], None], *, flush: bool = True) -> None:
         try:
             step()
         except ProtocolError as error:
             raise CircuitFailed(error.reason) from error
         self._send_cells()
-        self._owner.flush()
+        if flush:
+            self._owner.flush()
 
-    def _send_cells(self) -> None:
-        for command, body in self._machine.take_cells():
+    def _send_cells(self) -> bool:
+        cells = self._machine.take_cells()
+        for command, body in cells:
             self._port.outbox.push(self._queue, pack_cell(self._circuit_id, command, body))
+        return bool(cells)
 
     async def _wait(self) -> None:
         """Until something changed; CircuitFailed once the circuit is over and nothing is left to read."""

@@ -117,16 +117,15 @@ class LinkDriver:
             return
         machine = self.machine
         try:
-            if not self._unsent:
+            port = self.port
+            if port is None and not self._unsent:
                 self._unsent = machine.data_to_send()
             while True:
                 if self._unsent and not self._send(now):
                     return
-                if self.port is None or not machine.is_open:
+                if port is None or not port.outbox.waiting or not machine.is_open:
                     return
-                cells = self.port.outbox.take(FRAME_CELLS)
-                if not cells:
-                    return
+                cells = port.outbox.take(FRAME_CELLS)
                 self.cells_sent += len(cells)
                 self.frames_sent += 1
                 self._unsent = machine.seal(b"".join(cells))

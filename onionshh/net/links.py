@@ -183,26 +183,25 @@ class LinkSet:
         now = self._clock.monotonic()
         for driver in ready:
             if isinstance(driver, LinkDriver):
-                self._read(driver, now)
+                try:
+                    count = driver.ready(now)
+                except Exception:
+                    # A fault of ours that one link's bytes brought out must not take the others along.
+                    logger.exception("a link ended by a fault of this program")
+                    self._drops.count("internal-fault")
+                    driver.close("internal-fault", now)
+                    continue
+                if self._throttle is not None and count:
+                    self._slow_down(driver, self._throttle.spend(count, now))
         more = self._after_read()
         if self._touched:
             self._flush(now)
         return more
 
-    def _read(self, driver: LinkDriver, now: float) -> None:
-        try:
-            count = driver.ready(now)
-        except Exception:
-            # A fault of ours that one link's bytes brought out must not take the other links along.
-            logger.exception("a link ended by a fault of this program")
-            self._drops.count("internal-fault")
-            driver.close("internal-fault", now)
-            return
-        if self._throttle is not None and count:
-            pause = self._throttle.spend(count, now)
-            if pause and self._nursery is not None:
-                driver.pause()
-                self._nursery.start_soon(_resume_later, driver, pause)
+    def _slow_down(self, driver: LinkDriver, seconds: float) -> None:
+        if seconds and self._nursery is not None:
+            driver.pause()
+            self._nursery.start_soon(_resume_later, driver, seconds)
 
     def _flush(self, now: float) -> None:
         while self._touched:

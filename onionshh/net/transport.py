@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-READ_BYTES = 64 * 1024
+READ_BYTES = 96 * 1024
+"""A full frame and what is behind it: the largest whisper is one frame and a few cells more."""
 
 
 class StreamBroken(Exception):

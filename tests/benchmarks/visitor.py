@@ -7,6 +7,7 @@ import json
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -16,6 +17,8 @@ import trio
 import onionshh
 from onionshh.net.builder import Kind
 
+BULK_AT_ONCE = 24
+"""Whispers of 65 535 bytes that a program has under way at a time."""
 HOPS = 3
 """Relays between the visitor and the rendezvous point; the endpoint has three always."""
 
@@ -67,11 +70,17 @@ class Visitor:
         async with self._node.contact(self._address, hops=HOPS) as contact:
             await contact.ask(b"ex")
             started = time.perf_counter()
-            receipts = [contact.send(b"s" + bytes(65534)) for _ in range(told["bytes"] // 65535)]
-            for receipt in receipts:
-                await receipt.final()
+            limit, statuses = trio.CapacityLimiter(BULK_AT_ONCE), Counter[str]()
+
+            async def one() -> None:
+                async with limit:
+                    statuses[(await contact.whisper(b"s" + bytes(65534))).status] += 1
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(told["bytes"] // 65535):
+                    nursery.start_soon(one)
             seconds = time.perf_counter() - started
-        return {"seconds": seconds, "delivered": sum(one.status == "delivered" for one in receipts)}
+        return {"seconds": seconds, "delivered": statuses["delivered"]}
 
     async def open_many(self, told: Told) -> Told:
         """As many contacts, each with a circuit of its own, kept for `quiet` and `close_many`."""

@@ -87,6 +87,7 @@ async def test_a_replayed_introduction_is_refused_before_and_after_a_restart(
             first = stranger.introduction(found, entry, body=b"hello")
             await stranger.send(entry, first.message)
             await (await shown(endpoint)).done()
+            await trio.sleep(1)  # until the answer to it has found nobody at the rendezvous point
 
             # The same bytes, and over the same seed another introduction, to the other introducer.
             resealed = stranger.introduction(

@@ -62,7 +62,7 @@ def test_contradictions(pairs: dict[str, int]) -> None:
 
 def test_the_numbers_of_the_specification() -> None:
     params = Params()
-    assert (params.ack_every, params.window, params.queue_cap) == (62, 248, 512)
+    assert (params.ack_every, params.window, params.queue_cap) == (124, 496, 1024)
     assert (params.interval_seconds, params.period_seconds, params.ring_age_seconds) == (
         3600,
         86400,

@@ -140,8 +140,8 @@ async def test_the_end_wakes_whoever_waits(autojump_clock: MockClock, wait: str)
         circuit = await client.build(*relays)
         relays[0].links._throttle = None
         stuck_client(client)
-        for _ in range(9):
-            circuit.send(ASK, bytes(17_000))  # two more than a window holds
+        for _ in range(Params().window // 34 + 2):
+            circuit.send(ASK, bytes(17_000))  # of 35 cells: more than a window holds
         woken = False
 
         async def waits() -> None:
