@@ -5,8 +5,9 @@
             ...
 
 The real authority, the real relays and real nodes; only what is below a link is replaced, by streams in
-memory (the default) or TCP on loopback. With `wall_start` the wall clock follows trio's, so under
-`trio.testing.MockClock` hours pass in seconds; with `seed` every choice is the same each time.
+memory (the default) or TCP on loopback, and the HTTP to the authority, by a call. With `wall_start` the wall
+clock follows trio's, so under `trio.testing.MockClock` hours pass in seconds; with `seed` every choice is the
+same each time.
 """
 
 from __future__ import annotations
@@ -19,22 +20,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
-import httpx
 import trio
 
-from directory.app import app
 from directory.authority import Authority
+from directory.registry import Verdict
 from directory.store import create_or_open
 from onionshh.client.node import Node
 from onionshh.client.node import node as make_node
+from onionshh.config import Authority as Named
 from onionshh.config import NetworkFile
 from onionshh.core.chance import Chance
 from onionshh.core.params import default_params
 from onionshh.core.roles import Role
+from onionshh.errors import ProtocolError
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.background import background
 from onionshh.net.clocks import Clock
-from onionshh.net.directory import HttpSource
+from onionshh.net.directory import DirectorySource
 from onionshh.net.memory import MemoryNetwork
 from onionshh.net.probe import probe
 from onionshh.net.store import DataDirectory, RunBlocking, RunWhereQuick, run_inline
@@ -105,8 +107,6 @@ class Network:
         self._run_blocking = run_blocking
         self._nursery = nursery
         self._nodes = 0
-        self.source_class = HttpSource
-        """How nodes and relays ask the authority; a test may put its own here."""
         self._names = 0
 
     async def add_relay(self, *, family: tuple[str, ...] = ()) -> RunningRelay:
@@ -175,14 +175,38 @@ class Network:
         ) as node:
             yield node
 
-    def source(self, host: str) -> HttpSource:
-        """The authority as that host asks it, with no socket in between."""
-        transport = httpx.ASGITransport(app=app(self.authority), client=(host, 1))
-        return self.source_class(transport=transport)
+    def source(self, host: str) -> DirectorySource:
+        """The authority as that host asks it, with no HTTP in between."""
+        return LocalSource(self.authority, host)
 
     def dialer(self, host: str) -> Dialer:
         """What that host dials with."""
         return self.memory.dialer(host) if self.memory else TcpDialer()
+
+
+class LocalSource:
+    """The authority asked by a call in place of HTTP. `host`: who asks."""
+
+    def __init__(self, authority: Authority, host: str) -> None:
+        self._authority = authority
+        self._host = host
+
+    async def consensus(self, authority: Named) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return self._authority.document
+
+    async def publish(self, authority: Named, descriptor: bytes) -> str | None:
+        await trio.lowlevel.checkpoint()
+        try:
+            answer = self._authority.submit_untrusted(descriptor, self._host)
+        except ProtocolError as error:
+            return error.reason
+        return None if answer.verdict is Verdict.ACCEPTED else answer.why
+
+    async def status(self, authority: Named, relay: RelayId) -> dict[str, object]:
+        await trio.lowlevel.checkpoint()
+        status = self._authority.status(relay)
+        return {"status": status.word, "listed": status.word == "listed", "why": status.why}
 
 
 @asynccontextmanager

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-import httpx
+import httpcore
 import trio
 
 from onionshh.config import Authority, NetworkFile, parse_network_file
@@ -60,42 +60,56 @@ class DirectorySource(Protocol):
         """What the authority says of a relay. DirectoryUnreachable."""
 
 
-class HttpSource:
-    """Authorities over HTTP. `bind`: local address of every connection; `transport` for tests."""
+_HTTP_ERRORS = (
+    httpcore.NetworkError,
+    httpcore.TimeoutException,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+    OSError,
+)
 
-    def __init__(self, bind: str | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
+
+class HttpSource:
+    """Authorities over HTTP. `bind`: local address of every connection; `network`: a test's, in its place."""
+
+    def __init__(
+        self, bind: str | None = None, network: httpcore.AsyncConnectionInterface | None = None
+    ) -> None:
         self._bind = bind
-        self._transport = transport
+        self._network = network
         self._tls: ssl.SSLContext | None = None
 
     @asynccontextmanager
-    async def _client(self, url: str) -> AsyncIterator[httpx.AsyncClient]:
+    async def _request(self, method: str, url: str, content: bytes) -> AsyncIterator[httpcore.Response]:
+        waits = dict.fromkeys(("connect", "read", "write", "pool"), HTTP_TIMEOUT_SECONDS)
+        if self._network is not None:
+            async with self._network.stream(method, url, content=content) as response:
+                yield response
+            return
         # No connection is kept: a node talks to a directory once, a relay once an interval. The system's
         # certificates take 20 ms to load, so they are, once, only for an authority behind TLS.
         if url.startswith("https:") and self._tls is None:
             self._tls = ssl.create_default_context()
-        transport = self._transport or httpx.AsyncHTTPTransport(
-            local_address=self._bind, verify=self._tls or False
-        )
-        async with httpx.AsyncClient(
-            transport=transport, timeout=HTTP_TIMEOUT_SECONDS, follow_redirects=False, trust_env=False
-        ) as client:
-            yield client
+        async with (
+            httpcore.AsyncConnectionPool(ssl_context=self._tls, local_address=self._bind) as connections,
+            connections.stream(method, url, content=content, extensions={"timeout": waits}) as response,
+        ):
+            yield response
 
-    async def _ask(self, method: str, url: str, most: int, content: bytes | None = None) -> tuple[int, bytes]:
+    async def _ask(self, method: str, url: str, most: int, content: bytes = b"") -> tuple[int, bytes]:
         try:
             with trio.fail_after(2 * HTTP_TIMEOUT_SECONDS):
                 async with (
-                    self._client(url) as client,
-                    client.stream(method, url, content=content) as response,
+                    self._request(method, url, content) as response,
+                    aclosing(response.aiter_stream()) as parts,  # type: ignore[type-var]
                 ):
                     data = bytearray()
-                    async for part in response.aiter_raw():
+                    async for part in parts:
                         data += part
                         if len(data) > most:
                             raise DirectoryUnreachable("its answer is too large")
-                    return response.status_code, bytes(data)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+                    return response.status, bytes(data)
+        except _HTTP_ERRORS as error:
             raise DirectoryUnreachable(str(error) or type(error).__name__) from error
         except trio.TooSlowError as error:
             raise DirectoryUnreachable("it took too long to answer") from error

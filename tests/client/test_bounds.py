@@ -11,7 +11,7 @@ from onionshh.client.inbox import INBOX_SCHEMA, Inbox
 from onionshh.config import Authority
 from onionshh.core.whisper import new_whisper
 from onionshh.ids import WhisperId
-from onionshh.net.directory import DirectoryUnreachable, HttpSource
+from onionshh.net.directory import DirectoryUnreachable
 from onionshh.net.store import Database, run_inline
 from tests.client.world import WALL, context_of, hosted, small
 from tests.seeded import seeded
@@ -20,7 +20,7 @@ from tests.seeded import seeded
 async def test_an_expired_consensus_offline_ends_nothing(autojump_clock: trio.testing.MockClock) -> None:
     """A laptop that sleeps past its consensus comes back by itself."""
 
-    class Cut(HttpSource):
+    class Cut(testing.LocalSource):
         async def consensus(self, authority: Authority) -> bytes:
             if offline:
                 raise DirectoryUnreachable("offline")
@@ -28,7 +28,7 @@ async def test_an_expired_consensus_offline_ends_nothing(autojump_clock: trio.te
 
     offline = False
     async with small(seed=3, interval_seconds=5, valid_seconds=60) as net:
-        net.source_class = Cut
+        net.source = lambda host: Cut(net.authority, host)  # type: ignore[method-assign]
         assert net.memory is not None
         async with hosted(net, "laptop") as (_, endpoint):
             offline = True

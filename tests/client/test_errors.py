@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
+import httpcore
 import pytest
 import trio
 from trio.testing import MockClock
@@ -249,18 +249,18 @@ async def test_no_directory(autojump_clock: MockClock) -> None:
             async with net.join():
                 raise AssertionError("joined")
         net.file = good
-        net.source = lambda host: HttpSource(transport=Down())  # type: ignore[method-assign]
+        net.source = lambda host: HttpSource(network=Down())  # type: ignore[method-assign]
         with pytest.raises(onionshh.NoDirectory, match=r"No directory answers .*refused.*; check that"):
             async with net.join():
                 raise AssertionError("joined")
 
 
-class Down(httpx.AsyncBaseTransport):
+class Down(httpcore.AsyncConnectionInterface):
     """Nobody listens there."""
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         await trio.lowlevel.checkpoint()
-        raise httpx.ConnectError("connection refused")
+        raise httpcore.ConnectError("connection refused")
 
 
 async def test_our_network_is_down(autojump_clock: MockClock) -> None:

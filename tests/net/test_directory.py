@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
-import httpx
+import httpcore
 import pytest
 import trio
 from trio.testing import MockClock
@@ -30,6 +30,7 @@ from onionshh.net.directory import (
     CONSENSUS_FILE,
     PREVIOUS_FILE,
     ConsensusKeeper,
+    DirectorySource,
     DirectoryUnreachable,
     HttpSource,
 )
@@ -384,14 +385,25 @@ async def test_a_good_consensus_of_another_time_means_our_clock(
 # HTTP.
 
 
-def source_of(handler: Callable[[httpx.Request], httpx.Response]) -> HttpSource:
-    return HttpSource(transport=httpx.MockTransport(handler))
+class Answering(httpcore.AsyncConnectionInterface):
+    """A network in which every request gets the handler's answer."""
+
+    def __init__(self, handler: Callable[[httpcore.Request, bytes], httpcore.Response]) -> None:
+        self._handler = handler
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        assert isinstance(request.stream, AsyncIterable)
+        return self._handler(request, b"".join([part async for part in request.stream]))
+
+
+def source_of(handler: Callable[[httpcore.Request, bytes], httpcore.Response]) -> HttpSource:
+    return HttpSource(network=Answering(handler))
 
 
 AUTHORITY = Authority("http://directory.invalid:7000/", KEYS[0].public)
 
 
-class Body(httpx.AsyncByteStream):
+class Body:
     """A body as it comes from the network: so many parts, each after a pause. `sent`: bytes taken of it."""
 
     def __init__(self, part: bytes, parts: float = 1, pause_seconds: float = 0.0) -> None:
@@ -412,16 +424,16 @@ class Body(httpx.AsyncByteStream):
         return self._part
 
 
-def answer_of(status: int, text: str | bytes, headers: dict[str, str] | None = None) -> httpx.Response:
+def answer_of(
+    status: int, text: str | bytes, headers: Mapping[bytes | str, bytes | str] | None = None
+) -> httpcore.Response:
     body = text.encode() if isinstance(text, str) else text
-    return httpx.Response(status, stream=Body(body), headers=headers)
+    return httpcore.Response(status, content=Body(body), headers=headers)
 
 
-# httpx drops its own generators where a body is not read to its end.
-@pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")
 async def test_an_answer_that_is_too_large_is_not_read_to_its_end(autojump_clock: MockClock) -> None:
     body = Body(b"", 0)
-    source = source_of(lambda request: httpx.Response(200, stream=body))
+    source = source_of(lambda request, content: httpcore.Response(200, content=body))
     for most, ask, arguments in (
         (CONSENSUS_MAX, source.consensus, ()),
         (64 * 1024, source.publish, (b"x",)),
@@ -435,7 +447,7 @@ async def test_an_answer_that_is_too_large_is_not_read_to_its_end(autojump_clock
 
 async def test_an_answer_that_drips_or_never_comes_is_given_up(autojump_clock: MockClock) -> None:
     started = trio.current_time()
-    drip = source_of(lambda request: httpx.Response(200, stream=Body(b"x", float("inf"), 1.0)))
+    drip = source_of(lambda request, content: httpcore.Response(200, content=Body(b"x", float("inf"), 1.0)))
     with pytest.raises(DirectoryUnreachable, match="too long"):
         await drip.consensus(AUTHORITY)
     assert trio.current_time() - started <= 30
@@ -445,8 +457,8 @@ async def test_what_the_directory_answers_is_read_as_it_is_meant(autojump_clock:
     seen: list[tuple[str, str, bytes]] = []
     answer = answer_of(202, '{"status": "accepted", "why": ""}')
 
-    def handler(request: httpx.Request) -> httpx.Response:
-        seen.append((request.method, str(request.url), request.content))
+    def handler(request: httpcore.Request, content: bytes) -> httpcore.Response:
+        seen.append((request.method.decode(), bytes(request.url).decode(), content))
         return answer
 
     source = source_of(handler)
@@ -484,16 +496,24 @@ async def test_what_the_directory_answers_is_read_as_it_is_meant(autojump_clock:
 # In a whole network.
 
 
-class Counting(httpx.AsyncBaseTransport):
+class Counting:
     """Passes on, and counts who asked what."""
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, asked: Counter[str]) -> None:
+    def __init__(self, inner: DirectorySource, asked: Counter[str]) -> None:
         self._inner = inner
         self._asked = asked
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self._asked[request.url.path] += 1
-        return await self._inner.handle_async_request(request)
+    async def consensus(self, authority: Authority) -> bytes:
+        self._asked["consensus"] += 1
+        return await self._inner.consensus(authority)
+
+    async def publish(self, authority: Authority, descriptor: bytes) -> str | None:
+        self._asked["publish"] += 1
+        return await self._inner.publish(authority, descriptor)
+
+    async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
+        self._asked["status"] += 1
+        return await self._inner.status(authority, relay)
 
 
 async def test_a_client_of_a_network_talks_http_at_its_first_start_alone(
@@ -503,10 +523,8 @@ async def test_a_client_of_a_network_talks_http_at_its_first_start_alone(
         asked: dict[str, Counter[str]] = {}
         real = net.source
 
-        def source(host: str) -> HttpSource:
-            inner = real(host)._transport
-            assert inner is not None
-            return HttpSource(transport=Counting(inner, asked.setdefault(host, Counter())))
+        def source(host: str) -> DirectorySource:
+            return Counting(real(host), asked.setdefault(host, Counter()))
 
         monkeypatch.setattr(net, "source", source)
         relay = await net.add_relay()
@@ -516,9 +534,9 @@ async def test_a_client_of_a_network_talks_http_at_its_first_start_alone(
                 first = context_of(node).view.consensus.valid_after
                 await trio.sleep(60)
                 assert context_of(node).view.consensus.valid_after >= first + 45
-            assert asked["node"] == {"/consensus": 1}, start
-        assert asked[relay.host]["/consensus"] >= 15
-        assert asked[relay.host]["/relay"] >= 1
+            assert asked["node"] == {"consensus": 1}, start
+        assert asked[relay.host]["consensus"] >= 15
+        assert asked[relay.host]["publish"] >= 1
 
 
 async def test_a_network_outlives_its_directory(
