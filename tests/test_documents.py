@@ -7,10 +7,8 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
 
 import onionshh
 from onionshh.cli.app import app
@@ -136,8 +134,7 @@ def test_every_claim_of_the_threats_names_a_test() -> None:
 
 
 def test_the_commands_of_the_readme_are_commands() -> None:
-    group: Any = typer.main.get_command(app)
-    commands = group.commands
+    commands = app.commands
     used = re.findall(r"onionshh ([a-z]+)((?: [^\s`;&#]+)*)", "\n".join(_code(text_of("README.md"), "")))
     assert {name for name, _ in used} >= {"directory", "relay", "host", "whisper"}
     for name, rest in used:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from onionshh.cli.failures import Usage
+from onionshh.cli.options import PATH
 
 IDENTITY_FILE = "identity"
 
 
-def address(
-    data: Annotated[
-        Path, typer.Option(metavar="DIR", help="The folder given to `onionshh host`.", show_default=False)
-    ],
-) -> int:
+@click.command()
+@click.option("--data", type=PATH, metavar="DIR", required=True, help="The folder given to `onionshh host`.")
+def address(data: Path) -> int:
     """Print the address of the endpoint whose folder this is.
 
     Others reach the endpoint by this address and nothing else. Back up the file `identity` in the folder:

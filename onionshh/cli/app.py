@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+import click
 
 from onionshh import __version__
 from onionshh.cli.address import address
@@ -15,36 +13,23 @@ from onionshh.cli.relay import relay
 from onionshh.cli.relays import relays
 from onionshh.cli.whisper import whisper
 
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"max_content_width": 100},
+
+class _AsAdded(click.Group):
+    """Its help lists the commands in the order they were added, not that of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=_AsAdded,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings={"max_content_width": 100, "show_default": True},
 )
-for _command in (demo, directory, relay, host, whisper, relays, address):
-    app.command()(_command)
-
-
-def run_command(arguments: list[str]) -> int:
-    """Run one command; returns its exit status, raises whatever it raises."""
-    status = typer.main.get_command(app).main(arguments, prog_name="onionshh", standalone_mode=False)
-    return status if isinstance(status, int) else 0
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        print(f"onionshh {__version__}")
-        raise typer.Exit
-
-
-@app.callback(invoke_without_command=True)
-def onionshh(
-    context: typer.Context,
-    version: Annotated[
-        bool,
-        typer.Option("--version", help="Show the version and end.", callback=_show_version, is_eager=True),
-    ] = False,
-) -> None:
+@click.version_option(__version__, message="%(prog)s %(version)s", help="Show the version and end.")
+@click.pass_context
+def app(context: click.Context) -> None:
     """Layered onion whispers: reach a peer by its address alone, and neither learns where the other is.
 
     \b
@@ -66,3 +51,14 @@ def onionshh(
     """
     if context.invoked_subcommand is None:
         print(context.get_help())
+
+
+for _command in (demo, directory, relay, host, whisper, relays, address):
+    app.add_command(_command)
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command; returns its exit status, raises whatever it raises."""
+    # No variable of the environment asks for shell completion, hence the empty name.
+    status = app.main(arguments, prog_name="onionshh", complete_var="", standalone_mode=False)
+    return status if isinstance(status, int) else 0

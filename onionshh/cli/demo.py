@@ -10,9 +10,9 @@ import os
 import time
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from onionshh.cli.failures import FAILED
 
@@ -33,12 +33,16 @@ LARGE_BYTES = 65_535
 MEETING_PURPOSE, ANSWER_PURPOSE = "rendezvous", "answer"
 
 
-def demo(
-    relays: Annotated[int, typer.Option(metavar="N", min=4, max=64, help="How many relays.")] = 8,
-    hops: Annotated[
-        int, typer.Option(metavar="0..3", min=0, max=3, help="Relays between visitor and meeting relay.")
-    ] = 3,
-) -> int:
+@click.command()
+@click.option("--relays", type=click.IntRange(4, 64), metavar="N", default=8, help="How many relays.")
+@click.option(
+    "--hops",
+    type=click.IntRange(0, 3),
+    metavar="0..3",
+    default=3,
+    help="Relays between visitor and meeting relay.",
+)
+def demo(relays: int, hops: int) -> int:
     """Show onionshh at work: a whole network on loopback in this one process.
 
     An authority, relays, a hidden endpoint, and a visitor who knows nothing of it but its address. Each

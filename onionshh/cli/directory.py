@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from onionshh.cli.options import Bind, as_usage, check_bind, host_port, is_wildcard
+from onionshh.cli.options import (
+    PATH,
+    as_usage,
+    bind_option,
+    check_bind,
+    host_port,
+    is_wildcard,
+    network_option,
+)
 from onionshh.cli.talk import note, tell
 
 if TYPE_CHECKING:
@@ -23,30 +32,21 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 
 
+@click.command()
+@click.option("--listen", metavar="HOST:PORT", required=True, help="Where HTTP is served; port 0: any.")
+@click.option(
+    "--data",
+    type=PATH,
+    metavar="DIR",
+    required=True,
+    help="Folder of the signing key and of what is known of relays.",
+)
+@network_option("The network file; the first start writes it.")
+@click.option("--interval", type=int, metavar="SECONDS", help="Time from one consensus to the next.")
+@click.option("--param", multiple=True, metavar="NAME=VALUE", help="A consensus parameter; may be repeated.")
+@bind_option
 def directory(
-    listen: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where HTTP is served; port 0: any.", show_default=False)
-    ],
-    data: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the signing key and of what is known of relays.")
-    ],
-    network: Annotated[
-        Path,
-        typer.Option(
-            envvar="ONIONSHH_NETWORK", metavar="FILE", help="The network file; the first start writes it."
-        ),
-    ],
-    interval: Annotated[
-        int | None,
-        typer.Option(metavar="SECONDS", help="Time from one consensus to the next.", show_default=False),
-    ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE", help="A consensus parameter; may be repeated.", show_default=False
-        ),
-    ] = None,
-    bind: Bind = None,
+    listen: str, data: Path, network: Path, interval: int | None, param: tuple[str, ...], bind: str | None
 ) -> int:
     """Run a directory: it checks relays, and tells everyone which there are.
 
@@ -67,7 +67,7 @@ def directory(
 
     host, port = host_port(listen, "--listen")
     check_bind(bind)
-    overrides = _overrides(interval, param or [])
+    overrides = _overrides(interval, param)
     check_params(host, overrides)
     with DataDirectory(data).lock():
         pass  # in use? That is the better news than a port in use
@@ -168,7 +168,7 @@ async def _watch(authority: Authority) -> None:
         await trio.sleep(LOOK_SECONDS)
 
 
-def _overrides(interval: int | None, params: list[str]) -> dict[str, int]:
+def _overrides(interval: int | None, params: Iterable[str]) -> dict[str, int]:
     from onionshh.core.params import parse_override
 
     with as_usage():

@@ -49,13 +49,14 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
         return one_line(f"{error.strerror}{where}."), FAILED
-    from typer import TyperException  # raised by typer only, which has then been imported
+    from click import ClickException  # raised by click only, which has then been imported
 
-    if isinstance(error, TyperException):
+    if isinstance(error, ClickException):
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "onionshh"
-        message = one_line(error.format_message()).rstrip(".")
-        return f"{message}. Try '{command} --help'.", error.exit_code
+        message = one_line(error.format_message())
+        stop = "" if message.endswith((".", "?")) else "."
+        return f"{message}{stop} Try '{command} --help'.", error.exit_code
     what = one_line(f"{type(error).__name__}: {error}").rstrip(": ")
     return f"this is a bug in onionshh: {what}. {DEBUG_VARIABLE}=1 shows where.", FAILED
 

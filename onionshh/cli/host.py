@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from onionshh.cli.address import IDENTITY_FILE
 from onionshh.cli.failures import Usage
-from onionshh.cli.options import Bind, Json, NetworkFile, check_bind
+from onionshh.cli.options import PATH, bind_option, check_bind, json_option, network_option
 
 if TYPE_CHECKING:
     from onionshh.cli.answers import Answers
@@ -24,26 +24,36 @@ SAY_UNREACHABLE_SECONDS = 30.0
 logger = logging.getLogger("onionshh.host")
 
 
+@click.command()
+@network_option()
+@click.option(
+    "--data",
+    type=PATH,
+    metavar="DIR",
+    required=True,
+    help="Folder of the endpoint; no other process may use it.",
+)
+@click.option("--echo", is_flag=True, help="Answer each whisper with its own body.")
+@click.option(
+    "--exec", "program", metavar="PROGRAM", help="Run it for each whisper; its output is the reply."
+)
+@click.option(
+    "--introducers",
+    type=click.IntRange(1, 20),
+    metavar="N",
+    default=6,
+    help="Introducers wanted, 1 to 20.",
+)
+@bind_option
+@json_option
 def host(
-    network: NetworkFile,
-    data: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the endpoint; no other process may use it.")
-    ],
-    echo: Annotated[bool, typer.Option("--echo", help="Answer each whisper with its own body.")] = False,
-    program: Annotated[
-        str | None,
-        typer.Option(
-            "--exec",
-            metavar="PROGRAM",
-            help="Run it for each whisper; its output is the reply.",
-            show_default=False,
-        ),
-    ] = None,
-    introducers: Annotated[
-        int, typer.Option(metavar="N", help="Introducers wanted, 1 to 20.", min=1, max=20)
-    ] = 6,
-    bind: Bind = None,
-    as_json: Json = False,
+    network: Path,
+    data: Path,
+    echo: bool,
+    program: str | None,
+    introducers: int,
+    bind: str | None,
+    as_json: bool,
 ) -> int:
     """Host an endpoint and show the whispers that come, or answer them.
 

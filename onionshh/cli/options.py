@@ -5,31 +5,45 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Any, TypeVar
 
-import typer
+import click
 
 from onionshh.cli.failures import Usage
 
-NetworkFile = Annotated[
-    Path,
-    typer.Option(
+F = TypeVar("F", bound=Callable[..., Any])
+
+# A path as it was typed. Whether it can be read, says who opens it, in a sentence of its own.
+PATH = click.Path(path_type=Path, readable=False)
+
+
+def network_option(
+    help: str = "The network file, as whoever runs the network hands it out.",
+) -> Callable[[F], F]:
+    """`--network`, or ONIONSHH_NETWORK."""
+    return click.option(
         "--network",
+        type=PATH,
         envvar="ONIONSHH_NETWORK",
+        show_envvar=True,
         metavar="FILE",
-        help="The network file, as whoever runs the network hands it out.",
-        show_default=False,
-    ),
-]
-Bind = Annotated[
-    str | None,
-    typer.Option(
-        "--bind", metavar="ADDRESS", help="Local IP address of every outgoing connection.", show_default=False
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="For programs: one JSON object a line on stdout.")]
+        required=True,
+        help=help,
+    )
+
+
+def bind_option(command: F) -> F:
+    """`--bind`; see `check_bind`."""
+    said = "Local IP address of every outgoing connection."
+    return click.option("--bind", metavar="ADDRESS", help=said)(command)
+
+
+def json_option(command: F) -> F:
+    """`--json`, as `as_json`."""
+    said = "For programs: one JSON object a line on stdout."
+    return click.option("--json", "as_json", is_flag=True, help=said)(command)
 
 
 def host_port(text: str, option: str) -> tuple[str, int]:

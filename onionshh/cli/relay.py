@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from onionshh.cli.failures import Usage
-from onionshh.cli.options import Bind, NetworkFile, check_bind, host_port, is_wildcard
+from onionshh.cli.options import PATH, bind_option, check_bind, host_port, is_wildcard, network_option
 from onionshh.cli.talk import tell
 
 if TYPE_CHECKING:
-    from onionshh.config import NetworkFile as Network
+    from onionshh.config import NetworkFile
     from onionshh.ids import RelayId
     from onionshh.net.store import DataDirectory
     from onionshh.net.tcp import TcpListener
@@ -28,35 +28,48 @@ if TYPE_CHECKING:
 NICKNAME = "unnamed"
 
 
+@click.command()
+@network_option()
+@click.option("--listen", metavar="HOST:PORT", required=True, help="Where links are taken; port 0: any.")
+@click.option(
+    "--data",
+    type=PATH,
+    metavar="DIR",
+    required=True,
+    help="Folder of the relay's keys; no other process may use it.",
+)
+@click.option(
+    "--nickname",
+    metavar="NAME",
+    default=NICKNAME,
+    help="1 to 19 letters, digits, dashes; for people only.",
+)
+@click.option(
+    "--advertise", metavar="HOST:PORT", help="Where others reach it, if not at the --listen address."
+)
+@click.option(
+    "--family",
+    multiple=True,
+    metavar="ID",
+    help="Id of another relay of yours; may be repeated. No path uses two of a family.",
+)
+@click.option(
+    "--rate",
+    type=click.IntRange(min=0),
+    metavar="BYTES",
+    default=0,
+    help="At most so many bytes a second; 0: no limit.",
+)
+@bind_option
 def relay(
-    network: NetworkFile,
-    listen: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where links are taken; port 0: any.", show_default=False)
-    ],
-    data: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the relay's keys; no other process may use it.")
-    ],
-    nickname: Annotated[
-        str, typer.Option(metavar="NAME", help="1 to 19 letters, digits, dashes; for people only.")
-    ] = NICKNAME,
-    advertise: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Where others reach it, if not at the --listen address.",
-            show_default=False,
-        ),
-    ] = None,
-    family: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ID", help="Id of another relay of yours; may be repeated. No path uses two of a family."
-        ),
-    ] = None,
-    rate: Annotated[
-        int, typer.Option(metavar="BYTES", help="At most so many bytes a second; 0: no limit.", min=0)
-    ] = 0,
-    bind: Bind = None,
+    network: Path,
+    listen: str,
+    data: Path,
+    nickname: str,
+    advertise: str | None,
+    family: tuple[str, ...],
+    rate: int,
+    bind: str | None,
 ) -> int:
     """Run a relay: it passes on cells that it cannot read.
 
@@ -81,7 +94,7 @@ def relay(
     check_bind(bind)
     if not good_nickname(nickname):
         raise Usage(f"--nickname needs 1 to 19 letters, digits or dashes, not {nickname!r}.")
-    members = _family(family or [])
+    members = _family(family)
     if advertise is not None:
         host_port(advertise, "--advertise")
     elif is_wildcard(host):
@@ -106,7 +119,7 @@ def relay(
 
 
 def make_relay(
-    network: Network,
+    network: NetworkFile,
     folder: DataDirectory,
     listener: TcpListener,
     about: About,
@@ -192,7 +205,7 @@ def _advertised(advertise: str | None, bound: tuple[str, int]) -> tuple[str, int
     return host, port
 
 
-def _family(texts: list[str]) -> tuple[RelayId, ...]:
+def _family(texts: Iterable[str]) -> tuple[RelayId, ...]:
     from onionshh.geometry import KEY
     from onionshh.ids import RelayId
     from onionshh.wire.descriptor import FAMILY_MOST

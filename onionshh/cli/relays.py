@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onionshh.cli.options import Json, NetworkFile
+import click
+
+from onionshh.cli.options import json_option, network_option
 
 if TYPE_CHECKING:
     from onionshh.wire.consensus import Consensus
@@ -13,7 +16,10 @@ if TYPE_CHECKING:
 WIDE = 120
 
 
-def relays(network: NetworkFile, as_json: Json = False) -> int:
+@click.command()
+@network_option()
+@json_option
+def relays(network: Path, as_json: bool) -> int:
     """List the relays of the network.
 
     The consensus is fetched from a directory and its signatures are checked against the network file.
@@ -36,7 +42,6 @@ def relays(network: NetworkFile, as_json: Json = False) -> int:
     async def fetch() -> int:
         import os
         import tempfile
-        from pathlib import Path
 
         from onionshh.core.chance import Chance
         from onionshh.net.clocks import Clock

@@ -6,12 +6,12 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from onionshh.cli.failures import FAILED, Usage, one_line
-from onionshh.cli.options import Bind, Json, NetworkFile, as_usage, check_bind
+from onionshh.cli.options import PATH, as_usage, bind_option, check_bind, json_option, network_option
 from onionshh.cli.talk import note, printable
 from onionshh.errors import BadAddress, TooLarge
 
@@ -22,51 +22,52 @@ OFFLINE = "no guard answers: this machine's network is down, or the network's re
 INTERRUPTED = "interrupted before a receipt came"
 
 
+@click.command()
+@click.argument("address", metavar="ADDRESS")
+@network_option()
+@click.argument("text", metavar="[TEXT | -]", default="-")
+@click.option(
+    "--hops",
+    type=click.IntRange(0, 3),
+    metavar="0..3",
+    help="Relays between us and the meeting relay. With 0 that relay sees our address."
+    "  [default: drawn from the class]",
+)
+@click.option("--class", "privacy", metavar="CLASS", default="talk", help="Privacy class: talk or flash.")
+@click.option(
+    "--ttl",
+    type=float,
+    metavar="SECONDS",
+    default=600.0,
+    help="Until when it may be delivered; at most 7 days.",
+)
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=30.0,
+    help="How long to wait for receipt and reply; 0: for the receipt alone.",
+)
+@click.option(
+    "--data",
+    type=PATH,
+    metavar="DIR",
+    help="Folder of guards and the last consensus, shared by any number of processes."
+    "  [default: one a network, in $XDG_STATE_HOME/onionshh]",
+)
+@bind_option
+@json_option
 def whisper(
-    address: Annotated[
-        str, typer.Argument(metavar="ADDRESS", help="The endpoint, shh1…", show_default=False)
-    ],
-    network: NetworkFile,
-    text: Annotated[
-        str,
-        typer.Argument(
-            metavar="[TEXT | -]", help="What to whisper; - or nothing: read stdin.", show_default=False
-        ),
-    ] = "-",
-    hops: Annotated[
-        int | None,
-        typer.Option(
-            metavar="0..3",
-            min=0,
-            max=3,
-            help="Relays between us and the meeting relay. With 0 that relay sees our address."
-            "  [default: drawn from the class]",
-            show_default=False,
-        ),
-    ] = None,
-    privacy: Annotated[
-        str, typer.Option("--class", metavar="CLASS", help="Privacy class: talk or flash.")
-    ] = "talk",
-    ttl: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Until when it may be delivered; at most 7 days.")
-    ] = 600.0,
-    wait: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS", min=0, help="How long to wait for receipt and reply; 0: for the receipt alone."
-        ),
-    ] = 30.0,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of guards and the last consensus, shared by any number of processes."
-            "  [default: one a network, in $XDG_STATE_HOME/onionshh]",
-            show_default=False,
-        ),
-    ] = None,
-    bind: Bind = None,
-    as_json: Json = False,
+    address: str,
+    network: Path,
+    text: str,
+    hops: int | None,
+    privacy: str,
+    ttl: float,
+    wait: float,
+    data: Path | None,
+    bind: str | None,
+    as_json: bool,
 ) -> int:
     """Whisper to an endpoint: at most 65 535 bytes, from the command line or stdin.
 
@@ -85,6 +86,11 @@ def whisper(
     Examples:
       onionshh whisper --network net.toml shh1… "hello"
       onionshh whisper --network net.toml shh1… --hops 3 --json < letter.txt
+
+    \b
+    Arguments:
+      ADDRESS     The endpoint, shh1…  [required]
+      [TEXT | -]  What to whisper; - or nothing: read stdin.
     """
     from onionshh.cli.ending import run
     from onionshh.cli.folders import network_folder

@@ -345,6 +345,20 @@ def test_help_has_every_option_and_an_example(
     assert f"onionshh {command}" in text[: text.index("\nOptions:")]
 
 
+def test_help_lists_the_commands_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = helped("", capsys).partition("\nCommands:\n")[2]
+    found = [line.split()[0] for line in listed.splitlines()]
+    assert found == ["demo", "directory", "relay", "host", "whisper", "relays", "address"]
+
+
+def test_the_environment_asks_for_no_completion(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_ONIONSHH_COMPLETE", "bash_source")
+    assert main([]) == 0
+    assert capsys.readouterr().out.startswith("Usage: ")
+
+
 def test_bare_command_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert "onionshh demo" in capsys.readouterr().out
