@@ -22,7 +22,8 @@ from onionshh.crypto.identity import Identity
 from onionshh.crypto.primitives import kdf
 from onionshh.errors import Closed
 from onionshh.ids import WhisperId
-from onionshh.net.store import Database, DataDirectory
+from onionshh.net.database import Database
+from onionshh.net.store import DataDirectory
 
 DATABASE_FILE = "endpoint.db"
 DATABASE_VERSION = 1

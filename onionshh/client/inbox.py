@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from onionshh.core.whisper import EXPIRY_GRACE_SECONDS, SEEN_EXTRA_SECONDS, Record
 from onionshh.ids import WhisperId
-from onionshh.net.store import Database
+from onionshh.net.database import Database
 
 WHISPERS_MOST: Final = 1024
 BYTES_MOST: Final = 16 * 1024 * 1024

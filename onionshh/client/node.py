@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onionshh.client.contact import Contact
 from onionshh.client.context import Context
-from onionshh.client.endpoint import Endpoint, endpoint_folder
 from onionshh.client.identities import load_or_create_identity
 from onionshh.client.kinds import Kinds
 from onionshh.client.pool import Pool
@@ -33,6 +33,9 @@ from onionshh.net.store import DataDirectory, RunBlocking, RunWhereQuick
 from onionshh.net.tcp import TcpDialer
 from onionshh.net.transport import Dialer
 from onionshh.wire import messages as m
+
+if TYPE_CHECKING:
+    from onionshh.client.endpoint import Endpoint
 
 MEMORY_BYTES = 256 * 1024 * 1024
 CONSENSUS_SECONDS = 120.0
@@ -71,6 +74,9 @@ class Node:
         self._check_open()
         if not isinstance(identity, Identity):
             identity = load_or_create_identity(identity, self._context.chance.bytes)
+        # Whoever only visits needs neither a database nor the rest of what hosting takes.
+        from onionshh.client.endpoint import Endpoint, endpoint_folder
+
         folder = endpoint_folder(self._context.folder, identity)
         return Endpoint(self._context, identity, folder, introducers)
 

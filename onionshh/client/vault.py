@@ -15,7 +15,7 @@ from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import KeyPair
 from onionshh.crypto.seal import SealKey
 from onionshh.ids import RandomBytes, RelayId
-from onionshh.net.store import Database
+from onionshh.net.database import Database
 
 VAULT_SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS period_keys (

@@ -11,8 +11,9 @@ from onionshh.client.inbox import INBOX_SCHEMA, Inbox
 from onionshh.config import Authority
 from onionshh.core.whisper import new_whisper
 from onionshh.ids import WhisperId
+from onionshh.net.database import Database
 from onionshh.net.directory import DirectoryUnreachable
-from onionshh.net.store import Database, run_inline
+from onionshh.net.store import run_inline
 from tests.client.world import WALL, context_of, hosted, small
 from tests.seeded import seeded
 

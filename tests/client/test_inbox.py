@@ -16,7 +16,8 @@ from onionshh.client.inbox import INBOX_SCHEMA, Inbox
 from onionshh.core.whisper import EXPIRY_GRACE_SECONDS, SEEN_EXTRA_SECONDS, WHISPER, Record, new_whisper
 from onionshh.errors import BadData
 from onionshh.ids import WhisperId
-from onionshh.net.store import Database, run_inline
+from onionshh.net.database import Database
+from onionshh.net.store import run_inline
 from tests.client.world import WALL, bytes_on_disk
 from tests.seeded import seeded
 

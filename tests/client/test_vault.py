@@ -10,7 +10,8 @@ from onionshh.client.vault import VAULT_SCHEMA, HeldIntroducer, PeriodKeys, Vaul
 from onionshh.core.replay import ReplayLog
 from onionshh.crypto.identity import SigningKey
 from onionshh.ids import RelayId
-from onionshh.net.store import Database, run_inline
+from onionshh.net.database import Database
+from onionshh.net.store import run_inline
 from tests.client.world import WALL, bytes_on_disk
 from tests.seeded import seeded
 

@@ -1,0 +1,177 @@
+"""SQLite for what must be exact: every transaction synced, every erased row overwritten.
+
+Apart from `store.py`, so that whoever keeps nothing in a database does not load one.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import trio
+
+from onionshh.errors import BadData, Closed
+from onionshh.net.store import RunBlocking
+
+T = TypeVar("T")
+
+ERASED_WITHIN_SECONDS = 1.0
+BATCH_MOST = 256
+"""Transactions that are synced together."""
+CACHE_KIB = 512
+"""Pages that SQLite keeps: rows are read once, soon after they were written."""
+_EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
+
+
+class Database:
+    """A SQLite file: every transaction synced when it returns, erased rows overwritten.
+
+    Transactions that are asked for while one is being written are written together, each in a savepoint of
+    its own, with one sync for all: a sync costs milliseconds, and a hundred whispers may arrive in one.
+    """
+
+    def __init__(self, path: Path | str, schema: str, version: int, run_blocking: RunBlocking) -> None:
+        self._path = path
+        self._run_blocking = run_blocking
+        self._turn = trio.Lock()
+        self._closed = False
+        self._waiting: list[_Asked] = []
+        self._erased = trio.Event()
+        self._connection = _open(path, schema, version)
+
+    async def transaction(self, work: Callable[[sqlite3.Connection], T], *, erases: bool = False) -> T:
+        """Run `work` on the connection, alone; committed and on disk when this returns.
+
+        With `erases` the write-ahead log, which holds what rows were before, is emptied soon after, by
+        `keep_erased`.
+        A cancellation is felt before the work starts or after it ended, never in between. BadData when the
+        disk or the file fails, Closed after `close`, and whatever `work` raises; nothing of it is kept then.
+        """
+        await trio.lowlevel.checkpoint()
+        asked = _Asked(work, erases)
+        self._waiting.append(asked)
+        with trio.CancelScope(shield=True):
+            await self._turn.acquire()
+            try:
+                if not asked.done:
+                    batch, self._waiting = self._waiting[:BATCH_MOST], self._waiting[BATCH_MOST:]
+                    await self._run_blocking(lambda: self._run(batch))
+                    if any(one.erases for one in batch):
+                        self._erased.set()
+            finally:
+                self._turn.release()
+        if asked.error is not None:
+            raise asked.error
+        result: T = asked.result
+        return result
+
+    def _run(self, batch: list[_Asked]) -> None:
+        """All of a batch in one transaction; what fails alone is undone alone."""
+        if self._closed:
+            for asked in batch:
+                asked.error, asked.done = Closed("It was closed before this was on disk."), True
+            return
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                for asked in batch:
+                    _run_one(connection, asked)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            for asked in batch:
+                asked.error = BadData(f"{self._path} cannot be used: {error}.")
+        finally:
+            for asked in batch:
+                asked.done = True
+
+    async def keep_erased(self) -> None:
+        """Empty the log within a second of each erasure, for ever: many share what one costs."""
+        while True:
+            await self._erased.wait()
+            await trio.sleep(ERASED_WITHIN_SECONDS)
+            await self.empty_log()
+
+    async def empty_log(self) -> None:
+        """Overwrite what the log still holds of erased rows, now."""
+        self._erased = trio.Event()
+        with trio.CancelScope(shield=True):
+            async with self._turn:
+                if not self._closed:
+                    await self._run_blocking(self._empty_log)
+
+    def _empty_log(self) -> None:
+        try:
+            self._connection.execute(_EMPTY_LOG).fetchone()
+        except sqlite3.Error:
+            self._erased.set()  # another process reads: again in a second
+
+    def close(self) -> None:
+        """Close the file while no transaction runs; later ones raise Closed."""
+        self._closed = True
+        self._connection.close()
+
+    async def aclose(self) -> None:
+        """As `close`, after the transaction that runs, whatever is cancelled meanwhile."""
+        with trio.CancelScope(shield=True):
+            async with self._turn:
+                self.close()
+
+
+class _Asked:
+    """A transaction somebody waits for."""
+
+    __slots__ = ("done", "erases", "error", "result", "work")
+
+    def __init__(self, work: Callable[[sqlite3.Connection], Any], erases: bool) -> None:
+        self.work = work
+        self.erases = erases
+        self.done = False
+        self.result: Any = None
+        self.error: Exception | None = None
+
+
+def _run_one(connection: sqlite3.Connection, asked: _Asked) -> None:
+    connection.execute("SAVEPOINT one")
+    try:
+        asked.result = asked.work(connection)
+    except sqlite3.Error:
+        raise  # the disk or the file: nothing of the batch can be trusted to be there
+    except Exception as error:
+        asked.error = error
+        connection.execute("ROLLBACK TO one")
+    connection.execute("RELEASE one")
+
+
+def _open(path: Path | str, schema: str, version: int) -> sqlite3.Connection:
+    if str(path) != ":memory:":
+        # Made here first, so that it is never readable by others, not even for a moment.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA secure_delete=ON")
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        held: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if held not in (0, version):
+            raise BadData(
+                f"{path} was written by another version of onionshh (format {held}, not {version})."
+            )
+        connection.executescript(schema)
+        connection.execute(f"PRAGMA user_version={version}")
+        connection.execute(_EMPTY_LOG).fetchone()
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise BadData(f"{path} is damaged: {error}. Restore it from a backup or move it away.") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection

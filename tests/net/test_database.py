@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import trio
+import trio.testing
+
+from onionshh.errors import BadData
+from onionshh.net.database import ERASED_WITHIN_SECONDS, Database
+from onionshh.net.store import run_in_thread, run_inline
+
+T = TypeVar("T")
+SCHEMA = "CREATE TABLE IF NOT EXISTS things (name TEXT PRIMARY KEY, body BLOB)"
+
+
+async def put(database: Database, name: str, body: bytes = b"") -> None:
+    await database.transaction(lambda c: c.execute("INSERT INTO things VALUES (?, ?)", (name, body)) and None)
+
+
+async def names(database: Database) -> list[str]:
+    return await database.transaction(lambda c: [row[0] for row in c.execute("SELECT name FROM things")])
+
+
+@pytest.mark.parametrize("run", [run_inline, run_in_thread])
+async def test_what_was_committed_is_there_after_a_restart(tmp_path: Path, run: object) -> None:
+    path = tmp_path / "db"
+    first = Database(path, SCHEMA, 3, run)  # type: ignore[arg-type]
+    await put(first, "one")
+    first.close()
+    second = Database(path, SCHEMA, 3, run)  # type: ignore[arg-type]
+    assert await names(second) == ["one"]
+    second.close()
+
+
+async def test_a_transaction_that_raises_leaves_nothing(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+
+    def half(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO things VALUES ('half', NULL)")
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await database.transaction(half)
+    await put(database, "whole")
+    assert await names(database) == ["whole"]
+    database.close()
+
+
+async def test_a_cancellation_is_felt_before_or_after_and_never_in_between(tmp_path: Path) -> None:
+    started, release = trio.Event(), trio.Event()
+
+    async def slow(function: Callable[[], T], /) -> T:
+        started.set()
+        await release.wait()
+        return function()
+
+    database = Database(tmp_path / "db", SCHEMA, 1, slow)
+    finished = False
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def write() -> None:
+            nonlocal finished
+            await put(database, "kept")
+            finished = True
+
+        await started.wait()
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked()
+            release.set()
+    assert finished
+    database._run_blocking = run_inline
+    assert await names(database) == ["kept"]
+    with trio.move_on_after(0):
+        await put(database, "never")
+    assert await names(database) == ["kept"]
+    database.close()
+
+
+async def test_transactions_run_one_at_a_time(tmp_path: Path) -> None:
+    running = most = 0
+
+    async def watched(function: Callable[[], T], /) -> T:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await trio.lowlevel.checkpoint()
+        result = function()
+        running -= 1
+        return result
+
+    database = Database(tmp_path / "db", SCHEMA, 1, watched)
+    async with trio.open_nursery() as nursery:
+        for number in range(10):
+            nursery.start_soon(put, database, str(number))
+    assert most == 1
+    assert len(await names(database)) == 10
+    database.close()
+
+
+async def test_erased_rows_are_overwritten_and_commits_synced(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    pragmas = await database.transaction(
+        lambda c: [c.execute(f"PRAGMA {name}").fetchone()[0] for name in ("secure_delete", "synchronous")]
+    )
+    assert pragmas == [1, 2]  # ON, FULL
+    secret = b"a body that nobody should find again"
+    await put(database, "one", secret)
+    await database.transaction(lambda c: c.execute("DELETE FROM things") and None)
+    await put(database, "two")
+    database.close()
+    assert secret not in (tmp_path / "db").read_bytes()
+
+
+def test_a_database_is_for_its_owner_alone(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    database.close()
+
+
+def test_another_version_and_damage_are_told_with_the_file_s_name(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    Database(path, SCHEMA, 1, run_inline).close()
+    with pytest.raises(BadData, match=r"db was written by another version of onionshh \(format 1, not 2\)"):
+        Database(path, SCHEMA, 2, run_inline)
+    path.write_bytes(b"this is no database at all" * 100)
+    with pytest.raises(BadData, match="db is damaged"):
+        Database(path, SCHEMA, 1, run_inline)
+
+
+async def test_the_log_is_emptied_within_a_second_of_an_erasure(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    log = tmp_path / "db-wal"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.keep_erased)
+        for _ in range(2):
+            await database.transaction(
+                lambda connection: connection.execute("INSERT INTO things VALUES ('one', x'77')")
+            )
+            await trio.sleep(5)
+            assert log.stat().st_size > 0  # nothing was erased: it stays
+            await database.transaction(
+                lambda connection: connection.execute("DELETE FROM things"), erases=True
+            )
+            await trio.sleep(ERASED_WITHIN_SECONDS + 0.1)
+            assert log.stat().st_size == 0
+        nursery.cancel_scope.cancel()
+    await database.aclose()
