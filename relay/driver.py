@@ -15,8 +15,8 @@ from relay.setup import WantedLink
 from relay.switch import Switch
 
 LINKS_WANTED_MOST = 1024
-HANDSHAKES_A_PASS = 4
-"""Under a millisecond in all, which is how long a forwarded cell may have to wait for them."""
+HANDSHAKES_A_PASS = 8
+"""Under two milliseconds in all, which is how long a forwarded cell may have to wait for them."""
 
 
 class SwitchDriver:
