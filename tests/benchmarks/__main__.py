@@ -1,4 +1,5 @@
-"""`make bench`: both networks on this machine, in one run, alternating; a table, JSON and a picture."""
+"""`make bench`: both networks on this machine, in one run, alternating; then what grows with what. Tables,
+JSON and pictures."""
 
 from __future__ import annotations
 
@@ -10,11 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from onionshh.core.params import default_params
-from tests.benchmarks import ctor, rows
+from tests.benchmarks import crowd, ctor, curves, growth, plain, rows
+from tests.benchmarks.measured import Measured
 from tests.benchmarks.onion import OnionNetwork
 from tests.benchmarks.picture import draw
 
@@ -30,28 +34,45 @@ def main() -> int:
     """Measure, print, write; the exit status says nothing about the bars."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds whose median is taken")
+    parser.add_argument("--only", choices=("beside", "growth"), help="one of the two tables alone")
     asked = parser.parse_args()
-    missing = ctor.available()
     params = default_params(one_machine=True)
     print("consensus parameters:", ", ".join(f"{name}={value}" for name, value in params.to_pairs()))
     print(
         f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, {RELAYS} relays"
     )
-    print(missing or f"C tor {ctor.version()}", flush=True)
+    RESULTS.mkdir(exist_ok=True)
+    grown: list[Measured] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onionshh-bench-")))
+        (folder / "onionshh").mkdir()
+        if asked.only == "growth":
+            onion = _start_onion(folder, stack)
+        else:
+            onion = _beside_tor(folder, stack, asked.rounds)
+        if asked.only != "beside":
+            grown = crowd.measure(onion)
+    # The network has ended: nothing runs beside what is measured within one process.
+    if asked.only != "beside":
+        _growth(grown)
+    return 0
+
+
+def _beside_tor(folder: Path, outer: ExitStack, rounds: int) -> OnionNetwork:
+    """The first table. Returns our network, which runs until `outer` ends; C tor's has ended."""
+    missing = ctor.available()
+    print(missing or f"C tor {ctor.version()}", flush=True)
+    with ExitStack() as stack:
         tor = None
         if missing is None:
             tor = _start_tor(folder, stack)
-        (folder / "onionshh").mkdir()
-        onion = OnionNetwork(folder / "onionshh", RELAYS)
-        stack.callback(onion.stop)
-        for number in range(asked.rounds):
+        onion = _start_onion(folder, outer)
+        for number in range(rounds):
             if tor is not None:
                 rows.measure_tor(tor, lambda name, value: rows.ROWS[name].tor.append(value), number)
             rows.measure_onionshh(onion, lambda name, value: rows.ROWS[name].onionshh.append(value))
             rows.ROWS["relay-start"].onionshh.append(_relay_start(onion, number) * 1e3)
-            print(f"round {number + 1} of {asked.rounds} done", flush=True)
+            print(f"round {number + 1} of {rounds} done", flush=True)
     results = [row.result() for row in rows.ROWS.values()]
     helped = sorted(_help_seconds() for _ in range(5))[2]
     results.append(
@@ -66,12 +87,30 @@ def main() -> int:
         }
     )
     _print(results)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "beside-tor.json").write_text(
-        json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    _write("beside-tor.json", results)
     draw(results, "onionshh beside C tor: ratio, C tor = 1, tick = bar", RESULTS / "beside-tor.svg")
-    return 0
+    return onion
+
+
+def _growth(over_network: list[Measured]) -> None:
+    """The second table: what was measured over the network, and what needs none."""
+    results = [*growth.measure(), *over_network, *plain.measure()]
+    print("\nwhat grows, and the price of privacy")
+    for one in results:
+        print(one.line())
+    _write("growth.json", [one.as_dict() for one in results])
+    curves.draw(results, RESULTS / "growth.svg")
+
+
+def _write(name: str, results: Sequence[dict[str, Any]]) -> None:
+    text = json.dumps(results, indent=1, ensure_ascii=False)
+    (RESULTS / name).write_text(text + "\n", encoding="utf-8")
+
+
+def _start_onion(folder: Path, stack: ExitStack) -> OnionNetwork:
+    onion = OnionNetwork(folder / "onionshh", RELAYS)
+    stack.callback(onion.stop)
+    return onion
 
 
 def _start_tor(folder: Path, stack: ExitStack) -> ctor.TorNetwork:

@@ -47,6 +47,12 @@ class OnionNetwork:
             "--data", str(self.folder / f"relay{number}"), "--nickname", f"relay{number}",
         )  # fmt: skip
 
+    def another_visitor(self, number: int) -> Child:
+        """One more visitor process, with guards and a folder of its own; whoever asks for it stops it."""
+        visitor = self._program("visitor", str(number))
+        visitor.ask(do="address", address=self.address)
+        return visitor
+
     def relay_cpu_seconds(self) -> float:
         """CPU of all relays so far."""
         return sum(relay.cpu_seconds() for relay in self.relays)
@@ -78,8 +84,11 @@ class OnionNetwork:
         self._children.append(child)
         return child
 
-    def _program(self, name: str) -> Child:
-        command = [sys.executable, "-m", f"tests.benchmarks.{name}", str(self.file), str(self.folder / name)]
+    def _program(self, module: str, suffix: str = "") -> Child:
+        name = module + suffix
+        command = [
+            sys.executable, "-m", f"tests.benchmarks.{module}", str(self.file), str(self.folder / name)
+        ]  # fmt: skip
         child = Child(command, log=self.folder / f"{name}.log")
         self._children.append(child)
         return child

@@ -19,6 +19,10 @@ from onionshh.net.builder import Kind
 
 BULK_AT_ONCE = 24
 """Whispers of 65 535 bytes that a program has under way at a time."""
+BULK_BESIDE_AT_ONCE = 4
+"""The same beside quiet contacts: enough that its circuit is never idle."""
+CROWD_TTL_SECONDS = 30.0
+"""When a whisper of a crowd counts as lost."""
 HOPS = 3
 """Relays between the visitor and the rendezvous point; the endpoint has three always."""
 
@@ -33,6 +37,8 @@ class Visitor:
         self._network = network
         self._folder = folder
         self._address = ""
+        self._many = AsyncExitStack()
+        self._contacts: list[onionshh.Contact] = []
 
     async def address(self, told: Told) -> Told:
         """Whom to visit."""
@@ -106,9 +112,77 @@ class Visitor:
         trips = [one.round_trip_seconds for one in receipts if one.round_trip_seconds is not None]
         return {"sent": len(receipts), "delivered": len(trips), "seconds": trips}
 
+    async def quiet_beside_bulk(self, told: Told) -> Told:
+        """The same as `quiet`, while one more contact sends whispers of 65 535 bytes, a few at a time."""
+        carried = 0
+        async with self._node.contact(self._address, hops=HOPS) as contact:
+            await contact.ask(b"ex")
+
+            async def keep_sending() -> None:
+                nonlocal carried
+                while True:
+                    receipt = await contact.whisper(b"s" + bytes(65534))
+                    carried += 65535 * (receipt.status == "delivered")
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(BULK_BESIDE_AT_ONCE):
+                    nursery.start_soon(keep_sending)
+                result = await self.quiet(told)
+                nursery.cancel_scope.cancel()
+        return {**result, "bulk_bytes": carried}
+
+    async def open_up_to(self, told: Told) -> Told:
+        """More contacts, some at a time, until there are so many or `seconds` are over; how many there are
+        then, and why not more."""
+        limit, why = trio.CapacityLimiter(told["at_once"]), ""
+
+        async def one() -> None:
+            nonlocal why
+            async with limit:
+                contact = await self._many.enter_async_context(self._node.contact(self._address, hops=HOPS))
+                try:
+                    await contact.ask(b"ex")
+                except BaseException as error:
+                    contact.close()
+                    if not isinstance(error, onionshh.NotDelivered):
+                        raise
+                    why = str(error)
+                else:
+                    self._contacts.append(contact)
+
+        with trio.move_on_after(told["seconds"]) as scope:
+            async with trio.open_nursery() as nursery:
+                for _ in range(told["contacts"] - len(self._contacts)):
+                    nursery.start_soon(one)
+        if scope.cancelled_caught:
+            why = why or "the time for connecting was over"
+        return {"open": len(self._contacts), "why": why}
+
+    async def crowd(self, told: Told) -> Told:
+        """Every contact whispers 256 bytes, awaits the receipt and begins again, until the time is over;
+        `in_time`: how many receipts came before that."""
+        trips: list[float] = []
+        sent = in_time = 0
+        end = trio.current_time() + told["seconds"]
+
+        async def one(contact: onionshh.Contact) -> None:
+            nonlocal sent, in_time
+            while (began := trio.current_time()) < end:
+                sent += 1
+                receipt = await contact.whisper(b"s" + bytes(255), ttl_seconds=CROWD_TTL_SECONDS)
+                if receipt.status == "delivered":
+                    trips.append(trio.current_time() - began)
+                    in_time += trio.current_time() < end
+
+        async with trio.open_nursery() as nursery:
+            for contact in self._contacts:
+                nursery.start_soon(one, contact)
+        return {"sent": sent, "delivered": len(trips), "seconds": trips, "in_time": in_time}
+
     async def close_many(self, told: Told) -> Told:
         """Give the contacts up."""
         await self._many.aclose()
+        self._many, self._contacts = AsyncExitStack(), []
         return {}
 
     async def build(self, told: Told) -> Told:
