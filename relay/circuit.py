@@ -61,7 +61,7 @@ class RelayCircuit:
         self.extending_to: RelayId | None = None
         self.extending_since = 0.0
         self.parts: HandshakeParts | None = None
-        self.roles: set[Role] = set()
+        self.roles: frozenset[Role] = frozenset()
         self.used = True
         """A cell came since the switch last looked; what is not used rests."""
         self.closed = False

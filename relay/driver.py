@@ -9,12 +9,15 @@ import trio
 from onionshh.core.outbox import Memory
 from onionshh.ids import RelayId
 from onionshh.net.clocks import Clock
+from onionshh.net.heap import give_back
 from onionshh.net.links import LinkFailed, LinkSet
 from onionshh.wire.consensus import RelayRow
 from relay.setup import WantedLink
 from relay.switch import Switch
 
 LINKS_WANTED_MOST = 1024
+GIVE_BACK_CIRCUITS = 1000
+"""So many circuits at rest since the last time are worth some milliseconds of giving back memory."""
 HANDSHAKES_A_PASS = 8
 """Under two milliseconds in all, which is how long a forwarded cell may have to wait for them."""
 
@@ -36,6 +39,7 @@ class SwitchDriver:
         self._find = find
         self._nursery: trio.Nursery | None = None
         self._dialling = 0
+        self._given_back = 0
         self.links: LinkSet | None = None
         """Set once the links, which need the switch, are made."""
 
@@ -55,6 +59,13 @@ class SwitchDriver:
             return False
         now = self._clock.monotonic()
         return all(switch.serve_handshake(now) for _ in range(HANDSHAKES_A_PASS))
+
+    def tick(self, now: float) -> None:
+        """About once a second."""
+        self._switch.tick(now)
+        if self._switch.rested - self._given_back >= GIVE_BACK_CIRCUITS:
+            self._given_back = self._switch.rested
+            give_back()
 
     async def run(self) -> None:
         """For ever: dials may be under way meanwhile."""

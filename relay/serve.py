@@ -98,7 +98,7 @@ class Relay:
             identity=self.keys.identity,
             reader=reader,
             after_read=self._driver.after_read,
-            on_tick=self.switch.tick,
+            on_tick=self._driver.tick,
             throttle=Throttle(rate_bytes) if rate_bytes else None,
         )
         self.publisher = Publisher(

@@ -37,6 +37,7 @@ from relay.circuit import Leg, RelayCircuit
 from relay.setup import SetUp, WantedLink
 
 REST_SECONDS = 60.0
+REST_A_TICK = 1000
 REPLIES_WAITING_MOST = 64
 """Messages a client may leave uncollected at a relay before its circuit ends."""
 
@@ -68,6 +69,9 @@ class Switch:
         self._ports: set[LinkPort] = set()
         self._now = 0.0
         self._rest_at = 0.0
+        self._to_look_at: list[RelayCircuit] = []
+        self.rested = 0
+        """Circuits that gave up their cipher contexts so far."""
         self._queue_cap = params().queue_cap
         self.circuits: set[RelayCircuit] = set()
         self.cells_forwarded = 0
@@ -171,15 +175,21 @@ class Switch:
             self._carry_out(role.tick(now, self._wall()))
         if now >= self._rest_at:
             self._rest_at = now + REST_SECONDS
-            self._rest_unused()
+            self._to_look_at = list(self.circuits)
+        self._rest_unused()
 
     def _rest_unused(self) -> None:
-        """A circuit silent since the last look gives up its cipher contexts, which are most of its memory."""
-        for circuit in self.circuits:
+        """A circuit silent since the last look gives up its cipher contexts, which are most of its memory.
+
+        So many a tick, since giving up thousands takes as long as forwarding thousands of cells.
+        """
+        looked_at, self._to_look_at = self._to_look_at[:REST_A_TICK], self._to_look_at[REST_A_TICK:]
+        for circuit in looked_at:
             if circuit.used:
                 circuit.used = False
-            else:
+            elif not circuit.closed and not circuit.layers.resting:
                 circuit.layers.rest()
+                self.rested += 1
 
     def relieve(self) -> None:
         """Past the memory quota the circuits that hold the oldest data end first (SPEC 7)."""
@@ -259,7 +269,7 @@ class Switch:
             self.setup.extend(circuit, body, self._now)
             return
         role = self._by_type[message_type]
-        circuit.roles.add(role)
+        circuit.roles |= {role}
         self._carry_out(role.handle(circuit, message_type, body, self._now, self._wall()))
 
     # What roles and conversations want sent.
@@ -325,7 +335,7 @@ class Switch:
             circuit.inward.port.empty_since = self._now
         for role in circuit.roles:
             self._carry_out(role.circuit_closed(circuit, self._now))
-        circuit.roles.clear()
+        circuit.roles = frozenset()
         join, circuit.join = circuit.join, None
         if join is not None:
             self._end(join, "join-ended")

@@ -47,7 +47,8 @@ class Correspondence:
         self._exchanges: set[Exchange] = set()
         self._paths: dict[WhisperId, Exchange] = {}
         self._replies: dict[WhisperId, Receipt] = {}
-        self._finished = trio.Event()
+        self._finished = 0
+        self._room = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
         self.arrived = trio.Event()
         """Set, and replaced, whenever a whisper is new in the inbox."""
@@ -94,8 +95,9 @@ class Correspondence:
                 logger.error("%s", error)
 
     def finished(self) -> None:
-        """The program has finished with a whisper: there is room again."""
-        self._finished.set()
+        """The program has finished with a whisper: there is room for one more."""
+        self._finished += 1
+        self._room.unpark()
 
     def reply(self, whisper_id: WhisperId, receipt: Receipt) -> None:
         """Send a reply that is on disk already, if its visitor is there; else it waits for the visitor."""
@@ -148,13 +150,18 @@ class Correspondence:
             if receipt is not None:
                 receipt.conclude("delivered")
             return
-        while (accepted := await self._inbox.accept(record, self._received_at())) == "full":
+        while True:
+            finished = self._finished
+            accepted = await self._inbox.accept(record, self._received_at())
+            if accepted != "full":
+                break
             # It is not acknowledged meanwhile: the circuit's inbox fills and the visitor's window closes.
             await self._acknowledge(exchange, waiting)
-            self._finished = trio.Event()
-            with trio.move_on_after(FULL_WAIT_SECONDS):
-                await self._finished.wait()
+            if finished == self._finished:
+                with trio.move_on_after(FULL_WAIT_SECONDS):
+                    await self._room.park()
             if not exchange.open:
+                self._room.unpark()  # the room that woke us is for another
                 return
         self._note_path(record.whisper_id, exchange)
         if accepted == "new":

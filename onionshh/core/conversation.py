@@ -7,7 +7,6 @@ under which they came. A tag cannot be known without its cell, so an ACK proves 
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from onionshh.core.outbox import Memory
@@ -49,7 +48,33 @@ class Conversation:
 
     `accepts` is the set of types that the present role and state take; the owner changes it as state moves.
     `echoes`: whether a DROP that asks for one is answered (a relay's end is; a client asks only).
+
+    A relay holds one for each circuit, most of them empty for ever: lists and slots, since an empty deque
+    takes 620 bytes.
     """
+
+    __slots__ = (
+        "_acks",
+        "_charged",
+        "_counted_in",
+        "_counted_out",
+        "_echoes",
+        "_expected",
+        "_flow",
+        "_held",
+        "_left",
+        "_memory",
+        "_open_type",
+        "_parts",
+        "_paused",
+        "_queue",
+        "_random_bytes",
+        "_unacked_in",
+        "_unacknowledged",
+        "accepts",
+        "came_early",
+        "charged_since",
+    )
 
     def __init__(
         self, flow: Flow, *, accepts: frozenset[int], echoes: bool, memory: Memory, random_bytes: RandomBytes
@@ -60,11 +85,11 @@ class Conversation:
         self._memory = memory
         self._random_bytes = random_bytes
         # Sending.
-        self._queue: deque[_Sending] = deque()
-        self._acks: deque[bytes] = deque()
+        self._queue: list[_Sending] = []
+        self._acks: list[bytes] = []
         self._counted_out = 0
         self._unacknowledged = 0
-        self._expected: deque[bytes] = deque()
+        self._expected: list[bytes] = []
         # Receiving.
         self._open_type: int | None = None
         self.came_early = False
@@ -76,7 +101,7 @@ class Conversation:
         self._charged = 0
         self._counted_in = 0
         self._unacked_in = 0
-        self._held: deque[bytes] = deque()
+        self._held: list[bytes] = []
         self._paused = False
 
     # Sending.
@@ -105,14 +130,14 @@ class Conversation:
     def next_payload(self) -> Outgoing | None:
         """What leaves next, ACKs first and regardless of the window; None when nothing may."""
         if self._acks:
-            return Outgoing(build_payload(ACK, self._acks.popleft(), 0, self._random_bytes), False, False)
+            return Outgoing(build_payload(ACK, self._acks.pop(0), 0, self._random_bytes), False, False)
         if not self._queue or not self.window_open:
             return None
         message = self._queue[0]
         payload = build_payload(message.message_type, message.body, message.offset, self._random_bytes)
         message.offset += DATA
         if message.offset >= len(message.body):
-            self._queue.popleft()
+            self._queue.pop(0)
         return Outgoing(payload, message.early, True)
 
     def sent(self, tag: bytes) -> None:
@@ -157,7 +182,7 @@ class Conversation:
         """Acknowledge what was held back."""
         self._paused = False
         while self._held:
-            self._acknowledge(self._held.popleft())
+            self._acknowledge(self._held.pop(0))
 
     def close(self) -> None:
         """Give back the memory that a partial message was charged, and forget what waits."""
@@ -219,6 +244,6 @@ class Conversation:
             raise ProtocolError("ack-shape")
         if not self._expected:
             raise ProtocolError("ack-not-due")
-        if not equal(self._expected.popleft(), payload[HEAD : HEAD + TAG]):
+        if not equal(self._expected.pop(0), payload[HEAD : HEAD + TAG]):
             raise ProtocolError("ack-mismatch")
         self._unacknowledged -= self._flow.ack_every

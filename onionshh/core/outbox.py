@@ -25,12 +25,16 @@ class Memory:
 
 
 class CellQueue:
-    """One circuit's cells for one link, oldest first; `since` is when it last began to wait."""
+    """One circuit's cells for one link, oldest first; `since` is when it last began to wait.
+
+    A list: an empty deque takes 620 bytes, and of ten thousand circuits most are empty. Taking the first
+    of a full queue, 1 024 cells, moves 8 KB.
+    """
 
     __slots__ = ("cells", "since")
 
     def __init__(self) -> None:
-        self.cells: deque[bytes] = deque()
+        self.cells: list[bytes] = []
         self.since = 0.0
 
 
@@ -74,7 +78,7 @@ class Outbox:
         else:
             while len(taken) < most:
                 queue = busy.popleft()
-                taken.append(queue.cells.popleft())
+                taken.append(queue.cells.pop(0))
                 if queue.cells:
                     busy.append(queue)
         self.waiting -= len(taken)

@@ -11,6 +11,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -32,12 +33,14 @@ from onionshh.geometry import CONSENSUS_MAX
 from onionshh.ids import RelayId
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.clocks import Clock
-from onionshh.net.store import atomic_write, read_file
+from onionshh.net.store import atomic_write, read_file, run_in_thread
 from onionshh.wire.consensus import Consensus
 
 HTTP_TIMEOUT_SECONDS = 10.0
 RETRY_MIN_SECONDS = 1.0
 RETRY_MAX_SECONDS = 60.0
+INLINE_BYTES = 64 * 1024
+"""A consensus of up to some three hundred relays is checked where it arrives: a few milliseconds."""
 REPLY_MOST = 64 * 1024
 CONSENSUS_FILE = "consensus"
 PREVIOUS_FILE = "consensus-previous"
@@ -265,7 +268,7 @@ class ConsensusKeeper:
                 pass  # a network that is just starting: of what it lists no circuit can be made
             else:
                 if document:
-                    self._accept(document)
+                    await self._accept(document)
                 return
         await self._fetch_http()
 
@@ -274,7 +277,7 @@ class ConsensusKeeper:
         clock: ConsensusNotYet | ConsensusExpired | None = None
         for authority in self._chance.shuffled(self._network.authorities):
             try:
-                self._accept(await self._source.consensus(authority))
+                await self._accept(await self._source.consensus(authority))
                 return
             except DirectoryUnreachable as error:
                 why = why or f"{authority.url}: {error}"
@@ -286,12 +289,15 @@ class ConsensusKeeper:
             raise _clock_wrong(clock.offset_seconds)
         raise NoDirectory(f"No directory answers ({why}); check that it runs and that you are online.")
 
-    def _accept(self, document: bytes) -> None:
+    async def _accept(self, document: bytes) -> None:
         held = self._view.consensus if self._view else None
-        consensus = open_consensus_untrusted(
-            document, network=self._network, wall=self._clock.wall(), held=held
+        check = partial(
+            open_consensus_untrusted, document, network=self._network, wall=self._clock.wall(), held=held
         )
-        if held is not None and consensus.valid_after == held.valid_after:
+        # A large one takes a tenth of a second. In a thread it yields to whoever forwards cells.
+        consensus = await run_in_thread(check) if len(document) > INLINE_BYTES else check()
+        held = self._view.consensus if self._view else None
+        if held is not None and consensus.valid_after <= held.valid_after:
             return
         if self.document:
             atomic_write(self._folder / PREVIOUS_FILE, self.document)

@@ -25,6 +25,7 @@ from onionshh.core.sink import LinkPort
 from onionshh.crypto.layers import RelayLayers
 from onionshh.geometry import BINDING, BODY, FRAME_CELLS, LAYER_STATE
 from onionshh.ids import RelayId
+from onionshh.net.heap import give_back
 from onionshh.wire.cell import HEADER, RELAY
 from relay.circuit import Leg, RelayCircuit
 from relay.switch import Switch
@@ -190,9 +191,11 @@ def _warm() -> Forwarding:
 
 
 def _rest_all(relay: Forwarding) -> None:
-    """Two looks of the switch's own, a minute apart: silent in between, all rest."""
-    for now in (100.0, 200.0):
-        relay.switch.tick(now)
+    """Looks of the switch's own, two minutes long: silent in between, all rest, and as the relay's driver
+    does, what is free goes back."""
+    for now in range(100, 240):
+        relay.switch.tick(float(now))
+    give_back()
     if not all(circuit.layers.resting for circuit in relay.switch.circuits):
         raise RuntimeError("a silent circuit does not rest")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -75,6 +77,28 @@ async def test_what_is_kept_is_acknowledged_before_the_endpoint_waits_for_room(
                         await whisper.done()
 
                 with trio.fail_after(600):
+                    assert {(await one.final()).status for one in receipts} == {"delivered"}
+                nursery.cancel_scope.cancel()
+
+
+async def test_room_in_the_inbox_is_offered_to_all_who_wait_for_it(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "WHISPERS_MOST", 1)
+    async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
+        async with AsyncExitStack() as stack:
+            contacts = [await stack.enter_async_context(visitor.contact(endpoint.address)) for _ in range(6)]
+            receipts = [contact.send(b"hello", ttl_seconds=3600) for contact in contacts]
+            await until(lambda: sum(one.is_final for one in receipts) == 1, 60)
+            await trio.sleep(5)
+            async with trio.open_nursery() as nursery:
+
+                @nursery.start_soon
+                async def read() -> None:
+                    async for whisper in endpoint:
+                        await whisper.done()
+
+                with trio.fail_after(4):  # before anyone tries another path
                     assert {(await one.final()).status for one in receipts} == {"delivered"}
                 nursery.cancel_scope.cancel()
 

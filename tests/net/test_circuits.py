@@ -93,9 +93,7 @@ async def test_padding_that_is_not_echoed_times_out(autojump_clock: MockClock) -
     async with network(1) as (_, relays, client):
         circuit = client.circuits.start(await client.links.to(relays[0].row), "test", 1)
         await circuit.add(relays[0].row)
-        (inner,) = relays[0].switch.circuits
-        inner.conversation._echoes = False
-        inner.conversation.receive = lambda *args, **kinds: None  # type: ignore[method-assign]
+        relays[0].switch._recognised = lambda *args, **kinds: None  # type: ignore[method-assign]
         with pytest.raises(CircuitFailed, match="hop-timeout"):
             await circuit.pad()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpcore
 import pytest
@@ -20,10 +22,12 @@ from onionshh.config import Authority, NetworkFile
 from onionshh.core.chance import Chance
 from onionshh.core.params import default_params
 from onionshh.core.path import PathImpossible
+from onionshh.core.trust import open_consensus_untrusted
 from onionshh.crypto.identity import SigningKey
 from onionshh.errors import ClockWrong, NetworkUnreachable, NoDirectory
 from onionshh.geometry import CONSENSUS_MAX
 from onionshh.ids import RelayId
+from onionshh.net import directory
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.clocks import Clock
 from onionshh.net.directory import (
@@ -34,6 +38,7 @@ from onionshh.net.directory import (
     DirectoryUnreachable,
     HttpSource,
 )
+from onionshh.wire.consensus import Consensus
 from tests.client.world import context_of, hosted, small, until
 from tests.directory.world import descriptor
 from tests.seeded import seeded
@@ -380,6 +385,27 @@ async def test_a_good_consensus_of_another_time_means_our_clock(
     assert ("ahead of" if offset > 0 else "behind") in str(caught.value)
     with pytest.raises(NoDirectory):  # one nobody vouches for says nothing about our clock
         await keeper(tmp_path, Source(document(keys=[STRANGER])), wall=wall).first()
+
+
+async def test_a_large_consensus_is_checked_in_a_thread_and_a_small_one_where_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[bool] = []
+    check = open_consensus_untrusted
+
+    def checked(*given: Any, **named: Any) -> Consensus:
+        threads.append(threading.get_ident() != main)
+        return check(*given, **named)
+
+    main = threading.get_ident()
+    monkeypatch.setattr(directory, "open_consensus_untrusted", checked)
+    for limit in (1 << 20, 100):
+        monkeypatch.setattr(directory, "INLINE_BYTES", limit)
+        folder = tmp_path / str(limit)
+        folder.mkdir()
+        view = await keeper(folder, Source(document())).first()
+        assert view.consensus.relays
+    assert threads == [False, True]
 
 
 # HTTP.

@@ -57,3 +57,18 @@ def test_a_silent_circuit_rests_and_wakes() -> None:
     client.send(circuit, ASK, b"after")
     assert [body for _, _, body in circuit.messages] == [b"before", b"after"]
     assert not layers[0].resting
+
+
+def test_so_many_rest_at_a_tick_and_all_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.switch.REST_A_TICK", 3)
+    net = PureNetwork()
+    relay, last = net.relay(), net.relay()
+    client = net.client(relay)
+    for _ in range(8):
+        client.build(relay, last)
+    counts = []
+    for seconds in (REST_SECONDS + 1, 1, 1, REST_SECONDS + 1, 1, 1, 1):
+        net.tick(seconds)
+        counts.append(sum(circuit.layers.resting for circuit in relay.switch.circuits))
+    assert counts == [0, 0, 0, 3, 6, 8, 8]
+    assert relay.switch.rested == 8
