@@ -28,6 +28,7 @@ from onionshh.net.circuits import CircuitSet
 from onionshh.net.clocks import Clock
 from onionshh.net.directory import ConsensusKeeper, DirectorySource, HttpSource, read_network_file
 from onionshh.net.guarding import Guarding
+from onionshh.net.heap import GivingBack
 from onionshh.net.links import LinkSet
 from onionshh.net.store import DataDirectory, RunBlocking, RunWhereQuick
 from onionshh.net.tcp import TcpDialer
@@ -191,7 +192,14 @@ async def node(
     )
     circuits = CircuitSet(clock=clock, params=params, memory=memory, drops=drops, random_bytes=random_bytes)
     links = LinkSet(
-        dialer=dialer, clock=clock, sink=circuits, params=params, chance=chance, memory=memory, drops=drops
+        dialer=dialer,
+        clock=clock,
+        sink=circuits,
+        params=params,
+        chance=chance,
+        memory=memory,
+        drops=drops,
+        on_tick=GivingBack().tick,
     )
     circuits.flush = links.flush
     guarding = Guarding(folder, chance, own_relays)

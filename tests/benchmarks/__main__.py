@@ -116,7 +116,11 @@ def _start_onion(folder: Path, stack: ExitStack) -> OnionNetwork:
 def _start_tor(folder: Path, stack: ExitStack) -> ctor.TorNetwork:
     """A C tor network whose onion service answers. Now and then a private one's never does: then another."""
     for number in range(TOR_STARTS):
-        tor = ctor.TorNetwork(folder / f"tor{number}", RELAYS)
+        try:
+            tor = ctor.TorNetwork(folder / f"tor{number}", RELAYS)
+        except RuntimeError as error:
+            print(f"{error}; once more", flush=True)
+            continue
         rows.serve_echo(tor.service_port)
         if _answers(tor):
             stack.callback(tor.stop)

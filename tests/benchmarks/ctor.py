@@ -19,7 +19,7 @@ from stem.control import Controller
 from tests.benchmarks.processes import cpu_seconds, memory_kib
 
 CELL_BYTES = 514
-START_SECONDS = 120.0
+START_SECONDS = 45.0
 CONNECT_SECONDS = 10.0
 TRIES = 4
 
@@ -87,7 +87,11 @@ class TorNetwork:
         self.relays = ["authority", *(f"r{number}" for number in range(1, relays))]
         self.socks_port = next(self._ports)
         self.service_port = next(self._ports)
-        self._start()
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
 
     def _start(self) -> None:
         dir_port, or_port = next(self._ports), next(self._ports)
