@@ -173,7 +173,7 @@ class Switch:
         self.setup.expire(tuple(self._ports), now)
         for role in self._roles:
             self._carry_out(role.tick(now, self._wall()))
-        if now >= self._rest_at:
+        if now >= self._rest_at and not self._to_look_at:  # or those at its end would never be looked at
             self._rest_at = now + REST_SECONDS
             self._to_look_at = list(self.circuits)
         self._rest_unused()

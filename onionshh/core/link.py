@@ -143,6 +143,14 @@ class Link(abc.ABC):
         self._pad_at = now + self._pad_after
         self._blocked_since = now if blocked else None
 
+    def not_read(self, now: float) -> None:
+        """We have not read up to now: what the peer owes counts from here."""
+        self._received_at = now
+        if self._partial_since is not None:
+            self._partial_since = now
+        if self._blocked_since is not None:
+            self._blocked_since = now
+
     def circuits(self, count: int, now: float) -> None:
         """How many circuits run over the link now."""
         if count:

@@ -8,6 +8,7 @@ cannot starve the quiet ones beside it. All queues of a node are charged to one 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import MutableSequence
 
 from onionshh.geometry import CELL
 
@@ -34,8 +35,25 @@ class CellQueue:
     __slots__ = ("cells", "since")
 
     def __init__(self) -> None:
-        self.cells: list[bytes] = []
+        self.cells: MutableSequence[bytes] = []
         self.since = 0.0
+
+    def first(self) -> bytes:
+        """Take the oldest."""
+        return self.cells.pop(0)
+
+
+class ControlQueue(CellQueue):
+    """A link's own cells: a DESTROY for each of 65 536 circuits may wait here, too many for a list."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: deque[bytes] = deque()
+
+    def first(self) -> bytes:
+        return self.cells.popleft()
 
 
 class Outbox:
@@ -78,7 +96,7 @@ class Outbox:
         else:
             while len(taken) < most:
                 queue = busy.popleft()
-                taken.append(queue.cells.pop(0))
+                taken.append(queue.first())
                 if queue.cells:
                     busy.append(queue)
         self.waiting -= len(taken)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from onionshh.core.outbox import CellQueue, Memory, Outbox
+from onionshh.core.outbox import ControlQueue, Memory, Outbox
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BODY
 from onionshh.ids import RandomBytes, RelayId
@@ -46,7 +46,7 @@ class LinkPort:
         now: float,
     ) -> None:
         self.outbox = Outbox(memory, touched)
-        self.control = CellQueue()
+        self.control = ControlQueue()
         self.peer = peer
         self.initiated = initiated
         self.host = host

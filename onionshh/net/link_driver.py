@@ -108,6 +108,11 @@ class LinkDriver:
         """End the link. What still fits goes out first, so that DESTROYs reach the neighbour."""
         if not self._over:
             self.flush(now)
+            self.abandon(reason, now)
+
+    def abandon(self, reason: str, now: float) -> None:
+        """End the link and send nothing more."""
+        if not self._over:
             self.machine.close(reason)
             self._events(now)
 
@@ -134,7 +139,9 @@ class LinkDriver:
             self._events(now)
 
     def tick(self, now: float) -> None:
-        """Let the machine act on its deadlines."""
+        """Let the machine act on its deadlines; what the peer owes is not due while we do not read."""
+        if self._paused:
+            self.machine.not_read(now)
         if self.port is not None:
             self.machine.circuits(len(self.port.legs) + len(self.port.creating), now)
         padding = self.machine.tick(now)
@@ -184,7 +191,9 @@ class LinkDriver:
         self._drops.count(reason)
         self._reader.forget(self)
         self.stream.close()
-        if self.port is not None:
-            self._sink.link_closed(self.port, now)
-        self._ended(self)
-        self.opened.set()
+        try:
+            if self.port is not None:
+                self._sink.link_closed(self.port, now)
+        finally:
+            self._ended(self)
+            self.opened.set()

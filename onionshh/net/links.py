@@ -186,17 +186,29 @@ class LinkSet:
                 try:
                     count = driver.ready(now)
                 except Exception:
-                    # A fault of ours that one link's bytes brought out must not take the others along.
-                    logger.exception("a link ended by a fault of this program")
-                    self._drops.count("internal-fault")
-                    driver.close("internal-fault", now)
+                    self._fault(driver, now)
                     continue
                 if self._throttle is not None and count:
                     self._slow_down(driver, self._throttle.spend(count, now))
-        more = self._after_read()
+        try:
+            more = self._after_read()
+        except Exception:
+            self._fault(None, now)
+            more = False
         if self._touched:
             self._flush(now)
         return more
+
+    def _fault(self, driver: LinkDriver | None, now: float) -> None:
+        """A fault of ours that somebody's bytes brought out must not take the other links along."""
+        what = "what links left to do" if driver is None else "a link"
+        logger.exception("ended by a fault of this program: %s", what)
+        self._drops.count("internal-fault")
+        if driver is not None:
+            try:
+                driver.abandon("link-faulty", now)
+            except Exception:
+                logger.exception("a link that ended by a fault could not be cleared away whole")
 
     def _slow_down(self, driver: LinkDriver, seconds: float) -> None:
         if seconds and self._nursery is not None:
@@ -209,8 +221,11 @@ class LinkSet:
             for outbox in touched:
                 outbox.untouch()
                 driver = self._by_outbox.get(outbox)
-                if driver is not None:
-                    driver.flush(now)
+                try:
+                    if driver is not None:
+                        driver.flush(now)
+                except Exception:
+                    self._fault(driver, now)
 
     def _start(self, stream: Stream, machine: LinkInitiator | LinkResponder, now: float) -> LinkDriver:
         driver = LinkDriver(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from onionshh.core.outbox import CellQueue, Memory, Outbox
+from onionshh.core.outbox import CellQueue, ControlQueue, Memory, Outbox
 from onionshh.geometry import CELL
 
 
@@ -104,3 +104,12 @@ def test_a_link_that_is_gone_forgets_all_and_may_be_discarded_again() -> None:
     assert outbox.discard(queue) == 0
     assert outbox.discard_all() == 0
     assert memory.used_bytes == 0
+
+
+def test_a_link_s_own_cells_take_turns_with_the_circuits() -> None:
+    outbox, own, circuit = box(), ControlQueue(), CellQueue()
+    for number in range(3):
+        outbox.push(own, cell(f"a{number}"))
+        outbox.push(circuit, cell(f"b{number}"))
+    assert [names(outbox.take(2)) for _ in range(3)] == [["a0", "b0"], ["a1", "b1"], ["a2", "b2"]]
+    assert outbox.waiting == 0

@@ -602,3 +602,54 @@ async def test_no_cell_of_a_relay_to_a_client_tells_why(autojump_clock: MockCloc
 def test_defaults_are_strict() -> None:
     params = Params()
     assert (params.link_rate, params.link_burst, params.links_per_ip) == (20, 40, 100)
+
+
+# Faults of ours, which somebody's bytes brought out.
+
+
+@pytest.mark.parametrize("where", ["receive_frame", "link_closed", "both"])
+async def test_a_fault_ends_one_link_and_no_other(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    async with network(1) as (world, (relay,), client):
+        circuit = await client.build(relay)
+        peer = await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
+        (port,) = [one for one in await port_of(relay, 2) if one.host == "40.0.0.1"]
+
+        def breaking(name: str) -> None:
+            real = getattr(relay.switch, name)
+
+            def broken(at: LinkPort, *given: object) -> None:
+                if at is port:
+                    raise ZeroDivisionError
+                real(at, *given)
+
+            monkeypatch.setattr(relay.switch, name, broken)
+
+        for name in ("receive_frame", "link_closed") if where == "both" else (where,):
+            breaking(name)
+        peer.push(peer.machine.seal(pack_cell(5, CREATE, bytes(BODY))))
+        await peer.ends()
+        assert relay.drops.counts["internal-fault"] == 1
+        assert relay.links.open_links == 1
+        assert relay.links._per_host.keys() == {"20.1.0.1"}
+        circuit.accept(ANSWER)
+        circuit.send(ASK, b"unharmed")
+        assert (await circuit.receive()).body == b"unharmed"
+
+
+async def test_a_fault_after_reading_ends_no_link(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with network(1) as (_, (relay,), client):
+        circuit = await client.build(relay)
+        circuit.accept(ANSWER)
+
+        def broken() -> bool:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(relay.links, "_after_read", broken)
+        circuit.send(ASK, b"unharmed")
+        assert (await circuit.receive()).body == b"unharmed"
+        assert relay.drops.counts["internal-fault"] >= 1
+        assert relay.links.open_links == 1

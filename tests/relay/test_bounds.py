@@ -72,3 +72,15 @@ def test_so_many_rest_at_a_tick_and_all_in_the_end(monkeypatch: pytest.MonkeyPat
         counts.append(sum(circuit.layers.resting for circuit in relay.switch.circuits))
     assert counts == [0, 0, 0, 3, 6, 8, 8]
     assert relay.switch.rested == 8
+
+
+def test_however_many_there_are_none_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.switch.REST_A_TICK", 1)
+    net = PureNetwork()
+    relay, last = net.relay(), net.relay()
+    client = net.client(relay)
+    for _ in range(5):
+        client.build(relay, last)
+    for _ in range(10):  # each look comes when the next minute has begun
+        net.tick(REST_SECONDS + 1)
+    assert relay.switch.rested == 5

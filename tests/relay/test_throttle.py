@@ -38,3 +38,20 @@ async def test_a_relay_with_a_ceiling_forwards_no_faster(autojump_clock: MockClo
         for _ in range(20):
             assert (await circuit.receive()).body == bytes(10_000)
         assert 18.0 <= trio.current_time() - start <= 28.0
+
+
+async def test_a_link_lives_through_a_pause_longer_than_its_deadlines(autojump_clock: MockClock) -> None:
+    """While we do not read, silence and half a frame are no fault of the peer's."""
+    world = World()
+    relay = world.relay()
+    async with world.running(), world.client() as client:
+        circuit = await client.build(relay)
+        circuit.accept(ANSWER)
+        relay.links._throttle = Throttle(1_000)
+        start = trio.current_time()
+        for _ in range(20):
+            circuit.send(ASK, bytes(10_000))
+        for _ in range(20):
+            assert (await circuit.receive()).body == bytes(10_000)
+        assert trio.current_time() - start > 150
+        assert relay.links.open_links == 1

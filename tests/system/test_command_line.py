@@ -127,6 +127,7 @@ class Network:
         self.host: Running
         self.address = ""
         self.rows: list[dict[str, Any]] = []
+        self.relay_pids: list[int] = []
 
     def piped_host(self, name: str) -> AbstractContextManager[Running]:
         """Another endpoint, with a program at both ends of its pipe."""
@@ -178,6 +179,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
             )
             for n in range(1, RELAYS + 1)
         ]
+        net.relay_pids = [relay.process.pid for relay in relays]
         host = ("host", *common, "--data", net.folder / "host", "--echo", "--json", "--bind", "127.0.7.101")
         net.host = stack.enter_context(running(*host))
         for relay in relays:
@@ -245,6 +247,11 @@ def test_relays_are_listed_as_documented(network: Network) -> None:
     for row in network.rows:
         assert list(row) == ["nickname", "id", "address", "flags", "weight", "first_seen"]
         assert row["address"].startswith(f"127.0.7.{row['nickname'].removeprefix('relay')}:")
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="this system knows no long turns")
+def test_relays_ask_for_long_turns(network: Network) -> None:
+    assert {os.sched_getscheduler(pid) for pid in network.relay_pids} == {os.SCHED_BATCH}
 
 
 def test_a_table_for_people(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
