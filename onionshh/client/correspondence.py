@@ -12,7 +12,7 @@ from onionshh.client.context import Context
 from onionshh.client.exchange import Exchange
 from onionshh.client.inbox import REPLIES_MOST, Inbox
 from onionshh.client.receipt import Receipt
-from onionshh.core.whisper import RECEIPT, Record, receipt_for
+from onionshh.core.whisper import RECEIPT, RECEIPTS_WAIT_SECONDS, Record, receipt_for
 from onionshh.errors import BadData
 from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
@@ -25,17 +25,37 @@ TIDY_SECONDS = 60.0
 FULL_WAIT_SECONDS = 60.0
 PATHS_MOST = 4096
 RECEIPTS_TOGETHER = 8
-RECEIPTS_WAIT_SECONDS = 0.02
-"""So many receipts may wait for the whisper that is on its way, so long, to leave in one frame: each frame
-is a wake of seven relays."""
+"""So many receipts may wait for the whisper that is on its way."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Answer:
-    """A receipt that is due. `again`: for a whisper that was here before, so its reply is repeated too."""
+    """A receipt that is due. `again`: for a whisper that was here before, so its reply is repeated too.
+    `shown`: the program has just been given that whisper, and may reply."""
 
     receipt: Record
     again: bool
+    shown: bool
+
+
+class _Visit:
+    """A joined circuit, and the receipts that wait to leave on it, by their whispers."""
+
+    __slots__ = ("exchange", "patience", "since", "waiting")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.patience = trio.CancelScope()
+        """What its task is in while it waits for the next record."""
+        self.waiting: dict[WhisperId, _Answer] = {}
+        self.since = inf
+        """When the first of them began to wait, in trio's time."""
+
+    @property
+    def may_wait(self) -> bool:
+        return len(self.waiting) < RECEIPTS_TOGETHER and (
+            self.exchange.more_is_coming or any(answer.shown for answer in self.waiting.values())
+        )
 
 
 class Correspondence:
@@ -45,13 +65,13 @@ class Correspondence:
         self._context = context
         self._inbox = inbox
         self._exchanges: set[Exchange] = set()
-        self._paths: dict[WhisperId, Exchange] = {}
+        self._paths: dict[WhisperId, _Visit] = {}
         self._replies: dict[WhisperId, Receipt] = {}
         self._finished = 0
         self._room = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
-        self.arrived = trio.Event()
-        """Set, and replaced, whenever a whisper is new in the inbox."""
+        self._arrived = trio.Event()
+        self._listening = 0
 
     async def run(self) -> None:
         """Everything below happens while this runs: for ever."""
@@ -72,7 +92,24 @@ class Correspondence:
             oldest.close("exchanges-most")
             self._context.drops.count("exchanges-most")
         self._exchanges.add(exchange)
-        self._nursery.start_soon(self._serve, exchange, first)
+        self._nursery.start_soon(self._serve, _Visit(exchange), first)
+
+    async def arrival(self) -> None:
+        """Until `announce`: a whisper is new in the inbox, or the endpoint closed."""
+        arrived = self._arrived
+        self._listening += 1
+        try:
+            await arrived.wait()
+        finally:
+            if arrived is self._arrived:
+                self._listening -= 1
+
+    def announce(self) -> bool:
+        """Wake whoever waits for an arrival; whether anybody did."""
+        arrived, self._arrived = self._arrived, trio.Event()
+        listened, self._listening = self._listening > 0, 0
+        arrived.set()
+        return listened
 
     async def _tidy(self) -> None:
         """Close what idles and forget what is past its time, for ever."""
@@ -82,7 +119,7 @@ class Correspondence:
             for exchange in list(self._exchanges):
                 if clock.monotonic() - exchange.used_at > IDLE_SECONDS:
                     exchange.close("idle")
-            for whisper_id in [one for one, path in self._paths.items() if not path.open]:
+            for whisper_id in [one for one, path in self._paths.items() if not path.exchange.open]:
                 del self._paths[whisper_id]
             wall = clock.wall()
             for reply_id in [one for one, receipt in self._replies.items() if receipt.record.expires < wall]:
@@ -94,20 +131,32 @@ class Correspondence:
             except BadData as error:
                 logger.error("%s", error)
 
-    def finished(self) -> None:
-        """The program has finished with a whisper: there is room for one more."""
+    def finished(self, whisper_id: WhisperId) -> None:
+        """The program has finished with a whisper: there is room for one more, and its receipt may go."""
         self._finished += 1
         self._room.unpark()
+        visit = self._paths.get(whisper_id)
+        answer = None if visit is None else visit.waiting.get(whisper_id)
+        if visit is not None and answer is not None:
+            answer.shown = False
+            self._acknowledge_soon(visit)
 
     def reply(self, whisper_id: WhisperId, receipt: Receipt) -> None:
         """Send a reply that is on disk already, if its visitor is there; else it waits for the visitor."""
-        self._replies[receipt.record.whisper_id] = receipt
+        reply = receipt.record
+        self._replies[reply.whisper_id] = receipt
         if len(self._replies) > REPLIES_MOST:
             oldest = self._replies.pop(next(iter(self._replies)))
             oldest.conclude("failed", "too many other replies wait for their visitors")
-        exchange = self._paths.get(whisper_id)
-        if exchange is not None and exchange.open and self._nursery is not None:
-            self._nursery.start_soon(self._send_reply, exchange, receipt.record)
+        visit = self._paths.get(whisper_id)
+        if visit is None or not visit.exchange.open:
+            return
+        due = visit.waiting.pop(whisper_id, None)
+        if due is None or reply.size == due.receipt.size:
+            self._send_soon(visit.exchange, reply)
+        else:
+            self._send_soon(visit.exchange, due.receipt, reply)  # the reply takes longer
+        self._acknowledge_soon(visit)
 
     def _close(self) -> None:
         self._nursery = None
@@ -118,21 +167,22 @@ class Correspondence:
 
     # Inside.
 
-    async def _serve(self, exchange: Exchange, first: Record | None) -> None:
+    async def _serve(self, visit: _Visit, first: Record | None) -> None:
+        exchange = visit.exchange
         try:
-            waiting: list[_Answer] = []
             if first is not None:
-                await self._record(exchange, first, waiting)
+                await self._record(visit, first)
             while True:
-                if len(waiting) >= RECEIPTS_TOGETHER or not exchange.more_is_coming:
-                    await self._acknowledge(exchange, waiting)
+                if visit.waiting and not visit.may_wait:
+                    await self._acknowledge(visit)
                 record: Record | None = None
-                with trio.move_on_after(RECEIPTS_WAIT_SECONDS if waiting else inf):
+                until = visit.since + RECEIPTS_WAIT_SECONDS if visit.waiting else inf
+                with trio.CancelScope(deadline=until) as visit.patience:
                     record = await exchange.receive()
                 if record is not None:
-                    await self._record(exchange, record, waiting)
+                    await self._record(visit, record)
                 else:
-                    await self._acknowledge(exchange, waiting)
+                    await self._acknowledge(visit)
         except CircuitFailed:
             pass
         except BadData as error:
@@ -142,10 +192,11 @@ class Correspondence:
             exchange.close("exchange-over")
             self._exchanges.discard(exchange)
 
-    async def _record(self, exchange: Exchange, record: Record, waiting: list[_Answer]) -> None:
-        """Keep one record, and add what is to be answered to those that wait."""
+    async def _record(self, visit: _Visit, record: Record) -> None:
+        """Take one record on, and add what is to be answered to what waits."""
+        exchange = visit.exchange
         if record.kind == RECEIPT:
-            await self._inbox.reply_acknowledged(record.in_reply_to)
+            self._inbox.reply_acknowledged(record.in_reply_to)
             receipt = self._replies.pop(record.in_reply_to, None)
             if receipt is not None:
                 receipt.conclude("delivered")
@@ -156,43 +207,63 @@ class Correspondence:
             if accepted != "full":
                 break
             # It is not acknowledged meanwhile: the circuit's inbox fills and the visitor's window closes.
-            await self._acknowledge(exchange, waiting)
+            await self._acknowledge(visit)
             if finished == self._finished:
                 with trio.move_on_after(FULL_WAIT_SECONDS):
                     await self._room.park()
             if not exchange.open:
                 self._room.unpark()  # the room that woke us is for another
                 return
-        self._note_path(record.whisper_id, exchange)
-        if accepted == "new":
-            arrived, self.arrived = self.arrived, trio.Event()
-            arrived.set()
-        receipt_due = receipt_for(record, self._context.chance.bytes)
-        waiting.append(_Answer(receipt_due, again=accepted == "known"))
+        self._note_path(record.whisper_id, visit)
+        if not visit.waiting:
+            visit.since = trio.current_time()
+        new = accepted == "new"
+        due = receipt_for(record, self._context.chance.bytes)
+        visit.waiting[record.whisper_id] = _Answer(due, again=not new, shown=new and self.announce())
 
-    async def _acknowledge(self, exchange: Exchange, waiting: list[_Answer]) -> None:
+    async def _acknowledge(self, visit: _Visit) -> None:
         """Send the receipts that wait, and the replies to what came again; none wait then."""
-        answers, waiting[:] = waiting[:], []
+        answers, visit.waiting = visit.waiting, {}
+        await self._inbox.keep(answers)
         if answers:
-            await exchange.send(*(answer.receipt for answer in answers))
-        for answer in answers:
+            receipts = [answer.receipt for answer in answers.values()]
+            if not visit.exchange.send_at_once(*receipts):
+                await visit.exchange.send(*receipts)
+        for whisper_id, answer in answers.items():
             if answer.again:
-                reply = await self._inbox.reply_to(answer.receipt.in_reply_to)
+                reply = await self._inbox.reply_to(whisper_id)
                 if reply is not None:
-                    await self._send_reply(exchange, reply)
+                    await self._send_reply(visit.exchange, reply)
 
-    async def _send_reply(self, exchange: Exchange, reply: Record) -> None:
+    def _acknowledge_soon(self, visit: _Visit) -> None:
+        """Wake the visit's own task, if its receipts need not wait any more."""
+        if visit.waiting and not visit.may_wait:
+            visit.patience.cancel()
+
+    def _send_soon(self, exchange: Exchange, *records: Record) -> None:
         try:
-            await exchange.send(reply)
+            if exchange.send_at_once(*records):
+                self._reply_left(records[-1])
+            elif self._nursery is not None:
+                self._nursery.start_soon(self._send_reply, exchange, *records)
+        except CircuitFailed:
+            pass  # it stays on disk; the visitor asks again
+
+    async def _send_reply(self, exchange: Exchange, *records: Record) -> None:
+        try:
+            await exchange.send(*records)
         except CircuitFailed:
             return  # it stays on disk; the visitor asks again
+        self._reply_left(records[-1])
+
+    def _reply_left(self, reply: Record) -> None:
         receipt = self._replies.get(reply.whisper_id)
         if receipt is not None and not receipt.is_final:
             receipt.status = "sent"
 
-    def _note_path(self, whisper_id: WhisperId, exchange: Exchange) -> None:
+    def _note_path(self, whisper_id: WhisperId, visit: _Visit) -> None:
         self._paths.pop(whisper_id, None)
-        self._paths[whisper_id] = exchange
+        self._paths[whisper_id] = visit
         if len(self._paths) > PATHS_MOST:
             del self._paths[next(iter(self._paths))]
 

@@ -7,30 +7,31 @@ reply is awaited counts as unfinished, so that a lost circuit is made anew for t
 
 from __future__ import annotations
 
+from contextlib import suppress
+from math import inf
+
 import trio
 
 from onionshh.client.connect import NoAnswer, NotIntroduced, connect
 from onionshh.client.context import Context
 from onionshh.client.exchange import Exchange
 from onionshh.client.finder import Found, NoDescriptor
+from onionshh.client.outstanding import Outstanding
 from onionshh.client.receipt import Receipt
 from onionshh.core.classes import PrivacyClass
 from onionshh.core.introduce import fits_introduction
 from onionshh.core.path import PathImpossible
-from onionshh.core.whisper import EXPIRY_GRACE_SECONDS, WHISPER, Record, receipt_for
+from onionshh.core.whisper import RECEIPTS_WAIT_SECONDS, WHISPER, Record, receipt_for
 from onionshh.errors import NetworkUnreachable, NoDirectory
-from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
 from onionshh.wire.endpoint import IntroducerEntry
 
 WAITING_MOST = 1024
-KEPT_MOST = 1024
-KEPT_BYTES = 1024 * 1024
 SENDERS = 2
 """Whispers that leave at a time: one fills what window the other leaves open."""
-REPLY_GRACE_SECONDS = EXPIRY_GRACE_SECONDS / 2
 IDLE_SECONDS = 120.0
-ACKNOWLEDGE_SECONDS = 1.0
+OWED_MOST = 64
+OWED_AGAIN_SECONDS = 1.0
 LINGER_SECONDS = 2.0
 PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 NO_DESCRIPTOR_ROUNDS = 3
@@ -50,9 +51,14 @@ class Courier:
         self._address_key = address_key
         self._privacy = privacy
         self._hops = hops
-        self._receipts: dict[WhisperId, Receipt] = {}
+        self._whispers = Outstanding(context.clock.monotonic)
         self._poke = trio.Event()
         self._news = trio.Event()
+        self._look_at = inf
+        """When `_watch` looks next, monotonic seconds, unless there is news."""
+        self._owed: list[Record] = []
+        """Receipts of replies, which wait for a whisper to leave with."""
+        self._owed_until = inf
         self._exchange: Exchange | None = None
         self._connected_in = 0.0
         self._found: Found | None = None
@@ -65,15 +71,15 @@ class Courier:
     def submit(self, record: Record, deadline: float) -> Receipt:
         """Take a whisper on; its receipt tells what becomes of it."""
         receipt = Receipt(record, deadline)
-        unfinished = sum(not one.is_final for one in self._receipts.values())
-        if unfinished >= WAITING_MOST:
-            receipt.conclude("failed", f"more than {WAITING_MOST} whispers are waiting already")
-            return receipt
-        self._forget_old()
+        if len(self._whispers) >= WAITING_MOST:
+            waiting = sum(not one.is_final for one in self._whispers.unfinished())
+            if waiting >= WAITING_MOST:
+                receipt.conclude("failed", f"more than {WAITING_MOST} whispers are waiting already")
+                return receipt
         receipt.on_reply_wanted = self._reply_wanted
-        self._receipts[record.whisper_id] = receipt
+        self._whispers.add(receipt)
         self._poke.set()
-        self._news.set()
+        self._look_by(deadline)
         return receipt
 
     async def run(self) -> None:
@@ -85,6 +91,8 @@ class Courier:
                     await self._round(nursery)
             finally:
                 if self._exchange is not None:
+                    with suppress(CircuitFailed):
+                        self._pay(self._exchange)
                     self._context.nursery.start_soon(self._let_go, self._exchange)
 
     async def _let_go(self, exchange: Exchange) -> None:
@@ -97,7 +105,7 @@ class Courier:
 
     def close(self, why: str) -> None:
         """Nothing more will be tried."""
-        for receipt in self._receipts.values():
+        for receipt in self._whispers.unfinished():
             receipt.conclude("failed", why)
 
     # One round: connect if need be, send what is due, wait.
@@ -115,6 +123,8 @@ class Courier:
                 exchange = await self._connect(due[0], nursery)
             if exchange is None or not exchange.open:
                 return
+        if all(self._send_at_once(exchange, receipt) for receipt in self._due()):
+            return
         async with trio.open_nursery() as senders:
             for _ in range(SENDERS):
                 senders.start_soon(self._send_due, exchange)
@@ -128,8 +138,8 @@ class Courier:
         while True:
             self._news = trio.Event()
             now = self._context.clock.monotonic()
-            until, late = float("inf"), False
-            for receipt in self._receipts.values():
+            until, late = inf, False
+            for receipt in self._whispers.unfinished():
                 if receipt.is_final:
                     continue
                 if now >= receipt.deadline:
@@ -143,50 +153,65 @@ class Courier:
             if late:
                 self._lost("receipt-late", NO_ANSWER)
                 continue
+            self._look_at = until
             with trio.move_on_at(until):
                 await self._news.wait()
 
-    def _due(self) -> list[Receipt]:
-        return [one for one in self._receipts.values() if one.sent_at is None and self._unfinished(one)]
+    def _look_by(self, when: float) -> None:
+        if when < self._look_at:
+            self._news.set()
 
-    def _unfinished(self, receipt: Receipt) -> bool:
-        if receipt.status == "delivered":
-            # Past its expiry the endpoint refuses even a copy, so a lost circuit cannot be made good.
-            askable = self._context.clock.monotonic() < receipt.deadline + REPLY_GRACE_SECONDS
-            return receipt.reply_wanted > 0 and receipt.reply_body is None and askable
-        return not receipt.is_final
+    def _due(self) -> list[Receipt]:
+        return [one for one in self._whispers.unfinished() if one.sent_at is None]
 
     def _reply_wanted(self, receipt: Receipt) -> None:
         """A reply is awaited from now on: without a circuit it could not come."""
+        self._whispers.reopen(receipt)
         if receipt.status == "delivered" and (self._exchange is None or not self._exchange.open):
             receipt.sent_at = None
         self._poke.set()
 
     def _patience(self, receipt: Receipt) -> float:
         """Until when a connection for this whisper is worth making, monotonic seconds."""
-        return receipt.deadline if not receipt.is_final else float("inf")
+        return receipt.deadline if not receipt.is_final else inf
 
     async def _rest(self) -> None:
         """Until poked; a circuit that nothing waits on is given up once it has idled long enough."""
-        exchange = self._exchange
-        while exchange is not None and exchange.open:
-            with trio.move_on_at(exchange.used_at + IDLE_SECONDS):
+        idle_at = 0.0
+        while (exchange := self._exchange) is not None and exchange.open:
+            idle_at = max(idle_at, exchange.used_at + IDLE_SECONDS)
+            with trio.move_on_at(idle_at):
                 await self._poke.wait()
                 return
-            if any(map(self._unfinished, self._receipts.values())):
-                break
-            if self._context.clock.monotonic() >= exchange.used_at + IDLE_SECONDS:
+            now = self._context.clock.monotonic()
+            if self._whispers.unfinished():
+                idle_at = now + IDLE_SECONDS
+            elif now >= exchange.used_at + IDLE_SECONDS:
                 self._exchange = None
                 exchange.close("idle")
         await self._poke.wait()
 
+    def _send_at_once(self, exchange: Exchange, receipt: Receipt) -> bool:
+        """Whether it has left, and what is owed with it; no other task is needed then."""
+        try:
+            if not exchange.send_at_once(*self._owed, receipt.record):
+                return False
+        except CircuitFailed as error:
+            self._lost(error.reason, "")
+            return False
+        self._owed = []
+        receipt.sent_at = self._context.clock.monotonic()
+        self._sent(receipt, exchange)
+        return True
+
     async def _send(self, exchange: Exchange, receipt: Receipt) -> None:
-        if not self._unfinished(receipt) or receipt.sent_at is not None:
+        if not self._whispers.is_unfinished(receipt) or receipt.sent_at is not None:
             return
-        receipt.sent_at, receipt.due = self._context.clock.monotonic(), float("inf")
+        receipt.sent_at, receipt.due = self._context.clock.monotonic(), inf
+        owed, self._owed = self._owed, []
         try:
             with trio.move_on_after(self._wait_of(receipt)):
-                await exchange.send(receipt.record)
+                await exchange.send(*owed, receipt.record)
                 self._sent(receipt, exchange)
                 return
         except CircuitFailed as error:
@@ -210,7 +235,7 @@ class Courier:
         receipt.connect_seconds = self._connected_in
         if receipt.status == "queued":
             receipt.status = "sent"
-        self._news.set()
+        self._look_by(receipt.due)
 
     # Connecting.
 
@@ -296,11 +321,11 @@ class Courier:
         await trio.sleep(NO_DESCRIPTOR_PAUSE_SECONDS)
 
     def _give_up(self, why: str) -> None:
-        for receipt in self._receipts.values():
+        for receipt in self._whispers.unfinished():
             receipt.conclude("failed", why)
 
     def _explain(self, why: str) -> None:
-        for receipt in self._receipts.values():
+        for receipt in self._whispers.unfinished():
             if not receipt.is_final:
                 receipt.why = why
 
@@ -309,37 +334,42 @@ class Courier:
     async def _receive(self, exchange: Exchange) -> None:
         try:
             while True:
-                record = await exchange.receive()
-                if record.in_reply_to in self._receipts:
-                    self._acknowledged(record, exchange)  # an answer says as much as a receipt
-                if record.kind == WHISPER:
-                    await self._replied(record, exchange)
+                record: Record | None = None
+                with trio.move_on_at(self._owed_until if self._owed else inf):
+                    record = await exchange.receive()
+                if record is None:
+                    self._pay(exchange)
+                else:
+                    self._received(record, exchange)
         except CircuitFailed:
             if exchange is self._exchange:
                 self._lost("exchange-ended", "")
 
-    async def _replied(self, record: Record, exchange: Exchange) -> None:
-        """The receipt goes first if it can: whoever waits for the answer may close us when it comes."""
-        back = receipt_for(record, self._context.chance.bytes)
-        left = False
-        try:
-            with trio.move_on_after(ACKNOWLEDGE_SECONDS):
-                await exchange.send(back)
-                left = True
-        finally:
-            if record.in_reply_to in self._receipts:
-                self._receipts[record.in_reply_to].answer(record.body)
-        if not left:
-            await exchange.send(back)
-
-    def _acknowledged(self, record: Record, exchange: Exchange) -> None:
-        receipt = self._receipts[record.in_reply_to]
-        if receipt.sent_at is None or receipt.is_final:
+    def _received(self, record: Record, exchange: Exchange) -> None:
+        receipt = self._whispers.get(record.in_reply_to)
+        if receipt is not None and receipt.sent_at is not None and not receipt.is_final:
+            # An answer says as much as a receipt.
+            receipt.round_trip_seconds = self._context.clock.monotonic() - receipt.sent_at
+            receipt.hops = exchange.relays_between
+            receipt.conclude("delivered")
+        if record.kind != WHISPER:
             return
-        receipt.round_trip_seconds = self._context.clock.monotonic() - receipt.sent_at
-        receipt.hops = exchange.relays_between
-        receipt.conclude("delivered")
-        self._poke.set()
+        if not self._owed:
+            self._owed_until = trio.current_time() + RECEIPTS_WAIT_SECONDS
+        self._owed.append(receipt_for(record, self._context.chance.bytes))
+        if len(self._owed) > OWED_MOST:
+            self._pay(exchange)
+        if receipt is not None:
+            receipt.answer(record.body)
+
+    def _pay(self, exchange: Exchange) -> None:
+        """Send the receipts that are owed; later, if the window is closed. What is lost of them is only
+        kept by the endpoint until it expires. CircuitFailed."""
+        if not self._owed or exchange.send_at_once(*self._owed):
+            self._owed = []
+        else:
+            self._owed = self._owed[-OWED_MOST:]
+            self._owed_until = trio.current_time() + OWED_AGAIN_SECONDS
 
     def _lost(self, reason: str, problem: str) -> None:
         """The circuit is no good: what it has not acknowledged goes over another."""
@@ -348,17 +378,6 @@ class Courier:
             self._exchange = None
         if problem:
             self.problem = problem
-        for receipt in self._receipts.values():
-            if self._unfinished(receipt):
-                receipt.sent_at = None
+        for receipt in self._whispers.unfinished():
+            receipt.sent_at = None
         self._poke.set()
-
-    def _forget_old(self) -> None:
-        done = [key for key, one in self._receipts.items() if not self._unfinished(one)]
-        size = sum(len(self._receipts[key].record.body) for key in done)
-        for number, key in enumerate(done):
-            if len(done) - number <= KEPT_MOST and size <= KEPT_BYTES:
-                return
-            receipt = self._receipts.pop(key)
-            size -= len(receipt.record.body)
-            receipt.forget_body()

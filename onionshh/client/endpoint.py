@@ -181,7 +181,6 @@ class Endpoint:
 
     async def _next(self) -> Whisper | None:
         while not self._closed.is_set():
-            arrived = self._correspondence.arrived
             try:
                 stored = await self._inbox.next_unfinished(self._shown)
             except Closed:
@@ -190,24 +189,13 @@ class Endpoint:
                 whisper = self._shown[stored.whisper_id] = Whisper(self, stored)
                 return whisper
             if stored is None:
-                await self._until(arrived)
+                await self._correspondence.arrival()
         return None
-
-    async def _until(self, arrived: trio.Event) -> None:
-        async with trio.open_nursery() as nursery:
-
-            async def closed() -> None:
-                await self._closed.wait()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(closed)
-            await arrived.wait()
-            nursery.cancel_scope.cancel()
 
     async def _finish(self, whisper_id: WhisperId) -> None:
         self._check_open()
         await self._inbox.finish(whisper_id)
-        self._correspondence.finished()
+        self._correspondence.finished(whisper_id)
 
     async def _reply(self, stored: Stored, body: bytes) -> Receipt:
         self._check_open()
@@ -221,8 +209,8 @@ class Endpoint:
         )
         await self._inbox.finish(stored.whisper_id, record)
         receipt = Receipt(record, clock.monotonic() + record.expires - clock.wall())
-        self._correspondence.finished()
         self._correspondence.reply(stored.whisper_id, receipt)
+        self._correspondence.finished(stored.whisper_id)
         return receipt
 
     # Inside.
@@ -258,6 +246,7 @@ class Endpoint:
                 await self._database.aclose()
             self._stack.close()
             self._closed.set()
+            self._correspondence.announce()
 
     async def _follow_consensus(self) -> None:
         while True:

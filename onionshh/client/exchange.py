@@ -38,6 +38,13 @@ class Exchange:
         """Hops of our half: relays between us and the rendezvous point."""
         return len(self.circuit.path) - 1
 
+    def send_at_once(self, *records: Record) -> bool:
+        """Send records if all of them may leave now, in one frame if they fit; else none. CircuitFailed."""
+        left = self.circuit.send_at_once(RECORD, *(record.encode() for record in records))
+        if left:
+            self.used_at = self._clock.monotonic()
+        return left
+
     async def send(self, *records: Record) -> None:
         """Send records, in one frame if they fit, and wait until the last cell has left. CircuitFailed."""
         await self.circuit.deliver(RECORD, *(record.encode() for record in records))

@@ -1,16 +1,20 @@
-"""Whispers an endpoint has acknowledged, until the program has finished with them (SPEC 13).
+"""Whispers an endpoint has taken on, until the program has finished with them (SPEC 13).
 
-Id and body go to disk in one transaction before the receipt leaves; the program reads from that table, and
-a row is overwritten and gone once it is finished. Ids outlive the rows, so that each whisper is delivered
-once, and so do replies, until the visitor has acknowledged them or they expire.
+Before a receipt leaves, `keep` writes id and body in one synced transaction, or the program has finished
+and `finish` has written the id, and with it the reply. A program that is quick finishes before a receipt is
+due, so most bodies never reach the disk. Ids outlive the rows, so that each whisper is delivered once, and
+so do replies, until the visitor has acknowledged them or they expire.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Literal
+
+import trio
 
 from onionshh.core.whisper import EXPIRY_GRACE_SECONDS, SEEN_EXTRA_SECONDS, Record
 from onionshh.ids import WhisperId
@@ -48,84 +52,115 @@ class Stored:
     privacy_class: int
 
 
+@dataclass(slots=True)
+class _Unfinished:
+    """`stored` is None once it is on disk."""
+
+    size: int
+    stored: Stored | None
+
+
 class Inbox:
     """`load` it once before use."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._count = 0
+        self._unfinished: dict[WhisperId, _Unfinished] = {}
         self._bytes = 0
         self._seen = 0
+        self._judging: dict[WhisperId, trio.Event] = {}
 
     async def load(self, wall: int) -> None:
-        """Count what is there and forget what is past its time."""
-
-        def read(connection: sqlite3.Connection) -> tuple[int, int]:
-            row: tuple[int, int] = connection.execute(
-                "SELECT COUNT(*), COALESCE(SUM(LENGTH(body)), 0) FROM inbox"
-            ).fetchone()
-            return row
-
+        """Find out what is there and forget what is past its time."""
         await self.tidy(wall)
-        self._count, self._bytes = await self._database.transaction(read)
+        rows = await self._database.read(
+            lambda connection: connection.execute(
+                "SELECT id, LENGTH(body) FROM inbox ORDER BY number"
+            ).fetchall()
+        )
+        self._unfinished = {WhisperId(whisper_id): _Unfinished(size, None) for whisper_id, size in rows}
+        self._bytes = sum(one.size for one in self._unfinished.values())
 
     async def accept(self, record: Record, received_at: float) -> Accepted:
-        """Keep a whisper, synced when this returns. `full`: it must not be acknowledged."""
-        until = record.expires + EXPIRY_GRACE_SECONDS + SEEN_EXTRA_SECONDS
-        counted = 0
+        """Take a whisper on, in memory. It may be acknowledged once `keep` or `finish` has returned.
 
-        def write(connection: sqlite3.Connection) -> Accepted:
-            if connection.execute("SELECT 1 FROM seen WHERE id = ?", (record.whisper_id,)).fetchone():
-                return "known"
-            if (
-                self._count >= WHISPERS_MOST
-                or self._bytes + len(record.body) > BYTES_MOST
-                or self._seen >= SEEN_MOST
-            ):
-                return "full"
-            connection.execute("INSERT INTO seen VALUES (?, ?)", (record.whisper_id, until))
-            connection.execute(
-                "INSERT INTO inbox (id, body, received_at, expires, class) VALUES (?, ?, ?, ?, ?)",
-                (record.whisper_id, record.body, received_at, record.expires, record.privacy_class),
-            )
-            # Counted here: others of the same batch are judged before any of them has returned.
-            nonlocal counted
-            counted = 1
-            self._grow(1, len(record.body))
-            return "new"
-
+        `known`: it is here or was; its receipt may be due again, after `keep`. `full`: try again later.
+        """
+        whisper_id = record.whisper_id
+        while (judging := self._judging.get(whisper_id)) is not None:
+            await judging.wait()  # another copy, over another circuit
+        if whisper_id in self._unfinished:
+            await trio.lowlevel.checkpoint()
+            return "known"
+        self._judging[whisper_id] = judged = trio.Event()
         try:
-            return await self._database.transaction(write)
-        except BaseException:
-            if counted:
-                self._grow(-1, -len(record.body))
-            raise
+            if await self._database.read(partial(_was_seen, whisper_id)):
+                return "known"
+        finally:
+            del self._judging[whisper_id]
+            judged.set()
+        if (
+            len(self._unfinished) >= WHISPERS_MOST
+            or self._bytes + len(record.body) > BYTES_MOST
+            or self._seen >= SEEN_MOST
+        ):
+            return "full"
+        stored = Stored(whisper_id, record.body, received_at, record.expires, record.privacy_class)
+        self._unfinished[whisper_id] = _Unfinished(len(record.body), stored)
+        self._bytes += len(record.body)
+        self._seen += 1
+        return "new"
 
-    def _grow(self, whispers: int, size: int) -> None:
-        self._count += whispers
-        self._seen += whispers
-        self._bytes += size
+    async def keep(self, whisper_ids: Iterable[WhisperId]) -> None:
+        """On disk, or finished, when this returns: these may be acknowledged."""
+        fresh = [
+            one.stored
+            for whisper_id in whisper_ids
+            if (one := self._unfinished.get(whisper_id)) is not None and one.stored is not None
+        ]
+        if not fresh:
+            return
+
+        def write(connection: sqlite3.Connection) -> None:
+            for stored in fresh:
+                if _note_seen(connection, stored):  # else its finishing overtook us
+                    connection.execute(
+                        "INSERT INTO inbox (id, body, received_at, expires, class) VALUES (?, ?, ?, ?, ?)",
+                        (
+                            stored.whisper_id,
+                            stored.body,
+                            stored.received_at,
+                            stored.expires,
+                            stored.privacy_class,
+                        ),
+                    )
+
+        await self._database.transaction(write)
+        for stored in fresh:
+            if (one := self._unfinished.get(stored.whisper_id)) is not None:
+                one.stored = None
 
     async def next_unfinished(self, shown: Collection[WhisperId]) -> Stored | None:
         """The oldest whisper that is neither finished nor among `shown`."""
-
-        def read(connection: sqlite3.Connection) -> Stored | None:
-            for number, whisper_id in connection.execute("SELECT number, id FROM inbox ORDER BY number"):
-                if whisper_id not in shown:
-                    row = connection.execute(
-                        "SELECT id, body, received_at, expires, class FROM inbox WHERE number = ?", (number,)
-                    ).fetchone()
-                    return Stored(*row)
-            return None
-
-        return await self._database.transaction(read)
+        while True:
+            await trio.lowlevel.checkpoint()
+            whisper_id = next((one for one in self._unfinished if one not in shown), None)
+            if whisper_id is None:
+                return None
+            stored = self._unfinished[whisper_id].stored
+            stored = stored or await self._database.read(partial(_stored, whisper_id))
+            if stored is not None:
+                return stored
+            self._forget(whisper_id)  # somebody else was shown it, and has finished
 
     async def finish(self, whisper_id: WhisperId, reply: Record | None = None) -> None:
         """The program is done with a whisper: erase it, and keep its reply, in one transaction."""
+        one = self._unfinished.get(whisper_id)
+        fresh = None if one is None else one.stored
 
-        def write(connection: sqlite3.Connection) -> int | None:
-            row = connection.execute("SELECT LENGTH(body) FROM inbox WHERE id = ?", (whisper_id,)).fetchone()
-            connection.execute("DELETE FROM inbox WHERE id = ?", (whisper_id,))
+        def write(connection: sqlite3.Connection) -> None:
+            if fresh is None or not _note_seen(connection, fresh):
+                connection.execute("DELETE FROM inbox WHERE id = ?", (whisper_id,))
             if reply is not None:
                 connection.execute(
                     "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?)",
@@ -136,12 +171,14 @@ class Inbox:
                     " (SELECT id FROM replies ORDER BY expires DESC LIMIT -1 OFFSET ?)",
                     (REPLIES_MOST,),
                 )
-            return None if row is None else int(row[0])
 
-        size = await self._database.transaction(write, erases=True)
-        if size is not None:
-            self._count -= 1
-            self._bytes -= size
+        await self._database.transaction(write, erases=True)
+        self._forget(whisper_id)
+
+    def _forget(self, whisper_id: WhisperId) -> None:
+        one = self._unfinished.pop(whisper_id, None)
+        if one is not None:
+            self._bytes -= one.size
 
     async def reply_to(self, whisper_id: WhisperId) -> Record | None:
         """The reply to a whisper that the visitor has not acknowledged yet."""
@@ -150,14 +187,13 @@ class Inbox:
             row = connection.execute("SELECT record FROM replies WHERE whisper = ?", (whisper_id,)).fetchone()
             return None if row is None else bytes(row[0])
 
-        encoded = await self._database.transaction(read)
+        encoded = await self._database.read(read)
         return None if encoded is None else Record.decode_untrusted(encoded)
 
-    async def reply_acknowledged(self, reply_id: WhisperId) -> None:
-        """The visitor has it: erase it."""
-        await self._database.transaction(
-            lambda connection: connection.execute("DELETE FROM replies WHERE id = ?", (reply_id,)),
-            erases=True,
+    def reply_acknowledged(self, reply_id: WhisperId) -> None:
+        """The visitor has it: erase it soon. After a crash before that it goes when it expires."""
+        self._database.soon(
+            lambda connection: connection.execute("DELETE FROM replies WHERE id = ?", (reply_id,))
         )
 
     async def tidy(self, wall: int) -> None:
@@ -170,3 +206,22 @@ class Inbox:
             return count
 
         self._seen = await self._database.transaction(write, erases=True)
+
+
+def _was_seen(whisper_id: WhisperId, connection: sqlite3.Connection) -> bool:
+    row = connection.execute("SELECT 1 FROM seen WHERE id = ?", (whisper_id,)).fetchone()
+    return row is not None
+
+
+def _note_seen(connection: sqlite3.Connection, stored: Stored) -> bool:
+    """Whether this was its first time."""
+    until = stored.expires + EXPIRY_GRACE_SECONDS + SEEN_EXTRA_SECONDS
+    cursor = connection.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (stored.whisper_id, until))
+    return cursor.rowcount == 1
+
+
+def _stored(whisper_id: WhisperId, connection: sqlite3.Connection) -> Stored | None:
+    row = connection.execute(
+        "SELECT id, body, received_at, expires, class FROM inbox WHERE id = ?", (whisper_id,)
+    ).fetchone()
+    return None if row is None else Stored(*row)

@@ -41,7 +41,8 @@ class Receipt:
         """Monotonic seconds at which another path is tried."""
         self.wait_seconds = 0.0
         self._changed = trio.Event()
-        self._replied = trio.Event()
+        self._settled = trio.Event()
+        """A reply came, or none will."""
 
     def __repr__(self) -> str:
         return f"<Receipt {self.status}>"
@@ -64,10 +65,7 @@ class Receipt:
         self.reply_wanted += 1
         self.on_reply_wanted(self)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._until_given_up, nursery.cancel_scope)
-                await self._replied.wait()
-                nursery.cancel_scope.cancel()
+            await self._settled.wait()
         finally:
             self.reply_wanted -= 1
         return self.reply_body
@@ -79,18 +77,15 @@ class Receipt:
         if not self.is_final:
             self.status, self.why = status, why
             self._changed.set()
+            if status != "delivered":
+                self._settled.set()
 
     def answer(self, body: bytes) -> None:
         """The reply came; a second one changes nothing."""
         if self.reply_body is None:
             self.reply_body = body
-            self._replied.set()
+            self._settled.set()
 
     def forget_body(self) -> None:
         """The whisper will not go out again; whoever keeps the receipt need not keep what it said."""
         self.record = replace(self.record, body=b"")
-
-    async def _until_given_up(self, scope: trio.CancelScope) -> None:
-        await self._changed.wait()
-        if self.status != "delivered":
-            scope.cancel()

@@ -135,6 +135,11 @@ class ClientCircuit:
         return self._talks[-1].waiting_messages if self._talks else 0
 
     @property
+    def room(self) -> int:
+        """How many cells of a new message to the last hop or other end may leave at once."""
+        return self._talks[-1].room if self._talks and self._failed is None else 0
+
+    @property
     def receiving(self) -> bool:
         """Whether part of a message from the last hop or other end has come."""
         return bool(self._talks) and self._talks[-1].charged_bytes > 0

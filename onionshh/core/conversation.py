@@ -123,6 +123,11 @@ class Conversation:
         return self._charged
 
     @property
+    def room(self) -> int:
+        """How many counted cells of a new message may leave at once."""
+        return 0 if self._queue else self._flow.window - self._unacknowledged
+
+    @property
     def window_open(self) -> bool:
         """Whether another counted cell may leave now."""
         return self._unacknowledged < self._flow.window

@@ -23,6 +23,10 @@ EXPIRY_GRACE_SECONDS: Final = 600
 SEEN_EXTRA_SECONDS: Final = 3600
 """How long past its expiry (and grace) an id is kept, so that no copy is delivered twice."""
 
+RECEIPTS_WAIT_SECONDS: Final = 0.02
+"""So long a receipt may wait for something to share a frame with, or to be replaced by a reply: each frame
+is a wake of seven relays."""
+
 NO_ID: Final = WhisperId(bytes(WHISPER_ID))
 _HEADER = struct.Struct(f">{WHISPER_ID}s{WHISPER_ID}sIBBH")
 
@@ -38,12 +42,17 @@ class Record:
     kind: int
     body: bytes = field(repr=False)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the padded body."""
+        return record_size(len(self.body))
+
     def encode(self) -> bytes:
         """Header and padded body."""
         header = _HEADER.pack(
             self.whisper_id, self.in_reply_to, self.expires, self.privacy_class, self.kind, len(self.body)
         )
-        return header + self.body + bytes(record_size(len(self.body)) - len(self.body))
+        return header + self.body + bytes(self.size - len(self.body))
 
     @classmethod
     def decode_untrusted(cls, data: bytes) -> Record:

@@ -19,7 +19,7 @@ from onionshh.core.outbox import CellQueue, Memory
 from onionshh.core.params import Params
 from onionshh.core.sink import LinkPort
 from onionshh.errors import ProtocolError
-from onionshh.geometry import CELL, CELL_HEADER
+from onionshh.geometry import CELL, CELL_HEADER, DATA
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.clocks import Clock
 from onionshh.wire.cell import CREATE, DESTROY, HEADER, PADDING, RELAY, pack_cell
@@ -131,6 +131,18 @@ class Circuit:
         """Queue a whole message and send what the window allows. CircuitFailed."""
         self._do(lambda: self._machine.send(message_type, body))
         self._sent += 1
+
+    def send_at_once(self, message_type: int, *bodies: bytes) -> bool:
+        """Send messages if all their cells may leave now, in one frame if they fit; else send nothing.
+        CircuitFailed."""
+        cells = sum(-(-len(body) // DATA) for body in bodies)
+        if self._turn.locked() or cells > self._machine.room:
+            return False
+        for body in bodies:
+            self._do(partial(self._machine.send, message_type, body), flush=False)
+            self._sent += 1
+        self._owner.flush()
+        return True
 
     async def deliver(self, message_type: int, *bodies: bytes) -> None:
         """Send messages and wait until the last cell has left our layer. CircuitFailed.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,13 +55,10 @@ class Database:
         asked = _Asked(work, erases)
         self._waiting.append(asked)
         with trio.CancelScope(shield=True):
-            await self._turn.acquire()
+            await self._take_turn()
             try:
-                if not asked.done:
-                    batch, self._waiting = self._waiting[:BATCH_MOST], self._waiting[BATCH_MOST:]
-                    await self._run_blocking(lambda: self._run(batch))
-                    if any(one.erases for one in batch):
-                        self._erased.set()
+                while not asked.done:
+                    await self._run_waiting()
             finally:
                 self._turn.release()
         if asked.error is not None:
@@ -68,12 +66,47 @@ class Database:
         result: T = asked.result
         return result
 
-    def _run(self, batch: list[_Asked]) -> None:
-        """All of a batch in one transaction; what fails alone is undone alone."""
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` finds, which changes nothing. Errors as in `transaction`."""
+        await self._take_turn()
+        try:
+            return await self._run_blocking(partial(self._look, work))
+        finally:
+            self._turn.release()
+
+    def soon(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Erase something together with the next transaction, by `keep_erased` within a second if there is
+        none. Nobody is told how it went; a crash before that undoes it."""
+        self._waiting.append(_Asked(work, erases=True))
+        self._erased.set()
+
+    async def _take_turn(self) -> None:
+        """Whoever finds the connection free does not wait for a turn of the event loop."""
+        try:
+            self._turn.acquire_nowait()
+        except trio.WouldBlock:
+            await self._turn.acquire()
+
+    async def _run_waiting(self) -> None:
+        if await self._run_blocking(self._run):
+            self._erased.set()
+
+    def _look(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closed:
+            raise Closed("It was closed before this was read.")
+        try:
+            return work(self._connection)
+        except sqlite3.Error as error:
+            raise BadData(f"{self._path} cannot be used: {error}.") from error
+
+    def _run(self) -> bool:
+        """All that wait now in one transaction; what fails alone is undone alone. Whether any erases."""
+        batch = self._waiting[:BATCH_MOST]
+        del self._waiting[: len(batch)]  # others may be added meanwhile, at the end
         if self._closed:
             for asked in batch:
                 asked.error, asked.done = Closed("It was closed before this was on disk."), True
-            return
+            return False
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -91,6 +124,7 @@ class Database:
         finally:
             for asked in batch:
                 asked.done = True
+        return any(asked.erases for asked in batch)
 
     async def keep_erased(self) -> None:
         """Empty the log within a second of each erasure, for ever: many share what one costs."""
@@ -100,18 +134,28 @@ class Database:
             await self.empty_log()
 
     async def empty_log(self) -> None:
-        """Overwrite what the log still holds of erased rows, now."""
-        self._erased = trio.Event()
+        """Erase what is to be erased soon, and overwrite what the log still holds of it, now."""
         with trio.CancelScope(shield=True):
-            async with self._turn:
+            await self._take_turn()
+            try:
                 if not self._closed:
-                    await self._run_blocking(self._empty_log)
+                    await self._run_all_waiting()
+                    self._erased = trio.Event()
+                    if not await self._run_blocking(self._empty_log):
+                        self._erased.set()  # another process reads: again in a second
+            finally:
+                self._turn.release()
 
-    def _empty_log(self) -> None:
+    async def _run_all_waiting(self) -> None:
+        while self._waiting:
+            await self._run_waiting()
+
+    def _empty_log(self) -> bool:
         try:
             self._connection.execute(_EMPTY_LOG).fetchone()
         except sqlite3.Error:
-            self._erased.set()  # another process reads: again in a second
+            return False
+        return True
 
     def close(self) -> None:
         """Close the file while no transaction runs; later ones raise Closed."""
@@ -121,8 +165,13 @@ class Database:
     async def aclose(self) -> None:
         """As `close`, after the transaction that runs, whatever is cancelled meanwhile."""
         with trio.CancelScope(shield=True):
-            async with self._turn:
+            await self._take_turn()
+            try:
+                if not self._closed:
+                    await self._run_all_waiting()
                 self.close()
+            finally:
+                self._turn.release()
 
 
 class _Asked:

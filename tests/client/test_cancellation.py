@@ -169,7 +169,7 @@ async def test_reading_finishing_and_replying(autojump_clock: MockClock) -> None
                         nursery.cancel_scope.cancel()
             await whisper.done()
             assert await endpoint._inbox.next_unfinished(()) is None
-            assert endpoint._inbox._count == 0
+            assert not endpoint._inbox._unfinished
             assert endpoint._inbox._bytes == 0
 
 

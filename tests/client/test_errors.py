@@ -151,7 +151,7 @@ async def test_what_is_too_large_is_refused_before_anything_is_sent(autojump_clo
             for ttl in (0, -1, 7 * 86400 + 1, float("nan")):
                 with pytest.raises(ValueError, match="TTL"):
                     contact.send(b"", ttl_seconds=ttl)
-            assert not contact._courier._receipts
+            assert not contact._courier._whispers.unfinished()
             await trio.sleep(20)
             purposes = {one.purpose for one in visitor.circuits()}
             assert purposes <= {"ready", "consensus"}  # nothing was asked of anybody

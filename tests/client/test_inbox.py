@@ -1,4 +1,5 @@
-"""The inbox: acknowledged is on disk, finished is gone, an id is known as long as its whisper may come."""
+"""The inbox: what may be acknowledged is on disk or finished, what is finished is gone, an id is known as
+long as its whisper may come."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from onionshh.client import inbox as inbox_module
 from onionshh.client.inbox import INBOX_SCHEMA, Inbox
@@ -43,10 +45,25 @@ async def opened(folder: Path, wall: int = WALL) -> AsyncIterator[Inbox]:
         database.close()
 
 
-async def test_what_is_accepted_is_there_after_a_restart_until_it_is_finished(tmp_path: Path) -> None:
+async def keep(inbox: Inbox, taken: Record, received_at: float = WALL) -> None:
+    """Accepted, and on disk."""
+    assert await inbox.accept(taken, received_at) == "new"
+    await inbox.keep([taken.whisper_id])
+
+
+def copied(folder: Path) -> Path:
+    """The files as they are at this moment, as after a kill."""
+    copy = folder / "copy"
+    copy.mkdir()
+    for path in folder.glob("endpoint.db*"):
+        (copy / path.name).write_bytes(path.read_bytes())
+    return copy
+
+
+async def test_what_is_kept_is_there_after_a_restart_until_it_is_finished(tmp_path: Path) -> None:
     async with opened(tmp_path) as inbox:
-        assert await inbox.accept(record(2, b"first"), WALL + 0.5) == "new"
-        assert await inbox.accept(record(1, b""), WALL + 1.0) == "new"
+        await keep(inbox, record(2, b"first"), WALL + 0.5)
+        await keep(inbox, record(1, b""), WALL + 1.0)
     async with opened(tmp_path) as inbox:
         stored = await inbox.next_unfinished(())
         assert stored is not None
@@ -67,23 +84,87 @@ async def test_what_is_accepted_is_there_after_a_restart_until_it_is_finished(tm
         assert left.whisper_id == record(1).whisper_id
 
 
-async def test_accepted_is_committed_when_accept_returns(tmp_path: Path) -> None:
-    """Another process that opens copies of the files at that moment, as after a kill, finds the whisper."""
+async def test_kept_is_committed_when_keep_returns(tmp_path: Path) -> None:
+    """Another process that opens copies of the files at that moment, as after a kill, finds the whispers."""
     async with opened(tmp_path) as inbox:
-        await inbox.accept(record(1, b"kept"), WALL)
-        copy = tmp_path / "copy"
-        copy.mkdir()
-        for path in tmp_path.glob("endpoint.db*"):
-            (copy / path.name).write_bytes(path.read_bytes())
-        async with opened(copy) as other:
-            stored = await other.next_unfinished(())
-            assert stored is not None
-            assert stored.body == b"kept"
+        for number in (1, 2, 3):
+            assert await inbox.accept(record(number, b"kept"), WALL) == "new"
+        await inbox.keep([record(1).whisper_id, record(3).whisper_id, record(9).whisper_id])
+        async with opened(copied(tmp_path)) as other:
+            assert await other.accept(record(1), WALL) == "known"
+            assert await other.accept(record(2), WALL) == "new"
+            first = await other.next_unfinished(())
+            assert first is not None
+            assert (first.whisper_id, first.body) == (record(1).whisper_id, b"kept")
+            second = await other.next_unfinished({first.whisper_id})
+            assert second is not None
+            assert second.whisper_id == record(3).whisper_id
+
+
+async def test_what_is_accepted_is_shown_before_it_is_on_disk(tmp_path: Path) -> None:
+    async with opened(tmp_path) as inbox:
+        await inbox.accept(record(1, b"only in memory"), WALL + 0.5)
+        stored = await inbox.next_unfinished(())
+        assert stored is not None
+        assert (stored.body, stored.received_at) == (b"only in memory", WALL + 0.5)
+        assert b"only in memory" not in bytes_on_disk(tmp_path)
+
+
+async def test_what_a_quick_program_finished_is_known_for_ever_and_its_body_never_on_disk(
+    tmp_path: Path,
+) -> None:
+    secret = b"nobody will have read this"
+    async with opened(tmp_path) as inbox:
+        await inbox.accept(record(1, secret), WALL)
+        await inbox.finish(record(1).whisper_id)
+        await inbox.accept(record(2, secret), WALL)
+        answer = reply(record(2))
+        await inbox.finish(record(2).whisper_id, answer)
+        await inbox.keep([record(1).whisper_id, record(2).whisper_id])  # nothing is left of them to keep
+        assert secret not in bytes_on_disk(tmp_path)
+        async with opened(copied(tmp_path)) as other:
+            assert await other.accept(record(1), WALL) == "known"
+            assert await other.accept(record(2), WALL) == "known"
+            assert await other.next_unfinished(()) is None
+            assert await other.reply_to(record(2).whisper_id) == answer
+
+
+@pytest.mark.parametrize("first", ["keep", "finish"])
+async def test_keeping_and_finishing_at_once_leaves_nothing_to_show(tmp_path: Path, first: str) -> None:
+    async with opened(tmp_path) as inbox:
+        await inbox.accept(record(1), WALL)
+        await inbox._database._turn.acquire()  # both wait for the same transaction
+        async with trio.open_nursery() as nursery:
+            steps = {
+                "keep": lambda: inbox.keep([record(1).whisper_id]),
+                "finish": lambda: inbox.finish(record(1).whisper_id),
+            }
+            for step in (first, *({*steps} - {first})):
+                nursery.start_soon(steps[step])
+                await trio.testing.wait_all_tasks_blocked()
+            inbox._database._turn.release()
+        assert await inbox.next_unfinished(()) is None
+    async with opened(tmp_path) as inbox:
+        assert await inbox.next_unfinished(()) is None
+        assert await inbox.accept(record(1), WALL) == "known"
+
+
+async def test_a_copy_that_comes_meanwhile_waits_for_the_judgement(tmp_path: Path) -> None:
+    async with opened(tmp_path) as inbox:
+        results: list[str] = []
+
+        async def accept() -> None:
+            results.append(await inbox.accept(record(1), WALL))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(accept)
+        assert sorted(results) == ["known"] * 4 + ["new"]
 
 
 async def test_an_id_is_accepted_once_even_when_its_whisper_is_finished(tmp_path: Path) -> None:
     async with opened(tmp_path) as inbox:
-        assert await inbox.accept(record(1), WALL) == "new"
+        await keep(inbox, record(1))
         assert await inbox.accept(record(1, b"another body"), WALL) == "known"
         await inbox.finish(record(1).whisper_id)
         assert await inbox.accept(record(1), WALL) == "known"
@@ -118,7 +199,7 @@ async def test_a_full_inbox_takes_no_more_until_one_is_finished(
     limit(monkeypatch)
     async with opened(tmp_path) as inbox:
         for number in (1, 2, 3):
-            assert await inbox.accept(record(number, bytes(100)), WALL) == "new"
+            await keep(inbox, record(number, bytes(100)))
         assert await inbox.accept(record(4, b"x"), WALL) == "full"
         assert await inbox.accept(record(3, bytes(100)), WALL) == "known"
     async with opened(tmp_path) as inbox:  # it counts what it finds
@@ -145,7 +226,7 @@ async def test_whispers_that_come_at_once_do_not_pass_the_limit_together(
         assert sorted(results) == ["full"] * 7 + ["new"] * 3
 
 
-async def test_what_could_not_be_written_takes_no_room(
+async def test_what_could_not_be_written_can_be_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox_module, "WHISPERS_MOST", 1)
@@ -153,14 +234,21 @@ async def test_what_could_not_be_written_takes_no_room(
         block = sqlite3.connect(tmp_path / "endpoint.db", timeout=0)
         inbox._database._connection.execute("PRAGMA busy_timeout=0")
         await inbox.accept(record(1), WALL)
-        await inbox.finish(record(1).whisper_id)
         block.execute("BEGIN IMMEDIATE")  # as a disk that refuses
         with pytest.raises(BadData):
-            await inbox.accept(record(2), WALL)
+            await inbox.keep([record(1).whisper_id])
+        with pytest.raises(BadData):
+            await inbox.finish(record(1).whisper_id)
+        assert await inbox.accept(record(1), WALL) == "known"
+        assert await inbox.accept(record(2), WALL) == "full"
         block.rollback()
-        block.close()
+        await inbox.keep([record(1).whisper_id])
+        async with opened(copied(tmp_path)) as other:
+            assert await other.next_unfinished(()) is not None
+        await inbox.finish(record(1).whisper_id)
         assert await inbox.accept(record(2), WALL) == "new"
         assert await inbox.accept(record(3), WALL) == "full"
+        block.close()
 
 
 def test_the_limits_of_the_inbox() -> None:
@@ -171,8 +259,8 @@ def test_the_limits_of_the_inbox() -> None:
 async def test_a_finished_whisper_is_in_no_file_any_more(tmp_path: Path, size: int) -> None:
     secret = b"nobody may read this later"
     async with opened(tmp_path) as inbox:
-        await inbox.accept(record(1, secret.ljust(size)), WALL)
-        await inbox.accept(record(2, b"another one stays"), WALL)
+        await keep(inbox, record(1, secret.ljust(size)))
+        await keep(inbox, record(2, b"another one stays"))
         assert secret in bytes_on_disk(tmp_path)
         await inbox.finish(record(1).whisper_id)
         await inbox._database.empty_log()
@@ -187,7 +275,7 @@ async def test_an_acknowledged_reply_is_in_no_file_any_more(tmp_path: Path) -> N
         answer = reply(record(1), secret)
         await inbox.finish(record(1).whisper_id, answer)
         assert secret in bytes_on_disk(tmp_path)
-        await inbox.reply_acknowledged(answer.whisper_id)
+        inbox.reply_acknowledged(answer.whisper_id)
         await inbox._database.empty_log()
         assert secret not in bytes_on_disk(tmp_path)
 
@@ -201,9 +289,11 @@ async def test_a_reply_is_kept_until_it_is_acknowledged(tmp_path: Path) -> None:
     async with opened(tmp_path) as inbox:
         assert await inbox.reply_to(record(1).whisper_id) == answer
         assert await inbox.reply_to(record(2).whisper_id) is None
-        await inbox.reply_acknowledged(record(2).whisper_id)
+        inbox.reply_acknowledged(record(2).whisper_id)
+        await inbox._database.empty_log()
         assert await inbox.reply_to(record(1).whisper_id) == answer
-        await inbox.reply_acknowledged(answer.whisper_id)
+        inbox.reply_acknowledged(answer.whisper_id)
+        await inbox._database.empty_log()
         assert await inbox.reply_to(record(1).whisper_id) is None
 
 
@@ -220,14 +310,14 @@ async def test_a_reply_nobody_fetched_is_forgotten_when_it_expires(tmp_path: Pat
 async def test_an_unfinished_whisper_does_not_expire(tmp_path: Path) -> None:
     """It was acknowledged: nothing may take it from the program."""
     async with opened(tmp_path) as inbox:
-        await inbox.accept(record(1), WALL)
+        await keep(inbox, record(1))
     async with opened(tmp_path, WALL + 30 * 86400) as inbox:
         assert await inbox.next_unfinished(()) is not None
 
 
 async def test_every_file_is_for_the_owner_alone(tmp_path: Path) -> None:
     async with opened(tmp_path) as inbox:
-        await inbox.accept(record(1), WALL)
+        await keep(inbox, record(1))
         files = list(tmp_path.glob("endpoint.db*"))
         assert files
         assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
@@ -256,7 +346,7 @@ def cut_short(data: bytes) -> bytes:
 @pytest.mark.parametrize("damage", [garbage, junk_pages, cut_short])
 async def test_a_damaged_database_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     async with opened(tmp_path) as inbox:
-        await inbox.accept(record(1), WALL)
+        await keep(inbox, record(1))
     path = tmp_path / "endpoint.db"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(BadData, match=r"endpoint\.db (is damaged|cannot be used: .*malformed)"):
@@ -267,7 +357,7 @@ async def test_a_damaged_database_is_named(tmp_path: Path, damage: Callable[[byt
 async def test_what_fails_half_way_changes_nothing(tmp_path: Path) -> None:
     database = Database(tmp_path / "endpoint.db", INBOX_SCHEMA, 1, run_inline)
     inbox = Inbox(database)
-    await inbox.accept(record(1), WALL)
+    await keep(inbox, record(1))
 
     def broken(connection: object) -> None:
         connection.execute("DELETE FROM inbox")  # type: ignore[attr-defined]

@@ -1,38 +1,53 @@
-"""Receipts: alone at once, together while whispers follow each other, never behind a full inbox."""
+"""Receipts: alone at once, together while whispers follow each other, never behind a full inbox, and none
+where a reply says as much."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.client import courier, inbox
-from onionshh.client.correspondence import RECEIPTS_WAIT_SECONDS
+import onionshh
+from onionshh.client import inbox, outstanding
 from onionshh.client.exchange import Exchange
-from onionshh.core.whisper import RECEIPT, Record
-from tests.client.world import hosted, small, until
+from onionshh.core.whisper import RECEIPT, RECEIPTS_WAIT_SECONDS, WHISPER, Record
+from tests.client.world import bytes_on_disk, hosted, small, until
 
 BULK = bytes(60_000)
 
 
 @pytest.fixture
-def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many receipts each sending held."""
-    counts: list[int] = []
-    send = Exchange.send
+def kinds(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The kinds of the records of each sending."""
+    sent: list[list[int]] = []
+    send, send_at_once = Exchange.send, Exchange.send_at_once
 
-    async def counted(self: Exchange, *records: Record) -> None:
-        if records and records[0].kind == RECEIPT:
-            counts.append(len(records))
+    async def watched(self: Exchange, *records: Record) -> None:
+        sent.append([record.kind for record in records])
         await send(self, *records)
 
-    monkeypatch.setattr(Exchange, "send", counted)
-    return counts
+    def watched_at_once(self: Exchange, *records: Record) -> bool:
+        left = send_at_once(self, *records)
+        if left:
+            sent.append([record.kind for record in records])
+        return left
+
+    monkeypatch.setattr(Exchange, "send", watched)
+    monkeypatch.setattr(Exchange, "send_at_once", watched_at_once)
+    return sent
 
 
-async def test_a_lone_whisper_is_acknowledged_at_once(autojump_clock: MockClock, together: list[int]) -> None:
+def together(kinds: list[list[int]]) -> list[int]:
+    """How many receipts each sending held that held any."""
+    return [count for sent in kinds if (count := sent.count(RECEIPT))]
+
+
+async def test_a_lone_whisper_is_acknowledged_at_once(
+    autojump_clock: MockClock, kinds: list[list[int]]
+) -> None:
     async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
         async with visitor.contact(endpoint.address) as contact:
             await contact.whisper(b"first")
@@ -41,22 +56,115 @@ async def test_a_lone_whisper_is_acknowledged_at_once(autojump_clock: MockClock,
             assert receipt.round_trip_seconds is not None
             assert receipt.round_trip_seconds < RECEIPTS_WAIT_SECONDS / 2
             await contact.whisper(BULK)
-            assert together == [1, 1, 1]
+            assert together(kinds) == [1, 1, 1]
+
+
+async def answer_all(endpoint: onionshh.Endpoint, body: bytes, after_seconds: float = 0.0) -> None:
+    async for whisper in endpoint:
+        await trio.sleep(after_seconds)
+        await whisper.reply(body)
+
+
+async def test_a_reply_that_comes_at_once_is_the_receipt(
+    autojump_clock: MockClock, kinds: list[list[int]]
+) -> None:
+    """Two records a question in place of four, one frame each: the receipt of an answer rides along."""
+    async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
+        async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
+            nursery.start_soon(answer_all, endpoint, b"answer")
+            await contact.ask(b"first")
+            kinds.clear()
+            for _ in range(3):
+                assert await contact.ask(b"question") == b"answer"
+            assert kinds == [[RECEIPT, WHISPER], [WHISPER]] * 3
+            await trio.sleep(1)
+            assert kinds[6:] == [[RECEIPT]]  # nothing to ride along with: 20 ms later
+            nursery.cancel_scope.cancel()
+        await trio.sleep(3)
+        assert not await replies_on_disk(endpoint)
+
+
+async def replies_on_disk(endpoint: onionshh.Endpoint) -> int:
+    assert endpoint._database is not None
+    return await endpoint._database.read(
+        lambda connection: int(connection.execute("SELECT COUNT(*) FROM replies").fetchone()[0])
+    )
+
+
+async def test_the_last_answer_is_acknowledged_though_the_contact_closes(autojump_clock: MockClock) -> None:
+    async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer_all, endpoint, b"answer")
+            async with visitor.contact(endpoint.address) as contact:
+                await contact.ask(b"question")
+            assert await replies_on_disk(endpoint) == 1
+            await trio.sleep(3)
+            assert await replies_on_disk(endpoint) == 0
+            nursery.cancel_scope.cancel()
+
+
+async def test_before_a_long_reply_goes_a_receipt(autojump_clock: MockClock, kinds: list[list[int]]) -> None:
+    async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
+        async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
+            nursery.start_soon(answer_all, endpoint, BULK)
+            await contact.ask(b"first")
+            kinds.clear()
+            assert await contact.ask(b"question") == BULK
+            assert kinds == [[RECEIPT, WHISPER], [RECEIPT, WHISPER]]
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_program_that_takes_its_time_holds_up_no_receipt(autojump_clock: MockClock) -> None:
+    async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
+        async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
+            nursery.start_soon(answer_all, endpoint, b"answer", 5.0)
+            for _ in range(2):
+                receipt = contact.send(b"question")
+                await receipt.final()
+                assert receipt.round_trip_seconds is not None
+                assert receipt.round_trip_seconds < RECEIPTS_WAIT_SECONDS * 1.5
+                assert await endpoint._inbox.next_unfinished(()) is not None
+                assert await receipt.reply() == b"answer"
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_program_that_finishes_without_a_word_holds_up_no_receipt(
+    autojump_clock: MockClock,
+) -> None:
+    """Its whisper is acknowledged as soon as it is finished, and what it said was never on disk."""
+    secret = b"known to two alone"
+    async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
+        async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def read() -> None:
+                async for _ in endpoint:
+                    pass
+
+            for _ in range(3):
+                receipt = await contact.whisper(secret)
+                assert receipt.round_trip_seconds is not None
+                assert receipt.round_trip_seconds < RECEIPTS_WAIT_SECONDS / 2
+            await trio.sleep(1)
+            assert endpoint._database is not None
+            assert secret not in bytes_on_disk(Path(endpoint._database._path).parent)
+            nursery.cancel_scope.cancel()
 
 
 async def test_receipts_share_a_frame_while_whispers_follow(
-    autojump_clock: MockClock, together: list[int]
+    autojump_clock: MockClock, kinds: list[list[int]]
 ) -> None:
     async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
         async with visitor.contact(endpoint.address) as contact:
             await contact.whisper(b"first")
-            together.clear()
+            kinds.clear()
             receipts = [contact.send(BULK) for _ in range(12)]
             with trio.fail_after(60):
                 assert {(await one.final()).status for one in receipts} == {"delivered"}
-            assert sum(together) == 12
-            assert 1 < max(together) <= 8
-            assert len(together) <= 6
+            counts = together(kinds)
+            assert sum(counts) == 12
+            assert 1 < max(counts) <= 8
+            assert len(counts) <= 6
 
 
 async def test_what_is_kept_is_acknowledged_before_the_endpoint_waits_for_room(
@@ -106,11 +214,11 @@ async def test_room_in_the_inbox_is_offered_to_all_who_wait_for_it(
 async def test_old_receipts_hold_no_bodies(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier, "KEPT_BYTES", 2 * len(BULK))
+    monkeypatch.setattr(outstanding, "KEPT_BYTES", 2 * len(BULK))
     async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
         async with visitor.contact(endpoint.address) as contact:
             receipts = [await contact.whisper(BULK) for _ in range(6)]
-            contact.send(b"one more")
+            await contact.whisper(b"one more")
             kept = [len(one.record.body) for one in receipts]
             assert sum(kept) <= 2 * len(BULK)
             assert kept[0] == 0

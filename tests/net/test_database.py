@@ -10,8 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from onionshh.errors import BadData
-from onionshh.net.database import ERASED_WITHIN_SECONDS, Database
+from onionshh.errors import BadData, Closed
+from onionshh.net.database import BATCH_MOST, ERASED_WITHIN_SECONDS, Database
 from onionshh.net.store import run_in_thread, run_inline
 
 T = TypeVar("T")
@@ -155,3 +155,86 @@ async def test_the_log_is_emptied_within_a_second_of_an_erasure(
             assert log.stat().st_size == 0
         nursery.cancel_scope.cancel()
     await database.aclose()
+
+
+def drop(name: str) -> Callable[[sqlite3.Connection], object]:
+    return lambda connection: connection.execute("DELETE FROM things WHERE name = ?", (name,))
+
+
+async def test_what_is_put_off_goes_with_the_next_transaction(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    await put(database, "one")
+    database.soon(drop("one"))
+    assert await database.read(lambda c: c.execute("SELECT name FROM things").fetchall()) == [("one",)]
+    await put(database, "two")
+    assert await names(database) == ["two"]
+    database.close()
+
+
+async def test_what_is_put_off_happens_within_a_second_by_itself(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.keep_erased)
+        await put(database, "secret name")
+        for _ in range(2):
+            database.soon(drop("secret name"))
+            await trio.sleep(ERASED_WITHIN_SECONDS + 0.1)
+            assert b"secret name" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+            await put(database, "secret name")
+        nursery.cancel_scope.cancel()
+    await database.aclose()
+
+
+async def test_what_is_put_off_happens_before_the_file_is_closed(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    await put(database, "one")
+    database.soon(drop("one"))
+    await database.aclose()
+    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    assert await names(database) == []
+    database.close()
+
+
+async def test_much_that_was_put_off_holds_up_no_transaction(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    for number in range(2 * BATCH_MOST + 5):
+        database.soon(drop(str(number)))
+    await put(database, "one")
+    assert await names(database) == ["one"]
+    database.close()
+
+
+async def test_a_read_waits_for_the_transaction_before_it(tmp_path: Path) -> None:
+    release, running = trio.Event(), trio.Event()
+
+    async def slow(function: Callable[[], T], /) -> T:
+        running.set()
+        await release.wait()
+        return function()
+
+    database = Database(tmp_path / "db", SCHEMA, 1, slow)
+    found: list[object] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(put, database, "one")
+        await running.wait()
+
+        @nursery.start_soon
+        async def read() -> None:
+            found.extend(await database.read(lambda c: c.execute("SELECT name FROM things").fetchall()))
+
+        await trio.testing.wait_all_tasks_blocked()
+        assert not found
+        release.set()
+    assert found == [("one",)]
+    database.close()
+
+
+async def test_a_read_of_a_closed_or_broken_file_says_so(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    with pytest.raises(BadData, match="cannot be used: no such table"):
+        await database.read(lambda connection: connection.execute("SELECT * FROM absent"))
+    database.close()
+    with pytest.raises(Closed):
+        await database.read(lambda connection: None)
