@@ -24,13 +24,20 @@ class Contact:
     """
 
     def __init__(
-        self, context: Context, address: str, address_key: bytes, privacy: PrivacyClass, hops: int | None
+        self,
+        context: Context,
+        address: str,
+        address_key: bytes,
+        privacy: PrivacyClass,
+        hops: int | None,
+        *,
+        background: bool,
     ) -> None:
         self.address = address
         self._context = context
         self._privacy = privacy
         self._hops = hops
-        self._courier = Courier(context, address_key, privacy, hops)
+        self._courier = Courier(context, address_key, privacy, hops, background=background)
         self._scope: trio.CancelScope | None = None
         self._closed = False
 

@@ -44,13 +44,22 @@ NO_ANSWER = "the endpoint is there, but does not answer"
 
 
 class Courier:
-    """`hops`: as asked, None to draw them from the class for each path."""
+    """`hops`: as asked, None to draw them from the class for each path. `background`: leave others room."""
 
-    def __init__(self, context: Context, address_key: bytes, privacy: PrivacyClass, hops: int | None) -> None:
+    def __init__(
+        self,
+        context: Context,
+        address_key: bytes,
+        privacy: PrivacyClass,
+        hops: int | None,
+        *,
+        background: bool = False,
+    ) -> None:
         self._context = context
         self._address_key = address_key
         self._privacy = privacy
         self._hops = hops
+        self._background = background
         self._whispers = Outstanding(context.clock.monotonic)
         self._poke = trio.Event()
         self._news = trio.Event()
@@ -268,6 +277,8 @@ class Courier:
         except (CircuitFailed, NetworkUnreachable) as error:
             await self._failed(f"the network does not carry us there ({error})", forget=False)
         else:
+            if self._background:
+                exchange.circuit.leave_room()
             self._exchange = exchange
             self._connected_in = context.clock.monotonic() - started
             self._failures = 0

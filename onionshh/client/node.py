@@ -81,16 +81,21 @@ class Node:
         folder = endpoint_folder(self._context.folder, identity)
         return Endpoint(self._context, identity, folder, introducers)
 
-    def contact(self, address: str, *, privacy: str = "talk", hops: int | None = None) -> Contact:
+    def contact(
+        self, address: str, *, privacy: str = "talk", hops: int | None = None, background: bool = False
+    ) -> Contact:
         """A contact to be entered with `async with`. `privacy`: flash or talk (SPEC 16). `hops`: relays
         between us and the rendezvous point, 0 to 3; None lets the class draw. With 0 that relay sees our
-        address, with 1 our guard sees which relay it is.
+        address, with 1 our guard sees which relay it is. `background`: much is sent and nobody waits for it;
+        it leaves room on the way for what other contacts say, always, so that its pace tells nothing of them.
 
         Raises BadAddress, ValueError.
         """
         self._check_open()
         key = decode_address_untrusted(address)
-        return Contact(self._context, address, key, privacy_class(privacy), check_hops(hops))
+        return Contact(
+            self._context, address, key, privacy_class(privacy), check_hops(hops), background=background
+        )
 
     def circuits(self) -> list[CircuitInfo]:
         """Every circuit of this node, oldest first."""

@@ -139,6 +139,11 @@ class ClientCircuit:
         """How many cells of a new message to the last hop or other end may leave at once."""
         return self._talks[-1].room if self._talks and self._failed is None else 0
 
+    def leave_room(self) -> None:
+        """Use a quarter of the window to the last hop or other end from now on."""
+        if self._talks:
+            self._talks[-1].leave_room()
+
     @property
     def receiving(self) -> bool:
         """Whether part of a message from the last hop or other end has come."""

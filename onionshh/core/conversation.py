@@ -63,6 +63,7 @@ class Conversation:
         "_flow",
         "_held",
         "_left",
+        "_limit",
         "_memory",
         "_open_type",
         "_parts",
@@ -80,6 +81,7 @@ class Conversation:
         self, flow: Flow, *, accepts: frozenset[int], echoes: bool, memory: Memory, random_bytes: RandomBytes
     ) -> None:
         self._flow = flow
+        self._limit = flow.window
         self.accepts = accepts
         self._echoes = echoes
         self._memory = memory
@@ -125,12 +127,16 @@ class Conversation:
     @property
     def room(self) -> int:
         """How many counted cells of a new message may leave at once."""
-        return 0 if self._queue else self._flow.window - self._unacknowledged
+        return 0 if self._queue else self._limit - self._unacknowledged
 
     @property
     def window_open(self) -> bool:
         """Whether another counted cell may leave now."""
-        return self._unacknowledged < self._flow.window
+        return self._unacknowledged < self._limit
+
+    def leave_room(self) -> None:
+        """Use a quarter of the window from now on, for the sake of other circuits."""
+        self._limit = max(self._flow.ack_every, self._flow.window // 4)
 
     def next_payload(self) -> Outgoing | None:
         """What leaves next, ACKs first and regardless of the window; None when nothing may."""

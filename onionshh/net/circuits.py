@@ -116,6 +116,10 @@ class Circuit:
         for body in held:
             self.cell(RELAY, body)
 
+    def leave_room(self) -> None:
+        """Send the other end a quarter of the window at a time from now on."""
+        self._machine.leave_room()
+
     # Messages.
 
     @property

@@ -36,22 +36,20 @@ def _beside_bulk(visitor: Child) -> list[Measured]:
     visitor.ask(do="open_many", contacts=QUIET_CONTACTS)
     asked = {"rate": QUIET_RATE, "seconds": QUIET_SECONDS}
     alone = visitor.ask(do="quiet", **asked)
-    beside = visitor.ask(do="quiet_beside_bulk", **asked)
+    p99 = _p99_ms(alone["seconds"])
+    lost = alone["sent"] - alone["delivered"]
+    rows = [single("p99 of 63 quiet circuits, nothing beside them", "ms", p99)]
+    for what, background in (("a bulk circuit", False), ("a background contact's bulk", True)):
+        beside = visitor.ask(do="quiet_beside_bulk", background=background, **asked)
+        lost += beside["sent"] - beside["delivered"]
+        ratio = _p99_ms(beside["seconds"]) / p99
+        rows += [
+            single(f"beside {what}: p99 over p99 alone", "×", ratio, BESIDE_BULK_MOST),
+            single(f"beside {what}: median", "ms", statistics.median(beside["seconds"]) * 1e3),
+            single(f"beside {what}: its rate", "MB/s", beside["bulk_bytes"] / QUIET_SECONDS / 1e6),
+        ]
     visitor.ask(do="close_many")
-    p99 = [_p99_ms(told["seconds"]) for told in (alone, beside)]
-    lost = sum(told["sent"] - told["delivered"] for told in (alone, beside))
-    return [
-        single("p99 of 63 quiet circuits, nothing beside them", "ms", p99[0]),
-        single("p99 of 63 quiet circuits beside one bulk circuit", "ms", p99[1]),
-        single("p99 of 63 quiet circuits, beside bulk over alone", "×", p99[1] / p99[0], BESIDE_BULK_MOST),
-        single(
-            "median of 63 quiet circuits beside one bulk circuit",
-            "ms",
-            statistics.median(beside["seconds"]) * 1e3,
-        ),
-        single("rate of that bulk circuit", "MB/s", beside["bulk_bytes"] / QUIET_SECONDS / 1e6),
-        single("whispers of quiet circuits that were lost", "", lost, 0),
-    ]
+    return [*rows, single("whispers of quiet circuits that were lost", "", lost, 0)]
 
 
 def _crowd(net: OnionNetwork) -> list[Measured]:

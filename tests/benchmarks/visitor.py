@@ -115,7 +115,8 @@ class Visitor:
     async def quiet_beside_bulk(self, told: Told) -> Told:
         """The same as `quiet`, while one more contact sends whispers of 65 535 bytes, a few at a time."""
         carried = 0
-        async with self._node.contact(self._address, hops=HOPS) as contact:
+        background = told["background"]
+        async with self._node.contact(self._address, hops=HOPS, background=background) as contact:
             await contact.ask(b"ex")
 
             async def keep_sending() -> None:

@@ -12,6 +12,8 @@ import onionshh
 from onionshh import testing
 from onionshh.client import courier
 from onionshh.core.classes import CLASSES
+from onionshh.core.conversation import Conversation
+from onionshh.core.params import Params
 from onionshh.crypto.identity import Identity
 from tests.client.world import WALL, Stranger, echo, hosted, small, until
 from tests.seeded import seeded
@@ -324,3 +326,30 @@ async def test_an_endpoints_introducers_do_not_learn_its_other_ones_keys(autojum
                 keys += [one.auth_key for one in found.descriptor.introducers]
                 keys += [found.descriptor.rendezvous_key, found.descriptor.seal_key]
             assert len(set(keys)) == len(keys)
+
+
+async def test_a_background_contact_leaves_room_on_the_way(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At most a quarter of the window is under way, from the first whisper on and over every new circuit."""
+    most: dict[int, int] = {}
+    sent = Conversation.sent
+
+    def watched(self: Conversation, tag: bytes) -> None:
+        sent(self, tag)
+        most[id(self)] = max(most.get(id(self), 0), self._unacknowledged)
+
+    monkeypatch.setattr(Conversation, "sent", watched)
+    bulk = bytes(60_000)
+    async with small(5, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+        for background, expected in ((True, Params().window // 4), (False, Params().window)):
+            async with visitor.contact(endpoint.address, background=background) as contact:
+                for _ in range(2):
+                    most.clear()
+                    receipts = [contact.send(bulk) for _ in range(8)]
+                    with trio.fail_after(60):
+                        assert {(await one.final()).status for one in receipts} == {"delivered"}
+                    assert max(most.values()) == expected
+                    exchange = contact._courier._exchange
+                    assert exchange is not None
+                    exchange.close("test")

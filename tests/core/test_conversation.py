@@ -305,6 +305,22 @@ def test_the_window_stops_at_124_unacknowledged_cells() -> None:
     assert line.one.waiting_messages == 0
 
 
+def test_who_leaves_room_uses_a_quarter_of_the_window() -> None:
+    line = Line()
+    line.one.leave_room()
+    assert line.one.room == 31
+    line.one.send(m.RECORD, bytes(66_000))
+    assert line.pump(line.one) == 31
+    assert line.one.room == 0
+    line.carry(line.one)
+    line.pump(line.other)
+    line.carry(line.other)
+    assert line.pump(line.one) == 31
+    wide = Line(Flow(ack_every=100, window=124))
+    wide.one.leave_room()
+    assert wide.one.room == 100  # or no ACK would ever be due
+
+
 def test_an_ack_for_every_31st_cell_and_none_for_acks() -> None:
     line = Line()
     for _ in range(31 * 5 + 30):
