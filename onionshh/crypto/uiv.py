@@ -13,10 +13,11 @@ and never stored, returned or logged, and its key serves nothing else.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -27,21 +28,44 @@ Keyed = Callable[[bytes], bytes]
 """A function of bytes to 16 bytes with its key inside."""
 
 
-_ECB: Final = modes.ECB()
-_CTR: Final = modes.CTR(bytes(16))
+class Block(Protocol):
+    """The same for 16 bytes, as a cipher context has it: a bound method for each would take 80 bytes."""
+
+    def update(self, data: bytes, /) -> bytes: ...
 
 
-def _aes(key: bytes) -> Any:
-    return Cipher(algorithms.AES(key), _ECB)
+class _Contexts(threading.local):
+    """Makes AES contexts, all with one algorithm object, which is given each key in turn.
+
+    A context reads the key when it is made, and would hold an algorithm object of its own with a copy of the
+    key for as long as it lives: a third of the time of making one, and a quarter of a circuit's memory at a
+    relay. One a thread, so that none can change the key between its being set and read.
+    """
+
+    def __init__(self) -> None:
+        self._aes = algorithms.AES128(bytes(16))
+        self._ecb = Cipher(self._aes, modes.ECB())
+        self._ctr = Cipher(self._aes, modes.CTR(bytes(16)))
+
+    def block_encryptor(self, key: bytes) -> Block:
+        self._aes.key = key
+        return self._ecb.encryptor()
+
+    def block_decryptor(self, key: bytes) -> Block:
+        self._aes.key = key
+        return self._ecb.decryptor()
+
+    def keystream(self, key: bytes) -> Any:
+        self._aes.key = key
+        return self._ctr.encryptor()
+
+
+_contexts: Final = _Contexts()
+_FIXED_NONCE: Final = bytes(AEAD_NONCE)
 
 
 def _gmac(key: bytes) -> Keyed:
-    return partial(AESGCM(key).encrypt, bytes(AEAD_NONCE), b"")
-
-
-def _aes_block(key: bytes) -> Keyed:
-    encrypt: Keyed = _aes(key).encryptor().update
-    return encrypt
+    return partial(AESGCM(key).encrypt, _FIXED_NONCE, b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +73,10 @@ class Hashes:
     """The universal hash over tweak ‖ XR, and the one that chooses where the keystream starts."""
 
     universal: Callable[[bytes], Keyed]
-    counter_start: Callable[[bytes], Keyed]
+    counter_start: Callable[[bytes], Block]
 
 
-GMAC: Final = Hashes(universal=_gmac, counter_start=_aes_block)
+GMAC: Final = Hashes(universal=_gmac, counter_start=_contexts.block_encryptor)
 
 # The low six bits of a counter start are clear, so both keystreams of one start (block 0 for the cell,
 # block 31 for the next keys, 36 in all) lie below the next possible start.
@@ -67,19 +91,19 @@ class _UIV:
 
     __slots__ = ("_block", "_keystream", "_start", "_universal")
 
-    _block: Keyed
+    _block: Block
 
     def __init__(self, keys: bytes, hashes: Hashes) -> None:
         if len(keys) != LAYER_KEYS:
             raise ValueError(f"an onion layer's key is {LAYER_KEYS} bytes")
         self._universal = hashes.universal(keys[16:32])
         # One kept CTR context whose nonce is set anew each cell: a new one would cost more than the cell.
-        self._keystream: Any = Cipher(algorithms.AES(keys[32:48]), _CTR).encryptor()
+        self._keystream: Any = _contexts.keystream(keys[32:48])
         self._start = hashes.counter_start(keys[48:64])
 
     def next_state(self, seed: bytes) -> bytes:
         """Update (SPEC 3): the keys 64 ‖ nonce 16 that follow, out of a 16-byte seed."""
-        start = self._start(seed)
+        start = self._start.update(seed)
         self._keystream.reset_nonce(start[:15] + _UPDATE_AT[start[15]])
         state: bytes = self._keystream.update(bytes(LAYER_STATE))
         return state
@@ -92,15 +116,15 @@ class UIVEncryptor(_UIV):
 
     def __init__(self, keys: bytes, hashes: Hashes = GMAC) -> None:
         super().__init__(keys, hashes)
-        self._block = _aes(keys[:16]).encryptor().update
+        self._block = _contexts.block_encryptor(keys[:16])
 
     def encrypt(self, tweak: bytes, cell: bytes) -> bytes:
         """509 bytes to 509 bytes under a tweak of 17 bytes."""
         right = cell[TAG:]
         mask = int.from_bytes(self._universal(tweak + right))
         left = (int.from_bytes(cell[:TAG]) ^ mask).to_bytes(TAG)
-        left = (int.from_bytes(self._block(left)) ^ mask).to_bytes(TAG)
-        start = self._start(left)
+        left = (int.from_bytes(self._block.update(left)) ^ mask).to_bytes(TAG)
+        start = self._start.update(left)
         keystream = self._keystream
         keystream.reset_nonce(start[:15] + _LOW_CLEAR[start[15]])
         return left + keystream.update(right)  # type: ignore[no-any-return]
@@ -113,15 +137,15 @@ class UIVDecryptor(_UIV):
 
     def __init__(self, keys: bytes, hashes: Hashes = GMAC) -> None:
         super().__init__(keys, hashes)
-        self._block = _aes(keys[:16]).decryptor().update
+        self._block = _contexts.block_decryptor(keys[:16])
 
     def decrypt(self, tweak: bytes, cell: bytes) -> bytes:
         """509 bytes to 509 bytes under a tweak of 17 bytes."""
         left = cell[:TAG]
-        start = self._start(left)
+        start = self._start.update(left)
         keystream = self._keystream
         keystream.reset_nonce(start[:15] + _LOW_CLEAR[start[15]])
         right: bytes = keystream.update(cell[TAG:])
         mask = int.from_bytes(self._universal(tweak + right))
         left = (int.from_bytes(left) ^ mask).to_bytes(TAG)
-        return (int.from_bytes(self._block(left)) ^ mask).to_bytes(TAG) + right
+        return (int.from_bytes(self._block.update(left)) ^ mask).to_bytes(TAG) + right

@@ -33,4 +33,9 @@ def _keyed(key: bytes) -> Keyed:
     return lambda data: polyval(key, data)
 
 
-POLYVAL = Hashes(universal=_keyed, counter_start=_keyed)
+class _Start:
+    def __init__(self, key: bytes) -> None:
+        self.update = _keyed(key)
+
+
+POLYVAL = Hashes(universal=_keyed, counter_start=_Start)
