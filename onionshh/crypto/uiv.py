@@ -16,7 +16,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, Protocol
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -24,12 +23,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from onionshh.geometry import AEAD_NONCE, LAYER_KEYS, LAYER_STATE, PAYLOAD, TAG
 
-Keyed = Callable[[bytes], bytes]
-"""A function of bytes to 16 bytes with its key inside."""
+
+class Mac(Protocol):
+    """Bytes to 16 bytes under a key, as an AEAD has it. Objects of the library are used as they are, here and
+    in `Block`: a bound method or partial for each would be a cold cache line a cell."""
+
+    def encrypt(self, nonce: bytes, nothing: bytes, data: bytes, /) -> bytes: ...
 
 
 class Block(Protocol):
-    """The same for 16 bytes, as a cipher context has it: a bound method for each would take 80 bytes."""
+    """16 bytes to 16 bytes under a key, as a cipher context has it."""
 
     def update(self, data: bytes, /) -> bytes: ...
 
@@ -64,19 +67,15 @@ _contexts: Final = _Contexts()
 _FIXED_NONCE: Final = bytes(AEAD_NONCE)
 
 
-def _gmac(key: bytes) -> Keyed:
-    return partial(AESGCM(key).encrypt, _FIXED_NONCE, b"")
-
-
 @dataclass(frozen=True, slots=True)
 class Hashes:
     """The universal hash over tweak ‖ XR, and the one that chooses where the keystream starts."""
 
-    universal: Callable[[bytes], Keyed]
+    universal: Callable[[bytes], Mac]
     counter_start: Callable[[bytes], Block]
 
 
-GMAC: Final = Hashes(universal=_gmac, counter_start=_contexts.block_encryptor)
+GMAC: Final = Hashes(universal=AESGCM, counter_start=_contexts.block_encryptor)
 
 # The low six bits of a counter start are clear, so both keystreams of one start (block 0 for the cell,
 # block 31 for the next keys, 36 in all) lie below the next possible start.
@@ -121,7 +120,7 @@ class UIVEncryptor(_UIV):
     def encrypt(self, tweak: bytes, cell: bytes) -> bytes:
         """509 bytes to 509 bytes under a tweak of 17 bytes."""
         right = cell[TAG:]
-        mask = int.from_bytes(self._universal(tweak + right))
+        mask = int.from_bytes(self._universal.encrypt(_FIXED_NONCE, b"", tweak + right))
         left = (int.from_bytes(cell[:TAG]) ^ mask).to_bytes(TAG)
         left = (int.from_bytes(self._block.update(left)) ^ mask).to_bytes(TAG)
         start = self._start.update(left)
@@ -146,6 +145,6 @@ class UIVDecryptor(_UIV):
         keystream = self._keystream
         keystream.reset_nonce(start[:15] + _LOW_CLEAR[start[15]])
         right: bytes = keystream.update(cell[TAG:])
-        mask = int.from_bytes(self._universal(tweak + right))
+        mask = int.from_bytes(self._universal.encrypt(_FIXED_NONCE, b"", tweak + right))
         left = (int.from_bytes(left) ^ mask).to_bytes(TAG)
         return (int.from_bytes(self._block.update(left)) ^ mask).to_bytes(TAG) + right

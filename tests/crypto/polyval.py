@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onionshh.crypto.uiv import Hashes, Keyed
+from onionshh.crypto.uiv import Hashes
 
 BLOCK = 16
 _MODULUS = 1 << 128 | 1 << 127 | 1 << 126 | 1 << 121 | 1
@@ -29,13 +29,15 @@ def _dot(a: int, b: int) -> int:
     return product
 
 
-def _keyed(key: bytes) -> Keyed:
-    return lambda data: polyval(key, data)
-
-
-class _Start:
+class _Keyed:
     def __init__(self, key: bytes) -> None:
-        self.update = _keyed(key)
+        self._key = key
+
+    def update(self, data: bytes) -> bytes:
+        return polyval(self._key, data)
+
+    def encrypt(self, nonce: bytes, nothing: bytes, data: bytes) -> bytes:
+        return polyval(self._key, data)
 
 
-POLYVAL = Hashes(universal=_keyed, counter_start=_Start)
+POLYVAL = Hashes(universal=_Keyed, counter_start=_Keyed)
