@@ -143,7 +143,7 @@ class Inbox:
     async def next_unfinished(self, shown: Collection[WhisperId]) -> Stored | None:
         """The oldest whisper that is neither finished nor among `shown`."""
         while True:
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint_if_cancelled()
             whisper_id = next((one for one in self._unfinished if one not in shown), None)
             if whisper_id is None:
                 return None

@@ -51,12 +51,14 @@ class Database:
         A cancellation is felt before the work starts or after it ended, never in between. BadData when the
         disk or the file fails, Closed after `close`, and whatever `work` raises; nothing of it is kept then.
         """
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         asked = _Asked(work, erases)
         self._waiting.append(asked)
         with trio.CancelScope(shield=True):
             await self._take_turn()
             try:
+                if not asked.done:
+                    await trio.lowlevel.checkpoint()  # whoever asks meanwhile shares the sync
                 while not asked.done:
                     await self._run_waiting()
             finally:

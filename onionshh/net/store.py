@@ -50,7 +50,7 @@ class RunWhereQuick:
         started = time.perf_counter()
         if started < self._slow_until:
             return await run_in_thread(function)
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
             return function()
         finally:
