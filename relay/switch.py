@@ -38,6 +38,7 @@ from relay.setup import SetUp, WantedLink
 
 REST_SECONDS = 60.0
 REST_A_TICK = 1000
+_REST = CELL_HEADER + TAG
 REPLIES_WAITING_MOST = 64
 """Messages a client may leave uncollected at a relay before its circuit ends."""
 
@@ -114,25 +115,26 @@ class Switch:
         for at in range(0, len(frame), CELL):
             circuit_id, command = unpack(frame, at)
             leg: Leg | None = legs.get(circuit_id)
-            body = frame[at + CELL_HEADER : at + CELL]
             if leg is None or command != RELAY:
-                self._seldom(port, leg, circuit_id, command, body)
+                self._seldom(port, leg, circuit_id, command, frame[at + CELL_HEADER : at + CELL])
                 continue
+            tag = frame[at + CELL_HEADER : at + _REST]
+            rest = frame[at + _REST : at + CELL]
             circuit = leg.circuit
             circuit.used = True
             out: Leg | None
             if leg.outward:
                 out = circuit.inward
-                new = circuit.layers.inbound(RELAY, body)
+                tag, rest = circuit.layers.inbound(RELAY, tag, rest)
             else:
-                new, mine = circuit.layers.outbound(RELAY, body)
+                came, (tag, rest, mine) = tag, circuit.layers.outbound(RELAY, tag, rest)
                 if mine:
-                    self._recognised(circuit, new, body[:TAG], early=False)
+                    self._recognised(circuit, rest, came, early=False)
                     continue
                 join = circuit.join
                 if join is not None:
                     out = join.inward
-                    new = join.layers.inbound(RELAY, new)
+                    tag, rest = join.layers.inbound(RELAY, tag, rest)
                 else:
                     out = circuit.outward
             if out is None or circuit.extending_to is not None:
@@ -142,7 +144,7 @@ class Switch:
             if len(queue.cells) >= cap:
                 self._end(circuit, "queue-full")
                 continue
-            out.port.outbox.push(queue, out.header + new)
+            out.port.outbox.push(queue, out.header + tag + rest)
             forwarded += 1
         self.cells_forwarded += forwarded
 
@@ -236,21 +238,21 @@ class Switch:
         circuit.early_left -= 1
         if circuit.early_left < 0 or circuit.joined:
             raise ProtocolError("early-too-many" if circuit.early_left < 0 else "early-joined")
-        new, mine = circuit.layers.outbound(RELAY_EARLY, body)
+        tag, rest, mine = circuit.layers.outbound(RELAY_EARLY, body[:TAG], body[TAG:])
         if mine:
-            self._recognised(circuit, new, body[:TAG], early=True)
+            self._recognised(circuit, rest, body[:TAG], early=True)
             return
         out = circuit.outward
         if out is None or circuit.extending_to is not None:
             raise ProtocolError("cell-unrecognised")
         # At most nine a circuit, so no queue cap of their own is needed.
-        out.port.outbox.push(out.queue, pack_cell(out.circuit_id, RELAY_EARLY, new))
+        out.port.outbox.push(out.queue, pack_cell(out.circuit_id, RELAY_EARLY, tag + rest))
         self.cells_forwarded += 1
 
-    def _recognised(self, circuit: RelayCircuit, opened: bytes, tag: bytes, *, early: bool) -> None:
+    def _recognised(self, circuit: RelayCircuit, payload: bytes, tag: bytes, *, early: bool) -> None:
         """A cell for this relay; `tag` is what its sender expects in an ACK (SPEC 7)."""
         try:
-            message = circuit.conversation.receive(opened[TAG:], tag, early=early)
+            message = circuit.conversation.receive(payload, tag, early=early)
             if message is not None:
                 self._message(circuit, *message)
             if circuit.conversation.waiting_messages > REPLIES_WAITING_MOST:
@@ -309,10 +311,10 @@ class Switch:
             if len(leg.queue.cells) >= cap:
                 self._end(circuit, "queue-full")
                 return
-            body = circuit.layers.originate(RELAY, outgoing.payload)
+            tag, rest = circuit.layers.originate(RELAY, outgoing.payload)
             if outgoing.counts:
-                talk.sent(body[:TAG])
-            leg.port.outbox.push(leg.queue, leg.header + body)
+                talk.sent(tag)
+            leg.port.outbox.push(leg.queue, leg.header + tag + rest)
 
     # Ends.
 

@@ -79,7 +79,7 @@ PURE_LIBRARY = frozenset((
     "__future__", "abc", "array", "base64", "binascii", "bisect", "collections", "contextlib", "copy",
     "dataclasses", "datetime", "enum", "errno", "functools", "hashlib", "heapq", "hmac", "ipaddress",
     "itertools", "json", "math", "operator", "re", "statistics", "string", "struct", "textwrap",
-    "tomllib", "types", "typing", "unicodedata", "urllib.parse", "weakref", "zlib",
+    "threading.local", "tomllib", "types", "typing", "unicodedata", "urllib.parse", "weakref", "zlib",
 ))
 # fmt: on
 NOT_EVEN_IN_PURE = frozenset({"nacl.utils"})  # draws random bytes of its own

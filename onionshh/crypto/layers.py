@@ -8,8 +8,9 @@ cell of its own an end moves on to new keys (`renew`), outbound from the old N, 
 After a join at the rendezvous point the visitor has one hop more, and the endpoint plays that hop: it
 enciphers under the end-to-end layer behind (inbound) or before (outbound) its own hops.
 
+A body goes through as its two parts, the tag of 16 bytes and the rest of 493, as the cipher takes it.
 `outbound` and `inbound` of `RelayLayers` are the hottest lines of the project: one call a cell, about
-3 µs, no object but the cell that comes out.
+2.5 µs, no object but the two parts that come out.
 """
 
 from __future__ import annotations
@@ -49,18 +50,17 @@ class _EncryptingLayer(_Layer):
         super().__init__(state, hashes)
         self._cipher: UIVEncryptor | None = None
 
-    def encrypt(self, command: int, cell: bytes) -> bytes:
+    def encrypt(self, command: int, tag: bytes, rest: bytes) -> tuple[bytes, bytes]:
         """c = Enc(T‖AD, c); T = c[:16]."""
         cipher = self._cipher or self._wake()
-        cell = cipher.encrypt(self.chain + _COMMAND[command], cell)
-        self.chain = cell[:TAG]
-        return cell
+        self.chain, rest = cipher.encrypt(self.chain + _COMMAND[command], tag, rest)
+        return self.chain, rest
 
-    def originate(self, command: int, payload: bytes) -> bytes:
-        """A cell of our own towards the client, whose tag is then the first 16 bytes."""
-        cell = self.encrypt(command, self.nonce + payload)
-        self.renew(self.chain)
-        return cell
+    def originate(self, command: int, payload: bytes) -> tuple[bytes, bytes]:
+        """A cell of our own towards the client: its tag and the rest."""
+        tag, rest = self.encrypt(command, self.nonce, payload)
+        self.renew(tag)
+        return tag, rest
 
     def renew(self, seed: bytes) -> None:
         """Update: new keys and nonce, the old ones forgotten."""
@@ -87,12 +87,11 @@ class _DecryptingLayer(_Layer):
         super().__init__(state, hashes)
         self._cipher: UIVDecryptor | None = None
 
-    def decrypt(self, command: int, cell: bytes) -> bytes:
+    def decrypt(self, command: int, tag: bytes, rest: bytes) -> tuple[bytes, bytes]:
         """t = c[:16]; c = Dec(T‖AD, c); T = t."""
         cipher = self._cipher or self._wake()
-        chain = self.chain
-        self.chain = cell[:TAG]
-        return cipher.decrypt(chain + _COMMAND[command], cell)
+        chain, self.chain = self.chain, tag
+        return cipher.decrypt(chain + _COMMAND[command], tag, rest)
 
     def renew(self, seed: bytes) -> None:
         """Update: new keys and nonce, the old ones forgotten."""
@@ -107,7 +106,7 @@ class _DecryptingLayer(_Layer):
 
 
 class RelayLayers:
-    """One circuit's two layers at a relay. Bodies are 509 bytes, as the link's framing guarantees."""
+    """One circuit's two layers at a relay. Parts are 16 and 493 bytes, as the link's framing guarantees."""
 
     __slots__ = ("backward", "forward")
 
@@ -115,32 +114,31 @@ class RelayLayers:
         self.forward = _EncryptingLayer(forward, hashes)
         self.backward = _EncryptingLayer(backward, hashes)
 
-    def outbound(self, command: int, body: bytes) -> tuple[bytes, bool]:
-        """A cell from the client's side: (the body after our layer, whether it is for us).
+    def outbound(self, command: int, tag: bytes, rest: bytes) -> tuple[bytes, bytes, bool]:
+        """A cell from the client's side: (its two parts after our layer, whether it is for us).
 
-        If it is ours, the payload is `body[16:]` of the result, and the tag to acknowledge is the first
-        16 bytes of the body that came (SPEC 7). If not, the result goes on as it is: to the next hop, or
-        after a join into `inbound` of the other circuit.
+        If it is ours, the rest of the result is the payload, and the tag to acknowledge is the one that
+        came (SPEC 7). If not, the result goes on as it is: to the next hop, or after a join into `inbound`
+        of the other circuit.
         """
         layer = self.forward
         cipher = layer._cipher or layer._wake()
-        body = cipher.encrypt(layer.chain + _COMMAND[command], body)
-        chain = layer.chain = body[:TAG]
-        if compare_digest(chain, layer.nonce):
+        tag, rest = cipher.encrypt(layer.chain + _COMMAND[command], tag, rest)
+        layer.chain = tag
+        if compare_digest(tag, layer.nonce):
             layer.renew(layer.nonce)
-            return body, True
-        return body, False
+            return tag, rest, True
+        return tag, rest, False
 
-    def inbound(self, command: int, body: bytes) -> bytes:
-        """A cell towards the client that passes through: the body after our layer."""
+    def inbound(self, command: int, tag: bytes, rest: bytes) -> tuple[bytes, bytes]:
+        """A cell towards the client that passes through: its two parts after our layer."""
         layer = self.backward
         cipher = layer._cipher or layer._wake()
-        body = cipher.encrypt(layer.chain + _COMMAND[command], body)
-        layer.chain = body[:TAG]
-        return body
+        layer.chain, rest = cipher.encrypt(layer.chain + _COMMAND[command], tag, rest)
+        return layer.chain, rest
 
-    def originate(self, command: int, payload: bytes) -> bytes:
-        """A cell of our own towards the client, out of 493 bytes. The tag to expect is result[:16]."""
+    def originate(self, command: int, payload: bytes) -> tuple[bytes, bytes]:
+        """A cell of our own towards the client, out of 493 bytes: the tag to expect, and the rest."""
         return self.backward.originate(command, _exactly(payload, PAYLOAD))
 
     def rest(self) -> None:
@@ -214,20 +212,20 @@ class ClientLayers:
         _exactly(payload, PAYLOAD)
         hops = self._hops
         if hop == len(hops) and self._end_out is not None:
-            cell = self._end_out.originate(command, payload)
-            tag = cell[:TAG]
+            left, rest = self._end_out.originate(command, payload)
+            tag = left
         elif 0 <= hop < len(hops):
             layer = hops[hop].forward
             nonce = layer.nonce
-            cell = layer.decrypt(command, nonce + payload)
-            tag = cell[:TAG]
+            left, rest = layer.decrypt(command, nonce, payload)
+            tag = left
             layer.renew(nonce)
             hop -= 1
         else:
             raise ValueError(f"no hop {hop}")
         for passed in reversed(hops[: hop + 1]):
-            cell = passed.forward.decrypt(command, cell)
-        return cell, tag
+            left, rest = passed.forward.decrypt(command, left, rest)
+        return left + rest, tag
 
     def receive(self, command: int, body: bytes) -> tuple[int, bytes, bytes]:
         """(Which hop, its payload of 493 bytes, the tag to acknowledge with).
@@ -235,23 +233,23 @@ class ClientLayers:
         CryptoError when the cell comes from no layer, and from then on always.
         """
         self._alive()
-        cell = body
-        if len(cell) != BODY:
+        if len(body) != BODY:
             raise self._failed()
+        left, rest = body[:TAG], body[TAG:]
         for hop, layers in enumerate(self._hops):
             layer = layers.backward
-            tag = cell[:TAG]
-            cell = layer.decrypt(command, cell)
-            if compare_digest(cell[:TAG], layer.nonce):
+            tag = left
+            left, rest = layer.decrypt(command, tag, rest)
+            if compare_digest(left, layer.nonce):
                 layer.renew(tag)
-                return hop, cell[TAG:], tag
+                return hop, rest, tag
         end = self._end_in
         if end is not None:
-            tag = cell[:TAG]
-            cell = end.encrypt(command, cell)
-            if compare_digest(end.chain, end.nonce):
+            tag = left
+            left, rest = end.encrypt(command, tag, rest)
+            if compare_digest(left, end.nonce):
                 end.renew(end.nonce)
-                return len(self._hops), cell[TAG:], tag
+                return len(self._hops), rest, tag
         raise self._failed()
 
     def _alive(self) -> None:

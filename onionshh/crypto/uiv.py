@@ -13,9 +13,9 @@ and never stored, returned or logged, and its key serves nothing else.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import local
 from typing import Any, Final, Protocol
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -37,7 +37,7 @@ class Block(Protocol):
     def update(self, data: bytes, /) -> bytes: ...
 
 
-class _Contexts(threading.local):
+class _Contexts(local):
     """Makes AES contexts, all with one algorithm object, which is given each key in turn.
 
     A context reads the key when it is made, and would hold an algorithm object of its own with a copy of the
@@ -65,6 +65,7 @@ class _Contexts(threading.local):
 
 _contexts: Final = _Contexts()
 _FIXED_NONCE: Final = bytes(AEAD_NONCE)
+_int: Final = int.from_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +118,15 @@ class UIVEncryptor(_UIV):
         super().__init__(keys, hashes)
         self._block = _contexts.block_encryptor(keys[:16])
 
-    def encrypt(self, tweak: bytes, cell: bytes) -> bytes:
-        """509 bytes to 509 bytes under a tweak of 17 bytes."""
-        right = cell[TAG:]
-        mask = int.from_bytes(self._universal.encrypt(_FIXED_NONCE, b"", tweak + right))
-        left = (int.from_bytes(cell[:TAG]) ^ mask).to_bytes(TAG)
-        left = (int.from_bytes(self._block.update(left)) ^ mask).to_bytes(TAG)
+    def encrypt(self, tweak: bytes, left: bytes, right: bytes) -> tuple[bytes, bytes]:
+        """XL of 16 bytes and XR of 493, under a tweak of 17 bytes."""
+        mask = _int(self._universal.encrypt(_FIXED_NONCE, b"", tweak + right))
+        left = (_int(left) ^ mask).to_bytes(TAG)
+        left = (_int(self._block.update(left)) ^ mask).to_bytes(TAG)
         start = self._start.update(left)
         keystream = self._keystream
         keystream.reset_nonce(start[:15] + _LOW_CLEAR[start[15]])
-        return left + keystream.update(right)  # type: ignore[no-any-return]
+        return left, keystream.update(right)
 
 
 class UIVDecryptor(_UIV):
@@ -138,13 +138,12 @@ class UIVDecryptor(_UIV):
         super().__init__(keys, hashes)
         self._block = _contexts.block_decryptor(keys[:16])
 
-    def decrypt(self, tweak: bytes, cell: bytes) -> bytes:
-        """509 bytes to 509 bytes under a tweak of 17 bytes."""
-        left = cell[:TAG]
+    def decrypt(self, tweak: bytes, left: bytes, right: bytes) -> tuple[bytes, bytes]:
+        """XL of 16 bytes and XR of 493, under a tweak of 17 bytes."""
         start = self._start.update(left)
         keystream = self._keystream
         keystream.reset_nonce(start[:15] + _LOW_CLEAR[start[15]])
-        right: bytes = keystream.update(cell[TAG:])
-        mask = int.from_bytes(self._universal.encrypt(_FIXED_NONCE, b"", tweak + right))
-        left = (int.from_bytes(left) ^ mask).to_bytes(TAG)
-        return (int.from_bytes(self._block.update(left)) ^ mask).to_bytes(TAG) + right
+        right = keystream.update(right)
+        mask = _int(self._universal.encrypt(_FIXED_NONCE, b"", tweak + right))
+        left = (_int(left) ^ mask).to_bytes(TAG)
+        return (_int(self._block.update(left)) ^ mask).to_bytes(TAG), right

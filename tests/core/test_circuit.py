@@ -98,7 +98,8 @@ class Path:
     def read(self, command: int, body: bytes) -> bytes:
         """The data of a cell that is for the last relay."""
         for relay in self.relays:
-            body, mine = relay.outbound(command, body)
+            *parts, mine = relay.outbound(command, body[:TAG], body[TAG:])
+            body = b"".join(parts)
         assert mine
         return body[TAG + 4 :]
 
@@ -107,9 +108,9 @@ class Path:
         events: list[object] = []
         for offset in range(0, max(1, len(body)), DATA):
             payload = build_payload(message_type, body, offset, seeded(3))
-            cell = self.relays[hop].originate(command, payload)
+            cell = b"".join(self.relays[hop].originate(command, payload))
             for relay in reversed(self.relays[:hop]):
-                cell = relay.inbound(command, cell)
+                cell = b"".join(relay.inbound(command, cell[:TAG], cell[TAG:]))
             events += self.circuit.receive_cell(command, cell)
         return events
 
@@ -287,7 +288,7 @@ def test_a_partial_message_is_given_back_when_the_circuit_fails() -> None:
     path = Path(1)
     path.circuit.accept(frozenset((m.FOUND,)))
     payload = build_payload(m.FOUND, bytes(9000), 0, seeded(3))
-    path.circuit.receive_cell(RELAY, path.relays[0].originate(RELAY, payload))
+    path.circuit.receive_cell(RELAY, b"".join(path.relays[0].originate(RELAY, payload)))
     assert path.memory.used_bytes == DATA
     path.circuit.fail("closed")
     dies(path, "closed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onionshh.crypto.layers import ClientLayers, RelayLayers
-from onionshh.geometry import LAYER_STATE, PAYLOAD
+from onionshh.geometry import LAYER_STATE, PAYLOAD, TAG
 from onionshh.ids import RandomBytes
 from onionshh.wire.cell import RELAY
 from tests.seeded import seeded
@@ -30,22 +30,23 @@ class Circuit:
         `None` for the relay: nobody took it, and the body is what the last one gave.
         """
         for place, relay in enumerate(self.relays):
-            tag = body[:16]
-            body, mine = relay.outbound(command, body)
+            came = body[:TAG]
+            tag, rest, mine = relay.outbound(command, came, body[TAG:])
+            body = tag + rest
             if mine:
-                return place, body, tag
+                return place, body, came
         return None, body, b""
 
     def inward(self, body: bytes, start: int, command: int = RELAY) -> bytes:
         """Back through the relays nearer than `start`."""
         for relay in reversed(self.relays[:start]):
-            body = relay.inbound(command, body)
+            body = b"".join(relay.inbound(command, body[:TAG], body[TAG:]))
         return body
 
     def answer(self, place: int, payload: bytes, command: int = RELAY) -> tuple[bytes, bytes]:
         """A cell of a relay's own: (the body as the client gets it, the tag the relay expects)."""
-        body = self.relays[place].originate(command, payload)
-        return self.inward(body, place, command), body[:16]
+        tag, rest = self.relays[place].originate(command, payload)
+        return self.inward(tag + rest, place, command), tag
 
 
 class Joined:

@@ -90,8 +90,8 @@ def test_a_rendezvous_point_that_passes_the_cell_that_came_breaks_the_circuit() 
     """What goes over is what the RP's own Enc gave: tampering before it must not survive."""
     joined = Joined(1, 1)
     body, _ = joined.visitor.client.send(joined.visitor_end, RELAY, joined.visitor.payload())
-    before_rp, _ = joined.visitor.relays[0].outbound(RELAY, body)
-    arrived = joined.endpoint.inward(before_rp, len(joined.endpoint.relays))
+    *before_rp, _ = joined.visitor.relays[0].outbound(RELAY, body[:TAG], body[TAG:])
+    arrived = joined.endpoint.inward(b"".join(before_rp), len(joined.endpoint.relays))
     with pytest.raises(CryptoError):
         joined.endpoint.client.receive(RELAY, arrived)
 

@@ -48,7 +48,8 @@ def test_layers() -> None:
             continue
         body = h(wire[0])
         for place, relay in enumerate(relays[: hop + 1]):
-            arrived, (body, mine) = body, relay.outbound(command, body)
+            arrived, (tag_, rest, mine) = body, relay.outbound(command, body[:16], body[16:])
+            body = tag_ + rest
             assert mine == (place == hop)
         assert (body[16:], arrived[:16]) == (h(payload), h(tag))
 

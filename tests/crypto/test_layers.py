@@ -144,8 +144,8 @@ def test_rest_drops_every_context() -> None:
     circuit = Circuit(1)
     relay = circuit.relays[0]
     circuit.outward(circuit.client.send(0, RELAY, circuit.payload())[0])
-    relay.outbound(RELAY, circuit.payload() + bytes(TAG))
-    relay.inbound(RELAY, bytes(BODY))
+    relay.outbound(RELAY, bytes(TAG), circuit.payload())
+    relay.inbound(RELAY, bytes(TAG), bytes(PAYLOAD))
     relay.rest()
     assert relay.forward._cipher is None
     assert relay.backward._cipher is None
@@ -195,29 +195,29 @@ def test_no_secret_in_repr() -> None:
 def test_enciphering_is_the_inverse_of_deciphering() -> None:
     random = seeded(3)
     for _ in range(20):
-        keys, tweak, cell = random(64), random(17), random(BODY)
-        assert UIVDecryptor(keys).decrypt(tweak, UIVEncryptor(keys).encrypt(tweak, cell)) == cell
+        keys, tweak, cell = random(64), random(17), (random(TAG), random(PAYLOAD))
+        assert UIVDecryptor(keys).decrypt(tweak, *UIVEncryptor(keys).encrypt(tweak, *cell)) == cell
 
 
 @pytest.mark.parametrize("at", range(0, 64, 16))
 def test_every_part_of_the_key_counts(at: int) -> None:
     random = seeded(4)
-    keys, tweak, cell = random(64), random(17), random(BODY)
-    assert UIVEncryptor(flipped(keys, at)).encrypt(tweak, cell) != UIVEncryptor(keys).encrypt(tweak, cell)
+    keys, tweak, cell = random(64), random(17), (random(TAG), random(PAYLOAD))
+    assert UIVEncryptor(flipped(keys, at)).encrypt(tweak, *cell) != UIVEncryptor(keys).encrypt(tweak, *cell)
 
 
 def test_ciphers_made_in_many_threads_keep_to_their_own_keys() -> None:
     """They share what they are made with, within a thread alone."""
-    tweak, cell = bytes(17), bytes(BODY)
+    tweak, cell = bytes(17), (bytes(TAG), bytes(PAYLOAD))
     keys = [seeded(number)(LAYER_KEYS) for number in range(4)]
-    expected = [UIVEncryptor(key).encrypt(tweak, cell) for key in keys]
+    expected = [UIVEncryptor(key).encrypt(tweak, *cell) for key in keys]
     wrong: list[int] = []
 
     def make(number: int) -> None:
         for _ in range(300):
-            if UIVEncryptor(keys[number]).encrypt(tweak, cell) != expected[number]:
+            if UIVEncryptor(keys[number]).encrypt(tweak, *cell) != expected[number]:
                 wrong.append(number)
-            if UIVDecryptor(keys[number]).decrypt(tweak, expected[number]) != cell:
+            if UIVDecryptor(keys[number]).decrypt(tweak, *expected[number]) != cell:
                 wrong.append(number)
 
     interval = sys.getswitchinterval()

@@ -76,14 +76,16 @@ def layers() -> Rows:
         body, tag = client.send(hop, command, payload)
         wire = [body.hex()]
         for relay in relays[: hop + 1]:
-            body, _ = relay.outbound(command, body)
+            tag_, rest, _ = relay.outbound(command, body[:TAG], body[TAG:])
+            body = tag_ + rest
             wire.append(body.hex())
         rows.append(["out", hop, command, payload.hex(), tag.hex(), wire])
         payload = draw(PAYLOAD)
-        body = relays[hop].originate(command, payload)
-        tag, wire = body[:TAG], [body.hex()]
+        tag, rest = relays[hop].originate(command, payload)
+        body = tag + rest
+        wire = [body.hex()]
         for relay in reversed(relays[:hop]):
-            body = relay.inbound(command, body)
+            body = b"".join(relay.inbound(command, body[:TAG], body[TAG:]))
             wire.append(body.hex())
         rows.append(["in", hop, command, payload.hex(), tag.hex(), wire])
     return {
