@@ -6,7 +6,9 @@ from the relays' own counters.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
 import shutil
 import socket
@@ -19,6 +21,7 @@ from stem.control import Controller
 from tests.benchmarks.processes import cpu_seconds, memory_kib
 
 CELL_BYTES = 514
+PORTS = (12_000, 32_000)
 START_SECONDS = 45.0
 CONNECT_SECONDS = 10.0
 TRIES = 4
@@ -157,6 +160,9 @@ class TorNetwork:
             logs = [self._folder / name / "log" for name in names]
             if all(log.exists() and "Bootstrapped 100%" in log.read_text() for log in logs):
                 return
+            for name, process in self._processes.items():
+                if process.poll() is not None:
+                    raise RuntimeError(f"C tor's {name} has ended; see {self._folder / name}")
             time.sleep(0.5)
         raise RuntimeError(f"the C tor network did not start; see {self._folder}")
 
@@ -228,11 +234,12 @@ class TorNetwork:
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [int(sock.getsockname()[1]) for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
+    """Ports that nobody holds, and that no outgoing connection is given before C tor binds them."""
+    found: list[int] = []
+    for port in random.sample(range(*PORTS), len(range(*PORTS))):
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError(f"too few of the ports {PORTS[0]} to {PORTS[1]} are free")

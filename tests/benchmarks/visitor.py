@@ -65,6 +65,7 @@ class Visitor:
         seconds = []
         async with self._node.contact(self._address, hops=HOPS) as contact:
             await contact.ask(b"ex")
+            await trio.sleep(told.get("settle", 0.0))
             for _ in range(told["times"]):
                 started = time.perf_counter()
                 await contact.ask(b"e" + bytes(255))
