@@ -16,6 +16,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from stem import ControllerError
 from stem.control import Controller
 
 from tests.benchmarks.processes import cpu_seconds, memory_kib
@@ -131,14 +132,37 @@ class TorNetwork:
             f"SocksPort 0\nHiddenServiceDir {hidden}\nHiddenServicePort 80 127.0.0.1:{self.service_port}\n"
         )
         self._configure("service", line, service)
-        for name in [*self.relays, "service", "client"]:
-            self._processes[name] = subprocess.Popen(
-                ["tor", "-f", str(self._folder_of(name) / "torrc")],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+        for name in self.relays:
+            self._run(name)
+        self._wait_listed()
+        for name in ("service", "client"):
+            self._run(name)
         self._wait_bootstrapped("client", "service")
         self.onion = (hidden / "hostname").read_text().strip()
+
+    def _run(self, name: str) -> None:
+        self._processes[name] = subprocess.Popen(
+            ["tor", "-f", str(self._folder_of(name) / "torrc")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def _wait_listed(self) -> None:
+        """Until the consensus lists every relay: a client that came earlier would stay with a shorter one."""
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            self._check_running()
+            with contextlib.suppress(ControllerError):
+                listed = {one.nickname for one in self.controller("authority").get_network_statuses()}
+                if listed.issuperset(self.relays):
+                    return
+            time.sleep(0.5)
+        raise RuntimeError("the C tor network's consensus does not list its relays")
+
+    def _check_running(self) -> None:
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                raise RuntimeError(f"C tor's {name} has ended; see {self._folder / name}")
 
     def _relay_text(self, name: str, port: int) -> str:
         return _RELAY.format(name=name, port=port)
@@ -160,9 +184,7 @@ class TorNetwork:
             logs = [self._folder / name / "log" for name in names]
             if all(log.exists() and "Bootstrapped 100%" in log.read_text() for log in logs):
                 return
-            for name, process in self._processes.items():
-                if process.poll() is not None:
-                    raise RuntimeError(f"C tor's {name} has ended; see {self._folder / name}")
+            self._check_running()
             time.sleep(0.5)
         raise RuntimeError(f"the C tor network did not start; see {self._folder}")
 
