@@ -365,13 +365,13 @@ class Courier:
             receipt.conclude("delivered")
         if record.kind != WHISPER:
             return
+        if receipt is not None:
+            receipt.answer(record.body)
         if not self._owed:
             self._owed_until = trio.current_time() + RECEIPTS_WAIT_SECONDS
         self._owed.append(receipt_for(record, self._context.chance.bytes))
         if len(self._owed) > OWED_MOST:
             self._pay(exchange)
-        if receipt is not None:
-            receipt.answer(record.body)
 
     def _pay(self, exchange: Exchange) -> None:
         """Send the receipts that are owed; later, if the window is closed. What is lost of them is only
