@@ -38,6 +38,7 @@ class Database:
         self._path = path
         self._run_blocking = run_blocking
         self._turn = trio.Lock()
+        self._alone = _Alone(self._turn)
         self._closed = False
         self._waiting: list[_Asked] = []
         self._erased = trio.Event()
@@ -55,14 +56,11 @@ class Database:
         asked = _Asked(work, erases)
         self._waiting.append(asked)
         with trio.CancelScope(shield=True):
-            await self._take_turn()
-            try:
+            async with self._alone:
                 if not asked.done:
                     await trio.lowlevel.checkpoint()  # whoever asks meanwhile shares the sync
                 while not asked.done:
                     await self._run_waiting()
-            finally:
-                self._turn.release()
         if asked.error is not None:
             raise asked.error
         result: T = asked.result
@@ -70,24 +68,14 @@ class Database:
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` finds, which changes nothing. Errors as in `transaction`."""
-        await self._take_turn()
-        try:
+        async with self._alone:
             return await self._run_blocking(partial(self._look, work))
-        finally:
-            self._turn.release()
 
     def soon(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Erase something together with the next transaction, by `keep_erased` within a second if there is
         none. Nobody is told how it went; a crash before that undoes it."""
         self._waiting.append(_Asked(work, erases=True))
         self._erased.set()
-
-    async def _take_turn(self) -> None:
-        """Whoever finds the connection free does not wait for a turn of the event loop."""
-        try:
-            self._turn.acquire_nowait()
-        except trio.WouldBlock:
-            await self._turn.acquire()
 
     async def _run_waiting(self) -> None:
         if await self._run_blocking(self._run):
@@ -138,15 +126,12 @@ class Database:
     async def empty_log(self) -> None:
         """Erase what is to be erased soon, and overwrite what the log still holds of it, now."""
         with trio.CancelScope(shield=True):
-            await self._take_turn()
-            try:
+            async with self._alone:
                 if not self._closed:
                     await self._run_all_waiting()
                     self._erased = trio.Event()
                     if not await self._run_blocking(self._empty_log):
                         self._erased.set()  # another process reads: again in a second
-            finally:
-                self._turn.release()
 
     async def _run_all_waiting(self) -> None:
         while self._waiting:
@@ -167,13 +152,26 @@ class Database:
     async def aclose(self) -> None:
         """As `close`, after the transaction that runs, whatever is cancelled meanwhile."""
         with trio.CancelScope(shield=True):
-            await self._take_turn()
-            try:
+            async with self._alone:
                 if not self._closed:
                     await self._run_all_waiting()
                 self.close()
-            finally:
-                self._turn.release()
+
+
+class _Alone:
+    """A lock; whoever finds it free does not wait for a turn of the event loop, as with the lock itself."""
+
+    def __init__(self, lock: trio.Lock) -> None:
+        self._lock = lock
+
+    async def __aenter__(self) -> None:
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class _Asked:

@@ -18,6 +18,18 @@ T = TypeVar("T")
 SCHEMA = "CREATE TABLE IF NOT EXISTS things (name TEXT PRIMARY KEY, body BLOB)"
 
 
+class SlowDisk:
+    """Begins at once, and does nothing until it is released."""
+
+    def __init__(self) -> None:
+        self.started, self.release = trio.Event(), trio.Event()
+
+    async def __call__(self, function: Callable[[], T], /) -> T:
+        self.started.set()
+        await self.release.wait()
+        return function()
+
+
 async def put(database: Database, name: str, body: bytes = b"") -> None:
     await database.transaction(lambda c: c.execute("INSERT INTO things VALUES (?, ?)", (name, body)) and None)
 
@@ -52,14 +64,8 @@ async def test_a_transaction_that_raises_leaves_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_cancellation_is_felt_before_or_after_and_never_in_between(tmp_path: Path) -> None:
-    started, release = trio.Event(), trio.Event()
-
-    async def slow(function: Callable[[], T], /) -> T:
-        started.set()
-        await release.wait()
-        return function()
-
-    database = Database(tmp_path / "db", SCHEMA, 1, slow)
+    disk = SlowDisk()
+    database = Database(tmp_path / "db", SCHEMA, 1, disk)
     finished = False
     async with trio.open_nursery() as nursery:
 
@@ -69,11 +75,11 @@ async def test_a_cancellation_is_felt_before_or_after_and_never_in_between(tmp_p
             await put(database, "kept")
             finished = True
 
-        await started.wait()
+        await disk.started.wait()
         nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             await trio.testing.wait_all_tasks_blocked()
-            release.set()
+            disk.release.set()
     assert finished
     database._run_blocking = run_inline
     assert await names(database) == ["kept"]
@@ -207,18 +213,12 @@ async def test_much_that_was_put_off_holds_up_no_transaction(tmp_path: Path) -> 
 
 
 async def test_a_read_waits_for_the_transaction_before_it(tmp_path: Path) -> None:
-    release, running = trio.Event(), trio.Event()
-
-    async def slow(function: Callable[[], T], /) -> T:
-        running.set()
-        await release.wait()
-        return function()
-
-    database = Database(tmp_path / "db", SCHEMA, 1, slow)
+    disk = SlowDisk()
+    database = Database(tmp_path / "db", SCHEMA, 1, disk)
     found: list[object] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(put, database, "one")
-        await running.wait()
+        await disk.started.wait()
 
         @nursery.start_soon
         async def read() -> None:
@@ -226,7 +226,7 @@ async def test_a_read_waits_for_the_transaction_before_it(tmp_path: Path) -> Non
 
         await trio.testing.wait_all_tasks_blocked()
         assert not found
-        release.set()
+        disk.release.set()
     assert found == [("one",)]
     database.close()
 
