@@ -3,6 +3,7 @@ where a reply says as much."""
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -223,3 +224,64 @@ async def test_old_receipts_hold_no_bodies(
             assert sum(kept) <= 2 * len(BULK)
             assert kept[0] == 0
             assert all(one.status == "delivered" for one in receipts)
+
+
+@pytest.mark.parametrize("program", ["absent", "answers", "answers at length", "takes", "slow"])
+async def test_whatever_leaves_as_a_receipt_is_on_disk_or_finished(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """Looked at from outside, as after a kill, at the moment each receipt or reply is handed to its circuit:
+    the id is known, so no copy is shown again; and the body is there, unless the program was shown it."""
+    async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
+        database = endpoint._database
+        assert database is not None
+        looker = sqlite3.connect(f"file:{database._path}?mode=ro", uri=True)
+        shown: set[bytes] = set()
+        answered: list[bytes] = []
+        ours: set[bytes] = set()
+
+        def look(records: tuple[Record, ...]) -> None:
+            for record in records:
+                if record.in_reply_to not in ours:
+                    continue
+                whisper_id = (record.in_reply_to,)
+                assert looker.execute("SELECT 1 FROM seen WHERE id = ?", whisper_id).fetchone()
+                kept = looker.execute("SELECT 1 FROM inbox WHERE id = ?", whisper_id).fetchone()
+                assert kept or record.in_reply_to in shown
+                if record.kind == WHISPER:
+                    assert looker.execute("SELECT 1 FROM replies WHERE whisper = ?", whisper_id).fetchone()
+                answered.append(record.in_reply_to)
+
+        send, send_at_once = Exchange.send, Exchange.send_at_once
+
+        async def watched(self: Exchange, *records: Record) -> None:
+            look(records)
+            await send(self, *records)
+
+        def watched_at_once(self: Exchange, *records: Record) -> bool:
+            look(records)
+            return send_at_once(self, *records)
+
+        monkeypatch.setattr(Exchange, "send", watched)
+        monkeypatch.setattr(Exchange, "send_at_once", watched_at_once)
+
+        async def serve() -> None:
+            async for whisper in endpoint:
+                shown.add(bytes.fromhex(whisper.id))
+                if program == "slow":
+                    await trio.sleep(0.05)
+                if program.startswith("answers"):
+                    await whisper.reply(b"x" if program == "answers" else BULK)
+
+        async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
+            if program != "absent":
+                nursery.start_soon(serve)
+            for burst in (1, 1, 5, 12, 1):
+                receipts = [contact.send(BULK if burst == 5 else b"hello") for _ in range(burst)]
+                ours.update(bytes.fromhex(one.id) for one in receipts)
+                with trio.fail_after(60):
+                    assert {(await one.final()).status for one in receipts} == {"delivered"}
+                await trio.sleep(0.2)
+            assert set(answered) == ours
+            nursery.cancel_scope.cancel()
+        looker.close()
