@@ -32,8 +32,9 @@ DATABASE_VERSION = 1
 class Whisper:
     """One whisper as the program gets it. `id`: 32 hex digits; `received_at`: Unix seconds.
 
-    Finished by `reply`, by `done`, or by asking the iteration for the next one; until then it is kept on
-    disk and shown again after a restart, under the same id.
+    Finished by `reply`, by `done`, or by asking the iteration for the next one. Until then it is shown again
+    after a restart, under the same id: from disk once it was acknowledged, which waits 20 ms for a program
+    that is quick, and else because its visitor brings it again.
     """
 
     __slots__ = ("__weakref__", "_endpoint", "_finished", "_stored", "body", "id", "received_at")

@@ -68,6 +68,8 @@ class Inbox:
         self._unfinished: dict[WhisperId, _Unfinished] = {}
         self._bytes = 0
         self._seen = 0
+        self._replies: set[WhisperId] = set()
+        """Ids of the replies on disk, so that nobody can ask for others to be erased."""
         self._judging: dict[WhisperId, trio.Event] = {}
 
     async def load(self, wall: int) -> None:
@@ -166,11 +168,14 @@ class Inbox:
                     "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?)",
                     (reply.whisper_id, whisper_id, reply.encode(), reply.expires),
                 )
-                connection.execute(
-                    "DELETE FROM replies WHERE id IN"
-                    " (SELECT id FROM replies ORDER BY expires DESC LIMIT -1 OFFSET ?)",
-                    (REPLIES_MOST,),
-                )
+                # Here, in the order of the transactions; an id too many after one that failed is harmless.
+                self._replies.add(reply.whisper_id)
+                too_many = connection.execute(
+                    "SELECT id FROM replies ORDER BY expires DESC LIMIT -1 OFFSET ?", (REPLIES_MOST,)
+                ).fetchall()
+                for row in too_many:
+                    connection.execute("DELETE FROM replies WHERE id = ?", row)
+                    self._replies.discard(WhisperId(row[0]))
 
         await self._database.transaction(write, erases=True)
         self._forget(whisper_id)
@@ -191,7 +196,13 @@ class Inbox:
         return None if encoded is None else Record.decode_untrusted(encoded)
 
     def reply_acknowledged(self, reply_id: WhisperId) -> None:
-        """The visitor has it: erase it soon. After a crash before that it goes when it expires."""
+        """The visitor has it: erase it soon. After a crash before that it goes when it expires.
+
+        Whoever acknowledges what was never sent, as often as he likes, costs a look-up each.
+        """
+        if reply_id not in self._replies:
+            return
+        self._replies.discard(reply_id)
         self._database.soon(
             lambda connection: connection.execute("DELETE FROM replies WHERE id = ?", (reply_id,))
         )
@@ -203,6 +214,7 @@ class Inbox:
             connection.execute("DELETE FROM seen WHERE until < ?", (wall,))
             connection.execute("DELETE FROM replies WHERE expires < ?", (wall,))
             count: int = connection.execute("SELECT COUNT(*) FROM seen").fetchone()[0]
+            self._replies = {WhisperId(row[0]) for row in connection.execute("SELECT id FROM replies")}
             return count
 
         self._seen = await self._database.transaction(write, erases=True)

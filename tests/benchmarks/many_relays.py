@@ -163,10 +163,10 @@ class _Served:
         return self.document
 
     async def publish(self, authority: Authority, descriptor: bytes) -> str | None:
-        raise NotImplementedError
+        raise AssertionError("a client publishes nothing")
 
     async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
-        raise NotImplementedError
+        raise AssertionError("a client asks for no status")
 
 
 def _open(data: bytes) -> View:

@@ -367,3 +367,20 @@ async def test_what_fails_half_way_changes_nothing(tmp_path: Path) -> None:
         await database.transaction(broken)
     assert await inbox.next_unfinished(()) is not None
     database.close()
+
+
+async def test_who_acknowledges_what_was_never_sent_makes_no_work(tmp_path: Path) -> None:
+    async with opened(tmp_path) as inbox:
+        await inbox.accept(record(1), WALL)
+        answer = reply(record(1))
+        await inbox.finish(record(1).whisper_id, answer)
+        for number in range(2, 10_000):
+            inbox.reply_acknowledged(record(number).whisper_id)
+        assert not inbox._database._waiting
+        for _ in range(1000):
+            inbox.reply_acknowledged(answer.whisper_id)
+        assert len(inbox._database._waiting) == 1
+    async with opened(tmp_path) as inbox:  # a reply of before is known after a restart
+        inbox.reply_acknowledged(answer.whisper_id)
+        await inbox._database.empty_log()
+        assert await inbox.reply_to(record(1).whisper_id) is None

@@ -12,9 +12,10 @@ import trio
 from trio.testing import MockClock
 
 import onionshh
-from onionshh.client import inbox, outstanding
+from onionshh.client import courier, inbox, outstanding
 from onionshh.client.exchange import Exchange
 from onionshh.core.whisper import RECEIPT, RECEIPTS_WAIT_SECONDS, WHISPER, Record
+from onionshh.ids import WhisperId
 from tests.client.world import bytes_on_disk, hosted, small, until
 
 BULK = bytes(60_000)
@@ -285,3 +286,36 @@ async def test_whatever_leaves_as_a_receipt_is_on_disk_or_finished(
             assert set(answered) == ours
             nursery.cancel_scope.cancel()
         looker.close()
+
+
+async def test_receipts_that_are_owed_are_few_and_wait_while_the_window_is_closed(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
+        async with visitor.contact(endpoint.address) as contact:
+            await contact.whisper(b"hello")
+            carrier = contact._courier
+            exchange = carrier._exchange
+            assert exchange is not None
+            closed = True
+            left: list[int] = []
+            send_at_once = Exchange.send_at_once
+
+            def when_open(self: Exchange, *records: Record) -> bool:
+                if self is not exchange:
+                    return send_at_once(self, *records)
+                if not closed:
+                    left.append(len(records))
+                return not closed
+
+            monkeypatch.setattr(Exchange, "send_at_once", when_open)
+            for number in range(500):  # answers that nobody asked for
+                bytes_of = WhisperId(number.to_bytes(16))
+                carrier._received(Record(bytes_of, bytes_of, 0, 1, WHISPER, b""), exchange)
+            assert len(carrier._owed) == courier.OWED_MOST
+            await trio.sleep(3)
+            assert len(carrier._owed) == courier.OWED_MOST
+            closed = False
+            await contact.whisper(b"wakes the task that reads", ttl_seconds=5)
+            assert left[0] >= courier.OWED_MOST
+            assert not carrier._owed

@@ -238,3 +238,16 @@ async def test_a_read_of_a_closed_or_broken_file_says_so(tmp_path: Path) -> None
     database.close()
     with pytest.raises(Closed):
         await database.read(lambda connection: None)
+
+
+async def test_what_is_asked_for_together_is_synced_together(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    statements: list[str] = []
+    database._connection.set_trace_callback(statements.append)
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(put, database, str(number))
+    assert len(await names(database)) == 100
+    database._connection.set_trace_callback(None)
+    assert statements.count("COMMIT") <= 3  # the first, those that came meanwhile, and the look at the end
+    database.close()

@@ -90,10 +90,10 @@ class Source:
         return answer if isinstance(answer, bytes) else answer()
 
     async def publish(self, authority: Authority, descriptor: bytes) -> str | None:
-        raise NotImplementedError
+        raise AssertionError("a client publishes nothing")
 
     async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
-        raise NotImplementedError
+        raise AssertionError("a client asks for no status")
 
 
 def keeper(
