@@ -12,7 +12,7 @@ import trio
 
 from onionshh.client.context import Context
 from onionshh.client.exchange import Exchange
-from onionshh.client.finder import Found
+from onionshh.client.known import Found
 from onionshh.core.introduce import Introduction
 from onionshh.core.path import PathImpossible
 from onionshh.errors import ProtocolError

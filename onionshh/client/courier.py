@@ -15,7 +15,8 @@ import trio
 from onionshh.client.connect import NoAnswer, NotIntroduced, connect
 from onionshh.client.context import Context
 from onionshh.client.exchange import Exchange
-from onionshh.client.finder import Found, NoDescriptor
+from onionshh.client.finder import NoDescriptor, find_or_known
+from onionshh.client.known import Found
 from onionshh.client.outstanding import Outstanding
 from onionshh.client.receipt import Receipt
 from onionshh.core.classes import PrivacyClass
@@ -253,7 +254,7 @@ class Courier:
         started = context.clock.monotonic()
         try:
             if self._found is None or self._found.descriptor.expiry <= context.clock.wall():
-                self._found = await context.known.find(context, self._address_key)
+                self._found = await find_or_known(context, self._address_key)
                 self._nothing_found = 0
             introducer = self._introducer(self._found)
             encoded = first.record.encode()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
+from onionshh.client.context import Context
+from onionshh.client.known import Found
 from onionshh.core.publish import open_descriptor_untrusted
 from onionshh.core.ring import fetch_order
 from onionshh.crypto.identity import blind_public, subcredential
@@ -13,10 +12,6 @@ from onionshh.net.builder import Kind
 from onionshh.net.circuits import CircuitFailed
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
-from onionshh.wire.endpoint import EndpointDescriptor
-
-if TYPE_CHECKING:
-    from onionshh.client.context import Context
 
 ANSWER_SECONDS = 15.0
 
@@ -25,13 +20,13 @@ class NoDescriptor(Exception):
     """Every ring relay that should hold the descriptor answered that it has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A descriptor that was checked, and under which period it holds."""
-
-    descriptor: EndpointDescriptor
-    period: int
-    subcredential: bytes = field(repr=False)
+async def find_or_known(context: Context, address_key: bytes) -> Found:
+    """The descriptor at hand while it is good, else from the ring. Raises as `find`."""
+    found = context.known.get(address_key, context.view.period, context.clock.wall())
+    if found is None:
+        found = await find(context, address_key)
+        context.known.keep(address_key, found)
+    return found
 
 
 async def find(context: Context, address_key: bytes) -> Found:

@@ -5,14 +5,20 @@ This links nothing on the network: a ring relay is asked less, and an introducer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
-from onionshh.client.finder import Found, find
-
-if TYPE_CHECKING:
-    from onionshh.client.context import Context
+from onionshh.wire.endpoint import EndpointDescriptor
 
 KNOWN_MOST = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A descriptor that was checked, and under which period it holds."""
+
+    descriptor: EndpointDescriptor
+    period: int
+    subcredential: bytes = field(repr=False)
 
 
 class Known:
@@ -21,18 +27,19 @@ class Known:
     def __init__(self) -> None:
         self._found: dict[bytes, Found] = {}
 
-    async def find(self, context: Context, address_key: bytes) -> Found:
-        """The one at hand while it is good, else from the ring. Raises as `finder.find`."""
+    def get(self, address_key: bytes, period: int, wall: int) -> Found | None:
+        """The one at hand, while it is of this period or the one before and has not expired."""
         held = self._found.get(address_key)
-        periods = (context.view.period - 1, context.view.period)
-        if held is not None and held.period in periods and context.clock.wall() < held.descriptor.expiry:
-            return held
-        found = await find(context, address_key)
+        if held is None or held.period not in (period - 1, period) or wall >= held.descriptor.expiry:
+            return None
+        return held
+
+    def keep(self, address_key: bytes, found: Found) -> None:
+        """One that was just fetched."""
         self.forget(address_key)
         self._found[address_key] = found
         if len(self._found) > KNOWN_MOST:
             del self._found[next(iter(self._found))]
-        return found
 
     def forget(self, address_key: bytes) -> None:
         """It led nowhere: the next one is fetched."""

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from onionshh.client.answering import Answering
 from onionshh.client.endpoint import Endpoint
-from onionshh.client.finder import Found
+from onionshh.client.known import Found
 from onionshh.core.whisper import NO_ID, RECEIPT, WHISPER, Record
 from onionshh.ids import WhisperId
 from onionshh.net.circuits import Circuit, CircuitFailed

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import trio
 
+from onionshh.client import finder
 from onionshh.client import known as known_file
 from onionshh.client.context import Context
-from onionshh.client.finder import Found, find
+from onionshh.client.finder import find
+from onionshh.client.known import Found
 from tests.client.world import context_of, hosted, small
 
 
@@ -21,7 +23,7 @@ async def test_contacts_share_what_was_fetched(
         fetched += 1
         return await find(context, address_key)
 
-    monkeypatch.setattr(known_file, "find", counted)
+    monkeypatch.setattr(finder, "find", counted)
     async with small() as net, hosted(net) as (_, endpoint), net.join() as visitor:
         for _ in range(3):
             async with visitor.contact(endpoint.address) as contact:

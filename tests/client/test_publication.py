@@ -10,7 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.client.finder import Found, NoDescriptor, find
+from onionshh.client.finder import NoDescriptor, find
+from onionshh.client.known import Found
 from onionshh.crypto.identity import decode_address_untrusted
 from tests.client.world import (
     WALL,

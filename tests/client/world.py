@@ -16,7 +16,8 @@ import trio
 from onionshh import testing
 from onionshh.client.context import Context
 from onionshh.client.endpoint import Endpoint
-from onionshh.client.finder import Found, find
+from onionshh.client.finder import find
+from onionshh.client.known import Found
 from onionshh.client.node import Node
 from onionshh.core.introduce import Introduction
 from onionshh.core.whisper import new_whisper
