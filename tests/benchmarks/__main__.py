@@ -68,9 +68,7 @@ def _beside_tor(folder: Path, outer: ExitStack, rounds: int) -> OnionNetwork:
             tor = _start_tor(folder, stack)
         onion = _start_onion(folder, outer)
         for number in range(rounds):
-            if tor is not None:
-                rows.measure_tor(tor, lambda name, value: rows.ROWS[name].tor.append(value), number)
-            rows.measure_onionshh(onion, lambda name, value: rows.ROWS[name].onionshh.append(value))
+            rows.measure(tor, onion, number)
             rows.ROWS["relay-start"].onionshh.append(_relay_start(onion, number) * 1e3)
             print(f"round {number + 1} of {rounds} done", flush=True)
     results = [row.result() for row in rows.ROWS.values()]

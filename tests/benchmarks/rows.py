@@ -122,64 +122,75 @@ def idle_rate(net: TorNetwork | OnionNetwork, seconds: float = 4.0) -> float:
     return span.cpu_seconds / span.seconds
 
 
-def measure_onionshh(net: OnionNetwork, record: Record) -> None:
-    """One round of every row on ours."""
-    idle = idle_rate(net)
-    visitor = net.visitor
-    for name, seconds in (
-        ("connect", visitor.ask(do="connect", times=CONNECTS)["seconds"]),
-        ("connect-cold", visitor.ask(do="cold_connect", times=COLD_CONNECTS)["seconds"]),
-        ("build", visitor.ask(do="build", times=BUILDS)["seconds"]),
-    ):
-        record(name, statistics.median(seconds) * 1e3)
-    trips = visitor.ask(do="round_trip", times=ROUND_TRIPS, settle=SETTLE_SECONDS)
-    _record_trips(trips["seconds"], record)
+def measure(tor: TorNetwork | None, onion: OnionNetwork, number: int) -> None:
+    """One round. Each part on C tor, then at once on ours: a shared machine is another one a minute later.
+
+    A private network of so few relays stumbles now and then: what could not be measured on C tor is said,
+    and is missing from this round. `number` keeps the rounds' isolation apart.
+    """
+    for what, on_tor, on_ours in _PARTS:
+        if tor is not None:
+            try:
+                on_tor(tor, _record_tor, number)
+            except (OSError, RuntimeError, ControllerError) as error:
+                print(f"C tor, {what}: not measured in this round: {error}", flush=True)
+        on_ours(onion, _record_ours)
+    for net, record in ((tor, _record_tor), (onion, _record_ours)):
+        if net is not None:
+            for part, kib in net.memory_kib().items():
+                record(f"memory-{part}", kib / 1024)
+
+
+def _record_tor(name: str, value: float) -> None:
+    ROWS[name].tor.append(value)
+
+
+def _record_ours(name: str, value: float) -> None:
+    ROWS[name].onionshh.append(value)
+
+
+def _our_connects(net: OnionNetwork, record: Record) -> None:
+    warm = net.visitor.ask(do="connect", times=CONNECTS)["seconds"]
+    record("connect", statistics.median(warm) * 1e3)
+    cold = net.visitor.ask(do="cold_connect", times=COLD_CONNECTS)["seconds"]
+    record("connect-cold", statistics.median(cold) * 1e3)
+
+
+def _our_trips(net: OnionNetwork, record: Record) -> None:
+    told = net.visitor.ask(do="round_trip", times=ROUND_TRIPS, settle=SETTLE_SECONDS)
+    _record_trips(told["seconds"], record)
+
+
+def _our_bulk(net: OnionNetwork, record: Record) -> None:
     watch = _Watch(net)
-    told = visitor.ask(do="bulk", bytes=BULK_BYTES)
+    told = net.visitor.ask(do="bulk", bytes=BULK_BYTES)
     span = watch.span()
     if told["delivered"] != BULK_BYTES // 65535:
         raise RuntimeError(f"only {told['delivered']} whispers of the bulk were delivered")
     record("bulk-rate", told["delivered"] * 65535 / told["seconds"] / 1e6)
     record("bulk-cpu", span.cpu_seconds / span.cells * 1e6)
+
+
+def _our_builds(net: OnionNetwork, record: Record) -> None:
+    record("build", statistics.median(net.visitor.ask(do="build", times=BUILDS)["seconds"]) * 1e3)
     watch = _Watch(net)
-    told = visitor.ask(do="build_many", times=BUILDS_AT_ONCE)
+    told = net.visitor.ask(do="build_many", times=BUILDS_AT_ONCE)
     span = watch.span()
     record("build-rate", told["built"] / told["seconds"])
     record("build-cpu", span.cpu_seconds / told["built"] / 3 * 1e6)
-    visitor.ask(do="open_many", contacts=QUIET_CONTACTS)
+
+
+def _our_quiet(net: OnionNetwork, record: Record) -> None:
+    idle = idle_rate(net)
+    net.visitor.ask(do="open_many", contacts=QUIET_CONTACTS)
     for name, rate in zip(("quiet-200", "quiet-600"), QUIET_RATES, strict=True):
         watch = _Watch(net, idle)
-        told = visitor.ask(do="quiet", rate=rate, seconds=QUIET_SECONDS)
+        told = net.visitor.ask(do="quiet", rate=rate, seconds=QUIET_SECONDS)
         span = watch.span()
         if told["delivered"] != told["sent"]:
             raise RuntimeError(f"{told['sent'] - told['delivered']} whispers were lost")
         record(name, span.cpu_seconds / span.cells * 1e6)
-    visitor.ask(do="close_many")
-    for part, kib in net.memory_kib().items():
-        record(f"memory-{part}", kib / 1024)
-
-
-def measure_tor(net: TorNetwork, record: Record, number: int) -> None:
-    """One round of every row on C tor. `number` keeps the rounds' isolation apart.
-
-    A private network of so few relays stumbles now and then: what could not be measured is said, and is
-    missing from this round.
-    """
-    idle = idle_rate(net)
-    parts: list[tuple[str, Callable[[], None]]] = [
-        ("connecting", lambda: _tor_connects(net, record, number)),
-        ("round trips", lambda: _tor_trips(net, record, number)),
-        ("bulk", lambda: _tor_bulk(net, record, number)),
-        ("builds", lambda: _tor_builds(net, record)),
-        ("quiet circuits", lambda: _tor_quiet(net, record, number, idle)),
-    ]
-    for what, measure in parts:
-        try:
-            measure()
-        except (OSError, RuntimeError, ControllerError) as error:
-            print(f"C tor, {what}: not measured in this round: {error}", flush=True)
-    for part, kib in net.memory_kib().items():
-        record(f"memory-{part}", kib / 1024)
+    net.visitor.ask(do="close_many")
 
 
 def _tor_connects(net: TorNetwork, record: Record, number: int) -> None:
@@ -235,7 +246,7 @@ def _tor_path(net: TorNetwork) -> list[str]:
     raise RuntimeError("its client builds no circuit over three relays")
 
 
-def _tor_builds(net: TorNetwork, record: Record) -> None:
+def _tor_builds(net: TorNetwork, record: Record, number: int) -> None:
     client = net.controller("client")
     path = _tor_path(net)
     seconds = []
@@ -268,7 +279,8 @@ def _tor_builds(net: TorNetwork, record: Record) -> None:
             client.close_circuit(one)
 
 
-def _tor_quiet(net: TorNetwork, record: Record, number: int, idle: float) -> None:
+def _tor_quiet(net: TorNetwork, record: Record, number: int) -> None:
+    idle = idle_rate(net)
     socks = [net.connect(f"q{number}.{one}") for one in range(QUIET_CONTACTS)]
     try:
         for sock in socks:
@@ -282,6 +294,17 @@ def _tor_quiet(net: TorNetwork, record: Record, number: int, idle: float) -> Non
     finally:
         for sock in socks:
             sock.close()
+
+
+_PARTS: tuple[
+    tuple[str, Callable[[TorNetwork, Record, int], None], Callable[[OnionNetwork, Record], None]], ...
+] = (
+    ("connecting", _tor_connects, _our_connects),
+    ("round trips", _tor_trips, _our_trips),
+    ("bulk", _tor_bulk, _our_bulk),
+    ("builds", _tor_builds, _our_builds),
+    ("quiet circuits", _tor_quiet, _our_quiet),
+)
 
 
 def _send_now_and_then(socks: list[socket.socket], rate: float) -> None:
