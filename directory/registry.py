@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from onionshh.core.addresses import host_group, plain_host
 from onionshh.core.params import Params
 from onionshh.ids import RelayId
 from onionshh.wire.descriptor import PROTOCOL_VERSION, RelayDescriptor
@@ -25,6 +26,7 @@ DESCRIPTOR_LIFE_SECONDS = 24 * 3600
 FORGET_SECONDS = 2 * DESCRIPTOR_LIFE_SECONDS
 """Longer than a descriptor may be old: a relay that was forgotten cannot be brought back by a replay."""
 POSTS_PER_INTERVAL = 64
+ADDRESSES_MOST = 10_000
 WHY_CHARACTERS = 200
 
 
@@ -105,9 +107,10 @@ class Registry:
         """A descriptor whose signature holds, sent from the IP address `source` (text)."""
         source = plain_host(source)
         if self.params.relays_per_ip:
-            if source in self._posts or len(self._posts) < self._most_known:
-                self._posts[source] += 1
-            if self._posts[source] > POSTS_PER_INTERVAL:
+            group = host_group(source)
+            if group in self._posts or len(self._posts) < ADDRESSES_MOST:
+                self._posts[group] += 1
+            if not 0 < self._posts[group] <= POSTS_PER_INTERVAL:  # 0: of too many addresses to count them
                 return Answer(Verdict.BUSY, "too many descriptors came from here; wait for the next interval")
         why = self._address_problem(descriptor.host, source) or self._date_problem(descriptor, wall)
         if why:
@@ -171,7 +174,7 @@ class Registry:
         limit = self.params.relays_per_ip
         if not limit:
             return ""
-        there = self._by_host.get(host_key(descriptor.host), set()) - {descriptor.identity}
+        there = self._by_host.get(host_group(descriptor.host), set()) - {descriptor.identity}
         alive = [each for each in there if self._entries[each].checked or not self._entries[each].failures]
         if len(alive) < limit:
             return ""
@@ -308,14 +311,14 @@ class Registry:
             self._host_set(entry.newest).add(entry.newest.identity)
 
     def _host_set(self, descriptor: RelayDescriptor) -> set[RelayId]:
-        return self._by_host.setdefault(host_key(descriptor.host), set())
+        return self._by_host.setdefault(host_group(descriptor.host), set())
 
     def _forget(self, identity: RelayId) -> None:
         entry = self._entries.pop(identity)
         self._leave_host(entry.newest)
 
     def _leave_host(self, descriptor: RelayDescriptor) -> None:
-        key = host_key(descriptor.host)
+        key = host_group(descriptor.host)
         there = self._by_host.get(key, set())
         there.discard(descriptor.identity)
         if not there:
@@ -334,22 +337,3 @@ def status_of(entry: Entry) -> Status:
 def address_of(descriptor: RelayDescriptor) -> tuple[str, int]:
     """What is checked once an interval at most."""
     return descriptor.host, descriptor.port
-
-
-def host_key(host: str) -> str:
-    """What counts as one address for the limit of relays: an IPv4 address, an IPv6 /64."""
-    address = ipaddress.ip_address(host)
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.IPv6Network((address.packed[:8] + bytes(8), 64)))
-    return str(address)
-
-
-def plain_host(host: str) -> str:
-    """A peer's address in its one form: without a zone, IPv4 as IPv4; other text as it is."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return str(address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import trio
@@ -16,6 +17,8 @@ from relay.setup import WantedLink
 from relay.switch import Switch
 
 LINKS_WANTED_MOST = 1024
+LINK_WANTED_MOST = 128
+"""EXTENDs that may wait for links, in all and for one: a relay that is silent must not take every place."""
 GIVE_BACK_CIRCUITS = 1000
 """So many circuits at rest since the last time are worth some milliseconds of giving back memory."""
 HANDSHAKES_A_PASS = 8
@@ -38,7 +41,7 @@ class SwitchDriver:
         self._memory = memory
         self._find = find
         self._nursery: trio.Nursery | None = None
-        self._dialling = 0
+        self._dialling: Counter[RelayId] = Counter()
         self._given_back = 0
         self.links: LinkSet | None = None
         """Set once the links, which need the switch, are made."""
@@ -53,8 +56,11 @@ class SwitchDriver:
         setup = switch.setup
         while setup.wanted_links:
             self._extend(setup.wanted_links.popleft())
-        if self._memory.used_bytes > self._memory.most_bytes:
-            switch.relieve()
+        while self._memory.used_bytes > self._memory.most_bytes:
+            port = switch.relieve()
+            if port is None or self.links is None:
+                break
+            self.links.end(port, "memory")
         if not setup.handshakes_waiting:
             return False
         now = self._clock.monotonic()
@@ -77,11 +83,14 @@ class SwitchDriver:
         port = self.links.open_to(wanted.relay) if self.links is not None else None
         if port is not None:
             self._switch.extend_over(wanted, port, self._clock.monotonic())
-        elif self._nursery is None or self._dialling >= LINKS_WANTED_MOST:
+        elif self._nursery is None or not self._may_dial(wanted.relay):
             self._switch.extend_failed(wanted, self._clock.monotonic())
         else:
-            self._dialling += 1
+            self._dialling[wanted.relay] += 1
             self._nursery.start_soon(self._dial, wanted)
+
+    def _may_dial(self, relay: RelayId) -> bool:
+        return self._dialling[relay] < LINK_WANTED_MOST and self._dialling.total() < LINKS_WANTED_MOST
 
     async def _dial(self, wanted: WantedLink) -> None:
         links = self.links
@@ -95,6 +104,6 @@ class SwitchDriver:
         else:
             self._switch.extend_over(wanted, port, self._clock.monotonic())
         finally:
-            self._dialling -= 1
+            self._dialling -= Counter((wanted.relay,))  # keeps none that are 0
         if links is not None:
             links.flush()

@@ -39,7 +39,7 @@ class RelayKeys:
         if data is None:
             self.identity = SigningKey.generate(random_bytes)
             self._onion = [_OnionKey(KeyPair.generate(random_bytes), wall)]
-            self._write()
+            self._write(self._onion)
             return
         try:
             version, seed, rows = unpack_untrusted(data, _SHAPE, _MOST_BYTES)
@@ -65,15 +65,17 @@ class RelayKeys:
         return tuple(key.pair for key in self._onion)
 
     def rotate(self, wall: int, life_seconds: int) -> bool:
-        """Make a new onion key if the current one has had its time; True if so."""
+        """Make a new onion key if the current one has had its time; True if so.
+        OSError when it could not be written; the old one serves on then."""
         current = self._onion[0]
         # A clock that once ran ahead must not keep a key for ever.
         if current.made <= wall < current.made + life_seconds:
             return False
-        self._onion = [_OnionKey(KeyPair.generate(self._random_bytes), wall), current]
-        self._write()
+        turned = [_OnionKey(KeyPair.generate(self._random_bytes), wall), current]
+        self._write(turned)  # OSError: the old ones stay
+        self._onion = turned
         return True
 
-    def _write(self) -> None:
-        rows = [[key.pair.private, key.made] for key in self._onion]
+    def _write(self, onion: list[_OnionKey]) -> None:
+        rows = [[key.pair.private, key.made] for key in onion]
         atomic_write(self._folder / KEYS_FILE, pack([_VERSION, self.identity.seed, rows]))

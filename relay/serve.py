@@ -140,8 +140,11 @@ class Relay:
     async def _turn_keys(self) -> None:
         """A new onion key when its time has come, and the directory told at once."""
         while True:
-            if self.keys.rotate(self._clock.wall(), self.params().onion_key_seconds):
-                self.publisher.now.set()
+            try:
+                if self.keys.rotate(self._clock.wall(), self.params().onion_key_seconds):
+                    self.publisher.now.set()
+            except OSError as error:
+                logger.error("a new onion key could not be kept, the old one serves on: %s", error)
             await trio.sleep(KEY_CHECK_SECONDS)
 
     def report(self) -> str:

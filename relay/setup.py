@@ -34,8 +34,9 @@ from onionshh.wire.messages import EXTENDED, exactly
 from relay.circuit import Leg, RelayCircuit
 from relay.limits import CreateLimits
 
-REFUSALS_WAITING_MOST = 1024
-"""Cells a link's own queue may hold when a CREATE comes: who reads no answers shall ask no more."""
+REFUSALS_WAITING_MOST = 64
+RELAY_REFUSALS_WAITING_MOST = 1024
+"""Refusals that may wait at a link when another CREATE comes: who reads no answers shall ask no more."""
 
 RELAY_LINK_CREATE_SECONDS = 1.0
 """How long a CREATE from another relay may wait in the queue."""
@@ -94,7 +95,7 @@ class SetUp:
 
     def create_cell(self, port: LinkPort, circuit_id: int, command: int, body: bytes, now: float) -> None:
         """One CREATE or CREATE_MORE for an id that no circuit uses. ProtocolError ends the link."""
-        if len(port.control.cells) > REFUSALS_WAITING_MOST:
+        if _refusals_unread(port):
             raise ProtocolError("refusals-unread")
         parts = port.creating.get(circuit_id)
         if command == CREATE:
@@ -191,7 +192,8 @@ class SetUp:
     def _refuse(self, port: LinkPort, circuit_id: int, reason: str) -> None:
         self._drops.count(reason)
         port.creating.pop(circuit_id, None)
-        port.destroy(circuit_id, self._random_bytes)
+        if not _refusals_unread(port):
+            port.refuse(circuit_id, self._random_bytes)
 
     # EXTEND.
 
@@ -233,3 +235,8 @@ class SetUp:
         if reply is not None:
             circuit.parts = circuit.extending_to = None
             circuit.conversation.send(EXTENDED, reply)
+
+
+def _refusals_unread(port: LinkPort) -> bool:
+    most = REFUSALS_WAITING_MOST if port.peer is None else RELAY_REFUSALS_WAITING_MOST
+    return len(port.refusals.cells) > most

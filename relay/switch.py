@@ -193,15 +193,21 @@ class Switch:
                 circuit.layers.rest()
                 self.rested += 1
 
-    def relieve(self) -> None:
-        """Past the memory quota the circuits that hold the oldest data end first (SPEC 7)."""
-        holding = [
-            (since, circuit) for circuit in self.circuits if (since := circuit.holds_since) is not None
-        ]
-        for _, circuit in sorted(holding, key=lambda pair: pair[0]):
+    def relieve(self) -> LinkPort | None:
+        """Past the memory quota whoever holds the oldest data ends first (SPEC 7).
+
+        Circuits end here. A link whose own cells are the oldest is returned, for the driver to end.
+        """
+        holders: list[tuple[float, RelayCircuit | LinkPort]] = []
+        holders += ((since, one) for one in self.circuits if (since := one.holds_since) is not None)
+        holders += ((since, one) for one in self._ports if (since := one.waits_since()) is not None)
+        for _, one in sorted(holders, key=lambda pair: pair[0]):
             if self._memory.used_bytes <= self._memory.most_bytes:
-                return
-            self._end(circuit, "memory")
+                break
+            if isinstance(one, LinkPort):
+                return one
+            self._end(one, "memory")
+        return None
 
     # A cell that is not simply forwarded.
 

@@ -281,7 +281,7 @@ class LinkInitiator(Link):
         super().__init__(params=params, chance=chance, now=now)
         self._responder = responder
         self._identity = identity
-        self._handshake = handshake.ClientHandshake(
+        self._handshake: handshake.ClientHandshake | None = handshake.ClientHandshake(
             server_id=responder,
             server_key=onion_key,
             ver=handshake.LINK,
@@ -291,7 +291,10 @@ class LinkInitiator(Link):
         self._outgoing += self._handshake.message
 
     def _flight(self, flight: bytes, now: float) -> None:
-        finished = self._handshake.finish(
+        pending, self._handshake = self._handshake, None  # its secrets would open every frame for ever
+        if pending is None:
+            raise ProtocolError("link-flight")
+        finished = pending.finish(
             flight, server_message_bytes=g.LINK_SERVER_MESSAGE, keystream_bytes=g.LINK_KEYSTREAM
         )
         keys = finished.keystream
@@ -323,7 +326,7 @@ class LinkResponder(Link):
     ) -> None:
         super().__init__(params=params, chance=chance, now=now)
         self._identity = identity
-        self._onion_keys = onion_keys
+        self._onion_keys: Sequence[KeyPair] = onion_keys
         self._is_relay = is_relay
         self._binding = b""
 
@@ -338,6 +341,7 @@ class LinkResponder(Link):
             keystream_bytes=g.LINK_KEYSTREAM,
             random_bytes=self._chance.bytes,
         )
+        self._onion_keys = ()
         keys = answer.keystream
         self._open_key = FrameCipher(keys[: g.KEY])
         self._seal_key = FrameCipher(keys[g.KEY : 2 * g.KEY])

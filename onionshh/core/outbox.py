@@ -7,7 +7,7 @@ cannot starve the quiet ones beside it. All queues of a node are charged to one 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import MutableSequence
 
 from onionshh.geometry import CELL
@@ -64,7 +64,8 @@ class Outbox:
     def __init__(self, memory: Memory, touched: list[Outbox]) -> None:
         self.memory = memory
         self.waiting = 0
-        self._busy: deque[CellQueue] = deque()
+        # Ordered, and any one of ten thousand can leave it at once: its circuit may end at any moment.
+        self._busy: OrderedDict[CellQueue, None] = OrderedDict()
         self._touched = touched
         self._in_list = False
 
@@ -72,7 +73,7 @@ class Outbox:
         """One more cell at the end of a circuit's queue."""
         if not queue.cells:
             queue.since = self.memory.now
-            self._busy.append(queue)
+            self._busy[queue] = None
         queue.cells.append(cell)
         self.waiting += 1
         self.memory.used_bytes += CELL
@@ -95,10 +96,10 @@ class Outbox:
             busy.clear()
         else:
             while len(taken) < most:
-                queue = busy.popleft()
+                queue, _ = busy.popitem(last=False)
                 taken.append(queue.first())
                 if queue.cells:
-                    busy.append(queue)
+                    busy[queue] = None
         self.waiting -= len(taken)
         self.memory.used_bytes -= CELL * len(taken)
         return taken
@@ -107,7 +108,7 @@ class Outbox:
         """Forget a circuit's waiting cells; returns how many there were."""
         count = len(queue.cells)
         if count:
-            self._busy.remove(queue)
+            del self._busy[queue]
             queue.cells.clear()
             self.waiting -= count
             self.memory.used_bytes -= CELL * count

@@ -33,6 +33,7 @@ class LinkPort:
         "legs",
         "outbox",
         "peer",
+        "refusals",
     )
 
     def __init__(
@@ -47,6 +48,8 @@ class LinkPort:
     ) -> None:
         self.outbox = Outbox(memory, touched)
         self.control = ControlQueue()
+        self.refusals = ControlQueue()
+        """DESTROYs for CREATEs that were refused: apart, since whoever reads none of them can make more."""
         self.peer = peer
         self.initiated = initiated
         self.host = host
@@ -68,6 +71,15 @@ class LinkPort:
     def destroy(self, circuit_id: int, random_bytes: RandomBytes) -> None:
         """Tell the neighbour that a circuit ended; the reason it gets is always 0 (SPEC 6)."""
         self.send(circuit_id, DESTROY, b"\x00" + random_bytes(BODY - 1))
+
+    def refuse(self, circuit_id: int, random_bytes: RandomBytes) -> None:
+        """The same for a CREATE that was not taken on."""
+        cell = pack_cell(circuit_id, DESTROY, b"\x00" + random_bytes(BODY - 1))
+        self.outbox.push(self.refusals, cell)
+
+    def waits_since(self) -> float | None:
+        """When the oldest of the link's own cells began to wait; None while there are none."""
+        return min((queue.since for queue in (self.control, self.refusals) if queue.cells), default=None)
 
     def theirs(self, circuit_id: int) -> bool:
         """Whether an id is of the half that the other end picks from."""

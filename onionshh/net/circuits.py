@@ -109,7 +109,8 @@ class Circuit:
     def join(self, forward: bytes, backward: bytes, *, as_visitor: bool, accepts: frozenset[int]) -> None:
         """Add the end-to-end layer: from now on messages go to and come from the other end."""
         self._do(lambda: self._machine.join(forward, backward, as_visitor=as_visitor, accepts=accepts))
-        self._owner.memory.used_bytes -= self._inbox_bytes()
+        if self._charging:
+            self._owner.memory.used_bytes -= self._inbox_bytes()
         self._inbox.clear()
         self._sent = 0  # another layer, another queue
         held, self._held = self._held or [], None

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from onionshh.core.addresses import host_group
 from onionshh.core.buckets import Buckets
 from onionshh.core.chance import Chance
 from onionshh.core.drops import Drops
@@ -22,6 +23,7 @@ from onionshh.core.params import Params
 from onionshh.core.sink import FrameSink, LinkPort
 from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import KeyPair
+from onionshh.errors import ProtocolError
 from onionshh.ids import RelayId
 from onionshh.net.background import background
 from onionshh.net.clocks import Clock
@@ -114,9 +116,10 @@ class LinkSet:
             dial = self._dials[relay.identity] = _Dial()
             self._nursery.start_soon(self._dial, relay, dial)
         await dial.done.wait()
-        if dial.port is None:
-            raise LinkFailed(dial.reason)
-        return dial.port
+        port = self.open_to(relay.identity)
+        if port is None:  # or it was open for a moment
+            raise LinkFailed(dial.reason or "link-ended")
+        return port
 
     def open_to(self, relay: RelayId) -> LinkPort | None:
         """The link to that relay if one is open."""
@@ -149,8 +152,15 @@ class LinkSet:
                 chance=self._chance,
                 now=now,
             )
-            self._per_host[stream.host] = self._per_host.get(stream.host, 0) + 1
+            host = host_group(stream.host)
+            self._per_host[host] = self._per_host.get(host, 0) + 1
             self._start(stream, machine, now)
+
+    def end(self, port: LinkPort, reason: str) -> None:
+        """End one link, and send nothing more on it."""
+        driver = self._by_outbox.get(port.outbox)
+        if driver is not None:
+            driver.abandon(reason, self._clock.monotonic())
 
     def flush(self) -> None:
         """Send what waits on every link that was touched."""
@@ -247,7 +257,7 @@ class LinkSet:
             self._touched,
             peer=peer,
             initiated=isinstance(driver.machine, LinkInitiator),
-            host=driver.stream.host,
+            host=host_group(driver.stream.host),
             now=self._clock.monotonic(),
         )
         self._by_outbox[port.outbox] = driver
@@ -265,7 +275,7 @@ class LinkSet:
             if port.peer is not None and self._by_peer.get(port.peer) is driver:
                 del self._by_peer[port.peer]
         if isinstance(driver.machine, LinkResponder):
-            host = driver.stream.host
+            host = host_group(driver.stream.host)
             left = self._per_host[host] - 1
             if left:
                 self._per_host[host] = left
@@ -277,15 +287,17 @@ class LinkSet:
         if self._link_rates is None:
             self._link_rates = Buckets(params.link_rate, params.link_burst, ADDRESSES_MOST)
         self._link_rates.rate, self._link_rates.burst = params.link_rate, params.link_burst
-        if params.links_per_ip and self._per_host.get(stream.host, 0) >= params.links_per_ip:
+        host = host_group(stream.host)
+        if params.links_per_ip and self._per_host.get(host, 0) >= params.links_per_ip:
             self._drops.count("links-per-address")
             return False
-        if not self._link_rates.take(stream.host, now):
+        if not self._link_rates.take(host, now):
             self._drops.count("link-rate")
             return False
         return True
 
     async def _dial(self, relay: RelayRow, dial: _Dial) -> None:
+        stream: Stream | None = None
         driver: LinkDriver | None = None
         try:
             with trio.move_on_after(self._params().handshake_seconds):
@@ -307,8 +319,14 @@ class LinkSet:
                     dial.reason = driver.reason
         except StreamBroken as error:
             dial.reason = str(error)
+        except ProtocolError as error:  # the onion key it published is no key
+            dial.reason = error.reason
+            self._drops.count(error.reason)
         finally:
-            if dial.port is None and driver is not None:
+            if driver is None:
+                if stream is not None:
+                    stream.close()
+            elif dial.port is None:
                 driver.close("link-setup-timeout", self._clock.monotonic())
                 self.flush()  # what ended with the link may have left cells on others
             self._dials.pop(relay.identity, None)

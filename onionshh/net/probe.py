@@ -5,6 +5,7 @@ from __future__ import annotations
 from onionshh.core.chance import Chance
 from onionshh.core.link import LinkInitiator
 from onionshh.core.params import Params
+from onionshh.errors import ProtocolError
 from onionshh.net.clocks import Clock
 from onionshh.net.transport import Dialer, StreamBroken
 from onionshh.wire.descriptor import RelayDescriptor
@@ -47,5 +48,7 @@ async def probe(
         return f"the handshake with {address} failed: {_IN_WORDS.get(reason, reason)}"
     except StreamBroken as error:
         return f"the connection to {address} broke: {error}"
+    except ProtocolError:
+        return "the onion key that it published is no key"
     finally:
         stream.close()

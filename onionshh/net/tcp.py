@@ -197,11 +197,15 @@ class TcpListener:
             except trio.ClosedResourceError as error:
                 raise StreamBroken("closed") from error
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    await trio.sleep(ACCEPT_PAUSE_SECONDS)  # out of descriptors: others must end first
-                    continue
-                raise StreamBroken("closed") from error
-            return TcpStream(sock, str(address[0]))
+                if error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
+                    raise StreamBroken("closed") from error
+                # Out of descriptors, so others must end first; or an error of the new connection alone.
+                await trio.sleep(ACCEPT_PAUSE_SECONDS)
+                continue
+            try:
+                return TcpStream(sock, str(address[0]))
+            except OSError:  # it ended before it began
+                sock.close()
 
     def close(self) -> None:
         with contextlib.suppress(OSError, RuntimeError):

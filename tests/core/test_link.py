@@ -234,6 +234,7 @@ def nearly(seed: int = 3) -> tuple[LinkInitiator, LinkResponder, bytes]:
     one, other = initiator(seed=seed), responder(seed=seed + 50)
     other.receive_data(one.data_to_send(), 0.0)
     finished: list[bytes] = []
+    assert one._handshake is not None
     finish = one._handshake.finish
 
     class Handshake:
@@ -606,3 +607,13 @@ def test_the_next_deadline_is_never_later_than_what_is_due() -> None:
 def test_parameters_are_the_consensus_s() -> None:
     link = initiator(params=replace(PARAMS, handshake_seconds=3))
     assert link.next_deadline() == 3.0
+
+
+def test_a_link_forgets_what_would_open_its_frames_again() -> None:
+    """Keys are replaced by hashes of themselves; the handshake's secrets would give the first ones back."""
+    one, other = initiator(), responder()
+    other.receive_data(one.data_to_send(), 0.0)
+    one.receive_data(other.data_to_send(), 0.0)
+    assert one.is_open
+    assert one._handshake is None
+    assert other._onion_keys == ()

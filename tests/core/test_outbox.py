@@ -113,3 +113,14 @@ def test_a_link_s_own_cells_take_turns_with_the_circuits() -> None:
         outbox.push(circuit, cell(f"b{number}"))
     assert [names(outbox.take(2)) for _ in range(3)] == [["a0", "b0"], ["a1", "b1"], ["a2", "b2"]]
     assert outbox.waiting == 0
+
+
+def test_any_circuit_may_leave_at_once() -> None:
+    """In whatever order: looked for one after another, these would take a minute in which a relay stands."""
+    outbox, queues = box(Memory(1 << 30)), [CellQueue() for _ in range(60_000)]
+    for queue in queues:
+        outbox.push(queue, b"")
+    for queue in reversed(queues[2:]):
+        assert outbox.discard(queue) == 1
+    outbox.push(queues[5], cell("five"))
+    assert [one for one in names(outbox.take(127)) if one] == ["five"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from directory import registry as module
-from directory.registry import FORGET_SECONDS, POSTS_PER_INTERVAL, Registry, RoundResult, Verdict, host_key
+from directory.registry import FORGET_SECONDS, POSTS_PER_INTERVAL, Registry, RoundResult, Verdict
 from onionshh.core.params import Params
 from onionshh.wire.descriptor import RelayDescriptor
 from tests.directory.world import WALL, descriptor
@@ -144,7 +144,6 @@ def test_an_ipv6_network_of_64_bits_counts_as_one_address() -> None:
     assert submit(registry, 2, host="2600::2") == "accepted"
     assert submit(registry, 3, host="2600::3") == "forbidden"
     assert submit(registry, 3, host="2600:0:0:1::3") == "accepted"
-    assert host_key("2600::1") == host_key("2600::ffff") != host_key("2600:0:0:1::1")
 
 
 def test_a_relay_that_fails_gives_up_its_place_at_an_address() -> None:
@@ -429,3 +428,17 @@ def test_restart() -> None:
     assert submit(again, 1, onion_key=b"x" * 32, published=WALL - 1) == "stale"
     assert submit(again, 10, host="8.0.1.1") == "accepted"
     assert submit(again, 11, host="8.0.1.1") == "forbidden"
+
+
+def test_posts_are_counted_by_64_and_past_the_count_nobody_new_is_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else whoever has an IPv6 network posts as often as he likes."""
+    monkeypatch.setattr(module, "ADDRESSES_MOST", 2)
+    registry = Registry(params())
+    verdicts = [submit(registry, 1, source=f"2600::{number:x}") for number in range(1, 67)]
+    assert verdicts == ["forbidden"] * POSTS_PER_INTERVAL + ["busy"] * 2
+    assert submit(registry, 2) == "accepted"
+    assert submit(registry, 3) == "busy"
+    run_round(registry, WALL)
+    assert submit(registry, 3) == "accepted"

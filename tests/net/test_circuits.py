@@ -372,3 +372,20 @@ async def test_closing_twice_says_the_first_reason(autojump_clock: MockClock) ->
         circuit.close("two")
         assert circuit.failed == "one"
         assert await circuit.closed() == "one"
+
+
+async def test_a_link_that_breaks_while_joining_gives_memory_back_once(autojump_clock: MockClock) -> None:
+    world = World()
+    relay = world.relay()
+    async with world.running(), world.client() as client:
+        circuit = await client.build(relay)
+        circuit.accept(ANSWER)
+        circuit.send(ASK, bytes(1000))
+        await trio.sleep(1)  # the answer lies unread
+        assert client.memory.used_bytes == 1000
+        (driver,) = client.links._drivers
+        driver.stream._outgoing.ended = True  # type: ignore[attr-defined]
+        circuit._port.send(0, PADDING, bytes(BODY))  # something waits for that link
+        circuit.join(bytes(80), bytes(80), as_visitor=True, accepts=frozenset())
+        assert circuit.failed is not None
+        assert client.memory.used_bytes == 0

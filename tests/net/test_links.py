@@ -18,11 +18,13 @@ from onionshh.core.params import Params
 from onionshh.core.sink import LinkPort
 from onionshh.crypto.identity import SigningKey
 from onionshh.geometry import BODY, CELL, FRAME
+from onionshh.ids import RelayId
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.links import LinkFailed
 from onionshh.net.memory import BUFFER_BYTES, MemoryDialer, MemoryNetwork, MemoryStream
 from onionshh.net.transport import StreamBroken
 from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell, split_cells
+from relay import driver as driver_file
 from tests.net.world import Client, Peer, Relay, World, answer_as_peer, dial_as_peer
 from tests.relay.pure import ANSWER, ASK
 from tests.seeded import seeded
@@ -653,3 +655,81 @@ async def test_a_fault_after_reading_ends_no_link(
         assert (await circuit.receive()).body == b"unharmed"
         assert relay.drops.counts["internal-fault"] >= 1
         assert relay.links.open_links == 1
+
+
+async def test_a_relay_whose_onion_key_is_no_key_cannot_be_dialled_and_ends_nobody(
+    autojump_clock: MockClock,
+) -> None:
+    async with network(1) as (_, relays, client):
+        bad = relays[0].row._replace(identity=RelayId(bytes(31) + b"\1"), onion_key=bytes(32))
+        with pytest.raises(LinkFailed):
+            await client.links.to(bad)
+        await client.build(relays[0])
+
+
+async def test_addresses_of_one_64_are_one(autojump_clock: MockClock) -> None:
+    world = World(params=Params().with_overrides({"links_per_ip": 2}))
+    relay = world.relay()
+    async with world.running():
+        for number in range(5):
+            dialer = world.network.dialer(f"2001:db8::{number + 1:x}")
+            await dial_as_peer(dialer, relay, open_it=number < 2)
+        await dial_as_peer(world.network.dialer("2001:db8:0:1::1"), relay)
+        await trio.testing.wait_all_tasks_blocked()
+        assert relay.links.open_links == 3
+        assert relay.drops.counts["links-per-address"] == 3
+
+
+async def test_a_silent_relay_takes_not_every_place_of_those_who_wait_for_links(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_file, "LINKS_WANTED_MOST", 20)
+    monkeypatch.setattr(driver_file, "LINK_WANTED_MOST", 10)
+    async with network(3) as (world, (first, other, silent), stranger), world.client() as honest:
+        world._scopes[silent.identity].cancel()  # connections are taken, and nobody answers
+        port = await stranger.links.to(first.row)
+
+        async def extend() -> None:
+            circuit = stranger.circuits.start(port, "test", 1)
+            await circuit.add(first.row)
+            with pytest.raises(CircuitFailed):
+                await circuit.add(silent.row)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(30):
+                nursery.start_soon(extend)
+            await trio.sleep(1)
+            await honest.build(first, other)
+        await trio.sleep(30)
+        assert not first.driver._dialling
+
+
+async def test_past_the_quota_a_link_ends_for_what_it_does_not_read(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), client):
+        circuit = await client.build(relay)
+        peer = await dial_as_peer(world.network.dialer("6.6.6.6"), relay)
+        (port,) = [one for one in await port_of(relay, 2) if not one.legs]
+        relay.memory.most_bytes = 5 * CELL
+        for number in range(20):
+            port.refuse(number, seeded(number))
+        relay.driver.after_read()
+        assert relay.links.open_links == 1
+        assert relay.drops.counts["memory"] == 1
+        assert relay.memory.used_bytes == 0
+        assert circuit.failed is None
+        peer.stream.close()
+
+
+async def test_a_link_that_ends_as_it_opens_is_none(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with network(1) as (_, (relay,), client):
+        opened = client.circuits.link_opened
+
+        def then_end(port: LinkPort, now: float) -> None:
+            opened(port, now)
+            client.links.end(port, "link-ended")
+
+        monkeypatch.setattr(client.circuits, "link_opened", then_end)
+        with pytest.raises(LinkFailed):
+            await client.links.to(relay.row)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import re
 import socket
 
@@ -192,3 +193,32 @@ async def test_ipv6() -> None:
     assert far.host == "::1"
     for one in (near, far, listener):
         one.close()
+
+
+async def test_an_error_of_one_new_connection_is_no_end_of_listening(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """accept(2) passes on what went wrong with the connection itself."""
+    listener = TcpListener("127.0.0.1", 0)
+    real = listener._sock
+
+    class Faulty:
+        faults = 1
+
+        def fileno(self) -> int:
+            return real.fileno()
+
+        def accept(self) -> tuple[socket.socket, object]:
+            if self.faults:
+                self.faults -= 1
+                raise OSError(errno.EPROTO, "protocol error")
+            return real.accept()
+
+    listener._sock = Faulty()  # type: ignore[assignment]
+    near = await TcpDialer().dial(*listener.address)
+    far = await listener.accept()
+    assert near.send_some(b"hello") == 5
+    assert await exactly(far, 5) == b"hello"
+    near.close()
+    far.close()
+    real.close()

@@ -10,7 +10,8 @@ from onionshh.core.params import Params
 from onionshh.core.sink import LinkPort
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BODY, CELL
-from onionshh.wire.cell import CREATE, INITIATOR_BIT, pack_cell
+from onionshh.wire.cell import CREATE, INITIATOR_BIT, RELAY, pack_cell
+from relay import setup
 from relay.setup import REFUSALS_WAITING_MOST
 from relay.switch import REST_SECONDS, Switch
 from tests.core.networks import relay_id
@@ -84,3 +85,56 @@ def test_however_many_there_are_none_is_left_out(monkeypatch: pytest.MonkeyPatch
     for _ in range(10):  # each look comes when the next minute has begun
         net.tick(REST_SECONDS + 1)
     assert relay.switch.rested == 5
+
+
+def test_circuits_that_end_honestly_are_no_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger hangs up with many circuits; the next CREATE of anybody else must not end the link."""
+    monkeypatch.setattr(setup, "RELAY_REFUSALS_WAITING_MOST", 8)
+    net = PureNetwork()
+    a, b = net.relay(), net.relay()
+    stranger, other = net.client(a), net.client(b)
+    for _ in range(20):
+        stranger.build(a, b, pad=False)
+    link = a.links[b.identity]
+    net.stuck.add(link)  # A's socket to B is full for a moment
+    net.cut(stranger.port)
+    net.settle()
+    assert len(link.control.cells) == 20
+    circuit = other.circuit()
+    other.extend(circuit, b)
+    other.extend(circuit, a)  # over the very same link
+    net.stuck.clear()
+    net.settle()
+    assert circuit.machine.failed is None
+    assert [reason for _, reason in net.ended_links] == ["cut", "cut"]
+
+
+def test_half_made_circuits_that_run_out_fill_no_link_either() -> None:
+    net = PureNetwork()
+    relay = net.relay()
+    client = net.client(relay)
+    net.stuck.add(client.guard_port)
+    for number in range(1, 301):
+        client.raw(INITIATOR_BIT | number, CREATE, bytes(BODY))
+    net.tick(11)
+    assert relay.drops.counts["create-unfinished"] == 300
+    assert len(client.guard_port.refusals.cells) == REFUSALS_WAITING_MOST + 1
+    assert not client.guard_port.creating
+
+
+def test_past_the_quota_a_link_that_reads_no_refusals_goes_before_younger_circuits() -> None:
+    net = PureNetwork()
+    a, b = net.relay(), net.relay()
+    culprit, other = net.client(a), net.client(a)
+    circuit = other.build(a, b)
+    net.stuck.add(culprit.guard_port)
+    for number in range(20):
+        culprit.guard_port.refuse(number, seeded(number))
+    net.now = a.memory.now = net.now + 1
+    net.stuck.add(a.links[b.identity])
+    other.raw(circuit.circuit_id, RELAY)
+    a.memory.most_bytes = 10 * CELL
+    assert a.switch.relieve() is culprit.guard_port
+    net.cut(culprit.guard_port)
+    assert a.switch.relieve() is None
+    assert circuit.machine.failed is None

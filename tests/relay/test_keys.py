@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 import stat
 from pathlib import Path
 
 import pytest
 
+import relay.keys
 from onionshh.errors import BadData
 from onionshh.net.store import DataDirectory
 from relay.keys import KEYS_FILE, RelayKeys
@@ -81,3 +83,19 @@ def test_no_secret_shows(tmp_path: Path) -> None:
     assert keys.identity.seed.hex() not in shown
     assert repr(keys.onion_key.private) not in shown
     assert repr(keys.identity.seed) not in shown
+
+
+def test_without_a_disk_the_old_key_serves_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = DataDirectory(tmp_path)
+    keys = RelayKeys(folder, seeded(1), START)
+    first = keys.onion_key
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(relay.keys, "atomic_write", full)
+        with pytest.raises(OSError, match="No space"):
+            keys.rotate(START + DAY, DAY)
+    assert keys.onion_keys() == (first,) == RelayKeys(folder, seeded(9), START).onion_keys()
+    assert keys.rotate(START + DAY, DAY)
