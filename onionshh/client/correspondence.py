@@ -23,7 +23,8 @@ EXCHANGES_MOST = 1024
 IDLE_SECONDS = 600.0
 TIDY_SECONDS = 60.0
 FULL_WAIT_SECONDS = 60.0
-PATHS_MOST = 4096
+LEAVING_MOST = 4
+"""Replies that may wait for one visitor's window before nothing more is taken from him."""
 RECEIPTS_TOGETHER = 8
 """So many receipts may wait for the whisper that is on its way."""
 
@@ -41,7 +42,7 @@ class _Answer:
 class _Visit:
     """A joined circuit, and the receipts that wait to leave on it, by their whispers."""
 
-    __slots__ = ("exchange", "patience", "since", "waiting")
+    __slots__ = ("exchange", "leaving", "left", "patience", "since", "waiting")
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
@@ -50,12 +51,18 @@ class _Visit:
         self.waiting: dict[WhisperId, _Answer] = {}
         self.since = inf
         """When the first of them began to wait, in trio's time."""
+        self.leaving = 0
+        """Replies that wait for the window, each in a task of its own."""
+        self.left = trio.lowlevel.ParkingLot()
 
     @property
     def may_wait(self) -> bool:
         return len(self.waiting) < RECEIPTS_TOGETHER and (
             self.exchange.more_is_coming or any(answer.shown for answer in self.waiting.values())
         )
+
+
+CLOSED = "the endpoint was closed; the reply goes out when it runs again"
 
 
 class Correspondence:
@@ -70,6 +77,7 @@ class Correspondence:
         self._finished = 0
         self._room = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
+        self._closed = False
         self._arrived = trio.Event()
         self._listening = 0
 
@@ -89,6 +97,7 @@ class Correspondence:
             return
         if len(self._exchanges) >= EXCHANGES_MOST:
             oldest = min(self._exchanges, key=lambda one: one.used_at)
+            self._exchanges.discard(oldest)  # its task may take a moment to end
             oldest.close("exchanges-most")
             self._context.drops.count("exchanges-most")
         self._exchanges.add(exchange)
@@ -140,10 +149,14 @@ class Correspondence:
         if visit is not None and answer is not None:
             answer.shown = False
             self._acknowledge_soon(visit)
+        self._paths.pop(whisper_id, None)
 
     def reply(self, whisper_id: WhisperId, receipt: Receipt) -> None:
         """Send a reply that is on disk already, if its visitor is there; else it waits for the visitor."""
         reply = receipt.record
+        if self._closed:
+            receipt.conclude("failed", CLOSED)
+            return
         self._replies[reply.whisper_id] = receipt
         if len(self._replies) > REPLIES_MOST:
             oldest = self._replies.pop(next(iter(self._replies)))
@@ -153,17 +166,18 @@ class Correspondence:
             return
         due = visit.waiting.pop(whisper_id, None)
         if due is None or reply.size == due.receipt.size:
-            self._send_soon(visit.exchange, reply)
+            self._send_soon(visit, reply)
         else:
-            self._send_soon(visit.exchange, due.receipt, reply)  # the reply takes longer
+            self._send_soon(visit, due.receipt, reply)  # the reply takes longer
         self._acknowledge_soon(visit)
 
     def _close(self) -> None:
         self._nursery = None
+        self._closed = True
         for exchange in list(self._exchanges):
             exchange.close("endpoint-closed")
         for receipt in self._replies.values():
-            receipt.conclude("failed", "the endpoint was closed; the reply goes out when it runs again")
+            receipt.conclude("failed", CLOSED)
 
     # Inside.
 
@@ -175,6 +189,8 @@ class Correspondence:
             while True:
                 if visit.waiting and not visit.may_wait:
                     await self._acknowledge(visit)
+                while visit.leaving >= LEAVING_MOST:
+                    await visit.left.park()
                 record: Record | None = None
                 until = visit.since + RECEIPTS_WAIT_SECONDS if visit.waiting else inf
                 with trio.CancelScope(deadline=until) as visit.patience:
@@ -209,12 +225,12 @@ class Correspondence:
             # It is not acknowledged meanwhile: the circuit's inbox fills and the visitor's window closes.
             await self._acknowledge(visit)
             if finished == self._finished:
-                with trio.move_on_after(FULL_WAIT_SECONDS):
-                    await self._room.park()
+                await self._room_or_end(exchange)
             if not exchange.open:
                 self._room.unpark()  # the room that woke us is for another
                 return
-        self._note_path(record.whisper_id, visit)
+        if self._inbox.is_unfinished(record.whisper_id):
+            self._paths[record.whisper_id] = visit
         if not visit.waiting:
             visit.since = trio.current_time()
         new = accepted == "new"
@@ -240,14 +256,35 @@ class Correspondence:
         if visit.waiting and not visit.may_wait:
             visit.patience.cancel()
 
-    def _send_soon(self, exchange: Exchange, *records: Record) -> None:
+    async def _room_or_end(self, exchange: Exchange) -> None:
+        """Until there may be room in the inbox, or nobody is there to take from."""
+        with trio.move_on_after(FULL_WAIT_SECONDS):
+            async with trio.open_nursery() as nursery:
+
+                @nursery.start_soon
+                async def until_closed() -> None:
+                    await exchange.closed()
+                    nursery.cancel_scope.cancel()
+
+                await self._room.park()
+                nursery.cancel_scope.cancel()
+
+    def _send_soon(self, visit: _Visit, *records: Record) -> None:
         try:
-            if exchange.send_at_once(*records):
+            if visit.exchange.send_at_once(*records):
                 self._reply_left(records[-1])
             elif self._nursery is not None:
-                self._nursery.start_soon(self._send_reply, exchange, *records)
+                visit.leaving += 1
+                self._nursery.start_soon(self._send_late, visit, *records)
         except CircuitFailed:
             pass  # it stays on disk; the visitor asks again
+
+    async def _send_late(self, visit: _Visit, *records: Record) -> None:
+        try:
+            await self._send_reply(visit.exchange, *records)
+        finally:
+            visit.leaving -= 1
+            visit.left.unpark_all()
 
     async def _send_reply(self, exchange: Exchange, *records: Record) -> None:
         try:
@@ -260,12 +297,6 @@ class Correspondence:
         receipt = self._replies.get(reply.whisper_id)
         if receipt is not None and not receipt.is_final:
             receipt.status = "sent"
-
-    def _note_path(self, whisper_id: WhisperId, visit: _Visit) -> None:
-        self._paths.pop(whisper_id, None)
-        self._paths[whisper_id] = visit
-        if len(self._paths) > PATHS_MOST:
-            del self._paths[next(iter(self._paths))]
 
     def _received_at(self) -> float:
         return float(self._context.clock.wall())

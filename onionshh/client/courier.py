@@ -17,7 +17,7 @@ from onionshh.client.context import Context
 from onionshh.client.exchange import Exchange
 from onionshh.client.finder import NoDescriptor, find_or_known
 from onionshh.client.known import Found
-from onionshh.client.outstanding import Outstanding
+from onionshh.client.outstanding import Outstanding, askable_until
 from onionshh.client.receipt import Receipt
 from onionshh.core.classes import PrivacyClass
 from onionshh.core.introduce import fits_introduction
@@ -70,11 +70,14 @@ class Courier:
         """Receipts of replies, which wait for a whisper to leave with."""
         self._owed_until = inf
         self._exchange: Exchange | None = None
+        self._began = inf
+        """When connecting it began, monotonic seconds."""
         self._connected_in = 0.0
         self._found: Found | None = None
         self._tried: set[bytes] = set()
         self._nothing_found = 0
         self._failures = 0
+        self._closed = False
         self.problem = ""
         """What stands in the way right now, in words; empty when nothing does."""
 
@@ -114,9 +117,12 @@ class Courier:
             exchange.close("contact-closed")
 
     def close(self, why: str) -> None:
-        """Nothing more will be tried."""
+        """Nothing more will be tried, nor come."""
+        self._closed = True
         for receipt in self._whispers.unfinished():
             receipt.conclude("failed", why)
+        for receipt in self._whispers.awaited():
+            receipt.give_up()
 
     # One round: connect if need be, send what is due, wait.
 
@@ -160,6 +166,11 @@ class Courier:
                     receipt.wait_seconds *= 2
                     late = True
                 until = min(until, receipt.deadline, receipt.due if receipt.sent_at is not None else until)
+            for receipt in self._whispers.awaited():
+                if self._whispers.is_askable(receipt):
+                    until = min(until, askable_until(receipt))
+                elif not self._reply_may_come(receipt):
+                    receipt.give_up()
             if late:
                 self._lost("receipt-late", NO_ANSWER)
                 continue
@@ -177,9 +188,20 @@ class Courier:
     def _reply_wanted(self, receipt: Receipt) -> None:
         """A reply is awaited from now on: without a circuit it could not come."""
         self._whispers.reopen(receipt)
-        if receipt.status == "delivered" and (self._exchange is None or not self._exchange.open):
-            receipt.sent_at = None
+        if self._closed:
+            receipt.give_up()
+        elif receipt.status == "delivered" and not self._reply_may_come(receipt):
+            if self._whispers.is_askable(receipt):
+                receipt.sent_at = None
+            else:
+                receipt.give_up()
         self._poke.set()
+        self._look_by(askable_until(receipt))
+
+    def _reply_may_come(self, receipt: Receipt) -> bool:
+        """Whether the circuit that it went out on is there: the endpoint knows no other way back."""
+        exchange, sent_at = self._exchange, receipt.sent_at
+        return exchange is not None and exchange.open and sent_at is not None and sent_at >= self._began
 
     def _patience(self, receipt: Receipt) -> float:
         """Until when a connection for this whisper is worth making, monotonic seconds."""
@@ -197,8 +219,8 @@ class Courier:
             if self._whispers.unfinished():
                 idle_at = now + IDLE_SECONDS
             elif now >= exchange.used_at + IDLE_SECONDS:
-                self._exchange = None
                 exchange.close("idle")
+                self._gone()
         await self._poke.wait()
 
     def _send_at_once(self, exchange: Exchange, receipt: Receipt) -> bool:
@@ -281,7 +303,10 @@ class Courier:
             if self._background:
                 exchange.circuit.leave_room()
             self._exchange = exchange
+            self._began = started
             self._connected_in = context.clock.monotonic() - started
+            wall = context.clock.wall()
+            self._owed = [one for one in self._owed if one.expires > wall]
             self._failures = 0
             self._tried.clear()
             self.problem = ""
@@ -359,9 +384,10 @@ class Courier:
 
     def _received(self, record: Record, exchange: Exchange) -> None:
         receipt = self._whispers.get(record.in_reply_to)
-        if receipt is not None and receipt.sent_at is not None and not receipt.is_final:
+        if receipt is not None and not receipt.is_final:
             # An answer says as much as a receipt.
-            receipt.round_trip_seconds = self._context.clock.monotonic() - receipt.sent_at
+            if receipt.sent_at is not None:  # else another path was just to be tried
+                receipt.round_trip_seconds = self._context.clock.monotonic() - receipt.sent_at
             receipt.hops = exchange.relays_between
             receipt.conclude("delivered")
         if record.kind != WHISPER:
@@ -387,9 +413,16 @@ class Courier:
         """The circuit is no good: what it has not acknowledged goes over another."""
         if self._exchange is not None:
             self._exchange.close(reason)
-            self._exchange = None
         if problem:
             self.problem = problem
         for receipt in self._whispers.unfinished():
             receipt.sent_at = None
+        self._gone()
         self._poke.set()
+
+    def _gone(self) -> None:
+        """There is no circuit now: what cannot be asked for again cannot come."""
+        self._exchange = None
+        for receipt in self._whispers.awaited():
+            if not self._whispers.is_askable(receipt):
+                receipt.give_up()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import trio
 
@@ -32,9 +32,10 @@ DATABASE_VERSION = 1
 class Whisper:
     """One whisper as the program gets it. `id`: 32 hex digits; `received_at`: Unix seconds.
 
-    Finished by `reply`, by `done`, or by asking the iteration for the next one. Until then it is shown again
-    after a restart, under the same id: from disk once it was acknowledged, which waits 20 ms for a program
-    that is quick, and else because its visitor brings it again.
+    Finished by `reply`, by `done`, or by asking the iteration for the next one. One that the program lets go
+    unfinished, because it raised or left the loop, is shown again, and so it is after a restart, under the
+    same id: from disk once it was acknowledged, which waits 20 ms for a program that is quick, and else
+    because its visitor brings it again.
     """
 
     __slots__ = ("__weakref__", "_endpoint", "_finished", "_stored", "body", "id", "received_at")
@@ -46,6 +47,10 @@ class Whisper:
         self._stored = stored
         self._endpoint = endpoint
         self._finished = False
+
+    def __del__(self) -> None:
+        if not self._finished:
+            self._endpoint._dropped()
 
     def __repr__(self) -> str:
         return f"<Whisper of {len(self.body)} bytes>"
@@ -117,6 +122,7 @@ class Endpoint:
         self._scope: trio.CancelScope | None = None
         self._wanted = introducers
         self._closed = trio.Event()
+        self._token: trio.lowlevel.TrioToken | None = None
         self._shown: weakref.WeakValueDictionary[WhisperId, Whisper] = weakref.WeakValueDictionary()
 
     async def __aenter__(self) -> Endpoint:
@@ -139,6 +145,7 @@ class Endpoint:
         except BaseException:
             self._stack.close()
             raise
+        self._token = trio.lowlevel.current_trio_token()
         self._correspondence = Correspondence(context, self._inbox)
         answering = Answering(context, self._identity, self._vault, self._correspondence.start)
         introducers = Introducers(context, self._vault, self._wanted, answering.introduced)
@@ -192,6 +199,12 @@ class Endpoint:
             if stored is None:
                 await self._correspondence.arrival()
         return None
+
+    def _dropped(self) -> None:
+        """From any thread: the program has let a whisper go, and who waits for one may have it."""
+        if self._token is not None:
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._correspondence.announce)
 
     async def _finish(self, whisper_id: WhisperId) -> None:
         self._check_open()

@@ -28,6 +28,10 @@ class Exchange:
         """Whether records still go and come."""
         return self.circuit.failed is None
 
+    async def closed(self) -> None:
+        """Until it is over."""
+        await self.circuit.closed()
+
     @property
     def more_is_coming(self) -> bool:
         """Whether another record is on its way already."""

@@ -36,6 +36,7 @@ CREATE INDEX IF NOT EXISTS seen_until ON seen (until);
 CREATE TABLE IF NOT EXISTS replies (
     id BLOB PRIMARY KEY, whisper BLOB NOT NULL UNIQUE, record BLOB NOT NULL, expires INTEGER NOT NULL)
     WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS replies_expires ON replies (expires);
 """
 
 Accepted = Literal["new", "known", "full"]
@@ -112,6 +113,10 @@ class Inbox:
         self._bytes += len(record.body)
         self._seen += 1
         return "new"
+
+    def is_unfinished(self, whisper_id: WhisperId) -> bool:
+        """Whether the program has still to finish with it."""
+        return whisper_id in self._unfinished
 
     async def keep(self, whisper_ids: Iterable[WhisperId]) -> None:
         """On disk, or finished, when this returns: these may be acknowledged."""

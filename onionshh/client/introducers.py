@@ -6,6 +6,7 @@ over, so there is no moment without; across a restart the same ones are taken up
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -14,10 +15,12 @@ from onionshh.client.context import Context
 from onionshh.client.vault import HeldIntroducer, Vault
 from onionshh.core.path import choose_targets
 from onionshh.crypto.identity import SigningKey
-from onionshh.errors import NetworkUnreachable, NoDirectory, ProtocolError
+from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry
+
+logger = logging.getLogger("onionshh.client")
 
 ANSWER_SECONDS = 10.0
 RETRY_SECONDS = 1.0
@@ -70,7 +73,7 @@ class Introducers:
                 if len(self._slots) < self._wanted:
                     self._start(held, nursery)
                 else:
-                    await self._vault.drop_introducer(held)
+                    await self._drop(held)
             nursery.start_soon(self._follow_consensus)
             while True:
                 self._poke = trio.Event()
@@ -110,7 +113,11 @@ class Introducers:
             )
             key = SigningKey.generate(context.chance.bytes)
             held = HeldIntroducer(row.identity, key, wall + int(life))
-            await self._vault.keep_introducer(held)
+            try:
+                await self._vault.keep_introducer(held)
+            except BadData as error:
+                logger.error("a new introducer waits: %s", error)
+                return
             self._start(held, nursery)
 
     def _start(self, held: HeldIntroducer, nursery: trio.Nursery) -> None:
@@ -136,8 +143,15 @@ class Introducers:
                     await self._serve(held, circuit, nursery)
                 await trio.sleep(RETRY_SECONDS * context.chance.between(0.2, 1.0))
         del self._slots[held.key.public]
-        await self._vault.drop_introducer(held)
+        await self._drop(held)
         self._poke.set()
+
+    async def _drop(self, held: HeldIntroducer) -> None:
+        try:
+            await self._vault.drop_introducer(held)
+        except BadData as error:
+            # After a restart it is tried once more, and dropped then.
+            logger.error("an introducer that is over could not be forgotten: %s", error)
 
     async def _establish(self, held: HeldIntroducer) -> Circuit:
         row = self._context.view.relay(held.relay)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from weakref import WeakValueDictionary
 
 from onionshh.client.receipt import Receipt
 from onionshh.core.whisper import EXPIRY_GRACE_SECONDS
@@ -21,6 +22,9 @@ class Outstanding:
         self._unfinished: dict[WhisperId, Receipt] = {}
         self._finished: dict[WhisperId, Receipt] = {}
         self._finished_bytes = 0
+        self._forgotten: WeakValueDictionary[WhisperId, Receipt] = WeakValueDictionary()
+        """Without their bodies, as long as the program holds them: a reply may still come."""
+        self._awaited: dict[WhisperId, Receipt] = {}
 
     def __len__(self) -> int:
         """At least how many are unfinished; some may have finished since `unfinished` was asked."""
@@ -32,7 +36,11 @@ class Outstanding:
 
     def get(self, whisper_id: WhisperId) -> Receipt | None:
         """The whisper of this id, finished or not."""
-        return self._unfinished.get(whisper_id) or self._finished.get(whisper_id)
+        return (
+            self._unfinished.get(whisper_id)
+            or self._finished.get(whisper_id)
+            or self._forgotten.get(whisper_id)
+        )
 
     def unfinished(self) -> list[Receipt]:
         """All that are still to be delivered, or whose reply is awaited, oldest first."""
@@ -44,16 +52,28 @@ class Outstanding:
     def is_unfinished(self, receipt: Receipt) -> bool:
         """Whether it is still to be delivered, or its reply awaited."""
         if receipt.status == "delivered":
-            # Past its expiry the endpoint refuses even a copy, so a lost circuit cannot be made good.
-            askable = self._now() < receipt.deadline + REPLY_GRACE_SECONDS
-            return receipt.reply_wanted > 0 and receipt.reply_body is None and askable
+            return self._awaits(receipt) and self.is_askable(receipt)
         return not receipt.is_final
+
+    def is_askable(self, receipt: Receipt) -> bool:
+        """Whether it may be sent again for its reply. Past its expiry the endpoint refuses even a copy."""
+        return not receipt.forgotten and self._now() < askable_until(receipt)
+
+    def awaited(self) -> list[Receipt]:
+        """All that were delivered and whose reply is awaited, askable or not."""
+        for whisper_id in [key for key, one in self._awaited.items() if not self._awaits(one)]:
+            del self._awaited[whisper_id]
+        return [one for one in self._awaited.values() if one.status == "delivered"]
 
     def reopen(self, receipt: Receipt) -> None:
         """Its reply is awaited from now on."""
+        self._awaited[receipt.record.whisper_id] = receipt
         if self._finished.pop(receipt.record.whisper_id, None) is not None:
             self._finished_bytes -= len(receipt.record.body)
             self._unfinished[receipt.record.whisper_id] = receipt
+
+    def _awaits(self, receipt: Receipt) -> bool:
+        return receipt.reply_wanted > 0 and receipt.reply_body is None
 
     def _keep(self, receipt: Receipt) -> None:
         self._finished[receipt.record.whisper_id] = receipt
@@ -62,3 +82,9 @@ class Outstanding:
             oldest = self._finished.pop(next(iter(self._finished)))
             self._finished_bytes -= len(oldest.record.body)
             oldest.forget_body()
+            self._forgotten[oldest.record.whisper_id] = oldest
+
+
+def askable_until(receipt: Receipt) -> float:
+    """Monotonic seconds."""
+    return receipt.deadline + REPLY_GRACE_SECONDS

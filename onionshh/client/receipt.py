@@ -40,6 +40,8 @@ class Receipt:
         self.due = 0.0
         """Monotonic seconds at which another path is tried."""
         self.wait_seconds = 0.0
+        self.forgotten = False
+        """Its body is: it cannot be sent again."""
         self._changed = trio.Event()
         self._settled = trio.Event()
         """A reply came, or none will."""
@@ -58,7 +60,8 @@ class Receipt:
         return self
 
     async def reply(self) -> bytes | None:
-        """The answer to this whisper; None when it ends without having been delivered.
+        """The answer to this whisper; None when it ends without having been delivered, or when none can
+        come any more: the contact was closed, or the circuit was lost too late to ask again.
 
         Waits as long as that takes: bound it with a cancel scope.
         """
@@ -86,6 +89,11 @@ class Receipt:
             self.reply_body = body
             self._settled.set()
 
+    def give_up(self) -> None:
+        """No reply can come any more."""
+        self._settled.set()
+
     def forget_body(self) -> None:
         """The whisper will not go out again; whoever keeps the receipt need not keep what it said."""
+        self.forgotten = True
         self.record = replace(self.record, body=b"")

@@ -22,6 +22,8 @@ T = TypeVar("T")
 ERASED_WITHIN_SECONDS = 1.0
 BATCH_MOST = 256
 """Transactions that are synced together."""
+BUSY_SECONDS = 0.1
+"""How long another program may hold the file while everything here waits."""
 CACHE_KIB = 512
 """Pages that SQLite keeps: rows are read once, soon after they were written."""
 _EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
@@ -59,8 +61,12 @@ class Database:
             async with self._alone:
                 if not asked.done:
                     await trio.lowlevel.checkpoint()  # whoever asks meanwhile shares the sync
-                while not asked.done:
-                    await self._run_waiting()
+                try:
+                    while not asked.done:
+                        await self._run_waiting()
+                finally:
+                    if not asked.done:  # nothing could be run: nor shall it be later, unasked
+                        self._waiting.remove(asked)
         if asked.error is not None:
             raise asked.error
         result: T = asked.result
@@ -108,9 +114,13 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-        except sqlite3.Error as error:
+        except BaseException as error:
+            # Whoever waits must not take for written what was rolled back, whatever interrupted it.
+            why = error if isinstance(error, sqlite3.Error) else "it was interrupted"
             for asked in batch:
-                asked.error = BadData(f"{self._path} cannot be used: {error}.")
+                asked.error = BadData(f"{self._path} cannot be used: {why}.")
+            if not isinstance(error, sqlite3.Error):
+                raise
         finally:
             for asked in batch:
                 asked.done = True
@@ -139,10 +149,10 @@ class Database:
 
     def _empty_log(self) -> bool:
         try:
-            self._connection.execute(_EMPTY_LOG).fetchone()
+            busy, *_ = self._connection.execute(_EMPTY_LOG).fetchone()
         except sqlite3.Error:
             return False
-        return True
+        return not busy
 
     def close(self) -> None:
         """Close the file while no transaction runs; later ones raise Closed."""
@@ -203,7 +213,7 @@ def _open(path: Path | str, schema: str, version: int) -> sqlite3.Connection:
     if str(path) != ":memory:":
         # Made here first, so that it is never readable by others, not even for a moment.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")

@@ -8,6 +8,7 @@ early, so that they know a relay before clients extend to it.
 from __future__ import annotations
 
 import json
+import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -35,6 +36,8 @@ from onionshh.net.circuits import CircuitFailed
 from onionshh.net.clocks import Clock
 from onionshh.net.store import atomic_write, read_file, run_in_thread
 from onionshh.wire.consensus import Consensus
+
+logger = logging.getLogger("onionshh.net")
 
 HTTP_TIMEOUT_SECONDS = 10.0
 RETRY_MIN_SECONDS = 1.0
@@ -299,9 +302,12 @@ class ConsensusKeeper:
         held = self._view.consensus if self._view else None
         if held is not None and consensus.valid_after <= held.valid_after:
             return
-        if self.document:
-            atomic_write(self._folder / PREVIOUS_FILE, self.document)
-        atomic_write(self._folder / CONSENSUS_FILE, document)
+        try:
+            if self.document:
+                atomic_write(self._folder / PREVIOUS_FILE, self.document)
+            atomic_write(self._folder / CONSENSUS_FILE, document)
+        except OSError as error:
+            logger.warning("a new consensus is used and could not be kept on disk: %s", error)
         self._take(document, consensus, held)
 
     def _take(self, document: bytes, consensus: Consensus, previous: Consensus | None) -> None:

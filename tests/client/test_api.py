@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 import trio
@@ -353,3 +355,32 @@ async def test_a_background_contact_leaves_room_on_the_way(
                     exchange = contact._courier._exchange
                     assert exchange is not None
                     exchange.close("test")
+
+
+async def test_what_a_program_let_go_is_offered_to_another_that_waits(autojump_clock: MockClock) -> None:
+    async with small() as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+        shown: list[bytes] = []
+
+        async def fails() -> None:
+            with suppress(KeyError):
+                async for _ in endpoint:
+                    await trio.sleep(5)
+                    raise KeyError
+
+        async def works() -> None:
+            await trio.sleep(0.1)
+            async for whisper in endpoint:
+                shown.append(whisper.body)
+                await whisper.done()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fails)
+            nursery.start_soon(works)
+            await trio.sleep(1)
+            async with visitor.contact(endpoint.address) as contact:
+                await contact.whisper(b"one")
+                await trio.sleep(10)
+                gc.collect()
+                await trio.sleep(1)
+            assert shown == [b"one"]
+            nursery.cancel_scope.cancel()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import pytest
 import trio
+from trio.testing import MockClock
 
 from onionshh import testing
+from onionshh.client import correspondence
 from onionshh.client import inbox as inbox_file
 from onionshh.client.inbox import INBOX_SCHEMA, Inbox
 from onionshh.config import Authority
@@ -100,3 +104,23 @@ async def test_ids_and_replies_are_capped(monkeypatch: pytest.MonkeyPatch) -> No
     assert [await inbox.reply_to(one) is not None for one in ids] == [False, True, True]
     await inbox.tidy(100_000)
     assert await inbox.accept(late, 1.0) == "new"
+
+
+async def test_joined_circuits_are_few_though_the_inbox_is_full(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is closed for it may still be waiting for room: it is not counted, and does not wait on."""
+    monkeypatch.setattr(correspondence, "EXCHANGES_MOST", 2)
+    monkeypatch.setattr(inbox_file, "WHISPERS_MOST", 1)
+    async with small(5, interval_seconds=300) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (_, endpoint), AsyncExitStack() as stack:
+            for _ in range(8):
+                contact = await stack.enter_async_context(visitor.contact(endpoint.address))
+                contact.send(b"hello")
+                await trio.sleep(1)
+                exchanges = endpoint._correspondence._exchanges
+                assert len(exchanges) <= 2
+                assert all(one.open for one in exchanges)
+            tasks = endpoint._correspondence._nursery
+            assert tasks is not None
+            assert sum("_serve" in one.name for one in tasks.child_tasks) <= 2

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 import onionshh
 from onionshh import testing
+from onionshh.net import directory
 from rendezvous.ring import Ring
+from tests.client.world import context_of, hosted, small, until
 
 WALL = 1_790_000_000
 
@@ -116,3 +122,29 @@ async def test_ring_relays_that_die_do_not_hide_the_endpoint(autojump_clock: tri
 def _descriptors(running: testing.RunningRelay) -> int:
     """How many endpoint descriptors a relay's ring keeps."""
     return sum(role.kept for role in running.relay.switch._roles if isinstance(role, Ring))
+
+
+async def test_a_disk_that_is_full_for_a_while_ends_no_node(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A consensus comes, an introducer goes: neither can be written down."""
+    async with small(7, interval_seconds=60) as net, hosted(net) as (node, endpoint):
+        database = endpoint._database
+        assert database is not None
+        block = sqlite3.connect(database._path, timeout=0)
+        block.execute("BEGIN IMMEDIATE")
+
+        def full(path: Path, data: bytes) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(directory, "atomic_write", full)
+            held = context_of(node).view.consensus.valid_after
+            introducer = next(one.relays[-1] for one in node.circuits() if one.purpose == "introducer")
+            for relay in [one for one in net.relays if one.id == introducer]:
+                await relay.stop()
+            await trio.sleep(300)
+        assert context_of(node).view.consensus.valid_after > held
+        block.rollback()
+        block.close()
+        await until(lambda: endpoint.reachability.reachable, 300)

@@ -384,3 +384,15 @@ async def test_who_acknowledges_what_was_never_sent_makes_no_work(tmp_path: Path
         inbox.reply_acknowledged(answer.whisper_id)
         await inbox._database.empty_log()
         assert await inbox.reply_to(record(1).whisper_id) is None
+
+
+async def test_the_reply_that_expires_first_is_found_without_reading_all(tmp_path: Path) -> None:
+    """A thousand replies of 64 KiB would be read for each answer; the index has their dates."""
+    database = Database(tmp_path / "db", INBOX_SCHEMA, 1, run_inline)
+    plan = await database.read(
+        lambda connection: connection.execute(
+            "EXPLAIN QUERY PLAN SELECT id FROM replies ORDER BY expires DESC LIMIT -1 OFFSET 1024"
+        ).fetchall()
+    )
+    assert [step[-1] for step in plan] == ["SCAN replies USING COVERING INDEX replies_expires"]
+    database.close()

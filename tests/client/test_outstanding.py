@@ -48,14 +48,17 @@ def test_finished_ones_are_kept_up_to_a_number_and_a_size(monkeypatch: pytest.Mo
             whispers.add(receipt)
             receipt.conclude("delivered")
         assert whispers.unfinished() == []
-        return [whispers.get(one.record.whisper_id) is not None for one in receipts]
+        assert all(whispers.get(one.record.whisper_id) is one for one in receipts)  # while somebody holds it
+        return [not one.forgotten for one in receipts]
 
     small = [sent(number) for number in range(5)]
     assert kept(small) == [False, False, True, True, True]
     assert small[0].record.body == b""
     large = [sent(number, bytes(60)) for number in range(10, 12)]
     assert kept(large) == [False, True]
-    assert whispers.get(small[4].record.whisper_id) is None
+    assert small[4].forgotten
+    forgotten = small.pop().record.whisper_id
+    assert whispers.get(forgotten) is None
 
 
 def test_a_forgotten_one_is_not_reopened(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,9 @@ again (SPEC 11, 13). `killed` puts the disk back to what it was while the endpoi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -48,7 +51,7 @@ async def shown(endpoint: Endpoint) -> Whisper:
 
 
 async def test_a_finished_whisper_that_comes_again_is_acknowledged_and_not_shown(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The visitor never saw the receipt: it sends again, to an endpoint that knows the id from disk."""
     async with small() as net, net.join("visitor") as visitor:
@@ -63,9 +66,16 @@ async def test_a_finished_whisper_that_comes_again_is_acknowledged_and_not_shown
             await whisper.done()
             again = stranger.introduction(found, entry, record=_record_of(whisper.id, b"once", stranger))
         async with hosted(net) as (_, endpoint):
-            answered = endpoint._correspondence
+            kept: list[WhisperId] = []
+            keep = endpoint._inbox.keep
+
+            async def watched(whisper_ids: Iterable[WhisperId]) -> None:
+                kept.extend(whisper_ids)
+                await keep(whisper_ids)
+
+            monkeypatch.setattr(endpoint._inbox, "keep", watched)
             await stranger.send(entry, again.message)
-            await until(lambda: bool(answered._paths), 30)
+            await until(lambda: bool(kept), 30)  # just before its receipt leaves
             with trio.move_on_after(30) as nothing:
                 await endpoint._next()
             assert nothing.cancelled_caught

@@ -251,3 +251,67 @@ async def test_what_is_asked_for_together_is_synced_together(tmp_path: Path) -> 
     database._connection.set_trace_callback(None)
     assert statements.count("COMMIT") <= 3  # the first, those that came meanwhile, and the look at the end
     database.close()
+
+
+async def test_what_was_interrupted_is_told_to_all_who_waited_for_it(tmp_path: Path) -> None:
+    """Ctrl-C in the midst of a batch: nobody may take for written what was rolled back."""
+    disk = SlowDisk()
+    database = Database(tmp_path / "db", SCHEMA, 1, disk)
+    told: list[str] = []
+
+    def interrupted(connection: sqlite3.Connection) -> None:
+        raise KeyboardInterrupt
+
+    async def ask(work: Callable[[sqlite3.Connection], None]) -> None:
+        try:
+            await database.transaction(work)
+        except (BadData, KeyboardInterrupt) as error:
+            told.append(str(error))
+
+    async with trio.open_nursery() as nursery:
+        for work in (interrupted, lambda c: c.execute("INSERT INTO things VALUES ('other', NULL)") and None):
+            nursery.start_soon(ask, work)
+        await trio.testing.wait_all_tasks_blocked()
+        disk.release.set()
+    # Whoever's turn it was is interrupted, the other told why.
+    assert sorted(told) == ["", f"{tmp_path / 'db'} cannot be used: it was interrupted."]
+    assert await names(database) == []
+    database.close()
+
+
+async def test_what_could_not_even_begin_is_not_run_later(tmp_path: Path) -> None:
+    refuse = True
+
+    async def no_thread(function: Callable[[], T], /) -> T:
+        if refuse:
+            raise RuntimeError("can't start new thread")
+        return function()
+
+    database = Database(tmp_path / "db", SCHEMA, 1, no_thread)
+    with pytest.raises(RuntimeError):
+        await put(database, "one")
+    refuse = False
+    await put(database, "two")
+    assert await names(database) == ["two"]
+    database.close()
+
+
+async def test_an_erasure_held_up_by_a_reader_is_done_once_he_has_gone(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    secret = b"this must be erased"
+    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.keep_erased)
+        await put(database, "one", secret)
+        reader = sqlite3.connect(tmp_path / "db", isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM things").fetchall()
+        await database.transaction(lambda c: c.execute("DELETE FROM things") and None, erases=True)
+        await trio.sleep(2 * ERASED_WITHIN_SECONDS)
+        reader.execute("COMMIT")
+        reader.close()
+        await trio.sleep(3 * ERASED_WITHIN_SECONDS)
+        nursery.cancel_scope.cancel()
+    assert all(secret not in path.read_bytes() for path in tmp_path.iterdir())
+    database.close()
