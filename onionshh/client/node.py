@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import trio
+
 from onionshh.client.contact import Contact
 from onionshh.client.context import Context
 from onionshh.client.identities import load_or_create_identity
@@ -27,7 +29,7 @@ from onionshh.net.builder import CircuitBuilder
 from onionshh.net.circuits import CircuitSet
 from onionshh.net.clocks import Clock
 from onionshh.net.directory import ConsensusKeeper, DirectorySource, HttpSource, read_network_file
-from onionshh.net.guarding import Guarding
+from onionshh.net.guarding import Guarding, NoGuardAnswers
 from onionshh.net.heap import GivingBack
 from onionshh.net.links import LinkSet
 from onionshh.net.store import DataDirectory, RunBlocking, RunWhereQuick
@@ -180,12 +182,16 @@ async def node(
         return view.params if view is not None else _DEFAULTS
 
     async def over_circuit(valid_after: int) -> bytes:
-        circuit = await builder.build(kinds.asking, "consensus")
-        try:
-            question = m.encode_fetch_consensus(valid_after)
-            return await circuit.ask(m.FETCH_CONSENSUS, question, m.CONSENSUS, CONSENSUS_SECONDS)
-        finally:
-            circuit.close("asked")
+        with trio.CancelScope() as asking:
+            async with background() as beside:
+                beside.start_soon(guarding.end_when_offline, asking)
+                circuit = await builder.build(kinds.asking, "consensus")
+                try:
+                    question = m.encode_fetch_consensus(valid_after)
+                    return await circuit.ask(m.FETCH_CONSENSUS, question, m.CONSENSUS, CONSENSUS_SECONDS)
+                finally:
+                    circuit.close("asked")
+        raise NoGuardAnswers("no guard answers")
 
     keeper = ConsensusKeeper(
         network=network,

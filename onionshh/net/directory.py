@@ -34,6 +34,7 @@ from onionshh.geometry import CONSENSUS_MAX
 from onionshh.ids import RelayId
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.clocks import Clock
+from onionshh.net.guarding import NoGuardAnswers
 from onionshh.net.store import atomic_write, read_file, run_in_thread
 from onionshh.wire.consensus import Consensus
 
@@ -166,7 +167,8 @@ def read_network_file(path: Path | str) -> NetworkFile:
 class ConsensusKeeper:
     """The consensus in hand and the one before it, on disk and kept fresh.
 
-    `over_circuit(valid_after)` fetches over a circuit, None to ask HTTP always (a relay).
+    `over_circuit(valid_after)` fetches over a circuit, NoGuardAnswers when none can be had; None to ask HTTP
+    always (a relay).
     """
 
     def __init__(
@@ -267,8 +269,10 @@ class ConsensusKeeper:
         if self._over_circuit is not None and self.current is not None:
             try:
                 document = await self._over_circuit(self.current.consensus.valid_after)
-            except PathImpossible:
-                pass  # a network that is just starting: of what it lists no circuit can be made
+            except (PathImpossible, NoGuardAnswers):
+                # A network that is just starting, of which no circuit can be made; or no guard answers where
+                # the one in hand says: then a newer one may know another place (SPEC 8).
+                pass
             else:
                 if document:
                     await self._accept(document)

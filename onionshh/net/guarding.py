@@ -7,22 +7,32 @@ once draw one sample and not two.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import trio
+
 from onionshh.core.chance import Chance
 from onionshh.core.guards import GuardSet, LayerTwoGuards
 from onionshh.core.view import View
-from onionshh.errors import BadData, ProtocolError
+from onionshh.errors import BadData, NetworkUnreachable, ProtocolError
 from onionshh.ids import RelayId
 from onionshh.net.store import DataDirectory, atomic_write, read_file
 
+logger = logging.getLogger("onionshh.net")
+
+OFFLINE_SECONDS = 10.0
 GUARDS_FILE = "guards"
 LAYER_TWO_FILE = "guards-layer-two"
 
 T = TypeVar("T")
+
+
+class NoGuardAnswers(NetworkUnreachable):
+    """All guards have been down for a while: we are offline, or they are not where the consensus says."""
 
 
 class Guarding:
@@ -37,6 +47,7 @@ class Guarding:
         self.guards = GuardSet()
         self.layer_two = LayerTwoGuards()
         self._seen: dict[str, bytes] = {}
+        self._unwritten: set[str] = set()
 
     def update(self, view: View, wall: int) -> None:
         """Follow a new consensus, and keep on disk what changed. BadData when the file is damaged."""
@@ -44,7 +55,8 @@ class Guarding:
             document = self._changed_on_disk(GUARDS_FILE)
             if document is not None:
                 self.guards = _parse(self._folder, GUARDS_FILE, document, GuardSet.from_document_untrusted)
-            if self.guards.update(view, wall, self._chance, self._own_relays):
+            changed = self.guards.update(view, wall, self._chance, self._own_relays)
+            if changed or GUARDS_FILE in self._unwritten:
                 self._write(GUARDS_FILE, self.guards.to_document())
 
     def update_layer_two(self, view: View, wall: int) -> None:
@@ -55,12 +67,24 @@ class Guarding:
                 self.layer_two = _parse(
                     self._folder, LAYER_TWO_FILE, document, LayerTwoGuards.from_document_untrusted
                 )
-            if self.layer_two.update(view, wall, self._chance, self.guards.usable(view), self._own_relays):
+            usable = self.guards.usable(view)
+            changed = self.layer_two.update(view, wall, self._chance, usable, self._own_relays)
+            if changed or LAYER_TWO_FILE in self._unwritten:
                 self._write(LAYER_TWO_FILE, self.layer_two.to_document())
 
     def first_hops(self, view: View) -> list[RelayId]:
         """The guards in use, in random order: either may be the first hop of the next circuit."""
         return self._chance.shuffled(self.guards.usable(view))
+
+    async def end_when_offline(self, scope: trio.CancelScope) -> None:
+        """Cancel what needs a guard once all of them have been down for a while."""
+        since = None
+        while True:
+            await trio.sleep(1.0)
+            now = trio.current_time()
+            since = (since or now) if self.guards.all_down() else None
+            if since is not None and now >= since + OFFLINE_SECONDS:
+                scope.cancel()
 
     def second_hops(self, view: View) -> list[RelayId]:
         """The layer-two guards, in random order."""
@@ -75,8 +99,16 @@ class Guarding:
         return document
 
     def _write(self, name: str, document: bytes) -> None:
-        atomic_write(self._folder / name, document)
-        self._seen[name] = document
+        try:
+            atomic_write(self._folder / name, document)
+        except OSError as error:
+            if name not in self._seen:
+                raise  # drawn and forgotten, each start would draw others
+            self._unwritten.add(name)
+            logger.warning("%s could not be written; what is in hand serves on: %s", name, error)
+        else:
+            self._unwritten.discard(name)
+            self._seen[name] = document
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
