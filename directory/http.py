@@ -9,6 +9,7 @@ once and its answer is sent when it is complete; for documents of a few megabyte
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 from collections import Counter
@@ -70,10 +71,10 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise Error(
-            f"Cannot listen on {format_address(host, port)}: {error.strerror}. Stop the program that uses it,"
-            " or give another --listen address."
-        ) from error
+        advice = "Stop the program that uses it, or give another --listen address."
+        if error.errno == errno.EADDRNOTAVAIL:
+            advice = "Give an address of this machine."
+        raise Error(f"Cannot listen on {format_address(host, port)}: {error.strerror}. {advice}") from error
     return listener
 
 

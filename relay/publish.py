@@ -112,8 +112,10 @@ class Publisher:
         while True:
             view = self._keeper.current
             row = view.relay(self._keys.relay_id) if view is not None else None
-            if row is not None:
+            if row is not None and (row.host, row.port) == (self._about.host, self._about.port):
                 self._tell("listed")
+            elif row is not None:
+                self._tell(f"listed at {row.address}, where it was; the next list will have the new address")
             elif view is not None and self._taken:
                 await self._ask_why()
             with trio.move_on_after(CHECK_SECONDS):

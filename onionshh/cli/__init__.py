@@ -1,9 +1,9 @@
 """The command line: one file a command, and a few small ones they share.
 
 `main` turns whatever a command raises into one sentence on stderr (and `{"error": …}` on stdout with
---json) and an exit status: 0 done, or ended by a signal as asked; 1 not delivered, directory down, port or
-folder in use; 2 wrong usage. No traceback, unless ONIONSHH_DEBUG is set. A command imports what it needs
-when it runs, so that `--help` is quick.
+--json) and an exit status: 0 done, or a program that runs for ever ended by a signal; 1 not delivered,
+directory down, port or folder in use; 2 wrong usage. No traceback, unless ONIONSHH_DEBUG is set. A command
+imports what it needs when it runs, so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns the exit status.
     """
-    from onionshh.cli.ending import end_on_signals, ended_by_signal
+    from onionshh.cli.ending import end_on_signals, ended_by_signal, status_when_ended
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_command(given)
     except BaseException as error:
         if ended_by_signal():
-            return 0
+            return status_when_ended()
         if isinstance(error, SystemExit):
             return error.code if isinstance(error.code, int) else 1
         from onionshh.cli.failures import report

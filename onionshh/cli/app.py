@@ -45,9 +45,10 @@ def app(context: click.Context) -> None:
       onionshh whisper shh1… "hello"
 
     \b
-    Exit status: 0 done, delivered, or ended by a signal as asked; 1 not delivered, directory down,
-    port or folder in use; 2 wrong usage (address, file, size, option). Errors are one sentence on
-    stderr, with --json also {"error": "…"} on stdout. ONIONSHH_DEBUG=1 shows where an error arose.
+    Exit status: 0 done, delivered, or a directory, relay or host ended by a signal; 1 not delivered,
+    directory down, port or folder in use; 2 wrong usage (address, file, size, option). Errors are
+    one sentence on stderr, with --json also {"error": "…"} on stdout. ONIONSHH_DEBUG=1 shows where
+    an error arose.
     """
     if context.invoked_subcommand is None:
         print(context.get_help())

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: every command ends cleanly at the first, at once at the second.
+"""Ctrl-C, SIGTERM, a terminal that goes away: every command ends cleanly at the first, at once at the second.
 
 Before trio runs, a signal raises SystemExit; under trio it cancels the command, whose blocks then close what
 they opened. If that takes more than a few seconds, something hangs, and the process ends all the same.
@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from onionshh.net.hosted import HostedReader
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CLOSING_SECONDS = 4.0
 HUNG_STATUS = 1
 
 _asked: list[int] = []
+_statuses: list[int] = []
 
 
 def ended_by_signal() -> bool:
@@ -29,11 +30,22 @@ def ended_by_signal() -> bool:
     return bool(_asked)
 
 
+def status_when_ended() -> int:
+    """The exit status of a command that a signal ends: 0 unless it said otherwise."""
+    return _statuses[-1] if _statuses else 0
+
+
+def when_ended(status: int) -> None:
+    """From now on a signal ends this command with that status."""
+    _statuses.append(status)
+
+
 @contextmanager
 def end_on_signals() -> Iterator[None]:
     """Until trio takes over, a signal raises SystemExit."""
     _asked.clear()
-    before = {number: signal.signal(number, _raise) for number in SIGNALS}
+    _statuses.clear()
+    before = {number: signal.signal(number, _raise) for number in _heeded()}
     try:
         yield
     finally:
@@ -55,12 +67,12 @@ def run(work: Callable[[], Awaitable[int]], on: HostedReader | None = None) -> i
 
     async def supervised() -> int:
         status = 0
-        with trio.open_signal_receiver(*SIGNALS) as signals:
+        with trio.open_signal_receiver(*_heeded()) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope.cancel)
                 status = await work()
                 nursery.cancel_scope.cancel()
-        return status
+        return status_when_ended() if _asked else status
 
     try:
         return trio.run(supervised) if on is None else on.run_program(supervised)
@@ -70,10 +82,15 @@ def run(work: Callable[[], Awaitable[int]], on: HostedReader | None = None) -> i
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def _heeded() -> list[signal.Signals]:
+    """Those that whoever started us does not want ignored, as nohup does SIGHUP."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 async def _cancel_on_signal(signals: AsyncIterator[int], cancel: Callable[[], None]) -> None:
     async for number in signals:
         _asked.append(number)
-        for one in SIGNALS:
+        for one in _heeded():
             signal.signal(one, signal.SIG_DFL)  # a second one ends at once
         signal.signal(signal.SIGALRM, _hung)
         signal.setitimer(signal.ITIMER_REAL, CLOSING_SECONDS)
@@ -83,7 +100,7 @@ async def _cancel_on_signal(signals: AsyncIterator[int], cancel: Callable[[], No
 
 def _raise(number: int, frame: FrameType | None) -> NoReturn:
     _asked.append(number)
-    raise SystemExit(0)
+    raise SystemExit(status_when_ended())
 
 
 def _hung(number: int, frame: FrameType | None) -> NoReturn:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import logging
 import os
@@ -18,6 +20,16 @@ DEBUG_VARIABLE = "ONIONSHH_DEBUG"
 class Usage(Error):
     """An option or argument that cannot be; the message says what to do."""
 
+
+_TO_DO = {
+    errno.ENOSPC: "; make room there and start again",
+    errno.EDQUOT: "; make room there and start again",
+    errno.EROFS: "; choose a folder that can be written",
+    errno.EACCES: "; choose a place that you may use, or change its permissions",
+    errno.EISDIR: "; give a file, not a folder",
+    errno.ENOTDIR: "; give a folder, not a file",
+    errno.EEXIST: "; give a folder, not a file",
+}
 
 _USAGE = (Usage, BadAddress, BadNetworkFile, BadData, TooLarge)
 
@@ -38,7 +50,8 @@ def report(error: BaseException, *, as_json: bool) -> int:
     sentence, status = explain(error)
     print(f"onionshh: {sentence}", file=sys.stderr, flush=True)
     if as_json:
-        print(json.dumps({"error": sentence}), flush=True)
+        with contextlib.suppress(OSError):  # what went wrong may be stdout itself
+            print(json.dumps({"error": sentence}), flush=True)
     return status
 
 
@@ -48,7 +61,8 @@ def explain(error: BaseException) -> tuple[str, int]:
         return one_line(str(error)), WRONG_USAGE if isinstance(error, _USAGE) else FAILED
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
-        return one_line(f"{error.strerror}{where}."), FAILED
+        todo = _TO_DO.get(error.errno or 0, "")
+        return one_line(f"{error.strerror}{where}{todo}."), FAILED
     from click import ClickException  # raised by click only, which has then been imported
 
     if isinstance(error, ClickException):

@@ -81,6 +81,7 @@ def host(
       onionshh host --network net.toml --data me --exec "tr a-z A-Z"
     """
     from onionshh.cli.ending import run
+    from onionshh.cli.patience import until_there_is
     from onionshh.cli.program import parse_command
     from onionshh.net.directory import read_network_file
     from onionshh.net.store import DataDirectory
@@ -89,6 +90,7 @@ def host(
         raise Usage("--echo and --exec exclude each other.")
     command = parse_command(program) if program is not None else None
     check_bind(bind)
+    until_there_is(network)
     read_network_file(network)
     folder = DataDirectory(data)
     with folder.lock():

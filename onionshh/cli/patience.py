@@ -1,32 +1,45 @@
-"""A directory that starts together with us may be a moment late."""
+"""What starts together with us may be a moment late: the network file, the directory."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
+from onionshh.cli.failures import one_line
 from onionshh.cli.talk import note
 from onionshh.errors import NoDirectory
 
-PATIENCE_SECONDS = 15.0
+FILE_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
+PAUSE_MOST_SECONDS = 30.0
+SAY_SECONDS = 60.0
 
 T = TypeVar("T")
 
 
+def until_there_is(network: Path) -> None:
+    """Wait for the network file, which the directory writes when it first starts; not for long."""
+    end = time.monotonic() + FILE_SECONDS
+    if not network.exists():
+        note(f"there is no network file at {network} yet; waiting {FILE_SECONDS:.0f} s for it.")
+    while not network.exists() and time.monotonic() < end:
+        time.sleep(PAUSE_SECONDS)
+
+
 async def until_directory_answers(attempt: Callable[[], Awaitable[T]]) -> T:
-    """What `attempt` returns, tried again for some seconds while no directory answers. NoDirectory."""
+    """What `attempt` returns, tried for ever while no directory answers, ever less often: who runs a relay or
+    hosts an endpoint wants it back after a power cut, whichever machine comes up first."""
     import trio
 
-    deadline = trio.current_time() + PATIENCE_SECONDS
-    said = False
+    said_at, pause = -SAY_SECONDS, PAUSE_SECONDS
     while True:
         try:
             return await attempt()
-        except NoDirectory:
-            if trio.current_time() >= deadline:
-                raise
-            if not said:
-                note(f"no directory answers; trying for {PATIENCE_SECONDS:.0f} s.")
-                said = True
-        await trio.sleep(PAUSE_SECONDS)
+        except NoDirectory as error:
+            if trio.current_time() >= said_at + SAY_SECONDS:
+                said_at = trio.current_time()
+                note(f"{one_line(str(error))} Trying again until it answers.")
+        await trio.sleep(pause)
+        pause = min(1.5 * pause, PAUSE_MOST_SECONDS)

@@ -82,6 +82,7 @@ def relay(
       onionshh relay --network net.toml --listen 0.0.0.0:9001 --advertise 192.0.2.7:9001 --data relay1
     """
     from onionshh.cli.ending import run
+    from onionshh.cli.patience import until_there_is
     from onionshh.net.directory import read_network_file
     from onionshh.net.hosted import HostedReader
     from onionshh.net.store import DataDirectory
@@ -99,6 +100,7 @@ def relay(
         host_port(advertise, "--advertise")
     elif is_wildcard(host):
         raise Usage(f"--listen {listen} is no address to give to others: add --advertise HOST:PORT.")
+    until_there_is(network)
     file = read_network_file(network)
     folder = DataDirectory(data)
     with folder.lock():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from onionshh.cli.options import json_option, network_option
+from onionshh.cli.options import bind_option, check_bind, json_option, network_option
 
 if TYPE_CHECKING:
     from onionshh.wire.consensus import Consensus
@@ -18,11 +18,13 @@ WIDE = 120
 
 @click.command()
 @network_option()
+@bind_option
 @json_option
-def relays(network: Path, as_json: bool) -> int:
+def relays(network: Path, bind: str | None, as_json: bool) -> int:
     """List the relays of the network.
 
-    The consensus is fetched from a directory and its signatures are checked against the network file.
+    The consensus is fetched from a directory, which sees our address each time, and its signatures are
+    checked against the network file.
 
     \b
     With --json, one object a line:
@@ -37,6 +39,7 @@ def relays(network: Path, as_json: bool) -> int:
     from onionshh.cli.ending import run
     from onionshh.net.directory import read_network_file
 
+    check_bind(bind)
     file = read_network_file(network)
 
     async def fetch() -> int:
@@ -50,7 +53,7 @@ def relays(network: Path, as_json: bool) -> int:
         with tempfile.TemporaryDirectory(prefix="onionshh-") as folder:
             keeper = ConsensusKeeper(
                 network=file,
-                source=HttpSource(),
+                source=HttpSource(bind),
                 clock=Clock(),
                 chance=Chance(os.urandom),
                 folder=Path(folder),
@@ -68,7 +71,7 @@ def relays(network: Path, as_json: bool) -> int:
 
 
 def _show(consensus: Consensus) -> None:
-    from datetime import datetime
+    from datetime import UTC, datetime
 
     from rich.console import Console
     from rich.table import Table
@@ -84,10 +87,10 @@ def _show(consensus: Consensus) -> None:
             Text(row.address),
             " ".join(row.flag_names),
             f"{100 * row.weight / total:.1f} %",
-            datetime.fromtimestamp(row.first_seen).strftime("%Y-%m-%d"),
+            datetime.fromtimestamp(row.first_seen, UTC).strftime("%Y-%m-%d"),
             f"{row.identity.hex()[:8]}…",
         )
-    made = datetime.fromtimestamp(consensus.valid_after).strftime("%Y-%m-%d %H:%M:%S")
+    made = datetime.fromtimestamp(consensus.valid_after, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     console = Console()
     if not console.is_terminal:
         console.width = WIDE

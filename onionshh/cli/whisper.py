@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 OFFLINE = "no guard answers: this machine's network is down, or the network's relays are"
 INTERRUPTED = "interrupted before a receipt came"
+REPLY_SOON_SECONDS = 1.0
 
 
 @click.command()
@@ -92,7 +93,7 @@ def whisper(
       ADDRESS     The endpoint, shh1…  [required]
       [TEXT | -]  What to whisper; - or nothing: read stdin.
     """
-    from onionshh.cli.ending import run
+    from onionshh.cli.ending import run, when_ended
     from onionshh.cli.folders import network_folder
     from onionshh.core.classes import privacy_class
     from onionshh.core.whisper import check_body, check_ttl
@@ -108,7 +109,8 @@ def whisper(
     try:
         decode_address_untrusted(address)
     except BadAddress as error:
-        raise BadAddress(f"{one_line(address)[:80]} is no onionshh address. {error}") from error
+        given = one_line(address)[:80] or "An empty text"
+        raise BadAddress(f"{given} is no onionshh address. {error}") from error
     file = read_network_file(network)
     folder = data if data is not None else network_folder(file)
     body = _body(text)
@@ -127,17 +129,34 @@ def whisper(
             waited = False
             try:
                 with trio.move_on_after(wait or float("inf")):
-                    await (receipt.reply() if wait else receipt.final())
+                    await receipt.final()
+                    if wait and receipt.status == "delivered":
+                        when_ended(0)
+                        await _reply(receipt, wait, as_json)
                 waited = True
             finally:
                 if not waited:  # a signal
-                    _report(receipt, receipt.why or INTERRUPTED, privacy, as_json)
+                    _report(receipt, receipt.why or INTERRUPTED, privacy, 0.0, as_json)
             why = receipt.why or contact.problem
             if not node.online:
                 why = OFFLINE
-            return _report(receipt, why or f"no receipt came within {wait:g} s", privacy, as_json)
+            why = why or f"no receipt came within {wait:g} s"
+            return _report(receipt, why, privacy, wait, as_json)
 
+    when_ended(FAILED)
     return run(send)
+
+
+async def _reply(receipt: Receipt, wait: float, as_json: bool) -> None:
+    """Wait for it, and say so when it does not come at once: nobody shall think that nothing happens."""
+    import trio
+
+    with trio.move_on_after(REPLY_SOON_SECONDS):
+        await receipt.reply()
+        return
+    if not as_json:
+        note(f"delivered; waiting for a reply, {wait:g} s in all.")
+    await receipt.reply()
 
 
 def _body(text: str) -> bytes:
@@ -156,7 +175,7 @@ def _body(text: str) -> bytes:
     return body
 
 
-def _report(receipt: Receipt, why: str, privacy: str, as_json: bool) -> int:
+def _report(receipt: Receipt, why: str, privacy: str, wait: float, as_json: bool) -> int:
     """Say what became of it. Returns the exit status."""
     delivered = receipt.status == "delivered"
     why = "" if delivered else one_line(why)
@@ -165,7 +184,8 @@ def _report(receipt: Receipt, why: str, privacy: str, as_json: bool) -> int:
 
         print(json.dumps(outcome(receipt, why, privacy)), flush=True)
     elif delivered:
-        note(f"delivered over {receipt.hops} hops{_timing(receipt)}.")
+        missing = f"; no reply came within {wait:g} s" if wait and receipt.reply_body is None else ""
+        note(f"delivered over {receipt.hops} hops{_timing(receipt)}{missing}.")
         if receipt.reply_body is not None:
             _print_reply(receipt.reply_body)
     else:
@@ -191,6 +211,8 @@ def outcome(receipt: Receipt, why: str, privacy: str) -> dict[str, object]:
 
 
 def _print_reply(reply: bytes) -> None:
+    if sys.stdout is None:  # closed by whoever started us
+        return
     if sys.stdout.isatty():
         print(printable(reply), flush=True)
     else:

@@ -47,7 +47,7 @@ class Receipt:
         """A reply came, or none will."""
 
     def __repr__(self) -> str:
-        return f"<Receipt {self.status}>"
+        return f"<Receipt {self.status}: {self.why}>" if self.why else f"<Receipt {self.status}>"
 
     @property
     def is_final(self) -> bool:

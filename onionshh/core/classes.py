@@ -44,7 +44,7 @@ def privacy_class(name: str) -> PrivacyClass:
     """The class of that name. ValueError in a sentence for a person."""
     found = CLASSES.get(name)
     if found is None:
-        known = " and ".join(CLASSES)
+        known = " or ".join(CLASSES)
         why = "is not available in this version" if name in NOT_YET else "does not exist"
         raise ValueError(f"The privacy class {name!r} {why}; choose {known}.")
     return found

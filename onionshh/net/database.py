@@ -227,9 +227,15 @@ def _open(path: Path | str, schema: str, version: int) -> sqlite3.Connection:
         connection.executescript(schema)
         connection.execute(f"PRAGMA user_version={version}")
         connection.execute(_EMPTY_LOG).fetchone()
+    except sqlite3.OperationalError as error:  # of the disk, not of what is in it
+        connection.close()
+        raise BadData(f"{path} cannot be used: {error}; make room and see that it may be written.") from error
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise BadData(f"{path} is damaged: {error}. Restore it from a backup or move it away.") from error
+        raise BadData(
+            f"{path} is damaged: {error}. Move it away; the identity is kept elsewhere, and what this held"
+            " of unanswered whispers is lost."
+        ) from error
     except BaseException:
         connection.close()
         raise

@@ -124,9 +124,7 @@ class HttpSource:
     async def consensus(self, authority: Authority) -> bytes:
         status, data = await self._ask("GET", f"{authority.url.rstrip('/')}/consensus", CONSENSUS_MAX)
         if status != 200:
-            raise DirectoryUnreachable(
-                "it has no consensus yet" if status in (404, 503) else f"HTTP {status}"
-            )
+            raise DirectoryUnreachable("it has no consensus yet" if status == 503 else f"HTTP {status}")
         return data
 
     async def publish(self, authority: Authority, descriptor: bytes) -> str | None:
@@ -280,7 +278,7 @@ class ConsensusKeeper:
         await self._fetch_http()
 
     async def _fetch_http(self) -> None:
-        why = ""
+        why = other = ""
         clock: ConsensusNotYet | ConsensusExpired | None = None
         for authority in self._chance.shuffled(self._network.authorities):
             try:
@@ -291,9 +289,12 @@ class ConsensusKeeper:
             except (ConsensusNotYet, ConsensusExpired) as error:
                 clock = error
             except ProtocolError as error:
-                why = why or f"{authority.url}: what it serves is not valid for this network ({error.reason})"
+                other = f"What the directory {authority.url} serves is not of this network ({error.reason});"
+                other += " ask whoever runs the network for its current network file."
         if clock is not None:
             raise _clock_wrong(clock.offset_seconds)
+        if other:
+            raise NoDirectory(other)
         raise NoDirectory(f"No directory answers ({why}); check that it runs and that you are online.")
 
     async def _accept(self, document: bytes) -> None:

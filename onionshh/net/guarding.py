@@ -125,4 +125,4 @@ def _parse(folder: DataDirectory, name: str, document: bytes, parse: Callable[[b
     try:
         return parse(document)
     except ProtocolError as error:
-        raise BadData(f"{folder / name} is damaged; restore it from a backup or remove it.") from error
+        raise BadData(f"{folder / name} is damaged; remove it, and other guards are drawn.") from error

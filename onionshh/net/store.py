@@ -76,9 +76,11 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
     _sync_directory(path.parent)
 
@@ -105,15 +107,25 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def _make(folder: Path) -> None:
+    """With its parents, all for us alone: `mkdir` would make those as the umask says."""
+    if not folder.is_dir():
+        if folder.parent != folder:
+            _make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
 class DataDirectory:
     """A folder of ours, created 0700 when absent."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(self.path)
         except OSError as error:
-            raise BadData(f"Cannot use {self.path} as a data folder: {error.strerror}.") from error
+            raise BadData(
+                f"Cannot use {self.path} as a data folder ({error.strerror}); choose another."
+            ) from error
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name

@@ -170,12 +170,15 @@ def listening_socket(host: str, port: int) -> socket.socket:
             raise
         return sock
     except (OSError, UnicodeError) as error:
-        in_use = getattr(error, "errno", None) == errno.EADDRINUSE
         why = getattr(error, "strerror", None) or "that is no address"
-        what = "is in use by another program" if in_use else f"failed: {why}"
-        raise PortInUse(
-            f"Listening on {host}:{port} {what}; choose another address with --listen."
-        ) from error
+        match getattr(error, "errno", None):
+            case errno.EADDRINUSE:
+                sentence = f"{host}:{port} is in use by another program; choose another port with --listen."
+            case errno.EADDRNOTAVAIL:
+                sentence = f"{host} is no address of this machine; give one that is with --listen."
+            case _:
+                sentence = f"Listening on {host}:{port} failed: {why}; choose another address with --listen."
+        raise PortInUse(sentence) from error
 
 
 class TcpListener:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -15,7 +18,8 @@ import pytest
 import trio
 
 from onionshh import testing
-from onionshh.cli import main
+from onionshh.cli import main, patience
+from onionshh.cli.failures import explain, report
 from onionshh.config import Authority, NetworkFile, format_network_file
 from onionshh.crypto.identity import Identity
 from onionshh.net.store import DataDirectory
@@ -84,7 +88,10 @@ def test_mistyped_address(mistake: Mistake, network: Path) -> None:
         ("relay", "--data", "relay", "--listen", "127.0.0.1:0"),
     ],
 )
-def test_missing_network_file(mistake: Mistake, tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_missing_network_file(
+    mistake: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(patience, "until_there_is", lambda network: None)
     said = mistake(2, *command, "--network", tmp_path / "none.toml")
     assert "There is no network file at" in said
     assert "start a directory" in said
@@ -155,7 +162,7 @@ def test_whisper_too_large(
     "command, said",
     [
         (("whisper", ADDRESS, "x", "--hops", "4"), "--hops"),
-        (("whisper", ADDRESS, "x", "--class", "dark"), "choose flash and talk"),
+        (("whisper", ADDRESS, "x", "--class", "dark"), "choose flash or talk"),
         (("whisper", ADDRESS, "x", "--ttl", "604801"), "7 days"),
         (("whisper", ADDRESS, "x", "--ttl", "0"), "TTL"),
         (("whisper", ADDRESS, "x", "--wait", "nan"), "--wait"),
@@ -331,7 +338,7 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
         ("relay", "--network --listen --data --nickname --advertise --family --rate --bind"),
         ("host", "--network --data --echo --exec --introducers --bind --json"),
         ("whisper", "--network --hops --class --ttl --wait --data --bind --json"),
-        ("relays", "--network --json"),
+        ("relays", "--network --bind --json"),
         ("address", "--data"),
     ],
 )
@@ -369,3 +376,33 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"onionshh {__version__}\n"
+
+
+def test_a_network_file_that_comes_a_moment_later_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "net.toml"
+    monkeypatch.setattr(time, "sleep", lambda seconds: network_file(file, 7000))
+    patience.until_there_is(file)
+    assert "waiting 5 s for it" in capsys.readouterr().err
+    patience.until_there_is(file)
+    assert capsys.readouterr().err == ""
+
+
+def test_errors_of_the_system_say_what_to_do_and_where() -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", "/data/guards")
+    assert explain(error) == (
+        "No space left on device: /data/guards; make room there and start again.",
+        1,
+    )
+    assert "choose a folder" in explain(OSError(errno.EROFS, "Read-only file system", "/data/lock"))[0]
+
+
+def test_an_error_that_cannot_be_printed_is_still_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--json > /dev/full`: what went wrong is the output itself."""
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert report(OSError(errno.ENOSPC, "No space left on device"), as_json=True) == 1
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()

@@ -196,7 +196,7 @@ async def test_wrong_options_are_refused(autojump_clock: MockClock) -> None:
         for name in ("hush", "dark"):
             with pytest.raises(ValueError, match="not available in this version"):
                 node.contact(NOBODY, privacy=name)
-        with pytest.raises(ValueError, match="does not exist; choose flash and talk"):
+        with pytest.raises(ValueError, match="does not exist; choose flash or talk"):
             node.contact(NOBODY, privacy="loud")
 
 
@@ -245,7 +245,7 @@ async def test_no_directory(autojump_clock: MockClock) -> None:
         url = net.file.authorities[0].url
         other = replace(net.file, authorities=(replace(net.file.authorities[0], key=bytes(32)),))
         net.file, good = other, net.file
-        with pytest.raises(onionshh.NoDirectory, match=f"{url}: what it serves is not valid"):
+        with pytest.raises(onionshh.NoDirectory, match=f"directory {url} serves is not of this network"):
             async with net.join():
                 raise AssertionError("joined")
         net.file = good

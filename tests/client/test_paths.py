@@ -123,3 +123,17 @@ async def test_relays_of_one_family_never_share_a_path(autojump_clock: trio.test
             assert host.circuits()
             for circuit in host.circuits():
                 assert not {one.id, other.id} <= set(circuit.relays)
+
+
+async def test_a_relay_that_moved_is_not_called_listed_before_the_list_has_its_new_address(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with testing.network(relays=4, wall_start=WALL, seed=7) as net:
+        publisher = net.relays[0].relay.publisher
+        said: list[str] = []
+        publisher._say = said.append
+        there = publisher._about
+        publisher._about = dataclasses.replace(there, port=there.port + 1)
+        await trio.sleep(2 * net.authority.params.interval_seconds + 60)
+        assert said
+        assert said[0].startswith(f"listed at {there.host}:{there.port}, where it was")

@@ -19,7 +19,7 @@ def test_the_classes_that_are_spoken_and_their_numbers() -> None:
 
 @pytest.mark.parametrize("name", ["hush", "dark"])
 def test_a_class_of_a_later_version_is_told_apart(name: str) -> None:
-    with pytest.raises(ValueError, match=f"'{name}' is not available in this version; choose flash and talk"):
+    with pytest.raises(ValueError, match=f"'{name}' is not available in this version; choose flash or talk"):
         privacy_class(name)
 
 

@@ -137,8 +137,23 @@ def test_another_version_and_damage_are_told_with_the_file_s_name(tmp_path: Path
     with pytest.raises(BadData, match=r"db was written by another version of onionshh \(format 1, not 2\)"):
         Database(path, SCHEMA, 2, run_inline)
     path.write_bytes(b"this is no database at all" * 100)
-    with pytest.raises(BadData, match="db is damaged"):
+    with pytest.raises(BadData, match=r"db is damaged: .* Move it away; the identity is kept elsewhere"):
         Database(path, SCHEMA, 1, run_inline)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OSError, match="Is a directory"):
+        Database(path, SCHEMA, 1, run_inline)
+
+
+def test_a_disk_that_is_full_is_not_called_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(sqlite3.Connection):
+        def executescript(self, script: str, /) -> sqlite3.Cursor:
+            raise sqlite3.OperationalError("database or disk is full")
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **options: connect(path, factory=Full, **options))
+    with pytest.raises(BadData, match=r"cannot be used: database or disk is full; make room"):
+        Database(tmp_path / "db", SCHEMA, 1, run_inline)
 
 
 async def test_the_log_is_emptied_within_a_second_of_an_erasure(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -131,3 +132,20 @@ async def test_a_disk_that_is_slow_once_gets_a_thread(monkeypatch: pytest.Monkey
     assert await run(threading.get_ident) != loop
     now += store.SLOW_FOR_SECONDS + 1
     assert await run(threading.get_ident) == loop
+
+
+def test_folders_above_ours_are_for_us_alone_too(tmp_path: Path) -> None:
+    DataDirectory(tmp_path / "state" / "endpoints" / "one")
+    for folder in (tmp_path / "state", tmp_path / "state" / "endpoints"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_what_could_not_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        atomic_write(tmp_path / "file", b"")
+    assert caught.value.filename == str(tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []

@@ -156,7 +156,7 @@ async def test_a_cancelled_dial_leaves_no_socket_open() -> None:
 async def test_a_port_in_use_is_told_in_one_sentence() -> None:
     listener = TcpListener("127.0.0.1", 0)
     host, port = listener.address
-    with pytest.raises(PortInUse, match=f"Listening on {host}:{port} is in use by another program"):
+    with pytest.raises(PortInUse, match=f"{host}:{port} is in use by another program"):
         TcpListener(host, port)
     listener.close()
     TcpListener(host, port).close()
@@ -164,7 +164,8 @@ async def test_a_port_in_use_is_told_in_one_sentence() -> None:
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "a" * 64, "."])
 async def test_an_address_to_listen_on_that_is_not_ours(host: str) -> None:
-    with pytest.raises(PortInUse, match=f"Listening on {re.escape(host)}:0 failed"):
+    what = f"{host} is no address of this machine" if host[0] == "2" else f"Listening on {host}:0 failed"
+    with pytest.raises(PortInUse, match=re.escape(what)):
         TcpListener(host, 0)
 
 

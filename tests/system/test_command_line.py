@@ -22,6 +22,7 @@ from typing import Any, cast
 
 import pytest
 
+from onionshh import Identity
 from onionshh.cli import main
 from onionshh.core.guards import GuardSet
 
@@ -304,6 +305,31 @@ def test_a_reply_as_people_see_it(network: Network) -> None:
     assert done.stderr.startswith(b"onionshh: delivered over ")
 
 
+def test_what_a_signal_ended_undelivered_was_not_delivered(network: Network) -> None:
+    """`onionshh whisper … && rm letter` must not lose the letter."""
+    nobody = Identity.generate(os.urandom).address
+    for number, options in ((signal.SIGTERM, ()), (signal.SIGINT, ("--json",)), (signal.SIGHUP, ())):
+        command = ("whisper", "--network", network.file, nobody, "x", "--ttl", 60, "--wait", 60, *options)
+        visitor = Running(*command, "--data", network.folder / "visitor")
+        time.sleep(1.0)
+        visitor.process.send_signal(number)
+        assert visitor.wait(ENDING_SECONDS) == 1
+        said = visitor.lines if options else visitor.errors
+        assert "interrupted" in said[-1] or "no endpoint is published" in said[-1]
+
+
+def test_who_waits_for_a_reply_is_told_that_the_whisper_was_delivered(network: Network) -> None:
+    with running("host", "--network", network.file, "--data", network.folder / "silent") as host:
+        address = host.until(lambda line: " endpoint shh1" in line, 20).split()[-1]
+        host.until(lambda line: " reachable through " in line, 30)
+        visitor = Running(
+            "whisper", "--network", network.file, address, "x", "--wait", 3, "--data", network.folder / "v2"
+        )
+        visitor.until(lambda line: "delivered; waiting for a reply" in line, 10, of=visitor.errors)
+        assert visitor.wait(10) == 0
+        assert "no reply came within 3 s" in visitor.errors[-1]
+
+
 def test_no_such_endpoint(network: Network) -> None:
     """An address that nobody hosts is told apart from one that does not answer."""
     done = subprocess.run(
@@ -450,7 +476,7 @@ def test_a_directory_that_is_late_is_waited_for(network: Network, tmp_path: Path
     nowhere.write_text(text.replace("127.0.7.100", "127.0.7.121"))
     for command in (("relay", "--listen", "127.0.0.1:0"), ("host",)):
         waiting = Running(*command, "--network", nowhere, "--data", tmp_path / command[0])
-        waiting.until(lambda line: "no directory answers; trying for 15 s" in line, 10, of=waiting.errors)
+        waiting.until(lambda line: "Trying again until it answers." in line, 10, of=waiting.errors)
         waiting.end()
 
 
