@@ -14,9 +14,11 @@ from onionshh import testing
 from onionshh.client import finder
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.finder import NoDescriptor, find
+from onionshh.config import Authority
 from onionshh.crypto.identity import Identity, decode_address_untrusted
 from onionshh.errors import NetworkUnreachable, NoDirectory
 from onionshh.net.circuits import CircuitFailed
+from onionshh.net.directory import DirectoryUnreachable
 from rendezvous.ring import Ring
 from tests.client.world import context_of, hosted, on_ring, period_now, small, until
 from tests.seeded import seeded
@@ -150,11 +152,16 @@ async def test_dead_relays_are_passed_over_and_none_at_all_is_another_error(
         assert set(asked) == dead
 
 
-async def test_without_a_consensus_it_says_so(autojump_clock: MockClock) -> None:
+async def test_without_a_consensus_it_says_so(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(self: testing.LocalSource, authority: Authority) -> bytes:
+        raise DirectoryUnreachable("connection refused")
+
     async with small(4, interval_seconds=10, valid_seconds=30) as net, net.join("visitor") as visitor:
         for relay in list(net.relays):
             await relay.stop()
-        net.authority.document = b""
+        monkeypatch.setattr(testing.LocalSource, "consensus", silent)
         await until(lambda: context_of(visitor).keeper.current is None, 300)
         with pytest.raises(NoDirectory):
             await find(context_of(visitor), Identity.generate(seeded(50)).A)
