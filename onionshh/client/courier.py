@@ -77,6 +77,10 @@ class Courier:
         self._tried: set[bytes] = set()
         self._nothing_found = 0
         self._failures = 0
+        """Connections in a row that failed, or ended before anything came back on them."""
+        self._heard = False
+        self._not_before = 0.0
+        """When to connect again at the earliest, monotonic seconds."""
         self._closed = False
         self.problem = ""
         """What stands in the way right now, in words; empty when nothing does."""
@@ -272,6 +276,7 @@ class Courier:
     # Connecting.
 
     async def _connect(self, first: Receipt, nursery: trio.Nursery) -> Exchange | None:
+        await trio.sleep_until(self._not_before)
         context = self._context
         started = context.clock.monotonic()
         try:
@@ -292,13 +297,13 @@ class Courier:
         except (NoDescriptor, PathImpossible) as error:
             await self._nowhere(error)
         except NotIntroduced as error:
-            await self._failed(str(error), forget=error.gone)
+            self._failed(str(error), forget=error.gone)
         except NoAnswer:
-            await self._failed(NO_ANSWER, forget=True)  # its keys may be new
+            self._failed(NO_ANSWER, forget=True)  # its keys may be new
         except NoDirectory as error:
-            await self._failed(str(error), forget=False)
+            self._failed(str(error), forget=False)
         except (CircuitFailed, NetworkUnreachable) as error:
-            await self._failed(f"the network does not carry us there ({error})", forget=False)
+            self._failed(f"the network does not carry us there ({error})", forget=False)
         else:
             if self._background:
                 exchange.circuit.leave_room()
@@ -307,7 +312,7 @@ class Courier:
             self._connected_in = context.clock.monotonic() - started
             wall = context.clock.wall()
             self._owed = [one for one in self._owed if one.expires > wall]
-            self._failures = 0
+            self._heard = False
             self._tried.clear()
             self.problem = ""
             if riding:
@@ -330,15 +335,19 @@ class Courier:
         self._tried.add(chosen.auth_key)
         return chosen
 
-    async def _failed(self, why: str, *, forget: bool) -> None:
+    def _failed(self, why: str, *, forget: bool) -> None:
         self.problem = why
         self._failures += 1
         if forget or (self._found and len(self._tried) >= len(self._found.descriptor.introducers)):
             self._found = None  # every introducer was tried: perhaps there is a newer descriptor
             self._context.known.forget(self._address_key)
         self._explain(why)
-        pause = PAUSES_SECONDS[min(self._failures, len(PAUSES_SECONDS)) - 1]
-        await trio.sleep(pause * self._context.chance.between(0.5, 1.0))
+        self._pause()
+
+    def _pause(self) -> None:
+        """Connect again after a while, longer each time it was in vain."""
+        seconds = PAUSES_SECONDS[min(self._failures, len(PAUSES_SECONDS)) - 1]
+        self._not_before = self._context.clock.monotonic() + seconds * self._context.chance.between(0.5, 1.0)
 
     async def _nowhere(self, error: NoDescriptor | PathImpossible) -> None:
         """No such endpoint, or no such path: final, an endpoint that is just starting given a moment."""
@@ -380,9 +389,14 @@ class Courier:
                     self._received(record, exchange)
         except CircuitFailed:
             if exchange is self._exchange:
+                if not self._heard:  # joined and thrown out: the endpoint may be full
+                    self._failures += 1
+                    self._pause()
                 self._lost("exchange-ended", "")
 
     def _received(self, record: Record, exchange: Exchange) -> None:
+        self._heard = True
+        self._failures = 0
         receipt = self._whispers.get(record.in_reply_to)
         if receipt is not None and not receipt.is_final:
             # An answer says as much as a receipt.

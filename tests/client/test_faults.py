@@ -131,6 +131,7 @@ async def test_a_disk_that_is_full_for_a_while_ends_no_node(
     async with small(7, interval_seconds=60) as net, hosted(net) as (node, endpoint):
         database = endpoint._database
         assert database is not None
+        database._connection.execute("PRAGMA busy_timeout=0")
         block = sqlite3.connect(database._path, timeout=0)
         block.execute("BEGIN IMMEDIATE")
 
