@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 import h11
 import trio
 
+from onionshh.core.addresses import host_group
 from onionshh.errors import Error
 from onionshh.wire.descriptor import format_address
 
@@ -95,18 +96,19 @@ async def serve_http(
         except OSError:
             await trio.aclose_forcefully(stream)
             return
-        here = open_by_ip[peer[0]]
+        group = host_group(peer[0])
+        here = open_by_ip[group]
         full = open_by_ip.total() >= limits.connections
         if full or (limits.connections_per_ip and here >= limits.connections_per_ip):
             await trio.aclose_forcefully(stream)
             return
-        open_by_ip[peer[0]] += 1
+        open_by_ip[group] += 1
         try:
             await serve_connection(app, stream, peer=peer, wall=wall, limits=limits)
         finally:
-            open_by_ip[peer[0]] -= 1
-            if not open_by_ip[peer[0]]:
-                del open_by_ip[peer[0]]
+            open_by_ip[group] -= 1
+            if not open_by_ip[group]:
+                del open_by_ip[group]
 
     async with trio.SocketListener(trio.socket.from_stdlib_socket(listener)) as accepting:
         task_status.started()

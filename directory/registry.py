@@ -27,6 +27,7 @@ FORGET_SECONDS = 2 * DESCRIPTOR_LIFE_SECONDS
 """Longer than a descriptor may be old: a relay that was forgotten cannot be brought back by a replay."""
 POSTS_PER_INTERVAL = 64
 ADDRESSES_MOST = 10_000
+"""So many are counted; of more, none is refused: else whoever has a larger network could shut all out."""
 WHY_CHARACTERS = 200
 
 
@@ -110,7 +111,7 @@ class Registry:
             group = host_group(source)
             if group in self._posts or len(self._posts) < ADDRESSES_MOST:
                 self._posts[group] += 1
-            if not 0 < self._posts[group] <= POSTS_PER_INTERVAL:  # 0: of too many addresses to count them
+            if self._posts[group] > POSTS_PER_INTERVAL:
                 return Answer(Verdict.BUSY, "too many descriptors came from here; wait for the next interval")
         why = self._address_problem(descriptor.host, source) or self._date_problem(descriptor, wall)
         if why:

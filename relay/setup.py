@@ -34,9 +34,9 @@ from onionshh.wire.messages import EXTENDED, exactly
 from relay.circuit import Leg, RelayCircuit
 from relay.limits import CreateLimits
 
-REFUSALS_WAITING_MOST = 64
-RELAY_REFUSALS_WAITING_MOST = 1024
-"""Refusals that may wait at a link when another CREATE comes: who reads no answers shall ask no more."""
+REFUSALS_WAITING_MOST = 512
+"""Refusals that may wait at a link when another CREATE comes: who reads no answers shall ask no more. More
+than can be refused within one pass, after which what waits is sent."""
 
 RELAY_LINK_CREATE_SECONDS = 1.0
 """How long a CREATE from another relay may wait in the queue."""
@@ -238,5 +238,4 @@ class SetUp:
 
 
 def _refusals_unread(port: LinkPort) -> bool:
-    most = REFUSALS_WAITING_MOST if port.peer is None else RELAY_REFUSALS_WAITING_MOST
-    return len(port.refusals.cells) > most
+    return len(port.refusals.cells) > REFUSALS_WAITING_MOST

@@ -196,11 +196,11 @@ class Switch:
     def relieve(self) -> LinkPort | None:
         """Past the memory quota whoever holds the oldest data ends first (SPEC 7).
 
-        Circuits end here. A link whose own cells are the oldest is returned, for the driver to end.
+        Circuits end here. A link that reads none of many refusals is returned, for the driver to end.
         """
         holders: list[tuple[float, RelayCircuit | LinkPort]] = []
         holders += ((since, one) for one in self.circuits if (since := one.holds_since) is not None)
-        holders += ((since, one) for one in self._ports if (since := one.waits_since()) is not None)
+        holders += ((since, one) for one in self._ports if (since := one.holds_since()) is not None)
         for _, one in sorted(holders, key=lambda pair: pair[0]):
             if self._memory.used_bytes <= self._memory.most_bytes:
                 break

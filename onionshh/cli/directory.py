@@ -61,10 +61,11 @@ def directory(
     """
     from directory.http import listen as listen_http
     from directory.store import create_or_open
-    from onionshh.cli.ending import run
+    from onionshh.cli.ending import run, when_ended
     from onionshh.net.store import DataDirectory
     from onionshh.wire.descriptor import format_address
 
+    when_ended(0)
     host, port = host_port(listen, "--listen")
     check_bind(bind)
     overrides = _overrides(interval, param)

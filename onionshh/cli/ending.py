@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CLOSING_SECONDS = 4.0
 HUNG_STATUS = 1
+UNDONE_STATUS = 1
 
 _asked: list[int] = []
 _statuses: list[int] = []
@@ -31,8 +32,8 @@ def ended_by_signal() -> bool:
 
 
 def status_when_ended() -> int:
-    """The exit status of a command that a signal ends: 0 unless it said otherwise."""
-    return _statuses[-1] if _statuses else 0
+    """The exit status of a command that a signal ends: what it was to do is not done, unless it says so."""
+    return _statuses[-1] if _statuses else UNDONE_STATUS
 
 
 def when_ended(status: int) -> None:

@@ -80,12 +80,13 @@ def host(
       onionshh host --network net.toml --data me --echo
       onionshh host --network net.toml --data me --exec "tr a-z A-Z"
     """
-    from onionshh.cli.ending import run
+    from onionshh.cli.ending import run, when_ended
     from onionshh.cli.patience import until_there_is
     from onionshh.cli.program import parse_command
     from onionshh.net.directory import read_network_file
     from onionshh.net.store import DataDirectory
 
+    when_ended(0)
     if echo and program is not None:
         raise Usage("--echo and --exec exclude each other.")
     command = parse_command(program) if program is not None else None

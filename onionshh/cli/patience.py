@@ -33,10 +33,14 @@ async def until_directory_answers(attempt: Callable[[], Awaitable[T]]) -> T:
     hosts an endpoint wants it back after a power cut, whichever machine comes up first."""
     import trio
 
+    from onionshh.net.directory import NotThisNetwork
+
     said_at, pause = -SAY_SECONDS, PAUSE_SECONDS
     while True:
         try:
             return await attempt()
+        except NotThisNetwork:
+            raise  # waiting mends no file
         except NoDirectory as error:
             if trio.current_time() >= said_at + SAY_SECONDS:
                 said_at = trio.current_time()

@@ -81,7 +81,7 @@ def relay(
       onionshh relay --network net.toml --listen 127.0.0.1:0 --data relay1
       onionshh relay --network net.toml --listen 0.0.0.0:9001 --advertise 192.0.2.7:9001 --data relay1
     """
-    from onionshh.cli.ending import run
+    from onionshh.cli.ending import run, when_ended
     from onionshh.cli.patience import until_there_is
     from onionshh.net.directory import read_network_file
     from onionshh.net.hosted import HostedReader
@@ -91,6 +91,7 @@ def relay(
     from relay.keys import RelayKeys
     from relay.publish import About
 
+    when_ended(0)
     host, port = host_port(listen, "--listen")
     check_bind(bind)
     if not good_nickname(nickname):

@@ -116,6 +116,8 @@ def whisper(
     body = _body(text)
     check_body(body)
 
+    said: list[int] = []
+
     async def send() -> int:
         import trio
 
@@ -130,21 +132,26 @@ def whisper(
             try:
                 with trio.move_on_after(wait or float("inf")):
                     await receipt.final()
-                    if wait and receipt.status == "delivered":
+                    if receipt.status == "delivered":
                         when_ended(0)
-                        await _reply(receipt, wait, as_json)
+                        if wait:
+                            await _reply(receipt, wait, as_json)
                 waited = True
             finally:
                 if not waited:  # a signal
+                    said.append(1)
                     _report(receipt, receipt.why or INTERRUPTED, privacy, 0.0, as_json)
             why = receipt.why or contact.problem
             if not node.online:
                 why = OFFLINE
             why = why or f"no receipt came within {wait:g} s"
+            said.append(1)
             return _report(receipt, why, privacy, wait, as_json)
 
-    when_ended(FAILED)
-    return run(send)
+    status = run(send)
+    if not said:  # a signal, before there was anything to tell
+        _say_nothing_was_sent(as_json)
+    return status
 
 
 async def _reply(receipt: Receipt, wait: float, as_json: bool) -> None:
@@ -157,6 +164,15 @@ async def _reply(receipt: Receipt, wait: float, as_json: bool) -> None:
     if not as_json:
         note(f"delivered; waiting for a reply, {wait:g} s in all.")
     await receipt.reply()
+
+
+def _say_nothing_was_sent(as_json: bool) -> None:
+    sentence = "interrupted before the whisper was sent."
+    note(sentence)
+    if as_json:
+        import json
+
+        print(json.dumps({"error": sentence}), flush=True)
 
 
 def _body(text: str) -> bytes:
@@ -184,7 +200,7 @@ def _report(receipt: Receipt, why: str, privacy: str, wait: float, as_json: bool
 
         print(json.dumps(outcome(receipt, why, privacy)), flush=True)
     elif delivered:
-        missing = f"; no reply came within {wait:g} s" if wait and receipt.reply_body is None else ""
+        missing = "; no reply came" if wait and receipt.reply_body is None else ""
         note(f"delivered over {receipt.hops} hops{_timing(receipt)}{missing}.")
         if receipt.reply_body is not None:
             _print_reply(receipt.reply_body)

@@ -408,6 +408,7 @@ class Courier:
             return
         if receipt is not None:
             receipt.answer(record.body)
+            self._whispers.answered(receipt)
         if not self._owed:
             self._owed_until = trio.current_time() + RECEIPTS_WAIT_SECONDS
         self._owed.append(receipt_for(record, self._context.chance.bytes))

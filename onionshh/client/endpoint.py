@@ -202,7 +202,7 @@ class Endpoint:
 
     def _dropped(self) -> None:
         """From any thread: the program has let a whisper go, and who waits for one may have it."""
-        if self._token is not None:
+        if self._token is not None and not self._closed.is_set():
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._correspondence.announce)
 
@@ -223,6 +223,7 @@ class Endpoint:
         )
         await self._inbox.finish(stored.whisper_id, record)
         receipt = Receipt(record, clock.monotonic() + record.expires - clock.wall())
+        receipt.give_up()  # nobody answers an answer
         self._correspondence.reply(stored.whisper_id, receipt)
         self._correspondence.finished(stored.whisper_id)
         return receipt

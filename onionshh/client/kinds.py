@@ -26,6 +26,11 @@ class Kinds:
         return Kind(self.introduction_hops + 1, TALK.number)
 
     @property
+    def consensus(self) -> Kind:
+        """The way to whichever relay is asked for a newer consensus: through a guard, whatever one knows."""
+        return Kind(INTRODUCTION_HOPS + 1, TALK.number)
+
+    @property
     def holding(self) -> Kind:
         """An endpoint's way to its introducers and its ring relays."""
         return Kind(self.introduction_hops + 1, TALK.number, pinned=True)

@@ -185,7 +185,7 @@ async def node(
         with trio.CancelScope() as asking:
             async with background() as beside:
                 beside.start_soon(guarding.end_when_offline, asking)
-                circuit = await builder.build(kinds.asking, "consensus")
+                circuit = await builder.build(kinds.consensus, "consensus")
                 try:
                     question = m.encode_fetch_consensus(valid_after)
                     return await circuit.ask(m.FETCH_CONSENSUS, question, m.CONSENSUS, CONSENSUS_SECONDS)

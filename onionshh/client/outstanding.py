@@ -65,6 +65,14 @@ class Outstanding:
             del self._awaited[whisper_id]
         return [one for one in self._awaited.values() if one.status == "delivered"]
 
+    def answered(self, receipt: Receipt) -> None:
+        """Its reply came: nothing more is to be kept of it but for who holds it."""
+        whisper_id = receipt.record.whisper_id
+        self._awaited.pop(whisper_id, None)
+        if self._finished.pop(whisper_id, None) is not None:
+            self._finished_bytes -= len(receipt.record.body)
+            self._forget(receipt)
+
     def reopen(self, receipt: Receipt) -> None:
         """Its reply is awaited from now on."""
         self._awaited[receipt.record.whisper_id] = receipt
@@ -75,14 +83,20 @@ class Outstanding:
     def _awaits(self, receipt: Receipt) -> bool:
         return receipt.reply_wanted > 0 and receipt.reply_body is None
 
+    def _forget(self, receipt: Receipt) -> None:
+        receipt.forget_body()
+        self._forgotten[receipt.record.whisper_id] = receipt
+
     def _keep(self, receipt: Receipt) -> None:
+        if receipt.reply_body is not None:
+            self._forget(receipt)
+            return
         self._finished[receipt.record.whisper_id] = receipt
         self._finished_bytes += len(receipt.record.body)
         while len(self._finished) > KEPT_MOST or self._finished_bytes > KEPT_BYTES:
             oldest = self._finished.pop(next(iter(self._finished)))
             self._finished_bytes -= len(oldest.record.body)
-            oldest.forget_body()
-            self._forgotten[oldest.record.whisper_id] = oldest
+            self._forget(oldest)
 
 
 def askable_until(receipt: Receipt) -> float:

@@ -14,6 +14,9 @@ from onionshh.geometry import BODY
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.wire.cell import DESTROY, INITIATOR_BIT, pack_cell
 
+REFUSALS_HELD_LEAST = 64
+"""With fewer, ending a link for the memory they take would end more than it frees."""
+
 
 class LinkPort:
     """One open link as circuits see it: where to queue cells, and which circuits run over it.
@@ -77,9 +80,9 @@ class LinkPort:
         cell = pack_cell(circuit_id, DESTROY, b"\x00" + random_bytes(BODY - 1))
         self.outbox.push(self.refusals, cell)
 
-    def waits_since(self) -> float | None:
-        """When the oldest of the link's own cells began to wait; None while there are none."""
-        return min((queue.since for queue in (self.control, self.refusals) if queue.cells), default=None)
+    def holds_since(self) -> float | None:
+        """Since when refusals wait here that nobody reads; None for fewer than are worth the link."""
+        return self.refusals.since if len(self.refusals.cells) > REFUSALS_HELD_LEAST else None
 
     def theirs(self, circuit_id: int) -> bool:
         """Whether an id is of the half that the other end picks from."""

@@ -43,6 +43,7 @@ logger = logging.getLogger("onionshh.net")
 HTTP_TIMEOUT_SECONDS = 10.0
 RETRY_MIN_SECONDS = 1.0
 RETRY_MAX_SECONDS = 60.0
+HTTP_AGAIN_SECONDS = 60.0
 INLINE_BYTES = 64 * 1024
 """A consensus of up to some three hundred relays is checked where it arrives: a few milliseconds."""
 REPLY_MOST = 64 * 1024
@@ -74,6 +75,10 @@ _HTTP_ERRORS = (
     httpcore.UnsupportedProtocol,
     OSError,
 )
+
+
+class NotThisNetwork(NoDirectory):
+    """A directory answers, and what it says is not of the network that the network file describes."""
 
 
 class HttpSource:
@@ -187,6 +192,7 @@ class ConsensusKeeper:
         self._over_circuit = over_circuit
         self._changed = trio.Event()
         self._view: View | None = None
+        self._http_not_before = 0.0
         self.document = b""
         """The consensus in hand as it came, for those who ask us for it."""
 
@@ -267,10 +273,14 @@ class ConsensusKeeper:
         if self._over_circuit is not None and self.current is not None:
             try:
                 document = await self._over_circuit(self.current.consensus.valid_after)
-            except (PathImpossible, NoGuardAnswers):
+            except (PathImpossible, NoGuardAnswers) as error:
                 # A network that is just starting, of which no circuit can be made; or no guard answers where
                 # the one in hand says: then a newer one may know another place (SPEC 8).
-                pass
+                now = self._clock.monotonic()
+                if isinstance(error, NoGuardAnswers):
+                    if now < self._http_not_before:
+                        raise
+                    self._http_not_before = now + HTTP_AGAIN_SECONDS
             else:
                 if document:
                     await self._accept(document)
@@ -290,11 +300,11 @@ class ConsensusKeeper:
                 clock = error
             except ProtocolError as error:
                 other = f"What the directory {authority.url} serves is not of this network ({error.reason});"
-                other += " ask whoever runs the network for its current network file."
+                other += " check its address, or ask whoever runs the network for its current network file."
         if clock is not None:
             raise _clock_wrong(clock.offset_seconds)
         if other:
-            raise NoDirectory(other)
+            raise NotThisNetwork(other)
         raise NoDirectory(f"No directory answers ({why}); check that it runs and that you are online.")
 
     async def _accept(self, document: bytes) -> None:

@@ -48,6 +48,8 @@ class Guarding:
         self.layer_two = LayerTwoGuards()
         self._seen: dict[str, bytes] = {}
         self._unwritten: set[str] = set()
+        self._begun: set[str] = set()
+        """Files that this process has had in hand once: from then on it goes on without the disk."""
 
     def update(self, view: View, wall: int) -> None:
         """Follow a new consensus, and keep on disk what changed. BadData when the file is damaged."""
@@ -58,6 +60,7 @@ class Guarding:
             changed = self.guards.update(view, wall, self._chance, self._own_relays)
             if changed or GUARDS_FILE in self._unwritten:
                 self._write(GUARDS_FILE, self.guards.to_document())
+            self._begun.add(GUARDS_FILE)
 
     def update_layer_two(self, view: View, wall: int) -> None:
         """Follow a new consensus with the endpoint's second hops, which stay outside the guards in use."""
@@ -71,6 +74,7 @@ class Guarding:
             changed = self.layer_two.update(view, wall, self._chance, usable, self._own_relays)
             if changed or LAYER_TWO_FILE in self._unwritten:
                 self._write(LAYER_TWO_FILE, self.layer_two.to_document())
+            self._begun.add(LAYER_TWO_FILE)
 
     def first_hops(self, view: View) -> list[RelayId]:
         """The guards in use, in random order: either may be the first hop of the next circuit."""
@@ -92,7 +96,13 @@ class Guarding:
 
     def _changed_on_disk(self, name: str) -> bytes | None:
         """What is there, if another process wrote it since we last looked."""
-        document = read_file(self._folder / name)
+        try:
+            document = read_file(self._folder / name)
+        except BadData as error:
+            if name not in self._begun:
+                raise
+            logger.warning("%s", error)
+            return None
         if document is None or document == self._seen.get(name):
             return None
         self._seen[name] = document
@@ -102,7 +112,7 @@ class Guarding:
         try:
             atomic_write(self._folder / name, document)
         except OSError as error:
-            if name not in self._seen:
+            if name not in self._begun:
                 raise  # drawn and forgotten, each start would draw others
             self._unwritten.add(name)
             logger.warning("%s could not be written; what is in hand serves on: %s", name, error)
@@ -112,7 +122,14 @@ class Guarding:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        descriptor = os.open(self._folder / "guards.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self._folder / "guards.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if not self._begun:
+                raise
+            logger.warning("the guards on disk cannot be had; those in hand serve on: %s", error)
+            yield
+            return
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

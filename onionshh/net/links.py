@@ -314,7 +314,7 @@ class LinkSet:
                 driver = self._start(stream, machine, now)
                 await driver.opened.wait()
                 if driver.port is not None and machine.is_open:
-                    dial.port = driver.port
+                    dial.port, dial.reason = driver.port, ""
                 else:
                     dial.reason = driver.reason
         except StreamBroken as error:

@@ -273,3 +273,15 @@ async def test_receipts_owed_for_too_long_end_no_circuit(autojump_clock: MockClo
             await trio.sleep(1)
             assert "record-expired" not in node.drops()
             nursery.cancel_scope.cancel()
+
+
+async def test_nobody_waits_for_an_answer_to_an_answer(autojump_clock: MockClock) -> None:
+    async with small(**QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+        async with visitor.contact(endpoint.address) as contact:
+            receipt = contact.send(b"question")
+            answered = await (await anext(aiter(endpoint))).reply(b"answer")
+            assert await receipt.reply() == b"answer"
+            assert contact._courier._whispers._awaited == {}
+            with trio.fail_after(60):
+                await answered.final()
+                assert await answered.reply() is None

@@ -17,7 +17,9 @@ from trio.testing import MockClock
 from directory.consensus import build
 from directory.registry import Listed
 from directory.signing import sign_consensus
+from onionshh.cli.patience import until_directory_answers
 from onionshh.client.context import Context
+from onionshh.client.kinds import Kinds
 from onionshh.config import Authority, NetworkFile
 from onionshh.core.chance import Chance
 from onionshh.core.params import default_params
@@ -37,7 +39,9 @@ from onionshh.net.directory import (
     DirectorySource,
     DirectoryUnreachable,
     HttpSource,
+    NotThisNetwork,
 )
+from onionshh.net.guarding import NoGuardAnswers
 from onionshh.wire.consensus import Consensus
 from tests.client.world import context_of, hosted, small, until
 from tests.directory.world import descriptor
@@ -370,7 +374,7 @@ async def test_so_many_distinct_authorities_must_have_signed(
     if good:
         assert len((await one.first()).relays) == 5
     else:
-        with pytest.raises(NoDirectory, match=r"not of this network .*; ask whoever runs"):
+        with pytest.raises(NoDirectory, match=r"not of this network .*; check its address"):
             await one.first()
         assert not (tmp_path / CONSENSUS_FILE).exists()
 
@@ -601,3 +605,31 @@ async def test_a_network_outlives_its_directory(
 
 def _expired(context: Context) -> bool:
     return context.keeper.current is None
+
+
+async def test_without_guards_the_directory_is_asked_once_a_minute(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async def over_circuit(held: int) -> bytes:
+        await trio.sleep(1)
+        raise NoGuardAnswers("no guard answers")
+
+    source = Source(document())
+    one = keeper(tmp_path, source, over_circuit=over_circuit)
+    await one.first()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.keep)
+        await trio.sleep(2 * INTERVAL)
+        asked = source.asked.total()
+        await trio.sleep(600)
+        nursery.cancel_scope.cancel()
+    assert 4 <= source.asked.total() - asked <= 10
+
+
+async def test_a_directory_of_another_network_is_not_waited_for(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    one = keeper(tmp_path, Source(document(keys=[STRANGER])))
+    with pytest.raises(NotThisNetwork):
+        await until_directory_answers(one.first)
+    assert Kinds(0).consensus.relays == 3  # through a guard, whatever else is asked without

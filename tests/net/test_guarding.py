@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,3 +96,34 @@ def test_first_and_second_hops_come_in_random_order_and_do_not_meet(tmp_path: Pa
     seconds = [one.second_hops(known) for _ in range(40)]
     assert len({tuple(second) for second in seconds}) > 5
     assert all(len(second) == 4 and not set(second) & set(firsts[0]) for second in seconds)
+
+
+@pytest.mark.parametrize("refused", ["lock", "write"])
+def test_a_process_that_has_its_guards_goes_on_without_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """And one that has none yet does not begin: drawn and forgotten, each start would draw others."""
+    one, opened = guarding(tmp_path, 1), os.open
+
+    def full(path: Any, *options: Any, **more: Any) -> int:
+        if str(path).endswith("guards.lock" if refused == "lock" else ".new"):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return opened(path, *options, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        with pytest.raises(OSError, match="Read-only"):
+            one.update(view(plain(40)), NOW)
+    one = guarding(tmp_path, 1)
+    one.update(view(plain(40)), NOW)
+    gone = one.guards.sample[0]
+    rest, later = [row for row in plain(40) if row.identity != gone], NOW + 8 * DAY
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        one.update(view(rest), NOW)
+        one.update(view(rest, at=later), later)
+    assert gone not in one.guards.sample
+    one.update(view(rest, at=later), later + 60)
+    again = guarding(tmp_path, 2)
+    again.update(view(rest, at=later), later + 120)
+    assert again.guards.sample == one.guards.sample

@@ -15,7 +15,7 @@ from onionshh.core.chance import Chance
 from onionshh.core.link import LinkResponder
 from onionshh.core.outbox import CellQueue
 from onionshh.core.params import Params
-from onionshh.core.sink import LinkPort
+from onionshh.core.sink import REFUSALS_HELD_LEAST, LinkPort
 from onionshh.crypto.identity import SigningKey
 from onionshh.geometry import BODY, CELL, FRAME
 from onionshh.ids import RelayId
@@ -710,7 +710,7 @@ async def test_past_the_quota_a_link_ends_for_what_it_does_not_read(autojump_clo
         peer = await dial_as_peer(world.network.dialer("6.6.6.6"), relay)
         (port,) = [one for one in await port_of(relay, 2) if not one.legs]
         relay.memory.most_bytes = 5 * CELL
-        for number in range(20):
+        for number in range(REFUSALS_HELD_LEAST + 1):
             port.refuse(number, seeded(number))
         relay.driver.after_read()
         assert relay.links.open_links == 1

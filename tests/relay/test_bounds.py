@@ -7,7 +7,7 @@ import pytest
 from onionshh.core.drops import Drops
 from onionshh.core.outbox import Memory
 from onionshh.core.params import Params
-from onionshh.core.sink import LinkPort
+from onionshh.core.sink import REFUSALS_HELD_LEAST, LinkPort
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BODY, CELL
 from onionshh.wire.cell import CREATE, INITIATOR_BIT, RELAY, pack_cell
@@ -89,7 +89,7 @@ def test_however_many_there_are_none_is_left_out(monkeypatch: pytest.MonkeyPatch
 
 def test_circuits_that_end_honestly_are_no_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stranger hangs up with many circuits; the next CREATE of anybody else must not end the link."""
-    monkeypatch.setattr(setup, "RELAY_REFUSALS_WAITING_MOST", 8)
+    monkeypatch.setattr(setup, "REFUSALS_WAITING_MOST", 8)
     net = PureNetwork()
     a, b = net.relay(), net.relay()
     stranger, other = net.client(a), net.client(b)
@@ -109,7 +109,8 @@ def test_circuits_that_end_honestly_are_no_refusals(monkeypatch: pytest.MonkeyPa
     assert [reason for _, reason in net.ended_links] == ["cut", "cut"]
 
 
-def test_half_made_circuits_that_run_out_fill_no_link_either() -> None:
+def test_half_made_circuits_that_run_out_fill_no_link_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "REFUSALS_WAITING_MOST", 64)
     net = PureNetwork()
     relay = net.relay()
     client = net.client(relay)
@@ -118,7 +119,7 @@ def test_half_made_circuits_that_run_out_fill_no_link_either() -> None:
         client.raw(INITIATOR_BIT | number, CREATE, bytes(BODY))
     net.tick(11)
     assert relay.drops.counts["create-unfinished"] == 300
-    assert len(client.guard_port.refusals.cells) == REFUSALS_WAITING_MOST + 1
+    assert len(client.guard_port.refusals.cells) == 65
     assert not client.guard_port.creating
 
 
@@ -128,13 +129,24 @@ def test_past_the_quota_a_link_that_reads_no_refusals_goes_before_younger_circui
     culprit, other = net.client(a), net.client(a)
     circuit = other.build(a, b)
     net.stuck.add(culprit.guard_port)
-    for number in range(20):
+    net.stuck.add(a.links[b.identity])
+    a.links[b.identity].destroy(7, seeded(7))  # older than all, and nobody's fault
+    for number in range(REFUSALS_HELD_LEAST + 1):
         culprit.guard_port.refuse(number, seeded(number))
     net.now = a.memory.now = net.now + 1
-    net.stuck.add(a.links[b.identity])
     other.raw(circuit.circuit_id, RELAY)
     a.memory.most_bytes = 10 * CELL
     assert a.switch.relieve() is culprit.guard_port
     net.cut(culprit.guard_port)
     assert a.switch.relieve() is None
     assert circuit.machine.failed is None
+
+
+def test_who_asks_for_much_at_once_and_reads_is_refused_and_not_cut_off() -> None:
+    """Refusals leave at the end of a pass; a pass may hold as many CREATEs as fit a read and a frame."""
+    net = PureNetwork(Params().with_overrides({"create_rate": 1, "create_burst": 1}))
+    relay = net.relay()
+    client = net.client(relay)
+    cells = [pack_cell(INITIATOR_BIT | number, CREATE, bytes(BODY)) for number in range(1, 319)]
+    relay.switch.receive_frame(client.guard_port, b"".join(cells), net.now)
+    assert relay.drops.counts["create-rate"] == 317

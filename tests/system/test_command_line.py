@@ -494,3 +494,11 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_ended_before_there_was_anything_to_send(network: Network, tmp_path: Path) -> None:
+    command = ("whisper", "--network", network.file, network.address, "--json", "--data", tmp_path / "v")
+    visitor = Running(*command, stdin=subprocess.PIPE)
+    time.sleep(1.0)
+    visitor.process.send_signal(signal.SIGINT)
+    assert visitor.wait(ENDING_SECONDS) == 1
