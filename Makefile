@@ -14,7 +14,7 @@ MAKEFLAGS += --no-print-directory
 help:
 	@echo "make demo   an authority, relays, an endpoint and a visitor on this machine"
 	@echo "make test   ruff, mypy --strict and every test"
-	@echo "make bench  what it costs, beside C tor where that is installed (about nine minutes)"
+	@echo "make bench  what it costs, beside C tor where that is installed (six to nine minutes)"
 	@echo "make venv   only the environment, in $(VENV)"
 	@echo "make lint | types | unit   one part of make test"
 	@echo "make lock   write the lock files anew from pyproject.toml (UPGRADE=1: take newer versions)"
