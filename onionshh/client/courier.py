@@ -18,11 +18,12 @@ from onionshh.client.exchange import Exchange
 from onionshh.client.finder import NoDescriptor, find_or_known
 from onionshh.client.known import Found
 from onionshh.client.outstanding import Outstanding, askable_until
+from onionshh.client.owed import Owed
 from onionshh.client.receipt import Receipt
 from onionshh.core.classes import PrivacyClass
 from onionshh.core.introduce import fits_introduction
 from onionshh.core.path import PathImpossible
-from onionshh.core.whisper import RECEIPTS_WAIT_SECONDS, WHISPER, Record, receipt_for
+from onionshh.core.whisper import WHISPER, Record, receipt_for
 from onionshh.errors import NetworkUnreachable, NoDirectory
 from onionshh.net.circuits import CircuitFailed
 from onionshh.wire.endpoint import IntroducerEntry
@@ -31,8 +32,6 @@ WAITING_MOST = 1024
 SENDERS = 2
 """Whispers that leave at a time: one fills what window the other leaves open."""
 IDLE_SECONDS = 120.0
-OWED_MOST = 64
-OWED_AGAIN_SECONDS = 1.0
 LINGER_SECONDS = 2.0
 PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 NO_DESCRIPTOR_ROUNDS = 3
@@ -66,9 +65,7 @@ class Courier:
         self._news = trio.Event()
         self._look_at = inf
         """When `_watch` looks next, monotonic seconds, unless there is news."""
-        self._owed: list[Record] = []
-        """Receipts of replies, which wait for a whisper to leave with."""
-        self._owed_until = inf
+        self._owed = Owed()
         self._exchange: Exchange | None = None
         self._began = inf
         """When connecting it began, monotonic seconds."""
@@ -109,7 +106,7 @@ class Courier:
             finally:
                 if self._exchange is not None:
                     with suppress(CircuitFailed):
-                        self._pay(self._exchange)
+                        self._owed.pay(self._exchange)
                     self._context.nursery.start_soon(self._let_go, self._exchange)
 
     async def _let_go(self, exchange: Exchange) -> None:
@@ -230,12 +227,12 @@ class Courier:
     def _send_at_once(self, exchange: Exchange, receipt: Receipt) -> bool:
         """Whether it has left, and what is owed with it; no other task is needed then."""
         try:
-            if not exchange.send_at_once(*self._owed, receipt.record):
+            if not exchange.send_at_once(*self._owed.records, receipt.record):
                 return False
         except CircuitFailed as error:
             self._lost(error.reason, "")
             return False
-        self._owed = []
+        self._owed.take()
         receipt.sent_at = self._context.clock.monotonic()
         self._sent(receipt, exchange)
         return True
@@ -244,7 +241,7 @@ class Courier:
         if not self._whispers.is_unfinished(receipt) or receipt.sent_at is not None:
             return
         receipt.sent_at, receipt.due = self._context.clock.monotonic(), inf
-        owed, self._owed = self._owed, []
+        owed = self._owed.take()
         try:
             with trio.move_on_after(self._wait_of(receipt)):
                 await exchange.send(*owed, receipt.record)
@@ -310,8 +307,7 @@ class Courier:
             self._exchange = exchange
             self._began = started
             self._connected_in = context.clock.monotonic() - started
-            wall = context.clock.wall()
-            self._owed = [one for one in self._owed if one.expires > wall]
+            self._owed.drop_expired(context.clock.wall())
             self._heard = False
             self._tried.clear()
             self.problem = ""
@@ -381,10 +377,10 @@ class Courier:
         try:
             while True:
                 record: Record | None = None
-                with trio.move_on_at(self._owed_until if self._owed else inf):
+                with trio.move_on_at(self._owed.until):
                     record = await exchange.receive()
                 if record is None:
-                    self._pay(exchange)
+                    self._owed.pay(exchange)
                 else:
                     self._received(record, exchange)
         except CircuitFailed:
@@ -409,20 +405,8 @@ class Courier:
         if receipt is not None:
             receipt.answer(record.body)
             self._whispers.answered(receipt)
-        if not self._owed:
-            self._owed_until = trio.current_time() + RECEIPTS_WAIT_SECONDS
-        self._owed.append(receipt_for(record, self._context.chance.bytes))
-        if len(self._owed) > OWED_MOST:
-            self._pay(exchange)
-
-    def _pay(self, exchange: Exchange) -> None:
-        """Send the receipts that are owed; later, if the window is closed. What is lost of them is only
-        kept by the endpoint until it expires. CircuitFailed."""
-        if not self._owed or exchange.send_at_once(*self._owed):
-            self._owed = []
-        else:
-            self._owed = self._owed[-OWED_MOST:]
-            self._owed_until = trio.current_time() + OWED_AGAIN_SECONDS
+        if self._owed.add(receipt_for(record, self._context.chance.bytes)):
+            self._owed.pay(exchange)
 
     def _lost(self, reason: str, problem: str) -> None:
         """The circuit is no good: what it has not acknowledged goes over another."""

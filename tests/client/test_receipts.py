@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 import onionshh
-from onionshh.client import courier, inbox, outstanding
+from onionshh.client import inbox, outstanding, owed
 from onionshh.client.exchange import Exchange
 from onionshh.core.whisper import RECEIPT, RECEIPTS_WAIT_SECONDS, WHISPER, Record
 from onionshh.ids import WhisperId
@@ -312,10 +312,10 @@ async def test_receipts_that_are_owed_are_few_and_wait_while_the_window_is_close
             for number in range(500):  # answers that nobody asked for
                 bytes_of = WhisperId(number.to_bytes(16))
                 carrier._received(Record(bytes_of, bytes_of, 0, 1, WHISPER, b""), exchange)
-            assert len(carrier._owed) == courier.OWED_MOST
+            assert len(carrier._owed.records) == owed.OWED_MOST
             await trio.sleep(3)
-            assert len(carrier._owed) == courier.OWED_MOST
+            assert len(carrier._owed.records) == owed.OWED_MOST
             closed = False
             await contact.whisper(b"wakes the task that reads", ttl_seconds=5)
-            assert left[0] >= courier.OWED_MOST
-            assert not carrier._owed
+            assert left[0] >= owed.OWED_MOST
+            assert not carrier._owed.records

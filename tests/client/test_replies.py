@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 import onionshh
-from onionshh.client import courier, inbox, outstanding
+from onionshh.client import inbox, outstanding
 from onionshh.client.connect import connect
 from onionshh.client.correspondence import LEAVING_MOST
 from onionshh.client.endpoint import Endpoint, Whisper
@@ -267,8 +267,8 @@ async def test_receipts_owed_for_too_long_end_no_circuit(autojump_clock: MockClo
             await contact.ask(b"question")
             of_visitor(contact).circuit.close("cut")  # before the receipt of the answer has left
             await trio.sleep(1)
-            assert [record.kind for record in contact._courier._owed] == [RECEIPT]
-            await trio.sleep(courier.OWED_AGAIN_SECONDS + 1300)
+            assert [record.kind for record in contact._courier._owed.records] == [RECEIPT]
+            await trio.sleep(1300)
             assert (await contact.whisper(b"after a pause")).status == "delivered"
             await trio.sleep(1)
             assert "record-expired" not in node.drops()
