@@ -116,9 +116,10 @@ def whisper(
     body = _body(text)
     check_body(body)
 
-    said: list[int] = []
+    told = False
 
     async def send() -> int:
+        nonlocal told
         import trio
 
         from onionshh.client.node import join
@@ -139,17 +140,17 @@ def whisper(
                 waited = True
             finally:
                 if not waited:  # a signal
-                    said.append(1)
+                    told = True
                     _report(receipt, receipt.why or INTERRUPTED, privacy, 0.0, as_json)
             why = receipt.why or contact.problem
             if not node.online:
                 why = OFFLINE
             why = why or f"no receipt came within {wait:g} s"
-            said.append(1)
+            told = True
             return _report(receipt, why, privacy, wait, as_json)
 
     status = run(send)
-    if not said:  # a signal, before there was anything to tell
+    if not told:  # a signal, before there was anything to tell
         _say_nothing_was_sent(as_json)
     return status
 

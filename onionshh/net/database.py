@@ -232,10 +232,7 @@ def _open(path: Path | str, schema: str, version: int) -> sqlite3.Connection:
         raise BadData(f"{path} cannot be used: {error}; make room and see that it may be written.") from error
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise BadData(
-            f"{path} is damaged: {error}. Move it away; the identity is kept elsewhere, and what this held"
-            " of unanswered whispers is lost."
-        ) from error
+        raise BadData(f"{path} is damaged: {error}. Move it away; what it held is lost.") from error
     except BaseException:
         connection.close()
         raise

@@ -303,8 +303,8 @@ class ConsensusKeeper:
                 other += " check its address, or ask whoever runs the network for its current network file."
         if clock is not None:
             raise _clock_wrong(clock.offset_seconds)
-        if other:
-            raise NotThisNetwork(other)
+        if other and not why:
+            raise NotThisNetwork(other)  # with some that did not answer, one must not have the last word
         raise NoDirectory(f"No directory answers ({why}); check that it runs and that you are online.")
 
     async def _accept(self, document: bytes) -> None:

@@ -14,6 +14,8 @@ from trio.testing import MockClock
 import onionshh
 from onionshh import testing
 from onionshh.net import directory
+from relay.keys import RelayKeys
+from relay.serve import KEY_CHECK_SECONDS
 from rendezvous.ring import Ring
 from tests.client.world import context_of, hosted, small, until
 
@@ -167,3 +169,18 @@ async def test_a_network_whose_relays_all_moved_is_found_again_before_its_consen
             receipt = await contact.whisper(b"after", ttl_seconds=600)
             assert receipt.status == "delivered"
             assert context_of(visitor).keeper.view is not None
+
+
+async def test_a_relay_that_cannot_keep_a_new_onion_key_goes_on(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(self: RelayKeys, wall: int, life_seconds: int) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with small(4) as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
+        monkeypatch.setattr(RelayKeys, "rotate", full)
+        await trio.sleep(2 * KEY_CHECK_SECONDS)
+        assert "a new onion key could not be kept" in caplog.text
+        assert len(net.relays) == 4
+        async with visitor.contact(endpoint.address) as contact:
+            assert (await contact.whisper(b"hello")).status == "delivered"

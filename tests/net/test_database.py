@@ -137,7 +137,7 @@ def test_another_version_and_damage_are_told_with_the_file_s_name(tmp_path: Path
     with pytest.raises(BadData, match=r"db was written by another version of onionshh \(format 1, not 2\)"):
         Database(path, SCHEMA, 2, run_inline)
     path.write_bytes(b"this is no database at all" * 100)
-    with pytest.raises(BadData, match=r"db is damaged: .* Move it away; the identity is kept elsewhere"):
+    with pytest.raises(BadData, match=r"db is damaged: .* Move it away; what it held is lost"):
         Database(path, SCHEMA, 1, run_inline)
     path.unlink()
     path.mkdir()

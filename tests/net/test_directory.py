@@ -633,3 +633,15 @@ async def test_a_directory_of_another_network_is_not_waited_for(
     with pytest.raises(NotThisNetwork):
         await until_directory_answers(one.first)
     assert Kinds(0).consensus.relays == 3  # through a guard, whatever else is asked without
+
+
+async def test_one_authority_that_serves_junk_while_others_are_away_has_not_the_last_word(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Else it could end whoever starts meanwhile and would have waited for the others."""
+    source = Source()
+    source.served = {"http://0.invalid": b"junk"}
+    one = keeper(tmp_path, source, file=network(3, 2))
+    with pytest.raises(NoDirectory, match="No directory answers") as caught:
+        await one.first()
+    assert not isinstance(caught.value, NotThisNetwork)
