@@ -22,9 +22,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from directory.authority import Authority
-from directory.registry import Answer, Verdict, status_of
 from onionshh.config import format_network_file
+from onionshh.directory.authority import Authority
+from onionshh.directory.registry import Answer, Verdict, status_of
 from onionshh.errors import ProtocolError
 from onionshh.geometry import KEY
 from onionshh.wire.consensus import Consensus

@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from directory.consensus import build, next_boundary, next_random
-from directory.registry import Answer, Entry, Registry, Status
-from directory.signing import sign_consensus
-from directory.store import AuthorityStore, State
 from onionshh.core.params import Params
 from onionshh.core.trust import open_descriptor_untrusted
+from onionshh.directory.consensus import build, next_boundary, next_random
+from onionshh.directory.registry import Answer, Entry, Registry, Status
+from onionshh.directory.signing import sign_consensus
+from onionshh.directory.store import AuthorityStore, State
 from onionshh.errors import BadData
 from onionshh.ids import RandomBytes
 from onionshh.net.clocks import Clock

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median_low
 
-from directory.registry import Listed
 from onionshh.core.params import Params
+from onionshh.directory.registry import Listed
 from onionshh.geometry import HASH
 from onionshh.ids import RandomBytes
 from onionshh.wire import consensus as wire

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from directory.registry import MOST_KNOWN, Entry
 from onionshh import geometry as g
 from onionshh.config import (
     NAME_MOST,
@@ -27,6 +26,7 @@ from onionshh.config import (
 )
 from onionshh.core.trust import read_consensus_untrusted
 from onionshh.crypto.identity import SigningKey
+from onionshh.directory.registry import MOST_KNOWN, Entry
 from onionshh.errors import BadData, BadNetworkFile, ProtocolError
 from onionshh.ids import RandomBytes
 from onionshh.net.store import DataDirectory, atomic_write, read_file

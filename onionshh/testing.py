@@ -22,9 +22,6 @@ from typing import Literal
 
 import trio
 
-from directory.authority import Authority
-from directory.registry import Verdict
-from directory.store import create_or_open
 from onionshh.client.node import Node
 from onionshh.client.node import node as make_node
 from onionshh.config import Authority as Named
@@ -32,6 +29,9 @@ from onionshh.config import NetworkFile
 from onionshh.core.chance import Chance
 from onionshh.core.params import default_params
 from onionshh.core.roles import Role
+from onionshh.directory.authority import Authority
+from onionshh.directory.registry import Verdict
+from onionshh.directory.store import create_or_open
 from onionshh.errors import ProtocolError
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.background import background
@@ -42,10 +42,10 @@ from onionshh.net.probe import probe
 from onionshh.net.store import DataDirectory, RunBlocking, RunWhereQuick, run_inline
 from onionshh.net.tcp import TcpDialer, TcpListener
 from onionshh.net.transport import Dialer, Listener
+from onionshh.relay.publish import About
+from onionshh.relay.serve import Mounting, Relay
+from onionshh.rendezvous.serve import roles
 from onionshh.wire.descriptor import RelayDescriptor
-from relay.publish import About
-from relay.serve import Mounting, Relay
-from rendezvous.serve import roles
 
 SETTLED_SECONDS = 120.0
 

@@ -12,9 +12,9 @@ from onionshh.ids import RelayId
 from onionshh.net.clocks import Clock
 from onionshh.net.heap import give_back
 from onionshh.net.links import LinkFailed, LinkSet
+from onionshh.relay.setup import WantedLink
+from onionshh.relay.switch import Switch
 from onionshh.wire.consensus import RelayRow
-from relay.setup import WantedLink
-from relay.switch import Switch
 
 LINKS_WANTED_MOST = 1024
 LINK_WANTED_MOST = 128

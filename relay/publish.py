@@ -13,8 +13,8 @@ from onionshh.core.trust import sign_descriptor
 from onionshh.ids import RelayId
 from onionshh.net.clocks import Clock
 from onionshh.net.directory import ConsensusKeeper, DirectorySource, DirectoryUnreachable
+from onionshh.relay.keys import RelayKeys
 from onionshh.wire.descriptor import RelayDescriptor
-from relay.keys import RelayKeys
 
 AGAIN_SECONDS = 12 * 3600
 RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)

@@ -22,12 +22,12 @@ from onionshh.net.links import LinkSet
 from onionshh.net.store import DataDirectory
 from onionshh.net.throttle import Throttle
 from onionshh.net.transport import Dialer, Listener, Reader
+from onionshh.relay.driver import SwitchDriver
+from onionshh.relay.keys import RelayKeys
+from onionshh.relay.mirror import Mirror
+from onionshh.relay.publish import About, Publisher
+from onionshh.relay.switch import Switch
 from onionshh.wire.consensus import RelayRow
-from relay.driver import SwitchDriver
-from relay.keys import RelayKeys
-from relay.mirror import Mirror
-from relay.publish import About, Publisher
-from relay.switch import Switch
 
 logger = logging.getLogger("onionshh.relay")
 

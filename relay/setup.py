@@ -28,11 +28,11 @@ from onionshh.geometry import (
     LAYER_STATE,
 )
 from onionshh.ids import RandomBytes, RelayId
+from onionshh.relay.circuit import Leg, RelayCircuit
+from onionshh.relay.limits import CreateLimits
 from onionshh.wire.cell import CREATE, CREATE_MORE, CREATED, CREATED_MORE, pack_cell
 from onionshh.wire.framing import HandshakeParts, split_handshake
 from onionshh.wire.messages import EXTENDED, exactly
-from relay.circuit import Leg, RelayCircuit
-from relay.limits import CreateLimits
 
 REFUSALS_WAITING_MOST = 512
 """Refusals that may wait at a link when another CREATE comes: who reads no answers shall ask no more. More

@@ -19,6 +19,8 @@ from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.geometry import CELL, CELL_HEADER, TAG
 from onionshh.ids import RandomBytes, RelayId
+from onionshh.relay.circuit import Leg, RelayCircuit
+from onionshh.relay.setup import SetUp, WantedLink
 from onionshh.wire.cell import (
     COMMANDS,
     CREATE,
@@ -33,8 +35,6 @@ from onionshh.wire.cell import (
     pack_cell,
 )
 from onionshh.wire.messages import DROP, EXTEND
-from relay.circuit import Leg, RelayCircuit
-from relay.setup import SetUp, WantedLink
 
 REST_SECONDS = 60.0
 REST_A_TICK = 1000

@@ -8,9 +8,9 @@ from onionshh.core.params import Params
 from onionshh.core.roles import Role
 from onionshh.core.view import View
 from onionshh.ids import RelayId
-from rendezvous.introducer import Introducer
-from rendezvous.meeting import Meeting
-from rendezvous.ring import Ring
+from onionshh.rendezvous.introducer import Introducer
+from onionshh.rendezvous.meeting import Meeting
+from onionshh.rendezvous.ring import Ring
 
 
 def roles(

@@ -27,39 +27,41 @@ LAYERS = {
     "onionshh.testing": APPS,
     "onionshh.__main__": APPS,
     "onionshh": APPS,
-    "relay.switch": CORE,
-    "relay.limits": CORE,
-    "relay.circuit": CORE,
-    "relay.setup": CORE,
-    "relay.mirror": CORE,
-    "relay.driver": APPS,
-    "relay.keys": APPS,
-    "relay.publish": APPS,
-    "relay.serve": APPS,
-    "relay": APPS,
-    "rendezvous.introducer": CORE,
-    "rendezvous.meeting": CORE,
-    "rendezvous.ring": CORE,
-    "rendezvous.serve": APPS,
-    "rendezvous": APPS,
-    "directory.registry": CORE,
-    "directory.consensus": CORE,
-    "directory.signing": CORE,
-    "directory.store": APPS,
-    "directory.app": APPS,
-    "directory.authority": APPS,
-    "directory.http": APPS,
-    "directory.serve": APPS,
-    "directory": APPS,
+    "onionshh.relay.switch": CORE,
+    "onionshh.relay.limits": CORE,
+    "onionshh.relay.circuit": CORE,
+    "onionshh.relay.setup": CORE,
+    "onionshh.relay.mirror": CORE,
+    "onionshh.relay.driver": APPS,
+    "onionshh.relay.keys": APPS,
+    "onionshh.relay.publish": APPS,
+    "onionshh.relay.serve": APPS,
+    "onionshh.relay": APPS,
+    "onionshh.rendezvous.introducer": CORE,
+    "onionshh.rendezvous.meeting": CORE,
+    "onionshh.rendezvous.ring": CORE,
+    "onionshh.rendezvous.serve": APPS,
+    "onionshh.rendezvous": APPS,
+    "onionshh.directory.registry": CORE,
+    "onionshh.directory.consensus": CORE,
+    "onionshh.directory.signing": CORE,
+    "onionshh.directory.store": APPS,
+    "onionshh.directory.app": APPS,
+    "onionshh.directory.authority": APPS,
+    "onionshh.directory.http": APPS,
+    "onionshh.directory.serve": APPS,
+    "onionshh.directory": APPS,
     "simulations": COMPOSERS,
     "tests": COMPOSERS,
 }
 SHIPPED = ("onionshh", "relay", "rendezvous", "directory")
 WHOLE_FOLDERS = ("simulations", "tests")  # every file there is the folder's row, whatever its name
 
-# The three programs know neither each other nor are they known to the library: only composers put them
-# together, so that a DApp's own `relay.py` is never imported in place of ours.
-PROGRAMS = ("relay", "rendezvous", "directory")
+# The three programs lie at the top of the checkout and are imported as `onionshh.relay` and so on, through
+# links in `onionshh/`: installed, they take no name of anybody else's. They do not know one another, and
+# the library does not know them: only composers put them together.
+AT_THE_TOP = ("relay", "rendezvous", "directory")
+PROGRAMS = tuple(f"onionshh.{name}" for name in AT_THE_TOP)
 COMPOSING = ("onionshh.cli", "onionshh.testing", "simulations", "tests")
 
 # Who may import these at all; nobody else.
@@ -114,10 +116,13 @@ def _why_not(module: str, layer: int, target: str) -> str:
         if _inside(target, (name,)) and not _inside(module, allowed):
             return f"{name} is only for {', '.join(allowed)}"
     top = target.partition(".")[0]
-    if top in PROGRAMS and module.partition(".")[0] != top and not _inside(module, COMPOSING):
-        if _inside(module, PROGRAMS):
-            return f"{', '.join(PROGRAMS)} never import one another"
-        return f"the library never imports {top}; only {', '.join(COMPOSING)} may"
+    if top in AT_THE_TOP:
+        return f"it is onionshh.{top}, the one name that holds in a checkout and installed"
+    for program in PROGRAMS:
+        if _inside(target, (program,)) and not _inside(module, (program, *COMPOSING)):
+            if _inside(module, PROGRAMS):
+                return f"{', '.join(PROGRAMS)} never import one another"
+            return f"the library never imports {program}; only {', '.join(COMPOSING)} may"
     if top in SHIPPED or top in WHOLE_FOLDERS:
         theirs = _row(target)
         if theirs is not None and theirs > layer:
@@ -182,15 +187,21 @@ def _names_date(node: ast.AST) -> bool:
 
 
 def _module(path: str) -> str:
-    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return f"onionshh.{module}" if _inside(module, AT_THE_TOP) else module
 
 
 def _own_row(module: str) -> int | None:
     """The row of a file: a package's row is not that of the files in it, unless it names a folder."""
     parts = module.split(".")
     if len(parts) > 1 and parts[0] not in WHOLE_FOLDERS:
-        return next((LAYERS[name] for name in _upward(module) if "." in name and name in LAYERS), None)
+        return next((LAYERS[name] for name in _upward(module) if _is_folder_or(module, name)), None)
     return LAYERS.get(parts[0])
+
+
+def _is_folder_or(module: str, name: str) -> bool:
+    """Whether a row of this name is a folder's, with all in it, or the file's own."""
+    return name in LAYERS and (name == module or ("." in name and name not in PROGRAMS))
 
 
 def _row(target: str) -> int | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.layers import LAYERS, SHIPPED, WHOLE_FOLDERS, problems
+from tests.layers import LAYERS, PROGRAMS, SHIPPED, WHOLE_FOLDERS, problems
 
 ROOT = Path(__file__).parent.parent
 TEXT = '"""A file that says what it is."""\n\nfrom __future__ import annotations\n\n'
@@ -43,7 +43,8 @@ def test_every_source_is_looked_at() -> None:
 
 
 def test_every_row_names_a_package_that_is_there() -> None:
-    assert {name.partition(".")[0] for name in LAYERS} == {*SHIPPED, *WHOLE_FOLDERS}
+    assert {name.partition(".")[0] for name in LAYERS} == {"onionshh", *WHOLE_FOLDERS}
+    assert set(LAYERS) >= set(PROGRAMS)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_every_row_names_a_package_that_is_there() -> None:
         ("onionshh/net/links.py", "from onionshh.client.node import join", "layer 3 never imports layer 4"),
         ("onionshh/net/links.py", "import onionshh", "layer 3 never imports layer 4"),
         ("onionshh/net/links.py", "from onionshh import join", "layer 3 never imports layer 4"),
-        ("relay/switch.py", "from relay import driver", "layer 2 never imports layer 4"),
+        ("relay/switch.py", "from onionshh.relay import driver", "layer 2 never imports layer 4"),
         ("relay/switch.py", "from .driver import Driver", "layer 2 never imports layer 4"),
         ("onionshh/core/view.py", "if x:\n    import onionshh.client", "layer 2 never imports layer 4"),
         ("onionshh/client/node.py", "from tests.seeded import seeded", "layer 4 never imports layer 5"),
@@ -96,12 +97,14 @@ def test_every_row_names_a_package_that_is_there() -> None:
         ("onionshh/client/node.py", "import rich", "only for onionshh.cli"),
         ("onionshh/client/node.py", "from onionshh.cli import main", "only for onionshh.cli"),
         # who knows whom
-        ("onionshh/core/roles.py", "import relay.switch", "the library never imports relay"),
-        ("onionshh/client/node.py", "from directory import serve", "the library never imports directory"),
-        ("onionshh/__init__.py", "import rendezvous", "the library never imports rendezvous"),
-        ("relay/serve.py", "from rendezvous.ring import Ring", "never import one another"),
-        ("rendezvous/serve.py", "import relay", "never import one another"),
-        ("directory/serve.py", "from relay import keys", "never import one another"),
+        ("onionshh/core/roles.py", "import onionshh.relay.switch", "never imports onionshh.relay"),
+        ("onionshh/cli/relay.py", "from relay.keys import RelayKeys", "it is onionshh.relay"),
+        ("tests/relay/test_keys.py", "import relay", "it is onionshh.relay"),
+        ("onionshh/client/node.py", "from onionshh.directory import app", "never imports onionshh.directory"),
+        ("onionshh/__init__.py", "import onionshh.rendezvous", "never imports onionshh.rendezvous"),
+        ("relay/serve.py", "from onionshh.rendezvous.ring import Ring", "never import one another"),
+        ("rendezvous/serve.py", "import onionshh.relay", "never import one another"),
+        ("directory/serve.py", "from onionshh.relay import keys", "never import one another"),
         # the file itself
         ("relay/serve.py", "assert True", "asserts"),
         ("relay/extra.py", "", "no row"),
@@ -135,12 +138,12 @@ def test_guard_catches_a_missing_docstring() -> None:
         ("onionshh/net/tor.py", "import stem"),
         ("onionshh/net/store.py", "import os, sqlite3, trio"),
         ("onionshh/__init__.py", "from onionshh.client.node import join"),
-        ("onionshh/cli/demo.py", "import relay.serve, rich"),
-        ("onionshh/testing.py", "from directory.serve import serve"),
+        ("onionshh/cli/demo.py", "import onionshh.relay.serve, rich"),
+        ("onionshh/testing.py", "from onionshh.directory.serve import serve"),
         ("relay/driver.py", "from .switch import Switch"),
-        ("relay/switch.py", "from relay import limits"),
+        ("relay/switch.py", "from onionshh.relay import limits"),
         ("rendezvous/ring.py", "from onionshh.core.roles import Role"),
-        ("simulations/world.py", "import relay.switch, rendezvous.ring, directory.registry"),
+        ("simulations/world.py", "import onionshh.relay.switch, onionshh.directory.registry"),
         ("tests/benchmarks/tor.py", "import stem.process"),
         ("tests/wire/test_packing.py", "import msgpack\nassert msgpack"),
     ],

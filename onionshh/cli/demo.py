@@ -19,11 +19,11 @@ from onionshh.cli.failures import FAILED
 if TYPE_CHECKING:
     import trio
 
-    from directory.authority import Authority
     from onionshh.client.endpoint import Endpoint
     from onionshh.client.node import Node
     from onionshh.client.receipt import Receipt
     from onionshh.config import NetworkFile
+    from onionshh.directory.authority import Authority
 
 LOOPBACK = "127.0.0.1"
 INTERVAL_SECONDS = 2
@@ -120,10 +120,10 @@ class _Demo:
     async def _start_authority(
         self, held: ExitStack, nursery: trio.Nursery, folder: Path, file: Path
     ) -> Authority:
-        from directory.http import listen
-        from directory.serve import choose_params
-        from directory.store import create_or_open
         from onionshh.cli.directory import serve_authority
+        from onionshh.directory.http import listen
+        from onionshh.directory.serve import choose_params
+        from onionshh.directory.store import create_or_open
 
         listener = held.enter_context(listen(LOOPBACK, 0))
         url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
@@ -142,7 +142,7 @@ class _Demo:
         from onionshh.cli.relay import make_relay
         from onionshh.net.store import DataDirectory
         from onionshh.net.tcp import TcpListener
-        from relay.publish import About
+        from onionshh.relay.publish import About
 
         for number in range(1, self._relays + 1):
             name = f"relay{number}"

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     import trio
 
-    from directory.authority import Authority
-    from directory.store import AuthorityStore
     from onionshh.core.params import Params
+    from onionshh.directory.authority import Authority
+    from onionshh.directory.store import AuthorityStore
 
 LOOK_SECONDS = 1.0
 
@@ -59,9 +59,9 @@ def directory(
       onionshh directory --listen 127.0.0.1:7000 --data dir --network net.toml
       onionshh directory --listen 192.0.2.1:80 --data dir --network net.toml --interval 600
     """
-    from directory.http import listen as listen_http
-    from directory.store import create_or_open
     from onionshh.cli.ending import run, when_ended
+    from onionshh.directory.http import listen as listen_http
+    from onionshh.directory.store import create_or_open
     from onionshh.net.store import DataDirectory
     from onionshh.wire.descriptor import format_address
 
@@ -77,7 +77,7 @@ def directory(
     url = f"http://{format_address(host, port)}"
     with listener, create_or_open(data, network, url=url, random_bytes=os.urandom) as store:
         with as_usage():
-            from directory.serve import choose_params
+            from onionshh.directory.serve import choose_params
 
             params = choose_params(host, store.network, overrides)
         return run(lambda: _run(store, listener, params, bind, url, network))
@@ -85,8 +85,8 @@ def directory(
 
 def check_params(host: str, overrides: dict[str, int]) -> None:
     """Before anything is written: whether these parameters can be. Usage."""
-    from directory.serve import is_loopback
     from onionshh.core.params import default_params
+    from onionshh.directory.serve import is_loopback
 
     with as_usage():
         default_params(one_machine=is_loopback(host)).with_overrides(overrides)
@@ -101,8 +101,8 @@ async def serve_authority(
     task_status: trio.TaskStatus[Authority],
 ) -> None:
     """The authority with its HTTP and its probe over TCP, until cancelled; started when it answers."""
-    from directory.serve import serve
     from onionshh.core.chance import Chance
+    from onionshh.directory.serve import serve
     from onionshh.net.clocks import Clock
     from onionshh.net.probe import probe
     from onionshh.net.tcp import TcpDialer

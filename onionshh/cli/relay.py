@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from onionshh.net.store import DataDirectory
     from onionshh.net.tcp import TcpListener
     from onionshh.net.transport import Reader
-    from relay.publish import About
-    from relay.serve import Relay
+    from onionshh.relay.publish import About
+    from onionshh.relay.serve import Relay
 
 NICKNAME = "unnamed"
 
@@ -87,9 +87,9 @@ def relay(
     from onionshh.net.hosted import HostedReader
     from onionshh.net.store import DataDirectory
     from onionshh.net.tcp import TcpListener
+    from onionshh.relay.keys import RelayKeys
+    from onionshh.relay.publish import About
     from onionshh.wire.descriptor import good_nickname
-    from relay.keys import RelayKeys
-    from relay.publish import About
 
     when_ended(0)
     host, port = host_port(listen, "--listen")
@@ -137,8 +137,8 @@ def make_relay(
     from onionshh.net.clocks import Clock
     from onionshh.net.directory import HttpSource
     from onionshh.net.tcp import TcpDialer
-    from relay.serve import Relay
-    from rendezvous.serve import roles
+    from onionshh.relay.serve import Relay
+    from onionshh.rendezvous.serve import roles
 
     return Relay(
         network=network,

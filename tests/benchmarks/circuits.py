@@ -26,9 +26,9 @@ from onionshh.crypto.layers import RelayLayers
 from onionshh.geometry import BINDING, BODY, FRAME_CELLS, LAYER_STATE
 from onionshh.ids import RelayId
 from onionshh.net.heap import give_back
+from onionshh.relay.circuit import Leg, RelayCircuit
+from onionshh.relay.switch import Switch
 from onionshh.wire.cell import HEADER, RELAY
-from relay.circuit import Leg, RelayCircuit
-from relay.switch import Switch
 from tests.benchmarks.processes import memory_kib
 
 COUNTS = (1, 10, 100, 1_000, 10_000)

@@ -14,9 +14,9 @@ from trio.testing import MockClock
 import onionshh
 from onionshh import testing
 from onionshh.net import directory
-from relay.keys import RelayKeys
-from relay.serve import KEY_CHECK_SECONDS
-from rendezvous.ring import Ring
+from onionshh.relay.keys import RelayKeys
+from onionshh.relay.serve import KEY_CHECK_SECONDS
+from onionshh.rendezvous.ring import Ring
 from tests.client.world import context_of, hosted, small, until
 
 WALL = 1_790_000_000

@@ -19,7 +19,7 @@ from onionshh.crypto.identity import Identity, decode_address_untrusted
 from onionshh.errors import NetworkUnreachable, NoDirectory
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.directory import DirectoryUnreachable
-from rendezvous.ring import Ring
+from onionshh.rendezvous.ring import Ring
 from tests.client.world import context_of, hosted, on_ring, period_now, small, until
 from tests.seeded import seeded
 

@@ -23,9 +23,9 @@ from onionshh.core.introduce import Introduction
 from onionshh.core.whisper import new_whisper
 from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.ids import AuthKey, RelayId
+from onionshh.rendezvous.ring import Ring
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry
-from rendezvous.ring import Ring
 
 WALL = 1_790_000_000 // 86400 * 86400 + 36_000
 """Ten hours into a day: the period's second half is far, its grace over."""

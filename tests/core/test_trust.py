@@ -7,7 +7,6 @@ from random import Random
 
 import pytest
 
-from directory.signing import sign_consensus
 from onionshh import geometry as g
 from onionshh.config import Authority, NetworkFile
 from onionshh.core.params import Params
@@ -20,6 +19,7 @@ from onionshh.core.trust import (
     sign_descriptor,
 )
 from onionshh.crypto.identity import SigningKey
+from onionshh.directory.signing import sign_consensus
 from onionshh.errors import CryptoError, ProtocolError
 from onionshh.ids import RelayId
 from onionshh.wire import consensus as wire

@@ -12,11 +12,11 @@ import httpx
 import trio
 from trio.testing import MockClock
 
-from directory.app import BODY_MAX, app
-from directory.authority import Authority
 from onionshh.config import parse_network_file
 from onionshh.core.params import Params
 from onionshh.core.trust import open_consensus_untrusted, sign_descriptor
+from onionshh.directory.app import BODY_MAX, app
+from onionshh.directory.authority import Authority
 from onionshh.net.clocks import Clock
 from onionshh.net.store import run_inline
 from tests.directory.world import (

@@ -10,11 +10,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from directory.authority import PROBES_AT_ONCE, Authority
-from directory.registry import Verdict
-from directory.store import AuthorityStore
 from onionshh.core.params import Params
 from onionshh.core.trust import open_consensus_untrusted
+from onionshh.directory.authority import PROBES_AT_ONCE, Authority
+from onionshh.directory.registry import Verdict
+from onionshh.directory.store import AuthorityStore
 from onionshh.errors import BadData, ProtocolError
 from onionshh.net.clocks import Clock
 from onionshh.net.store import run_inline

@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
-from directory.consensus import build, capped_weights, next_boundary, next_random
-from directory.registry import Listed
 from onionshh.core.params import Params
 from onionshh.core.view import View
+from onionshh.directory.consensus import build, capped_weights, next_boundary, next_random
+from onionshh.directory.registry import Listed
 from onionshh.ids import RelayId
 from onionshh.wire import consensus as wire
 from onionshh.wire.consensus import Consensus, SharedRandom

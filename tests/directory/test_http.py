@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair
 
-from directory.http import Limits, listen, serve_connection, serve_http
+from onionshh.directory.http import Limits, listen, serve_connection, serve_http
 from onionshh.errors import Error
 
 LIMITS = Limits(head_bytes=2000, body_bytes=1000, connections=4, connections_per_ip=3)

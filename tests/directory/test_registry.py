@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from directory import registry as module
-from directory.registry import FORGET_SECONDS, POSTS_PER_INTERVAL, Registry, RoundResult, Verdict
 from onionshh.core.params import Params
+from onionshh.directory import registry as module
+from onionshh.directory.registry import FORGET_SECONDS, POSTS_PER_INTERVAL, Registry, RoundResult, Verdict
 from onionshh.wire.descriptor import RelayDescriptor
 from tests.directory.world import WALL, descriptor
 

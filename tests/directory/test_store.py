@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from directory import store as module
-from directory.registry import Entry
-from directory.signing import sign_consensus
-from directory.store import State, create_or_open
 from onionshh.config import Authority, NetworkFile, format_network_file, parse_network_file
 from onionshh.core.params import Params
+from onionshh.directory import store as module
+from onionshh.directory.registry import Entry
+from onionshh.directory.signing import sign_consensus
+from onionshh.directory.store import State, create_or_open
 from onionshh.errors import BadData, BadNetworkFile, DataInUse
 from onionshh.wire.consensus import Consensus, SharedRandom
 from onionshh.wire.packing import pack

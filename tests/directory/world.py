@@ -9,12 +9,12 @@ from typing import Any
 
 import trio
 
-from directory.store import AuthorityStore
 from onionshh.config import Authority as AuthorityAddress
 from onionshh.config import NetworkFile
 from onionshh.core.params import Params, default_params
 from onionshh.core.trust import sign_descriptor
 from onionshh.crypto.identity import SigningKey
+from onionshh.directory.store import AuthorityStore
 from onionshh.ids import RelayId
 from onionshh.net.store import DataDirectory
 from onionshh.wire.descriptor import RelayDescriptor

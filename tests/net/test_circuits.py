@@ -15,10 +15,10 @@ from onionshh.core.roles import EndCircuit
 from onionshh.core.sink import LinkPort
 from onionshh.geometry import BODY, CELL, LAYER_STATE
 from onionshh.net.circuits import INBOX_MESSAGES, Circuit, CircuitFailed
+from onionshh.relay.switch import Switch
+from onionshh.rendezvous.meeting import Meeting
 from onionshh.wire import messages as m
 from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell
-from relay.switch import Switch
-from rendezvous.meeting import Meeting
 from tests.net.world import Client, Relay, World, answer_as_peer
 from tests.relay.pure import ANSWER, ASK
 from tests.seeded import seeded

@@ -14,9 +14,6 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from directory.consensus import build
-from directory.registry import Listed
-from directory.signing import sign_consensus
 from onionshh.cli.patience import until_directory_answers
 from onionshh.client.context import Context
 from onionshh.client.kinds import Kinds
@@ -26,6 +23,9 @@ from onionshh.core.params import default_params
 from onionshh.core.path import PathImpossible
 from onionshh.core.trust import open_consensus_untrusted
 from onionshh.crypto.identity import SigningKey
+from onionshh.directory.consensus import build
+from onionshh.directory.registry import Listed
+from onionshh.directory.signing import sign_consensus
 from onionshh.errors import ClockWrong, NetworkUnreachable, NoDirectory
 from onionshh.geometry import CONSENSUS_MAX
 from onionshh.ids import RelayId

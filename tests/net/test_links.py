@@ -23,8 +23,8 @@ from onionshh.net.circuits import CircuitFailed
 from onionshh.net.links import LinkFailed
 from onionshh.net.memory import BUFFER_BYTES, MemoryDialer, MemoryNetwork, MemoryStream
 from onionshh.net.transport import StreamBroken
+from onionshh.relay import driver as driver_file
 from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell, split_cells
-from relay import driver as driver_file
 from tests.net.world import Client, Peer, Relay, World, answer_as_peer, dial_as_peer
 from tests.relay.pure import ANSWER, ASK
 from tests.seeded import seeded

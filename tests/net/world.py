@@ -27,9 +27,9 @@ from onionshh.net.links import LinkSet
 from onionshh.net.memory import MemoryNetwork
 from onionshh.net.tcp import TcpDialer, TcpListener
 from onionshh.net.transport import Dialer, Listener, Stream, StreamBroken
+from onionshh.relay.driver import SwitchDriver
+from onionshh.relay.switch import Switch
 from onionshh.wire.consensus import RelayRow
-from relay.driver import SwitchDriver
-from relay.switch import Switch
 from tests.core.networks import row
 from tests.relay.pure import Parrot
 from tests.seeded import seeded

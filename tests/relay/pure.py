@@ -20,10 +20,10 @@ from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.geometry import CELL, CELL_HEADER, FRAME_CELLS
 from onionshh.ids import RelayId
+from onionshh.relay.circuit import RelayCircuit
+from onionshh.relay.switch import Switch
 from onionshh.wire import messages as m
 from onionshh.wire.cell import DESTROY, HEADER, pack_cell, split_cells
-from relay.circuit import RelayCircuit
-from relay.switch import Switch
 from tests.core.networks import relay_id
 from tests.seeded import seeded
 

@@ -10,10 +10,10 @@ from onionshh.core.params import Params
 from onionshh.core.sink import REFUSALS_HELD_LEAST, LinkPort
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BODY, CELL
+from onionshh.relay import setup
+from onionshh.relay.setup import REFUSALS_WAITING_MOST
+from onionshh.relay.switch import REST_SECONDS, Switch
 from onionshh.wire.cell import CREATE, INITIATOR_BIT, RELAY, pack_cell
-from relay import setup
-from relay.setup import REFUSALS_WAITING_MOST
-from relay.switch import REST_SECONDS, Switch
 from tests.core.networks import relay_id
 from tests.relay.pure import ANSWER, ASK, PureNetwork
 from tests.seeded import seeded
@@ -61,7 +61,7 @@ def test_a_silent_circuit_rests_and_wakes() -> None:
 
 
 def test_so_many_rest_at_a_tick_and_all_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.switch.REST_A_TICK", 3)
+    monkeypatch.setattr("onionshh.relay.switch.REST_A_TICK", 3)
     net = PureNetwork()
     relay, last = net.relay(), net.relay()
     client = net.client(relay)
@@ -76,7 +76,7 @@ def test_so_many_rest_at_a_tick_and_all_in_the_end(monkeypatch: pytest.MonkeyPat
 
 
 def test_however_many_there_are_none_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.switch.REST_A_TICK", 1)
+    monkeypatch.setattr("onionshh.relay.switch.REST_A_TICK", 1)
     net = PureNetwork()
     relay, last = net.relay(), net.relay()
     client = net.client(relay)

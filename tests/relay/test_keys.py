@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import relay.keys
+import onionshh.relay.keys
 from onionshh.errors import BadData
 from onionshh.net.store import DataDirectory
-from relay.keys import KEYS_FILE, RelayKeys
+from onionshh.relay.keys import KEYS_FILE, RelayKeys
 from tests.seeded import seeded
 
 DAY = 86_400
@@ -94,7 +94,7 @@ def test_without_a_disk_the_old_key_serves_on(tmp_path: Path, monkeypatch: pytes
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(relay.keys, "atomic_write", full)
+        patch.setattr(onionshh.relay.keys, "atomic_write", full)
         with pytest.raises(OSError, match="No space"):
             keys.rotate(START + DAY, DAY)
     assert keys.onion_keys() == (first,) == RelayKeys(folder, seeded(9), START).onion_keys()

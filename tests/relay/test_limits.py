@@ -5,7 +5,7 @@ from dataclasses import replace
 from onionshh.core.outbox import Memory
 from onionshh.core.params import Params
 from onionshh.core.sink import LinkPort
-from relay.limits import CreateLimits
+from onionshh.relay.limits import CreateLimits
 
 
 def port(host: str) -> LinkPort:

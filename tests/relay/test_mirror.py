@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from onionshh.relay.mirror import Mirror
 from onionshh.wire import messages as m
-from relay.mirror import Mirror
 from tests.relay.pure import PureCircuit, PureClient, PureNetwork, PureRelay
 from tests.seeded import seeded
 

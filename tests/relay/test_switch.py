@@ -13,6 +13,8 @@ from onionshh.core.roles import Drop, EndCircuit, Join, Reply
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BODY, CELL, CELL_HEADER, LAYER_STATE
+from onionshh.relay.switch import REPLIES_WAITING_MOST
+from onionshh.rendezvous.meeting import Meeting
 from onionshh.wire import messages as m
 from onionshh.wire.cell import (
     CREATE,
@@ -27,8 +29,6 @@ from onionshh.wire.cell import (
     pack_cell,
     split_cells,
 )
-from relay.switch import REPLIES_WAITING_MOST
-from rendezvous.meeting import Meeting
 from tests.relay.pure import ANSWER, ASK, Parrot, PureCircuit, PureClient, PureNetwork, PureRelay
 from tests.seeded import seeded
 

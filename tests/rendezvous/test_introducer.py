@@ -8,8 +8,8 @@ from onionshh import geometry as g
 from onionshh.core.params import Params
 from onionshh.crypto.identity import SigningKey
 from onionshh.ids import RelayId
+from onionshh.rendezvous.introducer import WAITING_MOST, Introducer
 from onionshh.wire import messages as m
-from rendezvous.introducer import WAITING_MOST, Introducer
 from tests.rendezvous.circuits import Circuit, Relay
 from tests.seeded import seeded
 

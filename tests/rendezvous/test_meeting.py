@@ -6,8 +6,8 @@ import pytest
 
 from onionshh import geometry as g
 from onionshh.core.params import Params
+from onionshh.rendezvous.meeting import WAIT_SECONDS, Meeting
 from onionshh.wire import messages as m
-from rendezvous.meeting import WAIT_SECONDS, Meeting
 from tests.rendezvous.circuits import Circuit, Relay
 
 COOKIE = b"c" * 32

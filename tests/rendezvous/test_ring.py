@@ -9,10 +9,10 @@ from onionshh.core.params import Params
 from onionshh.core.ring import positions, responsible
 from onionshh.core.view import View
 from onionshh.crypto.identity import SigningKey
+from onionshh.rendezvous.ring import REQUESTS_MOST, Ring
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.endpoint import Outer, period_key_signed
-from rendezvous.ring import REQUESTS_MOST, Ring
 from tests.core import networks
 from tests.core.networks import DAY, START, plain, relay_id
 from tests.rendezvous.circuits import Circuit, Relay
