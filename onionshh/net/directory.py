@@ -328,6 +328,7 @@ class ConsensusKeeper:
     def _take(self, document: bytes, consensus: Consensus, previous: Consensus | None) -> None:
         self.document = document
         self._view = View(consensus, previous)
+        self._clock.confirm(consensus.valid_after)
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 
