@@ -1,31 +1,41 @@
 """An endpoint answers introductions: replay log, seal, and its own circuit to the visitor's point (SPEC 11).
 
 The order is fixed: the sealed bytes against the log, the seal, the seed against the log, both on disk, and
-only then a circuit. At most two tries an introduction, the second sending the very same bytes.
+only then a circuit. A stranger chose where it leads, so all of it has one budget: two circuits and so many
+seconds for each introduction, the second circuit with the very same bytes; and no rendezvous point holds the
+places of others (`client/places.py`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import trio
 
 from onionshh.client.context import Context
 from onionshh.client.exchange import Exchange
+from onionshh.client.places import NoPlace, Places
 from onionshh.client.vault import Vault
-from onionshh.core.introduce import EndToEndKeys, Opened, answer, open_introduction_untrusted
+from onionshh.core.introduce import EndToEndKeys, answer, open_introduction_untrusted
 from onionshh.core.whisper import Record
 from onionshh.crypto.identity import Identity
 from onionshh.crypto.primitives import sha3_256
 from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.net.circuits import CircuitFailed
 from onionshh.wire import messages as m
+from onionshh.wire.consensus import RelayRow
 
 logger = logging.getLogger("onionshh.client")
 
 AT_ONCE = 32
-WAITING_MOST = 64
+WAITING_MOST = 32
+OPENING_MOST = 64
+"""Introductions that wait for the disk."""
+TRIES = 2
+MEETING_SECONDS = 15.0
+"""To RENDEZVOUS1, waiting for a place included: its visitor waits 20 s in all."""
 
 
 class Answering:
@@ -42,32 +52,48 @@ class Answering:
         self._identity = identity
         self._vault = vault
         self._serve = serve
-        self._limit = trio.CapacityLimiter(AT_ONCE)
-        self._waiting = 0
+        self._places = Places(AT_ONCE, WAITING_MOST)
+        self._opening = 0
         self.log_full: Callable[[], None] = lambda: None
         """Called when a replay log has no room left: a descriptor with a new key is due."""
         self.expected: dict[bytes, trio.Event] = {}
         """Seeds of our own tests of reachability: set when such an introduction arrives."""
 
-    async def introduced(self, body: bytes, auth_key: bytes) -> None:
-        """An INTRODUCE2 came over the circuit known by `auth_key`. Nothing is raised for a bad one."""
-        if self._waiting >= WAITING_MOST:
-            self._context.drops.count("introductions-waiting")
-            return
-        self._waiting += 1
+    async def introduced(self, body: bytes, auth_key: bytes) -> bool:
+        """An INTRODUCE2 came over the circuit known by `auth_key`. Whether it was for us and new.
+
+        Nothing is raised for a bad one.
+        """
+        opened = False
         try:
-            async with self._limit:
-                await self._answer(body, auth_key)
+            introduction = await self._open_in_turn(body, auth_key)
+            opened = True
+            if introduction is not None:
+                with trio.fail_after(MEETING_SECONDS):
+                    await self._meet(introduction)
         except ProtocolError as error:
             self._context.drops.count(error.reason)
+        except NoPlace:
+            self._context.drops.count("introductions-waiting")
+        except trio.TooSlowError:
+            self._context.drops.count("rendezvous-timeout")
         except (CircuitFailed, NetworkUnreachable, NoDirectory):
             self._context.drops.count("rendezvous-failed")
         except BadData as error:
             logger.error("an introduction could not be kept: %s", error)
-        finally:
-            self._waiting -= 1
+        return opened
 
-    async def _answer(self, body: bytes, auth_key: bytes) -> None:
+    async def _open_in_turn(self, body: bytes, auth_key: bytes) -> _Introduction | None:
+        if self._opening >= OPENING_MOST:
+            raise NoPlace
+        self._opening += 1
+        try:
+            return await self._open(body, auth_key)
+        finally:
+            self._opening -= 1
+
+    async def _open(self, body: bytes, auth_key: bytes) -> _Introduction | None:
+        """What is to be answered, in the log and on disk; None for a test of our own."""
         message = m.Introduce.decode_untrusted(body)
         if message.auth_key != auth_key:
             raise ProtocolError("introduce-auth-key")
@@ -89,32 +115,35 @@ class Answering:
         tested = self.expected.pop(opened.seed, None)
         if tested is not None:
             tested.set()
-            return
+            return None
         record = Record.decode_untrusted(opened.record) if opened.record else None
-        if record is not None:
-            record.check_dates_untrusted(self._context.clock.wall())
+        point = self._context.view.any_relay(opened.rendezvous_point)
+        if point is None:
+            raise ProtocolError("rendezvous-unknown-relay")
         reply, end_to_end = answer(
             opened,
             rendezvous_keys=keys.rendezvous,
             subcredential=subcredential,
             random_bytes=self._context.chance.bytes,
         )
-        await self._meet(opened, reply, end_to_end, record)
+        return _Introduction(point, reply, end_to_end, record)
 
-    async def _meet(self, opened: Opened, reply: bytes, keys: EndToEndKeys, record: Record | None) -> None:
-        row = self._context.view.any_relay(opened.rendezvous_point)
-        if row is None:
-            raise ProtocolError("rendezvous-unknown-relay")
-        for last_try in (False, True):
-            try:
-                circuit = await self._context.pool.to(self._context.kinds.answering, row, "answer")
-                circuit.accept()
-                circuit.send(m.RENDEZVOUS1, reply)
-                break
-            except CircuitFailed:
-                if last_try:
-                    raise
-        exchange = Exchange(
-            circuit, keys, as_visitor=False, clock=self._context.clock, drops=self._context.drops
-        )
-        self._serve(exchange, record)
+    async def _meet(self, introduction: _Introduction) -> None:
+        """A circuit to the rendezvous point, and what is to be said there."""
+        context, point = self._context, introduction.point
+        async with self._places.take(point.identity):
+            circuit = await context.pool.to(context.kinds.answering, point, "answer", tries=TRIES)
+            circuit.accept()
+            circuit.send(m.RENDEZVOUS1, introduction.reply)
+            exchange = context.exchange(circuit, introduction.keys, as_visitor=False)
+        self._serve(exchange, introduction.record)
+
+
+@dataclass(frozen=True, slots=True)
+class _Introduction:
+    """One that was opened and is new. `reply`: the RENDEZVOUS1; `record` rode along."""
+
+    point: RelayRow
+    reply: bytes = field(repr=False)
+    keys: EndToEndKeys = field(repr=False)
+    record: Record | None = field(repr=False)

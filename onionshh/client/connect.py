@@ -82,7 +82,7 @@ async def connect(
         with trio.move_on_after(RENDEZVOUS_SECONDS):
             answer = await meeting.receive()
             keys = introduction.finish(answer.body)
-            return Exchange(meeting, keys, as_visitor=True, clock=context.clock, drops=context.drops)
+            return context.exchange(meeting, keys, as_visitor=True)
         raise NoAnswer
     except BaseException as error:
         for circuit in (meeting, asking):

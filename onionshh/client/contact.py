@@ -80,7 +80,7 @@ class Contact:
         clock = self._context.clock
         record = new_whisper(
             body,
-            expires=clock.wall() + math.ceil(ttl_seconds),
+            expires=clock.best() + math.ceil(ttl_seconds),
             privacy_class=self._privacy.number,
             random_bytes=self._context.chance.bytes,
         )

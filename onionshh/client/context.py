@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 
 import trio
 
+from onionshh.client.exchange import Exchange
 from onionshh.client.kinds import Kinds
 from onionshh.client.known import Known
 from onionshh.client.pool import Pool
 from onionshh.core.chance import Chance
 from onionshh.core.drops import Drops
+from onionshh.core.introduce import EndToEndKeys
 from onionshh.core.params import Params
 from onionshh.core.view import View
 from onionshh.errors import Closed
 from onionshh.net.builder import CircuitBuilder
-from onionshh.net.circuits import CircuitSet
+from onionshh.net.circuits import Circuit, CircuitSet
 from onionshh.net.clocks import Clock
 from onionshh.net.directory import ConsensusKeeper
 from onionshh.net.guarding import Guarding
@@ -46,6 +48,17 @@ class Context:
         """Closed once the node is."""
         if self.closed.is_set():
             raise Closed("This node is closed.")
+
+    def exchange(self, circuit: Circuit, keys: EndToEndKeys, *, as_visitor: bool) -> Exchange:
+        """Records over a circuit that was just joined."""
+        return Exchange(
+            circuit,
+            keys,
+            as_visitor=as_visitor,
+            clock=self.clock,
+            drops=self.drops,
+            random_bytes=self.chance.bytes,
+        )
 
     @property
     def view(self) -> View:

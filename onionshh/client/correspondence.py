@@ -12,7 +12,15 @@ from onionshh.client.context import Context
 from onionshh.client.exchange import Exchange
 from onionshh.client.inbox import REPLIES_MOST, Inbox
 from onionshh.client.receipt import Receipt
-from onionshh.core.whisper import RECEIPT, RECEIPTS_WAIT_SECONDS, Record, receipt_for
+from onionshh.core.whisper import (
+    EXPIRED,
+    RECEIPTS_WAIT_SECONDS,
+    REFUSED,
+    WHISPER,
+    Record,
+    receipt_for,
+    refusal_of,
+)
 from onionshh.errors import BadData
 from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
@@ -130,13 +138,13 @@ class Correspondence:
                     exchange.close("idle")
             for whisper_id in [one for one, path in self._paths.items() if not path.exchange.open]:
                 del self._paths[whisper_id]
-            wall = clock.wall()
-            for reply_id in [one for one, receipt in self._replies.items() if receipt.record.expires < wall]:
+            now = clock.monotonic()
+            for reply_id in [one for one, receipt in self._replies.items() if receipt.deadline < now]:
                 self._replies.pop(reply_id).conclude(
                     "expired", "the visitor did not come back for it in time"
                 )
             try:
-                await self._inbox.tidy(wall)
+                await self._inbox.tidy(clock.earliest())
             except BadData as error:
                 logger.error("%s", error)
 
@@ -211,12 +219,19 @@ class Correspondence:
     async def _record(self, visit: _Visit, record: Record) -> None:
         """Take one record on, and add what is to be answered to what waits."""
         exchange = visit.exchange
-        if record.kind == RECEIPT:
+        if record.kind != WHISPER:
             self._inbox.reply_acknowledged(record.in_reply_to)
             receipt = self._replies.pop(record.in_reply_to, None)
-            if receipt is not None:
+            if receipt is not None and record.kind == REFUSED:
+                receipt.conclude("expired", "the visitor refused it: its time was over")
+            elif receipt is not None:
                 receipt.conclude("delivered")
             return
+        refusal = exchange.refusal(record)
+        if refusal is not None:
+            await exchange.send(refusal)
+            return
+        waits = self._context.clock.best() < record.expires
         while True:
             finished = self._finished
             accepted = await self._inbox.accept(record, self._received_at())
@@ -228,6 +243,12 @@ class Correspondence:
                 await self._room_or_end(exchange)
             if not exchange.open:
                 self._room.unpark()  # the room that woke us is for another
+                return
+            if waits and self._context.clock.best() >= record.expires:
+                # Its sender has given it up meanwhile: it would take the room of one that is waited for.
+                self._room.unpark()
+                self._context.drops.count("record-expired-waiting")
+                await exchange.send(refusal_of(record, EXPIRED, self._context.chance.bytes))
                 return
         if self._inbox.is_unfinished(record.whisper_id):
             self._paths[record.whisper_id] = visit

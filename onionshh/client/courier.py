@@ -23,7 +23,8 @@ from onionshh.client.receipt import Receipt
 from onionshh.core.classes import PrivacyClass
 from onionshh.core.introduce import fits_introduction
 from onionshh.core.path import PathImpossible
-from onionshh.core.whisper import WHISPER, Record, receipt_for
+from onionshh.core.whisper import EXPIRED, EXPIRY_GRACE_SECONDS, REFUSED, WHISPER, Record, receipt_for
+from onionshh.core.words import duration
 from onionshh.errors import NetworkUnreachable, NoDirectory
 from onionshh.net.circuits import CircuitFailed
 from onionshh.wire.endpoint import IntroducerEntry
@@ -277,7 +278,7 @@ class Courier:
         context = self._context
         started = context.clock.monotonic()
         try:
-            if self._found is None or self._found.descriptor.expiry <= context.clock.wall():
+            if self._found is None or self._found.descriptor.expiry <= context.clock.earliest():
                 self._found = await find_or_known(context, self._address_key)
                 self._nothing_found = 0
             introducer = self._introducer(self._found)
@@ -307,7 +308,6 @@ class Courier:
             self._exchange = exchange
             self._began = started
             self._connected_in = context.clock.monotonic() - started
-            self._owed.drop_expired(context.clock.wall())
             self._heard = False
             self._tried.clear()
             self.problem = ""
@@ -320,8 +320,8 @@ class Courier:
 
     def _introducer(self, found: Found) -> IntroducerEntry:
         """One not tried in vain since the last success, at random; all of them again once none is left."""
-        wall = self._context.clock.wall()
-        good = [one for one in found.descriptor.introducers if one.expiry > wall] or list(
+        earliest = self._context.clock.earliest()
+        good = [one for one in found.descriptor.introducers if one.expiry > earliest] or list(
             found.descriptor.introducers
         )
         left = [one for one in good if one.auth_key not in self._tried]
@@ -394,6 +394,10 @@ class Courier:
         self._heard = True
         self._failures = 0
         receipt = self._whispers.get(record.in_reply_to)
+        if record.kind == REFUSED:
+            if receipt is not None:
+                self._refused(receipt, record.body[0])
+            return
         if receipt is not None and not receipt.is_final:
             # An answer says as much as a receipt.
             if receipt.sent_at is not None:  # else another path was just to be tried
@@ -402,11 +406,33 @@ class Courier:
             receipt.conclude("delivered")
         if record.kind != WHISPER:
             return
-        if receipt is not None:
-            receipt.answer(record.body)
-            self._whispers.answered(receipt)
-        if self._owed.add(receipt_for(record, self._context.chance.bytes)):
+        answer = exchange.refusal(record)
+        if answer is None:
+            answer = receipt_for(record, self._context.chance.bytes)
+            if receipt is not None:
+                receipt.answer(record.body)
+                self._whispers.answered(receipt)
+        if self._owed.add(answer):
             self._owed.pay(exchange)
+
+    def _refused(self, receipt: Receipt, why: int) -> None:
+        """It came, and the endpoint will never take it on. Whose clock that is, its dates tell."""
+        clock, record = self._context.clock, receipt.record
+        if why == EXPIRED:
+            # The endpoint judged by its consensus; `expires` was made by our clock, and our consensus.
+            behind = EXPIRY_GRACE_SECONDS + receipt.deadline - clock.monotonic()
+            sentence = "the endpoint refused it: by the network's time, its time to live was over"
+            if behind > EXPIRY_GRACE_SECONDS / 2:
+                sentence += f"; this machine's clock is at least {duration(behind)} behind, set it right"
+            receipt.conclude("expired", sentence)
+        else:
+            ahead = clock.wall() - clock.earliest() - 2 * self._context.params.interval_seconds
+            whose = "the endpoint's clock is behind the network's"
+            if ahead > EXPIRY_GRACE_SECONDS:
+                whose = f"this machine's clock is about {duration(ahead)} ahead, set it right"
+            late = duration(record.expires - clock.earliest())
+            receipt.conclude("failed", f"the endpoint refused it, since it would expire in {late}: {whose}")
+        receipt.give_up()
 
     def _lost(self, reason: str, problem: str) -> None:
         """The circuit is no good: what it has not acknowledged goes over another."""

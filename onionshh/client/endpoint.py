@@ -10,13 +10,13 @@ import trio
 from onionshh.client.answering import Answering
 from onionshh.client.context import Context
 from onionshh.client.correspondence import Correspondence
-from onionshh.client.inbox import INBOX_SCHEMA, Inbox, Stored
+from onionshh.client.inbox import INBOX_MIGRATIONS, Inbox, Stored
 from onionshh.client.introducers import Introducers
 from onionshh.client.pool import STUBS
 from onionshh.client.publication import Publication
 from onionshh.client.reachability import Reachability, ReachabilityChanges, ReachabilityTest
 from onionshh.client.receipt import Receipt
-from onionshh.client.vault import VAULT_SCHEMA, Vault
+from onionshh.client.vault import VAULT_MIGRATIONS, Vault
 from onionshh.core.whisper import TTL_DEFAULT_SECONDS, check_body, new_whisper
 from onionshh.crypto.identity import Identity
 from onionshh.crypto.primitives import kdf
@@ -26,24 +26,37 @@ from onionshh.net.database import Database
 from onionshh.net.store import DataDirectory
 
 DATABASE_FILE = "endpoint.db"
-DATABASE_VERSION = 1
+_VAULT, _FIRST_INBOX = VAULT_MIGRATIONS[0], INBOX_MIGRATIONS[0]
+MIGRATIONS = (_VAULT + _FIRST_INBOX, *INBOX_MIGRATIONS[1:])
+"""Of the one file that holds both. New ones go at the end, whichever of the two they are for."""
 
 
 class Whisper:
-    """One whisper as the program gets it. `id`: 32 hex digits; `received_at`: Unix seconds.
+    """One whisper as the program gets it. `id`: 32 hex digits; `received_at` and `expires_at`: Unix seconds.
+    Until `expires_at` its sender may still wait; one whose sender has its receipt is shown later, too.
 
     Finished by `reply`, by `done`, or by asking the iteration for the next one. One that the program lets go
     unfinished, because it raised or left the loop, is shown again, and so it is after a restart, under the
-    same id: from disk once it was acknowledged, which waits 20 ms for a program that is quick, and else
-    because its visitor brings it again.
+    same id and after those that were never shown: from disk once it was acknowledged, which waits 20 ms for a
+    program that is quick, and else because its visitor brings it again.
     """
 
-    __slots__ = ("__weakref__", "_endpoint", "_finished", "_stored", "body", "id", "received_at")
+    __slots__ = (
+        "__weakref__",
+        "_endpoint",
+        "_finished",
+        "_stored",
+        "body",
+        "expires_at",
+        "id",
+        "received_at",
+    )
 
     def __init__(self, endpoint: Endpoint, stored: Stored) -> None:
         self.id = stored.whisper_id.hex()
         self.body = stored.body
         self.received_at = stored.received_at
+        self.expires_at = stored.expires
         self._stored = stored
         self._endpoint = endpoint
         self._finished = False
@@ -133,11 +146,10 @@ class Endpoint:
         self._stack.enter_context(self._folder.lock())
         try:
             path = self._folder / DATABASE_FILE
-            schema = VAULT_SCHEMA + INBOX_SCHEMA
-            database = self._database = Database(path, schema, DATABASE_VERSION, context.run_blocking)
+            database = self._database = Database(path, MIGRATIONS, context.run_blocking)
             self._stack.callback(database.close)
             self._inbox = Inbox(database)
-            await self._inbox.load(context.clock.wall())
+            await self._inbox.load(context.clock.earliest())
             self._vault = Vault(database, context.chance.bytes, context.params.replay_log_entries)
             await self._vault.load()
             context.check_open()
@@ -190,7 +202,7 @@ class Endpoint:
     async def _next(self) -> Whisper | None:
         while not self._closed.is_set():
             try:
-                stored = await self._inbox.next_unfinished(self._shown)
+                stored = await self._inbox.next_unfinished(self._shown, self._context.clock.best())
             except Closed:
                 break
             if stored is not None and stored.whisper_id not in self._shown:
@@ -216,13 +228,13 @@ class Endpoint:
         clock = self._context.clock
         record = new_whisper(
             body,
-            expires=max(stored.expires, clock.wall() + TTL_DEFAULT_SECONDS),
+            expires=max(stored.expires, clock.best() + TTL_DEFAULT_SECONDS),
             privacy_class=stored.privacy_class,
             random_bytes=self._context.chance.bytes,
             in_reply_to=stored.whisper_id,
         )
         await self._inbox.finish(stored.whisper_id, record)
-        receipt = Receipt(record, clock.monotonic() + record.expires - clock.wall())
+        receipt = Receipt(record, clock.monotonic() + record.expires - clock.best())
         receipt.give_up()  # nobody answers an answer
         self._correspondence.reply(stored.whisper_id, receipt)
         self._correspondence.finished(stored.whisper_id)

@@ -22,7 +22,7 @@ class NoDescriptor(Exception):
 
 async def find_or_known(context: Context, address_key: bytes) -> Found:
     """The descriptor at hand while it is good, else from the ring. Raises as `find`."""
-    found = context.known.get(address_key, context.view.period, context.clock.wall())
+    found = context.known.get(address_key, context.view.period, context.clock.earliest())
     if found is None:
         found = await find(context, address_key)
         context.known.keep(address_key, found)
@@ -51,7 +51,7 @@ async def find(context: Context, address_key: bytes) -> Found:
                     A=address_key,
                     period=period,
                     period_seconds=view.params.period_seconds,
-                    wall=context.clock.wall(),
+                    wall=context.clock.earliest(),
                 )
             except (CircuitFailed, NetworkUnreachable) as error:
                 failure = error

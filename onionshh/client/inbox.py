@@ -4,10 +4,14 @@ Before a receipt leaves, `keep` writes id and body in one synced transaction, or
 and `finish` has written the id, and with it the reply. A program that is quick finishes before a receipt is
 due, so most bodies never reach the disk. Ids outlive the rows, so that each whisper is delivered once, and
 so do replies, until the visitor has acknowledged them or they expire.
+
+How often a whisper was shown is written before it is shown from disk. A program that one whisper ends, each
+time it is shown, gets all others first: a bad whisper keeps nobody waiting.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -17,8 +21,11 @@ from typing import Final, Literal
 import trio
 
 from onionshh.core.whisper import EXPIRY_GRACE_SECONDS, SEEN_EXTRA_SECONDS, Record
+from onionshh.errors import BadData
 from onionshh.ids import WhisperId
 from onionshh.net.database import Database
+
+logger = logging.getLogger("onionshh.client")
 
 WHISPERS_MOST: Final = 1024
 BYTES_MOST: Final = 16 * 1024 * 1024
@@ -27,7 +34,8 @@ SEEN_MOST: Final = 1_000_000
 REPLIES_MOST: Final = 1024
 """Replies kept for visitors that have not come back: beyond it the one that expires first goes."""
 
-INBOX_SCHEMA: Final = """
+INBOX_MIGRATIONS: Final = (
+    """
 CREATE TABLE IF NOT EXISTS inbox (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, body BLOB NOT NULL,
     received_at REAL NOT NULL, expires INTEGER NOT NULL, class INTEGER NOT NULL);
@@ -37,7 +45,9 @@ CREATE TABLE IF NOT EXISTS replies (
     id BLOB PRIMARY KEY, whisper BLOB NOT NULL UNIQUE, record BLOB NOT NULL, expires INTEGER NOT NULL)
     WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS replies_expires ON replies (expires);
-"""
+""",
+    "ALTER TABLE inbox ADD COLUMN shown INTEGER NOT NULL DEFAULT 0",
+)
 
 Accepted = Literal["new", "known", "full"]
 
@@ -55,9 +65,11 @@ class Stored:
 
 @dataclass(slots=True)
 class _Unfinished:
-    """`stored` is None once it is on disk."""
+    """`stored` is None once it is on disk. `shown`: how often it was, in all."""
 
     size: int
+    expires: int
+    shown: int
     stored: Stored | None
 
 
@@ -72,16 +84,30 @@ class Inbox:
         self._replies: set[WhisperId] = set()
         """Ids of the replies on disk, so that nobody can ask for others to be erased."""
         self._judging: dict[WhisperId, trio.Event] = {}
+        self._being_shown: set[WhisperId] = set()
 
-    async def load(self, wall: int) -> None:
-        """Find out what is there and forget what is past its time."""
-        await self.tidy(wall)
+    @property
+    def unfinished(self) -> int:
+        """Whispers that the program has still to finish with."""
+        return len(self._unfinished)
+
+    @property
+    def replies(self) -> int:
+        """Replies that their visitors have not acknowledged yet."""
+        return len(self._replies)
+
+    async def load(self, earliest: int) -> None:
+        """Find out what is there and forget what is past its time, by `Clock.earliest`."""
+        await self.tidy(earliest)
         rows = await self._database.read(
             lambda connection: connection.execute(
-                "SELECT id, LENGTH(body) FROM inbox ORDER BY number"
+                "SELECT id, LENGTH(body), expires, shown FROM inbox ORDER BY number"
             ).fetchall()
         )
-        self._unfinished = {WhisperId(whisper_id): _Unfinished(size, None) for whisper_id, size in rows}
+        self._unfinished = {
+            WhisperId(whisper_id): _Unfinished(size, expires, shown, None)
+            for whisper_id, size, expires, shown in rows
+        }
         self._bytes = sum(one.size for one in self._unfinished.values())
 
     async def accept(self, record: Record, received_at: float) -> Accepted:
@@ -109,7 +135,7 @@ class Inbox:
         ):
             return "full"
         stored = Stored(whisper_id, record.body, received_at, record.expires, record.privacy_class)
-        self._unfinished[whisper_id] = _Unfinished(len(record.body), stored)
+        self._unfinished[whisper_id] = _Unfinished(len(record.body), record.expires, 0, stored)
         self._bytes += len(record.body)
         self._seen += 1
         return "new"
@@ -131,14 +157,17 @@ class Inbox:
         def write(connection: sqlite3.Connection) -> None:
             for stored in fresh:
                 if _note_seen(connection, stored):  # else its finishing overtook us
+                    one = self._unfinished.get(stored.whisper_id)
                     connection.execute(
-                        "INSERT INTO inbox (id, body, received_at, expires, class) VALUES (?, ?, ?, ?, ?)",
+                        "INSERT INTO inbox (id, body, received_at, expires, class, shown)"
+                        " VALUES (?, ?, ?, ?, ?, ?)",
                         (
                             stored.whisper_id,
                             stored.body,
                             stored.received_at,
                             stored.expires,
                             stored.privacy_class,
+                            one.shown if one is not None else 0,
                         ),
                     )
 
@@ -147,18 +176,47 @@ class Inbox:
             if (one := self._unfinished.get(stored.whisper_id)) is not None:
                 one.stored = None
 
-    async def next_unfinished(self, shown: Collection[WhisperId]) -> Stored | None:
-        """The oldest whisper that is neither finished nor among `shown`."""
+    async def next_unfinished(self, held: Collection[WhisperId], now: int) -> Stored | None:
+        """The whisper to show next: none of those that the program still holds. `now`: Unix seconds.
+
+        Those never shown come first, among these those whose senders still wait, among these the oldest.
+        """
         while True:
             await trio.lowlevel.checkpoint_if_cancelled()
-            whisper_id = next((one for one in self._unfinished if one not in shown), None)
+            whisper_id = self._choose(held, now)
             if whisper_id is None:
                 return None
-            stored = self._unfinished[whisper_id].stored
-            stored = stored or await self._database.read(partial(_stored, whisper_id))
+            one = self._unfinished[whisper_id]
+            self._being_shown.add(whisper_id)
+            try:
+                stored = one.stored or await self._show_from_disk(whisper_id)
+            finally:
+                self._being_shown.discard(whisper_id)
             if stored is not None:
+                one.shown += 1
                 return stored
             self._forget(whisper_id)  # somebody else was shown it, and has finished
+
+    def _choose(self, held: Collection[WhisperId], now: int) -> WhisperId | None:
+        best: tuple[tuple[int, bool], WhisperId] | None = None
+        for whisper_id, one in self._unfinished.items():  # oldest first
+            if whisper_id in held or whisper_id in self._being_shown:
+                continue
+            rank = (one.shown, one.expires <= now)
+            if best is None or rank < best[0]:
+                best = (rank, whisper_id)
+                if rank == (0, False):
+                    break
+        return None if best is None else best[1]
+
+    async def _show_from_disk(self, whisper_id: WhisperId) -> Stored | None:
+        """Its row, and that it is shown noted: on disk before the program can be ended by it."""
+        try:
+            return await self._database.transaction(partial(_stored_to_show, whisper_id))
+        except BadData as error:
+            # A disk that takes nothing can still be read, and what is on it may be what makes room.
+            logger.warning("a whisper is shown and that could not be noted: %s", error)
+            return await self._database.read(partial(_stored, whisper_id))
 
     async def finish(self, whisper_id: WhisperId, reply: Record | None = None) -> None:
         """The program is done with a whisper: erase it, and keep its reply, in one transaction."""
@@ -212,12 +270,13 @@ class Inbox:
             lambda connection: connection.execute("DELETE FROM replies WHERE id = ?", (reply_id,))
         )
 
-    async def tidy(self, wall: int) -> None:
-        """Forget ids and replies past their time."""
+    async def tidy(self, earliest: int) -> None:
+        """Forget ids and replies past their time. A wall clock that jumped must not forget an id: its whisper
+        would be delivered twice; hence `Clock.earliest`."""
 
         def write(connection: sqlite3.Connection) -> int:
-            connection.execute("DELETE FROM seen WHERE until < ?", (wall,))
-            connection.execute("DELETE FROM replies WHERE expires < ?", (wall,))
+            connection.execute("DELETE FROM seen WHERE until < ?", (earliest,))
+            connection.execute("DELETE FROM replies WHERE expires < ?", (earliest,))
             count: int = connection.execute("SELECT COUNT(*) FROM seen").fetchone()[0]
             self._replies = {WhisperId(row[0]) for row in connection.execute("SELECT id FROM replies")}
             return count
@@ -242,3 +301,8 @@ def _stored(whisper_id: WhisperId, connection: sqlite3.Connection) -> Stored | N
         "SELECT id, body, received_at, expires, class FROM inbox WHERE id = ?", (whisper_id,)
     ).fetchone()
     return None if row is None else Stored(*row)
+
+
+def _stored_to_show(whisper_id: WhisperId, connection: sqlite3.Connection) -> Stored | None:
+    connection.execute("UPDATE inbox SET shown = shown + 1 WHERE id = ?", (whisper_id,))
+    return _stored(whisper_id, connection)

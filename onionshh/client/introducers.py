@@ -39,7 +39,7 @@ class Introducers:
         context: Context,
         vault: Vault,
         wanted: int,
-        introduced: Callable[[bytes, bytes], Awaitable[None]],
+        introduced: Callable[[bytes, bytes], Awaitable[bool]],
     ) -> None:
         self._context = context
         self._vault = vault

@@ -27,10 +27,10 @@ class Known:
     def __init__(self) -> None:
         self._found: dict[bytes, Found] = {}
 
-    def get(self, address_key: bytes, period: int, wall: int) -> Found | None:
+    def get(self, address_key: bytes, period: int, earliest: int) -> Found | None:
         """The one at hand, while it is of this period or the one before and has not expired."""
         held = self._found.get(address_key)
-        if held is None or held.period not in (period - 1, period) or wall >= held.descriptor.expiry:
+        if held is None or held.period not in (period - 1, period) or earliest >= held.descriptor.expiry:
             return None
         return held
 

@@ -37,10 +37,6 @@ class Owed:
         taken, self.records = self.records, []
         return taken
 
-    def drop_expired(self, wall: int) -> None:
-        """A record past its date would end the circuit."""
-        self.records = [one for one in self.records if one.expires > wall]
-
     def pay(self, exchange: Exchange) -> None:
         """Send them; later, if the window is closed. CircuitFailed."""
         if not self.records or exchange.send_at_once(*self.records):

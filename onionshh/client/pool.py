@@ -11,7 +11,7 @@ import trio
 
 from onionshh.core.path import PathImpossible
 from onionshh.errors import Error
-from onionshh.net.builder import CircuitBuilder, Kind
+from onionshh.net.builder import TRIES, CircuitBuilder, Kind
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.wire.consensus import RelayRow
 
@@ -78,10 +78,10 @@ class Pool:
             circuit.close("pool-old")
         return await self._builder.build(kind, purpose)
 
-    async def to(self, kind: Kind, last: RelayRow, purpose: str) -> Circuit:
+    async def to(self, kind: Kind, last: RelayRow, purpose: str, *, tries: int = TRIES) -> Circuit:
         """A circuit of this kind that ends at that relay: a stub extended, else one built now.
 
-        Raises as `CircuitBuilder.build`.
+        `tries`: circuits spent in all. Raises as `CircuitBuilder.build`.
         """
         shelf = self._shelves.get(kind)
         self._poke.set()
@@ -93,8 +93,11 @@ class Pool:
                     try:
                         return await self._builder.finish(stub, last)
                     except CircuitFailed:
+                        tries -= 1
+                        if not tries:
+                            raise
                         break
-        return await self._builder.build(kind, purpose, last=last.identity)
+        return await self._builder.build(kind, purpose, last=last.identity, tries=tries)
 
     async def run(self) -> None:
         """Keep the shelves full, for ever. Begins a moment late: the first use needs the machine more."""

@@ -17,7 +17,8 @@ from onionshh.crypto.seal import SealKey
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.database import Database
 
-VAULT_SCHEMA: Final = """
+VAULT_MIGRATIONS: Final = (
+    """
 CREATE TABLE IF NOT EXISTS period_keys (
     period INTEGER PRIMARY KEY, rendezvous BLOB NOT NULL, seal BLOB NOT NULL, signing BLOB NOT NULL,
     revision INTEGER NOT NULL);
@@ -25,7 +26,8 @@ CREATE TABLE IF NOT EXISTS replay (period INTEGER NOT NULL, hash BLOB NOT NULL, 
     WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS introducers (
     auth_seed BLOB PRIMARY KEY, relay BLOB NOT NULL, expiry INTEGER NOT NULL) WITHOUT ROWID;
-"""
+""",
+)
 
 
 @dataclass(slots=True)

@@ -1,7 +1,8 @@
-"""Records: whispers and receipts as they travel end to end (SPEC 13).
+"""Records: whispers, receipts and refusals as they travel end to end (SPEC 13).
 
 `id 16 ‖ in reply to 16 ‖ expires u32 ‖ class u8 ‖ kind u8 ‖ length u16`, then the body filled with zeros to
-256, 1 024, 4 096, 16 384 or 65 536 bytes. A receipt is of size 256, so it looks like a short whisper.
+256, 1 024, 4 096, 16 384 or 65 536 bytes. A receipt is of size 256, so it looks like a short whisper, and so
+does a refusal, whose body is one byte that says why.
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ from onionshh.ids import RandomBytes, WhisperId
 
 WHISPER: Final = 1
 RECEIPT: Final = 2
+REFUSED: Final = 9
+
+EXPIRED: Final = 1
+"""Refused: its time to live was over, by the network's time, before it was taken on."""
+TOO_FAR: Final = 2
+"""Refused: it claims a later expiry than any whisper may have."""
+WHY_REFUSED: Final = frozenset((EXPIRED, TOO_FAR))
 
 TTL_DEFAULT_SECONDS: Final = 600
 TTL_MOST_SECONDS: Final = 7 * 24 * 3600
@@ -33,7 +41,7 @@ _HEADER = struct.Struct(f">{WHISPER_ID}s{WHISPER_ID}sIBBH")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One whisper or receipt. `expires`: Unix seconds, the same in every copy of it."""
+    """One whisper, receipt or refusal. `expires`: Unix seconds, the same in every copy of it."""
 
     whisper_id: WhisperId
     in_reply_to: WhisperId
@@ -60,22 +68,29 @@ class Record:
         if len(data) < RECORD_HEADER or len(data) - RECORD_HEADER not in RECORD_SIZES:
             raise ProtocolError("record-size")
         whisper_id, in_reply_to, expires, privacy_class, kind, length = _HEADER.unpack_from(data)
-        if kind not in (WHISPER, RECEIPT) or (kind == RECEIPT and (in_reply_to == NO_ID or length)):
+        if kind not in (WHISPER, RECEIPT, REFUSED) or (kind != WHISPER and in_reply_to == NO_ID):
             raise ProtocolError("record-kind")
         size = len(data) - RECORD_HEADER
         if length > size or record_size(length) != size:
             raise ProtocolError("record-length")
         body = data[RECORD_HEADER : RECORD_HEADER + length]
+        if (kind == RECEIPT and body) or (kind == REFUSED and (length != 1 or body[0] not in WHY_REFUSED)):
+            raise ProtocolError("record-body")
         if data.count(0, RECORD_HEADER + length) != size - length:
             raise ProtocolError("record-padding")
         return cls(WhisperId(whisper_id), WhisperId(in_reply_to), expires, privacy_class, kind, body)
 
-    def check_dates_untrusted(self, wall: int) -> None:
-        """ProtocolError when it expired, or claims a later expiry than any whisper may have."""
-        if wall > self.expires + EXPIRY_GRACE_SECONDS:
-            raise ProtocolError("record-expired")
-        if self.expires > wall + TTL_MOST_SECONDS + EXPIRY_GRACE_SECONDS:
-            raise ProtocolError("record-far-future")
+    def why_refused(self, *, earliest: int, best: int) -> int | None:
+        """Why a whisper of these dates is not taken on, None when it is: EXPIRED or TOO_FAR.
+
+        It is over only if the consensus says so (`Clock.earliest`): the clock of either end may be wrong. A
+        later expiry than any whisper may have is judged by `Clock.best`, which may not lag.
+        """
+        if earliest > self.expires + EXPIRY_GRACE_SECONDS:
+            return EXPIRED
+        if self.expires > best + TTL_MOST_SECONDS + EXPIRY_GRACE_SECONDS:
+            return TOO_FAR
+        return None
 
 
 def check_body(body: bytes) -> None:
@@ -109,11 +124,14 @@ def new_whisper(
 
 def receipt_for(record: Record, random_bytes: RandomBytes) -> Record:
     """The receipt of one whisper."""
-    return Record(
-        WhisperId(random_bytes(WHISPER_ID)),
-        record.whisper_id,
-        record.expires,
-        record.privacy_class,
-        RECEIPT,
-        b"",
-    )
+    return _about(record, RECEIPT, b"", random_bytes)
+
+
+def refusal_of(record: Record, why: int, random_bytes: RandomBytes) -> Record:
+    """The refusal of one whisper: it came, and will never be taken on. `why`: EXPIRED or TOO_FAR."""
+    return _about(record, REFUSED, bytes((why,)), random_bytes)
+
+
+def _about(record: Record, kind: int, body: bytes, random_bytes: RandomBytes) -> Record:
+    whisper_id = WhisperId(random_bytes(WHISPER_ID))
+    return Record(whisper_id, record.whisper_id, record.expires, record.privacy_class, kind, body)

@@ -25,6 +25,8 @@ from onionshh.net.links import LinkFailed, LinkSet
 from onionshh.wire.consensus import RelayRow
 
 TRIES = 12
+LAST_TRIES = 2
+"""Circuits that may fail at the very relay where they were to end: then it is that relay, and others wait."""
 GUARD_CHECK_SECONDS = 5.0
 OFFLINE_WAIT_SECONDS = 1.0
 STUB_AGE_SECONDS = 600.0
@@ -73,23 +75,25 @@ class CircuitBuilder:
         purpose: str,
         *,
         last: RelayId | None = None,
+        tries: int = TRIES,
     ) -> Circuit:
         """A circuit of `kind.relays` relays, set-up padded, ending at `last` if given. `purpose` is
-        for people.
+        for people. `tries`: circuits begun in all; few where a stranger chose `last`.
 
         NetworkUnreachable (PathImpossible when no path of that length exists), also when the consensus has
         expired; CircuitFailed when every try failed.
         """
-        tries = 0
+        failed_at_last = 0
         while True:
             path = await self._path(kind, last)
             try:
                 return await self._try(path, kind, purpose)
             except _GuardFailed:
                 continue  # no try of a circuit: two of these and the guard is down, and with the last we wait
-            except CircuitFailed:
-                tries += 1
-                if tries == TRIES:
+            except CircuitFailed as error:
+                tries -= 1
+                failed_at_last += error.relay is not None and error.relay == last
+                if tries <= 0 or failed_at_last >= LAST_TRIES:
                     raise
 
     async def stub(self, kind: Kind) -> Circuit:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,7 +36,9 @@ class Database:
     its own, with one sync for all: a sync costs milliseconds, and a hundred whispers may arrive in one.
     """
 
-    def __init__(self, path: Path | str, schema: str, version: int, run_blocking: RunBlocking) -> None:
+    def __init__(self, path: Path | str, migrations: Sequence[str], run_blocking: RunBlocking) -> None:
+        """`migrations`: SQL scripts in order; the n-th makes format n of a file of format n - 1. What was
+        written in any earlier format is brought up to the last one, and keeps what it holds."""
         self._path = path
         self._run_blocking = run_blocking
         self._turn = trio.Lock()
@@ -44,7 +46,7 @@ class Database:
         self._closed = False
         self._waiting: list[_Asked] = []
         self._erased = trio.Event()
-        self._connection = _open(path, schema, version)
+        self._connection = _open(path, migrations)
 
     async def transaction(self, work: Callable[[sqlite3.Connection], T], *, erases: bool = False) -> T:
         """Run `work` on the connection, alone; committed and on disk when this returns.
@@ -209,7 +211,7 @@ def _run_one(connection: sqlite3.Connection, asked: _Asked) -> None:
     connection.execute("RELEASE one")
 
 
-def _open(path: Path | str, schema: str, version: int) -> sqlite3.Connection:
+def _open(path: Path | str, migrations: Sequence[str]) -> sqlite3.Connection:
     if str(path) != ":memory:":
         # Made here first, so that it is never readable by others, not even for a moment.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -220,12 +222,14 @@ def _open(path: Path | str, schema: str, version: int) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete=ON")
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         held: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        if held not in (0, version):
+        if held > len(migrations):
             raise BadData(
-                f"{path} was written by another version of onionshh (format {held}, not {version})."
+                f"{path} was written by a later version of onionshh (format {held}, this one knows"
+                f" {len(migrations)}); use that version, or move the file away."
             )
-        connection.executescript(schema)
-        connection.execute(f"PRAGMA user_version={version}")
+        for number, script in enumerate(migrations[held:], held + 1):
+            # Whole or not at all, with the number of the format.
+            connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT")
         connection.execute(_EMPTY_LOG).fetchone()
     except sqlite3.OperationalError as error:  # of the disk, not of what is in it
         connection.close()

@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.client.answering import Answering
+from onionshh import testing
+from onionshh.client.answering import MEETING_SECONDS, Answering
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.known import Found
+from onionshh.client.node import Node
 from onionshh.core.whisper import NO_ID, RECEIPT, WHISPER, Record
-from onionshh.ids import WhisperId
-from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.ids import RelayId, WhisperId
+from onionshh.net.circuits import Circuit
 from onionshh.wire import messages as m
+from onionshh.wire.consensus import RelayRow
 from onionshh.wire.endpoint import IntroducerEntry
 from tests.client.world import WALL, Stranger, altered, context_of, dropped, hosted, small
 
@@ -68,14 +72,6 @@ BAD: dict[str, tuple[str, Bad]] = {
         "record-padding",
         lambda s, f, e: s.introduction(f, e, record=encoded()[:-1] + b"\1").message,
     ),
-    "an expired record": (
-        "record-expired",
-        lambda s, f, e: s.introduction(f, e, record=encoded(expires=LATE - 3600)).message,
-    ),
-    "a record for too long": (
-        "record-far-future",
-        lambda s, f, e: s.introduction(f, e, record=encoded(expires=LATE + 9 * 86400)).message,
-    ),
 }
 
 
@@ -93,7 +89,7 @@ async def test_every_bad_introduction_is_one_named_drop_and_nothing_else(autojum
             assert _answers(node) == before, name
             assert not endpoint._correspondence._exchanges, name
         # Nothing of it was kept, and whoever comes now is served.
-        assert await endpoint._inbox.next_unfinished(()) is None
+        assert await endpoint._inbox.next_unfinished((), 0) is None
         async with visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"hello")).status == "delivered"
 
@@ -138,33 +134,84 @@ async def test_junk_does_not_fill_the_replay_log(autojump_clock: MockClock) -> N
             assert len(keys.replay) <= 4
 
 
-@pytest.mark.parametrize("failures", [1, 2])
-async def test_at_most_two_tries_with_the_very_same_bytes(
-    failures: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+def _beside_the_guards(*nodes: Node) -> RelayId:
+    """A relay that is none of their guards in use: without its guards a node has nothing to expect."""
+    view = context_of(nodes[0]).view
+    guards = {guard for node in nodes for guard in context_of(node).guarding.first_hops(view)}
+    return next(row.identity for row in view.relays if row.identity not in guards)
+
+
+class Hostile:
+    """A relay's way to answer CREATEs from now on: "refuse" them, or keep "silent"."""
+
+    def __init__(self, net: testing.Network, identity: bytes, way: str) -> None:
+        (running,) = (one for one in net.relays if one.id == identity.hex())
+        setup = running.relay.switch.setup
+
+        def answer(create: object) -> None:
+            if way == "refuse":
+                setup._refuse(create.port, create.circuit_id, "test")  # type: ignore[attr-defined]
+
+        setup._answer = answer  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("way", ["refuse", "silent"])
+@pytest.mark.parametrize("stubs", [0, 2])
+async def test_a_stranger_s_introduction_costs_two_circuits_at_most(
+    way: str, stubs: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with small() as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
+    """The rendezvous point that he names refuses, or says nothing: not a try more than the budget."""
+    async with small(8) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
+        stranger = Stranger(visitor, endpoint.address)
+        found = await stranger.find()
+        await trio.sleep(60)
+        pool = context_of(node).pool
+        shelf = pool._shelves[context_of(node).kinds.answering]
+        shelf.stubs[stubs:] = []
+        entry = found.descriptor.introducers[0]
+        point = _beside_the_guards(node)
+        Hostile(net, point, way)
+        asked: list[bytes] = []
+        add = Circuit.add
+
+        async def counted(self: Circuit, relay: RelayRow) -> None:
+            if self.purpose == "answer" and relay.identity == point:
+                asked.append(point)
+            await add(self, relay)
+
+        monkeypatch.setattr(Circuit, "add", counted)
+        before = Counter(node.drops())
+        started = trio.current_time()
+        await _answering_of(endpoint).introduced(
+            stranger.introduction(found, entry, rendezvous_point=point).message, entry.auth_key
+        )
+        assert 1 <= len(asked) <= 2
+        assert trio.current_time() - started < MEETING_SECONDS + 0.1
+        await trio.sleep(60)
+        assert len(asked) <= 2
+        new = Counter(node.drops()) - before
+        assert new["rendezvous-failed"] + new["rendezvous-timeout"] == 1
+
+
+async def test_a_silent_rendezvous_point_keeps_no_visitor_out(autojump_clock: MockClock) -> None:
+    """110 introductions to a point that keeps silent, and whoever comes meanwhile is served at once."""
+    async with small(8) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
         stranger = Stranger(visitor, endpoint.address)
         found = await stranger.find()
         entry = found.descriptor.introducers[0]
-        sent: list[bytes] = []
-        real = Circuit.send
-
-        def send(self: Circuit, message_type: int, body: bytes) -> None:
-            if message_type == m.RENDEZVOUS1:
-                sent.append(body)
-                if len(sent) <= failures:
-                    self.close("test")
-                    raise CircuitFailed("test")
-            real(self, message_type, body)
-
-        monkeypatch.setattr(Circuit, "send", send)
-        before = node.drops().get("rendezvous-failed", 0)
-        await _answering_of(endpoint).introduced(
-            stranger.introduction(found, entry, body=b"x").message, entry.auth_key
-        )
-        assert len(sent) == 2
-        assert sent[0] == sent[1]
-        assert node.drops().get("rendezvous-failed", 0) == before + (failures == 2)
+        point = _beside_the_guards(visitor, node)
+        async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
+            Hostile(net, point, "silent")
+            for _ in range(110):
+                message = stranger.introduction(found, entry, rendezvous_point=point).message
+                nursery.start_soon(_answering_of(endpoint).introduced, message, entry.auth_key)
+            await trio.sleep(1)
+            started = trio.current_time()
+            receipt = await contact.whisper(b"hello", ttl_seconds=120)
+            assert receipt.status == "delivered", receipt.why
+            # The visitor may choose that very point first, and then has to wait for its own patience.
+            assert trio.current_time() - started < 60
+            nursery.cancel_scope.cancel()
 
 
 async def test_nothing_is_answered_before_the_replay_log_is_on_disk(autojump_clock: MockClock) -> None:

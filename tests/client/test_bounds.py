@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from onionshh import testing
 from onionshh.client import correspondence
 from onionshh.client import inbox as inbox_file
-from onionshh.client.inbox import INBOX_SCHEMA, Inbox
+from onionshh.client.inbox import INBOX_MIGRATIONS, Inbox
 from onionshh.config import Authority
 from onionshh.core.whisper import new_whisper
 from onionshh.ids import WhisperId
@@ -89,7 +89,7 @@ async def test_ids_and_replies_are_capped(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(inbox_file, "SEEN_MOST", 3)
     monkeypatch.setattr(inbox_file, "REPLIES_MOST", 2)
     random_bytes = seeded(1)
-    inbox = Inbox(Database(":memory:", INBOX_SCHEMA, 1, run_inline))
+    inbox = Inbox(Database(":memory:", INBOX_MIGRATIONS, run_inline))
     await inbox.load(0)
     ids: list[WhisperId] = []
     for number in range(3):

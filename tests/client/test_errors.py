@@ -41,8 +41,9 @@ async def test_no_such_endpoint_and_an_endpoint_that_is_silent_are_told_apart(
 
         async with hosted(net) as (_, endpoint):
 
-            async def ignore(body: bytes, auth_key: bytes) -> None:
+            async def ignore(body: bytes, auth_key: bytes) -> bool:
                 await trio.lowlevel.checkpoint()
+                return True
 
             endpoint._reachability._introducers._introduced = ignore
             async with visitor.contact(endpoint.address) as contact:
@@ -94,7 +95,7 @@ async def test_hops_that_cannot_be_had_fail_with_the_number_of_relays_it_takes(
             with pytest.raises(onionshh.NotDelivered, match="needs 4 relays"):
                 await contact.ask(b"hello")
             assert "rendezvous" not in {one.purpose for one in visitor.circuits()}
-            assert await endpoint._inbox.next_unfinished(()) is None
+            assert await endpoint._inbox.next_unfinished((), 0) is None
 
 
 async def test_waiting_for_a_reply_that_no_path_can_bring_costs_nothing(autojump_clock: MockClock) -> None:
@@ -155,7 +156,7 @@ async def test_what_is_too_large_is_refused_before_anything_is_sent(autojump_clo
             await trio.sleep(20)
             purposes = {one.purpose for one in visitor.circuits()}
             assert purposes <= {"ready", "consensus"}  # nothing was asked of anybody
-            assert await endpoint._inbox.next_unfinished(()) is None
+            assert await endpoint._inbox.next_unfinished((), 0) is None
 
             # And so with replies: the whisper can still be answered.
             receipt = contact.send(b"question")

@@ -10,7 +10,7 @@ from onionshh.client import correspondence
 from onionshh.client.courier import IDLE_SECONDS
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.exchange import Exchange
-from onionshh.core.whisper import NO_ID, RECEIPT, WHISPER, Record
+from onionshh.core.whisper import NO_ID, RECEIPT, REFUSED, WHISPER, Record
 from onionshh.ids import WhisperId
 from onionshh.wire import messages as m
 from tests.client.world import WALL, echo, hosted, small, until
@@ -34,8 +34,7 @@ BAD = {
     "record-kind": record(3).encode(),
     "record-padding": record(body=b"x").encode()[:-1] + b"\1",
     "record-length": record().encode()[:38] + b"\xff\xff" + bytes(256),
-    "record-expired": record(expires=WALL - 3600).encode(),
-    "record-far-future": record(expires=WALL + 8 * 86400).encode(),
+    "record-body": record(REFUSED, in_reply_to=b"y" * 16, body=b"\x09").encode(),
 }
 
 

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from onionshh.client import inbox as inbox_module
-from onionshh.client.inbox import INBOX_SCHEMA, Inbox
+from onionshh.client.inbox import INBOX_MIGRATIONS, Inbox
 from onionshh.core.whisper import EXPIRY_GRACE_SECONDS, SEEN_EXTRA_SECONDS, WHISPER, Record, new_whisper
 from onionshh.errors import BadData
 from onionshh.ids import WhisperId
@@ -36,7 +36,7 @@ def reply(to: Record, body: bytes = b"answer", expires: int = WALL + 600) -> Rec
 
 @asynccontextmanager
 async def opened(folder: Path, wall: int = WALL) -> AsyncIterator[Inbox]:
-    database = Database(folder / "endpoint.db", INBOX_SCHEMA, 1, run_inline)
+    database = Database(folder / "endpoint.db", INBOX_MIGRATIONS, run_inline)
     try:
         inbox = Inbox(database)
         await inbox.load(wall)
@@ -65,7 +65,7 @@ async def test_what_is_kept_is_there_after_a_restart_until_it_is_finished(tmp_pa
         await keep(inbox, record(2, b"first"), WALL + 0.5)
         await keep(inbox, record(1, b""), WALL + 1.0)
     async with opened(tmp_path) as inbox:
-        stored = await inbox.next_unfinished(())
+        stored = await inbox.next_unfinished((), 0)
         assert stored is not None
         assert (stored.whisper_id, stored.body, stored.received_at) == (
             record(2).whisper_id,
@@ -73,13 +73,13 @@ async def test_what_is_kept_is_there_after_a_restart_until_it_is_finished(tmp_pa
             WALL + 0.5,
         )
         assert (stored.expires, stored.privacy_class) == (WALL + 600, 1)
-        second = await inbox.next_unfinished({stored.whisper_id})
+        second = await inbox.next_unfinished({stored.whisper_id}, 0)
         assert second is not None
         assert second.body == b""
-        assert await inbox.next_unfinished({stored.whisper_id, second.whisper_id}) is None
+        assert await inbox.next_unfinished({stored.whisper_id, second.whisper_id}, 0) is None
         await inbox.finish(stored.whisper_id)
     async with opened(tmp_path) as inbox:
-        left = await inbox.next_unfinished(())
+        left = await inbox.next_unfinished((), 0)
         assert left is not None
         assert left.whisper_id == record(1).whisper_id
 
@@ -93,10 +93,10 @@ async def test_kept_is_committed_when_keep_returns(tmp_path: Path) -> None:
         async with opened(copied(tmp_path)) as other:
             assert await other.accept(record(1), WALL) == "known"
             assert await other.accept(record(2), WALL) == "new"
-            first = await other.next_unfinished(())
+            first = await other.next_unfinished((), 0)
             assert first is not None
             assert (first.whisper_id, first.body) == (record(1).whisper_id, b"kept")
-            second = await other.next_unfinished({first.whisper_id})
+            second = await other.next_unfinished({first.whisper_id}, 0)
             assert second is not None
             assert second.whisper_id == record(3).whisper_id
 
@@ -104,7 +104,7 @@ async def test_kept_is_committed_when_keep_returns(tmp_path: Path) -> None:
 async def test_what_is_accepted_is_shown_before_it_is_on_disk(tmp_path: Path) -> None:
     async with opened(tmp_path) as inbox:
         await inbox.accept(record(1, b"only in memory"), WALL + 0.5)
-        stored = await inbox.next_unfinished(())
+        stored = await inbox.next_unfinished((), 0)
         assert stored is not None
         assert (stored.body, stored.received_at) == (b"only in memory", WALL + 0.5)
         assert b"only in memory" not in bytes_on_disk(tmp_path)
@@ -125,7 +125,7 @@ async def test_what_a_quick_program_finished_is_known_for_ever_and_its_body_neve
         async with opened(copied(tmp_path)) as other:
             assert await other.accept(record(1), WALL) == "known"
             assert await other.accept(record(2), WALL) == "known"
-            assert await other.next_unfinished(()) is None
+            assert await other.next_unfinished((), 0) is None
             assert await other.reply_to(record(2).whisper_id) == answer
 
 
@@ -143,9 +143,9 @@ async def test_keeping_and_finishing_at_once_leaves_nothing_to_show(tmp_path: Pa
                 nursery.start_soon(steps[step])
                 await trio.testing.wait_all_tasks_blocked()
             inbox._database._turn.release()
-        assert await inbox.next_unfinished(()) is None
+        assert await inbox.next_unfinished((), 0) is None
     async with opened(tmp_path) as inbox:
-        assert await inbox.next_unfinished(()) is None
+        assert await inbox.next_unfinished((), 0) is None
         assert await inbox.accept(record(1), WALL) == "known"
 
 
@@ -168,7 +168,7 @@ async def test_an_id_is_accepted_once_even_when_its_whisper_is_finished(tmp_path
         assert await inbox.accept(record(1, b"another body"), WALL) == "known"
         await inbox.finish(record(1).whisper_id)
         assert await inbox.accept(record(1), WALL) == "known"
-        assert await inbox.next_unfinished(()) is None
+        assert await inbox.next_unfinished((), 0) is None
     async with opened(tmp_path) as inbox:
         assert await inbox.accept(record(1), WALL) == "known"
 
@@ -244,7 +244,7 @@ async def test_what_could_not_be_written_can_be_tried_again(
         block.rollback()
         await inbox.keep([record(1).whisper_id])
         async with opened(copied(tmp_path)) as other:
-            assert await other.next_unfinished(()) is not None
+            assert await other.next_unfinished((), 0) is not None
         await inbox.finish(record(1).whisper_id)
         assert await inbox.accept(record(2), WALL) == "new"
         assert await inbox.accept(record(3), WALL) == "full"
@@ -312,7 +312,7 @@ async def test_an_unfinished_whisper_does_not_expire(tmp_path: Path) -> None:
     async with opened(tmp_path) as inbox:
         await keep(inbox, record(1))
     async with opened(tmp_path, WALL + 30 * 86400) as inbox:
-        assert await inbox.next_unfinished(()) is not None
+        assert await inbox.next_unfinished((), 0) is not None
 
 
 async def test_every_file_is_for_the_owner_alone(tmp_path: Path) -> None:
@@ -325,10 +325,10 @@ async def test_every_file_is_for_the_owner_alone(tmp_path: Path) -> None:
 
 async def test_a_database_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "endpoint.db"
-    Database(path, INBOX_SCHEMA, 2, run_inline).close()
-    with pytest.raises(BadData, match=r"endpoint\.db was written by another version .*format 2, not 1"):
-        Database(path, INBOX_SCHEMA, 1, run_inline)
-    Database(path, INBOX_SCHEMA, 2, run_inline).close()  # and left as it was
+    Database(path, (*INBOX_MIGRATIONS, "SELECT 1"), run_inline).close()
+    with pytest.raises(BadData, match=r"endpoint\.db was written by a later version .*format 3, this one"):
+        Database(path, INBOX_MIGRATIONS, run_inline)
+    Database(path, (*INBOX_MIGRATIONS, "SELECT 1"), run_inline).close()  # and left as it was
 
 
 def garbage(data: bytes) -> bytes:
@@ -351,11 +351,11 @@ async def test_a_damaged_database_is_named(tmp_path: Path, damage: Callable[[byt
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(BadData, match=r"endpoint\.db (is damaged|cannot be used: .*malformed)"):
         async with opened(tmp_path) as inbox:
-            await inbox.next_unfinished(())
+            await inbox.next_unfinished((), 0)
 
 
 async def test_what_fails_half_way_changes_nothing(tmp_path: Path) -> None:
-    database = Database(tmp_path / "endpoint.db", INBOX_SCHEMA, 1, run_inline)
+    database = Database(tmp_path / "endpoint.db", INBOX_MIGRATIONS, run_inline)
     inbox = Inbox(database)
     await keep(inbox, record(1))
 
@@ -365,7 +365,7 @@ async def test_what_fails_half_way_changes_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="half way"):
         await database.transaction(broken)
-    assert await inbox.next_unfinished(()) is not None
+    assert await inbox.next_unfinished((), 0) is not None
     database.close()
 
 
@@ -388,7 +388,7 @@ async def test_who_acknowledges_what_was_never_sent_makes_no_work(tmp_path: Path
 
 async def test_the_reply_that_expires_first_is_found_without_reading_all(tmp_path: Path) -> None:
     """A thousand replies of 64 KiB would be read for each answer; the index has their dates."""
-    database = Database(tmp_path / "db", INBOX_SCHEMA, 1, run_inline)
+    database = Database(tmp_path / "db", INBOX_MIGRATIONS, run_inline)
     plan = await database.read(
         lambda connection: connection.execute(
             "EXPLAIN QUERY PLAN SELECT id FROM replies ORDER BY expires DESC LIMIT -1 OFFSET 1024"

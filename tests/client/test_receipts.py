@@ -125,7 +125,7 @@ async def test_a_program_that_takes_its_time_holds_up_no_receipt(autojump_clock:
                 await receipt.final()
                 assert receipt.round_trip_seconds is not None
                 assert receipt.round_trip_seconds < RECEIPTS_WAIT_SECONDS * 1.5
-                assert await endpoint._inbox.next_unfinished(()) is not None
+                assert await endpoint._inbox.next_unfinished((), 0) is not None
                 assert await receipt.reply() == b"answer"
             nursery.cancel_scope.cancel()
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from onionshh.client.vault import VAULT_SCHEMA, HeldIntroducer, PeriodKeys, Vault
+from onionshh.client.vault import VAULT_MIGRATIONS, HeldIntroducer, PeriodKeys, Vault
 from onionshh.core.replay import ReplayLog
 from onionshh.crypto.identity import SigningKey
 from onionshh.ids import RelayId
@@ -20,7 +20,7 @@ PERIOD = 20_717
 
 @asynccontextmanager
 async def opened(folder: Path, entries: int = 100, seed: int = 1) -> AsyncIterator[Vault]:
-    database = Database(folder / "endpoint.db", VAULT_SCHEMA, 1, run_inline)
+    database = Database(folder / "endpoint.db", VAULT_MIGRATIONS, run_inline)
     try:
         vault = Vault(database, seeded(seed), entries)
         await vault.load()

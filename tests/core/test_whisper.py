@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from onionshh.core.whisper import (
+    EXPIRED,
     EXPIRY_GRACE_SECONDS,
     NO_ID,
     RECEIPT,
+    TOO_FAR,
     TTL_MOST_SECONDS,
     WHISPER,
     Record,
@@ -13,6 +17,7 @@ from onionshh.core.whisper import (
     check_ttl,
     new_whisper,
     receipt_for,
+    refusal_of,
 )
 from onionshh.errors import ProtocolError, TooLarge
 from onionshh.geometry import RECORD_HEADER, RECORD_SIZES
@@ -100,24 +105,41 @@ def test_an_unknown_kind(kind: int) -> None:
 
 def test_a_receipt_is_for_something_and_empty() -> None:
     receipt = receipt_for(whisper(b""), seeded(1))
-    for wrong in (
-        Record(receipt.whisper_id, NO_ID, WALL, 1, RECEIPT, b""),
-        Record(receipt.whisper_id, receipt.in_reply_to, WALL, 1, RECEIPT, b"x"),
-    ):
-        with pytest.raises(ProtocolError, match="record-kind"):
-            Record.decode_untrusted(wrong.encode())
+    of_nothing = Record(receipt.whisper_id, NO_ID, WALL, 1, RECEIPT, b"")
+    with pytest.raises(ProtocolError, match="record-kind"):
+        Record.decode_untrusted(of_nothing.encode())
+    with_a_body = Record(receipt.whisper_id, receipt.in_reply_to, WALL, 1, RECEIPT, b"x")
+    with pytest.raises(ProtocolError, match="record-body"):
+        Record.decode_untrusted(with_a_body.encode())
 
 
-def test_dates() -> None:
+@pytest.mark.parametrize("why", [EXPIRED, TOO_FAR])
+def test_a_refusal_says_of_what_and_why_and_looks_like_a_receipt(why: int) -> None:
+    record = whisper(b"too late" * 100)
+    refusal = refusal_of(record, why, seeded(1))
+    assert Record.decode_untrusted(refusal.encode()) == refusal
+    assert (refusal.in_reply_to, refusal.body) == (record.whisper_id, bytes((why,)))
+    assert len(refusal.encode()) == len(receipt_for(record, seeded(1)).encode())
+
+
+@pytest.mark.parametrize("body", [b"", b"\0", b"\3", b"\xff", b"\1\1", b"\1\0"])
+def test_a_refusal_of_another_shape_is_refused(body: bytes) -> None:
+    refusal = refusal_of(whisper(b""), EXPIRED, seeded(1))
+    with pytest.raises(ProtocolError, match="record-body"):
+        Record.decode_untrusted(replace(refusal, body=body).encode())
+    with pytest.raises(ProtocolError, match="record-kind"):
+        Record.decode_untrusted(replace(refusal, in_reply_to=NO_ID).encode())
+
+
+def test_dates_are_judged_by_what_the_consensus_confirmed() -> None:
     record = whisper(b"")
-    record.check_dates_untrusted(WALL)
-    record.check_dates_untrusted(record.expires + EXPIRY_GRACE_SECONDS)
-    with pytest.raises(ProtocolError, match="record-expired"):
-        record.check_dates_untrusted(record.expires + EXPIRY_GRACE_SECONDS + 1)
+    over = record.expires + EXPIRY_GRACE_SECONDS
+    assert record.why_refused(earliest=over, best=over) is None
+    assert record.why_refused(earliest=over + 1, best=over + 1) == EXPIRED
+    assert record.why_refused(earliest=0, best=over + 10**9) is None  # our clock alone proves nothing
     far = record.expires - TTL_MOST_SECONDS - EXPIRY_GRACE_SECONDS
-    record.check_dates_untrusted(far)
-    with pytest.raises(ProtocolError, match="record-far-future"):
-        record.check_dates_untrusted(far - 1)
+    assert record.why_refused(earliest=0, best=far) is None
+    assert record.why_refused(earliest=0, best=far - 1) == TOO_FAR
 
 
 def test_a_body_of_65_536_bytes_is_too_large_and_says_so() -> None:

@@ -16,6 +16,7 @@ from onionshh.net.store import run_in_thread, run_inline
 
 T = TypeVar("T")
 SCHEMA = "CREATE TABLE IF NOT EXISTS things (name TEXT PRIMARY KEY, body BLOB)"
+MORE = "ALTER TABLE things ADD COLUMN seen INTEGER NOT NULL DEFAULT 0; CREATE TABLE others (name TEXT)"
 
 
 class SlowDisk:
@@ -41,16 +42,16 @@ async def names(database: Database) -> list[str]:
 @pytest.mark.parametrize("run", [run_inline, run_in_thread])
 async def test_what_was_committed_is_there_after_a_restart(tmp_path: Path, run: object) -> None:
     path = tmp_path / "db"
-    first = Database(path, SCHEMA, 3, run)  # type: ignore[arg-type]
+    first = Database(path, (SCHEMA,), run)  # type: ignore[arg-type]
     await put(first, "one")
     first.close()
-    second = Database(path, SCHEMA, 3, run)  # type: ignore[arg-type]
+    second = Database(path, (SCHEMA,), run)  # type: ignore[arg-type]
     assert await names(second) == ["one"]
     second.close()
 
 
 async def test_a_transaction_that_raises_leaves_nothing(tmp_path: Path) -> None:
-    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
 
     def half(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO things VALUES ('half', NULL)")
@@ -65,7 +66,7 @@ async def test_a_transaction_that_raises_leaves_nothing(tmp_path: Path) -> None:
 
 async def test_a_cancellation_is_felt_before_or_after_and_never_in_between(tmp_path: Path) -> None:
     disk = SlowDisk()
-    database = Database(tmp_path / "db", SCHEMA, 1, disk)
+    database = Database(tmp_path / "db", (SCHEMA,), disk)
     finished = False
     async with trio.open_nursery() as nursery:
 
@@ -101,7 +102,7 @@ async def test_transactions_run_one_at_a_time(tmp_path: Path) -> None:
         running -= 1
         return result
 
-    database = Database(tmp_path / "db", SCHEMA, 1, watched)
+    database = Database(tmp_path / "db", (SCHEMA,), watched)
     async with trio.open_nursery() as nursery:
         for number in range(10):
             nursery.start_soon(put, database, str(number))
@@ -111,7 +112,7 @@ async def test_transactions_run_one_at_a_time(tmp_path: Path) -> None:
 
 
 async def test_erased_rows_are_overwritten_and_commits_synced(tmp_path: Path) -> None:
-    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
     pragmas = await database.transaction(
         lambda c: [c.execute(f"PRAGMA {name}").fetchone()[0] for name in ("secure_delete", "synchronous")]
     )
@@ -125,24 +126,47 @@ async def test_erased_rows_are_overwritten_and_commits_synced(tmp_path: Path) ->
 
 
 def test_a_database_is_for_its_owner_alone(tmp_path: Path) -> None:
-    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     database.close()
 
 
+async def test_a_file_of_an_earlier_format_is_brought_up_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    first = Database(path, (SCHEMA,), run_inline)
+    await put(first, "one")
+    first.close()
+    for _ in range(2):  # once, and never again
+        second = Database(path, (SCHEMA, MORE), run_inline)
+        rows = await second.read(lambda c: c.execute("SELECT name, seen FROM things").fetchall())
+        assert rows == [("one", 0)]
+        second.close()
+
+
+async def test_a_migration_that_fails_in_the_middle_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    Database(path, (SCHEMA,), run_inline).close()
+    with pytest.raises(BadData, match="db cannot be used"):
+        Database(path, (SCHEMA, MORE + "; SELECT nothing"), run_inline)
+    second = Database(path, (SCHEMA, MORE), run_inline)
+    assert await second.read(lambda c: c.execute("PRAGMA user_version").fetchone()) == (2,)
+    second.close()
+
+
 def test_another_version_and_damage_are_told_with_the_file_s_name(tmp_path: Path) -> None:
     path = tmp_path / "db"
-    Database(path, SCHEMA, 1, run_inline).close()
-    with pytest.raises(BadData, match=r"db was written by another version of onionshh \(format 1, not 2\)"):
-        Database(path, SCHEMA, 2, run_inline)
+    Database(path, (SCHEMA, MORE), run_inline).close()
+    with pytest.raises(BadData, match=r"db was written by a later version of onionshh \(format 2, this one"):
+        Database(path, (SCHEMA,), run_inline)
+    Database(path, (SCHEMA, MORE), run_inline).close()  # and left as it was
     path.write_bytes(b"this is no database at all" * 100)
     with pytest.raises(BadData, match=r"db is damaged: .* Move it away; what it held is lost"):
-        Database(path, SCHEMA, 1, run_inline)
+        Database(path, (SCHEMA,), run_inline)
     path.unlink()
     path.mkdir()
     with pytest.raises(OSError, match="Is a directory"):
-        Database(path, SCHEMA, 1, run_inline)
+        Database(path, (SCHEMA,), run_inline)
 
 
 def test_a_disk_that_is_full_is_not_called_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,13 +177,13 @@ def test_a_disk_that_is_full_is_not_called_damage(tmp_path: Path, monkeypatch: p
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda path, **options: connect(path, factory=Full, **options))
     with pytest.raises(BadData, match=r"cannot be used: database or disk is full; make room"):
-        Database(tmp_path / "db", SCHEMA, 1, run_inline)
+        Database(tmp_path / "db", (SCHEMA,), run_inline)
 
 
 async def test_the_log_is_emptied_within_a_second_of_an_erasure(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
     log = tmp_path / "db-wal"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(database.keep_erased)
@@ -183,7 +207,7 @@ def drop(name: str) -> Callable[[sqlite3.Connection], object]:
 
 
 async def test_what_is_put_off_goes_with_the_next_transaction(tmp_path: Path) -> None:
-    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
     await put(database, "one")
     database.soon(drop("one"))
     assert await database.read(lambda c: c.execute("SELECT name FROM things").fetchall()) == [("one",)]
@@ -195,7 +219,7 @@ async def test_what_is_put_off_goes_with_the_next_transaction(tmp_path: Path) ->
 async def test_what_is_put_off_happens_within_a_second_by_itself(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(database.keep_erased)
         await put(database, "secret name")
@@ -209,17 +233,17 @@ async def test_what_is_put_off_happens_within_a_second_by_itself(
 
 
 async def test_what_is_put_off_happens_before_the_file_is_closed(tmp_path: Path) -> None:
-    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
     await put(database, "one")
     database.soon(drop("one"))
     await database.aclose()
-    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
     assert await names(database) == []
     database.close()
 
 
 async def test_much_that_was_put_off_holds_up_no_transaction(tmp_path: Path) -> None:
-    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
     for number in range(2 * BATCH_MOST + 5):
         database.soon(drop(str(number)))
     await put(database, "one")
@@ -229,7 +253,7 @@ async def test_much_that_was_put_off_holds_up_no_transaction(tmp_path: Path) -> 
 
 async def test_a_read_waits_for_the_transaction_before_it(tmp_path: Path) -> None:
     disk = SlowDisk()
-    database = Database(tmp_path / "db", SCHEMA, 1, disk)
+    database = Database(tmp_path / "db", (SCHEMA,), disk)
     found: list[object] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(put, database, "one")
@@ -247,7 +271,7 @@ async def test_a_read_waits_for_the_transaction_before_it(tmp_path: Path) -> Non
 
 
 async def test_a_read_of_a_closed_or_broken_file_says_so(tmp_path: Path) -> None:
-    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
     with pytest.raises(BadData, match="cannot be used: no such table"):
         await database.read(lambda connection: connection.execute("SELECT * FROM absent"))
     database.close()
@@ -256,7 +280,7 @@ async def test_a_read_of_a_closed_or_broken_file_says_so(tmp_path: Path) -> None
 
 
 async def test_what_is_asked_for_together_is_synced_together(tmp_path: Path) -> None:
-    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
     statements: list[str] = []
     database._connection.set_trace_callback(statements.append)
     async with trio.open_nursery() as nursery:
@@ -271,7 +295,7 @@ async def test_what_is_asked_for_together_is_synced_together(tmp_path: Path) -> 
 async def test_what_was_interrupted_is_told_to_all_who_waited_for_it(tmp_path: Path) -> None:
     """Ctrl-C in the midst of a batch: nobody may take for written what was rolled back."""
     disk = SlowDisk()
-    database = Database(tmp_path / "db", SCHEMA, 1, disk)
+    database = Database(tmp_path / "db", (SCHEMA,), disk)
     told: list[str] = []
 
     def interrupted(connection: sqlite3.Connection) -> None:
@@ -302,7 +326,7 @@ async def test_what_could_not_even_begin_is_not_run_later(tmp_path: Path) -> Non
             raise RuntimeError("can't start new thread")
         return function()
 
-    database = Database(tmp_path / "db", SCHEMA, 1, no_thread)
+    database = Database(tmp_path / "db", (SCHEMA,), no_thread)
     with pytest.raises(RuntimeError):
         await put(database, "one")
     refuse = False
@@ -315,7 +339,7 @@ async def test_an_erasure_held_up_by_a_reader_is_done_once_he_has_gone(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     secret = b"this must be erased"
-    database = Database(tmp_path / "db", SCHEMA, 1, run_inline)
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(database.keep_erased)
         await put(database, "one", secret)

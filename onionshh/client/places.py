@@ -1,0 +1,108 @@
+"""Places for what is done on a stranger's word, shared so that one silent peer cannot hold them all.
+
+Each piece of work belongs to a holder: for introductions, the rendezvous point that the stranger named. A
+few are at work, some more wait. When all places are taken, a newcomer gets the one held longest by whoever
+holds most, if that holder has two more than the newcomer's, or has kept it for so long that it is taken for
+silent: a circuit is built in a fraction of a second. Of those that wait, the holder with the fewest at work
+comes first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+SILENT_SECONDS = 8.0
+
+
+class NoPlace(Exception):
+    """All places are taken, or this one was given to somebody else."""
+
+
+@dataclass(eq=False, slots=True)
+class _Place:
+    holder: Hashable
+    since: float
+    """When it began to work, or to wait; trio's time."""
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    called: trio.Event = field(default_factory=trio.Event)
+
+
+class Places:
+    """`at_work`: how many work at once; `waiting`: how many more may wait."""
+
+    def __init__(self, at_work: int, waiting: int) -> None:
+        self._at_work_most = at_work
+        self._waiting_most = waiting
+        self._at_work: list[_Place] = []
+        self._waiting: list[_Place] = []
+
+    @asynccontextmanager
+    async def take(self, holder: Hashable) -> AsyncIterator[None]:
+        """A place for the length of the block. NoPlace when there is none, also in the middle of it."""
+        place = _Place(holder, trio.current_time())
+        with place.scope:
+            try:
+                await self._enter(place)
+                yield
+            finally:
+                self._leave(place)
+        if place.scope.cancelled_caught:
+            raise NoPlace
+
+    async def _enter(self, place: _Place) -> None:
+        if len(self._at_work) < self._at_work_most or self._take_over(place):
+            self._at_work.append(place)
+            return
+        if len(self._waiting) >= self._waiting_most:
+            most = _of_the_greatest(self._waiting)
+            if len(_of(self._waiting, place.holder)) + 1 >= len(most):
+                raise NoPlace
+            self._give_up(most[-1])
+        self._waiting.append(place)
+        await place.called.wait()
+
+    def _take_over(self, place: _Place) -> bool:
+        most = _of_the_greatest(self._at_work)
+        oldest, mine = most[0], len(_of(self._at_work, place.holder))
+        silent = place.since - oldest.since >= SILENT_SECONDS and oldest.holder != place.holder
+        if len(most) < mine + 2 and not silent:
+            return False
+        self._give_up(oldest)
+        return True
+
+    def _give_up(self, place: _Place) -> None:
+        for places in (self._at_work, self._waiting):
+            if place in places:
+                places.remove(place)
+        place.scope.cancel()
+
+    def _leave(self, place: _Place) -> None:
+        if place in self._waiting:
+            self._waiting.remove(place)
+        if place in self._at_work:
+            self._at_work.remove(place)
+        while self._waiting and len(self._at_work) < self._at_work_most:
+            held = Counter(one.holder for one in self._at_work)
+            called = min(
+                self._waiting, key=lambda one: held[one.holder]
+            )  # of equals the first, so the oldest
+            self._waiting.remove(called)
+            called.since = trio.current_time()
+            self._at_work.append(called)
+            called.called.set()
+
+
+def _of(places: Iterable[_Place], holder: Hashable) -> list[_Place]:
+    return [one for one in places if one.holder == holder]
+
+
+def _of_the_greatest(places: list[_Place]) -> list[_Place]:
+    """The places of the holder that has most, oldest first; of several such, whose oldest is the oldest."""
+    count = Counter(one.holder for one in places)
+    greatest = max(count.values())
+    return _of(places, next(one.holder for one in places if count[one.holder] == greatest))
