@@ -84,6 +84,92 @@ async def test_what_is_kept_is_there_after_a_restart_until_it_is_finished(tmp_pa
         assert left.whisper_id == record(1).whisper_id
 
 
+async def order(inbox: Inbox, now: int = WALL) -> list[int]:
+    """The numbers of the whispers in the order in which a program that holds all of them is shown them."""
+    held: list[WhisperId] = []
+    while (stored := await inbox.next_unfinished(held, now)) is not None:
+        held.append(stored.whisper_id)
+    return [int.from_bytes(whisper_id) for whisper_id in held]
+
+
+async def test_whispers_never_shown_come_first_and_of_these_those_who_still_wait(tmp_path: Path) -> None:
+    async with opened(tmp_path) as inbox:
+        for number, ttl in ((1, 50), (2, 600), (3, 50), (4, 600)):
+            await keep(inbox, record(number, expires=WALL + ttl))
+        first = await inbox.next_unfinished((), WALL)
+        assert first is not None
+        assert first.whisper_id == record(1).whisper_id
+        assert await order(inbox, WALL + 50) == [2, 4, 3, 1]
+        await inbox.accept(record(5, expires=WALL + 600), WALL)  # not on disk yet
+        await inbox.accept(record(6, expires=WALL + 10), WALL)
+        assert await order(inbox, WALL + 50) == [5, 6, 2, 4, 3, 1]
+
+
+async def test_a_whisper_that_ends_the_program_each_time_keeps_no_other_waiting(tmp_path: Path) -> None:
+    """The program is killed while it holds the first; the next start, and the next, show all others first."""
+    async with opened(tmp_path) as inbox:
+        for number in (1, 2, 3):
+            await keep(inbox, record(number))
+    shown = []
+    for _ in range(6):
+        async with opened(tmp_path) as inbox:
+            stored = await inbox.next_unfinished((), WALL)
+            assert stored is not None
+            shown.append(int.from_bytes(stored.whisper_id))
+    assert shown == [1, 2, 3, 1, 2, 3]
+
+
+async def test_two_who_ask_at_once_are_shown_different_whispers(tmp_path: Path) -> None:
+    async with opened(tmp_path) as inbox:
+        for number in (1, 2, 3):
+            await keep(inbox, record(number))
+        got: list[int] = []
+
+        async def ask() -> None:
+            stored = await inbox.next_unfinished((), WALL)
+            if stored is not None:
+                got.append(int.from_bytes(stored.whisper_id))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask)
+        assert sorted(got) == [1, 2, 3]
+
+
+async def test_a_file_of_the_first_format_opens_and_keeps_its_whispers(tmp_path: Path) -> None:
+    path = tmp_path / "endpoint.db"
+    old = Database(path, INBOX_MIGRATIONS[:1], run_inline)
+    await old.transaction(
+        lambda c: c.execute(
+            "INSERT INTO inbox (id, body, received_at, expires, class) VALUES (?, ?, ?, ?, ?)",
+            (record(7).whisper_id, b"from before", WALL, WALL + 600, 1),
+        )
+    )
+    old.close()
+    async with opened(tmp_path) as inbox:
+        stored = await inbox.next_unfinished((), WALL)
+        assert stored is not None
+        assert stored.body == b"from before"
+
+
+async def test_a_disk_that_takes_nothing_still_shows_what_it_holds(tmp_path: Path) -> None:
+    """That it was shown cannot be noted; but the program may be what makes room."""
+    async with opened(tmp_path) as inbox:
+        await keep(inbox, record(1))
+    path = tmp_path / "endpoint.db"
+    database = Database(path, INBOX_MIGRATIONS, run_inline)
+    try:
+        inbox = Inbox(database)
+        await inbox.load(WALL)
+        await database.read(lambda c: c.execute("PRAGMA query_only = ON"))
+        stored = await inbox.next_unfinished((), WALL)
+        assert stored is not None
+        assert stored.body == b"hello"
+        assert await inbox.next_unfinished({stored.whisper_id}, WALL) is None
+    finally:
+        database.close()
+
+
 async def test_kept_is_committed_when_keep_returns(tmp_path: Path) -> None:
     """Another process that opens copies of the files at that moment, as after a kill, finds the whispers."""
     async with opened(tmp_path) as inbox:

@@ -19,10 +19,13 @@ from onionshh.client.endpoint import Endpoint
 from onionshh.client.finder import find
 from onionshh.client.known import Found
 from onionshh.client.node import Node
+from onionshh.client.node import node as make_node
 from onionshh.core.introduce import Introduction
 from onionshh.core.whisper import new_whisper
 from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.ids import AuthKey, RelayId
+from onionshh.net.clocks import Clock
+from onionshh.net.store import DataDirectory, run_inline
 from onionshh.rendezvous.ring import Ring
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry
@@ -51,6 +54,32 @@ async def hosted(
             with trio.fail_after(PATIENCE_SECONDS):
                 await endpoint.reachable()
             yield node, endpoint
+
+
+class WrongClock(Clock):
+    """A machine's clock that can be set: `shift` seconds ahead of everybody's."""
+
+    def __init__(self, net: testing.Network, shift: int = 0) -> None:
+        super().__init__(net.clock.wall())
+        self.shift = shift
+
+    def wall(self) -> int:
+        return super().wall() + self.shift
+
+
+@asynccontextmanager
+async def joined(net: testing.Network, name: str, clock: Clock) -> AsyncIterator[Node]:
+    """A node with a clock of its own."""
+    async with make_node(
+        net.file,
+        folder=DataDirectory(net.folder / name),
+        source=net.source(name),
+        dialer=net.dialer(name),
+        clock=clock,
+        random_bytes=testing.seeded(len(name)),
+        run_blocking=run_inline,
+    ) as node:
+        yield node
 
 
 def context_of(node: Node) -> Context:
