@@ -145,7 +145,7 @@ def create_or_open(
     with folder.lock():
         network = _read_network(network_path)
         key_path = folder / "authority"
-        kept = read_file(key_path)
+        kept = read_file(key_path, secret=True)
         if kept is None:
             if network is not None:
                 raise BadNetworkFile(
@@ -177,8 +177,8 @@ def create_or_open(
 def _read_network(path: Path) -> NetworkFile | None:
     try:
         data = read_file(path)
-        return None if data is None else parse_network_file(data.decode())
-    except (BadData, UnicodeDecodeError) as error:
+        return None if data is None else parse_network_file(data)
+    except BadData as error:
         raise BadNetworkFile(f"{path} cannot be read as a network file; move it away.") from error
 
 
