@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onionshh import geometry as g
+from onionshh.advice import advice
 from onionshh.config import (
     NAME_MOST,
     Authority,
@@ -198,7 +199,7 @@ def _write(path: Path, data: bytes, mode: int) -> None:
     try:
         atomic_write(path, data, mode)
     except OSError as error:
-        raise BadData(f"Cannot write {path}: {error.strerror}.") from error
+        raise BadData(f"Cannot write {path}: {error.strerror}{advice(error)}.") from error
 
 
 def _other_version(path: Path, version: int) -> str:

@@ -1,7 +1,7 @@
 """What a person can do when the system refuses: a clause for each error number that leaves something to do.
 
-Kept apart from whoever tells it, the commands and the files' own errors, and free of imports: out of
-descriptors or memory, nothing more could be loaded.
+Kept apart from those who tell it, the commands and the files' own errors, and loaded with them: once out of
+descriptors or memory, nothing more could be.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ _TO_DO = {
     errno.EMFILE: "this process may open no more of them; raise its limit (ulimit -n) and start again",
     errno.ENFILE: "this machine may open no more of them; end other programs and start again",
     errno.ENOMEM: "end other programs, or allow this one more memory, and start again",
-    errno.EAGAIN: "end other programs, or allow more of them, and start again",
     errno.EADDRINUSE: "end the program that uses it, or choose another port",
     errno.EADDRNOTAVAIL: "give an address of this machine",
     errno.ENETUNREACH: "check that you are online",

@@ -213,19 +213,21 @@ def _whom_and_what(
         address = _read(address_file, ADDRESS_FILE_MOST, "address").decode(errors="replace")
     if address is None:
         raise Usage("Whom is it for? Give ADDRESS, or a file with it as --address-file.")
-    _check_address(address, text)
+    if address_file is None:
+        given = one_line(address)
+        _check_address(address, given if len(given) <= SHOWN_MOST else f"{given[:SHOWN_MOST]}…", text)
+    else:  # which may be the wrong file, one of keys even: it is not shown
+        _check_address(address, f"What {'stdin' if address_file == STDIN else address_file} holds", text)
     return address, what
 
 
-def _check_address(address: str, text: str | None) -> None:
-    """BadAddress that shows what was given, or that it is the other argument."""
+def _check_address(address: str, given: str, text: str | None) -> None:
+    """BadAddress that shows what was `given` as one, or that it is the other argument."""
     from onionshh.crypto.identity import decode_address_untrusted
 
     try:
         decode_address_untrusted(address)
     except BadAddress as error:
-        given = one_line(address)
-        given = given if len(given) <= SHOWN_MOST else f"{given[:SHOWN_MOST]}…"
         try:
             decode_address_untrusted(text or "")
         except BadAddress:

@@ -383,8 +383,8 @@ def test_address_and_whisper_from_files(
         (f"{large} is more", ADDRESS, "--file", large),
         ("give a file, not a folder", ADDRESS, "--file", tmp_path),
         ("check the path", "--address-file", tmp_path / "none", "hello"),
-        ("is no onionshh address", "--address-file", letter, "hello"),
-        ("is no onionshh address", "--address-file", large, "hello"),
+        (f"What {letter} holds is no onionshh address", "--address-file", letter, "hello"),
+        (f"What {large} holds is no onionshh address", "--address-file", large, "hello"),
     )
     for said, *wrong in bad:
         assert str(said) in mistake(2, *common, *wrong)
