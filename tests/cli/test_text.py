@@ -9,10 +9,11 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import click
 import pytest
 
 from onionshh.cli import main
-from onionshh.cli.failures import DEBUG_VARIABLE, configure_logging, report
+from onionshh.cli.failures import DEBUG_VARIABLE, configure_logging, explain, report
 from onionshh.cli.text import LINE_MOST, one_line, printable, shown, steady_streams
 from onionshh.errors import Error
 
@@ -89,6 +90,12 @@ def test_click_s_own_errors(capsys: pytest.CaptureFixture[str]) -> None:
         err = capsys.readouterr().err
         assert err.endswith("\n")
         assert err[:-1].isprintable()
+
+
+def test_whatever_is_raised() -> None:
+    error = OSError(2, NASTY, NASTY)
+    for one in (Error(NASTY), error, click.BadParameter(NASTY), ValueError(NASTY)):
+        assert explain(one)[0].isprintable()
 
 
 def test_tracebacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
