@@ -68,6 +68,10 @@ def parse_network_file(given: str | bytes) -> NetworkFile:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise _bad(f"The network file is no TOML ({error})") from error
     version = table.get("version", NETWORK_FILE_VERSION)
+    if type(version) is not int:
+        raise _bad(
+            f"The network file's version must be a whole number, as in version = {NETWORK_FILE_VERSION}"
+        )
     if version != NETWORK_FILE_VERSION:
         raise BadNetworkFile(
             f"The network file has version {version!r} and this onionshh reads {NETWORK_FILE_VERSION};"

@@ -45,6 +45,8 @@ KEY = "ab" * 32
         ("\x00", "no TOML"),
         ('name = "x"', "[[authority]]"),
         ('version = 2\nname = "x"', "version 2"),
+        ('version = "1"\nname = "x"', "a whole number, as in version = 1"),
+        ('version = true\nname = "x"', "a whole number"),
         (f'name = ""\n[[authority]]\nurl="http://h:1"\nkey="{KEY}"', "name"),
         (f'name = "<b>"\n[[authority]]\nurl="http://h:1"\nkey="{KEY}"', "name"),
         (f'name = 5\n[[authority]]\nurl="http://h:1"\nkey="{KEY}"', "name"),

@@ -234,7 +234,7 @@ def _make(path: Path | str) -> None:
     """Made before SQLite does it, so that others can read it at no moment; and no link leads elsewhere."""
     descriptor = open_or_make(path)
     try:
-        close_to_others(descriptor, path)
+        close_to_others(descriptor, path, "one of them may know the whispers and the keys of these days")
     finally:
         os.close(descriptor)
     for name in _BESIDE:

@@ -121,7 +121,7 @@ def read_file(path: Path, most_bytes: int = 16 * 1024 * 1024, *, secret: bool = 
     try:
         with path.open("rb") as file:
             if secret:
-                close_to_others(file.fileno(), path)
+                close_to_others(file.fileno(), path, "if one of them may have read it, make a new one")
             data = file.read(most_bytes + 1)
     except FileNotFoundError:
         return None
@@ -137,8 +137,8 @@ def open_or_make(path: Path | str) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-def close_to_others(descriptor: int, path: Path | str) -> None:
-    """Take a secret file from everyone but its owner, and say so: who has read it has what is in it."""
+def close_to_others(descriptor: int, path: Path | str, then: str) -> None:
+    """Take a secret file from everyone but its owner, and say so, and what `then`: who has read it knows it."""
     about = os.fstat(descriptor)
     if _is_others(about):
         _warn(f"{path} belongs to another user (uid {about.st_uid}), who has what is in it; use your own.")
@@ -150,7 +150,7 @@ def close_to_others(descriptor: int, path: Path | str) -> None:
             closed = f"close it with `chmod go= {path}`"
         _warn(
             f"{path} could be read by other users of this machine (mode {stat.S_IMODE(about.st_mode):04o});"
-            f" {closed}, but if one of them may have read it, make a new one."
+            f" {closed}, but {then}."
         )
 
 
