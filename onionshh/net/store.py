@@ -138,7 +138,7 @@ def open_or_make(path: Path | str) -> int:
 
 
 def close_to_others(descriptor: int, path: Path | str, then: str) -> None:
-    """Take a secret file from everyone but its owner, and say so: `then`, what it means if one has read it."""
+    """Take a secret file from everyone but its owner, and say so; `then`: what follows if one has read it."""
     about = os.fstat(descriptor)
     if _is_others(about):
         _warn(f"{path} belongs to another user (uid {about.st_uid}), who has what is in it; use your own.")
