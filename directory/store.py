@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onionshh import geometry as g
+from onionshh.advice import advice
 from onionshh.config import (
     NAME_MOST,
     Authority,
@@ -145,7 +146,7 @@ def create_or_open(
     with folder.lock():
         network = _read_network(network_path)
         key_path = folder / "authority"
-        kept = read_file(key_path)
+        kept = read_file(key_path, secret=True)
         if kept is None:
             if network is not None:
                 raise BadNetworkFile(
@@ -177,8 +178,8 @@ def create_or_open(
 def _read_network(path: Path) -> NetworkFile | None:
     try:
         data = read_file(path)
-        return None if data is None else parse_network_file(data.decode())
-    except (BadData, UnicodeDecodeError) as error:
+        return None if data is None else parse_network_file(data)
+    except BadData as error:
         raise BadNetworkFile(f"{path} cannot be read as a network file; move it away.") from error
 
 
@@ -198,7 +199,7 @@ def _write(path: Path, data: bytes, mode: int) -> None:
     try:
         atomic_write(path, data, mode)
     except OSError as error:
-        raise BadData(f"Cannot write {path}: {error.strerror}.") from error
+        raise BadData(f"Cannot write {path}: {error.strerror}{advice(error)}.") from error
 
 
 def _other_version(path: Path, version: int) -> str:

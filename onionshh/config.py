@@ -1,7 +1,8 @@
 """The network file: from which authorities a node takes its view of the network (SPEC 8).
 
 Trust starts here and nowhere else. The file is TOML, made by the directory's first start and handed to
-people; this file parses and formats its text, reading it from disk is the caller's.
+people, who may have saved it anew in their editor; this file parses and formats its text, reading it from
+disk is the caller's.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ MOST_AUTHORITIES = 32
 NAME_MOST = 64
 
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9 ._-]{{0,{NAME_MOST - 1}}}")
+_MARK = "\ufeff"
+"""The byte order mark that some editors put before UTF-8."""
 _HELP = "Ask whoever runs the network for its network file, or make one by starting a directory."
 
 
@@ -55,13 +58,20 @@ def good_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def parse_network_file(text: str) -> NetworkFile:
+def parse_network_file(given: str | bytes) -> NetworkFile:
     """The network file that this TOML text is. BadNetworkFile, one sentence and what to do."""
+    text = (given if isinstance(given, str) else _decoded(given)).removeprefix(_MARK)
+    if not text.strip():
+        raise _bad("The network file is empty")
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise _bad(f"The network file is no TOML ({error})") from error
     version = table.get("version", NETWORK_FILE_VERSION)
+    if type(version) is not int:
+        raise _bad(
+            f"The network file's version must be a whole number, as in version = {NETWORK_FILE_VERSION}"
+        )
     if version != NETWORK_FILE_VERSION:
         raise BadNetworkFile(
             f"The network file has version {version!r} and this onionshh reads {NETWORK_FILE_VERSION};"
@@ -99,6 +109,19 @@ def format_network_file(network: NetworkFile) -> str:
     for authority in network.authorities:
         lines += ["", "[[authority]]", f"url = {json.dumps(authority.url)}", f'key = "{authority.key.hex()}"']
     return "\n".join(lines) + "\n"
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
+        raise BadNetworkFile("The network file is no UTF-8 text but UTF-16, or no text; save it as UTF-8.")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise BadNetworkFile(
+            f"The network file is no UTF-8 text (line {line} has the byte 0x{data[error.start]:02x});"
+            " save it as UTF-8."
+        ) from error
 
 
 def _authority(row: object, number: int) -> Authority:

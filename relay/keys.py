@@ -35,7 +35,7 @@ class RelayKeys:
     def __init__(self, folder: DataDirectory, random_bytes: RandomBytes, wall: int) -> None:
         self._folder = folder
         self._random_bytes = random_bytes
-        data = read_file(folder / KEYS_FILE)
+        data = read_file(folder / KEYS_FILE, secret=True)
         if data is None:
             self.identity = SigningKey.generate(random_bytes)
             self._onion = [_OnionKey(KeyPair.generate(random_bytes), wall)]

@@ -19,6 +19,7 @@ LAYERS = {
     "onionshh.ids": WIRE,
     "onionshh.errors": WIRE,
     "onionshh.config": WIRE,
+    "onionshh.advice": WIRE,
     "onionshh.crypto": CRYPTO,
     "onionshh.core": CORE,
     "onionshh.net": NET,

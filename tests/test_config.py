@@ -38,11 +38,15 @@ KEY = "ab" * 32
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "name"),
+        ("", "is empty"),
+        ("\ufeff\n", "is empty"),
+        ("x = 1", "name"),
         ("name = ", "no TOML"),
         ("\x00", "no TOML"),
         ('name = "x"', "[[authority]]"),
         ('version = 2\nname = "x"', "version 2"),
+        ('version = "1"\nname = "x"', "a whole number, as in version = 1"),
+        ('version = true\nname = "x"', "a whole number"),
         (f'name = ""\n[[authority]]\nurl="http://h:1"\nkey="{KEY}"', "name"),
         (f'name = "<b>"\n[[authority]]\nurl="http://h:1"\nkey="{KEY}"', "name"),
         (f'name = 5\n[[authority]]\nurl="http://h:1"\nkey="{KEY}"', "name"),
@@ -66,3 +70,22 @@ def test_mistakes(text: str, says: str) -> None:
     with pytest.raises(BadNetworkFile) as caught:
         parse_network_file(text)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_mark_before_the_text_means_nothing(encoding: str) -> None:
+    data = format_network_file(THREE).encode(encoding)
+    assert parse_network_file(data) == THREE
+    assert parse_network_file(data.decode()) == THREE
+    assert parse_network_file(data.replace(b"\n", b"\r\n")) == THREE
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_another_encoding_is_named(encoding: str) -> None:
+    with pytest.raises(BadNetworkFile, match="no UTF-8 text but UTF-16, or no text; save it as UTF-8"):
+        parse_network_file(format_network_file(ONE).encode(encoding))
+
+
+def test_a_byte_of_another_encoding_is_shown() -> None:
+    with pytest.raises(BadNetworkFile, match=r"line 2 has the byte 0xfc\); save it as UTF-8"):
+        parse_network_file('version = 1\n# für uns\nname = "x"\n'.encode("latin-1"))

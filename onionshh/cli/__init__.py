@@ -22,6 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with end_on_signals():
+            from onionshh.cli.failures import configure_logging
+            from onionshh.cli.text import steady_streams
+
+            steady_streams()
+            configure_logging()
             from onionshh.cli.app import run_command
 
             return run_command(given)

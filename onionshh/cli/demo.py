@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 import click
 
 from onionshh.cli.failures import FAILED
+from onionshh.cli.folders import temporary_folder
+from onionshh.cli.text import printable
 
 if TYPE_CHECKING:
     import trio
@@ -81,15 +84,13 @@ class _Demo:
         return self._fail(f"this step took more than {STEP_SECONDS:.0f} s") if slow else status
 
     async def _all(self) -> int:
-        import tempfile
-
         import trio
 
         from onionshh.client.node import join
         from onionshh.net.directory import read_network_file
 
         async with AsyncExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onionshh-demo-")))
+            folder = stack.enter_context(temporary_folder("onionshh-demo-"))
             # Entered before the nursery, so that what they hold is closed after all tasks have ended.
             held = stack.enter_context(ExitStack())
             nursery = await stack.enter_async_context(trio.open_nursery())
@@ -199,7 +200,7 @@ class _Demo:
         with trio.move_on_after(STEP_SECONDS):
             reply = await receipt.reply()
         if reply is None:
-            self._fail(f"not delivered ({receipt.status}): {receipt.why or 'no reply came'}")
+            self._fail(f"not delivered ({receipt.status}): {_shown(receipt.why.encode()) or 'no reply came'}")
             return None
         return receipt, reply
 
@@ -214,10 +215,8 @@ class _Demo:
             return
         path = " → ".join(["[b]visitor[/b]", *before, f"[b]{meeting}[/b]", *after, "[b]endpoint[/b]"])
         self._more(f"path: {path}")
-        self._more(f"{meeting} is where both circuits meet; the visitor chose it and has no other part in it")
-        knows = before[0] if before else meeting
-        self._more(f"who sees the visitor: {knows}; who sees the endpoint: {after[-1] if after else meeting}")
-        self._more("each relay knows only the one before and the one after it; every layer is peeled once")
+        for line in what_they_see(before, meeting, after):
+            self._more(line)
 
     def _step(self, line: str) -> None:
         self._console.print(f"[dim]{time.monotonic() - self._started:6.2f} s[/dim]  {line}")
@@ -240,8 +239,26 @@ async def _listed(authority: Authority, count: int) -> list[str]:
         await trio.sleep(0.05)
 
 
+def what_they_see(before: Sequence[str], meeting: str, after: Sequence[str]) -> list[str]:
+    """What the relays of a joined path see, from the visitor's guard to the endpoint's, in plain words."""
+    visitors, endpoints = [*before, meeting][0], [meeting, *after][-1]
+    neither = ", and sees neither end" if before and after else ""
+    lines = [
+        f"{meeting}, which the visitor chose, is where both circuits meet{neither}",
+        f"who sees the visitor's machine: {visitors}; who sees the endpoint's: {endpoints}",
+    ]
+    if visitors == endpoints:
+        lines += [
+            f"here {visitors} is the guard of both: it sees two machines use the network at the same time,",
+            "and may match sizes and times; it sees neither the address nor what is said (see THREATS.md)",
+        ]
+    return [*lines, "on each circuit a relay knows the one before and the one after it, and peels one layer"]
+
+
 def _shown(body: bytes) -> str:
-    return body.decode(errors="replace")
+    from rich.markup import escape
+
+    return escape(printable(body))
 
 
 def _took(receipt: Receipt) -> str:

@@ -62,9 +62,7 @@ def run(work: Callable[[], Awaitable[int]], on: HostedReader | None = None) -> i
     """
     import trio
 
-    from onionshh.cli.failures import configure_logging, worst
-
-    configure_logging()
+    from onionshh.cli.failures import worst
 
     async def supervised() -> int:
         status = 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import os
 import sys
 import traceback
 
+from onionshh.advice import advice
+from onionshh.cli.text import one_line, shown
 from onionshh.errors import BadAddress, BadData, BadNetworkFile, Error, TooLarge
 
 FAILED = 1
@@ -20,16 +21,6 @@ DEBUG_VARIABLE = "ONIONSHH_DEBUG"
 class Usage(Error):
     """An option or argument that cannot be; the message says what to do."""
 
-
-_TO_DO = {
-    errno.ENOSPC: "; make room there and start again",
-    errno.EDQUOT: "; make room there and start again",
-    errno.EROFS: "; choose a folder that can be written",
-    errno.EACCES: "; choose a place that you may use, or change its permissions",
-    errno.EISDIR: "; give a file, not a folder",
-    errno.ENOTDIR: "; give a folder, not a file",
-    errno.EEXIST: "; give a folder, not a file",
-}
 
 _USAGE = (Usage, BadAddress, BadNetworkFile, BadData, TooLarge)
 
@@ -42,17 +33,22 @@ def debugging() -> bool:
 def report(error: BaseException, *, as_json: bool) -> int:
     """Say on stderr, and with --json on stdout, what went wrong. Returns the exit status."""
     if debugging():
-        traceback.print_exception(error)
+        _say(shown("".join(traceback.format_exception(error))))
     if isinstance(error, BrokenPipeError):
         # Whoever read our output has gone; and Python must not try once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     sentence, status = explain(error)
-    print(f"onionshh: {sentence}", file=sys.stderr, flush=True)
+    _say(f"onionshh: {sentence}\n")
     if as_json:
         with contextlib.suppress(OSError):  # what went wrong may be stdout itself
             print(json.dumps({"error": sentence}), flush=True)
     return status
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk behind stderr changes no exit status
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 def explain(error: BaseException) -> tuple[str, int]:
@@ -61,8 +57,9 @@ def explain(error: BaseException) -> tuple[str, int]:
         return one_line(str(error)), WRONG_USAGE if isinstance(error, _USAGE) else FAILED
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
-        todo = _TO_DO.get(error.errno or 0, "")
-        return one_line(f"{error.strerror}{where}{todo}."), FAILED
+        return one_line(f"{error.strerror}{where}{advice(error)}."), FAILED
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; end other programs, or allow this one more.", FAILED
     from click import ClickException  # raised by click only, which has then been imported
 
     if isinstance(error, ClickException):
@@ -88,11 +85,6 @@ def _leaves(error: BaseException) -> list[BaseException]:
     return [leaf for one in error.exceptions for leaf in _leaves(one)]
 
 
-def one_line(text: str) -> str:
-    """The text without line breaks or anything else that a terminal would obey."""
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
-
-
 def configure_logging() -> None:
     """Warnings and worse, one line each, on stderr."""
     handler = logging.StreamHandler()
@@ -105,7 +97,7 @@ class _OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         if debugging():
-            return super().format(record)
+            return shown(super().format(record))
         raised = record.exc_info[1] if record.exc_info else None
         tail = f" ({type(raised).__name__}: {raised})" if raised is not None else ""
         return "onionshh: " + one_line(record.getMessage() + tail)

@@ -1,23 +1,48 @@
-"""Where a visitor's guards and consensus lie when no folder is given: one folder a network (XDG)."""
+"""Where a visitor's guards and consensus lie when no folder is given (one folder a network, XDG), and what
+is for a moment only."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from onionshh.cli.failures import Usage
 from onionshh.config import NetworkFile
+from onionshh.errors import Error
 
 _HASH_DIGITS = 12
 
 
 def state_folder() -> Path:
-    """The XDG state directory's part that is ours."""
+    """The XDG state directory's part that is ours. Usage when there is no home either, as in containers."""
     configured = os.environ.get("XDG_STATE_HOME", "")
     # The XDG specification: a path that is not absolute is to be ignored.
-    base = Path(configured) if os.path.isabs(configured) else Path.home() / ".local" / "state"
-    return base / "onionshh"
+    if os.path.isabs(configured):
+        return Path(configured) / "onionshh"
+    home = os.environ["HOME"] if "HOME" in os.environ else os.path.expanduser("~")
+    if not os.path.isabs(home):
+        raise Usage(
+            "There is no home folder to keep guards in; give a folder with --data, or an absolute path in"
+            " XDG_STATE_HOME."
+        )
+    return Path(home) / ".local" / "state" / "onionshh"
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """A folder that goes with the block. Error when the system has no place for one."""
+    import tempfile
+
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=prefix)
+    except FileNotFoundError as error:
+        raise Error("No temporary folder can be made; set TMPDIR to a folder that can be written.") from error
+    with folder as path:
+        yield Path(path)
 
 
 def network_folder(network: NetworkFile) -> Path:

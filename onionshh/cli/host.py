@@ -11,7 +11,7 @@ import click
 
 from onionshh.cli.address import IDENTITY_FILE
 from onionshh.cli.failures import Usage
-from onionshh.cli.options import PATH, bind_option, check_bind, json_option, network_option
+from onionshh.cli.options import PATH, bind_option, check_bind, check_reach, json_option, network_option
 
 if TYPE_CHECKING:
     from onionshh.cli.answers import Answers
@@ -92,7 +92,7 @@ def host(
     command = parse_command(program) if program is not None else None
     check_bind(bind)
     until_there_is(network)
-    read_network_file(network)
+    check_reach(bind, read_network_file(network))
     folder = DataDirectory(data)
     with folder.lock():
         return run(lambda: _run(network, data, bind, introducers, echo, command, as_json))

@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
 from onionshh.cli.failures import Usage
 
+if TYPE_CHECKING:
+    from onionshh.config import NetworkFile
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-# A path as it was typed. Whether it can be read, says who opens it, in a sentence of its own.
-PATH = click.Path(path_type=Path, readable=False)
+
+class _Path(click.Path):
+    """A path as it was typed. Whether it can be read, says who opens it, in a sentence of its own.
+
+    An empty one is a variable that was never set, not the current folder. `~` is what it is in a shell, which
+    does not see the one in `--data=~/me`.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        typed = os.fspath(value)
+        if not typed.strip():
+            self.fail('it is empty; give a path, "." for the current folder.', param, ctx)
+        path = Path(os.path.expanduser(typed))
+        if path.parts[:1] == ("~",):
+            self.fail("there is no home folder here for ~ to be; give the whole path.", param, ctx)
+        return path if path.parts else Path.cwd()
+
+
+PATH = _Path(path_type=Path, readable=False)
 
 
 def network_option(
@@ -74,6 +96,28 @@ def check_bind(bind: str | None) -> None:
             trial.bind((bind, 0))
     except (ValueError, OSError) as error:
         raise Usage(f"--bind needs an IP address of this machine, not {bind!r}.") from error
+
+
+def check_reach(bind: str | None, network: NetworkFile) -> None:
+    """Whether a directory of this network can be reached from there at all. Usage."""
+    theirs = [_as_address(urlsplit(authority.url).hostname) for authority in network.authorities]
+    if bind is None or None in theirs:  # a name's addresses are found out when it is asked
+        return
+    ours, url = ipaddress.ip_address(bind), network.authorities[0].url
+    versions = {one.version for one in theirs if one is not None}
+    if ours.version not in versions:
+        raise Usage(
+            f"--bind {bind} is an IPv{ours.version} address, and the network's directory {url} has an"
+            f" IPv{versions.pop()} one; give one of the same kind."
+        )
+    if ours.is_loopback and not any(one is not None and one.is_loopback for one in theirs):
+        raise Usage(f"--bind {bind} reaches this machine alone, and the network's directory is at {url}.")
+
+
+def _as_address(host: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host or "")
+    return None
 
 
 @contextlib.contextmanager

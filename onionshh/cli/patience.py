@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from onionshh.cli.failures import one_line
 from onionshh.cli.talk import note
+from onionshh.cli.text import one_line
 from onionshh.errors import NoDirectory
 
 FILE_SECONDS = 5.0

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 import click
 
 from onionshh.cli.failures import Usage
-from onionshh.cli.options import PATH, bind_option, check_bind, host_port, is_wildcard, network_option
+from onionshh.cli.options import (
+    PATH,
+    bind_option,
+    check_bind,
+    check_reach,
+    host_port,
+    is_wildcard,
+    network_option,
+)
 from onionshh.cli.talk import tell
 
 if TYPE_CHECKING:
@@ -103,6 +111,7 @@ def relay(
         raise Usage(f"--listen {listen} is no address to give to others: add --advertise HOST:PORT.")
     until_there_is(network)
     file = read_network_file(network)
+    check_reach(bind, file)
     folder = DataDirectory(data)
     with folder.lock():
         listener = TcpListener(host, port)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from onionshh.cli.options import bind_option, check_bind, json_option, network_option
+from onionshh.cli.options import bind_option, check_bind, check_reach, json_option, network_option
+from onionshh.cli.text import one_line
 
 if TYPE_CHECKING:
     from onionshh.wire.consensus import Consensus
@@ -37,26 +38,27 @@ def relays(network: Path, bind: str | None, as_json: bool) -> int:
       ONIONSHH_NETWORK=net.toml onionshh relays --json
     """
     from onionshh.cli.ending import run
+    from onionshh.cli.folders import temporary_folder
     from onionshh.net.directory import read_network_file
 
     check_bind(bind)
     file = read_network_file(network)
+    check_reach(bind, file)
 
     async def fetch() -> int:
         import os
-        import tempfile
 
         from onionshh.core.chance import Chance
         from onionshh.net.clocks import Clock
         from onionshh.net.directory import ConsensusKeeper, HttpSource
 
-        with tempfile.TemporaryDirectory(prefix="onionshh-") as folder:
+        with temporary_folder("onionshh-") as folder:
             keeper = ConsensusKeeper(
                 network=file,
                 source=HttpSource(bind),
                 clock=Clock(),
                 chance=Chance(os.urandom),
-                folder=Path(folder),
+                folder=folder,
                 over_circuit=None,
             )
             consensus = (await keeper.first()).consensus
@@ -83,8 +85,8 @@ def _show(consensus: Consensus) -> None:
         table.add_column(title, justify="right" if title == "Weight" else "left", no_wrap=True)
     for row in consensus.relays:
         table.add_row(
-            Text(row.nickname),
-            Text(row.address),
+            Text(one_line(row.nickname)),
+            Text(one_line(row.address)),
             " ".join(row.flag_names),
             f"{100 * row.weight / total:.1f} %",
             datetime.fromtimestamp(row.first_seen, UTC).strftime("%Y-%m-%d"),
@@ -95,4 +97,4 @@ def _show(consensus: Consensus) -> None:
     if not console.is_terminal:
         console.width = WIDE
     console.print(table)
-    console.print(f"{len(consensus.relays)} relays of {consensus.network}, as of {made}.", highlight=False)
+    console.print(Text(f"{len(consensus.relays)} relays of {one_line(consensus.network)}, as of {made}."))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from onionshh.cli.failures import one_line
+from onionshh.cli.text import one_line
 
 
 def tell(line: str) -> None:
@@ -16,9 +16,3 @@ def tell(line: str) -> None:
 def note(line: str) -> None:
     """A remark that is no part of the output."""
     print(f"onionshh: {one_line(line)}", file=sys.stderr, flush=True)
-
-
-def printable(body: bytes) -> str:
-    """A peer's bytes as text that a terminal can be given: nothing in it is obeyed."""
-    text = body.decode(errors="replace")
-    return "".join(one if one.isprintable() or one in "\n\t" else f"\\x{ord(one):02x}" for one in text)

@@ -7,7 +7,8 @@ from typing import Protocol
 import trio
 
 from onionshh.cli.lines import JsonLines, as_text
-from onionshh.cli.talk import printable, tell
+from onionshh.cli.talk import tell
+from onionshh.cli.text import printable
 from onionshh.client.endpoint import Whisper
 
 

@@ -13,7 +13,7 @@ from onionshh.net.store import DataDirectory, atomic_write, read_file
 
 def load_identity(path: Path) -> Identity | None:
     """The identity in a file, None if there is none. BadData."""
-    data = read_file(path, 4096)
+    data = read_file(path, 4096, secret=True)
     if data is None:
         return None
     try:
@@ -23,11 +23,14 @@ def load_identity(path: Path) -> Identity | None:
 
 
 def load_or_create_identity(path: Path | str, random_bytes: RandomBytes = os.urandom) -> Identity:
-    """The identity in a file, made and written (0600) if there is none. BadData."""
+    """The identity in a file, made and written (0600) if there is none. BadData; ValueError for an empty
+    path."""
     path = Path(path)
+    if not path.name:
+        raise ValueError("An identity needs the path of its file, and this one names none.")
     identity = load_identity(path)
     if identity is None:
         identity = Identity.generate(random_bytes)
-        DataDirectory(path.parent)
+        DataDirectory(path.absolute().parent)
         atomic_write(path, identity.to_bytes())
     return identity

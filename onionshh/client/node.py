@@ -22,7 +22,7 @@ from onionshh.core.classes import INTRODUCTION_HOPS, check_hops, privacy_class, 
 from onionshh.core.drops import Drops
 from onionshh.core.outbox import Memory
 from onionshh.core.params import Params
-from onionshh.crypto.identity import Identity, decode_address_untrusted
+from onionshh.crypto.identity import Identity, decode_address_untrusted, encode_address
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.background import background
 from onionshh.net.builder import CircuitBuilder
@@ -96,7 +96,12 @@ class Node:
         self._check_open()
         key = decode_address_untrusted(address)
         return Contact(
-            self._context, address, key, privacy_class(privacy), check_hops(hops), background=background
+            self._context,
+            encode_address(key),
+            key,
+            privacy_class(privacy),
+            check_hops(hops),
+            background=background,
         )
 
     def circuits(self) -> list[CircuitInfo]:

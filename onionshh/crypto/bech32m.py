@@ -1,7 +1,8 @@
 """Bech32m, BIP 350: text with a checksum that finds any four wrong characters (SPEC 9).
 
 `encode` and `decode_untrusted` work on bytes; the strings of BIP 350 are tested through `split`, which is
-as far as the standard goes without saying what the five-bit groups mean.
+as far as the standard goes without saying what the five-bit groups mean. People copy such texts by hand: a
+wrong character is named with its place, counted from 1.
 """
 
 from __future__ import annotations
@@ -19,19 +20,23 @@ _CHECKSUM: Final = 6
 _MOST: Final = 90
 
 
+class BadChecksum(BadAddress):
+    """Each character may stand where it stands, and yet they do not belong together."""
+
+
 def encode(prefix: str, data: bytes) -> str:
     """`prefix`, "1", the data in groups of five bits, the checksum; lower case."""
     groups = list(_regroup(data, 8, 5))
     return join(prefix, groups)
 
 
-def decode_untrusted(text: str) -> tuple[str, bytes]:
-    """The prefix and the bytes; BadAddress with a sentence that says what is wrong."""
-    prefix, groups = split(text)
+def decode_untrusted(prefix: str, text: str) -> bytes:
+    """The bytes of a text that has this prefix; BadAddress with a sentence that says what is wrong."""
+    _, groups = split(text, prefix)
     spare = len(groups) * 5 % 8
     if spare >= 5 or (groups and groups[-1] & ((1 << spare) - 1)):
         raise BadAddress("This address has stray bits at its end; copy it again, whole.")
-    return prefix, bytes(_regroup(groups, 5, 8))[: len(groups) * 5 // 8]
+    return bytes(_regroup(groups, 5, 8))[: len(groups) * 5 // 8]
 
 
 def join(prefix: str, groups: Sequence[int]) -> str:
@@ -41,26 +46,49 @@ def join(prefix: str, groups: Sequence[int]) -> str:
     return prefix + "1" + "".join(_ALPHABET[group] for group in (*groups, *tail))
 
 
-def split(text: str) -> tuple[str, list[int]]:
-    """The prefix and the five-bit groups of a text whose checksum holds; else BadAddress."""
-    if not text.isascii() or not all(33 <= ord(letter) <= 126 for letter in text):
-        raise BadAddress("An address has only plain letters and digits, without spaces.")
-    if text != text.lower() and text != text.upper():
-        raise BadAddress("An address is written in one case; this one mixes capital and small letters.")
-    if len(text) > _MOST:
-        raise BadAddress(f"This is too long for an address: {len(text)} characters.")
-    prefix, one, data = text.lower().rpartition("1")
-    if not one or not prefix:
+def split(text: str, prefix: str | None = None) -> tuple[str, list[int]]:
+    """The prefix (the one that is expected, if given) and the five-bit groups of a text whose checksum holds;
+    else BadAddress."""
+    for place, letter in enumerate(text, 1):
+        if not 33 <= ord(letter) <= 126:
+            raise BadAddress(f"An address has only plain letters and digits, not {_named(text, place)}.")
+    small = text.lower()
+    start = f"{prefix}1" if prefix is not None else small[: small.rfind("1") + 1]
+    if len(start) < 2:
         raise BadAddress("This is no address: nothing stands before a digit 1.")
-    if len(data) < _CHECKSUM:
-        raise BadAddress("This address is cut off; copy it again, whole.")
-    for letter in data:
+    if not small.startswith(start):
+        raise BadAddress(f'An address begins with "{start}", this one with "{text[: len(start)]}".')
+    for place, letter in enumerate(small[len(start) :], len(start) + 1):
         if letter not in _VALUE:
-            raise BadAddress(f'No address has the character "{letter}" after its first part.')
+            raise BadAddress(f"No address has {_named(text, place)}.")
+    _check_case(text)
+    data = small[len(start) :]
     groups = [_VALUE[letter] for letter in data]
-    if _polymod([*_expand(prefix), *groups]) != _CONSTANT:
-        raise BadAddress("The checksum does not hold: a character is wrong or missing; copy it again.")
-    return prefix, groups[:-_CHECKSUM]
+    whole = len(data) >= _CHECKSUM and len(text) <= _MOST
+    if not whole or _polymod([*_expand(start[:-1]), *groups]) != _CONSTANT:
+        raise BadChecksum("The checksum does not hold: a character is wrong or missing; copy it again.")
+    return start[:-1], groups[:-_CHECKSUM]
+
+
+def _check_case(text: str) -> None:
+    """BIP 173 allows either case and no mixture; the fewer letters are those that stand out."""
+    capitals = [place for place, letter in enumerate(text, 1) if letter.isupper()]
+    small = [place for place, letter in enumerate(text, 1) if letter.islower()]
+    if capitals and small:
+        place = min(small, capitals, key=len)[0]
+        raise BadAddress(
+            "An address is written in one case; this one mixes capital and small letters: see"
+            f" {_named(text, place)}."
+        )
+
+
+def _named(text: str, place: int) -> str:
+    """A character for people, and where it is: a look-alike from another alphabet by its number."""
+    letter = text[place - 1]
+    name = f'"{letter}"' if 33 <= ord(letter) <= 126 else f"U+{ord(letter):04X}"
+    before = text[max(0, place - 5) : place - 1]
+    after = f', after "{before}"' if before.isascii() and before.isprintable() and before else ""
+    return f"the character {name}, which stands at place {place}{after}"
 
 
 def _expand(prefix: str) -> list[int]:

@@ -12,6 +12,7 @@ runs through the same functions.
 from __future__ import annotations
 
 import struct
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -55,6 +56,11 @@ __all__ = [
 _PREFIX: Final = "shh"
 _VERSION: Final = 1
 _ADDRESS_BYTES: Final = 1 + POINT
+_ADDRESS_LETTERS: Final = 63
+_TEXT_MOST: Final = 4096
+_SCHEME: Final = f"{_PREFIX}:"
+_AROUND: Final = "\"'`´“”„‟‘’‚‛«»‹›<>()[]{}.,;:!?/|*~"
+"""What stands around an address in a letter or a program, and never in one."""
 _PERIOD = struct.Struct(">QQ")
 _STORED: Final = 1 + KEY + KEY + KEY
 
@@ -130,10 +136,29 @@ def encode_address(A: bytes) -> str:
 
 
 def decode_address_untrusted(text: str) -> bytes:
-    """A, 32 bytes, a good point; BadAddress with a sentence that helps."""
-    prefix, data = bech32m.decode_untrusted(text)
-    if prefix != _PREFIX:
-        raise BadAddress(f'An address begins with "{_PREFIX}1", this one with "{prefix}1".')
+    """A, 32 bytes, a good point; BadAddress with a sentence that helps.
+
+    Blanks and breaks anywhere, quotes, brackets and stops around, and `shh:` or `shh://` before it are taken
+    away first: the checksum says whether what is left is an address.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"An address is text (str), not {type(text).__name__}.")
+    if len(text) > _TEXT_MOST:
+        raise BadAddress(f"An address has {_ADDRESS_LETTERS} characters, and this text {len(text)}.")
+    address = _bare(text)
+    if not address:
+        raise BadAddress(f'An address begins with "{_PREFIX}1", and there is nothing here.')
+    try:
+        data = bech32m.decode_untrusted(_PREFIX, address)
+    except bech32m.BadChecksum:
+        more = len(address) - _ADDRESS_LETTERS
+        if not more:
+            raise
+        amount = f"{more} too many" if more > 0 else f"{-more} missing"
+        raise BadAddress(
+            f"An address has {_ADDRESS_LETTERS} characters and this one has {len(address)}, {amount};"
+            " copy it again, whole."
+        ) from None
     if not data or data[0] != _VERSION:
         raise BadAddress("This address is of a version that this program does not know.")
     if len(data) != _ADDRESS_BYTES:
@@ -143,6 +168,16 @@ def decode_address_untrusted(text: str) -> bytes:
     except CryptoError:
         raise BadAddress("This address names no key; nobody can answer under it.") from None
     return data[1:]
+
+
+def _bare(text: str) -> str:
+    """The text without what surrounds a pasted address, and without what cannot be seen in it."""
+    seen = "".join(
+        letter for letter in text if not letter.isspace() and unicodedata.category(letter) != "Cf"
+    ).strip(_AROUND)
+    if seen[: len(_SCHEME)].lower() == _SCHEME:
+        seen = seen[len(_SCHEME) :].strip(_AROUND)
+    return seen
 
 
 def check_opening_untrusted(A: bytes, P: bytes, pq_public: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import trio
 
 from onionshh.errors import BadData, Closed
-from onionshh.net.store import RunBlocking
+from onionshh.net.store import RunBlocking, close_to_others, open_or_make
 
 T = TypeVar("T")
 
@@ -27,6 +27,18 @@ BUSY_SECONDS = 0.1
 CACHE_KIB = 512
 """Pages that SQLite keeps: rows are read once, soon after they were written."""
 _EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
+_BESIDE = ("-journal", "-shm", "-wal")
+"""Files that SQLite makes beside the database."""
+_TO_DO = {
+    sqlite3.SQLITE_FULL: "make room and start again",
+    sqlite3.SQLITE_IOERR: "the disk has gone, is full or fails; look at it and at the system's log",
+    sqlite3.SQLITE_READONLY: "see that it may be written",
+    sqlite3.SQLITE_PERM: "see that it may be written",
+    sqlite3.SQLITE_CANTOPEN: "see that it may be written and that the limit of open files is not reached",
+    sqlite3.SQLITE_BUSY: "another program holds it, end that one",
+    sqlite3.SQLITE_LOCKED: "another program holds it, end that one",
+    sqlite3.SQLITE_NOMEM: "end other programs, or allow this one more memory",
+}
 
 
 class Database:
@@ -95,7 +107,7 @@ class Database:
         try:
             return work(self._connection)
         except sqlite3.Error as error:
-            raise BadData(f"{self._path} cannot be used: {error}.") from error
+            raise _unusable(self._path, error) from error
 
     def _run(self) -> bool:
         """All that wait now in one transaction; what fails alone is undone alone. Whether any erases."""
@@ -118,10 +130,10 @@ class Database:
                 raise
         except BaseException as error:
             # Whoever waits must not take for written what was rolled back, whatever interrupted it.
-            why = error if isinstance(error, sqlite3.Error) else "it was interrupted"
+            failed = isinstance(error, sqlite3.Error)
             for asked in batch:
-                asked.error = BadData(f"{self._path} cannot be used: {why}.")
-            if not isinstance(error, sqlite3.Error):
+                asked.error = _unusable(self._path, error if failed else "it was interrupted")
+            if not failed:
                 raise
         finally:
             for asked in batch:
@@ -211,10 +223,30 @@ def _run_one(connection: sqlite3.Connection, asked: _Asked) -> None:
     connection.execute("RELEASE one")
 
 
+def _unusable(path: Path | str, why: object) -> BadData:
+    """What SQLite says, and what to do about it."""
+    code = getattr(why, "sqlite_errorcode", 0) & 0xFF  # the rest tells more than a person can use
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return BadData(f"{path} is damaged: {why}. Move it away; what it held is lost.")
+    todo = f"; {_TO_DO[code]}" if code in _TO_DO else ""
+    return BadData(f"{path} cannot be used: {why}{todo}.")
+
+
+def _make(path: Path | str) -> None:
+    """Made before SQLite does it, so that others can read it at no moment; and no link leads elsewhere."""
+    descriptor = open_or_make(path)
+    try:
+        close_to_others(descriptor, path, "one of them may know the whispers and the keys of these days")
+    finally:
+        os.close(descriptor)
+    for name in _BESIDE:
+        if os.path.islink(f"{path}{name}"):
+            raise BadData(f"{path}{name} is a symbolic link, and SQLite makes none; remove it.")
+
+
 def _open(path: Path | str, migrations: Sequence[str]) -> sqlite3.Connection:
     if str(path) != ":memory:":
-        # Made here first, so that it is never readable by others, not even for a moment.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _make(path)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -231,12 +263,9 @@ def _open(path: Path | str, migrations: Sequence[str]) -> sqlite3.Connection:
             # Whole or not at all, with the number of the format.
             connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT")
         connection.execute(_EMPTY_LOG).fetchone()
-    except sqlite3.OperationalError as error:  # of the disk, not of what is in it
+    except sqlite3.Error as error:
         connection.close()
-        raise BadData(f"{path} cannot be used: {error}; make room and see that it may be written.") from error
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise BadData(f"{path} is damaged: {error}. Move it away; what it held is lost.") from error
+        raise _unusable(path, error) from error
     except BaseException:
         connection.close()
         raise

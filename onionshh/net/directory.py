@@ -19,6 +19,7 @@ from typing import Protocol
 import httpcore
 import trio
 
+from onionshh.advice import advice
 from onionshh.config import Authority, NetworkFile, parse_network_file
 from onionshh.core.chance import Chance
 from onionshh.core.path import MOST_RELAYS, PathImpossible
@@ -47,6 +48,7 @@ HTTP_AGAIN_SECONDS = 60.0
 INLINE_BYTES = 64 * 1024
 """A consensus of up to some three hundred relays is checked where it arrives: a few milliseconds."""
 REPLY_MOST = 64 * 1024
+NETWORK_FILE_MOST = 256 * 1024
 CONSENSUS_FILE = "consensus"
 PREVIOUS_FILE = "consensus-previous"
 
@@ -155,16 +157,26 @@ def _object(data: bytes) -> dict[str, object]:
 
 def read_network_file(path: Path | str) -> NetworkFile:
     """The network file at this path. BadNetworkFile with one sentence."""
+    if not Path(path).name:
+        raise BadNetworkFile("No network file is named: its path is empty, or a folder's.")
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open("rb") as file:
+            data = file.read(NETWORK_FILE_MOST + 1)
     except FileNotFoundError:
         raise BadNetworkFile(
             f"There is no network file at {path}; ask whoever runs the network for it,"
             " or start a directory, which writes one."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadNetworkFile(f"The network file {path} cannot be read ({error}).") from error
-    return parse_network_file(text)
+    except OSError as error:
+        raise BadNetworkFile(
+            f"The network file {path} cannot be read: {error.strerror}{advice(error)}."
+        ) from error
+    if len(data) > NETWORK_FILE_MOST:
+        raise BadNetworkFile(f"{path} is larger than any network file; give the right one.")
+    try:
+        return parse_network_file(data)
+    except BadNetworkFile as error:
+        raise BadNetworkFile(f"{path}: {error}") from error
 
 
 class ConsensusKeeper:

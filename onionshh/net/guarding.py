@@ -20,7 +20,7 @@ from onionshh.core.guards import GuardSet, LayerTwoGuards
 from onionshh.core.view import View
 from onionshh.errors import BadData, NetworkUnreachable, ProtocolError
 from onionshh.ids import RelayId
-from onionshh.net.store import DataDirectory, atomic_write, read_file
+from onionshh.net.store import DataDirectory, atomic_write, open_or_make, read_file
 
 logger = logging.getLogger("onionshh.net")
 
@@ -123,7 +123,7 @@ class Guarding:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         try:
-            descriptor = os.open(self._folder / "guards.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = open_or_make(self._folder / "guards.lock")
         except OSError as error:
             if not self._begun:
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import socket
 import sys
@@ -18,6 +19,7 @@ import pytest
 import trio
 
 from onionshh import testing
+from onionshh.advice import advice
 from onionshh.cli import main, patience
 from onionshh.cli.failures import explain, report
 from onionshh.config import Authority, NetworkFile, format_network_file
@@ -220,8 +222,17 @@ def test_wrong_parameters(mistake: Mistake, tmp_path: Path, options: tuple[str, 
 
 def test_damaged_network_file(mistake: Mistake, tmp_path: Path) -> None:
     path = tmp_path / "net.toml"
-    path.write_text("nonsense")
-    assert "is no TOML" in mistake(2, "relays", "--network", path)
+    for damage, said in (
+        (b"nonsense", "is no TOML"),
+        ("name".encode("utf-16"), "UTF-16"),
+        (b"\xef\xbb\xbf \n", "is empty"),
+        (bytes(300_000), "larger than any network file"),
+    ):
+        path.write_bytes(damage)
+        found = mistake(2, "relays", "--network", path)
+        assert said in found
+        assert str(path) in found
+    assert "give a file, not a folder" in mistake(2, "relays", "--network", tmp_path)
 
 
 def test_no_identity(mistake: Mistake, tmp_path: Path) -> None:
@@ -283,6 +294,102 @@ def test_clock_wrong(mistake: Mistake, tmp_path: Path) -> None:
             thread.join()
 
 
+# What a tired person types.
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("host", "--data", ""),
+        ("address", "--data", ""),
+        ("relay", "--listen", "127.0.0.1:0", "--data", " "),
+        ("directory", "--listen", "127.0.0.1:0", "--data", ""),
+        ("whisper", ADDRESS, "x", "--data", ""),
+        ("whisper", ADDRESS, "--file", ""),
+        ("whisper", "--address-file", "", "x"),
+        ("relays", "--network", ""),
+    ],
+)
+def test_an_empty_path(
+    mistake: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """`--data "$UNSET"` must not write keys into the current folder."""
+    monkeypatch.chdir(tmp_path)
+    network = () if "--network" in command or command[0] == "address" else ("--network", tmp_path / "net")
+    assert "it is empty; give a path" in mistake(2, *command, *network)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bind_that_leads_nowhere(mistake: Mistake, network: Path, tmp_path: Path) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    for command in (
+        ("relays",),
+        ("whisper", ADDRESS, "x"),
+        ("host", "--data", tmp_path / "me"),
+        ("relay", "--data", tmp_path / "relay", "--listen", "[::1]:0"),
+    ):
+        said = mistake(2, *command, "--network", network, "--bind", "::1")
+        assert "--bind ::1 is an IPv6 address" in said
+        assert "IPv4" in said
+
+
+def test_the_text_before_the_address(mistake: Mistake, network: Path) -> None:
+    said = mistake(2, "whisper", "--network", network, "hello", ADDRESS)
+    assert "The address comes first and then the text; hello is no address." in said
+
+
+def test_an_address_with_what_stood_around_it(mistake: Mistake, network: Path, tmp_path: Path) -> None:
+    """It is taken; only the directory is down."""
+    for pasted in (f" <{ADDRESS}>.", f"shh://{ADDRESS.upper()}", f"{ADDRESS[:30]}\n  {ADDRESS[30:]}"):
+        command = ("whisper", "--network", network, "--data", tmp_path / "visitor", pasted, "hello")
+        assert "No directory answers" in mistake(1, *command)
+
+
+def test_an_address_that_would_be_obeyed(mistake: Mistake, network: Path) -> None:
+    said = mistake(2, "whisper", "--network", network, "\x1b[2J\u202e" + "x" * 200, "hello")
+    assert said.startswith(r"\x1b[2J\u202exxx")
+    assert "… is no onionshh address. An address has only" in said
+    assert said.isprintable()
+
+
+def test_address_and_whisper_from_files(
+    mistake: Mistake, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is read; only the directory is down."""
+    friend, letter, large = (tmp_path / name for name in ("friend", "letter", "large"))
+    friend.write_text(f"{ADDRESS}\n")
+    letter.write_bytes(b"hello\xff")
+    large.write_bytes(bytes(65_536))
+    common = ("whisper", "--network", network, "--data", tmp_path / "visitor")
+    good: tuple[tuple[object, ...], ...] = (
+        ("--address-file", friend, "hello"),
+        ("--address-file", friend, "--file", letter),
+        (ADDRESS, "--file", letter),
+    )
+    for rest in good:
+        assert "No directory answers" in mistake(1, *common, *rest)
+    piped = ((friend, ("--address-file", "-", "hello")), (letter, (ADDRESS, "--file", "-")))
+    for path, rest in piped:
+        with path.open() as file:
+            monkeypatch.setattr("sys.stdin", file)
+            assert "No directory answers" in mistake(1, *common, *rest)
+    bad: tuple[tuple[object, ...], ...] = (
+        ("exclude each other", "--address-file", friend, ADDRESS, "hello"),
+        ("exclude each other", ADDRESS, "hello", "--file", letter),
+        ("stdin cannot be both", "--address-file", "-"),
+        ("stdin cannot be both", "--address-file", "-", "--file", "-"),
+        ("Give ADDRESS",),
+        (f"{large} is more", ADDRESS, "--file", large),
+        ("give a file, not a folder", ADDRESS, "--file", tmp_path),
+        ("check the path", "--address-file", tmp_path / "none", "hello"),
+        (f"What {letter} holds is no onionshh address", "--address-file", letter, "hello"),
+        (f"What {large} holds is no onionshh address", "--address-file", large, "hello"),
+    )
+    for said, *wrong in bad:
+        assert str(said) in mistake(2, *common, *wrong)
+
+
 def test_our_network_is_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A visitor with a good consensus whom no guard answers: their ports are closed."""
 
@@ -297,7 +404,8 @@ def test_our_network_is_down(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     command = ["whisper", ADDRESS, "x", "--network", str(tmp_path / "net.toml"), "--wait", "0.3", "--json"]
     assert main([*command, "--data", str(tmp_path / "visitor")]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert found["status"] == "queued"
+    assert found["status"] == "failed"
+    assert found["why"].endswith("; given up, nothing more is sent")
     assert "no guard answers" in found["why"]
 
 
@@ -320,7 +428,7 @@ def helped(command: str, capsys: pytest.CaptureFixture[str]) -> str:
         (
             "whisper",
             "status why id hops class connect_seconds round_trip_seconds reply reply_base64 delivered expired"
-            " failed queued sent",
+            " failed sent",
         ),
         ("relays", "nickname id address flags weight first_seen"),
     ],
@@ -337,7 +445,7 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
         ("directory", "--listen --data --network --interval --param --bind"),
         ("relay", "--network --listen --data --nickname --advertise --family --rate --bind"),
         ("host", "--network --data --echo --exec --introducers --bind --json"),
-        ("whisper", "--network --hops --class --ttl --wait --data --bind --json"),
+        ("whisper", "--network --address-file --file --hops --class --ttl --wait --data --bind --json"),
         ("relays", "--network --bind --json"),
         ("address", "--data"),
     ],
@@ -387,6 +495,36 @@ def test_a_network_file_that_comes_a_moment_later_is_waited_for(
     assert "waiting 5 s for it" in capsys.readouterr().err
     patience.until_there_is(file)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "EMFILE",
+            "ENFILE",
+            "ENOMEM",
+            "EIO",
+            "ENOSPC",
+            "EROFS",
+            "EDQUOT",
+            "ELOOP",
+            "ENOLCK",
+            "ENAMETOOLONG",
+        ),
+        *("ESTALE", "EPERM", "EACCES", "ENOENT", "EADDRINUSE"),
+    ],
+)
+def test_every_error_of_the_system_has_its_advice(name: str) -> None:
+    number = getattr(errno, name)
+    said, status = explain(OSError(number, os.strerror(number), "/data/guards"))
+    assert said.startswith(f"{os.strerror(number)}: /data/guards; ")
+    assert status == 1
+    assert advice(OSError(number, "")) == said[said.index(";") : -1]
+
+
+def test_without_memory() -> None:
+    assert "end other programs" in explain(MemoryError())[0]
 
 
 def test_errors_of_the_system_say_what_to_do_and_where() -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import stat
+import tempfile
 from pathlib import Path
 
+import click
 import pytest
 import trio
 
-from onionshh.cli.failures import Usage, explain, one_line, worst
-from onionshh.cli.folders import network_folder
-from onionshh.cli.options import check_bind, host_port, is_wildcard
+from onionshh.cli.failures import Usage, explain, worst
+from onionshh.cli.folders import network_folder, state_folder, temporary_folder
+from onionshh.cli.options import PATH, check_bind, check_reach, host_port, is_wildcard
 from onionshh.cli.program import ProgramFailed, parse_command, run_program
-from onionshh.cli.talk import printable
 from onionshh.config import Authority, NetworkFile
 from onionshh.errors import (
     BadAddress,
@@ -99,12 +102,6 @@ def test_of_several_errors_the_unexpected_one_is_told() -> None:
     assert worst(BaseExceptionGroup("", [known, DataInUse("z")])) is known
 
 
-def test_a_terminal_is_given_nothing_to_obey() -> None:
-    assert printable("é\x1b[2J\n".encode()) == "é\\x1b[2J\n"
-    assert printable(b"\xff") == "�"
-    assert one_line("a\x1b[2J\r\nb") == "a [2J b"
-
-
 def test_each_network_has_its_own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     one, other = Authority("http://a", bytes(32)), Authority("http://a", bytes([1] * 32))
@@ -115,6 +112,93 @@ def test_each_network_has_its_own_folder(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert first != network_folder(NetworkFile("my net/..", 1, (one,)))
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     assert network_folder(NetworkFile("n", 1, (one,))).is_relative_to(Path.home())
+
+
+@pytest.mark.parametrize("home", [None, "", "relative"])
+def test_where_nobody_has_a_home(home: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container with a user of its own: no HOME, and no line in the system's list of users."""
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    if home is None:
+        monkeypatch.delenv("HOME", raising=False)
+        monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    else:
+        monkeypatch.setenv("HOME", home)
+    with pytest.raises(Usage, match="--data, or an absolute path in XDG_STATE_HOME"):
+        state_folder()
+
+
+def test_where_no_temporary_folder_can_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "none")])
+    with pytest.raises(Error, match="set TMPDIR"), temporary_folder("x"):
+        pass
+
+
+# Paths
+
+
+def path_of(typed: str) -> Path:
+    found: Path = PATH.convert(typed, None, None)
+    return found
+
+
+@pytest.mark.parametrize("typed", ["", " ", "\n"])
+def test_an_empty_path_is_refused(typed: str) -> None:
+    with pytest.raises(click.BadParameter, match="it is empty"):
+        path_of(typed)
+
+
+def test_paths_as_they_are_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No shell sees the ~ in `--data=~/me`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/nobody")
+    assert path_of("a/b") == Path("a/b")
+    assert path_of(".") == path_of("./") == tmp_path
+    assert path_of("~") == Path("/nobody")
+    assert path_of("~/me") == Path("/nobody/me")
+    assert path_of("a~b") == Path("a~b")
+
+
+def test_a_home_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    with pytest.raises(click.BadParameter, match="no home folder"):
+        path_of("~/me")
+
+
+# --bind
+
+
+@pytest.mark.parametrize(
+    "bind, urls, said",
+    [
+        ("::1", ["http://127.0.0.1:7000"], "IPv6 address, and the network's directory http://127.0.0.1:7000"),
+        ("192.0.2.1", ["https://[2001:db8::1]/x"], "IPv4 address"),
+        ("127.0.0.1", ["http://192.0.2.7:80"], "reaches this machine alone"),
+        ("::1", ["http://[2001:db8::1]"], "reaches this machine alone"),
+    ],
+)
+def test_bind_leads_to_no_directory(bind: str, urls: list[str], said: str) -> None:
+    with pytest.raises(Usage, match=re.escape(said)):
+        check_reach(bind, of_directories(urls))
+
+
+@pytest.mark.parametrize(
+    "bind, urls",
+    [
+        (None, ["http://127.0.0.1:7000"]),
+        ("127.0.0.9", ["http://127.0.0.1:7000"]),
+        ("::1", ["http://127.0.0.1:7000", "http://[::1]:7000"]),
+        ("::1", ["http://localhost:7000"]),
+        ("192.0.2.1", ["http://127.0.0.1:7000"]),
+    ],
+)
+def test_bind_may_lead_to_a_directory(bind: str | None, urls: list[str]) -> None:
+    check_reach(bind, of_directories(urls))
+
+
+def of_directories(urls: list[str]) -> NetworkFile:
+    return NetworkFile("n", 1, tuple(Authority(url, bytes([n] * 32)) for n, url in enumerate(urls)))
 
 
 # --exec

@@ -168,13 +168,13 @@ async def test_what_is_too_large_is_refused_before_anything_is_sent(autojump_clo
 
 
 WRONG = [
-    ("", "no address"),
-    ("hello", "no address"),
+    ("", "nothing here"),
+    ("hello", 'begins with "shh1"'),
     (NOBODY[:-1] + ("q" if NOBODY[-1] != "q" else "p"), "a character is wrong or missing"),
-    (NOBODY[:-3], "a character is wrong or missing"),
+    (NOBODY[:-3], "3 missing"),
     (NOBODY[:10] + NOBODY[10:].upper(), "case"),
     ("A1LQFN3A", "shh1"),
-    (NOBODY + " ", "without spaces"),
+    (NOBODY + "q", "1 too many"),
     (NOBODY.replace("shh1", "shh1é", 1), "plain letters"),
 ]
 

@@ -50,3 +50,35 @@ def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(BadData, match="file"):
         load_or_create_identity(tmp_path / "file" / "identity", seeded(1))
+
+
+def test_a_file_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    load_or_create_identity("identity", seeded(1))
+    assert (tmp_path / "identity").exists()
+
+
+@pytest.mark.parametrize("path", ["", Path(""), ".", "/"])
+def test_a_path_that_names_no_file(path: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="names none"):
+        load_or_create_identity(path, seeded(1))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o606])
+def test_an_identity_that_others_could_read(
+    mode: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It serves on, closed to them, and that is said once."""
+    path = tmp_path / "identity"
+    made = load_or_create_identity(path, seeded(1))
+    assert caplog.messages == []
+    path.chmod(mode)
+    for _ in range(2):
+        assert load_or_create_identity(path).address == made.address
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert caplog.messages == [
+        f"{path} could be read by other users of this machine (mode {mode:04o}); it is closed to them now,"
+        " but if one of them may have read it, make a new one."
+    ]

@@ -196,32 +196,88 @@ def test_an_address_comes_back_from_its_text(identity: Identity) -> None:
     assert decode_address_untrusted(identity.address.upper()) == identity.A
 
 
+def test_what_stands_around_a_pasted_address_is_taken_away(identity: Identity) -> None:
+    good = identity.address
+    for text in [
+        f" {good}\n",
+        f"\t{good}\r\n\u00a0",
+        f"{good[:20]}\n{good[20:]}",
+        f"{good[:20]}\n>  {good[20:]}".replace(">", ""),
+        " ".join(good[place : place + 4] for place in range(0, 63, 4)),
+        "\u200b".join(good),
+        f"\ufeff{good[:9]}\u00ad{good[9:]}\u202e",
+        f'"{good}"',
+        f"“{good}”",
+        f"'{good}',",
+        f"<{good}>",
+        f"(<{good}>).",
+        f"`{good}`",
+        f"**{good}**;",
+        f"{good}.",
+        f"{good},",
+        f"shh:{good}",
+        f"shh://{good}",
+        f"shh://{good}/",
+        f" <SHH://{good}>, ",
+        good.upper(),
+        f"shh:{good.upper()}",
+    ]:
+        assert decode_address_untrusted(text) == identity.A, text
+
+
 def test_bad_addresses_say_what_is_wrong(identity: Identity) -> None:
     good = identity.address
     wrong_letter = good[:20] + ("q" if good[20] != "q" else "p") + good[21:]
+    place = next(n for n in range(30, 63) if good[n].isalpha())
     for text, said in [
-        (good[:-1] + good[-1].upper() if good[-1].isalpha() else good[:4].upper() + good[4:], "one case"),
-        (bech32m.encode("shy", b"\1" + identity.A), 'begins with "shh1"'),
+        (
+            good[:place] + good[place].upper() + good[place + 1 :],
+            f'one case.*"{good[place].upper()}".*{place + 1}',
+        ),
+        ("S" + good[1:], 'capital and small letters: see the character "S", which stands at place 1'),
+        (good.upper()[:-1] + "q", 'see the character "q", which stands at place 63'),
+        (bech32m.encode("shy", b"\1" + identity.A), 'begins with "shh1", this one with "shy1"'),
         (bech32m.encode("shh", b"\2" + identity.A), "version"),
         (bech32m.encode("shh", b"\1" + identity.A[:-1]), "length"),
         (bech32m.encode("shh", b"\1" + identity.A + b"\0"), "length"),
         (bech32m.encode("shh", b""), "version"),
         (bech32m.encode("shh", b"\1" + BAD_POINTS["off the curve"]), "names no key"),
         (bech32m.encode("shh", b"\1" + BAD_POINTS["order 4"]), "names no key"),
-        (wrong_letter, "checksum"),
-        (good[:-1], "checksum"),
-        (good[:10], "checksum"),
-        (good[:8], "cut off"),
-        (good + "q" * 40, "too long"),
-        (good.replace("1", "", 1) if good.count("1") == 1 else "qqq", "digit 1"),
-        (good[:30] + "b" + good[31:], 'character "b"'),
-        (" " + good, "spaces"),
-        (good + "\n", "spaces"),
-        ("", "digit 1"),
-        ("ſhh1", "plain letters"),
+        (wrong_letter, "checksum does not hold"),
+        (good[:20] + good[21] + good[20] + good[22:], "checksum does not hold"),
+        (good[:-1], "has 63 characters and this one has 62, 1 missing"),
+        (good[:10], "53 missing"),
+        (good[:8], "55 missing"),
+        (good[:4], "59 missing"),
+        (good + good[-1], "64, 1 too many"),
+        (good + "q" * 40, "103, 40 too many"),
+        (good + good[4:], "too many"),
+        (good.replace("1", "", 1), 'begins with "shh1"'),
+        (f"http://{good}", 'begins with "shh1", this one with "http"'),
+        (
+            good[:30] + "b" + good[31:],
+            f'No address has the character "b", .* place 31, after "{good[26:30]}"',
+        ),
+        (good[:30] + "1" + good[31:], 'No address has the character "1", .* place 31'),
+        (good[:30] + "-" + good[30:], 'No address has the character "-", .* place 31'),
+        (good[:30] + "\u0430" + good[31:], "not the character U[+]0430, which stands at place 31"),
+        (good[:30] + "\x1b" + good[31:], "not the character U[+]001B"),
+        (good[:30] + "\udc9b" + good[31:], "not the character U[+]DC9B"),
+        ("\u017fhh1", "not the character U[+]017F, which stands at place 1[.]"),
+        ("", "nothing here"),
+        (" \n", "nothing here"),
+        ("<>", "nothing here"),
+        ("x" * 5000, "63 characters, and this text 5000"),
     ]:
-        with pytest.raises(BadAddress, match=said):
+        with pytest.raises(BadAddress, match=said) as caught:
             decode_address_untrusted(text)
+        assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"shh1", ["shh1"]])
+def test_an_address_is_text(wrong: str) -> None:
+    with pytest.raises(TypeError, match="An address is text"):
+        decode_address_untrusted(wrong)
 
 
 def test_the_pad_bit_is_zero(identity: Identity) -> None:

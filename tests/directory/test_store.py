@@ -92,7 +92,7 @@ def test_another_name(tmp_path: Path) -> None:
 
 def test_a_network_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "network.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(BadNetworkFile, match="cannot be read"):
+    with pytest.raises(BadNetworkFile, match="save it as UTF-8"):
         start(tmp_path)
     (tmp_path / "network.toml").unlink()
     with pytest.raises(BadData, match="Cannot write"):

@@ -172,12 +172,60 @@ def test_another_version_and_damage_are_told_with_the_file_s_name(tmp_path: Path
 def test_a_disk_that_is_full_is_not_called_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(sqlite3.Connection):
         def executescript(self, script: str, /) -> sqlite3.Cursor:
-            raise sqlite3.OperationalError("database or disk is full")
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
 
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda path, **options: connect(path, factory=Full, **options))
     with pytest.raises(BadData, match=r"cannot be used: database or disk is full; make room"):
         Database(tmp_path / "db", (SCHEMA,), run_inline)
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("SQLITE_CORRUPT", r"[.] Move it away; what it held is lost"),
+        ("SQLITE_IOERR_WRITE", "look at it and at the system's log"),
+        ("SQLITE_FULL", "make room"),
+        ("SQLITE_READONLY", "may be written"),
+        ("SQLITE_CANTOPEN", "the limit of open files"),
+        ("SQLITE_BUSY", "another program holds it"),
+        ("SQLITE_NOMEM", "more memory"),
+    ],
+)
+async def test_what_fails_later_says_what_to_do(tmp_path: Path, name: str, said: str) -> None:
+    def fail(connection: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("it failed")
+        error.sqlite_errorcode = getattr(sqlite3, name)
+        raise error
+
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
+    for way in (database.transaction, database.read):
+        with pytest.raises(BadData, match=f"db .*it failed.*{said}"):
+            await way(fail)
+    database.close()
+
+
+@pytest.mark.parametrize("name", ["db", "db-wal", "db-shm", "db-journal"])
+def test_nothing_is_written_through_a_link(tmp_path: Path, name: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    (tmp_path / name).symlink_to(victim)
+    with pytest.raises((OSError, BadData), match="symbolic link"):
+        Database(tmp_path / "db", (SCHEMA,), run_inline)
+    assert victim.read_bytes() == b"mine"
+
+
+def test_a_database_that_others_could_read_is_closed_to_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "db"
+    Database(path, (SCHEMA,), run_inline).close()
+    path.chmod(0o664)
+    Database(path, (SCHEMA,), run_inline).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "could be read by other users of this machine (mode 0664)" in caplog.text
 
 
 async def test_the_log_is_emptied_within_a_second_of_an_erasure(

@@ -149,3 +149,135 @@ def test_what_could_not_be_written_is_named(tmp_path: Path, monkeypatch: pytest.
         atomic_write(tmp_path / "file", b"")
     assert caught.value.filename == str(tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
+
+
+# What others planted or can reach.
+
+
+def test_no_link_is_followed_to_where_a_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even by who knows the name in advance."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    monkeypatch.setattr("secrets.token_hex", lambda size: "ab" * size)
+    (tmp_path / f".file.{'ab' * 8}.new").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        atomic_write(tmp_path / "file", b"ours")
+    assert victim.read_bytes() == b"mine"
+
+
+def test_names_of_unfinished_files_are_not_told_in_advance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = []
+    replace = os.replace
+
+    def note(source: Path, target: Path) -> None:
+        names.append(source.name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", note)
+    for _ in range(3):
+        atomic_write(tmp_path / "file", b"")
+    assert len(set(names)) == 3
+
+
+def test_a_link_in_place_of_the_file_is_replaced(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    (tmp_path / "file").symlink_to(victim)
+    atomic_write(tmp_path / "file", b"ours")
+    assert victim.read_bytes() == b"mine"
+    assert read_file(tmp_path / "file") == b"ours"
+
+
+def test_what_a_crash_left_goes_with_a_later_write(tmp_path: Path) -> None:
+    old, new = tmp_path / ".file.1234.new", tmp_path / f".file.{'0' * 16}.new"
+    others = [tmp_path / name for name in (".file-two.12.new", ".file.txt.new", "file.12.new", ".file.12")]
+    for path in (old, new, *others):
+        path.write_bytes(b"a key")
+        long_ago = path.stat().st_mtime - store.LEFTOVER_SECONDS - 60
+        if path is not new:
+            os.utime(path, (long_ago, long_ago))
+    atomic_write(tmp_path / "file", b"")
+    assert not old.exists()
+    assert new.exists()  # another process may be writing it
+    assert all(path.exists() for path in others)
+
+
+def test_a_lock_is_no_link(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError) as caught, DataDirectory(tmp_path).lock():
+        pass
+    assert caught.value.errno == errno.ELOOP
+    assert not (tmp_path / "victim").exists()
+
+
+def test_a_lock_that_cannot_be_had_is_not_held_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(BadData, match="cannot be locked: No locks available; choose a folder on a disk"):
+        with DataDirectory(tmp_path).lock():
+            pass
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777, 0o702])
+def test_a_folder_that_others_can_change_is_told_once(
+    mode: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And left as it is: it may be /tmp, or somebody's home."""
+    folder = tmp_path / f"{mode:o}"
+    folder.mkdir()
+    folder.chmod(mode)
+    for _ in range(2):
+        DataDirectory(folder)
+    (said,) = caplog.messages
+    assert f"can be changed by other users of this machine (mode {mode:04o})" in said
+    assert f"`chmod go-w {folder}`" in said
+    assert stat.S_IMODE(folder.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o750])
+def test_a_folder_that_others_can_only_look_into_is_fine(
+    mode: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir(mode)
+    folder.chmod(mode)
+    DataDirectory(folder)
+    assert caplog.messages == []
+
+
+def test_what_belongs_to_another_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(b"key")
+    path.chmod(0o640)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    if tmp_path.stat().st_uid == 0:  # whose files are nobody else's affair
+        os.chown(path, 1234, -1)
+        os.chown(tmp_path, 1234, -1)
+    DataDirectory(tmp_path)
+    assert read_file(path, secret=True) == b"key"
+    assert [f"(uid {tmp_path.stat().st_uid})" in said for said in caplog.messages] == [True, True]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_an_empty_path_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for empty in ("", Path(""), Path()):
+        with pytest.raises(ValueError, match=r"Path.cwd\(\) is the current folder"):
+            DataDirectory(empty)
+    assert DataDirectory(Path.cwd()).path == tmp_path
+    assert DataDirectory(".").path.samefile(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="Is a directory; give a file, not a folder"):
+        read_file(tmp_path)

@@ -1,0 +1,50 @@
+"""What a person can do when the system refuses: a clause for each error number that leaves something to do.
+
+Kept apart from those who tell it, the commands and the files' own errors, and loaded with them: once out of
+descriptors or memory, nothing more could be.
+"""
+
+from __future__ import annotations
+
+import errno
+
+_ROOM = "make room there and start again"
+_OTHER_DISK = "the disk has gone or fails; look at it and at the system's log, or use another"
+_LOCAL = "choose a folder on a disk of this machine"
+
+_TO_DO = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "raise the limit on the size of files, or choose another disk",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "choose a place that you may use, or change its permissions",
+    errno.EPERM: "choose a place that you may use, or change its permissions",
+    errno.ENOENT: "check the path",
+    errno.EISDIR: "give a file, not a folder",
+    errno.ENOTDIR: "give a folder, not a file",
+    errno.EEXIST: "give a folder, not a file",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ELOOP: "a symbolic link stands where a file of ours should be; remove it",
+    errno.EIO: _OTHER_DISK,
+    errno.ENXIO: _OTHER_DISK,
+    errno.ENODEV: _OTHER_DISK,
+    errno.ESTALE: _OTHER_DISK,
+    errno.ENOLCK: _LOCAL,
+    errno.ENOTSUP: _LOCAL,
+    errno.EOPNOTSUPP: _LOCAL,
+    errno.ENOSYS: _LOCAL,
+    errno.EMFILE: "this process may open no more of them; raise its limit (ulimit -n) and start again",
+    errno.ENFILE: "this machine may open no more of them; end other programs and start again",
+    errno.ENOMEM: "end other programs, or allow this one more memory, and start again",
+    errno.EADDRINUSE: "end the program that uses it, or choose another port",
+    errno.EADDRNOTAVAIL: "give an address of this machine",
+    errno.ENETUNREACH: "check that you are online",
+    errno.EHOSTUNREACH: "check that you are online",
+    errno.ENETDOWN: "check that you are online",
+}
+
+
+def advice(error: OSError) -> str:
+    """What to do, as the end of a sentence that has said what is wrong: "; make room there", or nothing."""
+    todo = _TO_DO.get(error.errno or 0)
+    return f"; {todo}" if todo else ""

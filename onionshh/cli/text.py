@@ -1,0 +1,71 @@
+"""What a terminal may be given: text that shows, and nothing that is obeyed.
+
+Whispers, replies, a directory's reasons, names in files and what was typed come from outside, and a terminal
+obeys what it is shown: escape sequences, marks that turn the direction of writing, separators that begin a
+line of their own. Whatever does not simply show is therefore written out (`\\x1b`, `\\u202e`), here and
+nowhere else. Which letters a terminal has is another question, its encoding's; `steady_streams` sees to it
+that those it lacks are written out too, and that none ends the program.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+LINE_MOST = 4000
+"""Characters of one line; a directory may give its reasons in 64 KiB."""
+
+# Letters and marks that take no room: Default_Ignorable_Code_Point, as far as Python calls them printable.
+_UNSEEN = frozenset(
+    chr(code)
+    for codes in (
+        (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0),
+        range(0x180B, 0x1810),
+        range(0xFE00, 0xFE10),
+        range(0xE0100, 0xE01F0),
+    )
+    for code in codes
+)
+
+
+def shown(text: str) -> str:
+    """Text of any number of lines; breaks and tabs stay."""
+    return "".join(one if one in "\n\t" else _one(one) for one in text)
+
+
+def printable(body: bytes) -> str:
+    """A peer's bytes as text; what is no UTF-8 is �."""
+    return shown(body.decode(errors="replace"))
+
+
+def one_line(text: str) -> str:
+    """Text as one line: any blanks and breaks are one blank."""
+    more = "…" if len(text) > LINE_MOST else ""
+    return " ".join("".join(one if one.isspace() else _one(one) for one in text[:LINE_MOST]).split()) + more
+
+
+def steady_streams() -> None:
+    """Once, when the program starts: stdout and stderr take any text, and each of the first three descriptors
+    is there. One that whoever started us had closed would be given to the next file, a database perhaps, and
+    what is meant for people or programs be written into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free
+    if sys.stderr is None:  # to `print`, None would be stdout
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, it stays
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _one(letter: str) -> str:
+    if letter.isprintable() and letter not in _UNSEEN:
+        return letter
+    code = ord(letter)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
