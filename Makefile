@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help venv demo test lint types unit bench lock clean
+.PHONY: help venv demo test lint types unit bench simulate lock clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
@@ -15,6 +15,7 @@ help:
 	@echo "make demo   an authority, relays, an endpoint and a visitor on this machine"
 	@echo "make test   ruff, mypy --strict and every test"
 	@echo "make bench  what it costs, beside C tor where that is installed (six to nine minutes)"
+	@echo "make simulate  whispers over bad lanes, a million runs (some twelve minutes)"
 	@echo "make venv   only the environment, in $(VENV)"
 	@echo "make lint | types | unit   one part of make test"
 	@echo "make lock   write the lock files anew from pyproject.toml (UPGRADE=1: take newer versions)"
@@ -57,6 +58,10 @@ types: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -W error tests
+
+# Whispers over bad lanes, a million runs: about twelve minutes on one core.
+simulate: $(VENV)/.dev
+	@$(BIN)/python -m simulations.delivery --runs 1000000
 
 bench: $(VENV)/.bench
 	@$(BIN)/python -m tests.benchmarks

@@ -25,6 +25,10 @@ class TooLarge(Error, ValueError):
     """A whisper of more than 65 535 bytes: refused before anything is sent."""
 
 
+class Full(Error):
+    """Too much waits already; once some of it has its receipt, more is taken."""
+
+
 class NetworkUnreachable(Error):
     """No guard answers, or no path of the asked length can be made."""
 

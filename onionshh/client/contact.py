@@ -7,12 +7,14 @@ import math
 import trio
 
 from onionshh.client.context import Context
-from onionshh.client.courier import Courier
 from onionshh.client.pool import IDLE_CIRCUITS, STUBS
+from onionshh.client.reach import Reach
 from onionshh.client.receipt import Receipt
+from onionshh.client.visitor import Visitor
 from onionshh.core.classes import PrivacyClass
+from onionshh.core.delivery.sender import WAITING_MOST, TooMany
 from onionshh.core.whisper import TTL_DEFAULT_SECONDS, check_body, check_ttl, new_whisper
-from onionshh.errors import Closed, NotDelivered
+from onionshh.errors import Closed, Full, NotDelivered
 from onionshh.net.builder import Kind
 
 
@@ -37,7 +39,13 @@ class Contact:
         self._context = context
         self._privacy = privacy
         self._hops = hops
-        self._courier = Courier(context, address_key, privacy, hops, background=background)
+        reach = Reach(
+            context,
+            address_key,
+            draw_hops=lambda: privacy.draw_hops(context.chance, hops),
+            privacy_class=privacy.number,
+        )
+        self._visitor = Visitor(context, reach, background=background)
         self._scope: trio.CancelScope | None = None
         self._closed = False
 
@@ -50,7 +58,7 @@ class Contact:
         for kind in self._meeting_kinds():
             self._context.pool.use(kind, idle=IDLE_CIRCUITS)
         self._context.pool.use(self._context.kinds.asking, stubs=STUBS)
-        self._context.nursery.start_soon(self._run, self._scope)
+        await self._context.nursery.start(self._run, self._scope)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -61,7 +69,7 @@ class Contact:
         if self._closed:
             return
         self._closed = True
-        self._courier.close("the contact was closed before a receipt came")
+        self._visitor.close("the contact was closed before a receipt came")
         if self._scope is not None:
             self._scope.cancel()
         for kind in (*self._meeting_kinds(), self._context.kinds.asking):
@@ -71,7 +79,8 @@ class Contact:
         """Take a whisper of at most 65 535 bytes on and return at once.
 
         The receipt's status moves queued → sent → delivered, expired (the TTL, at most 7 days, ended
-        without a receipt) or failed (with why). Raises TooLarge, ValueError, Closed.
+        without a receipt) or failed (with why). Raises Full while too much waits, TooLarge, ValueError,
+        Closed.
         """
         check_body(body)
         check_ttl(ttl_seconds)
@@ -84,7 +93,12 @@ class Contact:
             privacy_class=self._privacy.number,
             random_bytes=self._context.chance.bytes,
         )
-        return self._courier.submit(record, clock.monotonic() + ttl_seconds)
+        try:
+            return self._visitor.submit(record, clock.monotonic() + ttl_seconds)
+        except TooMany:
+            raise Full(
+                f"{WAITING_MOST} whispers to this contact wait already; send more once some have a receipt."
+            ) from None
 
     async def whisper(self, body: bytes, *, ttl_seconds: float = TTL_DEFAULT_SECONDS) -> Receipt:
         """Send a whisper and wait until its status is final; nothing is raised for a failed delivery.
@@ -111,15 +125,17 @@ class Contact:
     @property
     def problem(self) -> str:
         """What stands in the way of delivery right now, in words; empty when nothing does."""
-        return self._courier.problem
+        return self._visitor.problem
 
     def _meeting_kinds(self) -> tuple[Kind, ...]:
         hops = self._privacy.hops if self._hops is None else (self._hops,)
         return tuple(self._context.kinds.meeting(one, self._privacy.number) for one in hops)
 
-    async def _run(self, scope: trio.CancelScope) -> None:
+    async def _run(
+        self, scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         try:
             with scope:
-                await self._courier.run()
+                await self._visitor.run(task_status.started)
         finally:
             self.close()

@@ -51,14 +51,7 @@ class Context:
 
     def exchange(self, circuit: Circuit, keys: EndToEndKeys, *, as_visitor: bool) -> Exchange:
         """Records over a circuit that was just joined."""
-        return Exchange(
-            circuit,
-            keys,
-            as_visitor=as_visitor,
-            clock=self.clock,
-            drops=self.drops,
-            random_bytes=self.chance.bytes,
-        )
+        return Exchange(circuit, keys, as_visitor=as_visitor, clock=self.clock, drops=self.drops)
 
     @property
     def view(self) -> View:

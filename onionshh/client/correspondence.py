@@ -11,7 +11,7 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.exchange import Exchange
 from onionshh.client.inbox import REPLIES_MOST, Inbox
-from onionshh.client.receipt import Receipt
+from onionshh.client.receipt import Outcome
 from onionshh.core.whisper import (
     EXPIRED,
     RECEIPTS_WAIT_SECONDS,
@@ -45,6 +45,15 @@ class _Answer:
     receipt: Record
     again: bool
     shown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply that its visitor has not acknowledged. `deadline`: monotonic seconds."""
+
+    record: Record
+    deadline: float
+    outcome: Outcome
 
 
 class _Visit:
@@ -81,7 +90,7 @@ class Correspondence:
         self._inbox = inbox
         self._exchanges: set[Exchange] = set()
         self._paths: dict[WhisperId, _Visit] = {}
-        self._replies: dict[WhisperId, Receipt] = {}
+        self._replies: dict[WhisperId, Reply] = {}
         self._finished = 0
         self._room = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
@@ -139,8 +148,8 @@ class Correspondence:
             for whisper_id in [one for one, path in self._paths.items() if not path.exchange.open]:
                 del self._paths[whisper_id]
             now = clock.monotonic()
-            for reply_id in [one for one, receipt in self._replies.items() if receipt.deadline < now]:
-                self._replies.pop(reply_id).conclude(
+            for reply_id in [one for one, reply in self._replies.items() if reply.deadline < now]:
+                self._replies.pop(reply_id).outcome.conclude(
                     "expired", "the visitor did not come back for it in time"
                 )
             try:
@@ -159,24 +168,24 @@ class Correspondence:
             self._acknowledge_soon(visit)
         self._paths.pop(whisper_id, None)
 
-    def reply(self, whisper_id: WhisperId, receipt: Receipt) -> None:
+    def reply(self, reply: Reply) -> None:
         """Send a reply that is on disk already, if its visitor is there; else it waits for the visitor."""
-        reply = receipt.record
+        record, whisper_id = reply.record, reply.record.in_reply_to
         if self._closed:
-            receipt.conclude("failed", CLOSED)
+            reply.outcome.conclude("failed", CLOSED)
             return
-        self._replies[reply.whisper_id] = receipt
+        self._replies[record.whisper_id] = reply
         if len(self._replies) > REPLIES_MOST:
             oldest = self._replies.pop(next(iter(self._replies)))
-            oldest.conclude("failed", "too many other replies wait for their visitors")
+            oldest.outcome.conclude("failed", "too many other replies wait for their visitors")
         visit = self._paths.get(whisper_id)
         if visit is None or not visit.exchange.open:
             return
         due = visit.waiting.pop(whisper_id, None)
-        if due is None or reply.size == due.receipt.size:
-            self._send_soon(visit, reply)
+        if due is None or record.size == due.receipt.size:
+            self._send_soon(visit, record)
         else:
-            self._send_soon(visit, due.receipt, reply)  # the reply takes longer
+            self._send_soon(visit, due.receipt, record)  # the reply takes longer
         self._acknowledge_soon(visit)
 
     def _close(self) -> None:
@@ -184,8 +193,8 @@ class Correspondence:
         self._closed = True
         for exchange in list(self._exchanges):
             exchange.close("endpoint-closed")
-        for receipt in self._replies.values():
-            receipt.conclude("failed", CLOSED)
+        for reply in self._replies.values():
+            reply.outcome.conclude("failed", CLOSED)
 
     # Inside.
 
@@ -221,15 +230,15 @@ class Correspondence:
         exchange = visit.exchange
         if record.kind != WHISPER:
             self._inbox.reply_acknowledged(record.in_reply_to)
-            receipt = self._replies.pop(record.in_reply_to, None)
-            if receipt is not None and record.kind == REFUSED:
-                receipt.conclude("expired", "the visitor refused it: its time was over")
-            elif receipt is not None:
-                receipt.conclude("delivered")
+            reply = self._replies.pop(record.in_reply_to, None)
+            if reply is not None and record.kind == REFUSED:
+                reply.outcome.conclude("expired", "the visitor refused it: its time was over")
+            elif reply is not None:
+                reply.outcome.conclude("delivered")
             return
-        refusal = exchange.refusal(record)
-        if refusal is not None:
-            await exchange.send(refusal)
+        why = exchange.why_refused(record)
+        if why is not None:
+            await exchange.send(refusal_of(record, why, self._context.chance.bytes))
             return
         waits = self._context.clock.best() < record.expires
         while True:
@@ -315,9 +324,9 @@ class Correspondence:
         self._reply_left(records[-1])
 
     def _reply_left(self, reply: Record) -> None:
-        receipt = self._replies.get(reply.whisper_id)
-        if receipt is not None and not receipt.is_final:
-            receipt.status = "sent"
+        waiting = self._replies.get(reply.whisper_id)
+        if waiting is not None:
+            waiting.outcome.status = "sent"
 
     def _received_at(self) -> float:
         return float(self._context.clock.wall())

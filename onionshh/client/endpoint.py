@@ -9,13 +9,13 @@ import trio
 
 from onionshh.client.answering import Answering
 from onionshh.client.context import Context
-from onionshh.client.correspondence import Correspondence
+from onionshh.client.correspondence import Correspondence, Reply
 from onionshh.client.inbox import INBOX_MIGRATIONS, Inbox, Stored
 from onionshh.client.introducers import Introducers
 from onionshh.client.pool import STUBS
 from onionshh.client.publication import Publication
 from onionshh.client.reachability import Reachability, ReachabilityChanges, ReachabilityTest
-from onionshh.client.receipt import Receipt
+from onionshh.client.receipt import Outcome, Receipt
 from onionshh.client.vault import VAULT_MIGRATIONS, Vault
 from onionshh.core.whisper import TTL_DEFAULT_SECONDS, check_body, new_whisper
 from onionshh.crypto.identity import Identity
@@ -234,11 +234,12 @@ class Endpoint:
             in_reply_to=stored.whisper_id,
         )
         await self._inbox.finish(stored.whisper_id, record)
-        receipt = Receipt(record, clock.monotonic() + record.expires - clock.best())
-        receipt.give_up()  # nobody answers an answer
-        self._correspondence.reply(stored.whisper_id, receipt)
+        outcome = Outcome(record.whisper_id.hex())
+        outcome.settle(None)  # nobody answers an answer
+        deadline = clock.monotonic() + record.expires - clock.best()
+        self._correspondence.reply(Reply(record, deadline, outcome))
         self._correspondence.finished(stored.whisper_id)
-        return receipt
+        return Receipt(outcome)
 
     # Inside.
 

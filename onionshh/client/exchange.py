@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from onionshh.core.drops import Drops
 from onionshh.core.introduce import EndToEndKeys
-from onionshh.core.whisper import EXPIRED, Record, refusal_of
+from onionshh.core.whisper import EXPIRED, Record
 from onionshh.errors import ProtocolError
-from onionshh.ids import RandomBytes
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.net.clocks import Clock
 from onionshh.wire.messages import RECORD
@@ -16,20 +15,12 @@ class Exchange:
     """A circuit whose other end is the peer. `used_at`: monotonic seconds of the last record either way."""
 
     def __init__(
-        self,
-        circuit: Circuit,
-        keys: EndToEndKeys,
-        *,
-        as_visitor: bool,
-        clock: Clock,
-        drops: Drops,
-        random_bytes: RandomBytes,
+        self, circuit: Circuit, keys: EndToEndKeys, *, as_visitor: bool, clock: Clock, drops: Drops
     ) -> None:
         circuit.join(keys.forward, keys.backward, as_visitor=as_visitor, accepts=frozenset((RECORD,)))
         self.circuit = circuit
         self._clock = clock
         self._drops = drops
-        self._random_bytes = random_bytes
         self.used_at = clock.monotonic()
 
     @property
@@ -75,14 +66,13 @@ class Exchange:
         self.used_at = self._clock.monotonic()
         return record
 
-    def refusal(self, record: Record) -> Record | None:
-        """What answers a whisper whose dates cannot be, None for one that may be taken on."""
+    def why_refused(self, record: Record) -> int | None:
+        """Why a whisper of these dates is not taken on, counted; None for one that may be."""
         clock = self._clock
         why = record.why_refused(earliest=clock.earliest(), best=clock.best())
-        if why is None:
-            return None
-        self._drops.count("record-expired" if why == EXPIRED else "record-far-future")
-        return refusal_of(record, why, self._random_bytes)
+        if why is not None:
+            self._drops.count("record-expired" if why == EXPIRED else "record-far-future")
+        return why
 
     def close(self, reason: str = "closed") -> None:
         """End the circuit, and with it the peer's."""

@@ -12,11 +12,12 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh import testing
-from onionshh.client import courier
 from onionshh.core.classes import CLASSES
 from onionshh.core.conversation import Conversation
+from onionshh.core.delivery import sender
 from onionshh.core.params import Params
 from onionshh.crypto.identity import Identity
+from tests.client.test_exchange import of_visitor
 from tests.client.world import WALL, Stranger, echo, hosted, small, until
 from tests.seeded import seeded
 
@@ -150,9 +151,7 @@ async def test_what_a_receipt_tells(autojump_clock: MockClock) -> None:
         assert net.memory is not None
         async with visitor.contact(endpoint.address, hops=2) as contact:
             before = trio.current_time()
-            statistics = trio.lowlevel.current_statistics()
             receipt = contact.send(b"hello")
-            assert trio.lowlevel.current_statistics().tasks_living == statistics.tasks_living
             assert trio.current_time() == before
             assert (receipt.status, receipt.why, receipt.hops, receipt.is_final) == (
                 "queued",
@@ -184,7 +183,7 @@ async def test_what_a_receipt_tells(autojump_clock: MockClock) -> None:
             assert contact.problem == ""
 
 
-async def test_queued_then_sent_then_delivered(autojump_clock: MockClock) -> None:
+async def test_sent_at_once_over_a_circuit_that_is_there_then_delivered(autojump_clock: MockClock) -> None:
     async with small(5, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
         async with visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"first")).status == "delivered"
@@ -197,21 +196,20 @@ async def test_queued_then_sent_then_delivered(autojump_clock: MockClock) -> Non
             endpoint._database._turn.release()
             await receipt.final()
             seen.append(receipt.status)
-            assert seen == ["queued", "sent", "delivered"]
+            assert seen == ["sent", "sent", "delivered"]
             # The receipt left only after the whisper was on disk, and that took its time.
             assert receipt.round_trip_seconds is not None
             assert receipt.round_trip_seconds >= 2
 
 
 async def test_at_most_so_many_wait(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert courier.WAITING_MOST == 1024
-    monkeypatch.setattr(courier, "WAITING_MOST", 5)
+    assert sender.WAITING_MOST == 1024
+    monkeypatch.setattr(sender, "WAITING_MOST", 5)
     async with small(5, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
         async with visitor.contact(endpoint.address) as contact:
             taken = [contact.send(b"x") for _ in range(5)]
-            refused = contact.send(b"one too many")
-            assert (refused.status, refused.is_final) == ("failed", True)
-            assert refused.why == "more than 5 whispers are waiting already"
+            with pytest.raises(onionshh.Full, match="wait already"):
+                contact.send(b"one too many")
             for receipt in taken:
                 assert (await receipt.final()).status == "delivered"
             assert (await contact.whisper(b"there is room again")).status == "delivered"
@@ -352,7 +350,7 @@ async def test_a_background_contact_leaves_room_on_the_way(
                     with trio.fail_after(60):
                         assert {(await one.final()).status for one in receipts} == {"delivered"}
                     assert max(most.values()) == expected
-                    exchange = contact._courier._exchange
+                    exchange = of_visitor(contact)
                     assert exchange is not None
                     exchange.close("test")
 

@@ -18,6 +18,7 @@ from onionshh.ids import WhisperId
 from onionshh.net.database import Database
 from onionshh.net.directory import DirectoryUnreachable
 from onionshh.net.store import run_inline
+from tests.client.test_exchange import of_visitor
 from tests.client.world import WALL, context_of, hosted, small
 from tests.seeded import seeded
 
@@ -75,7 +76,7 @@ async def test_a_client_past_its_memory_ends_the_circuit_that_fills_it(
             assert (await contact.whisper(b"hello")).status == "delivered"
             memory = context_of(visitor).circuits.memory
             before = memory.used_bytes
-            exchange = contact._courier._exchange
+            exchange = of_visitor(contact)
             assert exchange is not None
             memory.most_bytes = before - 1
             contact.send(b"one more")

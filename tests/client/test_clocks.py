@@ -10,9 +10,10 @@ from trio.testing import MockClock
 
 from onionshh.client.endpoint import Endpoint, Whisper
 from onionshh.core.whisper import EXPIRED, TTL_MOST_SECONDS, new_whisper, refusal_of
+from onionshh.ids import WhisperId
 from onionshh.wire import messages as m
-from tests.client.test_exchange import of_visitor, only
-from tests.client.world import WALL, WrongClock, context_of, echo, hosted, joined, small, until
+from tests.client.test_exchange import again, of_visitor, only
+from tests.client.world import WALL, WrongClock, echo, hosted, joined, small, until
 from tests.seeded import seeded
 
 HOUR = 3600
@@ -62,9 +63,8 @@ async def test_an_expired_whisper_is_refused_in_words_and_ends_no_circuit(
         async with hosted(net) as (node, endpoint), visitor.contact(endpoint.address) as contact:
             if not first:
                 assert (await contact.whisper(b"hello")).status == "delivered"
-            now = context_of(visitor).clock.monotonic()
             record = new_whisper(b"old", expires=WALL - HOUR, privacy_class=1, random_bytes=seeded(3))
-            receipt = contact._courier.submit(record, now + 30)
+            receipt = again(contact, record, 30)
             with trio.fail_after(10):
                 await receipt.final()
             assert receipt.status == "expired"
@@ -85,7 +85,7 @@ async def test_a_whisper_for_too_long_is_refused_in_words(autojump_clock: MockCl
             async with visitor.contact(endpoint.address) as contact:
                 receipt = await contact.whisper(b"hello", ttl_seconds=TTL_MOST_SECONDS)
                 assert receipt.status == "failed"
-                assert "would expire in 7 days: this machine's clock is about 4 hours ahead" in receipt.why
+                assert "than any whisper may: this machine's clock is about 4 hours ahead" in receipt.why
                 assert node.drops()["record-far-future"] == 1
                 assert (await contact.whisper(b"hello")).status == "delivered"
 
@@ -96,15 +96,16 @@ async def test_a_reply_that_is_refused_is_told_to_the_endpoint(autojump_clock: M
             asked = contact.send(b"question")
             (whisper,) = await _shown(endpoint)
             answered = await whisper.reply(b"answer")
-            refusal = refusal_of(answered.record, EXPIRED, seeded(4))
-            endpoint._correspondence._replies[answered.record.whisper_id] = answered
+            of_ours = new_whisper(b"answer", expires=WALL + 600, privacy_class=1, random_bytes=seeded(6))
+            of_ours = replace(of_ours, whisper_id=WhisperId(bytes.fromhex(answered.id)))
+            refusal = refusal_of(of_ours, EXPIRED, seeded(4))
             of_visitor(contact).circuit.send(m.RECORD, refusal.encode())
             with trio.fail_after(5):
                 await answered.final()
             assert answered.status in ("expired", "delivered")
             assert await asked.reply() == b"answer"
             # And one that really is too late.
-            old = replace(answered.record, expires=WALL - HOUR, body=b"too late")
+            old = replace(of_ours, in_reply_to=WhisperId(bytes.fromhex(asked.id)), expires=WALL - HOUR)
             only(endpoint).circuit.send(m.RECORD, old.encode())
             await until(lambda: visitor.drops().get("record-expired") == 1, 10)
             assert of_visitor(contact).open
@@ -119,16 +120,19 @@ async def test_a_clock_that_jumps_forgets_no_id(autojump_clock: MockClock) -> No
                 with trio.fail_after(120):
                     await endpoint.reachable()
                 async with visitor.contact(endpoint.address) as contact:
-                    receipt = await contact.whisper(b"once", ttl_seconds=6 * HOUR)
+                    sent = new_whisper(
+                        b"once", expires=WALL + 6 * HOUR, privacy_class=1, random_bytes=seeded(5)
+                    )
+                    await again(contact, sent).final()
                     (whisper,) = await _shown(endpoint)
                     await whisper.done()
                     clock.shift = 365 * 24 * HOUR
                     await trio.sleep(600)
                     clock.shift = 0
                     await trio.sleep(600)
-                    again = contact._courier.submit(receipt.record, receipt.deadline)
-                    await again.final()
-                    assert again.status == "delivered"
+                    copy = again(contact, sent)
+                    await copy.final()
+                    assert copy.status == "delivered"
                     assert await _shown(endpoint) == []
 
 

@@ -10,6 +10,7 @@ import trio
 import onionshh
 from onionshh import testing
 from onionshh.geometry import WHISPER_MAX
+from tests.client.test_exchange import of_visitor
 
 WALL = 1_790_000_000
 
@@ -88,7 +89,7 @@ async def test_the_first_whisper_rides_along_with_the_introduction(
     ):
         await endpoint.reachable()
         assert (await contact.whisper(body_of(256))).status == "delivered"
-        exchange = contact._courier._exchange
+        exchange = of_visitor(contact)
         assert exchange is not None
         # Delivered and acknowledged, and yet no counted cell has left end to end.
         assert exchange.circuit._machine._talks[-1]._counted_out == 0

@@ -31,13 +31,15 @@ async def test_no_such_endpoint_and_an_endpoint_that_is_silent_are_told_apart(
 ) -> None:
     async with small(5, **QUIET) as net, net.join("visitor") as visitor:
         async with visitor.contact(NOBODY) as contact:
-            receipt = await contact.whisper(b"hello")
-            assert (receipt.status, receipt.hops, receipt.round_trip_seconds) == ("failed", None, None)
+            started = trio.current_time()
+            receipt = await contact.whisper(b"hello", ttl_seconds=600)
+            assert (receipt.status, receipt.hops, receipt.round_trip_seconds) == ("expired", None, None)
+            assert trio.current_time() - started == pytest.approx(600)  # it may be about to start
             assert receipt.why.startswith("no endpoint is published under this address")
             assert contact.problem == receipt.why
             with pytest.raises(onionshh.NotDelivered, match="no endpoint is published") as caught:
                 await contact.ask(b"hello")
-            assert (caught.value.status, caught.value.why) == ("failed", receipt.why)
+            assert (caught.value.status, caught.value.why) == ("expired", receipt.why)
 
         async with hosted(net) as (_, endpoint):
 
@@ -152,7 +154,7 @@ async def test_what_is_too_large_is_refused_before_anything_is_sent(autojump_clo
             for ttl in (0, -1, 7 * 86400 + 1, float("nan")):
                 with pytest.raises(ValueError, match="TTL"):
                     contact.send(b"", ttl_seconds=ttl)
-            assert not contact._courier._whispers.unfinished()
+            assert not contact._visitor._sender.waiting
             await trio.sleep(20)
             purposes = {one.purpose for one in visitor.circuits()}
             assert purposes <= {"ready", "consensus"}  # nothing was asked of anybody

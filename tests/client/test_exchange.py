@@ -7,9 +7,12 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.client import correspondence
-from onionshh.client.courier import IDLE_SECONDS
+from onionshh.client.contact import Contact
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.exchange import Exchange
+from onionshh.client.receipt import Receipt
+from onionshh.client.visitor import Lane
+from onionshh.core.delivery.sender import IDLE_SECONDS
 from onionshh.core.whisper import NO_ID, RECEIPT, REFUSED, WHISPER, Record
 from onionshh.ids import WhisperId
 from onionshh.wire import messages as m
@@ -39,9 +42,14 @@ BAD = {
 
 
 def of_visitor(contact: object) -> Exchange:
-    exchange = contact._courier._exchange  # type: ignore[attr-defined]
-    assert isinstance(exchange, Exchange)
-    return exchange
+    (lane,) = contact._visitor._lanes.values()  # type: ignore[attr-defined]
+    assert isinstance(lane, Lane)
+    return lane.exchange
+
+
+def again(contact: Contact, record: Record, seconds: float = 600.0) -> Receipt:
+    """A copy of a whisper, or one of other dates, sent as if it was new."""
+    return contact._visitor.submit(record, trio.current_time() + seconds)
 
 
 def only(endpoint: Endpoint) -> Exchange:
@@ -112,7 +120,7 @@ async def test_the_same_whisper_on_two_circuits_is_shown_once_and_acknowledged_t
         async with visitor.contact(endpoint.address) as one, visitor.contact(endpoint.address) as two:
             receipt = await one.whisper(b"hello")
             await two.whisper(b"another")
-            copy = two._courier.submit(receipt.record, receipt.deadline)
+            copy = again(two, record(whisper_id=bytes.fromhex(receipt.id), body=b"hello"))
             assert (await copy.final()).status == "delivered"
             got = []
             with trio.move_on_after(5):
@@ -139,7 +147,7 @@ async def test_circuits_that_idle_are_let_go(autojump_clock: MockClock) -> None:
                 assert not endpoint._correspondence._exchanges
                 assert await contact.ask(b"and anew") == b"and anew"
                 # A visitor who neither speaks nor leaves is let go by the endpoint.
-                contact._courier._exchange.used_at = float("inf")  # type: ignore[union-attr]
+                of_visitor(contact).used_at = float("inf")
                 await trio.sleep(correspondence.IDLE_SECONDS + 120)
                 assert not endpoint._correspondence._exchanges
             nursery.cancel_scope.cancel()

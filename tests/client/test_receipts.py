@@ -12,10 +12,9 @@ import trio
 from trio.testing import MockClock
 
 import onionshh
-from onionshh.client import inbox, outstanding, owed
+from onionshh.client import inbox
 from onionshh.client.exchange import Exchange
 from onionshh.core.whisper import RECEIPT, RECEIPTS_WAIT_SECONDS, WHISPER, Record
-from onionshh.ids import WhisperId
 from tests.client.world import bytes_on_disk, hosted, small, until
 
 BULK = bytes(60_000)
@@ -213,20 +212,6 @@ async def test_room_in_the_inbox_is_offered_to_all_who_wait_for_it(
                 nursery.cancel_scope.cancel()
 
 
-async def test_old_receipts_hold_no_bodies(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outstanding, "KEPT_BYTES", 2 * len(BULK))
-    async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
-        async with visitor.contact(endpoint.address) as contact:
-            receipts = [await contact.whisper(BULK) for _ in range(6)]
-            await contact.whisper(b"one more")
-            kept = [len(one.record.body) for one in receipts]
-            assert sum(kept) <= 2 * len(BULK)
-            assert kept[0] == 0
-            assert all(one.status == "delivered" for one in receipts)
-
-
 @pytest.mark.parametrize("program", ["absent", "answers", "answers at length", "takes", "slow"])
 async def test_whatever_leaves_as_a_receipt_is_on_disk_or_finished(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, program: str
@@ -286,36 +271,3 @@ async def test_whatever_leaves_as_a_receipt_is_on_disk_or_finished(
             assert set(answered) == ours
             nursery.cancel_scope.cancel()
         looker.close()
-
-
-async def test_receipts_that_are_owed_are_few_and_wait_while_the_window_is_closed(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
-        async with visitor.contact(endpoint.address) as contact:
-            await contact.whisper(b"hello")
-            carrier = contact._courier
-            exchange = carrier._exchange
-            assert exchange is not None
-            closed = True
-            left: list[int] = []
-            send_at_once = Exchange.send_at_once
-
-            def when_open(self: Exchange, *records: Record) -> bool:
-                if self is not exchange:
-                    return send_at_once(self, *records)
-                if not closed:
-                    left.append(len(records))
-                return not closed
-
-            monkeypatch.setattr(Exchange, "send_at_once", when_open)
-            for number in range(500):  # answers that nobody asked for
-                bytes_of = WhisperId(number.to_bytes(16))
-                carrier._received(Record(bytes_of, bytes_of, 0, 1, WHISPER, b""), exchange)
-            assert len(carrier._owed.records) == owed.OWED_MOST
-            await trio.sleep(3)
-            assert len(carrier._owed.records) == owed.OWED_MOST
-            closed = False
-            await contact.whisper(b"wakes the task that reads", ttl_seconds=5)
-            assert left[0] >= owed.OWED_MOST
-            assert not carrier._owed.records

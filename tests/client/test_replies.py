@@ -9,10 +9,12 @@ import trio
 from trio.testing import MockClock
 
 import onionshh
-from onionshh.client import inbox, outstanding
+from onionshh.client import inbox
 from onionshh.client.connect import connect
 from onionshh.client.correspondence import LEAVING_MOST
 from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.core.delivery import kept, outgoing
+from onionshh.core.delivery.actions import LaneId
 from onionshh.core.whisper import RECEIPT, new_whisper
 from tests.client.test_exchange import of_visitor
 from tests.client.world import Stranger, context_of, echo, hosted, small, until
@@ -135,7 +137,7 @@ async def test_a_reply_while_the_endpoint_closes_is_told_its_end(
 async def test_replies_to_whispers_whose_bodies_are_forgotten_are_given_to_who_waits(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outstanding, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(kept, "WHOLE_BYTES", 1000)
     async with small(**QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
         async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
             nursery.start_soon(answer_after, endpoint, 5.0)
@@ -144,7 +146,6 @@ async def test_replies_to_whispers_whose_bodies_are_forgotten_are_given_to_who_w
                 await receipt.final()
             await trio.sleep(0.1)
             await contact.whisper(b"the last")
-            assert receipts[0].forgotten
             with trio.fail_after(10):
                 for number, receipt in enumerate(receipts):
                     assert await receipt.reply() == b"answer to %d" % number + bytes(7)
@@ -155,12 +156,11 @@ async def test_what_is_forgotten_cannot_be_asked_for_again(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its circuit is lost: who waits for the reply is told so, and who asks for it later."""
-    monkeypatch.setattr(outstanding, "KEPT_BYTES", 10)
+    monkeypatch.setattr(kept, "WHOLE_BYTES", 10)
     async with small(**QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
         async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
             receipt = await contact.whisper(b"a long question")
             await contact.whisper(b"another one")
-            assert receipt.forgotten
             replies = []
 
             @nursery.start_soon
@@ -218,7 +218,7 @@ async def test_without_a_circuit_nobody_waits_past_the_time_in_which_one_can_ask
                 await endpoint.__aexit__()
                 await trio.sleep(200)
                 assert not replies  # it may come back
-                await trio.sleep(outstanding.REPLY_GRACE_SECONDS)
+                await trio.sleep(outgoing.ASKABLE_SECONDS)
                 assert replies == [None]
 
 
@@ -254,7 +254,7 @@ async def test_an_answer_in_hand_counts_though_the_wait_for_it_just_ended(
             def then_late(command: int, body: bytes) -> None:
                 cell(command, body)
                 if exchange.circuit._inbox and exchange.open:
-                    contact._courier._lost("receipt-late", "")
+                    contact._visitor._do(contact._visitor._sender.lane_lost(LaneId(1), trio.current_time()))
 
             monkeypatch.setattr(exchange.circuit, "cell", then_late)
             receipt = contact.send(b"question")
@@ -270,7 +270,7 @@ async def test_receipts_owed_for_too_long_end_no_circuit(autojump_clock: MockClo
             await contact.ask(b"question")
             of_visitor(contact).circuit.close("cut")  # before the receipt of the answer has left
             await trio.sleep(1)
-            assert [record.kind for record in contact._courier._owed.records] == [RECEIPT]
+            assert [record.kind for record in contact._visitor._sender._owed] == [RECEIPT]
             await trio.sleep(1300)
             assert (await contact.whisper(b"after a pause")).status == "delivered"
             await trio.sleep(1)
@@ -284,7 +284,7 @@ async def test_nobody_waits_for_an_answer_to_an_answer(autojump_clock: MockClock
             receipt = contact.send(b"question")
             answered = await (await anext(aiter(endpoint))).reply(b"answer")
             assert await receipt.reply() == b"answer"
-            assert contact._courier._whispers._awaited == {}
+            assert contact._visitor._sender._active == {}
             with trio.fail_after(60):
                 await answered.final()
                 assert await answered.reply() is None

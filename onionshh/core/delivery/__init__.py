@@ -1,0 +1,1 @@
+"""Delivery: whispers brought over, each once, whatever happens to the circuits below. Pure."""

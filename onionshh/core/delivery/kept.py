@@ -1,0 +1,61 @@
+"""Delivered whispers whose answers nobody awaits now: somebody still may. Pure.
+
+The body of a whisper is kept for a while, so that it can go out again when its answer is asked for; that it
+was ours, for longer, so that an answer which comes late is given to whoever holds the receipt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from onionshh.core.delivery.outgoing import Outgoing
+from onionshh.ids import WhisperId
+
+WHOLE_MOST: Final = 1024
+WHOLE_BYTES: Final = 1024 * 1024
+KNOWN_MOST: Final = 8192
+
+
+class Kept:
+    """Oldest first. Answered ones keep no body."""
+
+    def __init__(self) -> None:
+        self._whispers: dict[WhisperId, Outgoing] = {}
+        self._whole: dict[WhisperId, None] = {}
+        self._whole_bytes = 0
+
+    def get(self, whisper_id: WhisperId) -> Outgoing | None:
+        """The one of this id."""
+        return self._whispers.get(whisper_id)
+
+    def put(self, whisper_id: WhisperId, whisper: Outgoing) -> None:
+        """One more, or one that was answered meanwhile."""
+        self._whispers[whisper_id] = whisper
+        if whisper.answered:
+            self._forget_body(whisper_id)
+        elif whisper.whole and whisper_id not in self._whole:
+            self._whole[whisper_id] = None
+            self._whole_bytes += len(whisper.record.body)
+        while len(self._whole) > WHOLE_MOST or self._whole_bytes > WHOLE_BYTES:
+            self._forget_body(next(iter(self._whole)))
+        while len(self._whispers) > KNOWN_MOST:
+            oldest = next(iter(self._whispers))
+            self._forget_body(oldest)
+            del self._whispers[oldest]
+
+    def take(self, whisper_id: WhisperId) -> Outgoing | None:
+        """Its answer is awaited again: it is kept elsewhere from now on."""
+        whisper = self._whispers.pop(whisper_id, None)
+        if whisper is not None and whisper_id in self._whole:
+            del self._whole[whisper_id]
+            self._whole_bytes -= len(whisper.record.body)
+        return whisper
+
+    def _forget_body(self, whisper_id: WhisperId) -> None:
+        whisper = self._whispers[whisper_id]
+        if whisper_id in self._whole:
+            del self._whole[whisper_id]
+            self._whole_bytes -= len(whisper.record.body)
+        whisper.whole = False
+        whisper.record = replace(whisper.record, body=b"")

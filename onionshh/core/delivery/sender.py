@@ -1,0 +1,417 @@
+"""What one side has to bring over, each whisper once, over as many lanes as it takes (SPEC 13). Pure.
+
+A lane carries records to the other end and back for a while, and may end at any moment (today a joined
+circuit). One method per input; each returns the actions that the driver carries out, in order. What moves a
+whisper stands in the table of `outgoing.py`.
+
+Whatever is not acknowledged in time goes out again over another lane under the same id, and waits twice as
+long each time; the other end knows an id that it has seen. A whisper whose answer is awaited goes out again
+likewise after it was delivered, as long as the other end takes a copy: that is how it gets a way back.
+
+What this side owes, the receipts of answers, waits a moment for a whisper to share a frame with.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Final
+
+from onionshh.core.chance import Chance
+from onionshh.core.delivery.actions import (
+    Action,
+    Actions,
+    Answered,
+    EndLane,
+    Failure,
+    LaneId,
+    NeedLane,
+    Send,
+    StopOpening,
+    Tell,
+)
+from onionshh.core.delivery.kept import Kept
+from onionshh.core.delivery.outgoing import FINAL, TABLE, Happens, Outgoing, State
+from onionshh.core.whisper import (
+    EXPIRED,
+    RECEIPT,
+    RECEIPTS_WAIT_SECONDS,
+    REFUSED,
+    Record,
+    receipt_for,
+    refusal_of,
+)
+from onionshh.ids import WhisperId
+
+WAITING_MOST: Final = 1024
+"""Whispers without a final status; more are refused."""
+LEAVING_MOST: Final = 2
+"""Sendings that wait in a lane: one fills what window the other leaves open."""
+OWED_MOST: Final = 64
+IDLE_SECONDS: Final = 120.0
+PAUSES_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
+PAUSES_NOBODY_SECONDS: Final = (2.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+"""Between tries while nobody is published under the address, who may be about to start."""
+NO_ANSWER: Final = "the endpoint is there, but does not answer"
+
+
+class TooMany(Exception):
+    """More whispers wait than may."""
+
+
+class Sender:
+    """`receipt_seconds`: how long a receipt is waited for at first."""
+
+    def __init__(self, *, receipt_seconds: float, chance: Chance) -> None:
+        self._receipt_seconds = receipt_seconds
+        self._chance = chance
+        self._active: dict[WhisperId, Outgoing] = {}
+        """Those without a final state, and those whose answers are awaited."""
+        self._queue: dict[WhisperId, None] = {}
+        """What of them is to go out, in this order."""
+        self._waiting = 0
+        self._kept = Kept()
+        self._look_at = inf
+        """When `tick` has something to do at the earliest."""
+        self._owed: list[Record] = []
+        self._owed_at = inf
+        self._lane: LaneId | None = None
+        self._opening = False
+        self._leaving = 0
+        self._heard = False
+        """Whether anything came back over the lane."""
+        self._used_at = 0.0
+        self._failures = 0
+        """Lanes in a row that could not be opened, or ended before anything came back."""
+        self._not_before = 0.0
+        self._closed = False
+        self.problem = ""
+        """What stands in the way right now, in words; empty when nothing does."""
+
+    # What the program asks for.
+
+    def submit(self, record: Record, deadline: float, now: float) -> Actions:
+        """One more whisper to bring over until `deadline`, monotonic seconds. TooMany."""
+        if self._waiting >= WAITING_MOST:
+            raise TooMany
+        self._active[record.whisper_id] = Outgoing(record, deadline)
+        self._queue[record.whisper_id] = None
+        self._waiting += 1
+        self._look_at = min(self._look_at, deadline)
+        return self._go_on(now)
+
+    def await_answer(self, whisper_id: WhisperId, now: float) -> Actions:
+        """Its answer is waited for from now on; `Answered` follows, at the latest when none can come."""
+        whisper = self._get(whisper_id)
+        if whisper is None or self._closed:
+            return (Answered(whisper_id, None),)
+        whisper.awaited = True
+        if self._kept.take(whisper_id) is not None:
+            self._active[whisper_id] = whisper
+        return self._ask_again(whisper_id, whisper, now) + self._go_on(now)
+
+    def stop_awaiting(self, whisper_id: WhisperId) -> Actions:
+        """Nobody waits for its answer any more."""
+        whisper = self._active.get(whisper_id)
+        if whisper is not None:
+            whisper.awaited = False
+            if whisper.state is State.DELIVERED:
+                self._finish(whisper_id, whisper)
+        return self._stop_if_idle()
+
+    def close(self, why: str) -> Actions:
+        """Nothing more is tried, nor comes; what is owed leaves if it can."""
+        self._closed = True
+        actions: list[Action] = []
+        for whisper_id, whisper in list(self._active.items()):
+            actions += self._move(whisper_id, whisper, Happens.HOPELESS, why)
+            if whisper.state is State.DELIVERED:
+                actions += self._no_answer(whisper_id, whisper)
+        if self._lane is not None and self._owed:
+            actions.append(Send(self._lane, tuple(self._owed), None))
+            self._owed = []
+        return (*actions, *self._stop_if_idle())
+
+    # What becomes of lanes.
+
+    def lane_opened(self, lane: LaneId, began: float, rode: WhisperId | None, now: float) -> Actions:
+        """There is one. `began`: when its opening did; `rode`: the whisper that rode along in it."""
+        self._opening = False
+        self._lane, self._leaving, self._heard = lane, 0, False
+        self._used_at = now
+        self.problem = ""
+        actions: Actions = ()
+        if rode is not None and rode in self._queue:
+            actions = self._left(rode, lane, began, now) + self._on_its_way(rode, now)
+        return actions + self._go_on(now)
+
+    def lane_failed(self, failure: Failure, now: float) -> Actions:
+        """None could be opened."""
+        self._opening = False
+        self.problem = failure.why
+        self._failures += 1
+        pauses = PAUSES_NOBODY_SECONDS if failure.nobody or failure.hopeless else PAUSES_SECONDS
+        self._pause(pauses, now)
+        actions: list[Action] = []
+        for whisper_id in list(self._queue):
+            whisper = self._active[whisper_id]
+            if failure.hopeless:
+                actions += self._move(whisper_id, whisper, Happens.HOPELESS, failure.why)
+            elif whisper.state not in FINAL:
+                actions.append(Tell(whisper_id, whisper.state, failure.why))
+        return (*actions, *self._go_on(now))
+
+    def lane_sent(self, lane: LaneId, whisper_id: WhisperId | None, now: float) -> Actions:
+        """One sending has wholly left."""
+        if lane != self._lane:
+            return ()
+        self._leaving -= 1
+        self._used_at = now
+        actions = self._on_its_way(whisper_id, now) if whisper_id is not None else ()
+        return actions + self._go_on(now)
+
+    def lane_lost(self, lane: LaneId, now: float) -> Actions:
+        """It ended, and not by us."""
+        if lane != self._lane:
+            return ()
+        if not self._heard:  # opened and ended at once: whoever is there may be full
+            self._failures += 1
+            self._pause(PAUSES_SECONDS, now)
+        return self._gone(now) + self._go_on(now)
+
+    def record_in(self, lane: LaneId, record: Record, now: float, *, refuse: int | None = None) -> Actions:
+        """A receipt, a refusal or an answer came. `refuse`: why an answer is not taken on."""
+        if lane == self._lane:
+            self._heard = True
+            self._used_at = now
+        self._failures = 0
+        whisper_id = record.in_reply_to
+        whisper = self._get(whisper_id)
+        actions: Actions = ()
+        if record.kind == REFUSED:
+            if whisper is not None:
+                actions = self._refused(whisper_id, whisper, record.body[0], now)
+            return actions + self._go_on(now)
+        if whisper is not None:
+            trip = now - whisper.left_at if whisper.lane is not None else None
+            actions = self._move(
+                whisper_id, whisper, Happens.ACKNOWLEDGED, lane=lane, round_trip_seconds=trip
+            )
+            whisper.due = inf
+        if record.kind != RECEIPT:
+            if whisper is not None and refuse is None:
+                actions += self._answered(whisper_id, whisper, record.body)
+            self._owe(record, refuse, now)
+        return actions + self._go_on(now)
+
+    # Time.
+
+    def tick(self, now: float) -> Actions:
+        """Act on what is due."""
+        actions: list[Action] = []
+        late = False
+        for whisper_id, whisper in list(self._active.items()):
+            if whisper.state is State.DELIVERED:
+                if not self._may_be_answered(whisper, now):
+                    actions += self._no_answer(whisper_id, whisper)
+                    continue
+            elif now >= whisper.deadline:
+                why = self.problem or "no receipt came before its time to live ended"
+                actions += self._move(whisper_id, whisper, Happens.EXPIRES, why)
+                continue
+            if now >= whisper.due:
+                whisper.wait *= 2
+                late = True
+        if late and self._lane is not None:
+            self.problem = NO_ANSWER
+            actions.append(EndLane(self._lane, "receipt-late"))
+            actions += self._gone(now)
+        elif self._lane is not None and self._idle_at() <= now:
+            actions.append(EndLane(self._lane, "idle"))
+            actions += self._gone(now)
+        actions += self._go_on(now)
+        self._look_at = min((self._due_of(one, now) for one in self._active.values()), default=inf)
+        return tuple(actions)
+
+    def next_deadline(self) -> float:
+        """When to `tick` next, monotonic seconds; perhaps sooner than something is due."""
+        when = self._look_at
+        if self._lane is not None:
+            when = min(when, self._idle_at())
+            if self._owed and self._leaving < LEAVING_MOST:
+                when = min(when, self._owed_at)
+        elif self._queue and not self._opening:
+            when = min(when, self._not_before)
+        return when
+
+    @property
+    def waiting(self) -> int:
+        """Whispers without a final status."""
+        return self._waiting
+
+    # Inside.
+
+    def _go_on(self, now: float) -> Actions:
+        """Whatever can be done now: send, open a lane, or stop opening one."""
+        if self._closed:
+            return ()
+        lane = self._lane
+        if lane is None:
+            if self._queue and not self._opening and now >= self._not_before:
+                self._opening = True
+                return (NeedLane(self._active[next(iter(self._queue))].record),)
+            return self._stop_if_idle()
+        actions: list[Action] = []
+        while self._queue and self._leaving < LEAVING_MOST:
+            whisper_id = next(iter(self._queue))
+            record = self._active[whisper_id].record
+            actions += self._left(whisper_id, lane, now, now)
+            actions.append(self._sending(lane, record, whisper_id))
+        if (
+            self._owed
+            and self._leaving < LEAVING_MOST
+            and (now >= self._owed_at or len(self._owed) >= OWED_MOST)
+        ):
+            actions.append(self._sending(lane, None, None))
+        return tuple(actions)
+
+    def _sending(self, lane: LaneId, record: Record | None, whisper_id: WhisperId | None) -> Send:
+        owed, self._owed = self._owed, []
+        self._leaving += 1
+        return Send(lane, (*owed, record) if record is not None else tuple(owed), whisper_id)
+
+    def _stop_if_idle(self) -> Actions:
+        if self._opening and not self._queue:
+            self._opening = False
+            return (StopOpening(),)
+        return ()
+
+    def _left(self, whisper_id: WhisperId, lane: LaneId, left_at: float, now: float) -> Actions:
+        """It was handed to the lane; from here the lane has a while to let it go."""
+        whisper = self._active[whisper_id]
+        del self._queue[whisper_id]
+        whisper.lane, whisper.left_at = lane, left_at
+        whisper.wait = whisper.wait or self._receipt_seconds
+        self._is_due(whisper, now + whisper.wait)
+        return self._move(whisper_id, whisper, Happens.LEFT)
+
+    def _on_its_way(self, whisper_id: WhisperId, now: float) -> Actions:
+        """It has left the lane's window too."""
+        whisper = self._active.get(whisper_id)
+        if whisper is None or whisper.lane is None or whisper.due == inf:
+            return ()
+        self._is_due(whisper, now + whisper.wait)
+        if whisper.state is not State.OUT:
+            return ()
+        return (Tell(whisper_id, State.OUT, lane=whisper.lane),)
+
+    def _is_due(self, whisper: Outgoing, when: float) -> None:
+        whisper.due = when
+        self._look_at = min(self._look_at, when)
+
+    def _due_of(self, whisper: Outgoing, now: float) -> float:
+        if whisper.state is not State.DELIVERED:
+            return min(whisper.deadline, whisper.due)
+        # Past that time an answer can still come over the lane; then the end of the lane is looked at.
+        askable_until = whisper.askable_until
+        return min(whisper.due, askable_until if askable_until > now else inf)
+
+    def _get(self, whisper_id: WhisperId) -> Outgoing | None:
+        return self._active.get(whisper_id) or self._kept.get(whisper_id)
+
+    def _move(
+        self,
+        whisper_id: WhisperId,
+        whisper: Outgoing,
+        happens: Happens,
+        why: str = "",
+        *,
+        lane: LaneId | None = None,
+        refused: int | None = None,
+        seconds_left: float = 0.0,
+        round_trip_seconds: float | None = None,
+    ) -> Actions:
+        """By the table; what the program is to know of it."""
+        becomes = TABLE.get((whisper.state, happens))
+        if becomes is None:
+            return ()
+        whisper.state = becomes
+        if becomes not in FINAL:
+            return ()
+        self._waiting -= 1
+        self._queue.pop(whisper_id, None)
+        told = Tell(whisper_id, becomes, why, lane, refused, seconds_left, round_trip_seconds)
+        if becomes is not State.DELIVERED:
+            del self._active[whisper_id]
+            return (told, Answered(whisper_id, None))
+        if not whisper.awaited:
+            self._finish(whisper_id, whisper)
+        return (told,)
+
+    def _answered(self, whisper_id: WhisperId, whisper: Outgoing, body: bytes) -> Actions:
+        if whisper.answered:
+            return ()
+        whisper.answered = True
+        self._finish(whisper_id, whisper)
+        return (Answered(whisper_id, body),)
+
+    def _refused(self, whisper_id: WhisperId, whisper: Outgoing, why: int, now: float) -> Actions:
+        happens = Happens.OVERDUE if why == EXPIRED else Happens.TOO_FAR
+        left = whisper.deadline - now
+        actions = self._move(whisper_id, whisper, happens, refused=why, seconds_left=left)
+        if not actions and whisper_id in self._active:
+            return self._no_answer(whisper_id, whisper)  # a copy came too late
+        return actions
+
+    def _no_answer(self, whisper_id: WhisperId, whisper: Outgoing) -> Actions:
+        whisper.awaited = False
+        self._finish(whisper_id, whisper)
+        return (Answered(whisper_id, None),)
+
+    def _may_be_answered(self, whisper: Outgoing, now: float) -> bool:
+        return (whisper.lane is not None and whisper.lane == self._lane) or now < whisper.askable_until
+
+    def _ask_again(self, whisper_id: WhisperId, whisper: Outgoing, now: float) -> Actions:
+        """A delivered whisper whose answer is awaited: without the lane it went out on, none would come."""
+        if whisper.state is not State.DELIVERED or (whisper.lane is not None and whisper.lane == self._lane):
+            return ()
+        if whisper.answered or now >= whisper.askable_until:
+            return self._no_answer(whisper_id, whisper)
+        self._queue[whisper_id] = None
+        self._look_at = min(self._look_at, whisper.askable_until)
+        return ()
+
+    def _gone(self, now: float) -> Actions:
+        """There is no lane now: what it has not acknowledged goes over another."""
+        self._lane = None
+        actions: list[Action] = []
+        for whisper_id, whisper in list(self._active.items()):
+            if whisper.lane is not None:
+                whisper.lane, whisper.due = None, inf
+                actions += self._move(whisper_id, whisper, Happens.LOST)
+                actions += self._ask_again(whisper_id, whisper, now)
+        again = {key: None for key, one in self._active.items() if one.state is State.QUEUED}
+        self._queue = again | self._queue  # in the order in which they were asked for; answers last
+        return tuple(actions)
+
+    def _pause(self, pauses: tuple[float, ...], now: float) -> None:
+        seconds = pauses[min(self._failures, len(pauses)) - 1]
+        self._not_before = now + seconds * self._chance.between(0.5, 1.0)
+
+    def _owe(self, record: Record, refuse: int | None, now: float) -> None:
+        random_bytes = self._chance.bytes
+        if not self._owed:
+            self._owed_at = now + RECEIPTS_WAIT_SECONDS
+        self._owed.append(
+            receipt_for(record, random_bytes) if refuse is None else refusal_of(record, refuse, random_bytes)
+        )
+        # What is lost of them costs little: the other end keeps its answer until that expires.
+        del self._owed[:-OWED_MOST]
+
+    def _idle_at(self) -> float:
+        return inf if self._active else self._used_at + IDLE_SECONDS
+
+    def _finish(self, whisper_id: WhisperId, whisper: Outgoing) -> None:
+        """Delivered, and nobody awaits its answer."""
+        self._active.pop(whisper_id, None)
+        self._queue.pop(whisper_id, None)
+        self._kept.put(whisper_id, whisper)
