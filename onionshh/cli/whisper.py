@@ -26,6 +26,7 @@ from onionshh.cli.text import one_line, printable
 from onionshh.errors import BadAddress, TooLarge
 
 if TYPE_CHECKING:
+    from onionshh.client.contact import Contact
     from onionshh.client.receipt import Receipt
 
 OFFLINE = "no guard answers: this machine's network is down, or the network's relays are"
@@ -33,6 +34,7 @@ INTERRUPTED = "interrupted before a receipt came"
 GIVEN_UP = "given up, nothing more is sent"
 MAYBE = "it may have arrived, nothing more is sent"
 REPLY_SOON_SECONDS = 1.0
+IN_THE_WAY_SECONDS = 5.0
 STDIN = Path("-")
 ADDRESS_FILE_MOST = 4096
 SHOWN_MOST = 80
@@ -152,7 +154,7 @@ def whisper(
             waited = False
             try:
                 with trio.move_on_after(wait or float("inf")):
-                    await receipt.final()
+                    await _final(receipt, contact, as_json)
                     if receipt.status == "delivered":
                         when_ended(0)
                         if wait:
@@ -173,6 +175,21 @@ def whisper(
     if not told:  # a signal, before there was anything to tell
         _say_nothing_was_sent(as_json)
     return status
+
+
+async def _final(receipt: Receipt, contact: Contact, as_json: bool) -> None:
+    """Wait for it, and say meanwhile what is in the way."""
+    import trio
+
+    said = ""
+    while True:
+        with trio.move_on_after(IN_THE_WAY_SECONDS):
+            await receipt.final()
+            return
+        if contact.problem != said and not as_json:
+            said = contact.problem
+            if said:
+                note(f"{said}; trying on.")
 
 
 async def _reply(receipt: Receipt, wait: float, as_json: bool) -> None:
