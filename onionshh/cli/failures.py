@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import logging
 import os
-import sys
 import traceback
+from typing import TYPE_CHECKING
 
 from onionshh.errors import BadAddress, BadData, BadNetworkFile, Error, TooLarge
+
+if TYPE_CHECKING:
+    from onionshh.cli.remarks import Remarks
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -47,11 +49,12 @@ def report(error: BaseException, *, as_json: bool) -> int:
         # Whoever read our output has gone; and Python must not try once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
+    from onionshh.cli.talk import note, utter
+
     sentence, status = explain(error)
-    print(f"onionshh: {sentence}", file=sys.stderr, flush=True)
+    note(sentence)
     if as_json:
-        with contextlib.suppress(OSError):  # what went wrong may be stdout itself
-            print(json.dumps({"error": sentence}), flush=True)
+        utter(json.dumps({"error": sentence}))
     return status
 
 
@@ -93,11 +96,14 @@ def one_line(text: str) -> str:
     return " ".join("".join(one if one.isprintable() else " " for one in text).split())
 
 
-def configure_logging() -> None:
+def configure_logging() -> Remarks:
     """Warnings and worse, one line each, on stderr."""
-    handler = logging.StreamHandler()
+    from onionshh.cli.remarks import Remarks
+
+    handler = Remarks()
     handler.setFormatter(_OneLine())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    return handler
 
 
 class _OneLine(logging.Formatter):
