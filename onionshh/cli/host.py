@@ -83,7 +83,8 @@ def host(
     A line that cannot be followed is answered by {"error": "…"}. A whisper that is neither answered nor
     done is shown again after a restart. Once stdin has ended, each is finished when it was shown. While
     stdout cannot be written, since nobody reads it any more or its disk is full, no more are shown, and
-    without --json none is finished by being shown; this is said once on stderr, and tried again.
+    without --json none is finished by being shown; this is said once on stderr, and tried again. With --echo
+    and --exec whispers are handled all the same, and events are lost while 1 MiB of them is not read.
 
     \b
     Examples:
