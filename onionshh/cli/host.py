@@ -81,10 +81,11 @@ def host(
       {"reply_to": "id", "body": "…"}  answer, or with body_base64
       {"done": "id"}                   finish without an answer
     A line that cannot be followed is answered by {"error": "…"}. A whisper that is neither answered nor
-    done is shown again after a restart. Once stdin has ended, each is finished when it was shown. While
-    stdout cannot be written, since nobody reads it any more or its disk is full, no more are shown, and
-    without --json none is finished by being shown; this is said once on stderr, and tried again. With --echo
-    and --exec whispers are handled all the same, and events are lost while 1 MiB of them is not read.
+    done is shown again after a restart. Once stdin has ended, each is finished when it was shown.
+
+    While stdout cannot be written, since nobody reads it any more or its disk is full, no whisper is shown,
+    and none is finished by that; it is said once on stderr, and tried again. With --echo and --exec they are
+    handled all the same, and lines are lost while 1 MiB of them waits.
 
     \b
     Examples:

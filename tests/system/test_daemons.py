@@ -18,7 +18,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import trio
 
+import onionshh
 from tests.system.test_command_line import ENDING_SECONDS, Running, running
 
 RELAYS = 4
@@ -131,25 +133,42 @@ def limited(host: Running, which: int, most: int) -> Iterator[None]:
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process: Linux only")
-@pytest.mark.parametrize("options", [("--echo",), ("--exec", "cat"), ()])
+@pytest.mark.parametrize("options", [("--echo",), ("--exec", "cat"), ("--json",), ()])
 def test_a_full_disk_ends_no_host(network: Network, options: tuple[str, ...]) -> None:
-    """No file may grow, as when the disk is full; then it may again."""
-    name = f"full{len(options)}"
+    """No file may grow, as when the disk is full; then it may again. The visitor is there all the time: of
+    a new one the endpoint could not even keep the introduction."""
+    name = f"full{''.join(options)}"
     with running(*network.host(name, *options)) as host:
-        address = reached(host)
-        with limited(host, resource.RLIMIT_FSIZE, 4096):
-            refused = network.whisper(address, "x" * 60_000, "--wait", 3, "--ttl", 600)
-            assert refused.returncode in (0, 1)
-            assert refused.stdout == ""
-            time.sleep(2.0)
-            assert host.process.poll() is None
-            assert len(host.errors) < 8
-        again = network.whisper(address, "y" * 300, "--wait", 15 if options else 1)
-        assert again.returncode == 0
-        if options:
-            assert again.stdout == "y" * 300
+        if "--json" in options:
+            address = host.event("address")["address"]
+            host.event("reachable", 40)
         else:
-            host.until(lambda line: line == "y" * 300, 10)
+            address = reached(host)
+
+        async def visit() -> None:
+            async with onionshh.join(network.file, data_dir=network.folder / "visitor") as node:
+                async with node.contact(address) as contact:
+                    assert (await contact.whisper(b"before")).status == "delivered"
+                    bodies = [b"%d" % number * 20_000 for number in range(3)]
+                    with limited(host, resource.RLIMIT_FSIZE, 4096):
+                        receipts = [contact.send(body, ttl_seconds=600) for body in bodies]
+                        await trio.sleep(2)
+                        assert host.process.poll() is None
+                        assert [receipt.reply_body for receipt in receipts] == [None] * 3
+                    with trio.fail_after(60):
+                        for receipt, body in zip(receipts, bodies, strict=True):
+                            if "--echo" in options or "--exec" in options:
+                                assert await receipt.reply() == body
+                            else:
+                                await receipt.final()
+                            assert receipt.status == "delivered"
+
+        trio.run(visit)
+        if not options:
+            host.until(lambda line: line == "2" * 20_000, 10)
+        host.end()
+        assert any("cannot be taken or finished" in line for line in host.errors)
+        assert len(host.errors) < 8
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process: Linux only")
