@@ -19,7 +19,6 @@ from typing import Final
 
 import trio
 
-from onionshh.cli.patience import PAUSE_SECONDS
 from onionshh.cli.remarks import Condition, in_words
 from onionshh.cli.talk import counted
 
@@ -28,6 +27,7 @@ LINE_MOST = 512 * 1024
 """A reply of 65 535 bytes, each of which JSON may write as six."""
 SAID_MOST = 1024 * 1024
 """Bytes of lines that wait to be written and that nobody waits for."""
+AGAIN_SECONDS = 0.5
 AGAIN_MOST_SECONDS = 10.0
 _READ_BYTES = 65536
 
@@ -98,7 +98,7 @@ class Output:
             written.set()
 
     async def _write(self, line: bytes) -> None:
-        left, pause = line, PAUSE_SECONDS
+        left, pause = line, AGAIN_SECONDS
         while left:
             try:
                 count = await trio.to_thread.run_sync(self._some_of, left, abandon_on_cancel=True)
@@ -153,7 +153,7 @@ class LineReader:
             try:
                 data = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
             except (MemoryError, RuntimeError):  # no thread can be had now
-                await trio.sleep(PAUSE_SECONDS)
+                await trio.sleep(AGAIN_SECONDS)
             else:
                 self._take(data)
 
