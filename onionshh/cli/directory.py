@@ -18,7 +18,6 @@ from onionshh.cli.options import (
     is_wildcard,
     network_option,
 )
-from onionshh.cli.remarks import Condition
 from onionshh.cli.talk import counted, note, tell
 
 if TYPE_CHECKING:
@@ -184,6 +183,8 @@ def _warn_of_urls(store: AuthorityStore, url: str, network: Path) -> None:
 async def _watch(authority: Authority) -> None:
     """Say how many relays are listed, and when no new list comes."""
     import trio
+
+    from onionshh.cli.remarks import Condition
 
     stale = Condition("a new consensus is out again.")
     before = -1
