@@ -29,7 +29,7 @@ UNDONE_STATUS = 1
 
 _asked: list[int] = []
 _statuses: list[int] = []
-_reports: list[int] = []
+_reports: set[int] = set()
 """Signals that asked for a report before there was anybody to give it."""
 
 
@@ -129,7 +129,7 @@ async def _report_on_signal(report: Callable[[], None]) -> None:
 
 
 def _note_report(number: int, frame: FrameType | None) -> None:
-    _reports.append(number)
+    _reports.add(number)
 
 
 def _hold_standard_descriptors() -> None:
