@@ -188,6 +188,12 @@ class Endpoint:
         self._check_open()
         return self._reachability.state
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many whispers are unfinished, and how many replies wait for their visitors."""
+        self._check_open()
+        return self._inbox.waiting
+
     def reachability_changes(self) -> ReachabilityChanges:
         """`async for` every gain and loss of reachability from now on, a present gain included."""
         self._check_open()

@@ -140,6 +140,11 @@ class Inbox:
         self._seen += 1
         return "new"
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many whispers are unfinished, and how many replies wait for their visitors."""
+        return len(self._unfinished), len(self._replies)
+
     def is_unfinished(self, whisper_id: WhisperId) -> bool:
         """Whether the program has still to finish with it."""
         return whisper_id in self._unfinished
