@@ -304,7 +304,8 @@ class Switch:
             self._end(other, "join-gone")
             return
         one.join, other.join = other, one
-        one.conversation.accepts = other.conversation.accepts = frozenset()
+        one.conversation.settle()
+        other.conversation.settle()
 
     def _pump(self, circuit: RelayCircuit) -> None:
         """Wrap and queue what this relay's end of the circuit may send: at most a window, and ACKs."""

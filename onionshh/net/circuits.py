@@ -187,8 +187,9 @@ class Circuit:
         return bool(self._inbox) or self._machine.receiving
 
     async def ask(self, message_type: int, body: bytes, answer_type: int, timeout_seconds: float) -> bytes:
-        """Send a message and wait for the one answer. CircuitFailed, also when it takes too long."""
-        self.accept(answer_type)
+        """Send a message and wait for the one answer; a second one ends the circuit. CircuitFailed, also
+        when it takes too long."""
+        self._machine.expect(answer_type)
         self.send(message_type, body)
         try:
             with trio.fail_after(timeout_seconds):

@@ -644,13 +644,78 @@ def test_after_a_join_the_point_takes_no_message_for_itself(message_type: int) -
     assert pair.answer.machine.failed == "destroyed"
 
 
-def test_after_a_join_the_point_still_takes_a_drop() -> None:
+@pytest.mark.parametrize("data, reason", [(m.DROP_PLAIN, "drop-not-due"), (m.DROP_ECHO, "echoes-too-many")])
+def test_after_a_join_the_point_takes_no_drop_either(data: bytes, reason: str) -> None:
     pair = Pair(1, 1)
     pair.join()
-    body, _ = pair.circuit.machine._layers.send(1, RELAY, _payload(m.DROP, m.DROP_PLAIN))
+    body, _ = pair.circuit.machine._layers.send(1, RELAY, _payload(m.DROP, data))
     pair.visitor.raw(pair.circuit.circuit_id, RELAY, body)
-    pair.visitor.send(pair.circuit, m.RECORD, b"after")
-    assert [body for *_, body in pair.answer.messages] == [b"after"]
+    assert pair.point.drops.counts[reason] == 1
+    assert pair.answer.machine.failed == "destroyed"
+
+
+@pytest.mark.parametrize("data, reason", [(m.DROP_PLAIN, "drop-not-due"), (m.DROP_ECHO, "echoes-too-many")])
+@pytest.mark.parametrize("speaker", ["visitor", "endpoint"])
+def test_on_a_joined_circuit_neither_end_drops_anything(speaker: str, data: bytes, reason: str) -> None:
+    """The other end could count them out to a friend at our guard."""
+    pair = Pair(1, 2)
+    pair.join()
+    if speaker == "visitor":
+        sender, circuit, other = pair.visitor, pair.circuit, pair.answer
+    else:
+        sender, circuit, other = pair.endpoint, pair.answer, pair.circuit
+    sender.send(circuit, m.DROP, data)
+    assert other.machine.failed == reason
+    assert circuit.machine.failed == "destroyed"
+
+
+@pytest.mark.parametrize("privacy_class", [0, 1, 2, 77, 255])
+def test_a_relay_echoes_what_set_up_needs_and_no_more(privacy_class: int) -> None:
+    net, relays = network(2)
+    client = net.client(relays[0])
+    circuit = client.circuit()
+    circuit.machine._class_message = bytes((privacy_class,)) + bytes(15)
+    for relay in relays:
+        client.extend(circuit, relay)
+    for number in range(9):
+        client.send(circuit, m.DROP, m.DROP_ECHO)
+        assert circuit.machine.failed is None, number
+    client.send(circuit, m.DROP, m.DROP_ECHO)
+    assert relays[1].drops.counts["echoes-too-many"] == 1
+    assert circuit.machine.failed == "destroyed"
+    everything_is_gone(net)
+
+
+@pytest.mark.parametrize("data, reason", [(m.DROP_PLAIN, "drop-not-due"), (m.DROP_ECHO, "echoes-too-many")])
+def test_a_relay_that_is_extended_takes_no_drop(data: bytes, reason: str) -> None:
+    net, relays = network(2)
+    client = net.client(relays[0])
+    circuit = client.build(*relays)
+    body, _ = circuit.machine._layers.send(0, RELAY, _payload(m.DROP, data))
+    client.raw(circuit.circuit_id, RELAY, body)
+    assert relays[0].drops.counts[reason] == 1
+    everything_is_gone(net)
+
+
+def test_a_relay_takes_no_drop_that_asks_for_nothing() -> None:
+    net, relays = network(1)
+    client = net.client(relays[0])
+    circuit = client.build(*relays)
+    client.send(circuit, m.DROP, m.DROP_PLAIN)
+    assert relays[0].drops.counts["drop-not-due"] == 1
+    everything_is_gone(net)
+
+
+@pytest.mark.parametrize("hop", [0, 1])
+def test_a_relay_that_drops_more_than_it_was_asked_ends_the_circuit(hop: int) -> None:
+    net, relays = network(2)
+    client = net.client(relays[0])
+    circuit = client.build(*relays)
+    relays[hop].circuit.conversation.send(m.DROP, m.DROP_PLAIN)
+    relays[hop].switch._pump(relays[hop].circuit)
+    net.settle()
+    assert circuit.machine.failed == "drop-not-due"
+    everything_is_gone(net)
 
 
 def test_an_early_cell_on_a_joined_circuit_ends_it() -> None:
@@ -704,12 +769,12 @@ def test_a_client_that_reads_nothing_gets_no_more_than_the_cap_queued() -> None:
     client = net.client(relays[0])
     circuit = client.build(*relays)
     net.stuck.add(client.guard_port)
-    circuit.machine.accept(frozenset((ANSWER,)))
+    parrot(relays[0]).next_actions = ()  # it hears and says nothing
     for _ in range(8):
-        body, _ = circuit.machine._layers.send(0, RELAY, _payload(m.DROP, m.DROP_PLAIN))
+        body, _ = circuit.machine._layers.send(0, RELAY, _payload(ASK, b""))
         client.raw(circuit.circuit_id, RELAY, body)
     assert client.guard_port.outbox.waiting == 8
-    body, _ = circuit.machine._layers.send(0, RELAY, _payload(m.DROP, m.DROP_PLAIN))
+    body, _ = circuit.machine._layers.send(0, RELAY, _payload(ASK, b""))
     client.raw(circuit.circuit_id, RELAY, body)
     assert relays[0].drops.counts["queue-full"] == 1
     assert not relays[0].switch.circuits
