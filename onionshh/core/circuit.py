@@ -5,7 +5,7 @@ wrapped, which must be kept. Events come back as a tuple. A circuit that failed 
 ProtocolError for good.
 
 Set-up always shows CREATE and three rounds of three cells each way, whatever the number of hops: rounds
-that no EXTEND needs are RELAY_EARLY DROPs that ask for an echo.
+that no EXTEND needs are RELAY_EARLY DROPs that ask for an echo. When they leave, `core/pace.py` says.
 """
 
 from __future__ import annotations
