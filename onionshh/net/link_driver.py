@@ -187,6 +187,7 @@ class LinkDriver:
 
     def _close(self, reason: str, now: float) -> None:
         self._over = True
+        self._unsent = b""
         self.reason = reason
         self._drops.count(reason)
         self._reader.forget(self)

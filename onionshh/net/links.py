@@ -3,10 +3,15 @@
 Whatever came over all links is worked off in one pass, and then every link that was touched is flushed, so
 that what leaves for one neighbour leaves in one frame. A dial belongs to the node, not to whoever asked
 first, so a cancelled caller takes no link from others.
+
+Deadlines are looked at for all links together, once in a second or more; but each link's padding leaves at
+its own time, or one instant would show which links hang on one node.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -36,6 +41,8 @@ logger = logging.getLogger("onionshh.net")
 
 TICK_LEAST_SECONDS = 1.0
 TICK_MOST_SECONDS = 5.0
+PADDING_STEP_SECONDS = 0.01
+"""Padding that is due within it leaves in one wake, so thousands of links make a hundred wakes a second."""
 ADDRESSES_MOST = 4096
 
 
@@ -82,6 +89,11 @@ class LinkSet:
         self._by_outbox: dict[Outbox, LinkDriver] = {}
         self._by_peer: dict[RelayId, LinkDriver] = {}
         self._dials: dict[RelayId, _Dial] = {}
+        # Open links by when their padding may be due, put right as they come up: each frame that is sent
+        # puts it off, and would move an entry.
+        self._pads: list[tuple[float, int, LinkDriver]] = []
+        self._pad_number = itertools.count()
+        self._sooner = trio.Event()
         self._per_host: dict[str, int] = {}
         self._ended_cells_sent = 0
         self._ended_frames_sent = 0
@@ -263,6 +275,7 @@ class LinkSet:
         self._by_outbox[port.outbox] = driver
         if peer is not None:
             self._by_peer[peer] = driver
+        self._pad_later(driver)
         return port
 
     def _ended(self, driver: LinkDriver) -> None:
@@ -333,17 +346,41 @@ class LinkSet:
             dial.done.set()
 
     async def _tick(self) -> None:
+        look_at = self._next_look()
         while True:
-            now = self._clock.monotonic()
-            due = min(
-                (driver.machine.next_deadline() for driver in self._drivers), default=now + TICK_MOST_SECONDS
-            )
-            await trio.sleep_until(max(now + TICK_LEAST_SECONDS, min(due, now + TICK_MOST_SECONDS)))
+            due = min(look_at, self._pads[0][0]) if self._pads else look_at
+            self._sooner = trio.Event()
+            with trio.move_on_at(max(due, self._clock.monotonic() + PADDING_STEP_SECONDS)):
+                await self._sooner.wait()
+                continue
             now = self._memory.now = self._clock.monotonic()
-            for driver in list(self._drivers):
-                driver.tick(now)
-            self._on_tick(now)
+            self._pad(now)
+            if now >= look_at:
+                for driver in list(self._drivers):
+                    driver.tick(now)
+                self._on_tick(now)
+                look_at = self._next_look()
             self._work(())
+
+    def _next_look(self) -> float:
+        now = self._clock.monotonic()
+        due = min((driver.machine.next_deadline() for driver in self._drivers), default=float("inf"))
+        return max(now + TICK_LEAST_SECONDS, min(due, now + TICK_MOST_SECONDS))
+
+    def _pad(self, now: float) -> None:
+        """Every link whose padding is due."""
+        while self._pads and self._pads[0][0] <= now:
+            _, _, driver = heapq.heappop(self._pads)
+            if driver.machine.pad_at <= now:
+                driver.tick(now)
+            if not driver.machine.is_closed:
+                self._pad_later(driver)
+
+    def _pad_later(self, driver: LinkDriver) -> None:
+        entry = (driver.machine.pad_at, next(self._pad_number), driver)
+        heapq.heappush(self._pads, entry)
+        if self._pads[0] is entry:
+            self._sooner.set()
 
 
 async def _resume_later(driver: LinkDriver, seconds: float) -> None:

@@ -541,7 +541,7 @@ def waits(link: Link, count: int = 200) -> list[float]:
     for _ in range(count):
         link.sent(now, blocked=False)
         link._received_at = now
-        due = link._pad_at
+        due = link.pad_at
         assert link.tick(due - 0.001) is None
         cell = link.tick(due)
         assert cell is not None

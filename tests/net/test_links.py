@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -20,7 +21,8 @@ from onionshh.crypto.identity import SigningKey
 from onionshh.geometry import BODY, CELL, FRAME
 from onionshh.ids import RelayId
 from onionshh.net.circuits import CircuitFailed
-from onionshh.net.links import LinkFailed
+from onionshh.net.link_driver import LinkDriver
+from onionshh.net.links import PADDING_STEP_SECONDS, LinkFailed
 from onionshh.net.memory import BUFFER_BYTES, MemoryDialer, MemoryNetwork, MemoryStream
 from onionshh.net.transport import StreamBroken
 from onionshh.relay import driver as driver_file
@@ -422,24 +424,28 @@ async def test_a_peer_that_stops_reading_loses_its_link_after_thirty_seconds(
         peer = await dial_as_peer(world.dialer("40.0.0.1"), relay)
         (port,) = await port_of(relay)
         start = trio.current_time()
+        (task,) = relay.links._drivers
+        unsent = 0
 
         async with trio.open_nursery() as nursery:
 
             @nursery.start_soon
             async def keep_talking() -> None:
+                nonlocal unsent
                 try:
                     while not relay.drops.counts["link-stuck"]:
+                        unsent = max(unsent, len(task._unsent))
                         peer.push(peer.machine.seal(pack_cell(0, PADDING, bytes(BODY))))
                         await trio.sleep(5)
                 except StreamBroken:
                     pass
 
-            (task,) = relay.links._drivers
             with trio.fail_after(120):
                 most = await flood(relay, port, lambda: bool(relay.drops.counts["link-stuck"]))
         assert 30.0 <= trio.current_time() - start <= 45.0
         assert most <= 256 * CELL  # the circuit's cap: what waits beyond one frame stays in its queue
-        assert len(task._unsent) <= FRAME
+        assert 0 < unsent <= FRAME
+        assert not task._unsent
         assert relay.links.open_links == 0
         assert relay.memory.used_bytes == 0
         peer.stream.close()
@@ -510,6 +516,69 @@ async def test_an_idle_link_closes_after_three_minutes_on_both_sides(autojump_cl
         assert relay.links.open_links == 0
         # Whichever side looks first ends it; both do when they look at the same moment.
         assert client.drops.counts["link-idle"] + relay.drops.counts["link-idle"] in (1, 2)
+
+
+def padded(relay: Relay) -> list[tuple[float, LinkDriver, float]]:
+    """(when, which link, when it was due) of each frame that leaves a relay whose circuits are silent."""
+    frames: list[tuple[float, LinkDriver, float]] = []
+    tick = LinkDriver.tick
+
+    def watch(driver: LinkDriver, now: float) -> None:
+        due, sent = driver.machine.pad_at, driver.frames_sent
+        tick(driver, now)
+        driver.flush(now)
+        if driver.frames_sent > sent:
+            frames.append((now, driver, due))
+
+    for driver in relay.links._drivers:
+        driver.__class__ = type("Watched", (LinkDriver,), {"tick": watch, "__slots__": ()})
+    return frames
+
+
+async def test_each_link_s_padding_leaves_at_its_own_time(autojump_clock: MockClock) -> None:
+    """Else whoever sees a relay's lines would know by the instant which links are its own."""
+    world = World()
+    relay = world.relay()
+    async with world.running(), AsyncExitStack() as stack:
+        for _ in range(40):
+            client = await stack.enter_async_context(world.client())
+            await client.build(relay)
+        frames = padded(relay)
+        await trio.sleep(120)
+        assert len({driver for _, driver, _ in frames}) == 40
+        assert len(frames) > 40 * 120 / 9.5
+        assert all(now - due <= PADDING_STEP_SECONDS + 1e-6 for now, _, due in frames)
+        instants = Counter(round(now, 3) for now, _, _ in frames)
+        assert sum(many for many in instants.values() if many > 1) < len(frames) / 20
+
+
+async def test_a_link_that_opens_while_others_are_far_from_due_pads_in_time(
+    autojump_clock: MockClock,
+) -> None:
+    params = replace(World().params, client_padding_min_ms=200, client_padding_max_ms=300)
+    world = World()
+    relay = world.relay()
+    async with world.running(), world.client() as first, world.client() as second:
+        await first.build(relay)
+        await trio.sleep(0.5)
+        world.params = params
+        await second.build(relay)
+        for client in (first, second):
+            (driver,) = client.links._drivers
+            sent = driver.cells_sent
+            await trio.sleep(0.32)
+            assert (driver.cells_sent > sent) == (client is second)
+
+
+async def test_links_that_ended_are_soon_forgotten_where_padding_waits(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, (relay,), _):
+        for number in range(30):
+            peer = await dial_as_peer(relay.world.dialer(f"40.0.0.{number}"), relay)
+            peer.stream.close()
+        await trio.testing.wait_all_tasks_blocked()
+        assert relay.links.open_links == 0
+        await trio.sleep(10)
+        assert not relay.links._pads
 
 
 async def test_padding_keeps_a_quiet_link_with_a_circuit_open(autojump_clock: MockClock) -> None:
