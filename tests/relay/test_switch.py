@@ -787,7 +787,7 @@ def test_past_the_memory_quota_the_oldest_data_goes_first() -> None:
     circuits = [client.build(*relays) for _ in range(4)]
     onward = relays[0].links[relays[1].identity]
     net.stuck.add(onward)
-    relays[0].memory.most_bytes = 30 * CELL
+    relays[0].memory.most_bytes = 32 * CELL
     for age, (circuit, cells) in enumerate(zip(circuits[:3], (10, 10, 15), strict=True)):
         net.now += 1 + age
         for _ in range(cells):
@@ -797,6 +797,44 @@ def test_past_the_memory_quota_the_oldest_data_goes_first() -> None:
     assert [one.machine.failed for one in circuits] == ["destroyed", None, None, None]
     assert relays[0].drops.counts["memory"] == 1
     assert relays[0].memory.used_bytes <= relays[0].memory.most_bytes
+
+
+def test_what_stands_for_long_goes_before_bulk_that_drains() -> None:
+    """A bulk circuit always has something in its queue; how old that is counts, not since when it is so."""
+    net, relays = network(3)
+    client = net.client(relays[0])
+    bulk, little = client.build(*relays[:2]), client.build(relays[0], relays[2])
+    drains, stands = (relays[0].links[relay.identity] for relay in relays[1:])
+    net.stuck |= {drains, stands}
+    for second in range(30):
+        net.now = 200.0 + second
+        for _ in range(100):
+            client.raw(bulk.circuit_id, RELAY)
+        if second:
+            drains.outbox.take(100)  # the link takes as much as comes, a second later
+        if second == 3:
+            for _ in range(20):
+                client.raw(little.circuit_id, RELAY)
+        assert len(drains.outbox._busy) == 1  # it is never empty
+    relays[0].memory.most_bytes = relays[0].memory.used_bytes - 1
+    relays[0].switch.relieve()
+    net.settle()
+    assert (bulk.machine.failed, little.machine.failed) == (None, "destroyed")
+
+
+def test_past_the_quota_an_eighth_of_it_is_made_free() -> None:
+    net, relays = network(2)
+    client = net.client(relays[0])
+    circuits = [client.build(*relays) for _ in range(8)]
+    net.stuck.add(relays[0].links[relays[1].identity])
+    for circuit in circuits:
+        net.now += 1
+        for _ in range(10):
+            client.raw(circuit.circuit_id, RELAY)
+    relays[0].memory.most_bytes = 79 * CELL  # 80 are there
+    relays[0].switch.relieve()
+    net.settle()
+    assert [one.machine.failed for one in circuits] == ["destroyed"] * 2 + [None] * 6
 
 
 def test_a_partial_message_has_an_age_too_and_goes_before_what_is_younger() -> None:
@@ -811,7 +849,7 @@ def test_a_partial_message_has_an_age_too_and_goes_before_what_is_younger() -> N
     net.now += 5
     net.stuck.add(relays[0].links[relays[1].identity])
     client.raw(queued.circuit_id, RELAY)
-    relays[0].memory.most_bytes = 2 * CELL + 100
+    relays[0].memory.most_bytes = 2 * 489 + CELL - 1
     relays[0].switch.relieve()
     net.settle()
     assert [one.machine.failed for one in (idle, partial, queued)] == [None, "destroyed", None]
