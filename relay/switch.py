@@ -341,10 +341,10 @@ class Switch:
                 continue
             del leg.port.legs[leg.circuit_id]
             leg.port.outbox.discard(leg.queue)
+            if not leg.port.legs:
+                leg.port.empty_since = self._now
             if leg is not told_by and leg.port in self._ports:
                 leg.port.destroy(leg.circuit_id, self._random_bytes)
-        if not circuit.inward.port.legs:
-            circuit.inward.port.empty_since = self._now
         for role in circuit.roles:
             self._carry_out(role.circuit_closed(circuit, self._now))
         circuit.roles = frozenset()

@@ -63,8 +63,10 @@ def run(work: Callable[[], Awaitable[int]], on: HostedReader | None = None) -> i
     import trio
 
     from onionshh.cli.failures import configure_logging, worst
+    from onionshh.net.descriptors import raise_limit
 
     configure_logging()
+    raise_limit()
 
     async def supervised() -> int:
         status = 0

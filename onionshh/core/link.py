@@ -80,7 +80,8 @@ class Link(abc.ABC):
         self._opened = False
         self._pads_like_client = True
         self._setup_deadline = now + params.handshake_seconds
-        self._received_at = now
+        self.received_at = now
+        """When the last byte came, or the link began."""
         self._partial_since: float | None = None
         self._blocked_since: float | None = None
         self.pad_at = 0.0
@@ -97,7 +98,7 @@ class Link(abc.ABC):
         if not data:
             self._close("link-ended")
             return
-        self._received_at = now
+        self.received_at = now
         if self._buffer:
             data = self._buffer + data
         at = 0
@@ -146,7 +147,7 @@ class Link(abc.ABC):
 
     def not_read(self, now: float) -> None:
         """We have not read up to now: what the peer owes counts from here."""
-        self._received_at = now
+        self.received_at = now
         if self._partial_since is not None:
             self._partial_since = now
         if self._blocked_since is not None:
@@ -165,7 +166,7 @@ class Link(abc.ABC):
             return float("inf")
         if self._state is not _OPEN:
             return self._setup_deadline
-        deadline = min(self._received_at + self._params.link_dead_seconds, self.pad_at)
+        deadline = min(self.received_at + self._params.link_dead_seconds, self.pad_at)
         if self._partial_since is not None:
             deadline = min(deadline, self._partial_since + self._params.frame_seconds)
         if self._blocked_since is not None:
@@ -185,7 +186,7 @@ class Link(abc.ABC):
             return None
         if self._partial_since is not None and now >= self._partial_since + params.frame_seconds:
             self._close("frame-timeout")
-        elif now >= self._received_at + params.link_dead_seconds:
+        elif now >= self.received_at + params.link_dead_seconds:
             self._close("link-silent")
         elif self._blocked_since is not None and now >= self._blocked_since + params.link_dead_seconds:
             self._close("link-stuck")

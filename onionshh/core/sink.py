@@ -28,7 +28,6 @@ class LinkPort:
     __slots__ = (
         "__weakref__",
         "control",
-        "created_at",
         "creating",
         "empty_since",
         "host",
@@ -58,7 +57,6 @@ class LinkPort:
         self.host = host
         self.legs: dict[int, Any] = {}
         self.creating: dict[int, Any] = {}
-        self.created_at = now
         self.empty_since = now
         """Since when no circuit has used the link; meaningful while `legs` is empty."""
 

@@ -22,6 +22,7 @@ from onionshh.core.addresses import host_group
 from onionshh.core.buckets import Buckets
 from onionshh.core.chance import Chance
 from onionshh.core.drops import Drops
+from onionshh.core.holders import Holders
 from onionshh.core.link import LinkInitiator, LinkResponder
 from onionshh.core.outbox import Memory, Outbox
 from onionshh.core.params import Params
@@ -34,7 +35,7 @@ from onionshh.net.background import background
 from onionshh.net.clocks import Clock
 from onionshh.net.link_driver import LinkDriver
 from onionshh.net.throttle import Throttle
-from onionshh.net.transport import Dialer, Listener, Reader, Stream, StreamBroken, Watched
+from onionshh.net.transport import Dialer, Listener, NoRoom, Reader, Stream, StreamBroken, Watched
 from onionshh.wire.consensus import RelayRow
 
 logger = logging.getLogger("onionshh.net")
@@ -44,6 +45,10 @@ TICK_MOST_SECONDS = 5.0
 PADDING_STEP_SECONDS = 0.01
 """Padding that is due within it leaves in one wake, so thousands of links make a hundred wakes a second."""
 ADDRESSES_MOST = 4096
+NO_ROOM_SECONDS = 0.2
+NO_ROOM_SAID_SECONDS = 600.0
+LOOKED_AT_MOST = 128
+"""Links among which the idlest is sought when room is made for another."""
 
 
 class LinkFailed(Exception):
@@ -94,7 +99,8 @@ class LinkSet:
         self._pads: list[tuple[float, int, LinkDriver]] = []
         self._pad_number = itertools.count()
         self._sooner = trio.Event()
-        self._per_host: dict[str, int] = {}
+        self._by_host: Holders[LinkDriver] = Holders()
+        self._no_room_said = float("-inf")
         self._ended_cells_sent = 0
         self._ended_frames_sent = 0
         self._link_rates: Buckets[str] | None = None
@@ -152,6 +158,9 @@ class LinkSet:
                 stream = await listener.accept()
             except StreamBroken:
                 return
+            except NoRoom as error:
+                await self._no_room(str(error))
+                continue
             now = self._clock.monotonic()
             if not self._admit(stream, now):
                 stream.close()
@@ -164,8 +173,6 @@ class LinkSet:
                 chance=self._chance,
                 now=now,
             )
-            host = host_group(stream.host)
-            self._per_host[host] = self._per_host.get(host, 0) + 1
             self._start(stream, machine, now)
 
     def end(self, port: LinkPort, reason: str) -> None:
@@ -250,6 +257,8 @@ class LinkSet:
                     self._fault(driver, now)
 
     def _start(self, stream: Stream, machine: LinkInitiator | LinkResponder, now: float) -> LinkDriver:
+        if len(self._drivers) >= self._dialer.places:
+            self._make_room(now)
         driver = LinkDriver(
             stream=stream,
             machine=machine,
@@ -260,6 +269,8 @@ class LinkSet:
             ended=self._ended,
         )
         self._drivers.add(driver)
+        if isinstance(machine, LinkResponder):
+            self._by_host.add(host_group(stream.host), driver)
         driver.start(now)
         return driver
 
@@ -288,12 +299,7 @@ class LinkSet:
             if port.peer is not None and self._by_peer.get(port.peer) is driver:
                 del self._by_peer[port.peer]
         if isinstance(driver.machine, LinkResponder):
-            host = host_group(driver.stream.host)
-            left = self._per_host[host] - 1
-            if left:
-                self._per_host[host] = left
-            else:
-                del self._per_host[host]
+            self._by_host.remove(host_group(driver.stream.host), driver)
 
     def _admit(self, stream: Stream, now: float) -> bool:
         params = self._params()
@@ -301,13 +307,32 @@ class LinkSet:
             self._link_rates = Buckets(params.link_rate, params.link_burst, ADDRESSES_MOST)
         self._link_rates.rate, self._link_rates.burst = params.link_rate, params.link_burst
         host = host_group(stream.host)
-        if params.links_per_ip and self._per_host.get(host, 0) >= params.links_per_ip:
+        if params.links_per_ip and self._by_host.count(host) >= params.links_per_ip:
             self._drops.count("links-per-address")
             return False
         if not self._link_rates.take(host, now):
             self._drops.count("link-rate")
             return False
         return True
+
+    def _make_room(self, now: float) -> None:
+        """End the idlest link of whichever address holds most: no circuits, or fewest, and that for long."""
+        held = itertools.islice(self._by_host.of_the_largest(), LOOKED_AT_MOST)
+        idlest = min(held, key=LinkDriver.in_use, default=None)
+        if idlest is not None:
+            idlest.close("no-room", now)
+            self.flush()  # what ended with it may have left cells on others
+
+    async def _no_room(self, why: str) -> None:
+        """Nothing more can be taken: end a link, and try again in a moment."""
+        now = self._clock.monotonic()
+        self._make_room(now)
+        if now >= self._no_room_said + NO_ROOM_SAID_SECONDS:
+            self._no_room_said = now
+            logger.warning(
+                "no room for new links (%s): the idlest ones end; raise the limit of open files", why
+            )
+        await trio.sleep(NO_ROOM_SECONDS)
 
     async def _dial(self, relay: RelayRow, dial: _Dial) -> None:
         stream: Stream | None = None

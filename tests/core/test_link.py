@@ -540,7 +540,7 @@ def waits(link: Link, count: int = 200) -> list[float]:
     found, now = [], 0.0
     for _ in range(count):
         link.sent(now, blocked=False)
-        link._received_at = now
+        link.received_at = now
         due = link.pad_at
         assert link.tick(due - 0.001) is None
         cell = link.tick(due)
