@@ -99,7 +99,7 @@ class SetUp:
             raise ProtocolError("refusals-unread")
         parts = port.creating.get(circuit_id)
         if command == CREATE:
-            if parts is not None or not port.may_create or not port.theirs(circuit_id) or circuit_id == 0:
+            if parts is not None or not port.may_create or not port.theirs(circuit_id):
                 raise ProtocolError("create-not-allowed")
             params = self._params()
             if len(port.legs) + len(port.creating) >= params.circuits_per_link:
