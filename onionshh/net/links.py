@@ -90,7 +90,7 @@ class LinkSet:
         self._throttle = throttle
         self._reader = reader or dialer.reader()
         self._touched: list[Outbox] = []
-        self._drivers: set[LinkDriver] = set()
+        self._drivers: dict[LinkDriver, None] = {}  # in order, so that a seed governs all draws
         self._by_outbox: dict[Outbox, LinkDriver] = {}
         self._by_peer: dict[RelayId, LinkDriver] = {}
         self._dials: dict[RelayId, _Dial] = {}
@@ -268,7 +268,7 @@ class LinkSet:
             make_port=self._make_port,
             ended=self._ended,
         )
-        self._drivers.add(driver)
+        self._drivers[driver] = None
         if isinstance(machine, LinkResponder):
             self._by_host.add(host_group(stream.host), driver)
         driver.start(now)
@@ -290,7 +290,7 @@ class LinkSet:
         return port
 
     def _ended(self, driver: LinkDriver) -> None:
-        self._drivers.discard(driver)
+        self._drivers.pop(driver, None)
         self._ended_cells_sent += driver.cells_sent
         self._ended_frames_sent += driver.frames_sent
         port = driver.port

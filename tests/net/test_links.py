@@ -321,9 +321,9 @@ async def test_a_bad_frame_ends_its_link_and_no_other(autojump_clock: MockClock,
         circuit = await client.build(relay)
         peer = await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
         seal = peer.machine.seal
-        cell = pack_cell(0, PADDING, bytes(BODY))
+        sealed = seal(pack_cell(0, PADDING, bytes(BODY)))
         data = {
-            "tamper": seal(cell)[:-1] + b"\0",
+            "tamper": sealed[:-1] + bytes((sealed[-1] ^ 1,)),
             "size": b"\0\0",
             "auth-again": seal(pack_cell(0, LINK_AUTH, bytes(BODY))),
             "create": seal(pack_cell(5, CREATE, bytes(BODY))),
