@@ -10,7 +10,6 @@ its own time, or one instant would show which links hang on one node.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -27,6 +26,7 @@ from onionshh.core.link import LinkInitiator, LinkResponder
 from onionshh.core.outbox import Memory, Outbox
 from onionshh.core.params import Params
 from onionshh.core.sink import FrameSink, LinkPort
+from onionshh.core.timetable import Timetable
 from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
@@ -94,10 +94,7 @@ class LinkSet:
         self._by_outbox: dict[Outbox, LinkDriver] = {}
         self._by_peer: dict[RelayId, LinkDriver] = {}
         self._dials: dict[RelayId, _Dial] = {}
-        # Open links by when their padding may be due, put right as they come up: each frame that is sent
-        # puts it off, and would move an entry.
-        self._pads: list[tuple[float, int, LinkDriver]] = []
-        self._pad_number = itertools.count()
+        self._pads: Timetable[LinkDriver] = Timetable(_padding_due)
         self._sooner = trio.Event()
         self._by_host: Holders[LinkDriver] = Holders()
         self._no_room_said = float("-inf")
@@ -286,7 +283,8 @@ class LinkSet:
         self._by_outbox[port.outbox] = driver
         if peer is not None:
             self._by_peer[peer] = driver
-        self._pad_later(driver)
+        if self._pads.add(driver):
+            self._sooner.set()
         return port
 
     def _ended(self, driver: LinkDriver) -> None:
@@ -373,13 +371,14 @@ class LinkSet:
     async def _tick(self) -> None:
         look_at = self._next_look()
         while True:
-            due = min(look_at, self._pads[0][0]) if self._pads else look_at
+            due = min(look_at, self._pads.first)
             self._sooner = trio.Event()
             with trio.move_on_at(max(due, self._clock.monotonic() + PADDING_STEP_SECONDS)):
                 await self._sooner.wait()
                 continue
             now = self._memory.now = self._clock.monotonic()
-            self._pad(now)
+            for driver in self._pads.take(now):
+                driver.tick(now)
             if now >= look_at:
                 for driver in list(self._drivers):
                     driver.tick(now)
@@ -392,20 +391,9 @@ class LinkSet:
         due = min((driver.machine.next_deadline() for driver in self._drivers), default=float("inf"))
         return max(now + TICK_LEAST_SECONDS, min(due, now + TICK_MOST_SECONDS))
 
-    def _pad(self, now: float) -> None:
-        """Every link whose padding is due."""
-        while self._pads and self._pads[0][0] <= now:
-            _, _, driver = heapq.heappop(self._pads)
-            if driver.machine.pad_at <= now:
-                driver.tick(now)
-            if not driver.machine.is_closed:
-                self._pad_later(driver)
 
-    def _pad_later(self, driver: LinkDriver) -> None:
-        entry = (driver.machine.pad_at, next(self._pad_number), driver)
-        heapq.heappush(self._pads, entry)
-        if self._pads[0] is entry:
-            self._sooner.set()
+def _padding_due(driver: LinkDriver) -> float | None:
+    return None if driver.machine.is_closed else driver.machine.pad_at
 
 
 async def _resume_later(driver: LinkDriver, seconds: float) -> None:
