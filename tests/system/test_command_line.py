@@ -30,6 +30,9 @@ RELAYS = 8
 ENDING_SECONDS = 5.0
 SIZES = (1, 256, 65_535)
 PROC_NET = Path("/proc/net/tcp")
+ESTABLISHED, LISTENING = "01", "0A"
+EARLIER: set[tuple[str, str]] = set()
+"""Both ends of connections from before this network was; the kernel remembers them for a minute."""
 
 
 class Running:
@@ -161,6 +164,7 @@ class Network:
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     net = Network(tmp_path_factory.mktemp("network"))
+    EARLIER.update((here, there) for here, there, _ in connections())
     with ExitStack() as stack:
         authority = stack.enter_context(
             running(
@@ -211,12 +215,19 @@ def heeds(process: Running, number: int) -> bool:
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
-def connected(address: str) -> set[str]:
-    """Whom connections from this local address lead to, those that have just ended included."""
-    found = set()
+def connections() -> Iterator[tuple[str, str, str]]:
+    """Both ends and the state of each, as the kernel writes them."""
     for line in PROC_NET.read_text().splitlines()[1:]:
         here, there, state = line.split()[1:4]
-        if state == "0A":  # listening
+        if state != LISTENING:
+            yield here, there, state
+
+
+def connected(address: str, *, ended: bool = True) -> set[str]:
+    """Whom connections from this local address lead to, those that have just ended included or not."""
+    found = set()
+    for here, there, state in connections():
+        if (here, there) in EARLIER or (not ended and state != ESTABLISHED):
             continue
         if _host(here) == address:
             found.add(_readable(there))
@@ -322,9 +333,9 @@ def test_what_a_signal_ended_undelivered_was_not_delivered(network: Network) -> 
     nobody = Identity.generate(os.urandom).address
     for number, options in ((signal.SIGTERM, ()), (signal.SIGINT, ("--json",)), (signal.SIGHUP, ())):
         command = ("whisper", "--network", network.file, nobody, "x", "--ttl", 60, "--wait", 60, *options)
-        address = f"127.0.7.{110 + number}"
+        address = f"127.0.7.{130 + number}"
         visitor = Running(*command, "--data", network.folder / "visitor", "--bind", address)
-        until(lambda address=address: connected(address))  # type: ignore[misc]
+        until(lambda address=address: connected(address, ended=False))  # type: ignore[misc]
         visitor.process.send_signal(number)
         assert visitor.wait(ENDING_SECONDS) == 1
         said = visitor.lines if options else visitor.errors
