@@ -78,8 +78,10 @@ def run(
     import trio
 
     from onionshh.cli.failures import configure_logging, worst
+    from onionshh.net.descriptors import raise_limit
 
     remarks = configure_logging()
+    raise_limit()
 
     async def supervised() -> int:
         status = 0

@@ -275,7 +275,7 @@ class Endpoint:
                     task_status.started()
         finally:
             for kind in (self._context.kinds.answering, self._context.kinds.asking):
-                self._context.pool.leave(kind)
+                self._context.pool.leave(kind, stubs=STUBS)
             if self._database is not None:
                 await self._database.aclose()
             self._stack.close()
