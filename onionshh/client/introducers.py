@@ -13,7 +13,7 @@ only so often, or a stranger could make us go from introducer to introducer unti
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -119,6 +119,10 @@ class Introducers:
             slot.doubts += 1
             if slot.doubts >= DOUBTS_MOST:
                 self.failed(auth_key, "does not answer")
+
+    def doubtful(self, entries: Sequence[IntroducerEntry]) -> Sequence[IntroducerEntry]:
+        """Those of them to be tested next: the doubtful ones, else all."""
+        return [one for one in entries if (slot := self._slots.get(one.auth_key)) and slot.doubts] or entries
 
     def proved(self, auth_key: bytes) -> None:
         """A test of ours arrived through it."""

@@ -205,7 +205,7 @@ class ReachabilityTest:
                 if self._publication.disputed:
                     return ANOTHER
                 return "the descriptor on the ring names none of its present introducers"
-            entry = context.chance.choice(entries)
+            entry = context.chance.choice(self._introducers.doubtful(entries))
             introduction = Introduction(
                 auth_key=AuthKey(entry.auth_key),
                 period=found.period,

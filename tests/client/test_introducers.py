@@ -7,8 +7,12 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.client.endpoint import Endpoint
+from onionshh.client.introducers import IN_HAND_MOST, JUNK_MOST
 from onionshh.client.node import Node
+from onionshh.relay import switch
 from onionshh.testing import Network
+from onionshh.wire import messages as m
+from tests.client.hostile import HostileIntroducer, by_id, junk, mount
 from tests.client.world import Stranger, hosted, small, until
 
 
@@ -147,3 +151,154 @@ async def test_after_a_restart_the_same_are_taken_up_and_what_is_too_many_is_dro
             assert set(fewer) < set(await all_published(net, visitor, endpoint, 4))
             kept = await endpoint._vault.introducers(net.clock.wall())
             assert len(kept) == 4
+
+
+async def taken_over(node: Node, endpoint: Endpoint, net: Network, **hostile: int) -> str:
+    """One introducer of the endpoint becomes hostile; its identity, hex."""
+    introducers = endpoint._reachability._introducers
+    await until(lambda: introducers.complete)
+    bad = by_id(net, introducers.entries[0].relay_id.hex())
+    mount(bad, HostileIntroducer(bad, **hostile))
+    for circuit in [one for one in node._context.circuits.circuits if one.purpose == "introducer"]:
+        if circuit.path[-1].identity.hex() == bad.id:
+            circuit.close("test")
+    return bad.id
+
+
+@pytest.mark.parametrize("rate", [0, 25])
+async def test_an_introducer_that_invents_is_given_up_and_shunned(
+    rate: int,
+    autojump_clock: MockClock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(switch, "REPLIES_WAITING_MOST", 10**6)  # a hostile relay ends nothing for it
+    async with small(6, interval_seconds=300, introduce_rate=rate) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (node, endpoint):
+            introducers = endpoint._reachability._introducers
+            bad = await taken_over(node, endpoint, net, invents=1490)
+            await until(lambda: node.drops().get("introducer-floods") == 1, 120)
+            await until(lambda: introducers.complete and bad not in standing(node))
+            lines = [one.getMessage() for one in caplog.records if "introducer" in one.getMessage()]
+            assert len(lines) == 1
+            assert not any(secret in lines[0] for secret in (bad[:8], endpoint.address))
+            for _ in range(3):
+                await trio.sleep(1200)
+                assert bad not in standing(node)
+            async with visitor.contact(endpoint.address) as contact:
+                assert (await contact.whisper(b"hello")).status == "delivered"
+            # What was opened in vain is bounded, whatever it sent.
+            assert sum(node.drops().get(one, 0) for one in ("seal-open", "introduce-period")) < 1500
+
+
+async def test_as_fast_as_the_consensus_allows_is_no_flood(autojump_clock: MockClock) -> None:
+    async with small(6, interval_seconds=300, introduce_rate=25) as net, hosted(net) as (node, endpoint):
+
+        async def opens(body: bytes, auth_key: bytes) -> bool:
+            await trio.sleep(0.5)
+            return True
+
+        introducers = endpoint._reachability._introducers
+        introducers._introduced = opens
+        bad = await taken_over(node, endpoint, net, invents=25)
+        await trio.sleep(200)
+        assert bad in standing(node)
+        assert "introducer-floods" not in node.drops()
+
+
+async def test_much_junk_and_the_introducer_is_replaced_but_only_so_often(
+    autojump_clock: MockClock,
+) -> None:
+    """An honest one brings what it is given: a stranger's junk must not drive us through the network."""
+    async with small(8, interval_seconds=300) as net, hosted(net) as (node, endpoint):
+        introducers = endpoint._reachability._introducers
+        await until(lambda: introducers.complete)
+
+        async def unopened(body: bytes, auth_key: bytes) -> bool:
+            await trio.lowlevel.checkpoint()
+            return False
+
+        introducers._introduced = unopened
+        for replaced in range(1, 5):
+            key = introducers.entries[0].auth_key
+            slot = introducers._slots[key]
+            for number in range(JUNK_MOST):
+                await slot.places.acquire()
+                await introducers._introduce(slot, junk(key, number))
+            assert key in {one.auth_key for one in introducers.entries}
+            await slot.places.acquire()
+            await introducers._introduce(slot, junk(key, 0))
+            await trio.sleep(1)
+            gone = key not in {one.auth_key for one in introducers.entries}
+            assert gone == (replaced <= 2)  # as many as are wanted, within some hours
+            await until(lambda: introducers.complete)
+        assert node.drops()["introducer-junk"] == 2
+        assert node.drops()["introducer-kept"] >= 2
+
+
+async def test_one_introducers_flood_does_not_keep_anothers_introductions_waiting(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(5) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+        introducers = endpoint._reachability._introducers
+        await until(lambda: introducers.complete)
+        crowded, other = introducers.entries
+        at_work: list[bytes] = []
+
+        async def introduced(body: bytes, auth_key: bytes) -> bool:
+            at_work.append(auth_key)
+            if auth_key == crowded.auth_key:
+                await trio.sleep_forever()
+            return True
+
+        introducers._introduced = introduced
+        stranger = Stranger(visitor, endpoint.address)
+        found = await stranger.find()
+        message = stranger.introduction(found, crowded).message
+        statuses = []
+        for _ in range(IN_HAND_MOST + 150):
+            statuses.append(await stranger.send(crowded, message))  # noqa: PERF401
+        assert at_work.count(crowded.auth_key) == IN_HAND_MOST // 2
+        assert statuses[0] == m.OK
+        assert statuses[-1] == m.BUSY, "the introducer says so, and visitors go to another"
+        assert await stranger.send(other, stranger.introduction(found, other).message) == m.OK
+        await trio.sleep(1)
+        assert at_work[-1] == other.auth_key
+
+
+async def test_an_introducer_that_ends_its_circuits_is_given_up(autojump_clock: MockClock) -> None:
+    """Each time at once after it was established: that is no introducer."""
+
+    async with small(6, interval_seconds=300) as net, hosted(net) as (node, endpoint):
+        introducers = endpoint._reachability._introducers
+        await until(lambda: introducers.complete)
+        bad = introducers.entries[0]
+
+        async def end_them() -> None:
+            while True:
+                await trio.sleep(0.5)
+                for circuit in list(node._context.circuits.circuits):
+                    if circuit.purpose == "introducer" and circuit.path[-1].identity == bad.relay_id:
+                        circuit.close("test")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end_them)
+            await until(lambda: bad.auth_key not in introducers._slots, 60)
+            nursery.cancel_scope.cancel()
+
+
+async def test_what_is_shunned_is_a_third_of_the_relays_at_most(autojump_clock: MockClock) -> None:
+    async with small(6, interval_seconds=1800) as net, hosted(net) as (node, endpoint):
+        introducers = endpoint._reachability._introducers
+        for _ in range(5):
+            await until(lambda: introducers.complete)
+            introducers._give_up(introducers.entries[0].auth_key, "introducer-floods", "floods")
+            await trio.sleep(1)
+        await until(lambda: introducers.complete)
+        view = node._context.view
+        assert len(introducers._shunned) > 2
+        latest = sorted(introducers._shunned, key=lambda one: introducers._shunned[one])[-2:]
+        assert introducers._shun(view) == set(latest)
+        assert not {one.relay_id for one in introducers.entries} & set(latest)
+        await trio.sleep(5 * 3600)
+        assert not introducers._shun(view)
