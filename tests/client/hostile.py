@@ -73,24 +73,25 @@ def junk(auth_key: bytes, number: int) -> bytes:
     return m.Introduce(auth_key, m.INTRODUCE_NEW, 1, bytes(g.POW), sealed).encode()
 
 
-class Forgetful(Ring):
-    """A ring relay that says `stale` to every upload but the first, and shows that one."""
+class Stale(Ring):
+    """A ring relay that says `stale` to every upload. It shows the last one, or with `old` the first."""
 
-    def __init__(self, running: RunningRelay) -> None:
+    def __init__(self, running: RunningRelay, *, old: bool) -> None:
         super().__init__(running.relay.keys.relay_id, lambda: running.relay.keeper.view, Params)
+        self.old = old
         self.uploads = 0
 
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
     ) -> tuple[RoleAction, ...]:
-        """Keep the first upload of each name, and show it."""
+        """As an honest one, but for what it says to uploads."""
         if message_type != m.PUBLISH:
             return super().handle(circuit, message_type, body, now, wall)
         self.uploads += 1
         outer = Outer.decode_untrusted(body)
-        if (outer.blinded, outer.period) in self._kept:
-            return (Reply(circuit, m.FOUND, m.Found(m.STALE).encode()),)
-        return super().handle(circuit, message_type, body, now, wall)
+        if not self.old or (outer.blinded, outer.period) not in self._kept:
+            super().handle(circuit, message_type, body, now, wall)
+        return (Reply(circuit, m.FOUND, m.Found(m.STALE).encode()),)
 
 
 def origins(net: Network) -> list[RelayId]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ from onionshh.client.publication import ANOTHER
 from onionshh.client.reachability import Reachability
 from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.net.clocks import Clock
-from tests.client.hostile import Forgetful, mount, ring_of
+from tests.client.hostile import Stale, mount, ring_of
 from tests.client.world import (
     WALL,
     Stranger,
@@ -237,21 +238,50 @@ async def test_two_programs_with_one_identity_are_both_told_and_do_not_wear_the_
             assert first.reachability.reachable
 
 
-async def test_a_ring_relay_that_says_stale_for_ever_changes_nothing(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("old", [False, True])
+async def test_a_ring_relay_that_says_stale_for_ever_changes_nothing(
+    old: bool, autojump_clock: MockClock
+) -> None:
     async with small(5, interval_seconds=300) as net, hosted(net) as (node, endpoint):
-        liar = Forgetful(net.relays[0])
-        mount(net.relays[0], liar)
-        endpoint._reachability._publication.again()
-        await until(lambda: len(on_ring(net, endpoint, period_now(node))) == 5)
-        await trio.sleep(30)
-        endpoint._reachability._publication.again()
-        await trio.sleep(1800)
-        # It is asked to take what it should have, at longer and longer intervals; nobody else is.
-        assert liar.uploads < 30
-        held = on_ring(net, endpoint, period_now(node))
-        assert len(set(held.values())) == 2
-        assert min(held.values()) == held[net.relays[0].id]
-        assert endpoint.reachability.reachable
+        period = period_now(node)
+        await until(lambda: len(on_ring(net, endpoint, period)) == 5)
+        async with trio.open_nursery() as nursery:
+            said: list[Reachability] = []
+            nursery.start_soon(told, endpoint, said)
+            liar = Stale(net.relays[0], old=old)
+            mount(net.relays[0], liar)
+            for _ in range(2):
+                endpoint._reachability._publication.again()
+                await trio.sleep(60)
+            revisions: set[int] = set()
+            for _ in range(100):
+                await trio.sleep(30)
+                revisions.add(max(on_ring(net, endpoint, period).values()))
+            # It is asked to take what it should have, at longer and longer intervals; nobody else is.
+            assert liar.uploads < 50
+            assert len(revisions) == 1
+            assert [one.reachable for one in said] == [True]
+            nursery.cancel_scope.cancel()
+
+
+async def test_two_copies_of_one_disk_are_told_as_well(autojump_clock: MockClock) -> None:
+    """They have the same introducers and keys: nothing but the revision tells."""
+    async with small(6, interval_seconds=300) as net:
+        async with hosted(net, "one"):
+            pass
+        shutil.copytree(net.folder / "one", net.folder / "two")
+        async with (
+            net.join("one") as one,
+            net.join("two") as two,
+            one.host(net.folder / "identity", introducers=2) as first,
+            two.host(net.folder / "identity", introducers=2) as second,
+            trio.open_nursery() as nursery,
+        ):
+            said: tuple[list[Reachability], list[Reachability]] = ([], [])
+            nursery.start_soon(told, first, said[0])
+            nursery.start_soon(told, second, said[1])
+            await until(lambda: all(any(one.why == ANOTHER for one in each) for each in said), 1800)
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_relay_whose_clock_jumps_keeps_what_is_good_and_forgets_what_is_over(
