@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.introducers import IN_HAND_MOST, JUNK_MOST
 from onionshh.client.node import Node
+from onionshh.net.clocks import Clock
 from onionshh.relay import switch
 from onionshh.testing import Network
 from onionshh.wire import messages as m
@@ -302,3 +303,47 @@ async def test_what_is_shunned_is_a_third_of_the_relays_at_most(autojump_clock: 
         assert not {one.relay_id for one in introducers.entries} & set(latest)
         await trio.sleep(5 * 3600)
         assert not introducers._shun(view)
+
+
+async def test_an_introducer_that_left_the_network_is_replaced_though_its_circuit_stands(
+    autojump_clock: MockClock,
+) -> None:
+    """Visitors do not find it in their consensus."""
+    async with small(7) as net, hosted(net) as (node, endpoint):
+        assert net.memory is not None
+        introducers = endpoint._reachability._introducers
+        await until(lambda: introducers.complete)
+        gone = by_id(net, introducers.entries[0].relay_id.hex())
+        for host, port in list(net.memory.listeners):
+            if host == gone.host:  # the directory cannot reach it any more, and what stands stays
+                del net.memory.listeners[host, port]
+        await until(lambda: gone.id not in standing(node), 600)
+        assert node.drops()["introducer-left"] == 1
+        await until(lambda: introducers.complete, 60)
+
+
+async def test_lives_are_told_by_the_network_s_time(autojump_clock: MockClock) -> None:
+    """A clock that is years off when introducers are drawn or taken up makes none stay or go."""
+    async with small(6, interval_seconds=900) as net, net.join("host") as node:
+        context = node._context
+
+        async def held(years: int, wanted: int) -> tuple[set[bytes], list[float]]:
+            strange = Clock(net.clock.wall() + years * 365 * 86400)
+            strange.confirm(context.view.consensus.valid_after)
+            object.__setattr__(context, "clock", strange)
+            async with node.host(net.folder / "identity", introducers=wanted) as endpoint:
+                introducers = endpoint._reachability._introducers
+                await until(lambda: introducers.complete)
+                lives = [slot.ends - strange.monotonic() for slot in introducers._slots.values()]
+                return {one.relay_id for one in introducers.entries}, lives
+
+        first, _ = await held(0, 2)
+        for years in (20, -20, 0):
+            again, lives = await held(years, 2)
+            assert again == first
+            assert all(15 * 3600 < life <= 24 * 3600 for life in lives)
+        drawn, _ = await held(20, 4)
+        assert drawn > first
+        kept, lives = await held(0, 4)
+        assert kept == drawn
+        assert all(15 * 3600 < life <= 24 * 3600 for life in lives)

@@ -186,6 +186,26 @@ async def test_the_last_link_to_a_guard_goes_during_a_test(
         assert endpoint.reachability.introducers == 2
 
 
+async def test_the_last_introducer_goes_during_a_test(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with small(5, interval_seconds=300) as net, hosted(net) as (node, endpoint):
+        reachability = endpoint._reachability
+        begun: list[float] = []
+
+        async def test() -> str | None:
+            begun.append(trio.current_time())
+            await trio.sleep_forever()
+
+        monkeypatch.setattr(reachability, "_test", test)
+        await until(lambda: len(begun) == 1, 500)
+        for circuit in [one for one in node._context.circuits.circuits if one.purpose == "introducer"]:
+            circuit.close("test")
+        await trio.sleep(0.1)
+        assert endpoint.reachability.why == "it has no introducer"
+        await until(lambda: len(begun) == 2, 5)  # it is tested again as soon as there is one
+
+
 async def test_a_test_that_has_no_end_of_its_own_has_one(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
