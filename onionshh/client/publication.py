@@ -133,11 +133,16 @@ class Publication:
         self._poke.set()
 
     async def compare(self, found: Found) -> str:
-        """Act on what the ring shows of us when it is later than ours; a sentence then, else empty."""
+        """Act on what the ring shows of us when it is not ours, or not ours any more; a sentence then."""
         published = self._periods.get(found.period)
-        if published is None or found.descriptor.revision <= published.keys.revision:
+        if published is None:
             return ""
-        return await self._go_on_from(found.period, published, found.descriptor.revision)
+        if found.descriptor.revision > published.keys.revision:
+            return await self._go_on_from(found.period, published, found.descriptor.revision)
+        if found.descriptor.seal_key != published.keys.seal.public:
+            self.again()  # what a visitor seals to it opens no more, and no introducer is to blame
+            return "the ring has a descriptor of keys that it no longer has"
+        return ""
 
     async def stored(self) -> None:
         """Until the current period's descriptor lies on at least one ring relay."""

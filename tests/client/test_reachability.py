@@ -13,8 +13,8 @@ from onionshh.client.endpoint import Endpoint
 from onionshh.client.reachability import LOST_AFTER, SETTLED_SECONDS, TEST_SECONDS, Reachability
 from onionshh.net.circuits import Circuit, CircuitSet
 from onionshh.wire import messages as m
-from tests.client.hostile import HostileIntroducer, by_id, mount
-from tests.client.world import hosted, small, until
+from tests.client.hostile import HostileIntroducer, by_id, mount, ring_of
+from tests.client.world import hosted, on_ring, period_now, small, until
 
 
 @asynccontextmanager
@@ -277,6 +277,29 @@ async def test_an_introducer_that_does_not_bring_a_test_is_replaced(
             assert bad.id not in {one.relay_id.hex() for one in introducers.entries}
         assert endpoint.reachability.reachable
         assert introducers.complete
+
+
+async def test_a_descriptor_of_keys_that_are_gone_is_replaced_and_no_introducer_blamed(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(4, replay_log_entries=6, interval_seconds=300) as net, hosted(net) as (node, endpoint):
+        period = period_now(node)
+        await until(lambda: len(on_ring(net, endpoint, period)) == 4)
+        rings = [ring_of(running) for running in net.relays]
+        name = endpoint._identity.blind(period, 86400).public, period
+        before = [ring._kept[name] for ring in rings]
+        for _ in range(5):  # each test of oneself fills the log by two entries
+            await endpoint._reachability._test()
+            await trio.sleep(5)
+        later = on_ring(net, endpoint, period)
+        assert min(later.values()) > before[0].revision
+        for ring, kept in zip(rings, before, strict=True):
+            ring._kept[name] = kept
+        why = await endpoint._reachability._test()
+        assert why == "the ring has a descriptor of keys that it no longer has"
+        await until(lambda: min(on_ring(net, endpoint, period).values()) > max(later.values()), 30)
+        assert await endpoint._reachability._test() is None
+        assert "introducer-failed" not in node.drops()
 
 
 async def test_who_knows_the_seed_of_a_test_alone_can_tell(autojump_clock: MockClock) -> None:
