@@ -51,8 +51,8 @@ class Bidding:
         bid = self._bids.get(period)
         return bid is not None and bid.search.effort < bid.wanted
 
-    def higher(self, period: int) -> None:
-        """What it had was not enough: look for twice as much, unless that is being done."""
+    def higher(self, period: int, nonce: bytes) -> None:
+        """This proof was not enough: look for twice as much, unless that is done or being done."""
         context = self._context
         bid = self._bids.get(period)
         if bid is None:
@@ -62,7 +62,7 @@ class Bidding:
             blinded = self._identity.blind(period, context.params.period_seconds).public
             search = Search(publish_task(shared_random, blinded, period), context.chance.bytes)
             bid = self._bids[period] = _Bid(search, 0)
-        if bid.search.effort >= bid.wanted:
+        if bid.search.effort >= bid.wanted and bid.search.nonce == nonce:
             bid.wanted = min(EFFORT_MOST, max(EFFORT_LEAST, 2 * bid.search.effort))
             self._poke.set()
 

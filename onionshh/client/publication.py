@@ -72,6 +72,7 @@ class _Published:
     keys: PeriodKeys
     due: float
     """Monotonic seconds of the timer."""
+    nonce: bytes
     stored: set[RelayId] = field(default_factory=set)
     stored_at: float = -math.inf
     full: bool = False
@@ -122,7 +123,7 @@ class Publication:
         now = self._context.clock.monotonic()
         for period, published in self._periods.items():
             if now < published.stored_at + LOST_SOON_SECONDS:
-                self._bidding.higher(period)
+                self._bidding.higher(period, published.nonce)
         self.again()
 
     def again(self) -> None:
@@ -264,9 +265,12 @@ class Publication:
         now = context.clock.monotonic()
         wait = context.chance.between(params.publish_min_seconds, params.publish_max_seconds)
         wait = min(wait, EXPIRY_MOST_SECONDS - EXTRA_LIFE_SECONDS)
-        return _Published(self._build(period, keys, entries), entries, keys, now + wait)
+        nonce = self._bidding.nonce(period)
+        return _Published(self._build(period, keys, entries, nonce), entries, keys, now + wait, nonce)
 
-    def _build(self, period: int, keys: PeriodKeys, entries: tuple[IntroducerEntry, ...]) -> bytes:
+    def _build(
+        self, period: int, keys: PeriodKeys, entries: tuple[IntroducerEntry, ...], nonce: bytes
+    ) -> bytes:
         context = self._context
         params = context.params
         end_of_period = (period + 1) * params.period_seconds + params.descriptor_grace_seconds
@@ -292,7 +296,7 @@ class Publication:
             period_key=keys.signing,
             expiry=expiry,
             random_bytes=context.chance.bytes,
-            nonce=self._bidding.nonce(period),
+            nonce=nonce,
         )
 
     async def _upload(self, period: int, published: _Published, rows: list[RelayRow]) -> None:
@@ -312,12 +316,10 @@ class Publication:
         if stored:
             published.stored |= stored
             published.stored_at = now
-            if not stale:
-                self._undisputed.add(period)
         if published.full:
-            self._bidding.higher(period)
-        if stale:
-            await self._look_at_later(period, published, stale)
+            self._bidding.higher(period, published.nonce)
+        if not await self._later(period, published, stale) and stored:
+            self._undisputed.add(period)
         if published.stored.issuperset(row.identity for row in rows):
             published.retry_at, published.retry_wait = 0.0, RETRY_SECONDS
         else:
@@ -334,8 +336,8 @@ class Publication:
         finally:
             circuit.close("published")
 
-    async def _look_at_later(self, period: int, published: _Published, rows: list[RelayRow]) -> None:
-        """Ring relays say that they know a later revision than ours: believe those that show it."""
+    async def _later(self, period: int, published: _Published, rows: list[RelayRow]) -> bool:
+        """Ring relays say that they know a later revision than ours: whether one shows it, and we go on."""
         context = self._context
         blinded = self._identity.blind(period, context.params.period_seconds).public
         for row in rows:
@@ -346,7 +348,8 @@ class Publication:
                 outer = check_outer_untrusted(held, wall=context.clock.earliest())
                 if outer.blinded == blinded and outer.revision >= published.keys.revision:
                     await self._go_on_from(period, published, outer.revision)
-                    return
+                    return True
+        return False
 
     async def _go_on_from(self, period: int, published: _Published, revision: int) -> str:
         """The ring has a later revision than ours; why, in a sentence."""

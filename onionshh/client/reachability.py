@@ -23,7 +23,7 @@ from onionshh.core.classes import TALK
 from onionshh.core.introduce import Introduction
 from onionshh.core.path import choose_target
 from onionshh.crypto.identity import Identity
-from onionshh.errors import NetworkUnreachable, NoDirectory, ProtocolError
+from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.ids import AuthKey, RelayId
 from onionshh.net.circuits import CircuitFailed
 from onionshh.wire import messages as m
@@ -186,7 +186,7 @@ class ReachabilityTest:
                 why = await self._test()
                 nursery.cancel_scope.cancel()
         self._tested_at = self._context.clock.best()
-        return self._lost if self._testing.cancelled_caught else why
+        return self._lost if self._testing.cancel_called else why
 
     async def _test(self) -> str | None:
         """None when a stranger's introduction would arrive, else why not."""
@@ -224,7 +224,7 @@ class ReachabilityTest:
             self._publication.lost()
             trouble = self._publication.trouble
             return f"its descriptor is not on the ring{f': {trouble}' if trouble else ''}"
-        except NoDirectory as error:
+        except (NoDirectory, BadData) as error:
             return str(error)
         except (CircuitFailed, NetworkUnreachable, ProtocolError) as error:
             return f"the network does not carry a test to it ({error})"
