@@ -79,6 +79,7 @@ async def test_without_need_there_is_no_work(autojump_clock: MockClock) -> None:
         period = period_now(node)
         await until(lambda: len(on_ring(net, endpoint, period)) == 5)
         assert effort_of(endpoint, period) == 0
+        endpoint._reachability._publication._bidding.higher(period, b"not ours")
         assert not endpoint._reachability._publication._bidding.working(period)
 
 

@@ -264,6 +264,20 @@ async def test_a_ring_relay_that_says_stale_for_ever_changes_nothing(
             nursery.cancel_scope.cancel()
 
 
+async def test_a_later_revision_is_noticed_though_all_else_is_our_own(autojump_clock: MockClock) -> None:
+    async with small(4, interval_seconds=300) as net, hosted(net) as (node, endpoint):
+        period = period_now(node)
+        await until(lambda: len(on_ring(net, endpoint, period)) == 4)
+        keys = endpoint._vault.named(period & 0xFF)
+        assert keys is not None
+        later = keys.revision
+        keys.revision -= 1  # as if the ring's had come from another program with this disk
+        assert await endpoint._reachability._test() == ANOTHER
+        assert not endpoint.reachability.reachable
+        await until(lambda: min(on_ring(net, endpoint, period).values()) > later, 30)
+        await until(lambda: endpoint.reachability.reachable, 60)
+
+
 async def test_two_copies_of_one_disk_are_told_as_well(autojump_clock: MockClock) -> None:
     """They have the same introducers and keys: nothing but the revision tells."""
     async with small(6, interval_seconds=300) as net:
