@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onionshh.core.conversation import Conversation
 from onionshh.core.outbox import CellQueue
-from onionshh.core.roles import Role
+from onionshh.core.roles import Origin, Role
 from onionshh.core.sink import LinkPort
 from onionshh.crypto.layers import RelayLayers
 from onionshh.ids import RelayId
@@ -65,6 +65,11 @@ class RelayCircuit:
         self.used = True
         """A cell came since the switch last looked; what is not used rests."""
         self.closed = False
+
+    @property
+    def origin(self) -> Origin:
+        """The relay at the other end of the link it came over, else that end's address."""
+        return self.inward.port.peer or self.inward.port.host
 
     @property
     def joined(self) -> bool:

@@ -84,7 +84,7 @@ class Relay:
             memory=self.memory,
             drops=self.drops,
             random_bytes=chance.bytes,
-            wall=clock.wall,
+            wall=clock.earliest,
         )
         self._driver = SwitchDriver(switch=self.switch, clock=clock, memory=self.memory, find=self._find)
         self.links = self._driver.links = LinkSet(

@@ -7,6 +7,9 @@ INTRODUCE1 over unread and answers with a status. It learns neither side: both c
 An endpoint that does not keep up is protected, not queued for: from 16 waiting introductions on, and above
 the rate for its key, the answer is `busy` and the visitor tries another introducer. While every effort is 0
 (no proof of work yet, SPEC 15), the 16 of highest effort are the first 16.
+
+When there are as many keys as may be, a new one takes the place of the youngest of the origin that has most
+(`shares.py`); if it is that itself, the answer is `busy`.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from onionshh.crypto.identity import verify_untrusted
 from onionshh.crypto.primitives import sha3_256
 from onionshh.errors import ProtocolError
 from onionshh.ids import AuthKey, RelayId
+from onionshh.rendezvous.shares import Rank, Shares
 from onionshh.wire import messages as m
 
 WAITING_MOST: Final = 16
@@ -35,6 +39,8 @@ class _Endpoint:
 
     circuit: CircuitHandle
     bucket: TokenBucket
+    rank: Rank
+    """The youngest has the lowest; a change of circuits is no change of age."""
 
 
 @dataclass(slots=True)
@@ -56,6 +62,8 @@ class Introducer:
         self._endpoints: dict[AuthKey, _Endpoint] = {}
         self._key_of: dict[CircuitHandle, AuthKey] = {}
         self._visits: dict[CircuitHandle, _Visit] = {}
+        self._shares: Shares[AuthKey] = Shares()
+        self._numbered = 0
 
     @property
     def established(self) -> int:
@@ -79,7 +87,7 @@ class Introducer:
         self._visits.pop(circuit, None)
         key = self._key_of.pop(circuit, None)
         if key is not None:
-            del self._endpoints[key]
+            self._forget(key)
         return ()
 
     def tick(self, now: float, wall: int) -> tuple[RoleAction, ...]:
@@ -92,21 +100,41 @@ class Introducer:
         key = AuthKey(message.auth_key)
         params = self._params()
         known = self._endpoints.get(key)
-        if known is None and len(self._endpoints) >= params.introduction_keys:
+        rank = (-self._numbered - 1,) if known is None else known.rank
+        full = known is None and len(self._endpoints) >= params.introduction_keys
+        if full and not self._shares.would_stay(key, circuit.origin, rank):
             return (Reply(circuit, m.INTRO_ESTABLISHED, bytes((m.BUSY,))), Drop("intro-keys-full"))
         # Raises CryptoError for a key stolen from another circuit or introducer: what was signed is ours.
         verify_untrusted(key, message.signature, message.signed(circuit.binding, self._own_id))
         actions: list[RoleAction] = []
         if known is None:
+            self._numbered += 1
             bucket = TokenBucket(params.introduce_rate, params.introduce_burst)
-            self._endpoints[key] = _Endpoint(circuit, bucket)
+            self._endpoints[key] = _Endpoint(circuit, bucket, rank)
         else:
             del self._key_of[known.circuit]
             actions.append(EndCircuit(known.circuit, "intro-taken-over"))
             known.circuit = circuit
         self._key_of[circuit] = key
+        self._shares.add(key, circuit.origin, rank)
         actions.append(Reply(circuit, m.INTRO_ESTABLISHED, bytes((m.OK,))))
+        if known is None:
+            actions += self._make_room(params.introduction_keys)
         return tuple(actions)
+
+    def _make_room(self, most: int) -> list[RoleAction]:
+        """End the circuits of the keys that are too many."""
+        displaced: list[RoleAction] = []
+        while len(self._endpoints) > most:
+            gone = self._shares.goes_first()
+            displaced.append(EndCircuit(self._endpoints[gone].circuit, "intro-displaced"))
+            del self._key_of[self._endpoints[gone].circuit]
+            self._forget(gone)
+        return displaced
+
+    def _forget(self, key: AuthKey) -> None:
+        del self._endpoints[key]
+        self._shares.remove(key)
 
     def _introduce(
         self, circuit: CircuitHandle, message: m.Introduce, body: bytes, now: float

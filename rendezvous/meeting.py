@@ -7,6 +7,9 @@ the cookie: it works once.
 A cookie is looked up in a dict, in a time that may depend on its hash. That tells nothing: Python's hash of
 bytes is keyed afresh in each process, a match is of all 256 bits, and who could find a cookie by asking
 would need 2^256 circuits, since a wrong one ends the circuit it came on.
+
+When it is full, a new cookie takes the place of the one that has waited longest among those of the origin
+that has most (`shares.py`). An honest visitor waits for seconds, a flood for as long as it likes.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from onionshh.core.params import Params
-from onionshh.core.roles import CircuitHandle, Drop, EndCircuit, Join, Reply, RoleAction
+from onionshh.core.roles import CircuitHandle, EndCircuit, Join, Reply, RoleAction
 from onionshh.errors import ProtocolError
 from onionshh.geometry import COOKIE
 from onionshh.ids import Cookie
+from onionshh.rendezvous.shares import Shares
 from onionshh.wire import messages as m
 
 WAIT_SECONDS: Final = 600.0
@@ -40,6 +44,8 @@ class Meeting:
         self._params = params
         self._waiting: dict[Cookie, _Waiting] = {}  # all wait equally long, so its order is that of expiry
         self._cookie_of: dict[CircuitHandle, Cookie] = {}
+        self._shares: Shares[Cookie] = Shares()
+        self._numbered = 0
 
     @property
     def waiting(self) -> int:
@@ -80,11 +86,16 @@ class Meeting:
     def _establish(self, circuit: CircuitHandle, cookie: Cookie, now: float) -> tuple[RoleAction, ...]:
         if cookie in self._waiting:
             return (_established(circuit, m.TAKEN),)
-        if len(self._waiting) >= self._params().cookies:
-            return (_established(circuit, m.BUSY), Drop("rendezvous-full"))
+        self._numbered += 1
         self._waiting[cookie] = _Waiting(circuit, now + WAIT_SECONDS)
         self._cookie_of[circuit] = cookie
-        return (_established(circuit, m.OK),)
+        self._shares.add(cookie, circuit.origin, (self._numbered,))
+        crowded_out: list[RoleAction] = []
+        while len(self._waiting) > self._params().cookies:
+            gone = self._waiting[self._shares.goes_first()].circuit
+            self._forget(gone)
+            crowded_out.append(EndCircuit(gone, "rendezvous-displaced"))
+        return (_established(circuit, m.OK), *crowded_out)
 
     def _meet(self, circuit: CircuitHandle, message: m.Rendezvous1, now: float) -> tuple[RoleAction, ...]:
         waiting = self._waiting.get(Cookie(message.cookie))
@@ -98,6 +109,7 @@ class Meeting:
         cookie = self._cookie_of.pop(circuit, None)
         if cookie is not None:
             del self._waiting[cookie]
+            self._shares.remove(cookie)
 
 
 def _established(circuit: CircuitHandle, status: int) -> Reply:

@@ -5,25 +5,40 @@ signatures under that key which only the owner of the address can make. That is 
 and rollbacks. A relay keeps what it is responsible for under its consensus or the one before; and since a
 publisher may already hold a later one than ours, in which neighbours of ours are gone, it also takes what
 lies a few places further. More than the cap is never kept, whoever asks.
+
+Anyone can make descriptors of no endpoint, so when it is full the places are shared out: by origin, then by
+effort (core/effort.py), then by age, the youngest name going first (`shares.py`). Who brings more than an
+origin may needs a proof of work as well. A proof costs less to check than the signatures, so it comes first.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from onionshh.core.buckets import Buckets
+from onionshh.core.effort import NONCE, effort, publish_task
 from onionshh.core.params import Params
-from onionshh.core.publish import OuterView, check_outer_untrusted
+from onionshh.core.publish import check_outer_untrusted
 from onionshh.core.ring import SPREAD, Positions, positions
-from onionshh.core.roles import CircuitHandle, Drop, Reply, RoleAction
+from onionshh.core.roles import CircuitHandle, Drop, Origin, Reply, RoleAction
 from onionshh.core.view import View
 from onionshh.errors import ProtocolError
+from onionshh.geometry import DESCRIPTOR
 from onionshh.ids import RelayId
+from onionshh.rendezvous.shares import Rank, Shares
 from onionshh.wire import messages as m
+from onionshh.wire.endpoint import Outer
 
 REQUESTS_MOST: Final = 4
 """A circuit is for one upload or fetch: publish, told `stale`, fetch, publish again, and one to spare."""
+
+PUBLISH_RATE, PUBLISH_BURST = 20, 1000
+FETCH_RATE, FETCH_BURST = 200, 4000
+"""A second, from one origin. A full ring relay is published to about once a second, over all of them."""
+ORIGINS_MOST: Final = 4096
 
 _SLACK: Final = SPREAD
 _SWEEP_SECONDS: Final = 60.0
@@ -37,6 +52,8 @@ _Name = tuple[bytes, int]
 class _Kept:
     revision: int
     expiry: int
+    number: int
+    """Names are numbered as they come; a later revision keeps its name's number."""
     document: bytes
 
 
@@ -52,9 +69,13 @@ class Ring:
         self._view = view
         self._params = params
         self._kept: dict[_Name, _Kept] = {}
-        self._bytes = 0
+        self._shares: Shares[_Name] = Shares()
+        self._numbered = 0
+        self._publishes: Buckets[Origin] = Buckets(PUBLISH_RATE, PUBLISH_BURST, ORIGINS_MOST)
+        self._fetches: Buckets[Origin] = Buckets(FETCH_RATE, FETCH_BURST, ORIGINS_MOST)
         self._requests: dict[CircuitHandle, int] = {}
         self._sweep_at = 0.0
+        self._swept_wall = 0
         # The rings of the view last seen and of the consensus before it, made when first asked for.
         self._views: tuple[View, ...] = ()
         self._rings: dict[tuple[int, int], Positions | None] = {}
@@ -67,7 +88,7 @@ class Ring:
     @property
     def kept_bytes(self) -> int:
         """What they measure together, in bytes."""
-        return self._bytes
+        return len(self._kept) * DESCRIPTOR
 
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
@@ -80,8 +101,10 @@ class Ring:
             raise ProtocolError("ring-too-many")
         self._requests[circuit] = requests
         if message_type == m.PUBLISH:
-            return self._publish(circuit, check_outer_untrusted(body, wall=wall), body, wall)
+            return self._publish(circuit, body, now, wall)
         if message_type == m.FETCH:
+            if not self._fetches.take(circuit.origin, now):
+                raise ProtocolError("fetch-rate")
             return (Reply(circuit, m.FOUND, self._fetch(m.Fetch.decode_untrusted(body), wall).encode()),)
         raise ProtocolError("message-type")
 
@@ -104,44 +127,74 @@ class Ring:
         return m.Found(m.FOUND_IT, kept.document)
 
     def _publish(
-        self, circuit: CircuitHandle, outer: OuterView, document: bytes, wall: int
+        self, circuit: CircuitHandle, document: bytes, now: float, wall: int
     ) -> tuple[RoleAction, ...]:
-        status = self._keep(outer, document, wall)
-        answer = Reply(circuit, m.FOUND, m.Found(status).encode())
-        return (answer,) if status == m.STORED else (answer, Drop(_STATUS_DROPS[status]))
-
-    def _keep(self, outer: OuterView, document: bytes, wall: int) -> int:
-        """Keep a descriptor whose signatures hold; the status to answer."""
+        outer = Outer.decode_untrusted(document)
         view = self._view()
+        name = (outer.blinded, outer.period)
+        worth = _effort(view, outer)
+        if not self._publishes.take(circuit.origin, now) and not worth:
+            return (_found(circuit, m.FULL), Drop("publish-rate"))
+        if name not in self._kept and not self._room(name, circuit.origin, worth, wall):
+            return (_found(circuit, m.FULL), Drop(_STATUS_DROPS[m.FULL]))
+        check_outer_untrusted(document, wall=wall)
+        status = self._status(view, outer, document)
+        if status != m.STORED:
+            return (_found(circuit, status), Drop(_STATUS_DROPS[status]))
+        displaced = self._keep(name, circuit.origin, worth, outer, document)
+        drops = (Drop("publish-displaced"),) * len(displaced)
+        if name in displaced:
+            return (_found(circuit, m.FULL), *drops)
+        return (_found(circuit, m.STORED), *drops)
+
+    def _room(self, name: _Name, origin: Origin, worth: int, wall: int) -> bool:
+        """Whether a new name would be kept, in a free place or in that of another."""
+        most = self._most()
+        if len(self._kept) >= most and wall > self._swept_wall:
+            self._sweep(wall)
+        if len(self._kept) < most:
+            return True
+        return most > 0 and self._shares.would_stay(name, origin, _rank(worth, self._numbered + 1))
+
+    def _status(self, view: View | None, outer: Outer, document: bytes) -> int:
+        """What to answer to a descriptor whose signatures hold."""
         if view is None or not _in_window(outer.period, view):
             return m.REFUSED
         if not self._responsible(view, outer.blinded, outer.period):
             return m.REFUSED
-        name = (outer.blinded, outer.period)
-        held = self._kept.get(name)
-        if held is not None and outer.revision <= held.revision:
-            # The same bytes once more are an upload whose answer was lost.
-            return m.STORED if document == held.document else m.STALE
-        if not self._room_for(name, len(document)):
-            self._sweep(wall)
-            if not self._room_for(name, len(document)):
-                return m.FULL
-        self._forget(name)
-        self._kept[name] = _Kept(outer.revision, outer.expiry, document)
-        self._bytes += len(document)
+        held = self._kept.get((outer.blinded, outer.period))
+        # The same bytes once more are an upload whose answer was lost.
+        if held is not None and outer.revision <= held.revision and document != held.document:
+            return m.STALE
         return m.STORED
 
-    def _room_for(self, name: _Name, size: int) -> bool:
-        """Whether so many bytes in place of what `name` holds stay within the cap; 0 is no cap."""
-        most = self._params().descriptor_bytes
+    def _keep(
+        self, name: _Name, origin: Origin, worth: int, outer: Outer, document: bytes
+    ) -> tuple[_Name, ...]:
+        """Keep it; the names that had to go."""
         held = self._kept.get(name)
-        freed = len(held.document) if held is not None else 0
-        return most == 0 or self._bytes - freed + size <= most
+        if held is None:
+            self._numbered += 1
+        else:
+            # Whoever brings another's descriptor from a crowded origin does not crowd it out.
+            origin = self._shares.lesser(name, origin)
+        number = self._numbered if held is None else held.number
+        self._kept[name] = _Kept(outer.revision, outer.expiry, number, document)
+        self._shares.add(name, origin, _rank(worth, number))
+        displaced = []
+        while len(self._kept) > self._most():
+            displaced.append(self._shares.goes_first())
+            self._forget(displaced[-1])
+        return tuple(displaced)
+
+    def _most(self) -> float:
+        """How many descriptors the cap leaves room for; 0 bytes is no cap."""
+        most = self._params().descriptor_bytes
+        return most // DESCRIPTOR if most else math.inf
 
     def _forget(self, name: _Name) -> None:
-        kept = self._kept.pop(name, None)
-        if kept is not None:
-            self._bytes -= len(kept.document)
+        self._kept.pop(name, None)
+        self._shares.remove(name)
 
     def _responsible(self, view: View, blinded: bytes, period: int) -> bool:
         if not self._views or self._views[0] is not view:
@@ -164,10 +217,28 @@ class Ring:
         return False
 
     def _sweep(self, wall: int) -> None:
+        self._swept_wall = wall
         view = self._view()
         for name, kept in list(self._kept.items()):
             if wall >= kept.expiry or (view is not None and not _in_window(name[1], view)):
                 self._forget(name)
+
+
+def _effort(view: View | None, outer: Outer) -> int:
+    """What the proof in a descriptor's salt is worth; 0 while the period's random value is unknown here."""
+    shared_random = view.shared_random(outer.period) if view is not None else None
+    if shared_random is None:
+        return 0
+    return effort(publish_task(shared_random, outer.blinded, outer.period), outer.salt[:NONCE])
+
+
+def _rank(worth: int, number: int) -> Rank:
+    """The least effort goes first, among equals the youngest name."""
+    return (worth, -number)
+
+
+def _found(circuit: CircuitHandle, status: int) -> Reply:
+    return Reply(circuit, m.FOUND, m.Found(status).encode())
 
 
 def _in_window(period: int, view: View) -> bool:

@@ -41,6 +41,7 @@ LAYERS = {
     "onionshh.rendezvous.introducer": CORE,
     "onionshh.rendezvous.meeting": CORE,
     "onionshh.rendezvous.ring": CORE,
+    "onionshh.rendezvous.shares": CORE,
     "onionshh.rendezvous.serve": APPS,
     "onionshh.rendezvous": APPS,
     "onionshh.directory.registry": CORE,

@@ -17,8 +17,8 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.exchange import Exchange
 from onionshh.client.places import NoPlace, Places
-from onionshh.client.vault import Vault
-from onionshh.core.introduce import EndToEndKeys, answer, open_introduction_untrusted
+from onionshh.client.vault import PeriodKeys, Vault
+from onionshh.core.introduce import EndToEndKeys, Opened, answer, open_introduction_untrusted
 from onionshh.core.whisper import Record
 from onionshh.crypto.identity import Identity
 from onionshh.crypto.primitives import sha3_256
@@ -59,20 +59,20 @@ class Answering:
         self.expected: dict[bytes, trio.Event] = {}
         """Seeds of our own tests of reachability: set when such an introduction arrives."""
 
-    async def introduced(self, body: bytes, auth_key: bytes) -> bool:
-        """An INTRODUCE2 came over the circuit known by `auth_key`. Whether it was for us and new.
-
-        Nothing is raised for a bad one.
-        """
-        opened = False
+    async def introduced(self, body: bytes, auth_key: bytes) -> bool | None:
+        """An INTRODUCE2 came over the circuit known by `auth_key`. Whether it was for us and new; None if
+        there was no room to look. Nothing is raised for a bad one."""
+        opened: bool | None = None
         try:
-            introduction = await self._open_in_turn(body, auth_key)
+            unsealed = await self._unseal_in_turn(body, auth_key)
             opened = True
-            if introduction is not None:
+            if unsealed is not None:
+                introduction = self._prepare(unsealed)
                 with trio.fail_after(MEETING_SECONDS):
                     await self._meet(introduction)
         except ProtocolError as error:
             self._context.drops.count(error.reason)
+            opened = bool(opened)
         except NoPlace:
             self._context.drops.count("introductions-waiting")
         except trio.TooSlowError:
@@ -83,17 +83,17 @@ class Answering:
             logger.error("an introduction could not be kept: %s", error)
         return opened
 
-    async def _open_in_turn(self, body: bytes, auth_key: bytes) -> _Introduction | None:
+    async def _unseal_in_turn(self, body: bytes, auth_key: bytes) -> _Unsealed | None:
         if self._opening >= OPENING_MOST:
             raise NoPlace
         self._opening += 1
         try:
-            return await self._open(body, auth_key)
+            return await self._unseal(body, auth_key)
         finally:
             self._opening -= 1
 
-    async def _open(self, body: bytes, auth_key: bytes) -> _Introduction | None:
-        """What is to be answered, in the log and on disk; None for a test of our own."""
+    async def _unseal(self, body: bytes, auth_key: bytes) -> _Unsealed | None:
+        """What was sealed for us, in the log and on disk; None for a test of our own. ProtocolError."""
         message = m.Introduce.decode_untrusted(body)
         if message.auth_key != auth_key:
             raise ProtocolError("introduce-auth-key")
@@ -116,14 +116,19 @@ class Answering:
         if tested is not None:
             tested.set()
             return None
+        return _Unsealed(opened, keys, subcredential)
+
+    def _prepare(self, unsealed: _Unsealed) -> _Introduction:
+        """What is to be answered. ProtocolError."""
+        opened = unsealed.opened
         record = Record.decode_untrusted(opened.record) if opened.record else None
         point = self._context.view.any_relay(opened.rendezvous_point)
         if point is None:
             raise ProtocolError("rendezvous-unknown-relay")
         reply, end_to_end = answer(
             opened,
-            rendezvous_keys=keys.rendezvous,
-            subcredential=subcredential,
+            rendezvous_keys=unsealed.keys.rendezvous,
+            subcredential=unsealed.subcredential,
             random_bytes=self._context.chance.bytes,
         )
         return _Introduction(point, reply, end_to_end, record)
@@ -140,8 +145,17 @@ class Answering:
 
 
 @dataclass(frozen=True, slots=True)
+class _Unsealed:
+    """One that was opened and is new."""
+
+    opened: Opened
+    keys: PeriodKeys
+    subcredential: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class _Introduction:
-    """One that was opened and is new. `reply`: the RENDEZVOUS1; `record` rode along."""
+    """One that can be answered. `reply`: the RENDEZVOUS1; `record` rode along."""
 
     point: RelayRow
     reply: bytes = field(repr=False)

@@ -39,6 +39,8 @@ class Context:
     chance: Chance
     drops: Drops
     run_blocking: RunBlocking
+    run_long: RunBlocking
+    """The same for work of many milliseconds: never on the event loop, but in virtual time."""
     nursery: trio.Nursery
     known: Known = field(default_factory=Known)
     closed: trio.Event = field(default_factory=trio.Event)

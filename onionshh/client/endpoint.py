@@ -163,8 +163,7 @@ class Endpoint:
         introducers = Introducers(context, self._vault, self._wanted, answering.introduced)
         publication = Publication(context, self._identity, self._vault, introducers)
         answering.log_full = publication.poke
-        self._reachability = ReachabilityTest(context, self._identity, introducers, answering)
-        self._reachability.not_on_ring = publication.again
+        self._reachability = ReachabilityTest(context, self._identity, introducers, answering, publication)
         self._scope = trio.CancelScope()
         for kind in (context.kinds.answering, context.kinds.asking):
             context.pool.use(kind, stubs=STUBS)

@@ -32,7 +32,7 @@ from onionshh.net.directory import ConsensusKeeper, DirectorySource, HttpSource,
 from onionshh.net.guarding import Guarding, NoGuardAnswers
 from onionshh.net.heap import GivingBack
 from onionshh.net.links import LinkSet
-from onionshh.net.store import DataDirectory, RunBlocking, RunWhereQuick
+from onionshh.net.store import DataDirectory, RunBlocking, RunWhereQuick, run_in_thread
 from onionshh.net.tcp import TcpDialer
 from onionshh.net.transport import Dialer
 from onionshh.wire import messages as m
@@ -250,6 +250,7 @@ async def node(
             chance=chance,
             drops=drops,
             run_blocking=run_blocking or RunWhereQuick(),
+            run_long=run_blocking or run_in_thread,
             nursery=nursery,
         )
         nursery.start_soon(keeper.keep)

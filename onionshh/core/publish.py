@@ -9,10 +9,10 @@ very period. The first two rest on Ed25519 alone; the last holds even where disc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from onionshh.core.chance import Chance
+from onionshh.core.effort import NO_PROOF
 from onionshh.crypto.identity import (
     Identity,
     SigningKey,
@@ -35,18 +35,12 @@ from onionshh.wire.endpoint import (
 )
 
 REVISION_STEP_MAX: Final = 1 << 16
+EXPIRY_MOST_SECONDS: Final = 8 * 86_400
+"""So far ahead a descriptor may expire."""
+EARLY_SECONDS: Final = 600
+"""So much the clock of who made it may be ahead of the network's."""
 
 _ZERO_NONCE = bytes(AEAD_NONCE)  # the key is fresh with every salt
-
-
-@dataclass(frozen=True, slots=True)
-class OuterView:
-    """What a ring relay knows of a descriptor: where it belongs, and which of two is the later."""
-
-    blinded: bytes
-    period: int
-    revision: int
-    expiry: int
 
 
 def next_revision(current: int, chance: Chance) -> int:
@@ -66,10 +60,12 @@ def build_descriptor(
     period_key: SigningKey,
     expiry: int,
     random_bytes: RandomBytes,
+    nonce: bytes = NO_PROOF,
 ) -> bytes:
     """`geometry.DESCRIPTOR` bytes to store on the ring of `period`.
 
-    `period_key` is an ordinary key for this period alone, certified until `expiry` (Unix seconds).
+    `period_key` is an ordinary key for this period alone, certified until `expiry` (Unix seconds). `nonce`
+    is a proof of work for the name and the period (core/effort.py), and half of the salt.
     ValueError if the descriptor does not show this identity's own P and post-quantum key.
     """
     if (descriptor.P, descriptor.pq_public) != (identity.P, identity.pq_public):
@@ -77,7 +73,7 @@ def build_descriptor(
     blinded = identity.blind(period, period_seconds)
     encoded = descriptor.encode()
     inner = Inner(descriptor, encoded, identity.sign_pq(pq_signed(blinded.public, period, encoded)))
-    salt = random_bytes(SALT)
+    salt = nonce + random_bytes(SALT - len(nonce))
     key = _sealing_key(blinded.public, blinded.subcredential, descriptor.revision, salt)
     certified = period_key_signed(period, period_key.public, expiry)
     outer = Outer(
@@ -93,15 +89,17 @@ def build_descriptor(
     return outer.encode()[:-SIGNATURE] + period_key.sign(outer.signed)
 
 
-def check_outer_untrusted(data: bytes, *, wall: int) -> OuterView:
+def check_outer_untrusted(data: bytes, *, wall: int) -> Outer:
     """For who does not know the address: ProtocolError unless the blinded key vouches for it now.
 
     Whether the period is one that this relay serves, and the revision later than the one held, is the
     ring's to judge.
     """
     outer = Outer.decode_untrusted(data)
+    if outer.expiry > wall + EXPIRY_MOST_SECONDS + EARLY_SECONDS:
+        raise ProtocolError("document-far-future")
     _check_outer(outer, wall)
-    return OuterView(outer.blinded, outer.period, outer.revision, outer.expiry)
+    return outer
 
 
 def open_descriptor_untrusted(

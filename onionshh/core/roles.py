@@ -9,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from onionshh.ids import RelayId
+
+Origin = RelayId | str
+"""Whom a circuit came over: the relay of a relay link, else the address group of a client's link."""
+
 
 class CircuitHandle(Protocol):
     """What a role sees of a circuit that ends at this relay. Hashable by identity, one per circuit."""
@@ -16,6 +21,10 @@ class CircuitHandle(Protocol):
     @property
     def binding(self) -> bytes:
         """The 32 bytes that only this circuit's two ends know (SPEC 4)."""
+
+    @property
+    def origin(self) -> Origin:
+        """The neighbour it came over. What strangers make a relay keep is shared out by it (SPEC 17)."""
 
     @property
     def joined(self) -> bool:
@@ -62,7 +71,10 @@ RoleAction = Reply | Join | EndCircuit | Drop
 
 
 class Role(Protocol):
-    """One thing a relay does for circuits that end at it."""
+    """One thing a relay does for circuits that end at it.
+
+    `wall` is Unix seconds that a consensus has confirmed: a relay's own clock may be wrong.
+    """
 
     @property
     def accepts(self) -> frozenset[int]:

@@ -7,12 +7,16 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.client.endpoint import Endpoint
+from onionshh.client.introducers import IN_HAND_MOST, JUNK_MOST
 from onionshh.client.node import Node
 from onionshh.core.roles import Reply
 from onionshh.geometry import INTRODUCE
+from onionshh.net.clocks import Clock
+from onionshh.relay import switch
 from onionshh.rendezvous.introducer import Introducer
 from onionshh.testing import Network
 from onionshh.wire import messages as m
+from tests.client.hostile import HostileIntroducer, by_id, junk, mount
 from tests.client.world import Stranger, context_of, hosted, small, until
 
 
@@ -164,12 +168,210 @@ async def test_an_introducer_that_passes_on_what_no_stranger_can_have_sent_loses
     """Else it could send us cells without end that do nothing but be seen at our guard."""
     async with small(5) as net, hosted(net) as (node, _):
         (running, *_) = [one for one in net.relays if one.id == standing(node)[0]]
-        switch = running.relay.switch
-        (role,) = [one for one in switch._roles if isinstance(one, Introducer)]
+        relay_switch = running.relay.switch
+        (role,) = [one for one in relay_switch._roles if isinstance(one, Introducer)]
         (circuit,) = role._key_of
         before = next(one for one in context_of(node).circuits.circuits if one.binding == circuit.binding)
-        switch._carry_out((Reply(circuit, m.INTRODUCE2, body),))
+        relay_switch._carry_out((Reply(circuit, m.INTRODUCE2, body),))
         running.relay.links.flush()
         await until(lambda: before.failed is not None)
         assert node.drops()[reason] == 1
         await until(lambda: len(standing(node)) == 2)  # and another circuit in its place
+
+
+async def taken_over(node: Node, endpoint: Endpoint, net: Network, **hostile: int) -> str:
+    """One introducer of the endpoint becomes hostile; its identity, hex."""
+    introducers = endpoint._reachability._introducers
+    await until(lambda: introducers.complete)
+    bad = by_id(net, introducers.entries[0].relay_id.hex())
+    mount(bad, HostileIntroducer(bad, **hostile))
+    for circuit in [one for one in node._context.circuits.circuits if one.purpose == "introducer"]:
+        if circuit.path[-1].identity.hex() == bad.id:
+            circuit.close("test")
+    return bad.id
+
+
+@pytest.mark.parametrize("rate", [0, 25])
+async def test_an_introducer_that_invents_is_given_up_and_shunned(
+    rate: int,
+    autojump_clock: MockClock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(switch, "REPLIES_WAITING_MOST", 10**6)  # a hostile relay ends nothing for it
+    async with small(6, interval_seconds=300, introduce_rate=rate) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (node, endpoint):
+            introducers = endpoint._reachability._introducers
+            bad = await taken_over(node, endpoint, net, invents=1490)
+            await until(lambda: node.drops().get("introducer-floods") == 1, 120)
+            await until(lambda: introducers.complete and bad not in standing(node))
+            lines = [one.getMessage() for one in caplog.records if "introducer" in one.getMessage()]
+            assert len(lines) == 1
+            assert not any(secret in lines[0] for secret in (bad[:8], endpoint.address))
+            for _ in range(3):
+                await trio.sleep(1200)
+                assert bad not in standing(node)
+            async with visitor.contact(endpoint.address) as contact:
+                assert (await contact.whisper(b"hello")).status == "delivered"
+            # What was opened in vain is bounded, whatever it sent.
+            assert sum(node.drops().get(one, 0) for one in ("seal-open", "introduce-period")) < 1500
+
+
+async def test_as_fast_as_the_consensus_allows_is_no_flood(autojump_clock: MockClock) -> None:
+    async with small(6, interval_seconds=300, introduce_rate=25) as net, hosted(net) as (node, endpoint):
+
+        async def opens(body: bytes, auth_key: bytes) -> bool:
+            await trio.sleep(0.5)
+            return True
+
+        introducers = endpoint._reachability._introducers
+        introducers._introduced = opens
+        bad = await taken_over(node, endpoint, net, invents=25)
+        await trio.sleep(200)
+        assert bad in standing(node)
+        assert "introducer-floods" not in node.drops()
+
+
+async def test_much_junk_and_the_introducer_is_replaced_but_only_so_often(
+    autojump_clock: MockClock,
+) -> None:
+    """An honest one brings what it is given: a stranger's junk must not drive us through the network."""
+    async with small(8, interval_seconds=300) as net, hosted(net) as (node, endpoint):
+        introducers = endpoint._reachability._introducers
+        await until(lambda: introducers.complete)
+
+        async def unopened(body: bytes, auth_key: bytes) -> bool:
+            await trio.lowlevel.checkpoint()
+            return False
+
+        introducers._introduced = unopened
+        for replaced in range(1, 5):
+            key = introducers.entries[0].auth_key
+            slot = introducers._slots[key]
+            for number in range(JUNK_MOST):
+                await slot.places.acquire()
+                await introducers._introduce(slot, junk(key, number))
+            assert key in {one.auth_key for one in introducers.entries}
+            await slot.places.acquire()
+            await introducers._introduce(slot, junk(key, 0))
+            await trio.sleep(1)
+            gone = key not in {one.auth_key for one in introducers.entries}
+            assert gone == (replaced <= 2)  # as many as are wanted, within some hours
+            await until(lambda: introducers.complete)
+        assert node.drops()["introducer-junk"] == 2
+        assert node.drops()["introducer-kept"] >= 2
+
+
+async def test_one_introducers_flood_does_not_keep_anothers_introductions_waiting(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(5) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+        introducers = endpoint._reachability._introducers
+        await until(lambda: introducers.complete)
+        crowded, other = introducers.entries
+        at_work: list[bytes] = []
+
+        async def introduced(body: bytes, auth_key: bytes) -> bool:
+            at_work.append(auth_key)
+            if auth_key == crowded.auth_key:
+                await trio.sleep_forever()
+            return True
+
+        introducers._introduced = introduced
+        stranger = Stranger(visitor, endpoint.address)
+        found = await stranger.find()
+        message = stranger.introduction(found, crowded).message
+        statuses = []
+        for _ in range(IN_HAND_MOST + 150):
+            statuses.append(await stranger.send(crowded, message))  # noqa: PERF401
+        assert at_work.count(crowded.auth_key) == IN_HAND_MOST // 2
+        assert statuses[0] == m.OK
+        assert statuses[-1] == m.BUSY, "the introducer says so, and visitors go to another"
+        assert await stranger.send(other, stranger.introduction(found, other).message) == m.OK
+        await trio.sleep(1)
+        assert at_work[-1] == other.auth_key
+
+
+async def test_an_introducer_that_ends_its_circuits_is_given_up(autojump_clock: MockClock) -> None:
+    """Each time at once after it was established: that is no introducer."""
+
+    async with small(6, interval_seconds=300) as net, hosted(net) as (node, endpoint):
+        introducers = endpoint._reachability._introducers
+        await until(lambda: introducers.complete)
+        bad = introducers.entries[0]
+
+        async def end_them() -> None:
+            while True:
+                await trio.sleep(0.5)
+                for circuit in list(node._context.circuits.circuits):
+                    if circuit.purpose == "introducer" and circuit.path[-1].identity == bad.relay_id:
+                        circuit.close("test")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end_them)
+            await until(lambda: bad.auth_key not in introducers._slots, 60)
+            nursery.cancel_scope.cancel()
+
+
+async def test_what_is_shunned_is_a_third_of_the_relays_at_most(autojump_clock: MockClock) -> None:
+    async with small(6, interval_seconds=1800) as net, hosted(net) as (node, endpoint):
+        introducers = endpoint._reachability._introducers
+        for _ in range(5):
+            await until(lambda: introducers.complete)
+            introducers._give_up(introducers.entries[0].auth_key, "introducer-floods", "floods")
+            await trio.sleep(1)
+        await until(lambda: introducers.complete)
+        view = node._context.view
+        assert len(introducers._shunned) > 2
+        latest = sorted(introducers._shunned, key=lambda one: introducers._shunned[one])[-2:]
+        assert introducers._shun(view) == set(latest)
+        assert not {one.relay_id for one in introducers.entries} & set(latest)
+        await trio.sleep(5 * 3600)
+        assert not introducers._shun(view)
+
+
+async def test_an_introducer_that_left_the_network_is_replaced_though_its_circuit_stands(
+    autojump_clock: MockClock,
+) -> None:
+    """Visitors do not find it in their consensus."""
+    async with small(7) as net, hosted(net) as (node, endpoint):
+        assert net.memory is not None
+        introducers = endpoint._reachability._introducers
+        await until(lambda: introducers.complete)
+        gone = by_id(net, introducers.entries[0].relay_id.hex())
+        for host, port in list(net.memory.listeners):
+            if host == gone.host:  # the directory cannot reach it any more, and what stands stays
+                del net.memory.listeners[host, port]
+        relay = bytes.fromhex(gone.id)
+        await until(lambda: node._context.view.any_relay(relay) is None, 600)
+        await until(lambda: gone.id not in standing(node), 3)
+        assert node.drops()["introducer-left"] == 1
+        await until(lambda: introducers.complete, 60)
+
+
+async def test_lives_are_told_by_the_network_s_time(autojump_clock: MockClock) -> None:
+    """A clock that is years off when introducers are drawn or taken up makes none stay or go."""
+    async with small(6, interval_seconds=900) as net, net.join("host") as node:
+        context = node._context
+
+        async def held(years: int, wanted: int) -> tuple[set[bytes], list[float]]:
+            strange = Clock(net.clock.wall() + years * 365 * 86400)
+            strange.confirm(context.view.consensus.valid_after)
+            object.__setattr__(context, "clock", strange)
+            async with node.host(net.folder / "identity", introducers=wanted) as endpoint:
+                introducers = endpoint._reachability._introducers
+                await until(lambda: introducers.complete)
+                lives = [slot.ends - strange.monotonic() for slot in introducers._slots.values()]
+                return {one.relay_id for one in introducers.entries}, lives
+
+        first, _ = await held(0, 2)
+        for years in (20, -20, 0):
+            again, lives = await held(years, 2)
+            assert again == first
+            assert all(15 * 3600 < life <= 24 * 3600 for life in lives)
+        for years, wanted in ((20, 3), (-20, 4)):
+            drawn, _ = await held(years, wanted)
+            assert len(drawn) == wanted
+            kept, lives = await held(0, wanted)
+            assert kept == drawn
+            assert all(15 * 3600 < life <= 24 * 3600 for life in lives)

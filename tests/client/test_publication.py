@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from itertools import pairwise
 from pathlib import Path
@@ -10,9 +11,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from onionshh.client.endpoint import Endpoint
 from onionshh.client.finder import NoDescriptor, find
 from onionshh.client.known import Found
+from onionshh.client.node import Node
+from onionshh.client.publication import ANOTHER
+from onionshh.client.reachability import Reachability
 from onionshh.crypto.identity import decode_address_untrusted
+from onionshh.net.clocks import Clock
+from tests.client.hostile import Stale, mount, ring_of
 from tests.client.world import (
     WALL,
     Stranger,
@@ -172,3 +179,160 @@ async def test_a_full_replay_log_means_a_descriptor_with_a_new_key(autojump_cloc
                 seals.append(founds[-1].descriptor.seal_key)
             assert len(set(seals)) >= 4  # two introductions a key, and each of these whispers is one
             assert len({one.descriptor.revision for one in founds}) >= 4
+
+
+async def names_its_own(visitor: Node, endpoint: Endpoint) -> bool:
+    """Whether the ring shows the introducers that this endpoint has now."""
+    found = await Stranger(visitor, endpoint.address).find()
+    mine = {entry.auth_key for entry in endpoint._reachability._introducers.entries}
+    return {entry.auth_key for entry in found.descriptor.introducers} <= mine
+
+
+async def told(endpoint: Endpoint, said: list[Reachability]) -> None:
+    async for change in endpoint.reachability_changes():
+        said.append(change)  # noqa: PERF401
+
+
+async def test_an_identity_that_ran_elsewhere_for_a_while_is_published_again_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(6, interval_seconds=300) as net, net.join("visitor") as visitor:
+        async with hosted(net, "here") as (_, endpoint), trio.open_nursery() as nursery:
+            said: list[Reachability] = []
+            nursery.start_soon(told, endpoint, said)
+            await trio.sleep(60)
+            async with hosted(net, "elsewhere") as (_, other):
+                await until(lambda: other.reachability.reachable)
+                assert await names_its_own(visitor, other)
+            # The one here finds out with its next test, and does not wait for its timer of an hour and more.
+            await until(lambda: any(one.why == ANOTHER for one in said), 420)
+            await until(lambda: endpoint.reachability.reachable, 60)
+            assert await names_its_own(visitor, endpoint)
+            await trio.sleep(1200)
+            assert endpoint.reachability.reachable
+            assert len(said) == 3
+            nursery.cancel_scope.cancel()
+
+
+async def test_two_programs_with_one_identity_are_both_told_and_do_not_wear_the_ring_out(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(6, interval_seconds=300) as net:
+        async with (
+            hosted(net, "one") as (node, first),
+            hosted(net, "two") as (_, second),
+            trio.open_nursery() as nursery,
+        ):
+            said: tuple[list[Reachability], list[Reachability]] = ([], [])
+            nursery.start_soon(told, first, said[0])
+            nursery.start_soon(told, second, said[1])
+            await until(lambda: all(any(one.why == ANOTHER for one in each) for each in said), 1200)
+            revisions: set[int] = set()
+            for _ in range(1200):
+                await trio.sleep(3)
+                revisions |= set(on_ring(net, first, period_now(node)).values())
+            assert 4 < len(revisions) < 40  # an hour: each once in some minutes
+            nursery.cancel_scope.cancel()
+        async with hosted(net, "one") as (_, first):  # and with one of them gone, all is well
+            await trio.sleep(900)
+            assert first.reachability.reachable
+
+
+@pytest.mark.parametrize("old", [False, True])
+async def test_a_ring_relay_that_says_stale_for_ever_changes_nothing(
+    old: bool, autojump_clock: MockClock
+) -> None:
+    async with small(5, interval_seconds=300) as net, hosted(net) as (node, endpoint):
+        period = period_now(node)
+        await until(lambda: len(on_ring(net, endpoint, period)) == 5)
+        async with trio.open_nursery() as nursery:
+            said: list[Reachability] = []
+            nursery.start_soon(told, endpoint, said)
+            liar = Stale(net.relays[0], old=old)
+            mount(net.relays[0], liar)
+            for _ in range(2):
+                endpoint._reachability._publication.again()
+                await trio.sleep(60)
+            revisions: set[int] = set()
+            for _ in range(100):
+                await trio.sleep(30)
+                revisions.add(max(on_ring(net, endpoint, period).values()))
+            # It is asked to take what it should have, at longer and longer intervals; nobody else is.
+            assert liar.uploads < 50
+            assert len(revisions) == 1
+            assert [one.reachable for one in said] == [True]
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_later_revision_is_noticed_though_all_else_is_our_own(autojump_clock: MockClock) -> None:
+    async with small(4, interval_seconds=300) as net, hosted(net) as (node, endpoint):
+        period = period_now(node)
+        await until(lambda: len(on_ring(net, endpoint, period)) == 4)
+        keys = endpoint._vault.named(period & 0xFF)
+        assert keys is not None
+        later = keys.revision
+        keys.revision -= 1  # as if the ring's had come from another program with this disk
+        assert await endpoint._reachability._test() == ANOTHER
+        assert not endpoint.reachability.reachable
+        await until(lambda: min(on_ring(net, endpoint, period).values()) > later, 30)
+        await until(lambda: endpoint.reachability.reachable, 60)
+
+
+async def test_two_copies_of_one_disk_are_told_as_well(autojump_clock: MockClock) -> None:
+    """They have the same introducers and keys: nothing but the revision tells."""
+    async with small(6, interval_seconds=300) as net:
+        async with hosted(net, "one"):
+            pass
+        shutil.copytree(net.folder / "one", net.folder / "two")
+        async with (
+            net.join("one") as one,
+            net.join("two") as two,
+            one.host(net.folder / "identity", introducers=2) as first,
+            two.host(net.folder / "identity", introducers=2) as second,
+            trio.open_nursery() as nursery,
+        ):
+            said: tuple[list[Reachability], list[Reachability]] = ([], [])
+            nursery.start_soon(told, first, said[0])
+            nursery.start_soon(told, second, said[1])
+            await until(lambda: all(any(one.why == ANOTHER for one in each) for each in said), 1800)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_relay_whose_clock_jumps_keeps_what_is_good_and_forgets_what_is_over(
+    autojump_clock: MockClock,
+) -> None:
+    """What a consensus confirmed counts, not what the machine says."""
+    async with small(4, **PERIOD) as net, hosted(net) as (node, endpoint):
+        good, net.clock = net.clock, Clock(net.clock.wall())
+        strange = net.clock
+        running = await net.add_relay()
+        net.clock = good
+        await net.settled()
+        period = period_now(node)
+        await until(lambda: running.id in on_ring(net, endpoint, period), 120)
+        assert strange._wall_start is not None
+        for jump in (20 * 365 * 86400, -40 * 365 * 86400):
+            strange._wall_start += jump
+            endpoint._reachability._publication.again()
+            before = on_ring(net, endpoint, period)[running.id]
+            await until(lambda before=before: on_ring(net, endpoint, period).get(running.id, 0) > before, 60)  # type: ignore[misc]
+        held = ring_of(running)
+        await until(lambda: held.kept == 0, 4000)
+
+
+async def test_an_endpoint_with_a_strange_clock_writes_dates_that_the_ring_takes(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(4) as net, net.join("host") as node:
+        context = context_of(node)
+        for behind in (30 * 86400, -30 * 86400):
+            strange = Clock(net.clock.wall() - behind)
+            strange.confirm(context.view.consensus.valid_after)
+            object.__setattr__(context, "clock", strange)
+            async with node.host(net.folder / f"identity{behind}", introducers=2) as endpoint:
+                await until(lambda e=endpoint: len(on_ring(net, e, period_now(node))) == 4)  # type: ignore[misc]
+                lives = {
+                    slot.ends - strange.monotonic()
+                    for slot in endpoint._reachability._introducers._slots.values()
+                }
+                assert all(17 * 3600 < one <= 24 * 3600 for one in lives)

@@ -11,8 +11,9 @@ import pytest
 from onionshh import geometry as g
 from onionshh.core.chance import Chance
 from onionshh.core.publish import (
+    EARLY_SECONDS,
+    EXPIRY_MOST_SECONDS,
     REVISION_STEP_MAX,
-    OuterView,
     build_descriptor,
     check_outer_untrusted,
     next_revision,
@@ -117,7 +118,8 @@ def test_a_visitor_reads_what_the_endpoint_wrote() -> None:
 
 def test_a_ring_relay_reads_where_it_belongs_and_nothing_else() -> None:
     blinded = blind_public(IDENTITY.A, PERIOD, PERIOD_SECONDS)
-    assert check_outer_untrusted(DATA, wall=WALL) == OuterView(blinded, PERIOD, 7, CERTIFIED)
+    assert check_outer_untrusted(DATA, wall=WALL) == OUTER
+    assert (OUTER.blinded, OUTER.period, OUTER.revision, OUTER.expiry) == (blinded, PERIOD, 7, CERTIFIED)
     assert IDENTITY.A not in DATA
     assert IDENTITY.P not in DATA
     assert DESCRIPTOR.rendezvous_key not in DATA
@@ -187,6 +189,20 @@ def test_expiry() -> None:
     check_outer_untrusted(DATA, wall=CERTIFIED - 1)
     with pytest.raises(ProtocolError):
         check_outer_untrusted(DATA, wall=CERTIFIED)
+
+
+def test_no_expiry_further_ahead_than_a_week_and_a_day() -> None:
+    last = WALL + EXPIRY_MOST_SECONDS + EARLY_SECONDS
+    blinded = IDENTITY.blind(PERIOD, PERIOD_SECONDS)
+    for expiry in (last, last + 1, 2**63 - 1):
+        certified = period_key_signed(PERIOD, PERIOD_KEY.public, expiry)
+        data = signed(replace(OUTER, expiry=expiry, certificate=blinded.sign(certified, seeded(6))))
+        if expiry == last:
+            check_outer_untrusted(data, wall=WALL)
+            continue
+        with pytest.raises(ProtocolError) as caught:
+            check_outer_untrusted(data, wall=WALL)
+        assert caught.value.reason == "document-far-future"
 
 
 def test_another_address_or_period_is_not_this_one() -> None:
@@ -267,6 +283,26 @@ def test_every_upload_is_sealed_anew() -> None:
     )
     assert opened(again) == DESCRIPTOR
     assert Outer.decode_untrusted(again).salt != OUTER.salt
+
+
+def test_a_proof_is_half_of_the_salt_and_the_rest_is_fresh() -> None:
+    salts = []
+    for seed in (7, 8):
+        data = build_descriptor(
+            IDENTITY,
+            DESCRIPTOR,
+            period=PERIOD,
+            period_seconds=PERIOD_SECONDS,
+            period_key=PERIOD_KEY,
+            expiry=CERTIFIED,
+            random_bytes=seeded(seed),
+            nonce=b"provenby",
+        )
+        assert opened(data) == DESCRIPTOR
+        salts.append(Outer.decode_untrusted(data).salt)
+    assert {salt[:8] for salt in salts} == {b"provenby"}
+    assert len(set(salts)) == 2
+    assert OUTER.salt[:8] == bytes(8)
 
 
 def test_only_ones_own_keys_are_published() -> None:

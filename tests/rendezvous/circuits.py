@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from onionshh.core.roles import Drop, EndCircuit, Join, Reply, Role, RoleAction
+from onionshh.core.roles import Drop, EndCircuit, Join, Origin, Reply, Role, RoleAction
 from onionshh.crypto.primitives import sha3_256
 from onionshh.errors import ProtocolError
 
@@ -12,7 +12,8 @@ from onionshh.errors import ProtocolError
 class Circuit:
     """A circuit that ends here. Messages are not sent on by themselves while its window is closed."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, origin: Origin = "192.0.2.1") -> None:
+        self.origin = origin
         self.binding = sha3_256(b"binding", number.to_bytes(4, "big"))
         self.joined = False
         self.window_open = True
@@ -31,9 +32,9 @@ class Relay:
     drops: list[str] = field(default_factory=list)
     made: int = 0
 
-    def circuit(self) -> Circuit:
+    def circuit(self, origin: Origin = "192.0.2.1") -> Circuit:
         self.made += 1
-        return Circuit(self.made)
+        return Circuit(self.made, origin)
 
     def send(self, circuit: Circuit, message_type: int, body: bytes) -> list[tuple[int, bytes]]:
         """A message comes on this circuit; what went back along it."""

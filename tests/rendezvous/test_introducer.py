@@ -6,6 +6,7 @@ import pytest
 
 from onionshh import geometry as g
 from onionshh.core.params import Params
+from onionshh.core.roles import Origin
 from onionshh.crypto.identity import SigningKey
 from onionshh.ids import RelayId
 from onionshh.rendezvous.introducer import WAITING_MOST, Introducer
@@ -33,8 +34,8 @@ def introduction(key: SigningKey, number: int = 0) -> bytes:
     return m.Introduce(key.public, m.INTRODUCE_NEW, 1, bytes(g.POW), sealed).encode()
 
 
-def hosted(relay: Relay, key: SigningKey = KEY) -> Circuit:
-    circuit = relay.circuit()
+def hosted(relay: Relay, key: SigningKey = KEY, origin: Origin = "192.0.2.1") -> Circuit:
+    circuit = relay.circuit(origin)
     answer = relay.send(circuit, m.ESTABLISH_INTRO, establish(key, circuit))
     assert answer == [(m.INTRO_ESTABLISHED, bytes((m.OK,)))]
     return circuit
@@ -189,6 +190,34 @@ def test_no_more_keys_than_allowed_and_who_is_there_may_still_change_circuits() 
     relay.end(hosted(relay))
     hosted(relay, OTHER_KEY)
     assert role.established == 1
+
+
+def test_a_flood_of_keys_over_one_neighbour_keeps_no_other_out() -> None:
+    relay, role = make(replace(Params(), introduction_keys=10))
+    keys = [SigningKey.generate(seeded(number)) for number in range(100, 130)]
+    early = hosted(relay, KEY, "honest")
+    flood = [hosted(relay, key, "flood") for key in keys[:9]]
+    late = relay.circuit("flood")
+    answer = relay.send(late, m.ESTABLISH_INTRO, establish(keys[9], late))
+    assert answer == [(m.INTRO_ESTABLISHED, bytes((m.BUSY,)))]
+    for number, key in enumerate(keys[20:24]):
+        hosted(relay, key, f"honest{number}")
+    assert not early.ended_for
+    # Who stood before stays: the youngest of the flood went.
+    assert [one.ended_for for one in flood] == [""] * 5 + ["intro-displaced"] * 4
+    assert introduce(relay, introduction(keys[8])) == m.NO_SUCH_KEY
+    assert introduce(relay, introduction(KEY)) == m.OK
+    assert role.established == len(role._shares) == 10
+
+
+def test_nobody_goes_for_a_key_whose_proof_does_not_hold() -> None:
+    relay, _ = make(replace(Params(), introduction_keys=2))
+    owners = [hosted(relay, KEY), hosted(relay, OTHER_KEY)]
+    thief = relay.circuit("another")
+    third = SigningKey.generate(seeded(3))
+    assert relay.send(thief, m.ESTABLISH_INTRO, establish(third, owners[0])) == []
+    assert thief.ended_for
+    assert not any(owner.ended_for for owner in owners)
 
 
 @pytest.mark.parametrize(

@@ -131,16 +131,30 @@ def test_a_cookie_past_its_time_is_unknown_even_before_the_tick() -> None:
     assert not visitor.joined
 
 
-def test_no_more_cookies_than_allowed() -> None:
+def test_no_more_cookies_than_allowed_and_the_one_that_has_waited_longest_goes() -> None:
     relay, role = make(replace(Params(), cookies=2))
     first, _ = wait(relay, b"a" * 32)
-    wait(relay, b"b" * 32)
-    refused, status = wait(relay)
-    assert status == m.BUSY
-    assert relay.drops == ["rendezvous-full"]
+    second, _ = wait(relay, b"b" * 32)
+    third, status = wait(relay)
+    assert status == m.OK
+    assert first.ended_for == "rendezvous-displaced"
+    assert not second.ended_for
+    assert not third.ended_for
     assert role.waiting == 2
-    relay.end(first)
-    assert wait(relay, COOKIE, refused)[1] == m.OK
+    assert come(relay, b"a" * 32).ended_for
+    assert come(relay).joined
+
+
+def test_a_flood_over_one_neighbour_displaces_itself_and_nobody_else() -> None:
+    relay, role = make(replace(Params(), cookies=20))
+    honest = [wait(relay, b"%032d" % n, relay.circuit(f"honest{n % 2}"))[0] for n in range(4)]
+    flood = [wait(relay, b"%032d" % n, relay.circuit("flood"))[0] for n in range(100, 400)]
+    honest += [wait(relay, b"%032d" % n, relay.circuit(f"honest{n % 2}"))[0] for n in range(4, 10)]
+    assert not any(one.ended_for for one in honest)
+    assert [bool(one.ended_for) for one in flood] == [True] * 290 + [False] * 10
+    assert role.waiting == 20
+    assert {come(relay, b"%032d" % n).joined for n in range(10)} == {True}
+    assert len(role._shares) == role.waiting == 10
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 import pytest
 
 from onionshh import geometry as g
+from onionshh.core.effort import EFFORT_LEAST, Search, publish_task
 from onionshh.core.params import Params
+from onionshh.core.publish import EARLY_SECONDS, EXPIRY_MOST_SECONDS
 from onionshh.core.ring import positions, responsible
+from onionshh.core.roles import Origin
 from onionshh.core.view import View
 from onionshh.crypto.identity import SigningKey
-from onionshh.rendezvous.ring import REQUESTS_MOST, Ring
+from onionshh.rendezvous.ring import FETCH_BURST, FETCH_RATE, PUBLISH_BURST, PUBLISH_RATE, REQUESTS_MOST, Ring
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.endpoint import Outer, period_key_signed
@@ -72,8 +75,8 @@ def ask(relay: Relay, message_type: int, body: bytes, circuit: Circuit | None = 
     return m.Found.decode_untrusted(found)
 
 
-def publish(relay: Relay, body: bytes) -> int:
-    return ask(relay, m.PUBLISH, body).status
+def publish(relay: Relay, body: bytes, origin: Origin = "192.0.2.1") -> int:
+    return ask(relay, m.PUBLISH, body, relay.circuit(origin)).status
 
 
 def fetch(relay: Relay, number: int = 1, period: int = START // DAY) -> m.Found:
@@ -173,7 +176,7 @@ def test_what_expired_is_neither_taken_nor_handed_out_and_goes_at_the_next_sweep
 
 def test_a_descriptor_goes_when_its_period_is_over() -> None:
     relay, role, shown = make()
-    publish(relay, document(1, expiry=WALL + 10 * DAY))
+    publish(relay, document(1, expiry=WALL + 8 * DAY))
     for days, kept in ((1, 1), (2, 0)):
         shown.view = networks.view(plain(3), at=START + DAY // 2 + days * DAY)
         relay.now += 100.0
@@ -192,6 +195,146 @@ def test_the_memory_cap_holds_and_expired_ones_make_room() -> None:
     assert publish(relay, document(3)) == m.STORED
     assert role.kept_bytes == 2 * g.DESCRIPTOR
     assert relay.drops == ["publish-full"]
+
+
+def room_for(count: int) -> Params:
+    return replace(Params(), descriptor_bytes=count * g.DESCRIPTOR)
+
+
+def worked(number: int, least: int, *, fresh: bytes = bytes(8), **more: int) -> bytes:
+    """A descriptor whose salt is a proof of at least that effort."""
+    view = networks.view(plain(3))
+    shared_random = view.shared_random(view.period)
+    assert shared_random is not None
+    search = Search(publish_task(shared_random, name(number).public, view.period), seeded(number))
+    search.look(1_000_000, least)
+    return document(number, salt=search.nonce + fresh, **more)
+
+
+def test_an_expiry_too_far_ahead_of_what_a_consensus_confirmed_ends_the_circuit() -> None:
+    relay, role, _ = make()
+    last = WALL + EXPIRY_MOST_SECONDS + EARLY_SECONDS
+    assert publish(relay, document(1, expiry=last)) == m.STORED
+    for expiry in (last + 1, WALL + 40 * 365 * DAY, 1_099_511_627_776, 2**63 - 1):
+        circuit = relay.circuit()
+        assert relay.send(circuit, m.PUBLISH, document(2, expiry=expiry)) == []
+        assert circuit.ended_for == "document-far-future"
+    assert role.kept == 1
+
+
+def test_who_stands_stays_and_a_flood_over_one_neighbour_displaces_itself() -> None:
+    relay, role, _ = make(params=room_for(10))
+    for number in (1, 2):
+        assert publish(relay, document(number), f"honest{number}") == m.STORED
+    flood = [publish(relay, document(number), "flood") for number in range(100, 150)]
+    assert flood == [m.STORED] * 8 + [m.FULL] * 42
+    for number in (3, 4, 5):  # and newcomers of others have their places
+        assert publish(relay, document(number), f"honest{number}") == m.STORED
+    assert {publish(relay, document(number), "flood") for number in range(150, 200)} == {m.FULL}
+    assert {fetch(relay, number).status for number in range(1, 6)} == {m.FOUND_IT}
+    # Of the flood those that came first are left.
+    assert [fetch(relay, number).status for number in range(100, 108)] == [m.FOUND_IT] * 5 + [m.NOT_FOUND] * 3
+    assert role.kept == 10
+    assert relay.drops.count("publish-displaced") == 3
+
+
+def test_whoever_has_all_neighbours_is_outbid_by_one_proof() -> None:
+    relay, _, _ = make(params=room_for(12))
+    origins = [f"relay{number}" for number in range(4)]
+    for number in range(100, 160):
+        publish(relay, document(number), origins[number % 4])
+    assert publish(relay, document(1), origins[0]) == m.FULL
+    assert publish(relay, worked(1, EFFORT_LEAST), origins[0]) == m.STORED
+    assert {publish(relay, document(n), origins[n % 4]) for n in range(160, 220)} == {m.FULL}
+    assert fetch(relay, 1).status == m.FOUND_IT
+    # Whoever wants it out has to have as much effort for each place of its share; and is outbid again.
+    for number in (301, 302, 303):
+        assert publish(relay, worked(number, 1024), origins[0]) == m.STORED
+    assert fetch(relay, 1).status == m.NOT_FOUND
+    assert publish(relay, worked(1, 4096), origins[0]) == m.STORED
+
+
+def test_a_later_revision_of_a_name_keeps_its_age_and_its_place() -> None:
+    relay, _, _ = make(params=room_for(3))
+    for number in (1, 2, 3):
+        publish(relay, document(number))
+    publish(relay, document(1, revision=6))
+    assert publish(relay, document(9), "another") == m.STORED
+    assert [fetch(relay, number).status for number in (1, 2, 3)] == [m.FOUND_IT] * 2 + [m.NOT_FOUND]
+    for revision in range(7, 20):
+        assert publish(relay, document(2, revision=revision)) == m.STORED
+
+
+def test_nobody_crowds_a_descriptor_out_by_bringing_it_from_a_crowded_neighbour() -> None:
+    """A ring relay may carry what it was given to the next one before its owner does, through the flood."""
+    relay, _, _ = make(params=room_for(6))
+    for number in range(100, 110):
+        publish(relay, document(number), "flood")
+    assert publish(relay, worked(1, EFFORT_LEAST), "flood") == m.STORED
+    assert publish(relay, document(2, revision=5), "honest") == m.STORED
+    assert publish(relay, document(2, revision=5), "flood") == m.STORED
+    assert publish(relay, document(2, revision=6), "flood") == m.STORED
+    assert publish(relay, worked(1, EFFORT_LEAST), "honest") == m.STORED, "and its owner frees it"
+    for number in range(300, 305):
+        publish(relay, worked(number, 1024), "flood")
+    assert [fetch(relay, number).status for number in (1, 2)] == [m.FOUND_IT] * 2
+
+
+def test_a_newcomer_that_would_not_stay_costs_no_signature_check() -> None:
+    relay, _, _ = make(params=room_for(1))
+    publish(relay, document(1))
+    forged = document(2)[:-1] + b"\0"
+    assert publish(relay, forged) == m.FULL
+    circuit = relay.circuit("another")  # who would stay is looked at before anyone goes
+    assert publish(relay, document(3), "more") == m.FULL
+    relay.send(circuit, m.PUBLISH, worked(2, EFFORT_LEAST)[:-1] + b"\0")
+    assert circuit.ended_for
+    assert fetch(relay, 1).status == m.FOUND_IT
+
+
+def test_a_proof_is_for_one_name_and_period() -> None:
+    relay, _, _ = make(params=room_for(1))
+    publish(relay, document(1))
+    good = Outer.decode_untrusted(worked(2, EFFORT_LEAST, fresh=b"12345678"))
+    assert publish(relay, document(3, salt=good.salt)) == m.FULL
+    assert publish(relay, document(2, salt=good.salt, period=START // DAY + 1)) == m.FULL
+    assert publish(relay, document(2, salt=good.salt, revision=77)) == m.STORED
+
+
+def test_a_flood_over_one_neighbour_meets_its_rate_and_a_proof_passes_it() -> None:
+    relay, _, _ = make()
+    for _ in range(PUBLISH_BURST):
+        assert publish(relay, document(1), "flood") == m.STORED
+    assert publish(relay, document(2), "flood") == m.FULL
+    assert relay.drops == ["publish-rate"]
+    assert publish(relay, document(2), "another") == m.STORED
+    assert publish(relay, worked(3, EFFORT_LEAST), "flood") == m.STORED
+    relay.now = 1.0
+    statuses = [publish(relay, document(1), "flood") for _ in range(PUBLISH_RATE + 1)]
+    assert statuses == [m.STORED] * PUBLISH_RATE + [m.FULL]
+
+
+def test_fetching_without_end_ends_the_circuit_and_no_other_neighbours() -> None:
+    relay, _, _ = make()
+    wanted = m.Fetch(name(1).public, START // DAY).encode()
+    for _ in range(FETCH_BURST):
+        assert ask(relay, m.FETCH, wanted).status == m.NOT_FOUND
+    circuit = relay.circuit()
+    assert relay.send(circuit, m.FETCH, wanted) == []
+    assert circuit.ended_for == "fetch-rate"
+    assert ask(relay, m.FETCH, wanted, relay.circuit("another")).status == m.NOT_FOUND
+    relay.now = 1.0
+    assert {ask(relay, m.FETCH, wanted).status for _ in range(FETCH_RATE)} == {m.NOT_FOUND}
+
+
+def test_a_cap_that_falls_is_kept_to() -> None:
+    relay, role, shown = make(params=room_for(5))
+    for number in range(1, 6):
+        publish(relay, document(number), f"origin{number % 2}")
+    shown.params = room_for(2)
+    assert publish(relay, document(1, revision=6), "origin1") == m.STORED
+    assert role.kept == 2
+    assert fetch(relay, 1).status == m.FOUND_IT
 
 
 def test_replacing_one_that_expired_while_there_is_no_room_is_counted_right() -> None:

@@ -1,0 +1,86 @@
+"""Who must go when a relay is full: shares of one store, by who brought what (SPEC 17).
+
+A cap alone is no defence: whoever comes first takes all of it, and newcomers lose. So what is kept is
+counted by origin, the neighbour that a circuit came over. Past the cap something of the origin that holds
+most goes, and within it whatever has the lowest rank; between origins that hold equally many the rank
+decides as well. The newcomer is among those looked at, so a flood displaces itself.
+
+All of it is kept sorted, so that a flood of origins costs no more than a flood of things.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from onionshh.core.roles import Origin
+
+K = TypeVar("K", bound=Hashable)
+
+Rank = tuple[int, ...]
+"""What has the lowest goes first. No two things that are kept may have the same."""
+
+
+class Shares(Generic[K]):
+    """Names of what is kept, by origin and rank."""
+
+    __slots__ = ("_first", "_held", "_names", "_of")
+
+    def __init__(self) -> None:
+        self._held: dict[K, tuple[Origin, Rank]] = {}
+        self._names: dict[Rank, K] = {}
+        self._of: dict[Origin, list[Rank]] = {}
+        self._first: list[tuple[int, Rank]] = []
+        """For each origin how many it has, negative, and the lowest rank among them."""
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def add(self, name: K, origin: Origin, rank: Rank) -> None:
+        """One more; or another origin or rank for what is there."""
+        self.remove(name)
+        mine = self._of.setdefault(origin, [])
+        self._take_out(mine)
+        insort(mine, rank)
+        self._put_in(mine)
+        self._held[name] = (origin, rank)
+        self._names[rank] = name
+
+    def remove(self, name: K) -> None:
+        """One less, if it is there."""
+        held = self._held.pop(name, None)
+        if held is None:
+            return
+        origin, rank = held
+        del self._names[rank]
+        mine = self._of[origin]
+        self._take_out(mine)
+        del mine[bisect_left(mine, rank)]
+        self._put_in(mine)
+        if not mine:
+            del self._of[origin]
+
+    def goes_first(self) -> K:
+        """What must go when there is no room. There must be something."""
+        return self._names[self._first[0][1]]
+
+    def would_stay(self, name: K, origin: Origin, rank: Rank) -> bool:
+        """Whether this newcomer would take a place when there is none left."""
+        self.add(name, origin, rank)
+        stays = self.goes_first() != name
+        self.remove(name)
+        return stays
+
+    def lesser(self, name: K, other: Origin) -> Origin:
+        """Of two origins of one thing, the one it counts for and another, the one that holds less."""
+        own = self._held[name][0]
+        return other if len(self._of.get(other, ())) + 1 < len(self._of[own]) else own
+
+    def _take_out(self, mine: list[Rank]) -> None:
+        if mine:
+            del self._first[bisect_left(self._first, (-len(mine), mine[0]))]
+
+    def _put_in(self, mine: list[Rank]) -> None:
+        if mine:
+            insort(self._first, (-len(mine), mine[0]))
