@@ -208,6 +208,9 @@ class LocalSource:
         status = self._authority.status(relay)
         return {"status": status.word, "listed": status.word == "listed", "why": status.why}
 
+    def date(self, authority: Named) -> int | None:
+        return self._authority.clock.wall()
+
 
 @asynccontextmanager
 async def network(

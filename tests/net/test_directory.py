@@ -83,6 +83,7 @@ class Source:
             self.served["http://0.invalid"] = served
         self.asked: Counter[str] = Counter()
         self.when: list[float] = []
+        self.dates: dict[str, int] = {}
 
     async def consensus(self, authority: Authority) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -98,6 +99,9 @@ class Source:
 
     async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
         raise AssertionError("a client asks for no status")
+
+    def date(self, authority: Authority) -> int | None:
+        return self.dates.get(authority.url)
 
 
 def keeper(
@@ -544,6 +548,9 @@ class Counting:
     async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
         self._asked["status"] += 1
         return await self._inner.status(authority, relay)
+
+    def date(self, authority: Authority) -> int | None:
+        return self._inner.date(authority)
 
 
 async def test_a_client_of_a_network_talks_http_at_its_first_start_alone(
