@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import aclosing
-from datetime import UTC, datetime
 from html import escape
 
 from starlette.applications import Starlette
@@ -23,6 +22,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from onionshh.config import format_network_file
+from onionshh.core.trust import utc
 from onionshh.directory.authority import Authority
 from onionshh.directory.registry import Answer, Verdict, status_of
 from onionshh.errors import ProtocolError
@@ -91,13 +91,15 @@ class _Handlers:
             identity = b""
         if len(identity) != KEY:
             return _answer(400, "unknown", f"a relay's id is {2 * KEY} hexadecimal digits")
-        status = self._authority.status(identity)
+        status, newest = self._authority.status(identity), self._authority.newest(identity)
         content = {
             "id": identity.hex(),
             "status": status.word,
             "known": status.word != "unknown",
             "listed": status.word == "listed",
             "why": status.why,
+            "address": newest.address if newest is not None else None,
+            "published": newest.published if newest is not None else None,
         }
         return JSONResponse(
             content, 404 if status.word == "unknown" else 200, headers={"Cache-Control": "no-store"}
@@ -117,7 +119,7 @@ class _Handlers:
     async def page(self, request: Request) -> Response:
         consensus = self._refresh()
         unlisted = self._authority.unlisted()
-        name = escape(consensus.network)
+        name, doubt = escape(consensus.network), self._authority.clock_doubt
         missing = "".join(
             f"<tr><td>{escape(entry.newest.nickname)}</td><td>{escape(entry.newest.address)}</td>"
             f"<td>{escape(status_of(entry).word)}</td><td>{escape(status_of(entry).why)}</td></tr>\n"
@@ -128,8 +130,9 @@ class _Handlers:
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>
 <h1>{name}</h1>
 <p>{len(consensus.relays)} relays listed, {len(unlisted)} known and not listed.
-Consensus made {_utc(consensus.valid_after)}, the next one due {_utc(consensus.fresh_until)},
-valid until {_utc(consensus.valid_until)}.</p>
+Consensus made {utc(consensus.valid_after)}, the next one due {utc(consensus.fresh_until)},
+valid until {utc(consensus.valid_until)}.</p>
+{f"<p><strong>{escape(doubt)}.</strong></p>" if doubt else ""}
 <h2>Listed</h2>
 <table><tr><th>Nickname</th><th>Address</th><th>Flags</th><th>Weight</th><th>Since</th><th>Id</th></tr>
 {self._table}</table>
@@ -156,14 +159,15 @@ valid until {_utc(consensus.valid_until)}.</p>
             self._table = "".join(
                 f"<tr><td>{escape(row.nickname)}</td><td>{escape(row.address)}</td>"
                 f"<td>{' '.join(row.flag_names)}</td><td>{100 * row.weight / total:.1f} %</td>"
-                f"<td>{_utc(row.first_seen)}</td><td><code>{row.identity.hex()[:16]}…</code></td></tr>\n"
+                f"<td>{utc(row.first_seen)}</td><td><code>{row.identity.hex()[:16]}…</code></td></tr>\n"
                 for row in consensus.relays
             )
             self._made_for = consensus
         return consensus
 
     def _caching(self, consensus: Consensus) -> dict[str, str]:
-        seconds = max(0, consensus.fresh_until - self._authority.clock.wall())
+        fresh = consensus.fresh_until - consensus.valid_after  # whatever the clock says
+        seconds = min(max(0, consensus.fresh_until - self._authority.clock.wall()), fresh)
         return {"Cache-Control": f"public, max-age={seconds}", "X-Content-Type-Options": "nosniff"}
 
 
@@ -174,7 +178,3 @@ def _verdict(answer: Answer) -> Response:
 
 def _answer(code: int, status: str, why: str) -> Response:
     return JSONResponse({"status": status, "why": why}, code, headers={"Cache-Control": "no-store"})
-
-
-def _utc(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -11,12 +11,12 @@ class Condition:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self.now = ""
-        """What was said when it began; empty while all is well."""
+        """How it stands; empty while all is well."""
 
     def holds(self, sentence: str) -> None:
         """It is so. Said unless it was so before, in whatever words."""
-        if not self.now:
-            self.now = sentence
+        begins, self.now = not self.now, sentence
+        if begins:
             self._say(sentence)
 
     def over(self, sentence: str) -> None:
