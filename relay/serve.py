@@ -68,7 +68,7 @@ class Relay:
         self._listener = listener
         self._clock = clock
         self._say = say
-        self.keys = RelayKeys(folder, chance.bytes, clock.wall())
+        self.keys = RelayKeys(folder, chance.bytes)
         self.keeper = ConsensusKeeper(
             network=network, source=source, clock=clock, chance=chance, folder=folder.path, over_circuit=None
         )
@@ -140,12 +140,22 @@ class Relay:
     async def _turn_keys(self) -> None:
         """A new onion key when its time has come, and the directory told at once."""
         while True:
+            self._note_named_keys()
             try:
-                if self.keys.rotate(self._clock.wall(), self.params().onion_key_seconds):
+                if self.keys.rotate(self._clock.earliest(), self.params().onion_key_seconds):
                     self.publisher.now.set()
             except OSError as error:
                 logger.error("a new onion key could not be kept, the old one serves on: %s", error)
-            await trio.sleep(KEY_CHECK_SECONDS)
+            with trio.move_on_after(KEY_CHECK_SECONDS):
+                await self.keeper.changed()
+
+    def _note_named_keys(self) -> None:
+        view = self.keeper.view
+        for consensus in (view.consensus, view.previous) if view is not None else ():
+            if consensus is not None:
+                row = next((row for row in consensus.relays if row.identity == self.keys.relay_id), None)
+                if row is not None:
+                    self.keys.named(row.onion_key, consensus.valid_until)
 
     def report(self) -> str:
         """What this relay did so far, in one line: numbers and names of drops, no address, no id."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -109,7 +108,7 @@ def relay(
         try:
             seen = _advertised(advertise, listener.address)
             # A family's list may be the same for all its relays: our own id in it says nothing.
-            ours = RelayKeys(folder, os.urandom, int(time.time())).relay_id
+            ours = RelayKeys(folder, os.urandom).relay_id
             about = About(nickname, *seen, tuple(one for one in members if one != ours))
             if rate:
                 about = replace(about, bandwidth=rate)

@@ -105,6 +105,10 @@ class NotThisNetwork(NoDirectory):
     """A directory answers, and what it says is not of the network that the network file describes."""
 
 
+class ListOutOfTime(NoDirectory):
+    """A directory whose clock is ours serves a list of another time."""
+
+
 class HttpSource:
     """Authorities over HTTP. `bind`: local address of every connection; `network`: a test's, in its place."""
 
@@ -471,14 +475,14 @@ def _out_of_time(witnesses: list[_Witness], wall: int) -> Error:
     )
 
 
-def _list_out_of_time(one: _Witness, wall: int) -> NoDirectory:
+def _list_out_of_time(one: _Witness, wall: int) -> ListOutOfTime:
     """The directory's own clock is ours, its list is not: nobody but its operator can mend that."""
     offset = wall - one.found.valid_after
     if isinstance(one.found, ConsensusNotYet):
         fault = f"is dated {utc(one.found.valid_after)}, about {amount(offset)} ahead"
     else:
         fault = f"is of {utc(one.found.valid_after)}, about {amount(offset)} ago, and has expired"
-    return NoDirectory(
+    return ListOutOfTime(
         f"The list of relays that the directory {one.url} serves {fault}, though its clock agrees with this"
         f" machine's ({utc(wall)}): whoever runs the directory must see to it."
     )
