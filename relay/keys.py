@@ -5,8 +5,9 @@ own. An onion key serves for `onion_key_seconds` and then stays one such time in
 any consensus that still names it can be valid (core/params.py refuses other parameters).
 
 A key that is dropped too early cuts off everyone whose consensus names it, so no clock is trusted with that.
-Ages are told by what consensuses have confirmed (`Clock.earliest`), a key made before there was one gets its
-date with the first, and one that a consensus we have seen names stays until that consensus is over.
+Ages are told by what consensuses have confirmed (`Clock.earliest`), and a key made before there was one gets
+its date with the first. One that a consensus which we have seen names stays until that must be over, in
+monotonic seconds: even were all clocks a year ahead for a moment, the directory's too.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class RelayKeys:
     def __init__(self, folder: DataDirectory, random_bytes: RandomBytes) -> None:
         self._folder = folder
         self._random_bytes = random_bytes
-        self._named: dict[bytes, int] = {}
-        """Public onion key -> until when a consensus that we have seen names it, Unix seconds."""
+        self._named: dict[bytes, float] = {}
+        """Public onion key -> until when a consensus that we have seen names it, monotonic seconds."""
         data = read_file(folder / KEYS_FILE)
         if data is None:
             self.identity = SigningKey.generate(random_bytes)
@@ -70,29 +71,28 @@ class RelayKeys:
         """The current key and the one in grace: either is answered."""
         return tuple(key.pair for key in self._onion)
 
-    def named(self, onion_key: bytes, until: int) -> None:
-        """A consensus that is valid until then (Unix seconds) names this key as ours."""
+    def named(self, onion_key: bytes, until: float) -> None:
+        """A consensus that names this key as ours may be valid until then (monotonic seconds)."""
         if onion_key in [key.pair.public for key in self._onion]:
-            self._named[onion_key] = max(until, self._named.get(onion_key, 0))
+            self._named[onion_key] = max(until, self._named.get(onion_key, until))
 
-    def rotate(self, earliest: int, life_seconds: int) -> bool:
+    def rotate(self, earliest: int, now: float, life_seconds: int) -> bool:
         """Make a new onion key if the current one has had its time; True if so. `earliest` is Unix seconds
-        that it is at least, 0 when that is not known: then nothing is done.
+        that it is at least, 0 when that is not known: then nothing is done. `now` is monotonic seconds.
         OSError when it could not be written; the old ones serve on then."""
         if not earliest:
             return False
-        current, limit = self._onion[0], earliest + life_seconds
-        self._named = {key: min(until, limit) for key, until in self._named.items()}
+        current = self._onion[0]
         # Made before anybody knew what time it is, or while all clocks were wrong. What is sure lags, after a
         # restart by as much as a consensus is valid, so a date that is ahead of it by less may be right.
-        if not 0 < current.made <= limit:
+        if not 0 < current.made <= earliest + life_seconds:
             dated = [replace(current, made=earliest), *self._onion[1:]]
             self._write(dated)
             self._onion = dated
             return False
         if earliest < current.made + life_seconds:
             return False
-        if any(self._named.get(key.pair.public, 0) > earliest for key in self._onion[1:]):
+        if any(self._named.get(key.pair.public, now) > now for key in self._onion[1:]):
             return False  # the one in grace would go
         turned = [_OnionKey(KeyPair.generate(self._random_bytes), earliest), current]
         self._write(turned)  # OSError: the old ones stay

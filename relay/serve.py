@@ -27,7 +27,7 @@ from onionshh.relay.keys import RelayKeys
 from onionshh.relay.mirror import Mirror
 from onionshh.relay.publish import About, Publisher
 from onionshh.relay.switch import Switch
-from onionshh.wire.consensus import RelayRow
+from onionshh.wire.consensus import Consensus, RelayRow
 
 logger = logging.getLogger("onionshh.relay")
 
@@ -139,23 +139,26 @@ class Relay:
 
     async def _turn_keys(self) -> None:
         """A new onion key when its time has come, and the directory told at once."""
+        noted: Consensus | None = None
         while True:
-            self._note_named_keys()
+            view, now = self.keeper.view, self._clock.monotonic()
+            if view is not None and view.consensus is not noted:
+                if noted is None and view.previous is not None:
+                    self._note_key(view.previous, now)
+                noted = view.consensus
+                self._note_key(noted, now)
             try:
-                if self.keys.rotate(self._clock.earliest(), self.params().onion_key_seconds):
+                if self.keys.rotate(self._clock.earliest(), now, self.params().onion_key_seconds):
                     self.publisher.now.set()
             except OSError as error:
                 logger.error("a new onion key could not be kept, the old one serves on: %s", error)
             with trio.move_on_after(KEY_CHECK_SECONDS):
                 await self.keeper.changed()
 
-    def _note_named_keys(self) -> None:
-        view = self.keeper.view
-        for consensus in (view.consensus, view.previous) if view is not None else ():
-            if consensus is not None:
-                row = next((row for row in consensus.relays if row.identity == self.keys.relay_id), None)
-                if row is not None:
-                    self.keys.named(row.onion_key, consensus.valid_until)
+    def _note_key(self, consensus: Consensus, now: float) -> None:
+        row = next((row for row in consensus.relays if row.identity == self.keys.relay_id), None)
+        if row is not None:
+            self.keys.named(row.onion_key, now + consensus.valid_until - consensus.valid_after)
 
     def report(self) -> str:
         """What this relay did so far, in one line: numbers and names of drops, no address, no id."""

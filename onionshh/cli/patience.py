@@ -28,9 +28,9 @@ def until_there_is(network: Path) -> None:
 
 
 async def until_directory_answers(attempt: Callable[[], Awaitable[T]]) -> T:
-    """What `attempt` returns, tried for ever while no directory answers or the clocks differ, ever less often:
-    who runs a relay or hosts an endpoint wants it back after a power cut, whichever machine comes up first,
-    and whenever its clock is set. Each thing that is waited for is said once."""
+    """What `attempt` returns, tried for ever while no directory answers or the clocks differ, ever less
+    often: who runs a relay or hosts an endpoint wants it back after a power cut, whichever machine comes up
+    first, and whenever its clock is set. Each thing that is waited for is said once."""
     import trio
 
     from onionshh.net.directory import NotThisNetwork

@@ -223,13 +223,13 @@ async def node(
         view=keeper.require,
         own_relays=own_relays,
     )
-    guarding.update(await keeper.first(), clock.wall())
+    guarding.update(await keeper.first())
     pool = Pool(builder)
 
     async def follow_consensus() -> None:
         while True:
             await keeper.changed()
-            guarding.update(keeper.require(), clock.wall())
+            guarding.update(keeper.require())
 
     async with links.running(), background() as nursery:
         context = Context(

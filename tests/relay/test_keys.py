@@ -16,6 +16,11 @@ DAY = 86_400
 START = 1_700_000_000
 
 
+def turn(keys: RelayKeys, earliest: int) -> bool:
+    """Monotonic seconds and consensuses agree."""
+    return keys.rotate(earliest, earliest - START, DAY)
+
+
 def test_keys_are_made_once_and_come_back(tmp_path: Path) -> None:
     folder = DataDirectory(tmp_path / "relay")
     first = RelayKeys(folder, seeded(1))
@@ -38,33 +43,36 @@ def test_an_onion_key_serves_its_time_and_then_once_more_in_grace(tmp_path: Path
     folder = DataDirectory(tmp_path)
     keys = RelayKeys(folder, seeded(1))
     first = keys.onion_key
-    assert not keys.rotate(START, DAY)
-    assert not keys.rotate(START + DAY - 1, DAY)
-    assert keys.rotate(START + DAY, DAY)
+    assert not turn(keys, START)
+    assert not turn(keys, START + DAY - 1)
+    assert turn(keys, START + DAY)
     second = keys.onion_key
     assert second != first
     assert keys.onion_keys() == (second, first)
     assert RelayKeys(folder, seeded(9)).onion_keys() == (second, first)
-    assert not keys.rotate(START + 2 * DAY - 1, DAY)
-    assert keys.rotate(START + 2 * DAY, DAY)
+    assert not turn(keys, START + 2 * DAY - 1)
+    assert turn(keys, START + 2 * DAY)
     assert keys.onion_keys() == (keys.onion_key, second)
     assert keys.relay_id == RelayKeys(folder, seeded(9)).relay_id
 
 
-def test_a_clock_that_ran_ahead_keeps_no_key_for_ever_and_drops_none(tmp_path: Path) -> None:
-    """Consensuses were dated a year ahead, then rightly again."""
+def test_clocks_that_run_ahead_keep_no_key_for_ever_and_drop_none(tmp_path: Path) -> None:
+    """All of them for a moment, the directory's too: consensuses are dated a year ahead, then not."""
     keys = RelayKeys(DataDirectory(tmp_path), seeded(1))
-    keys.rotate(START, DAY)
-    assert keys.rotate(START + DAY, DAY)
-    both, year = keys.onion_keys(), START + 365 * DAY
-    keys.named(both[1].public, year + DAY)
-    assert not keys.rotate(year, DAY), "the one in grace is named by a consensus of then"
-    assert not keys.rotate(START + DAY + 1, DAY)
+    turn(keys, START)
+    assert turn(keys, START + DAY)
+    both = keys.onion_keys()
+    keys.named(both[1].public, 3 * DAY / 2)
+    assert not keys.rotate(START + 365 * DAY, DAY, DAY), "a consensus of before the jump names it"
+    assert not turn(keys, START + DAY + 1)
     assert keys.onion_keys() == both
-    assert not keys.rotate(START + 2 * DAY, DAY)
-    assert keys.rotate(START + 2 * DAY + 1, DAY)
-    again = RelayKeys(DataDirectory(tmp_path), seeded(2))
-    assert again.onion_keys() == keys.onion_keys() == (keys.onion_key, both[0])
+    assert not turn(keys, START + 2 * DAY - 1)
+    assert keys.rotate(START + 365 * DAY, 2 * DAY, DAY)
+    after = keys.onion_keys()
+    assert not turn(keys, START + 2 * DAY), "dated a year ahead, it gets its date anew"
+    assert not turn(keys, START + 3 * DAY - 1)
+    assert keys.onion_keys() == after
+    assert turn(keys, START + 3 * DAY)
 
 
 def test_a_key_made_before_it_is_known_what_time_it_is_gets_its_date_with_the_first_consensus(
@@ -73,27 +81,27 @@ def test_a_key_made_before_it_is_known_what_time_it_is_gets_its_date_with_the_fi
     keys = RelayKeys(DataDirectory(tmp_path), seeded(1))
     first = keys.onion_key
     for _ in range(3):
-        assert not keys.rotate(0, DAY)
-    assert not keys.rotate(START, DAY)
+        assert not keys.rotate(0, 9 * DAY, DAY)
+    assert not turn(keys, START)
     again = RelayKeys(DataDirectory(tmp_path), seeded(1))
-    assert not again.rotate(0, DAY)
-    assert not again.rotate(START + DAY - 1, DAY)
-    assert again.rotate(START + DAY, DAY)
+    assert not again.rotate(0, 9 * DAY, DAY)
+    assert not turn(again, START + DAY - 1)
+    assert turn(again, START + DAY)
     assert again.onion_keys() == (again.onion_key, first)
 
 
 def test_a_key_stays_while_a_consensus_that_was_seen_names_it(tmp_path: Path) -> None:
     """A directory that was away lists us for a while as it knew us."""
     keys = RelayKeys(DataDirectory(tmp_path), seeded(1))
-    keys.rotate(START, DAY)
+    turn(keys, START)
     first = keys.onion_key
-    assert keys.rotate(START + DAY, DAY)
-    keys.named(bytes(32), START + 9 * DAY)  # somebody else's
-    keys.named(first.public, START + 2 * DAY + 100)
-    assert not keys.rotate(START + 2 * DAY, DAY)
-    assert first in keys.onion_keys()
-    assert not keys.rotate(START + 2 * DAY + 99, DAY)
-    assert keys.rotate(START + 2 * DAY + 100, DAY)
+    assert turn(keys, START + DAY)
+    keys.named(bytes(32), 9 * DAY)  # somebody else's
+    keys.named(first.public, 2 * DAY + 100)
+    for late in (0, 99):
+        assert not turn(keys, START + 2 * DAY + late)
+        assert first in keys.onion_keys()
+    assert turn(keys, START + 2 * DAY + 100)
     assert first not in keys.onion_keys()
 
 
@@ -130,7 +138,7 @@ def test_without_a_disk_the_old_key_serves_on(tmp_path: Path, monkeypatch: pytes
     folder = DataDirectory(tmp_path)
     keys = RelayKeys(folder, seeded(1))
     first = keys.onion_key
-    keys.rotate(START, DAY)
+    turn(keys, START)
 
     def full(path: Path, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -138,6 +146,6 @@ def test_without_a_disk_the_old_key_serves_on(tmp_path: Path, monkeypatch: pytes
     with monkeypatch.context() as patch:
         patch.setattr(onionshh.relay.keys, "atomic_write", full)
         with pytest.raises(OSError, match="No space"):
-            keys.rotate(START + DAY, DAY)
+            turn(keys, START + DAY)
     assert keys.onion_keys() == (first,) == RelayKeys(folder, seeded(9)).onion_keys()
-    assert keys.rotate(START + DAY, DAY)
+    assert turn(keys, START + DAY)
