@@ -31,6 +31,7 @@ from onionshh.wire.consensus import Consensus
 
 BODY_MAX = 64 * 1024
 UNLISTED_SHOWN = 200
+PAGE_SECONDS = 10.0
 
 _STATUS = {Verdict.ACCEPTED: 202, Verdict.FORBIDDEN: 403, Verdict.STALE: 409, Verdict.BUSY: 429}
 _SAFE = {
@@ -48,7 +49,7 @@ _STYLE = (
 def app(authority: Authority) -> Starlette:
     """The ASGI application of an authority that has published its first consensus."""
     handlers = _Handlers(authority)
-    return Starlette(
+    made = Starlette(
         routes=[
             Route("/", handlers.page, methods=["GET"]),
             Route("/relay", handlers.post_relay, methods=["POST"]),
@@ -57,10 +58,13 @@ def app(authority: Authority) -> Starlette:
             Route("/relays", handlers.relays, methods=["GET"]),
         ]
     )
+    made.router.redirect_slashes = False  # to wherever the Host header says
+    return made
 
 
 class _Handlers:
-    """The routes. What depends on the consensus alone is made once a consensus, not once a request."""
+    """The routes. What depends on the consensus alone is made once a consensus, the page at most every
+    `PAGE_SECONDS`, and neither once a request: all who read one, however slowly, share its bytes."""
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
@@ -68,6 +72,8 @@ class _Handlers:
         self._etag = ""
         self._json = b""
         self._table = ""
+        self._page = b""
+        self._page_until = 0.0
 
     async def post_relay(self, request: Request) -> Response:
         body = bytearray()
@@ -91,19 +97,8 @@ class _Handlers:
             identity = b""
         if len(identity) != KEY:
             return _answer(400, "unknown", f"a relay's id is {2 * KEY} hexadecimal digits")
-        status, newest = self._authority.status(identity), self._authority.newest(identity)
-        content = {
-            "id": identity.hex(),
-            "status": status.word,
-            "known": status.word != "unknown",
-            "listed": status.word == "listed",
-            "why": status.why,
-            "address": newest.address if newest is not None else None,
-            "published": newest.published if newest is not None else None,
-        }
-        return JSONResponse(
-            content, 404 if status.word == "unknown" else 200, headers={"Cache-Control": "no-store"}
-        )
+        told = self._authority.told(identity)
+        return JSONResponse(told, 200 if told["known"] else 404, headers={"Cache-Control": "no-store"})
 
     async def consensus(self, request: Request) -> Response:
         consensus = self._refresh()
@@ -117,6 +112,14 @@ class _Handlers:
         return Response(self._json, media_type="application/json", headers=self._caching(consensus))
 
     async def page(self, request: Request) -> Response:
+        now = self._authority.clock.monotonic()
+        if not self._page or now >= self._page_until:
+            page = self._make_page().encode()
+            self._page = self._page if self._page == page else page
+            self._page_until = now + PAGE_SECONDS
+        return HTMLResponse(self._page, headers={**_SAFE, "Cache-Control": "no-cache"})
+
+    def _make_page(self) -> str:
         consensus = self._refresh()
         unlisted = self._authority.unlisted()
         name, doubt = escape(consensus.network), self._authority.clock_doubt
@@ -125,7 +128,7 @@ class _Handlers:
             f"<td>{escape(status_of(entry).word)}</td><td>{escape(status_of(entry).why)}</td></tr>\n"
             for entry in unlisted[:UNLISTED_SHOWN]
         )
-        text = f"""<!doctype html>
+        return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{name}: relays</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>
 <h1>{name}</h1>
@@ -145,7 +148,6 @@ valid until {utc(consensus.valid_until)}.</p>
 <pre>{escape(format_network_file(self._authority.network))}</pre>
 </body></html>
 """
-        return HTMLResponse(text, headers={**_SAFE, "Cache-Control": "no-cache"})
 
     def _refresh(self) -> Consensus:
         consensus = self._authority.consensus

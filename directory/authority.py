@@ -106,9 +106,19 @@ class Authority:
             return Status("reached", "it answered and comes with the next consensus")
         return status
 
-    def newest(self, identity: bytes) -> RelayDescriptor | None:
-        """The last word that came from a relay."""
-        return self._registry.newest(identity)
+    def told(self, identity: bytes) -> dict[str, object]:
+        """The same for the relay itself, under names that stay, with what it said last: a relay that said
+        something else learns so that another program has its keys."""
+        status, newest = self.status(identity), self._registry.newest(identity)
+        return {
+            "id": identity.hex(),
+            "status": status.word,
+            "known": status.word != "unknown",
+            "listed": status.word == "listed",
+            "why": status.why,
+            "address": newest.address if newest is not None else None,
+            "published": newest.published if newest is not None else None,
+        }
 
     def unlisted(self) -> tuple[Entry, ...]:
         """The relays that are known and not listed."""

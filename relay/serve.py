@@ -15,6 +15,7 @@ from onionshh.core.outbox import Memory
 from onionshh.core.params import Params
 from onionshh.core.roles import Role
 from onionshh.core.view import View
+from onionshh.errors import ClockWrong
 from onionshh.ids import RelayId
 from onionshh.net.clocks import Clock
 from onionshh.net.directory import ConsensusKeeper, DirectorySource
@@ -117,9 +118,17 @@ class Relay:
         view = self.keeper.view
         return view.params if view is not None else _DEFAULTS
 
+    async def first(self) -> View:
+        """The first consensus. NoDirectory; ClockWrong, of which the directories are told."""
+        try:
+            return await self.keeper.first()
+        except ClockWrong:
+            await self.publisher.testify()
+            raise
+
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled. NoDirectory or ClockWrong when no first consensus can be had."""
-        await self.keeper.first()
+        await self.first()
         async with self.links.running(), trio.open_nursery() as nursery:
             nursery.start_soon(self._serve)
             nursery.start_soon(self._driver.run)

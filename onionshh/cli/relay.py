@@ -164,7 +164,7 @@ async def _run(made: Relay, about: About) -> int:
     from onionshh.wire.descriptor import format_address
 
     tell(f"relay {about.nickname}, id {made.keys.relay_id.hex()}")
-    await until_directory_answers(made.keeper.first)
+    await until_directory_answers(made.first)
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: made.run(task_status=task_status))
         nursery.start_soon(_report_on_signal, made)
