@@ -72,7 +72,6 @@ class Authority:
         self._doubt = Condition(log.warning)
         self._behind = Condition(log.warning)
         self._disk = Condition(log.error)
-        self._ahead_since: float | None = None  # monotonic: since when the registry has dates of the future
         self._listed: frozenset[bytes] = frozenset()
         self._wake = trio.Event()
         self._probes = trio.CapacityLimiter(PROBES_AT_ONCE)
@@ -87,7 +86,7 @@ class Authority:
 
     def submit_untrusted(self, data: bytes, source: str) -> Answer:
         """A relay's signed descriptor that came from the IP address `source`. ProtocolError if it is none."""
-        descriptor, wall = open_descriptor_untrusted(data), self.clock.steady()
+        descriptor, wall = open_descriptor_untrusted(data), self._now()
         now = self.clock.monotonic()
         self._witnesses.heard(descriptor.identity, source, descriptor.published, now)
         self._look_at_clock()
@@ -144,20 +143,21 @@ class Authority:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._check_newcomers)
             while True:
-                interval = self.params.interval_seconds
-                boundary = next_boundary(self.clock.steady(), interval)
+                interval, now = self.params.interval_seconds, self.clock.steady()
+                boundary = next_boundary(now, interval)
+                latest = self.clock.monotonic() + (boundary - now)
                 lead = min(interval // 2, ROUND_LEAD_SECONDS)
-                await self._sleep_until(boundary - lead)
+                await self._sleep_until(boundary - lead, latest - lead)
                 if not self._round_going:
                     self._round_going = True
                     nursery.start_soon(self.check_round)
-                await self._sleep_until(boundary)
+                await self._sleep_until(boundary, latest)
                 await self.publish()
 
     async def publish(self) -> bool:
         """Build, write, sign and show a consensus of now. False when the disk refuses: then nothing that
         depends on it is shown, and the last consensus stands."""
-        wall = self.clock.steady()
+        wall = self._now()
         self._look_at_clock()
         self._step_back(wall)
         valid_after = max(wall, self._valid_after + 1)
@@ -213,12 +213,13 @@ class Authority:
             self._valid_after = wall - 1
         elif not since:
             self._behind.over("nothing is dated ahead of this directory's clock any more")
-        if not since:
-            self._ahead_since = None
-        elif self._ahead_since is None:
-            self._ahead_since = self.clock.monotonic()
-        elif self.clock.monotonic() >= self._ahead_since + _SURE_SECONDS:
+        if since and self._registry.sure:
             self._registry.bring_back(wall)
+
+    def _now(self) -> int:
+        """Unix seconds for the registry, which is told whether they are sure."""
+        self._registry.sure = self.clock.rested() >= _SURE_SECONDS
+        return self.clock.steady()
 
     def _look_at_clock(self) -> None:
         """What relays say of our clock, told once when it begins and once when it is over."""
@@ -240,7 +241,7 @@ class Authority:
             async with trio.open_nursery() as nursery:
                 for _ in range(PROBES_AT_ONCE):
                     nursery.start_soon(worker)
-            result = self._registry.end_round(self.clock.steady())
+            result = self._registry.end_round(self._now())
             if result.held:
                 log.warning(
                     "%d of %d checks failed: taken for a fault of our own network, the list stays",
@@ -270,11 +271,10 @@ class Authority:
             log.exception("a check failed inside the directory")
             self._registry.abandoned(descriptor)
             return
-        self._registry.checked(descriptor, why, self.clock.steady())
+        self._registry.checked(descriptor, why, self._now())
 
-    async def _sleep_until(self, wall: int) -> None:
-        """Until the wall clock shows this, in naps, so that a clock set forward is noticed; and never longer
-        than it looked at first, so that a clock set back does not stop the directory."""
-        latest = self.clock.monotonic() + (wall - self.clock.steady())
+    async def _sleep_until(self, wall: int, latest: float) -> None:
+        """Until the clock shows this, in naps, so that a clock set forward is noticed; and never past
+        `latest` (monotonic), when it should, so that a clock set back does not stop the directory."""
         while self.clock.steady() < wall and self.clock.monotonic() < latest:
-            await trio.sleep(min(latest - self.clock.monotonic(), _NAP_SECONDS))
+            await trio.sleep_until(min(latest, self.clock.monotonic() + _NAP_SECONDS))

@@ -93,6 +93,8 @@ class Registry:
 
     def __init__(self, params: Params, *, most_known: int = MOST_KNOWN) -> None:
         self.params = params
+        self.sure = True
+        """Whether the clock has rested for a while. As long as it has not, nothing is over because of it."""
         self._most_known = most_known
         self._entries: dict[RelayId, Entry] = {}
         self._by_host: dict[str, set[RelayId]] = {}
@@ -270,7 +272,9 @@ class Registry:
         gone = [
             identity
             for identity, entry in self._entries.items()
-            if entry.checked is None and max(entry.heard, entry.last_good) < wall - FORGET_SECONDS
+            if entry.checked is None
+            and self.sure
+            and max(entry.heard, entry.last_good) < wall - FORGET_SECONDS
         ]
         for identity in gone:
             self._forget(identity)
@@ -282,7 +286,7 @@ class Registry:
 
     def _good(self, entry: Entry, descriptor: RelayDescriptor, wall: int) -> None:
         if entry.checked is None and (
-            not entry.first_seen or wall - entry.last_good > self.params.seen_gap_seconds
+            not entry.first_seen or (self.sure and wall - entry.last_good > self.params.seen_gap_seconds)
         ):
             entry.first_seen = wall
         if entry.checked is None or descriptor == entry.checked or _follows(descriptor, entry.checked, wall):

@@ -22,6 +22,8 @@ import trio
 JUMP_SECONDS = 600
 """Clocks differ by as much anyway (SPEC 8): a change of less is followed at once."""
 LASTS_SECONDS = 15.0
+FORGOTTEN_SECONDS = 120.0
+"""Two looks that far apart, between which nobody looked, may have seen two jumps that did not last."""
 
 
 class Clock:
@@ -38,7 +40,9 @@ class Clock:
         self._ahead: float | None = None
         """How far the wall clock is ahead of the monotonic one, as far as we believe it."""
         self._jumped: tuple[float, float] | None = None
-        """Where it jumped to, which we do not believe yet, and monotonic seconds when that was seen."""
+        """Where it jumped to, which we do not believe yet, and monotonic seconds since when."""
+        self._looked = 0.0
+        self._rests_since = 0.0
 
     def monotonic(self) -> float:
         """Seconds, for deadlines and buckets."""
@@ -58,12 +62,23 @@ class Clock:
         now, wall = self.monotonic(), self.wall()
         ahead = wall - now
         if self._ahead is not None and abs(ahead - self._ahead) > JUMP_SECONDS:
-            if self._jumped is None or abs(ahead - self._jumped[0]) > JUMP_SECONDS:
-                self._jumped = (ahead, now)
-            if now < self._jumped[1] + LASTS_SECONDS:
+            seen = self._jumped if now <= self._looked + FORGOTTEN_SECONDS else None
+            if seen is None or abs(ahead - seen[0]) > JUMP_SECONDS:
+                seen = (ahead, now)
+            self._jumped = seen
+            self._looked = now
+            if now < seen[1] + LASTS_SECONDS:
                 return int(now + self._ahead)
+            self._rests_since = now
+        elif self._ahead is None:
+            self._rests_since = now
         self._ahead, self._jumped = ahead, None
         return wall
+
+    def rested(self) -> float:
+        """How many seconds `steady` has gone on without a jump that it followed."""
+        self.steady()
+        return self.monotonic() - self._rests_since
 
     def confirm(self, valid_after: int) -> None:
         """A consensus was taken up: it is no earlier than this (Unix seconds).

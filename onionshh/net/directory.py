@@ -274,7 +274,7 @@ class ConsensusKeeper:
         data = self._read(CONSENSUS_FILE)
         wall = self._clock.wall()
         if data is not None and is_begun(data[1], wall) and wall < data[1].valid_until:
-            self._take(data[0], data[1], previous[1] if previous else None)
+            self._take(data[0], data[1], previous[1] if previous else None, from_disk=True)
 
     async def first(self) -> View:
         """A valid consensus, from disk or else from the directories. NoDirectory, ClockWrong."""
@@ -329,13 +329,15 @@ class ConsensusKeeper:
                 return
             await trio.sleep_until(min(due, now + NAP_SECONDS))
 
-    def _wait_after(self, consensus: Consensus) -> float:
-        """How long after it came the next one is to be fetched: no longer than if it were new, however far
-        our clock is behind."""
+    def _wait_after(self, consensus: Consensus, from_disk: bool) -> float:
+        """How long after it came the next one is to be fetched: no longer than if it had just been made,
+        however far our clock is behind. One that comes from the network and is overdue by an interval was
+        made just now, too: it is our clock that is ahead, and asking each minute would not bring the next."""
         low, high = (0.02, 0.1) if self._over_circuit is None else (0.2, 0.9)
-        fresh = min(
-            consensus.fresh_until - self._clock.steady(), consensus.fresh_until - consensus.valid_after
-        )
+        interval = consensus.fresh_until - consensus.valid_after
+        fresh = min(consensus.fresh_until - self._clock.steady(), interval)
+        if fresh < -self._interval() and not from_disk:
+            fresh = interval
         return max(0.0, fresh + self._interval() * self._chance.between(low, high))
 
     def _counts(self, consensus: Consensus) -> bool:
@@ -411,12 +413,14 @@ class ConsensusKeeper:
         held = self._view.consensus if self._view else None
         return held if held is not None and self._counts(held) else None
 
-    def _take(self, document: bytes, consensus: Consensus, previous: Consensus | None) -> None:
+    def _take(
+        self, document: bytes, consensus: Consensus, previous: Consensus | None, *, from_disk: bool = False
+    ) -> None:
         self.document = document
         self._view = View(consensus, previous)
         self._clock.confirm(consensus.valid_after)
         self._came = (self._clock.monotonic(), self._clock.wall())
-        self._wait = self._wait_after(consensus)
+        self._wait = self._wait_after(consensus, from_disk)
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 

@@ -328,7 +328,8 @@ WHOLE = (b"/", b"/relays", b"/consensus", b"/relay", b"/relay/" + b"a" * 64, b"h
 HEADERS = (
     b"Host: [", b"Host: e", b"Host:", b"Content-Length: 99999999999999999999", b"Content-Length: 1,1",
     b"Content-Length: 0x1", b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip", b"Upgrade: h2c",
-    b"Expect: 100-continue", b"Connection: upgrade", b"Connection: close", b"If-None-Match: *", b"Cookie: \xff\xfe",
+    b"Expect: 100-continue", b"Connection: upgrade", b"Connection: close", b"If-None-Match: *",
+    b"Cookie: \xff\xfe",
     b"If-None-Match: " + b'",' * 3000, b"Range: bytes=0-0,-1", b"X: a\r\n b", b"X : y", b": y", b"\x00: y",
     b"Content-Type: multipart/form-data; boundary=", b"X-Forwarded-For: [",
 )
