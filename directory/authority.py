@@ -72,6 +72,7 @@ class Authority:
         self._doubt = Condition(log.warning)
         self._behind = Condition(log.warning)
         self._disk = Condition(log.error)
+        self._cut_off = Condition(log.warning)
         self._listed: frozenset[bytes] = frozenset()
         self._wake = trio.Event()
         self._probes = trio.CapacityLimiter(PROBES_AT_ONCE)
@@ -242,12 +243,11 @@ class Authority:
                 for _ in range(PROBES_AT_ONCE):
                     nursery.start_soon(worker)
             result = self._registry.end_round(self._now())
+            failed = f"{result.failed} of {result.checked} checks failed"
             if result.held:
-                log.warning(
-                    "%d of %d checks failed: taken for a fault of our own network, the list stays",
-                    result.failed,
-                    result.checked,
-                )
+                self._cut_off.holds(f"{failed}: taken for a fault of our own network, the list stays")
+            else:
+                self._cut_off.over(f"{failed}: the list follows the checks again")
         finally:
             self._round_going = False
 

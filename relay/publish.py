@@ -70,6 +70,9 @@ class Publisher:
         self._chance = chance
         self._say = say
         self._published = 0
+        """The date of our last word."""
+        self._known = 0
+        """The latest that a directory knows of us, whoever said it."""
         self._taken: dict[str, int] = {}
         """Authority -> the date of the last descriptor that it took."""
         self._last_word = ""
@@ -110,7 +113,7 @@ class Publisher:
             tries += 1
 
     async def _offer(self) -> bool:
-        self._published = published = max(self._clock.best(), self._published + 1)
+        self._published = published = max(self._clock.best(), self._published + 1, self._known + 1)
         about = self._about
         descriptor = RelayDescriptor(
             identity=self._keys.relay_id,
@@ -140,18 +143,22 @@ class Publisher:
         return taken
 
     async def _watch(self) -> None:
-        """Say when we are listed; while we are not, or otherwise than we said, ask why."""
+        """Say when we are listed; while we are not, or otherwise than we said, ask why. And ask now and then
+        whatever is listed: a copy's word is known to the directory before it is to the network."""
+        asked_at = self._clock.monotonic()
         while True:
-            view = self._keeper.current
+            now, view = self._clock.monotonic(), self._keeper.current
             row = view.relay(self._keys.relay_id) if view is not None else None
-            if row is not None and self._is_ours(row):
+            well = row is not None and self._is_ours(row)
+            if well:
                 self._tell("listed")
-                if self._clock.monotonic() > self._correct_at + AGAIN_SECONDS:
+                if now > self._correct_at + AGAIN_SECONDS:
                     self._corrections = 0
             elif view is None:
                 self._tell("not listed: the consensus in hand is over, and no newer one could be had")
-            elif self._taken:
-                await self._ask_why(row)
+            if self._taken and (now >= asked_at + CHECK_SECONDS or (view is not None and not well)):
+                asked_at = now
+                await self._ask(view, row)
             with trio.move_on_after(CHECK_SECONDS):
                 await self._keeper.changed()
 
@@ -159,7 +166,8 @@ class Publisher:
         ours = [pair.public for pair in self._keys.onion_keys()]
         return row.address == self._address and row.onion_key in ours
 
-    async def _ask_why(self, row: RelayRow | None) -> None:
+    async def _ask(self, view: View | None, row: RelayRow | None) -> None:
+        """What the directories hold of us, and why we are not listed as we said if we are not."""
         for authority in self._network.authorities:
             try:
                 status = await self._source.status(authority, self._keys.relay_id)
@@ -176,6 +184,8 @@ class Publisher:
                 self._correct(f"not listed: {_short(why)}")
             elif isinstance(published, int) and published < self._taken.get(authority.url, 0):
                 self._correct(f"{authority.url} holds an older word of this relay than the last it took")
+            elif view is None or (row is not None and self._is_ours(row)):
+                pass
             elif row is not None and row.address != self._address:
                 self._tell(f"listed at {row.address}, where it was; the next list will have the new address")
             elif row is not None:
@@ -199,7 +209,7 @@ class Publisher:
         """Our next word must be later than the one that the directory knows, if that one can be of now."""
         known = status.get("published")
         if isinstance(known, int) and known <= self._clock.best() + EARLY_SECONDS:
-            self._published = max(self._published, known)
+            self._known = max(self._known, known)
 
     # What the operator is told.
 
