@@ -70,7 +70,6 @@ class Authority:
         self._registry = Registry(params)
         self._witnesses = Witnesses(by_address=bool(params.relays_per_ip))
         self._doubt = Condition(log.warning)
-        self._behind = Condition(log.warning)
         self._disk = Condition(log.error)
         self._cut_off = Condition(log.warning)
         self._listed: frozenset[bytes] = frozenset()
@@ -206,16 +205,18 @@ class Authority:
         if self._valid_after > wall + EARLY_SECONDS:
             ahead = f"{amount(self._valid_after - wall)} ahead of this directory's clock"
             began = f"since {utc(since)} or before" if since else "not for long"
-            self._behind.holds(
-                f"the last consensus was dated {utc(self._valid_after)}, {ahead}, which shows {utc(wall)}:"
-                f" the clock ran ahead then ({began}), or it is behind now. Consensuses go on from the clock,"
-                " and nodes whose own clock is right take them"
+            log.warning(
+                "the last consensus was dated %s, %s, which shows %s: the clock ran ahead then (%s), or it is"
+                " behind now. Consensuses go on from the clock, and nodes whose own clock is right take them",
+                utc(self._valid_after),
+                ahead,
+                utc(wall),
+                began,
             )
             self._valid_after = wall - 1
-        elif not since:
-            self._behind.over("nothing is dated ahead of this directory's clock any more")
         if since and self._registry.sure:
             self._registry.bring_back(wall)
+            log.warning("dates ahead of this directory's clock, from %s on, were brought back", utc(since))
 
     def _now(self) -> int:
         """Unix seconds for the registry, which is told whether they are sure."""

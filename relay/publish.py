@@ -96,8 +96,8 @@ class Publisher:
                     await self.now.wait()
 
     async def testify(self) -> None:
-        """Our clock and the network's differ, so that nothing can begin: tell the directories what time it is
-        here, which their operators want to know. Now and then, however often it is called."""
+        """Our clock and the network's differ: tell the directories what time it is here, which who runs them
+        wants to know. Now and then, however often it is called."""
         now = self._clock.monotonic()
         if self._testified_at is None or now >= self._testified_at + TESTIFY_SECONDS:
             self._testified_at = now
@@ -156,7 +156,9 @@ class Publisher:
                     self._corrections = 0
             elif view is None:
                 self._tell("not listed: the consensus in hand is over, and no newer one could be had")
-            if self._taken and (now >= asked_at + CHECK_SECONDS or (view is not None and not well)):
+            if self._keeper.out_of_time:
+                await self.testify()
+            elif self._taken and (now >= asked_at + CHECK_SECONDS or (view is not None and not well)):
                 asked_at = now
                 await self._ask(view, row)
             with trio.move_on_after(CHECK_SECONDS):
@@ -169,6 +171,7 @@ class Publisher:
     async def _ask(self, view: View | None, row: RelayRow | None) -> None:
         """What the directories hold of us, and why we are not listed as we said if we are not."""
         for authority in self._network.authorities:
+            taken = self._taken.get(authority.url, 0)
             try:
                 status = await self._source.status(authority, self._keys.relay_id)
             except DirectoryUnreachable as error:
@@ -182,7 +185,7 @@ class Publisher:
                 self._correct(f"another program runs with this relay's keys {_short(where)}")
             elif status.get("known") is False:
                 self._correct(f"not listed: {_short(why)}")
-            elif isinstance(published, int) and published < self._taken.get(authority.url, 0):
+            elif isinstance(published, int) and published < taken:
                 self._correct(f"{authority.url} holds an older word of this relay than the last it took")
             elif view is None or (row is not None and self._is_ours(row)):
                 pass

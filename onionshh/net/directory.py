@@ -256,6 +256,11 @@ class ConsensusKeeper:
         view = self._view
         return view if view and self._clock.earliest() < view.consensus.valid_until else None
 
+    @property
+    def out_of_time(self) -> str:
+        """Why the next consensus cannot be taken, if clocks are why; empty when all is well."""
+        return self._out_of_time.now
+
     def require(self) -> View:
         """The consensus in hand. NoDirectory when there is none that is still valid."""
         view = self.current

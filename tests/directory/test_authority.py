@@ -258,6 +258,8 @@ async def test_a_clock_that_ran_ahead_is_not_gone_on_from(
         assert authority.told(descriptor(3).identity)["published"] == WALL + 20
         await trio.sleep(700)
         assert len([r for r in caplog.records if "was dated" in r.message]) == 1
+        if ahead > 720 and crash != "state":
+            assert len([r for r in caplog.records if "were brought back" in r.message]) == 1
         assert authority._registry.first_of_the_future(authority.clock.wall()) == 0
         submit(authority, 1, 2, 3, published=WALL + 720)
         assert authority.status(descriptor(3).identity).word == "listed"

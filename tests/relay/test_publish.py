@@ -83,7 +83,7 @@ class World:
         )
         publisher = Publisher(
             about=About("relay", "127.0.0.1", port),
-            keys=RelayKeys(DataDirectory(self._path / keys), seeded(1)),
+            keys=RelayKeys(DataDirectory(self._path / keys), seeded(len(keys) + port)),
             network=NETWORK,
             source=self.line,
             keeper=keeper,
@@ -272,10 +272,28 @@ async def test_a_relay_whose_clock_differs_testifies_now_and_then(
     clock = Jumping(WALL)
     async with world(tmp_path, Clock(WALL + 86_400)) as w:
         relays = [w.relay(9000 + n, folder=f"r{n}", keys=f"r{n}", clock=clock)[1] for n in range(1, 4)]
-        for relay in relays:
-            relay._keys = RelayKeys(DataDirectory(tmp_path / f"own{id(relay)}"), seeded(id(relay)))
         for _ in range(20):
             for relay in relays:
                 await relay.testify()
             await trio.sleep(10)
         assert "about 24 hours ahead of that of 3 of the 3 relays" in w.authority.clock_doubt
+
+
+async def test_relays_that_run_testify_too(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """The directory starts anew with its clock a day ahead, and remembers no word of theirs."""
+    ours, theirs = Jumping(WALL), Jumping(WALL)
+    async with world(tmp_path, theirs) as w, trio.open_nursery() as nursery:
+        for number in range(1, 4):
+            keeper, relay = w.relay(9000 + number, folder=f"r{number}", keys=f"own{number}", clock=ours)
+            await keeper.first()
+            nursery.start_soon(keeper.keep)
+            nursery.start_soon(relay.run)
+        await w.until(lambda: len(w.listed_at) == 3, 4 * INTERVAL)
+        w.authority._witnesses._words.clear()
+        theirs.ahead = 86_400
+        await w.until(lambda: "ahead of that of 3 of the 3" in w.authority.clock_doubt, 200)
+        theirs.ahead = 0
+        await w.until(lambda: not w.authority.clock_doubt, 200)
+        await trio.sleep(200)
+        assert len(w.listed_at) == 3
+        nursery.cancel_scope.cancel()
