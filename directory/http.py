@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import resource
 import socket
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
@@ -41,6 +41,8 @@ _SEND_BYTES = 65536
 _BACKLOG = 512
 _PAUSE_SECONDS = 0.1
 _QUIET_SECONDS = 60.0
+_RESERVED = 32
+"""So many descriptors are left to the rest of the program: its files, and its checks of relays."""
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -102,14 +104,12 @@ async def serve_http(
     """Answer on a listening socket until cancelled; open connections then end at once."""
     places = _Places(limits)
 
-    async def connection(stream: trio.SocketStream) -> None:
+    async def connection(stream: trio.SocketStream, peer: tuple[str, int], place: _Place) -> None:
         try:
-            peer = stream.socket.getpeername()[:2]
-        except OSError:
-            await trio.aclose_forcefully(stream)
-            return
-        with places.taken(host_group(peer[0])) as place:
-            await serve_connection(app, stream, peer=peer, wall=wall, limits=limits, moved=place.move)
+            with place.scope:
+                await serve_connection(app, stream, peer=peer, wall=wall, limits=limits, moved=place.move)
+        finally:
+            places.leave(place)
 
     no_room, last_full = Condition(log.warning), 0.0
     async with (
@@ -123,14 +123,28 @@ async def serve_http(
             except OSError as error:
                 if error.errno not in _NO_ROOM:
                     raise
-                no_room.holds(f"no room for more connections ({error.strerror}): the idlest give way")
+                full = True
+                await trio.sleep(_PAUSE_SECONDS)
+            else:
+                full = not _is_room_above(stream.socket.fileno())
+                try:
+                    peer = stream.socket.getpeername()[:2]
+                except OSError:  # gone already
+                    await trio.aclose_forcefully(stream)
+                else:
+                    nursery.start_soon(connection, stream, peer, places.take(host_group(peer[0])))
+            if full:
+                no_room.holds("too few descriptors for so many connections: the idlest give way")
                 last_full = trio.current_time()
                 places.free()
-                await trio.sleep(_PAUSE_SECONDS)
-                continue
-            if trio.current_time() >= last_full + _QUIET_SECONDS:
-                no_room.over("there is room for connections again")
-            nursery.start_soon(connection, stream)
+            elif trio.current_time() >= last_full + _QUIET_SECONDS:
+                no_room.over("there are descriptors enough again")
+
+
+def _is_room_above(descriptor: int) -> bool:
+    """Whether the rest of the program can have some, if this is the newest: the lowest free one is taken."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most == resource.RLIM_INFINITY or descriptor < most - min(_RESERVED, most // 2)
 
 
 class _Place:
@@ -152,25 +166,20 @@ class _Places:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._by_group: dict[str, set[_Place]] = {}
+        self._by_group: dict[str, dict[_Place, None]] = {}  # each in the order they came
         self._count = 0
 
-    @contextmanager
-    def taken(self, group: str) -> Iterator[_Place]:
-        """A place for a connection of this address, until the block ends or another needs it more."""
+    def take(self, group: str) -> _Place:
+        """A place for a connection of this address, until it is left or another needs it more."""
         limits, here = self._limits, len(self._by_group.get(group, ()))
         if limits.connections_per_ip and here >= limits.connections_per_ip:
             self._end_idlest(group)
         elif self._count >= limits.connections:
             self.free(group)
         place = _Place(group)
-        self._by_group.setdefault(group, set()).add(place)
+        self._by_group.setdefault(group, {})[place] = None
         self._count += 1
-        try:
-            with place.scope:
-                yield place
-        finally:
-            self._leave(place)
+        return place
 
     def free(self, newcomer: str = "") -> None:
         """End the idlest connection of the address that has most, the newcomer's own counted."""
@@ -182,12 +191,12 @@ class _Places:
     def _end_idlest(self, group: str) -> None:
         idlest = min(self._by_group[group], key=lambda place: place.moved)
         idlest.scope.cancel()
-        self._leave(idlest)  # now, not when its task notices: the next to come must find another
+        self.leave(idlest)  # now, not when its task notices: the next to come must find another
 
-    def _leave(self, place: _Place) -> None:
-        here = self._by_group.get(place.group, set())
+    def leave(self, place: _Place) -> None:
+        here = self._by_group.get(place.group, {})
         if place in here:
-            here.remove(place)
+            del here[place]
             self._count -= 1
             if not here:
                 del self._by_group[place.group]

@@ -21,6 +21,7 @@ from trio.testing import MockClock, memory_stream_pair
 
 from onionshh.directory.app import app
 from onionshh.directory.authority import Authority
+from onionshh.directory.http import _RESERVED as RESERVED
 from onionshh.directory.http import Asgi, Limits, listen, serve_connection, serve_http
 from onionshh.errors import Error
 from onionshh.net.clocks import Clock
@@ -237,44 +238,51 @@ async def test_whoever_holds_most_gives_way_and_nobody_else(autojump_clock: Mock
 
 
 @contextlib.contextmanager
-def no_descriptors() -> Iterator[None]:
-    """What this process may open is open."""
+def descriptors(room: int) -> Iterator[None]:
+    """This process may open so many more files and sockets."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
     os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + room, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-async def test_no_descriptors_are_one_line_and_the_idlest_gives_way(
+def unaccepted(port: int, count: int) -> list[trio.SocketStream]:
+    """Connections that the server has had no turn to accept."""
+    made = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+    for each in made:
+        each.setblocking(False)
+    return [trio.SocketStream(trio.socket.from_stdlib_socket(each)) for each in made]
+
+
+async def test_want_of_descriptors_is_one_line_and_the_idlest_give_way(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """With some left to the rest of the program; and where the rest has taken all, nobody falls over."""
     caplog.set_level(logging.WARNING, "onionshh.directory")
-    async with serving() as port:
-        idle, busy = await opened(port), await opened(port)
-        assert await is_open(busy)
-        waiting = socket.create_connection(("127.0.0.1", port))  # the server has had no turn to accept it
-        with no_descriptors():
+    async with serving(Limits()) as port:
+        streams = unaccepted(port, 10)
+        with descriptors(RESERVED + 4):
             await trio.sleep(1)
-        assert not await is_open(idle)
-        assert await is_open(busy)
-        waiting.setblocking(False)
-        assert await is_open(trio.SocketStream(trio.socket.from_stdlib_socket(waiting)))
-        more = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
-        with no_descriptors():
+            for each in [os.open("/dev/null", os.O_RDONLY) for _ in range(20)]:
+                os.close(each)
+        still = [await is_open(stream) for stream in streams]
+        assert (still[0], still[-1]) == (False, True)
+        assert sum(still) < 10
+        streams += unaccepted(port, 8)
+        with descriptors(0):
             await trio.sleep(30)
         await trio.sleep(120)
-        later = await opened(port)
-        for stream in (idle, busy, later):
+        streams.append(await opened(port))
+        assert await is_open(streams[-1])
+        for stream in streams:
             await stream.aclose()
-        for each in (waiting, *more):
-            each.close()
-    assert [record.message.partition(" (")[0] for record in caplog.records] == [
-        "no room for more connections",
-        "there is room for connections again",
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "too few descriptors for so many connections",
+        "there are descriptors enough again",
     ]
 
 

@@ -520,6 +520,19 @@ async def test_a_clock_that_jumps_for_eight_seconds_changes_nothing(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_clock_that_is_a_little_behind_puts_off_no_fetch(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    started, source = trio.current_time(), Source(document())
+    one = keeper(tmp_path, source, wall=WALL - 590)
+    await one.first()
+    source.served["http://0.invalid"] = lambda: newest(started)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.keep)
+        await until(lambda: valid_after(one) == INTERVAL, 1.1 * INTERVAL + 5)
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_clock_that_stays_wrong_ends_nothing_that_runs(
     tmp_path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
