@@ -76,9 +76,13 @@ class RelayKeys:
         if onion_key in [key.pair.public for key in self._onion]:
             self._named[onion_key] = max(until, self._named.get(onion_key, until))
 
-    def rotate(self, earliest: int, now: float, life_seconds: int) -> bool:
+    def let_go(self, now: float) -> None:
+        """Consensuses that are over by now (monotonic seconds) name nothing any more."""
+        self._named = {key: until for key, until in self._named.items() if until > now}
+
+    def rotate(self, earliest: int, life_seconds: int) -> bool:
         """Make a new onion key if the current one has had its time; True if so. `earliest` is Unix seconds
-        that it is at least, 0 when that is not known: then nothing is done. `now` is monotonic seconds.
+        that it is at least, 0 when that is not known: then nothing is done.
         OSError when it could not be written; the old ones serve on then."""
         if not earliest:
             return False
@@ -92,7 +96,7 @@ class RelayKeys:
             return False
         if earliest < current.made + life_seconds:
             return False
-        if any(self._named.get(key.pair.public, now) > now for key in self._onion[1:]):
+        if any(key.pair.public in self._named for key in self._onion[1:]):
             return False  # the one in grace would go
         turned = [_OnionKey(KeyPair.generate(self._random_bytes), earliest), current]
         self._write(turned)  # OSError: the old ones stay

@@ -18,6 +18,7 @@ from onionshh.core.view import View
 from onionshh.errors import ClockWrong
 from onionshh.ids import RelayId
 from onionshh.net.clocks import Clock
+from onionshh.net.conditions import Condition
 from onionshh.net.directory import ConsensusKeeper, DirectorySource
 from onionshh.net.links import LinkSet
 from onionshh.net.store import DataDirectory
@@ -149,6 +150,7 @@ class Relay:
     async def _turn_keys(self) -> None:
         """A new onion key when its time has come, and the directory told at once."""
         noted: Consensus | None = None
+        full = Condition(logger.error)
         while True:
             view, now = self.keeper.view, self._clock.monotonic()
             if view is not None and view.consensus is not noted:
@@ -156,11 +158,13 @@ class Relay:
                     self._note_key(view.previous, now)
                 noted = view.consensus
                 self._note_key(noted, now)
+            self.keys.let_go(now)
             try:
-                if self.keys.rotate(self._clock.earliest(), now, self.params().onion_key_seconds):
+                if self.keys.rotate(self._clock.earliest(), self.params().onion_key_seconds):
                     self.publisher.now.set()
+                full.over("onion keys can be kept again")
             except OSError as error:
-                logger.error("a new onion key could not be kept, the old one serves on: %s", error)
+                full.holds(f"a new onion key could not be kept, the old one serves on: {error}")
             with trio.move_on_after(KEY_CHECK_SECONDS):
                 await self.keeper.changed()
 
