@@ -61,7 +61,6 @@ class Publisher:
         say: Callable[[str], None],
     ) -> None:
         self._about = about
-        self._address = format_address(about.host, about.port)
         self._keys = keys
         self._network = network
         self._source = source
@@ -163,6 +162,10 @@ class Publisher:
                 await self._ask(view, row)
             with trio.move_on_after(CHECK_SECONDS):
                 await self._keeper.changed()
+
+    @property
+    def _address(self) -> str:
+        return format_address(self._about.host, self._about.port)
 
     def _is_ours(self, row: RelayRow) -> bool:
         ours = [pair.public for pair in self._keys.onion_keys()]
