@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import aclosing
-from datetime import UTC, datetime
 from html import escape
 
 from starlette.applications import Starlette
@@ -23,6 +22,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from onionshh.config import format_network_file
+from onionshh.core.trust import utc
 from onionshh.directory.authority import Authority
 from onionshh.directory.registry import Answer, Verdict, status_of
 from onionshh.errors import ProtocolError
@@ -31,6 +31,7 @@ from onionshh.wire.consensus import Consensus
 
 BODY_MAX = 64 * 1024
 UNLISTED_SHOWN = 200
+PAGE_SECONDS = 10.0
 
 _STATUS = {Verdict.ACCEPTED: 202, Verdict.FORBIDDEN: 403, Verdict.STALE: 409, Verdict.BUSY: 429}
 _SAFE = {
@@ -48,7 +49,7 @@ _STYLE = (
 def app(authority: Authority) -> Starlette:
     """The ASGI application of an authority that has published its first consensus."""
     handlers = _Handlers(authority)
-    return Starlette(
+    made = Starlette(
         routes=[
             Route("/", handlers.page, methods=["GET"]),
             Route("/relay", handlers.post_relay, methods=["POST"]),
@@ -57,10 +58,13 @@ def app(authority: Authority) -> Starlette:
             Route("/relays", handlers.relays, methods=["GET"]),
         ]
     )
+    made.router.redirect_slashes = False  # to wherever the Host header says
+    return made
 
 
 class _Handlers:
-    """The routes. What depends on the consensus alone is made once a consensus, not once a request."""
+    """The routes. What depends on the consensus alone is made once a consensus, the page at most every
+    `PAGE_SECONDS`, and neither once a request: all who read one, however slowly, share its bytes."""
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
@@ -68,6 +72,8 @@ class _Handlers:
         self._etag = ""
         self._json = b""
         self._table = ""
+        self._page = b""
+        self._page_until = 0.0
 
     async def post_relay(self, request: Request) -> Response:
         body = bytearray()
@@ -91,17 +97,8 @@ class _Handlers:
             identity = b""
         if len(identity) != KEY:
             return _answer(400, "unknown", f"a relay's id is {2 * KEY} hexadecimal digits")
-        status = self._authority.status(identity)
-        content = {
-            "id": identity.hex(),
-            "status": status.word,
-            "known": status.word != "unknown",
-            "listed": status.word == "listed",
-            "why": status.why,
-        }
-        return JSONResponse(
-            content, 404 if status.word == "unknown" else 200, headers={"Cache-Control": "no-store"}
-        )
+        told = self._authority.told(identity)
+        return JSONResponse(told, 200 if told["known"] else 404, headers={"Cache-Control": "no-store"})
 
     async def consensus(self, request: Request) -> Response:
         consensus = self._refresh()
@@ -115,21 +112,30 @@ class _Handlers:
         return Response(self._json, media_type="application/json", headers=self._caching(consensus))
 
     async def page(self, request: Request) -> Response:
+        now = self._authority.clock.monotonic()
+        if not self._page or now >= self._page_until:
+            page = self._make_page().encode()
+            self._page = self._page if self._page == page else page
+            self._page_until = now + PAGE_SECONDS
+        return HTMLResponse(self._page, headers={**_SAFE, "Cache-Control": "no-cache"})
+
+    def _make_page(self) -> str:
         consensus = self._refresh()
         unlisted = self._authority.unlisted()
-        name = escape(consensus.network)
+        name, doubt = escape(consensus.network), self._authority.clock_doubt
         missing = "".join(
             f"<tr><td>{escape(entry.newest.nickname)}</td><td>{escape(entry.newest.address)}</td>"
             f"<td>{escape(status_of(entry).word)}</td><td>{escape(status_of(entry).why)}</td></tr>\n"
             for entry in unlisted[:UNLISTED_SHOWN]
         )
-        text = f"""<!doctype html>
+        return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{name}: relays</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>
 <h1>{name}</h1>
 <p>{len(consensus.relays)} relays listed, {len(unlisted)} known and not listed.
-Consensus made {_utc(consensus.valid_after)}, the next one due {_utc(consensus.fresh_until)},
-valid until {_utc(consensus.valid_until)}.</p>
+Consensus made {utc(consensus.valid_after)}, the next one due {utc(consensus.fresh_until)},
+valid until {utc(consensus.valid_until)}.</p>
+{f"<p><strong>{escape(doubt)}.</strong></p>" if doubt else ""}
 <h2>Listed</h2>
 <table><tr><th>Nickname</th><th>Address</th><th>Flags</th><th>Weight</th><th>Since</th><th>Id</th></tr>
 {self._table}</table>
@@ -142,7 +148,6 @@ valid until {_utc(consensus.valid_until)}.</p>
 <pre>{escape(format_network_file(self._authority.network))}</pre>
 </body></html>
 """
-        return HTMLResponse(text, headers={**_SAFE, "Cache-Control": "no-cache"})
 
     def _refresh(self) -> Consensus:
         consensus = self._authority.consensus
@@ -156,14 +161,15 @@ valid until {_utc(consensus.valid_until)}.</p>
             self._table = "".join(
                 f"<tr><td>{escape(row.nickname)}</td><td>{escape(row.address)}</td>"
                 f"<td>{' '.join(row.flag_names)}</td><td>{100 * row.weight / total:.1f} %</td>"
-                f"<td>{_utc(row.first_seen)}</td><td><code>{row.identity.hex()[:16]}…</code></td></tr>\n"
+                f"<td>{utc(row.first_seen)}</td><td><code>{row.identity.hex()[:16]}…</code></td></tr>\n"
                 for row in consensus.relays
             )
             self._made_for = consensus
         return consensus
 
     def _caching(self, consensus: Consensus) -> dict[str, str]:
-        seconds = max(0, consensus.fresh_until - self._authority.clock.wall())
+        fresh = consensus.fresh_until - consensus.valid_after  # whatever the clock says
+        seconds = min(max(0, consensus.fresh_until - self._authority.clock.wall()), fresh)
         return {"Cache-Control": f"public, max-age={seconds}", "X-Content-Type-Options": "nosniff"}
 
 
@@ -174,7 +180,3 @@ def _verdict(answer: Answer) -> Response:
 
 def _answer(code: int, status: str, why: str) -> Response:
     return JSONResponse({"status": status, "why": why}, code, headers={"Cache-Control": "no-store"})
-
-
-def _utc(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

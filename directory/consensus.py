@@ -31,7 +31,9 @@ def build(
     When there are more relays than a document holds, those longest known stay: newcomers by the thousand
     cannot push them out.
     """
-    kept = sorted(listed, key=lambda one: (one.first_seen, one.descriptor.identity))[: wire.MOST_RELAYS]
+    # A clock that ran ahead wrote dates that are yet to come.
+    since = (one._replace(first_seen=min(one.first_seen, valid_after)) for one in listed)
+    kept = sorted(since, key=lambda one: (one.first_seen, one.descriptor.identity))[: wire.MOST_RELAYS]
     kept.sort(key=lambda one: one.descriptor.identity)
     weights = capped_weights([one.descriptor.bandwidth for one in kept], params.weight_cap_percent)
     guard_age = guard_age_seconds(kept, params, valid_after)
@@ -73,14 +75,23 @@ def next_random(
     """The shared random rows for a consensus: the previous period's, the current one's and, from the middle
     of the current period on, the next one's (SPEC 10).
 
-    A value once held is kept as it is. The caller writes the result to disk before it publishes it.
+    A value once held is kept as it is; that it came out later than now is only what a clock said that ran
+    ahead. The caller writes the result to disk before it publishes it.
     """
     period = params.period_of(valid_after)
     wanted: list[int] = [period - 1, period] if period else [period]
     if 2 * (valid_after - period * params.period_seconds) >= params.period_seconds:
         wanted.append(period + 1)
     known = {row.period: row for row in held}
-    return tuple(known.get(each) or SharedRandom(each, random_bytes(HASH), valid_after) for each in wanted)
+    rows = (known.get(each) or SharedRandom(each, random_bytes(HASH), valid_after) for each in wanted)
+    return tuple(row._replace(published=min(row.published, valid_after)) for row in rows)
+
+
+def kept_random(held: Sequence[SharedRandom], rows: Sequence[SharedRandom]) -> tuple[SharedRandom, ...]:
+    """What an authority keeps when it publishes these rows: they, and of what it held those that were needed
+    last, for when a clock that jumped comes back to their periods."""
+    now = {row.period for row in rows}
+    return (*rows, *(row for row in held if row.period not in now))[: wire.MOST_RANDOM]
 
 
 def capped_weights(claims: Sequence[int], cap_percent: int) -> list[int]:

@@ -1,16 +1,19 @@
 """An HTTP/1.1 server for one ASGI application, with every wait bounded (SPEC 8, 17).
 
-h11 knows the protocol, this file the limits: a request is whole within a deadline and a size, an answer
-leaves within a deadline, connections are counted by address, and what one connection does wrong ends that
-connection alone. (Hypercorn sends under a shield: one client that stops reading keeps it from ever ending,
-and it knows no limit of connections. Measured, and so not used.) The application gets the whole body at
-once and its answer is sent when it is complete; for documents of a few megabytes that is simplest.
+h11 knows the protocol, this file the limits: a request is whole within a deadline, a size and a number of
+pieces, an answer leaves within a deadline, and what one connection does wrong ends that connection alone.
+Places are few and shared fairly: whoever comes when all are taken gets that of the idlest connection of the
+address that has most. (Hypercorn sends under a shield: one client that stops reading keeps it from ever
+ending, and it knows no limit of connections. Measured, and so not used.) The application gets the whole
+body at once, and its answer is sent when it is complete: its own bytes, so that a document is in memory
+once, however many read it slowly.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
+import resource
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -24,6 +27,7 @@ import trio
 
 from onionshh.core.addresses import host_group
 from onionshh.errors import Error
+from onionshh.net.conditions import Condition
 from onionshh.wire.descriptor import format_address
 
 log = logging.getLogger("onionshh.directory")
@@ -36,6 +40,11 @@ Asgi = Callable[
 _READ_BYTES = 65536
 _SEND_BYTES = 65536
 _BACKLOG = 512
+_PAUSE_SECONDS = 0.1
+_QUIET_SECONDS = 60.0
+_RESERVED = 32
+"""So many descriptors are left to the rest of the program: its files, and its checks of relays."""
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,8 @@ class Limits:
 
     head_bytes: int = 16 * 1024
     body_bytes: int = 64 * 1024
+    pieces: int = 1024  # of a request: each read and each part of its body
+    requests: int = 64  # on one connection
     request_seconds: float = 10.0
     send_seconds: float = 10.0  # for each 64 KiB
     answer_seconds: float = 300.0
@@ -52,8 +63,12 @@ class Limits:
     connections_per_ip: int = 32
 
 
-class _TooLarge(Exception):
-    """A body over the limit."""
+class _Refused(Exception):
+    """A request that is answered with this status and nothing else."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -90,31 +105,106 @@ async def serve_http(
 ) -> None:
     """Answer on a listening socket until cancelled; open connections then end at once. `answers` counts
     what was answered, by status."""
-    open_by_ip: Counter[str] = Counter()
+    places = _Places(limits)
 
-    async def connection(stream: trio.SocketStream) -> None:
+    async def connection(stream: trio.SocketStream, peer: tuple[str, int], place: _Place) -> None:
         try:
-            peer = stream.socket.getpeername()[:2]
-        except OSError:
-            await trio.aclose_forcefully(stream)
-            return
-        group = host_group(peer[0])
-        here = open_by_ip[group]
-        full = open_by_ip.total() >= limits.connections
-        if full or (limits.connections_per_ip and here >= limits.connections_per_ip):
-            await trio.aclose_forcefully(stream)
-            return
-        open_by_ip[group] += 1
-        try:
-            await serve_connection(app, stream, peer=peer, wall=wall, limits=limits, answers=answers)
+            with place.scope:
+                await serve_connection(
+                    app, stream, peer=peer, wall=wall, limits=limits, answers=answers, moved=place.move
+                )
         finally:
-            open_by_ip[group] -= 1
-            if not open_by_ip[group]:
-                del open_by_ip[group]
+            places.leave(place)
 
-    async with trio.SocketListener(trio.socket.from_stdlib_socket(listener)) as accepting:
+    no_room, last_full = Condition(log.warning), 0.0
+    async with (
+        trio.SocketListener(trio.socket.from_stdlib_socket(listener)) as accepting,
+        trio.open_nursery() as nursery,
+    ):
         task_status.started()
-        await trio.serve_listeners(connection, [accepting])
+        while True:
+            try:
+                stream = await accepting.accept()
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                full = True
+                await trio.sleep(_PAUSE_SECONDS)
+            else:
+                full = not _is_room_above(stream.socket.fileno())
+                try:
+                    peer = stream.socket.getpeername()[:2]
+                except OSError:  # gone already
+                    await trio.aclose_forcefully(stream)
+                else:
+                    nursery.start_soon(connection, stream, peer, places.take(host_group(peer[0])))
+            if full:
+                no_room.holds("too few descriptors for so many connections: the idlest give way")
+                last_full = trio.current_time()
+                places.free()
+            elif trio.current_time() >= last_full + _QUIET_SECONDS:
+                no_room.over("there are descriptors enough again")
+
+
+def _is_room_above(descriptor: int) -> bool:
+    """Whether the rest of the program can have some, if this is the newest: the lowest free one is taken."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most == resource.RLIM_INFINITY or descriptor < most - min(_RESERVED, most // 2)
+
+
+class _Place:
+    """One connection's: whose it is, when something last came or went, and how to end it."""
+
+    __slots__ = ("group", "moved", "scope")
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+        self.scope = trio.CancelScope()
+        self.move()
+
+    def move(self) -> None:
+        self.moved = trio.current_time()
+
+
+class _Places:
+    """All open connections by address."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._by_group: dict[str, dict[_Place, None]] = {}  # each in the order they came
+        self._count = 0
+
+    def take(self, group: str) -> _Place:
+        """A place for a connection of this address, until it is left or another needs it more."""
+        limits, here = self._limits, len(self._by_group.get(group, ()))
+        if limits.connections_per_ip and here >= limits.connections_per_ip:
+            self._end_idlest(group)
+        elif self._count >= limits.connections:
+            self.free(group)
+        place = _Place(group)
+        self._by_group.setdefault(group, {})[place] = None
+        self._count += 1
+        return place
+
+    def free(self, newcomer: str = "") -> None:
+        """End the idlest connection of the address that has most, the newcomer's own counted."""
+        if self._by_group:
+            self._end_idlest(
+                max(self._by_group, key=lambda group: len(self._by_group[group]) + (group == newcomer))
+            )
+
+    def _end_idlest(self, group: str) -> None:
+        idlest = min(self._by_group[group], key=lambda place: place.moved)
+        idlest.scope.cancel()
+        self.leave(idlest)  # now, not when its task notices: the next to come must find another
+
+    def leave(self, place: _Place) -> None:
+        here = self._by_group.get(place.group, {})
+        if place in here:
+            del here[place]
+            self._count -= 1
+            if not here:
+                del self._by_group[place.group]
 
 
 async def serve_connection(
@@ -125,12 +215,16 @@ async def serve_connection(
     wall: Callable[[], int],
     limits: Limits,
     answers: Counter[int] | None = None,
+    moved: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer the requests of one connection, then close it. Raises nothing but trio.Cancelled."""
-    exchange = _Exchange(app, stream, peer, wall, limits, Counter() if answers is None else answers)
+    """Answer the requests of one connection, then close it. Raises nothing but trio.Cancelled.
+    `moved` is called whenever the peer sent or took something."""
+    counts = Counter[int]() if answers is None else answers
+    exchange = _Exchange(app, stream, peer, wall, limits, counts, moved)
     try:
-        while await exchange.one():
-            pass
+        for left in reversed(range(limits.requests)):
+            if not await exchange.one(last=not left):
+                break
     except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, h11.ProtocolError):
         pass
     except Exception:
@@ -150,6 +244,7 @@ class _Exchange:
         wall: Callable[[], int],
         limits: Limits,
         answers: Counter[int],
+        moved: Callable[[], None],
     ) -> None:
         self._answers = answers
         self._app = app
@@ -157,56 +252,73 @@ class _Exchange:
         self._peer = peer
         self._wall = wall
         self._limits = limits
+        self._moved = moved
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
 
-    async def one(self) -> bool:
-        """One request and its answer; whether another may follow."""
+    async def one(self, *, last: bool) -> bool:
+        """One request and its answer; whether another may follow, which the answer to the last denies."""
         try:
             with trio.fail_after(self._limits.request_seconds):
                 read = await self._read_request()
+            if read is None:
+                return False
+            request, scope, body = read
         except h11.RemoteProtocolError as error:
             await self._refuse(error.error_status_hint)
             return False
-        except _TooLarge:
-            await self._refuse(413)
+        except _Refused as error:
+            await self._refuse(error.status)
             return False
-        if read is None:
-            return False
-        request, body = read
-        status, headers, content = await self._ask(request, body)
+        status, headers, content = await self._ask(scope, body)
+        if last:
+            headers.append((b"connection", b"close"))
         with trio.fail_after(self._limits.answer_seconds):
             await self._send_answer(status, headers, content, head_only=request.method == b"HEAD")
+        if last:
+            with trio.move_on_after(self._limits.linger_seconds):
+                await self._linger()
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
         return True
 
-    async def _read_request(self) -> tuple[h11.Request, bytes] | None:
-        """The next request with its whole body, None when the peer has no more."""
+    async def _read_request(self) -> tuple[h11.Request, Message, bytes] | None:
+        """The next request, as the application wants it, with its whole body; None when the peer has no more.
+
+        Each piece costs us far more than it costs the peer, so they are counted: a line that carries ever so
+        little brings a few hundred.
+        """
         request: h11.Request | None = None
+        scope: Message = {}
         body = bytearray()
+        pieces = 0
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
                 if self._http.they_are_waiting_for_100_continue:
                     await self._send(h11.InformationalResponse(status_code=100, headers=[]))
                 self._http.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
+                self._moved()
+                pieces += 1
             elif isinstance(event, h11.Request):
-                request = event
+                request, scope = event, self._scope(event)
             elif isinstance(event, h11.Data):
                 body += event.data
+                pieces += 1
                 if len(body) > self._limits.body_bytes:
-                    raise _TooLarge
+                    raise _Refused(413)
             elif isinstance(event, h11.EndOfMessage) and request is not None:
-                return request, bytes(body)
+                return request, scope, bytes(body)
             else:  # closed
                 return None
+            if pieces > self._limits.pieces:
+                raise _Refused(400)
 
-    async def _ask(self, request: h11.Request, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    async def _ask(self, scope: Message, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         """What the application answers, whole: status, headers, content."""
         incoming: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
         start: Message = {"status": 500, "headers": []}
-        content = bytearray()
+        parts: list[bytes] = []
 
         async def receive() -> Message:
             return incoming.pop() if incoming else {"type": "http.disconnect"}
@@ -215,16 +327,21 @@ class _Exchange:
             if message["type"] == "http.response.start":
                 start.update(message)
             elif message["type"] == "http.response.body":
-                content.extend(message.get("body", b""))
+                parts.append(message.get("body", b""))
 
-        await self._app(self._scope(request), receive, send)
-        return start["status"], list(start["headers"]), bytes(content)
+        await self._app(scope, receive, send)
+        # One part is what there is of a document: the same bytes for all who read it.
+        content = parts[0] if len(parts) == 1 else b"".join(parts)
+        return start["status"], list(start["headers"]), content
 
     def _scope(self, request: h11.Request) -> Message:
         target = request.target.decode("ascii", "replace")
-        path, _, query = (
-            target.partition("?") if target.startswith("/") else urlsplit(target).path.partition("?")
-        )
+        path, _, query = target.partition("?")
+        if not target.startswith("/"):
+            try:
+                path, query = urlsplit(target)[2:4]
+            except ValueError as error:
+                raise _Refused(400) from error
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -246,10 +363,13 @@ class _Exchange:
             return
         with trio.move_on_after(self._limits.linger_seconds):
             await self._send_answer(status, [(b"connection", b"close")], b"")
-            if isinstance(self._stream, trio.abc.HalfCloseableStream):
-                await self._stream.send_eof()
-            while await self._stream.receive_some(_READ_BYTES):
-                pass
+            await self._linger()
+
+    async def _linger(self) -> None:
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._stream.send_eof()
+        while await self._stream.receive_some(_READ_BYTES):
+            pass
 
     async def _send_answer(
         self, status: int, headers: list[tuple[bytes, bytes]], content: bytes, *, head_only: bool = False
@@ -265,7 +385,9 @@ class _Exchange:
         await self._send(h11.EndOfMessage())
 
     async def _send(self, event: h11.Event) -> None:
-        data = self._http.send(event) or b""
-        for at in range(0, len(data), _SEND_BYTES):
-            with trio.fail_after(self._limits.send_seconds):
-                await self._stream.send_all(data[at : at + _SEND_BYTES])
+        for part in self._http.send_with_data_passthrough(event) or ():
+            view = memoryview(part)
+            for at in range(0, len(view), _SEND_BYTES):
+                with trio.fail_after(self._limits.send_seconds):
+                    await self._stream.send_all(view[at : at + _SEND_BYTES])
+                self._moved()

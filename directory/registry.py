@@ -5,6 +5,9 @@ long as it goes on answering. The machine says which addresses to check and is t
 never touches the network. Checks come two ways: at once for a descriptor that is new, and in rounds, one
 an interval, for everyone; in either case an address is checked once an interval at most, so that nobody
 can use the authority to knock at a stranger's door.
+
+A date of the future was written while a clock ran ahead. It counts for nothing, and is brought back once it
+is sure that the clock is right now (`bring_back`).
 """
 
 from __future__ import annotations
@@ -12,11 +15,12 @@ from __future__ import annotations
 import enum
 import ipaddress
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from onionshh.core.addresses import host_group, plain_host
 from onionshh.core.params import Params
+from onionshh.core.trust import utc
 from onionshh.ids import RelayId
 from onionshh.wire.descriptor import PROTOCOL_VERSION, RelayDescriptor
 
@@ -41,10 +45,11 @@ class Verdict(enum.Enum):
 
 
 class Answer(NamedTuple):
-    """The verdict, and for a refusal one sentence for the relay's operator."""
+    """The verdict, and for a refusal one sentence for the relay's operator; `clocks`: it is about clocks."""
 
     verdict: Verdict
     why: str = ""
+    clocks: bool = False
 
 
 class Listed(NamedTuple):
@@ -88,6 +93,8 @@ class Registry:
 
     def __init__(self, params: Params, *, most_known: int = MOST_KNOWN) -> None:
         self.params = params
+        self.sure = True
+        """Whether the clock has rested for a while. As long as it has not, nothing is over because of it."""
         self._most_known = most_known
         self._entries: dict[RelayId, Entry] = {}
         self._by_host: dict[str, set[RelayId]] = {}
@@ -113,18 +120,22 @@ class Registry:
                 self._posts[group] += 1
             if self._posts[group] > POSTS_PER_INTERVAL:
                 return Answer(Verdict.BUSY, "too many descriptors came from here; wait for the next interval")
-        why = self._address_problem(descriptor.host, source) or self._date_problem(descriptor, wall)
+        why = self._address_problem(descriptor.host, source)
         if why:
             return Answer(Verdict.FORBIDDEN, why)
+        why = self._date_problem(descriptor, wall)
+        if why:
+            return Answer(Verdict.FORBIDDEN, why, clocks=True)
         if PROTOCOL_VERSION not in descriptor.versions:
             return Answer(Verdict.FORBIDDEN, f"this network speaks protocol version {PROTOCOL_VERSION}")
         entry = self._entries.get(descriptor.identity)
         if entry is not None and entry.newest != descriptor:
-            if descriptor.published <= entry.newest.published:
+            if not _follows(descriptor, entry.newest, wall):
                 return Answer(
                     Verdict.STALE,
-                    f"a descriptor published at {entry.newest.published} is known, this one says"
-                    f" {descriptor.published}; does another relay run with these keys, or was a clock wrong?",
+                    f"a descriptor published at {entry.newest.published} ({utc(entry.newest.published)}) is"
+                    f" known, this one says {descriptor.published}; does another relay run with these keys,"
+                    " or was a clock wrong?",
                 )
             why = self._crowd_problem(descriptor)
             if why:
@@ -135,10 +146,10 @@ class Registry:
             why = self._crowd_problem(descriptor)
             if why:
                 return Answer(Verdict.FORBIDDEN, why)
-            if len(self._entries) >= self._most_known and not self._evict():
+            if len(self._entries) >= self._most_known and not self._evict(wall):
                 return Answer(Verdict.BUSY, "this directory knows as many relays as it can")
             entry = self._entries[descriptor.identity] = Entry(descriptor, wall)
-        entry.heard = wall
+        entry.heard = max(entry.heard, wall)
         self._host_set(descriptor).add(descriptor.identity)
         if entry.checked != descriptor and address_of(descriptor) not in self._tried:
             self._start(descriptor)
@@ -164,11 +175,13 @@ class Registry:
 
     def _date_problem(self, descriptor: RelayDescriptor, wall: int) -> str:
         ahead = descriptor.published - wall
-        if ahead > CLOCK_SECONDS:
-            return f"the relay's clock is about {ahead} seconds ahead of the directory's; set it right"
-        if ahead < -DESCRIPTOR_LIFE_SECONDS:
-            return f"the descriptor is {-ahead} seconds old; is the relay's clock right?"
-        return ""
+        if -DESCRIPTOR_LIFE_SECONDS <= ahead <= CLOCK_SECONDS:
+            return ""
+        way = "ahead of" if ahead > 0 else "behind"
+        return (
+            f"the relay's clock is about {abs(ahead)} seconds {way} the directory's: the descriptor is of"
+            f" {utc(descriptor.published)}, here it is {utc(wall)}; set right whichever is wrong"
+        )
 
     def _crowd_problem(self, descriptor: RelayDescriptor) -> str:
         """At most so many relays an address; one that fails its checks gives up its place to a new one."""
@@ -181,9 +194,13 @@ class Registry:
             return ""
         return f"there are {len(alive)} relays at {descriptor.host} already, the most this network allows"
 
-    def _evict(self) -> bool:
-        """Make room by forgetting the relay that fails and was not heard of for longest."""
-        failing = [(e.heard, i) for i, e in self._entries.items() if e.checked is None and e.failures]
+    def _evict(self, wall: int) -> bool:
+        """Make room by forgetting the relay that fails and was not heard of for longest, or not by now."""
+        failing = [
+            (e.heard if e.heard <= wall + CLOCK_SECONDS else 0, i)
+            for i, e in self._entries.items()
+            if e.checked is None and e.failures
+        ]
         if not failing:
             return False
         self._forget(min(failing)[1])
@@ -255,7 +272,9 @@ class Registry:
         gone = [
             identity
             for identity, entry in self._entries.items()
-            if entry.checked is None and max(entry.heard, entry.last_good) < wall - FORGET_SECONDS
+            if entry.checked is None
+            and self.sure
+            and max(entry.heard, entry.last_good) < wall - FORGET_SECONDS
         ]
         for identity in gone:
             self._forget(identity)
@@ -267,12 +286,12 @@ class Registry:
 
     def _good(self, entry: Entry, descriptor: RelayDescriptor, wall: int) -> None:
         if entry.checked is None and (
-            not entry.first_seen or wall - entry.last_good > self.params.seen_gap_seconds
+            not entry.first_seen or (self.sure and wall - entry.last_good > self.params.seen_gap_seconds)
         ):
             entry.first_seen = wall
-        if entry.checked is None or descriptor.published >= entry.checked.published:
+        if entry.checked is None or descriptor == entry.checked or _follows(descriptor, entry.checked, wall):
             entry.checked = descriptor
-        entry.last_good = wall
+        entry.last_good = max(entry.last_good, wall)
         entry.failures = 0
         entry.why = ""
 
@@ -282,7 +301,28 @@ class Registry:
         if entry.failures >= self.params.failed_checks:
             entry.checked = None
 
+    # Dates of the future.
+
+    def first_of_the_future(self, wall: int) -> int:
+        """The earliest date by which a clock must have run ahead (Unix seconds), 0 if there is none."""
+        ahead = [d for e in self._entries.values() for d in _dates(e) if d > wall + CLOCK_SECONDS]
+        return min(ahead, default=0)
+
+    def bring_back(self, wall: int) -> None:
+        """It is `wall` now, surely: no date is later than that."""
+        for entry in self._entries.values():
+            entry.newest = _brought_back(entry.newest, wall)
+            entry.checked = _brought_back(entry.checked, wall) if entry.checked is not None else None
+            entry.heard = min(entry.heard, wall)
+            entry.first_seen = min(entry.first_seen, wall)
+            entry.last_good = min(entry.last_good, wall)
+
     # What is known.
+
+    def newest(self, identity: bytes) -> RelayDescriptor | None:
+        """The last word of a relay."""
+        entry = self._entries.get(RelayId(identity))
+        return entry.newest if entry is not None else None
 
     def listed(self) -> tuple[Listed, ...]:
         """The relays to list, sorted by identity."""
@@ -324,6 +364,22 @@ class Registry:
         there.discard(descriptor.identity)
         if not there:
             self._by_host.pop(key, None)
+
+
+def _follows(descriptor: RelayDescriptor, known: RelayDescriptor, wall: int) -> bool:
+    """Whether it is a later word than the known one, or that one is of the future."""
+    return descriptor.published > known.published or known.published > wall + CLOCK_SECONDS
+
+
+def _dates(entry: Entry) -> tuple[int, ...]:
+    checked = entry.checked.published if entry.checked is not None else 0
+    return entry.newest.published, checked, entry.heard, entry.first_seen, entry.last_good
+
+
+def _brought_back(descriptor: RelayDescriptor, wall: int) -> RelayDescriptor:
+    if descriptor.published <= wall + CLOCK_SECONDS:
+        return descriptor
+    return replace(descriptor, published=wall)
 
 
 def status_of(entry: Entry) -> Status:

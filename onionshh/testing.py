@@ -205,8 +205,10 @@ class LocalSource:
 
     async def status(self, authority: Named, relay: RelayId) -> dict[str, object]:
         await trio.lowlevel.checkpoint()
-        status = self._authority.status(relay)
-        return {"status": status.word, "listed": status.word == "listed", "why": status.why}
+        return self._authority.told(relay)
+
+    def date(self, authority: Named) -> int | None:
+        return self._authority.clock.wall()
 
 
 @asynccontextmanager

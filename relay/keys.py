@@ -3,11 +3,16 @@
 The identity is for relaying alone; an endpoint or client on the same machine has folders and keys of its
 own. An onion key serves for `onion_key_seconds` and then stays one such time in grace, which is longer than
 any consensus that still names it can be valid (core/params.py refuses other parameters).
+
+A key that is dropped too early cuts off everyone whose consensus names it, so no clock is trusted with that.
+Ages are told by what consensuses have confirmed (`Clock.earliest`), and a key made before there was one gets
+its date with the first. One that a consensus which we have seen names stays until that must be over, in
+monotonic seconds: even were all clocks a year ahead for a moment, the directory's too.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import KeyPair
@@ -26,19 +31,21 @@ _MOST_BYTES = 1024
 @dataclass(frozen=True, slots=True)
 class _OnionKey:
     pair: KeyPair
-    made: int
+    made: int  # Unix seconds; 0 before it is known what time it is
 
 
 class RelayKeys:
-    """Held by the one process that runs this relay. `made` times are Unix seconds."""
+    """Held by the one process that runs this relay."""
 
-    def __init__(self, folder: DataDirectory, random_bytes: RandomBytes, wall: int) -> None:
+    def __init__(self, folder: DataDirectory, random_bytes: RandomBytes) -> None:
         self._folder = folder
         self._random_bytes = random_bytes
+        self._named: dict[bytes, float] = {}
+        """Public onion key -> until when a consensus that we have seen names it, monotonic seconds."""
         data = read_file(folder / KEYS_FILE, secret=True)
         if data is None:
             self.identity = SigningKey.generate(random_bytes)
-            self._onion = [_OnionKey(KeyPair.generate(random_bytes), wall)]
+            self._onion = [_OnionKey(KeyPair.generate(random_bytes), 0)]
             self._write(self._onion)
             return
         try:
@@ -64,16 +71,37 @@ class RelayKeys:
         """The current key and the one in grace: either is answered."""
         return tuple(key.pair for key in self._onion)
 
-    def rotate(self, wall: int, life_seconds: int) -> bool:
-        """Make a new onion key if the current one has had its time; True if so.
-        OSError when it could not be written; the old one serves on then."""
-        current = self._onion[0]
-        # A clock that once ran ahead must not keep a key for ever.
-        if current.made <= wall < current.made + life_seconds:
+    def named(self, onion_key: bytes, until: float) -> None:
+        """A consensus that names this key as ours may be valid until then (monotonic seconds)."""
+        if onion_key in [key.pair.public for key in self._onion]:
+            self._named[onion_key] = max(until, self._named.get(onion_key, until))
+
+    def let_go(self, now: float) -> None:
+        """Consensuses that are over by now (monotonic seconds) name nothing any more."""
+        self._named = {key: until for key, until in self._named.items() if until > now}
+
+    def rotate(self, earliest: int, life_seconds: int) -> bool:
+        """Make a new onion key if the current one has had its time; True if so. `earliest` is Unix seconds
+        that it is at least, 0 when that is not known: then nothing is done.
+        OSError when it could not be written; the old ones serve on then."""
+        if not earliest:
             return False
-        turned = [_OnionKey(KeyPair.generate(self._random_bytes), wall), current]
+        current = self._onion[0]
+        # Made before anybody knew what time it is, or while all clocks were wrong. What is sure lags, after a
+        # restart by as much as a consensus is valid, so a date that is ahead of it by less may be right.
+        if not 0 < current.made <= earliest + life_seconds:
+            dated = [replace(current, made=earliest), *self._onion[1:]]
+            self._write(dated)
+            self._onion = dated
+            return False
+        if earliest < current.made + life_seconds:
+            return False
+        if any(key.pair.public in self._named for key in self._onion[1:]):
+            return False  # the one in grace would go
+        turned = [_OnionKey(KeyPair.generate(self._random_bytes), earliest), current]
         self._write(turned)  # OSError: the old ones stay
         self._onion = turned
+        self._named = {key: until for key, until in self._named.items() if key == current.pair.public}
         return True
 
     def _write(self, onion: list[_OnionKey]) -> None:

@@ -15,8 +15,10 @@ from onionshh.core.outbox import Memory
 from onionshh.core.params import Params
 from onionshh.core.roles import Role
 from onionshh.core.view import View
+from onionshh.errors import ClockWrong
 from onionshh.ids import RelayId
 from onionshh.net.clocks import Clock
+from onionshh.net.conditions import Condition
 from onionshh.net.directory import ConsensusKeeper, DirectorySource
 from onionshh.net.links import LinkSet
 from onionshh.net.store import DataDirectory
@@ -27,7 +29,7 @@ from onionshh.relay.keys import RelayKeys
 from onionshh.relay.mirror import Mirror
 from onionshh.relay.publish import About, Publisher
 from onionshh.relay.switch import Switch
-from onionshh.wire.consensus import RelayRow
+from onionshh.wire.consensus import Consensus, RelayRow
 
 logger = logging.getLogger("onionshh.relay")
 
@@ -68,7 +70,7 @@ class Relay:
         self._listener = listener
         self._clock = clock
         self._say = say
-        self.keys = RelayKeys(folder, chance.bytes, clock.wall())
+        self.keys = RelayKeys(folder, chance.bytes)
         self.keeper = ConsensusKeeper(
             network=network, source=source, clock=clock, chance=chance, folder=folder.path, over_circuit=None
         )
@@ -117,9 +119,17 @@ class Relay:
         view = self.keeper.view
         return view.params if view is not None else _DEFAULTS
 
+    async def first(self) -> View:
+        """The first consensus. NoDirectory; ClockWrong, of which the directories are told."""
+        try:
+            return await self.keeper.first()
+        except ClockWrong:
+            await self.publisher.testify()
+            raise
+
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled. NoDirectory or ClockWrong when no first consensus can be had."""
-        await self.keeper.first()
+        await self.first()
         async with self.links.running(), trio.open_nursery() as nursery:
             nursery.start_soon(self._serve)
             nursery.start_soon(self._driver.run)
@@ -139,13 +149,29 @@ class Relay:
 
     async def _turn_keys(self) -> None:
         """A new onion key when its time has come, and the directory told at once."""
+        noted: Consensus | None = None
+        full = Condition(logger.error)
         while True:
+            view, now = self.keeper.view, self._clock.monotonic()
+            if view is not None and view.consensus is not noted:
+                if noted is None and view.previous is not None:
+                    self._note_key(view.previous, now)
+                noted = view.consensus
+                self._note_key(noted, now)
+            self.keys.let_go(now)
             try:
-                if self.keys.rotate(self._clock.wall(), self.params().onion_key_seconds):
+                if self.keys.rotate(self._clock.earliest(), self.params().onion_key_seconds):
                     self.publisher.now.set()
+                full.over("onion keys can be kept again")
             except OSError as error:
-                logger.error("a new onion key could not be kept, the old one serves on: %s", error)
-            await trio.sleep(KEY_CHECK_SECONDS)
+                full.holds(f"a new onion key could not be kept, the old one serves on: {error}")
+            with trio.move_on_after(KEY_CHECK_SECONDS):
+                await self.keeper.changed()
+
+    def _note_key(self, consensus: Consensus, now: float) -> None:
+        row = next((row for row in consensus.relays if row.identity == self.keys.relay_id), None)
+        if row is not None:
+            self.keys.named(row.onion_key, now + consensus.valid_until - consensus.valid_after)
 
     def report(self) -> str:
         """What this relay did so far, in one line: numbers and names of drops, no address, no id."""

@@ -47,6 +47,7 @@ LAYERS = {
     "onionshh.directory.registry": CORE,
     "onionshh.directory.consensus": CORE,
     "onionshh.directory.signing": CORE,
+    "onionshh.directory.witnesses": CORE,
     "onionshh.directory.store": APPS,
     "onionshh.directory.app": APPS,
     "onionshh.directory.authority": APPS,

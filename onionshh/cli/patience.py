@@ -1,4 +1,4 @@
-"""What starts together with us may be a moment late: the network file, the directory."""
+"""What starts together with us may be a moment late: the network file, the directory, the right time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import TypeVar
 from onionshh.cli.talk import note
 from onionshh.cli.text import one_line
 from onionshh.config import NetworkFile
-from onionshh.errors import BadNetworkFile, NoDirectory
+from onionshh.errors import BadNetworkFile, ClockWrong, Error, NoDirectory
 
 FILE_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
 PAUSE_MOST_SECONDS = 30.0
-SAY_SECONDS = 60.0
 
 T = TypeVar("T")
 
@@ -39,21 +38,24 @@ def network_file_when_there(path: Path) -> NetworkFile:
 
 
 async def until_directory_answers(attempt: Callable[[], Awaitable[T]]) -> T:
-    """What `attempt` returns, tried for ever while no directory answers, ever less often: who runs a relay or
-    hosts an endpoint wants it back after a power cut, whichever machine comes up first."""
+    """What `attempt` returns, tried for ever while no directory answers or the clocks differ, ever less
+    often: who runs a relay or hosts an endpoint wants it back after a power cut, whichever machine comes up
+    first, and whenever its clock is set. Each thing that is waited for is said once."""
     import trio
 
     from onionshh.net.directory import NotThisNetwork
 
-    said_at, pause = -SAY_SECONDS, PAUSE_SECONDS
+    said: type[Error] | None = None
+    pause = PAUSE_SECONDS
     while True:
         try:
             return await attempt()
         except NotThisNetwork:
             raise  # waiting mends no file
-        except NoDirectory as error:
-            if trio.current_time() >= said_at + SAY_SECONDS:
-                said_at = trio.current_time()
-                note(f"{one_line(str(error))} Trying again until it answers.")
+        except (NoDirectory, ClockWrong) as error:
+            if type(error) is not said:
+                said = type(error)
+                end = "the times agree" if isinstance(error, ClockWrong) else "it answers"
+                note(f"{one_line(str(error))} Trying again until {end}.")
         await trio.sleep(pause)
         pause = min(1.5 * pause, PAUSE_MOST_SECONDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -116,7 +115,7 @@ def relay(
         try:
             seen = _advertised(advertise, listener.address)
             # A family's list may be the same for all its relays: our own id in it says nothing.
-            ours = RelayKeys(folder, os.urandom, int(time.time())).relay_id
+            ours = RelayKeys(folder, os.urandom).relay_id
             about = About(nickname, *seen, tuple(one for one in members if one != ours))
             if rate:
                 about = replace(about, bandwidth=rate)
@@ -172,7 +171,7 @@ async def _run(made: Relay, about: About) -> int:
     from onionshh.wire.descriptor import format_address
 
     tell(f"relay {about.nickname}, id {made.keys.relay_id.hex()}")
-    await until_directory_answers(made.keeper.first)
+    await until_directory_answers(made.first)
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: made.run(task_status=task_status))
         tell(

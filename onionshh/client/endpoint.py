@@ -153,7 +153,7 @@ class Endpoint:
             self._vault = Vault(database, context.chance.bytes, context.params.replay_log_entries)
             await self._vault.load()
             context.check_open()
-            context.guarding.update_layer_two(context.view, context.clock.wall())
+            context.guarding.update_layer_two(context.view)
         except BaseException:
             self._stack.close()
             raise
@@ -284,7 +284,7 @@ class Endpoint:
     async def _follow_consensus(self) -> None:
         while True:
             await self._context.keeper.changed()
-            self._context.guarding.update_layer_two(self._context.view, self._context.clock.wall())
+            self._context.guarding.update_layer_two(self._context.view)
 
 
 def endpoint_folder(parent: DataDirectory, identity: Identity) -> DataDirectory:

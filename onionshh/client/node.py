@@ -228,14 +228,14 @@ async def node(
         view=keeper.require,
         own_relays=own_relays,
     )
-    guarding.update(await keeper.first(), clock.wall())
+    guarding.update(await keeper.first())
     pool = Pool(builder)
     pool.use(kinds.consensus, stubs=STUBS)  # until the node is closed, whoever else uses that kind
 
     async def follow_consensus() -> None:
         while True:
             await keeper.changed()
-            guarding.update(keeper.require(), clock.wall())
+            guarding.update(keeper.require())
 
     async with links.running(), background() as nursery:
         context = Context(

@@ -7,13 +7,14 @@ guard is down only when its link failed twice in a row, is tried again on a sche
 back; when all are down, it is we who are offline, and nothing is drawn. Endpoints pin the second hop too,
 for days (`LayerTwoGuards`), since they can be made to build circuits at an adversary's pace.
 
-Ages are told by `wall` (they outlive the process), retries by `now`.
+Ages outlive the process. They are told by consensuses, by `dated`, their valid-after: whoever can make our
+clock jump would otherwise have us draw again. Retries are told by `now`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from onionshh.core.chance import Chance
@@ -77,7 +78,7 @@ class GuardSet:
         return tuple(guard.identity for guard in self._guards)
 
     def update(
-        self, view: View, wall: int, chance: Chance, exclude: frozenset[RelayId] = frozenset()
+        self, view: View, dated: int, chance: Chance, exclude: frozenset[RelayId] = frozenset()
     ) -> bool:
         """Follow a new consensus; True when what is on disk has to be written again.
 
@@ -91,21 +92,21 @@ class GuardSet:
             if view.relay(guard.identity) is not None:
                 guard.unlisted_since = 0
             elif guard.listed:
-                guard.unlisted_since = max(1, wall)
-            # A clock that once ran ahead must not give a guard a longer life.
-            guard.drawn = min(guard.drawn, wall)
-            guard.unlisted_since = min(guard.unlisted_since, max(1, wall))
+                guard.unlisted_since = max(1, dated)
+            # Clocks that once ran ahead must not give a guard a longer life.
+            guard.drawn = min(guard.drawn, dated)
+            guard.unlisted_since = min(guard.unlisted_since, max(1, dated))
         self._guards = [
             guard
             for guard in self._guards
-            if wall - guard.drawn < params.guard_life_seconds
-            and (guard.listed or wall - guard.unlisted_since < UNLISTED_SECONDS)
+            if dated - guard.drawn < params.guard_life_seconds
+            and (guard.listed or dated - guard.unlisted_since < UNLISTED_SECONDS)
             and guard.identity not in exclude
         ]
         room = params.guard_sample - len(self._guards)
         taken = exclude.union(self.sample)
         self._guards += [
-            _Guard(identity, wall, 0) for identity in _draw(view.with_flag(GUARD), chance, room, taken)
+            _Guard(identity, dated, 0) for identity in _draw(view.with_flag(GUARD), chance, room, taken)
         ]
         return self.to_document() != before
 
@@ -194,7 +195,7 @@ class LayerTwoGuards:
     def update(
         self,
         view: View,
-        wall: int,
+        dated: int,
         chance: Chance,
         guards: Sequence[RelayId],
         exclude: frozenset[RelayId] = frozenset(),
@@ -207,15 +208,16 @@ class LayerTwoGuards:
         """
         before = self._pinned
         kept = [
-            pinned
+            # Clocks that once ran ahead must not give one a longer life, nor have another drawn.
+            replace(pinned, until=min(pinned.until, dated + LAYER_TWO_MOST_SECONDS))
             for pinned in before
-            if wall < pinned.until <= wall + LAYER_TWO_MOST_SECONDS
+            if dated < pinned.until
             and view.any_relay(pinned.identity) is not None
             and pinned.identity not in exclude
         ]
         taken = exclude.union(guards, (pinned.identity for pinned in kept))
         self._pinned = kept + [
-            _Pinned(identity, wall + _layer_two_life(chance))
+            _Pinned(identity, dated + _layer_two_life(chance))
             for identity in _draw(view.relays, chance, LAYER_TWO - len(kept), taken)
         ]
         return self._pinned != before

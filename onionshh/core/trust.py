@@ -7,6 +7,7 @@ parsed beyond its envelope before enough authorities have signed it.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Protocol
 
 from onionshh.config import NetworkFile
@@ -33,23 +34,25 @@ class Signer(Protocol):
         """The signature, 64 bytes."""
 
 
-class ConsensusNotYet(ProtocolError):
-    """A good consensus from the future: the local clock is behind, or the authorities' ahead.
+class ConsensusOutOfTime(ProtocolError):
+    """A consensus against which only its dates speak, and so perhaps our clock.
 
-    `offset_seconds` is about how far the local clock is ahead, so here it is negative.
+    `offset_seconds` is about how far the local clock is ahead of it, negative for behind.
     """
 
-    def __init__(self, offset_seconds: int) -> None:
-        super().__init__("consensus-not-yet")
+    def __init__(self, reason: str, consensus: Consensus, offset_seconds: int) -> None:
+        super().__init__(reason)
+        self.valid_after = consensus.valid_after
+        self.valid_until = consensus.valid_until
         self.offset_seconds = offset_seconds
 
 
-class ConsensusExpired(ProtocolError):
-    """A consensus that was good once: an old copy, or the local clock is ahead by `offset_seconds`."""
+class ConsensusNotYet(ConsensusOutOfTime):
+    """A good consensus from the future: the local clock is behind, or the authorities' ahead."""
 
-    def __init__(self, offset_seconds: int) -> None:
-        super().__init__("consensus-expired")
-        self.offset_seconds = offset_seconds
+
+class ConsensusExpired(ConsensusOutOfTime):
+    """A consensus that was good once: an old copy, or the local clock is ahead."""
 
 
 def sign_descriptor(descriptor: RelayDescriptor, key: Signer) -> bytes:
@@ -84,21 +87,50 @@ def read_consensus_untrusted(data: bytes, network: NetworkFile) -> Consensus:
 
 
 def open_consensus_untrusted(
-    data: bytes, *, network: NetworkFile, wall: int, held: Consensus | None = None
+    data: bytes,
+    *,
+    network: NetworkFile,
+    wall: int,
+    earliest: int | None = None,
+    held: Consensus | None = None,
 ) -> Consensus:
     """A consensus to live by now: signed, in time and not older than the one held.
 
-    `wall` is Unix seconds. Raises ConsensusNotYet or ConsensusExpired when only the clock speaks against
-    it, ProtocolError for everything else.
+    `wall` is Unix seconds; `earliest`, where it is known, the time that it is at least: whether a consensus
+    is over is judged by that, not by a clock that may have jumped. Raises ConsensusNotYet or
+    ConsensusExpired when only the clock speaks against it, ProtocolError for everything else.
     """
     consensus = read_consensus_untrusted(data, network)
-    if consensus.valid_after > wall + EARLY_SECONDS:
-        raise ConsensusNotYet(wall - consensus.valid_after)
-    if wall >= consensus.valid_until:
-        raise ConsensusExpired(wall - consensus.valid_after)
+    if not is_begun(consensus, wall):
+        raise ConsensusNotYet("consensus-not-yet", consensus, wall - consensus.valid_after)
+    least = wall if earliest is None else earliest
+    if least >= consensus.valid_until:
+        raise ConsensusExpired("consensus-expired", consensus, least - consensus.valid_after)
     if held is not None and consensus.valid_after < held.valid_after:
         raise ProtocolError("consensus-rollback")
     return consensus
+
+
+def is_begun(consensus: Consensus, wall: int) -> bool:
+    """Whether a node whose clock shows this (Unix seconds) may live by the consensus already."""
+    return consensus.valid_after <= wall + EARLY_SECONDS
+
+
+def utc(seconds: int) -> str:
+    """A time for people; of whatever number a peer wrote."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"second {seconds}"
+
+
+def amount(seconds: int) -> str:
+    """How long, for people: seconds, minutes, hours or days, rounded down."""
+    size = abs(seconds)
+    for unit, length, least in (("days", 86_400, 20 * 86_400), ("hours", 3600, 7200), ("minutes", 60, 120)):
+        if size >= least:
+            return f"{size // length} {unit}"
+    return f"{size} seconds"
 
 
 def _check_signatures(body: bytes, signatures: tuple[tuple[bytes, bytes], ...], network: NetworkFile) -> None:

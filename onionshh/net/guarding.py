@@ -51,18 +51,18 @@ class Guarding:
         self._begun: set[str] = set()
         """Files that this process has had in hand once: from then on it goes on without the disk."""
 
-    def update(self, view: View, wall: int) -> None:
+    def update(self, view: View) -> None:
         """Follow a new consensus, and keep on disk what changed. BadData when the file is damaged."""
         with self._alone():
             document = self._changed_on_disk(GUARDS_FILE)
             if document is not None:
                 self.guards = _parse(self._folder, GUARDS_FILE, document, GuardSet.from_document_untrusted)
-            changed = self.guards.update(view, wall, self._chance, self._own_relays)
+            changed = self.guards.update(view, view.consensus.valid_after, self._chance, self._own_relays)
             if changed or GUARDS_FILE in self._unwritten:
                 self._write(GUARDS_FILE, self.guards.to_document())
             self._begun.add(GUARDS_FILE)
 
-    def update_layer_two(self, view: View, wall: int) -> None:
+    def update_layer_two(self, view: View) -> None:
         """Follow a new consensus with the endpoint's second hops, which stay outside the guards in use."""
         with self._alone():
             document = self._changed_on_disk(LAYER_TWO_FILE)
@@ -71,7 +71,8 @@ class Guarding:
                     self._folder, LAYER_TWO_FILE, document, LayerTwoGuards.from_document_untrusted
                 )
             usable = self.guards.usable(view)
-            changed = self.layer_two.update(view, wall, self._chance, usable, self._own_relays)
+            dated = view.consensus.valid_after
+            changed = self.layer_two.update(view, dated, self._chance, usable, self._own_relays)
             if changed or LAYER_TWO_FILE in self._unwritten:
                 self._write(LAYER_TWO_FILE, self.layer_two.to_document())
             self._begun.add(LAYER_TWO_FILE)

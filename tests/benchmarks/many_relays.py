@@ -168,6 +168,9 @@ class _Served:
     async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
         raise AssertionError("a client asks for no status")
 
+    def date(self, authority: Authority) -> int | None:
+        return None
+
 
 def _open(data: bytes) -> View:
     return View(open_consensus_untrusted(data, network=NETWORK, wall=int(time.time())))

@@ -129,7 +129,7 @@ async def test_a_test_looks_like_any_introduction_and_opens_no_rendezvous(
             assert len(tests) >= 3
             assert "answer" not in started
             assert not endpoint._correspondence._exchanges
-            assert not set(node.drops()) - {"link-ended", "link-idle"}  # links that nobody needs end
+            assert set(node.drops()) <= {"link-idle", "link-ended"}  # a guard may be idle, by chance
             async with visitor.contact(endpoint.address) as contact:
                 assert (await contact.whisper(b"hello")).status == "delivered"
         assert set(said["visitor"]) == {(m.FETCH, 40, 3), (m.INTRODUCE1, 2934, 3)}

@@ -272,9 +272,14 @@ def test_a_layer_two_guard_leaves_when_its_time_is_over() -> None:
     assert layer.to_document() != first
     assert set(layer.sample) == {r.identity for r in network.relays}
     ahead = LayerTwoGuards()
-    ahead.update(network, WALL + 400 * DAY, Chance(seeded(1)), [])
-    assert ahead.update(network, WALL, Chance(seeded(2)), []) is True, "the clock had run ahead"
-    assert ahead.update(network, WALL + 12 * DAY, Chance(seeded(3)), []) is True
+    large = view(plain(30))
+    ahead.update(large, WALL + 400 * DAY, Chance(seeded(1)), [])
+    drawn = ahead.sample
+    assert ahead.update(large, WALL, Chance(seeded(2)), []) is True, "all clocks had run ahead"
+    assert ahead.update(large, WALL + 12 * DAY - 1, Chance(seeded(3)), []) is False
+    assert ahead.sample == drawn
+    assert ahead.update(large, WALL + 12 * DAY, Chance(seeded(3)), []) is True
+    assert not set(drawn) & set(ahead.sample)
 
 
 def test_a_layer_two_guard_stays_over_one_missing_consensus_and_is_replaced_after_two() -> None:

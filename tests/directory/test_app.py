@@ -77,6 +77,8 @@ async def test_a_relay_from_its_first_word_to_its_row(autojump_clock: MockClock,
             "known": True,
             "listed": True,
             "why": "",
+            "address": "127.0.0.1:9001",
+            "published": WALL,
         }
         assert (await http.get("/relays")).json() == [
             {

@@ -20,6 +20,7 @@ from onionshh.net.clocks import Clock
 from onionshh.net.store import run_inline
 from onionshh.wire.consensus import Consensus
 from tests.directory.world import NETWORK, WALL, Prober, descriptor, one_machine, signed, store_in
+from tests.net.test_clocks import Jumping
 from tests.seeded import seeded
 
 
@@ -31,13 +32,14 @@ async def running(
     params: Params | None = None,
     wall: int = WALL,
     seed: int = 1,
+    clock: Clock | None = None,
     store: Callable[[Path], AuthorityStore] = store_in,
 ) -> AsyncIterator[Authority]:
     """An authority that has published its first consensus; ended hard when the block ends."""
     authority = Authority(
         store(path),
         params=params or one_machine(),
-        clock=Clock(wall),
+        clock=clock or Clock(wall),
         probe=prober,
         random_bytes=seeded(seed),
         run_blocking=run_inline,
@@ -71,6 +73,10 @@ def current(authority: Authority) -> Consensus:
 
 def names(authority: Authority) -> list[str]:
     return sorted(row.nickname for row in current(authority).relays)
+
+
+def values(consensus: Consensus) -> dict[int, bytes]:
+    return {row.period: row.value for row in consensus.shared_random}
 
 
 async def test_an_empty_network_has_a_consensus_at_once_and_every_interval(
@@ -199,7 +205,7 @@ async def test_a_crash_changes_nothing(autojump_clock: MockClock, tmp_path: Path
         assert stale.verdict is Verdict.STALE
 
 
-async def test_a_clock_set_back_never_makes_an_older_consensus(
+async def test_a_clock_set_back_a_little_never_makes_an_older_consensus(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
     async with running(tmp_path, Prober()) as authority:
@@ -210,6 +216,148 @@ async def test_a_clock_set_back_never_makes_an_older_consensus(
         assert authority.consensus.valid_after == last.valid_after + 1
         await trio.sleep(6)
         assert authority.consensus.valid_after == last.valid_after + 2
+
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize("ahead", [700, DAY, 30_000 * DAY])
+@pytest.mark.parametrize("crash", ["", "state", "consensus"])
+async def test_a_clock_that_ran_ahead_is_not_gone_on_from(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture, ahead: int, crash: str
+) -> None:
+    """Seven seconds; it is stopped, or falls over between its two files, and starts with the right time."""
+    async with running(tmp_path, Prober()) as authority:
+        submit(authority, 1, 2)
+        await trio.sleep(6)
+        before = current(authority)
+    async with running(tmp_path, Prober(), wall=WALL + 10 + ahead, seed=2) as authority:
+        answer = authority.submit_untrusted(local(3, WALL + 10 + ahead), "127.0.0.1")
+        assert answer.verdict is Verdict.ACCEPTED
+        await trio.sleep(7)
+        assert names(authority) == ["relay1", "relay2", "relay3"]
+    if crash:
+        (tmp_path / crash).unlink()
+    caplog.clear()
+    async with running(tmp_path, Prober(), wall=WALL + 20, seed=3) as authority:
+        after = current(authority)
+        assert after.valid_after == WALL + 20
+        assert after.valid_after > before.valid_after
+        lines = [record.message for record in caplog.records]
+        assert len([line for line in lines if "was dated" in line]) == 1
+        assert all(row.first_seen <= after.valid_after for row in after.relays)
+        if crash != "state":
+            ages = {row.nickname: row.first_seen for row in after.relays}
+            assert ages == {"relay1": WALL, "relay2": WALL, "relay3": WALL + 20}
+            assert values(before).items() <= values(after).items()
+            assert all(row.published <= after.valid_after for row in after.shared_random)
+        # What the relay said in the future does not make its next word a stale one.
+        submit(authority, 3, published=WALL + 20)
+        await trio.sleep(6)
+        assert current(authority).valid_after == WALL + 25
+        assert authority.told(descriptor(3).identity)["published"] == WALL + 20
+        await trio.sleep(700)
+        assert len([r for r in caplog.records if "was dated" in r.message]) == 1
+        if ahead > 720 and crash != "state":
+            assert len([r for r in caplog.records if "were brought back" in r.message]) == 1
+        assert authority._registry.first_of_the_future(authority.clock.wall()) == 0
+        submit(authority, 1, 2, 3, published=WALL + 720)
+        assert authority.status(descriptor(3).identity).word == "listed"
+
+
+@pytest.mark.parametrize("jump", [-7200, 7200, -DAY, DAY, 365 * DAY, -WALL])
+async def test_a_clock_that_jumps_for_eight_seconds_is_not_followed(
+    autojump_clock: MockClock, tmp_path: Path, jump: int
+) -> None:
+    clock = Jumping(WALL)
+    async with running(tmp_path, Prober(), clock=clock) as authority:
+        submit(authority, 1, 2)
+        await trio.sleep(6)
+        before = current(authority)
+        for _ in range(10):
+            clock.ahead = jump
+            submit(authority, 3, published=WALL + int(trio.current_time()))  # by a right clock
+            for _ in range(8):
+                await trio.sleep(1)
+                assert authority.consensus is not None
+                assert abs(authority.consensus.valid_after - trio.current_time() - WALL) <= 6
+            clock.ahead = 0
+            await trio.sleep(60)
+        after = current(authority)
+        assert names(authority) == ["relay1", "relay2", "relay3"]
+        assert after.shared_random == before.shared_random
+        assert {row.first_seen for row in after.relays if row.nickname != "relay3"} == {WALL}
+
+
+@pytest.mark.parametrize("start", [0, WALL - 40 * 60, WALL - 3 * DAY, WALL + 3 * DAY])
+async def test_a_machine_that_keeps_no_time_while_it_is_off_loses_nothing(
+    autojump_clock: MockClock, tmp_path: Path, start: int
+) -> None:
+    """It starts with some time, and a few minutes later somebody tells it the right one."""
+    params = one_machine(seen_gap_seconds=600)
+    async with running(tmp_path, Prober(), params=params) as authority:
+        submit(authority, 1, 2)
+        await trio.sleep(6)
+        before = current(authority)
+    began, clock = trio.current_time(), Jumping(WALL + 100)
+    clock.ahead = start - WALL - 100
+    prober = Prober()
+    async with running(tmp_path, prober, params=params, clock=clock, seed=2) as authority:
+        prober.dead[address(2)] = "away"
+        await trio.sleep(100)
+        prober.dead.clear()
+        await trio.sleep(100)
+        clock.ahead = 0
+        await trio.sleep(25)
+        after = current(authority)
+        assert abs(after.valid_after - WALL - 100 - (trio.current_time() - began)) <= 5
+        assert {row.nickname: row.first_seen for row in after.relays}["relay1"] == WALL
+        assert names(authority) == ["relay1", "relay2"]
+        assert values(after) == values(before)
+        submit(authority, 1, published=WALL + 300)
+    async with running(tmp_path, Prober(), params=params, wall=WALL + 1000, seed=3) as authority:
+        await trio.sleep(700)
+        assert values(current(authority)) == values(before)
+        assert {row.first_seen for row in current(authority).relays if row.nickname == "relay1"} == {WALL}
+
+
+async def test_random_values_stay_whatever_clocks_do(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Days ahead and days back, restarts in between: no period's value is ever replaced by another."""
+    seen: dict[int, bytes] = {}
+    for seed, days in enumerate((0, 2, 0, -1, 1, 0, 2, -1, 0, 0.6, 0)):
+        async with running(tmp_path, Prober(), wall=WALL + int(days * DAY), seed=seed) as authority:
+            for row in current(authority).shared_random:
+                assert seen.setdefault(row.period, row.value) == row.value
+        assert len(store_in(tmp_path).load_state().shared_random) <= 8
+    assert len(seen) >= 5
+
+
+# What relays say of the time.
+
+
+async def test_the_directory_is_told_that_its_clock_is_the_odd_one(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Jumping(WALL)
+    async with running(tmp_path, Prober(), clock=clock) as authority:
+        submit(authority, 1, 2, 3, 4)
+        await trio.sleep(6)
+        assert authority.clock_doubt == ""
+        clock.ahead = 7200
+        await trio.sleep(30)
+        assert "about 2 hours ahead of that of 4 of the 4 relays heard lately" in authority.clock_doubt
+        clock.ahead = -DAY
+        await trio.sleep(30)
+        answer = authority.submit_untrusted(local(5, WALL + 66), "127.0.0.1")
+        assert answer.verdict is Verdict.FORBIDDEN
+        assert "behind that of 5 of the 5 relays" in answer.why
+        assert answer.why.count(" UTC") == 4  # theirs and ours, twice
+        clock.ahead = 0
+        await trio.sleep(30)
+        assert authority.clock_doubt == ""
+    lines = [r.message for r in caplog.records if "relays" in r.message and "clock" in r.message]
+    assert len(lines) == 2
+    assert "agree with this directory's clock again" in lines[1]
 
 
 class FullDisk(AuthorityStore):

@@ -187,6 +187,55 @@ def test_a_clock_that_is_wrong_is_named() -> None:
     assert submit(registry, 4, published=WALL - 24 * HOUR - 1) == "forbidden"
 
 
+def test_a_refusal_for_a_clock_tells_both_times() -> None:
+    for published in (WALL + 601, WALL + 2**62, WALL - 24 * HOUR - 1, 0):
+        answer = Registry(params()).submit(descriptor(1, published=published), "8.0.1.1", WALL)
+        assert answer.clocks
+        assert "here it is 2023-11-14 01:00:00 UTC" in answer.why
+        assert ("ahead of" if published > WALL else "behind") in answer.why
+
+
+def test_a_date_of_the_future_counts_for_nothing_and_is_brought_back() -> None:
+    ahead = WALL + 365 * 24 * HOUR
+    registry = Registry(params(), most_known=3)
+    for number in (0, 1):
+        assert submit(registry, number, wall=ahead, published=ahead) == "accepted"
+    check_newcomers(registry, wall=ahead, dead=(1,))
+    assert registry.first_of_the_future(ahead) == 0
+    assert registry.first_of_the_future(WALL) == ahead
+    assert submit(registry, 0, published=WALL) == "accepted"
+    run_round(registry, WALL, dead=(1,))
+    assert submit(registry, 2) == "accepted"
+    assert submit(registry, 3) == "accepted", "the failing one of the future gives way"
+    assert registry.status(descriptor(1).identity).word == "unknown"
+    check_newcomers(registry)
+    run_round(registry, WALL + 5)
+    assert [one.descriptor.published for one in registry.listed()] == [WALL] * 3
+    registry.bring_back(WALL + 10)
+    assert registry.first_of_the_future(WALL + 10) == 0
+    assert max(one.first_seen for one in registry.listed()) == WALL + 10
+
+
+def test_nothing_is_forgotten_for_its_age_while_the_clock_is_not_sure() -> None:
+    registry, year = with_relays(4), 365 * 24 * HOUR
+    for _ in range(2):
+        run_round(registry, WALL, dead=(0,))
+    registry.sure = False
+    run_round(registry, WALL + year, dead=(0,))
+    run_round(registry, WALL + year)
+    assert {one.first_seen for one in registry.listed()} == {WALL}
+    assert len(registry) == 4
+
+
+def test_a_clock_that_is_behind_for_a_while_takes_no_date_back() -> None:
+    registry = with_relays(2)
+    run_round(registry, WALL)
+    before = [(e.heard, e.first_seen, e.last_good) for e in registry.entries()]
+    run_round(registry, 100)
+    submit(registry, 0, wall=100)
+    assert [(e.heard, e.first_seen, e.last_good) for e in registry.entries()] == before
+
+
 def test_a_protocol_nobody_speaks() -> None:
     assert submit(Registry(params()), 1, versions=(2,)) == "forbidden"
     assert submit(Registry(params()), 1, versions=(1, 2)) == "accepted"

@@ -19,7 +19,7 @@ from onionshh.net.circuits import CircuitFailed
 from onionshh.net.guarding import Guarding
 from onionshh.net.store import DataDirectory
 from onionshh.wire.cell import CREATE, CREATE_MORE, RELAY_EARLY
-from tests.core.networks import DAY, START, view
+from tests.core.networks import view
 from tests.net.world import Client, Relay, World
 from tests.seeded import seeded
 
@@ -32,8 +32,8 @@ class Builder:
         self.client = client
         self.view: View = view(list(world.rows.values()), params=world.params)
         self.guarding = Guarding(DataDirectory(folder), Chance(seeded(1)))
-        self.guarding.update(self.view, START + DAY // 2)
-        self.guarding.update_layer_two(self.view, START + DAY // 2)
+        self.guarding.update(self.view)
+        self.guarding.update_layer_two(self.view)
         self.builder = CircuitBuilder(
             links=client.links,
             circuits=client.circuits,

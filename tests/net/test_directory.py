@@ -39,12 +39,14 @@ from onionshh.net.directory import (
     DirectorySource,
     DirectoryUnreachable,
     HttpSource,
+    ListOutOfTime,
     NotThisNetwork,
 )
 from onionshh.net.guarding import NoGuardAnswers
 from onionshh.wire.consensus import Consensus
 from tests.client.world import context_of, hosted, small, until
 from tests.directory.world import descriptor
+from tests.net.test_clocks import Jumping
 from tests.seeded import seeded
 
 WALL = 1_790_000_000 // 3600 * 3600
@@ -83,6 +85,7 @@ class Source:
             self.served["http://0.invalid"] = served
         self.asked: Counter[str] = Counter()
         self.when: list[float] = []
+        self.dates: dict[str, int] = {}
 
     async def consensus(self, authority: Authority) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -99,6 +102,9 @@ class Source:
     async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
         raise AssertionError("a client asks for no status")
 
+    def date(self, authority: Authority) -> int | None:
+        return self.dates.get(authority.url)
+
 
 def keeper(
     folder: Path,
@@ -107,12 +113,13 @@ def keeper(
     file: NetworkFile | None = None,
     over_circuit: Callable[[int], Awaitable[bytes]] | None = None,
     wall: int = WALL + 10,
+    clock: Clock | None = None,
     seed: int = 1,
 ) -> ConsensusKeeper:
     return ConsensusKeeper(
         network=file or network(),
         source=source,
-        clock=Clock(wall),
+        clock=clock or Clock(wall),
         chance=Chance(seeded(seed)),
         folder=folder,
         over_circuit=over_circuit,
@@ -391,6 +398,268 @@ async def test_a_good_consensus_of_another_time_means_our_clock(
         await keeper(tmp_path, Source(document(keys=[STRANGER])), wall=wall).first()
 
 
+# Whose clock is the odd one. Our clock shows WALL + 10; `list_` is the list's date, `date` what the directory
+# says of the time, both seconds after WALL.
+
+
+@pytest.mark.parametrize(
+    "list_, date, error, said",
+    [
+        # The directory's clock is ours: its list is at fault, and only its operator can act.
+        (7200, 12, ListOutOfTime, r"dated 20.*, about 119 minutes ahead, though its clock agrees .*see to"),
+        (-9000, -500, ListOutOfTime, r"is of 20.*, about 2 hours ago, and has expired, though its clock"),
+        # Clock and list agree with each other and not with us: one of the two is wrong.
+        (7200, 7230, ClockWrong, r"about 2 hours behind that of the directory http://0.* is 20.*, there 20"),
+        (-9000, -8700, ClockWrong, r"about 2 hours ahead of that of the directory .*whichever is wrong"),
+        (-9000, -6000, ClockWrong, r"about 100 minutes ahead of that of the directory .*whichever is wrong"),
+        # It says nothing of its clock.
+        (7200, None, ClockWrong, r"behind the directory's list: here it is 20.*, the list of .* is of 20"),
+        # Three times.
+        (-9000, 90_000, ClockWrong, r"agrees with neither: here it is 20.*, there 20.*, the list is of 20"),
+    ],
+)  # fmt: skip
+async def test_whose_clock_is_wrong_is_not_taken_for_granted(
+    list_: int,
+    date: int | None,
+    error: type[Exception],
+    said: str,
+    tmp_path: Path,
+    autojump_clock: MockClock,
+) -> None:
+    source = Source(document(list_))
+    if date is not None:
+        source.dates["http://0.invalid"] = WALL + date
+    with pytest.raises(error, match=said) as caught:
+        await keeper(tmp_path, source).first()
+    assert str(caught.value).count(" UTC") >= 2
+    if isinstance(caught.value, ClockWrong):
+        assert caught.value.offset_seconds == 10 - list_  # what was signed, not what anybody can say
+
+
+@pytest.mark.parametrize(
+    "dates, error, said",
+    [
+        ((7200, 7210, 7220), ClockWrong, "behind those of 3 directories: .*; set it right and try again"),
+        ((7200, 10, 7200), ClockWrong, "behind those of 2 directories"),
+        ((10, 20, 7200), ListOutOfTime, "its clock agrees with this machine's"),
+        ((7200, -9000, 100_000), ClockWrong, "whichever is wrong"),
+    ],
+)
+async def test_several_directories_are_several_witnesses(
+    dates: tuple[int, ...], error: type[Exception], said: str, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    for seed in range(4):
+        source = Source()
+        for number, date in enumerate(dates):
+            url = f"http://{number}.invalid"
+            source.served[url] = document(7200 if date >= 0 else -9000, keys=KEYS[:2])
+            source.dates[url] = WALL + date
+        with pytest.raises(error, match=said):
+            await keeper(tmp_path, source, file=network(3, 2), seed=seed).first()
+
+
+async def test_a_date_that_cannot_be_read_is_no_witness_and_no_fault(autojump_clock: MockClock) -> None:
+    header: dict[bytes | str, bytes | str] = {}
+    source = source_of(lambda request, content: answer_of(200, document(), header))
+    said = []
+    for value in (
+        "Tue, 14 Nov 2023 22:13:20 GMT",
+        "Tue, 14 Nov 2023 22:13:20 -0000",
+        "Tue, 14 Nov 99999999999999 22:13:20 GMT",
+        "Tue, 14 Nov 2023 99:99:99 GMT",
+        "\xff" * 40,
+        "9" * 10_000,
+        "",
+        "now",
+    ):
+        header["Date"] = value.encode("latin-1")
+        await source.consensus(AUTHORITY)
+        said.append(source.date(AUTHORITY))
+    assert said[:2] == [1_700_000_000] * 2
+    assert set(said[2:]) == {None}
+    header.clear()
+    await source.consensus(AUTHORITY)
+    assert source.date(AUTHORITY) is None
+
+
+# Clocks that jump.
+
+
+def newest(started: float, ahead: int = 0) -> bytes:
+    """What a directory serves that makes one each interval."""
+    return document(int(trio.current_time() - started + ahead) // INTERVAL * INTERVAL)
+
+
+@pytest.mark.parametrize("who", ["client", "relay"])
+@pytest.mark.parametrize("jump", [-7200, 7200, -86_400, 400 * 86_400, -WALL])
+async def test_a_clock_that_jumps_for_eight_seconds_changes_nothing(
+    who: str, jump: int, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Not even when a consensus comes in these eight seconds."""
+    started, clock = trio.current_time(), Jumping(WALL)
+    source = Source()
+    source.served["http://0.invalid"] = lambda: newest(started)
+
+    async def over_circuit(held: int) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return newest(started)
+
+    one = keeper(tmp_path, source, over_circuit=over_circuit if who == "client" else None, clock=clock)
+    await one.first()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.keep)
+        for _ in range(60):
+            clock.ahead = jump
+            for _ in range(8):
+                assert one.current is not None
+                await trio.sleep(1)
+            clock.ahead = 0
+            await trio.sleep(53)
+            late = trio.current_time() - started - valid_after(one)
+            assert late <= (2.2 if who == "client" else 1.2) * INTERVAL
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_clock_that_is_a_little_behind_puts_off_no_fetch(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    started, source = trio.current_time(), Source(document())
+    one = keeper(tmp_path, source, wall=WALL - 590)
+    await one.first()
+    source.served["http://0.invalid"] = lambda: newest(started)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.keep)
+        await until(lambda: valid_after(one) == INTERVAL, 1.1 * INTERVAL + 5)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_clock_that_stays_wrong_ends_nothing_that_runs(
+    tmp_path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A relay takes one consensus after the other: they are what it knows of the time."""
+    started, clock = trio.current_time(), Jumping(WALL)
+    source = Source()
+    source.served["http://0.invalid"] = lambda: newest(started)
+    one = keeper(tmp_path, source, clock=clock)
+    await one.first()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.keep)
+        await trio.sleep(INTERVAL)
+        clock.ahead = 30 * 86_400
+        await trio.sleep(20 * INTERVAL)
+        assert valid_after(one) >= 19 * INTERVAL
+        asked = source.asked.total()
+        await trio.sleep(10 * INTERVAL)
+        assert source.asked.total() - asked <= 60  # though by our clock each is overdue
+        clock.ahead = 0
+        await trio.sleep(3 * INTERVAL)
+        clock.ahead = -7200
+        await trio.sleep(2 * INTERVAL)
+        assert [record.message.count("behind") for record in caplog.records] == [1]
+        assert one.current is not None
+        clock.ahead = 0
+        await trio.sleep(INTERVAL)
+        assert "agree again" in caplog.records[-1].message
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_consensus_from_the_future_binds_nobody(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Directory and node were a day ahead, or a year. Both are right again, before a start and meanwhile."""
+    for days in (1, 365):
+        for restart in (True, False):
+            folder = tmp_path / f"{days} {restart}"
+            folder.mkdir()
+            started, clock = trio.current_time(), Jumping(WALL)
+            clock.ahead = days * 86_400
+            source = Source(document(days * 86_400))
+            one = keeper(folder, source, clock=clock, over_circuit=None)
+            await one.first()
+            assert clock.earliest() == WALL + days * 86_400
+            clock.ahead = 0
+            source.served["http://0.invalid"] = lambda started=started: newest(started)  # type: ignore[misc]
+            if restart:
+                one = keeper(folder, source, clock=(clock := Jumping(WALL)))
+                await one.first()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(one.keep)
+                await trio.sleep(70)
+                assert valid_after(one) == 0
+                assert clock.earliest() <= clock.wall()
+                await trio.sleep(2 * INTERVAL)
+                assert valid_after(one) == 2 * INTERVAL
+                nursery.cancel_scope.cancel()
+
+
+async def test_mirrors_are_not_told_of_a_consensus_from_the_future(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Else they would say that they have none as new."""
+    clock, asked = Jumping(WALL), []
+    clock.ahead = 86_400
+
+    async def over_circuit(held: int) -> bytes:
+        await trio.lowlevel.checkpoint()
+        asked.append(held)
+        return document(0) if held < WALL else b""
+
+    one = keeper(tmp_path, Source(document(86_400)), clock=clock, over_circuit=over_circuit)
+    await one.first()
+    clock.ahead = 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.keep)
+        await trio.sleep(70)
+        nursery.cancel_scope.cancel()
+    assert asked[0] == 0
+    assert valid_after(one) == 0
+
+
+async def test_a_clock_that_is_set_back_for_a_moment_lets_no_older_one_in(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Whoever holds the line and the time we are told."""
+    clock = Jumping(WALL + 7200)
+    source = Source(document(7200))
+    one = keeper(tmp_path, source, clock=clock)
+    await one.first()
+    source.served["http://0.invalid"] = document(0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.keep)
+        await trio.sleep(INTERVAL)
+        for _ in range(20):
+            clock.ahead = -7200
+            await trio.sleep(8)
+            clock.ahead = 0
+            await trio.sleep(131)
+        nursery.cancel_scope.cancel()
+    assert source.asked.total() > 3
+    assert valid_after(one) == 7200
+
+
+async def test_who_runs_for_long_waits_until_its_clock_is_set_and_says_so_once(
+    tmp_path: Path, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for ahead in (-WALL, -86_400, 86_400):
+        clock = Jumping(WALL)
+        clock.ahead = ahead
+        source = Source(document())
+        folder = tmp_path / str(ahead)
+        folder.mkdir()
+        one = keeper(folder, source, clock=clock)
+
+        async def ntp(clock: Jumping = clock) -> None:
+            await trio.sleep(300)
+            clock.ahead = 0
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ntp)
+            with trio.fail_after(300 + 40):
+                await until_directory_answers(one.first)
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == 1
+        assert "Trying again until the times agree." in said[0]
+        assert valid_after(one) == 0
+
+
 async def test_a_large_consensus_is_checked_in_a_thread_and_a_small_one_where_it_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -544,6 +813,9 @@ class Counting:
     async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
         self._asked["status"] += 1
         return await self._inner.status(authority, relay)
+
+    def date(self, authority: Authority) -> int | None:
+        return self._inner.date(authority)
 
 
 async def test_a_client_of_a_network_talks_http_at_its_first_start_alone(

@@ -24,11 +24,11 @@ def guarding(path: Path, seed: int) -> Guarding:
 
 def test_guards_are_drawn_once_and_come_back(tmp_path: Path) -> None:
     first = guarding(tmp_path, 1)
-    first.update(view(plain(40)), NOW)
-    first.update_layer_two(view(plain(40)), NOW)
+    first.update(view(plain(40)))
+    first.update_layer_two(view(plain(40)))
     again = guarding(tmp_path, 2)
-    again.update(view(plain(40)), NOW + 5)
-    again.update_layer_two(view(plain(40)), NOW + 5)
+    again.update(view(plain(40)))
+    again.update_layer_two(view(plain(40)))
     assert again.guards.sample == first.guards.sample
     assert again.layer_two.sample == first.layer_two.sample
     assert len(first.guards.sample) == 6
@@ -38,34 +38,34 @@ def test_guards_are_drawn_once_and_come_back(tmp_path: Path) -> None:
 
 def test_two_processes_of_one_folder_have_one_sample(tmp_path: Path) -> None:
     one, other = guarding(tmp_path, 1), guarding(tmp_path, 2)
-    one.update(view(plain(40)), NOW)
-    other.update(view(plain(40)), NOW)
+    one.update(view(plain(40)))
+    other.update(view(plain(40)))
     assert one.guards.sample == other.guards.sample
     # Later one of them replaces a guard that is gone; the other follows at its next update.
     gone = one.guards.sample[0]
     rest = [row for row in plain(40) if row.identity != gone]
-    one.update(view(rest), NOW)
-    one.update(view(rest, at=NOW + 8 * DAY), NOW + 8 * DAY)
-    other.update(view(rest, at=NOW + 8 * DAY), NOW + 8 * DAY)
+    one.update(view(rest))
+    one.update(view(rest, at=NOW + 8 * DAY))
+    other.update(view(rest, at=NOW + 8 * DAY))
     assert gone not in one.guards.sample
     assert one.guards.sample == other.guards.sample
 
 
 def test_what_did_not_change_is_not_written(tmp_path: Path) -> None:
     one = guarding(tmp_path, 1)
-    one.update(view(plain(40)), NOW)
+    one.update(view(plain(40)))
     (tmp_path / GUARDS_FILE).chmod(0o640)  # a new file would be 0600
-    one.update(view(plain(40)), NOW + 60)
+    one.update(view(plain(40)))
     assert stat.S_IMODE((tmp_path / GUARDS_FILE).stat().st_mode) == 0o640
 
 
 def test_what_we_know_of_a_guard_outlives_an_update(tmp_path: Path) -> None:
     one = guarding(tmp_path, 1)
-    one.update(view(plain(40)), NOW)
+    one.update(view(plain(40)))
     down = one.guards.sample[0]
     for _ in range(2):
         one.guards.link_failed(down, 10.0)
-    one.update(view(plain(40)), NOW + 60)
+    one.update(view(plain(40)))
     assert down not in one.guards.usable(view(plain(40)))
 
 
@@ -73,23 +73,23 @@ def test_what_we_know_of_a_guard_outlives_an_update(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [b"", b"junk", None])
 def test_a_damaged_file_draws_no_new_guards(tmp_path: Path, name: str, damage: bytes | None) -> None:
     one = guarding(tmp_path, 1)
-    one.update(view(plain(40)), NOW)
-    one.update_layer_two(view(plain(40)), NOW)
+    one.update(view(plain(40)))
+    one.update_layer_two(view(plain(40)))
     path = tmp_path / name
     data = path.read_bytes()[:-1] if damage is None else damage
     path.write_bytes(data)
     fresh = guarding(tmp_path, 2)
     with pytest.raises(BadData, match=f"{name} is damaged"):
-        fresh.update(view(plain(40)), NOW)
-        fresh.update_layer_two(view(plain(40)), NOW)
+        fresh.update(view(plain(40)))
+        fresh.update_layer_two(view(plain(40)))
     assert path.read_bytes() == data
 
 
 def test_first_and_second_hops_come_in_random_order_and_do_not_meet(tmp_path: Path) -> None:
     one = guarding(tmp_path, 1)
     known = view(plain(40))
-    one.update(known, NOW)
-    one.update_layer_two(known, NOW)
+    one.update(known)
+    one.update_layer_two(known)
     firsts = [tuple(one.first_hops(known)) for _ in range(40)]
     assert {frozenset(first) for first in firsts} == {frozenset(one.guards.sample[:2])}
     assert len(set(firsts)) == 2
@@ -113,17 +113,17 @@ def test_a_process_that_has_its_guards_goes_on_without_the_disk(
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", full)
         with pytest.raises(OSError, match="Read-only"):
-            one.update(view(plain(40)), NOW)
+            one.update(view(plain(40)))
     one = guarding(tmp_path, 1)
-    one.update(view(plain(40)), NOW)
+    one.update(view(plain(40)))
     gone = one.guards.sample[0]
     rest, later = [row for row in plain(40) if row.identity != gone], NOW + 8 * DAY
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", full)
-        one.update(view(rest), NOW)
-        one.update(view(rest, at=later), later)
+        one.update(view(rest))
+        one.update(view(rest, at=later))
     assert gone not in one.guards.sample
-    one.update(view(rest, at=later), later + 60)
+    one.update(view(rest, at=later))
     again = guarding(tmp_path, 2)
-    again.update(view(rest, at=later), later + 120)
+    again.update(view(rest, at=later))
     assert again.guards.sample == one.guards.sample

@@ -20,7 +20,7 @@ def endpoint(folder: Path) -> bytes:
 
 
 def relay(folder: Path) -> bytes:
-    return RelayKeys(DataDirectory(folder), seeded(1), 1_700_000_000).relay_id
+    return RelayKeys(DataDirectory(folder), seeded(1)).relay_id
 
 
 def directory(folder: Path) -> bytes:
