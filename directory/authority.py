@@ -8,6 +8,7 @@ longer goes on and counts for the next. Nobody connects to anything here: `probe
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -54,6 +55,8 @@ class Authority:
         self.clock = clock
         self.document = b""
         self.consensus: Consensus | None = None
+        self.answers: Counter[int] = Counter()
+        """HTTP answers given, by their status."""
         self._store = store
         self._probe = probe
         self._random_bytes = random_bytes
@@ -85,6 +88,11 @@ class Authority:
         if status.word == "reached":
             return Status("reached", "it answered and comes with the next consensus")
         return status
+
+    @property
+    def known(self) -> int:
+        """Relays known, listed or not."""
+        return len(self._registry)
 
     def unlisted(self) -> tuple[Entry, ...]:
         """The relays that are known and not listed."""

@@ -85,9 +85,11 @@ async def serve_http(
     *,
     wall: Callable[[], int],
     limits: Limits,
+    answers: Counter[int] | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer on a listening socket until cancelled; open connections then end at once."""
+    """Answer on a listening socket until cancelled; open connections then end at once. `answers` counts
+    what was answered, by status."""
     open_by_ip: Counter[str] = Counter()
 
     async def connection(stream: trio.SocketStream) -> None:
@@ -104,7 +106,7 @@ async def serve_http(
             return
         open_by_ip[group] += 1
         try:
-            await serve_connection(app, stream, peer=peer, wall=wall, limits=limits)
+            await serve_connection(app, stream, peer=peer, wall=wall, limits=limits, answers=answers)
         finally:
             open_by_ip[group] -= 1
             if not open_by_ip[group]:
@@ -116,10 +118,16 @@ async def serve_http(
 
 
 async def serve_connection(
-    app: Asgi, stream: trio.abc.Stream, *, peer: tuple[str, int], wall: Callable[[], int], limits: Limits
+    app: Asgi,
+    stream: trio.abc.Stream,
+    *,
+    peer: tuple[str, int],
+    wall: Callable[[], int],
+    limits: Limits,
+    answers: Counter[int] | None = None,
 ) -> None:
     """Answer the requests of one connection, then close it. Raises nothing but trio.Cancelled."""
-    exchange = _Exchange(app, stream, peer, wall, limits)
+    exchange = _Exchange(app, stream, peer, wall, limits, Counter() if answers is None else answers)
     try:
         while await exchange.one():
             pass
@@ -141,7 +149,9 @@ class _Exchange:
         peer: tuple[str, int],
         wall: Callable[[], int],
         limits: Limits,
+        answers: Counter[int],
     ) -> None:
+        self._answers = answers
         self._app = app
         self._stream = stream
         self._peer = peer
@@ -244,6 +254,7 @@ class _Exchange:
     async def _send_answer(
         self, status: int, headers: list[tuple[bytes, bytes]], content: bytes, *, head_only: bool = False
     ) -> None:
+        self._answers[status] += 1
         names = {name.lower() for name, _ in headers}
         if b"content-length" not in names and status != 304:
             headers.append((b"content-length", str(len(content)).encode()))

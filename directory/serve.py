@@ -66,7 +66,12 @@ async def serve(
         await nursery.start(lambda task_status: authority.run(task_status=task_status))
         await nursery.start(
             lambda task_status: serve_http(
-                app(authority), listener, wall=clock.wall, limits=limits, task_status=task_status
+                app(authority),
+                listener,
+                wall=clock.wall,
+                limits=limits,
+                answers=authority.answers,
+                task_status=task_status,
             )
         )
         task_status.started(authority)

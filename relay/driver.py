@@ -56,11 +56,9 @@ class SwitchDriver:
         setup = switch.setup
         while setup.wanted_links:
             self._extend(setup.wanted_links.popleft())
-        while self._memory.used_bytes > self._memory.most_bytes:
-            port = switch.relieve()
-            if port is None or self.links is None:
-                break
-            self.links.end(port, "memory")
+        if self._memory.used_bytes > self._memory.most_bytes:
+            while (port := switch.relieve()) is not None and self.links is not None:
+                self.links.end(port, "memory")
         if not setup.handshakes_waiting:
             return False
         now = self._clock.monotonic()

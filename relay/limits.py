@@ -1,14 +1,28 @@
-"""How many circuits those who are no relay may make: per link and per address (SPEC 17)."""
+"""How many circuits those who are no relay may make, per link and per address; echoes a circuit (SPEC 17)."""
 
 from __future__ import annotations
 
+from types import MappingProxyType
+from typing import Final
 from weakref import WeakKeyDictionary
 
 from onionshh.core.buckets import Buckets, TokenBucket
+from onionshh.core.circuit import ROUND_CELLS, SETUP_ROUNDS
+from onionshh.core.classes import FLASH, TALK
 from onionshh.core.params import Params
 from onionshh.core.sink import LinkPort
 
 ADDRESSES_MOST = 4096
+
+SETUP_ECHOES: Final = SETUP_ROUNDS * ROUND_CELLS
+ECHOES: Final = MappingProxyType({FLASH.number: SETUP_ECHOES, TALK.number: SETUP_ECHOES})
+"""Echoes that a relay gives on one circuit, by the number of its class: what set-up needs. A class with
+cover traffic will need more; one that this version does not know gets no more than the others."""
+
+
+def echoes_of(client_message: bytes) -> int:
+    """How many, for a circuit whose handshake said this (SPEC 4): its first byte is the class."""
+    return ECHOES.get(client_message[0], SETUP_ECHOES)
 
 
 class CreateLimits:

@@ -29,7 +29,7 @@ from onionshh.geometry import (
 )
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.relay.circuit import Leg, RelayCircuit
-from onionshh.relay.limits import CreateLimits
+from onionshh.relay.limits import CreateLimits, echoes_of
 from onionshh.wire.cell import CREATE, CREATE_MORE, CREATED, CREATED_MORE, pack_cell
 from onionshh.wire.framing import HandshakeParts, split_handshake
 from onionshh.wire.messages import EXTENDED, exactly
@@ -99,7 +99,7 @@ class SetUp:
             raise ProtocolError("refusals-unread")
         parts = port.creating.get(circuit_id)
         if command == CREATE:
-            if parts is not None or not port.may_create or not port.theirs(circuit_id) or circuit_id == 0:
+            if parts is not None or not port.may_create or not port.theirs(circuit_id):
                 raise ProtocolError("create-not-allowed")
             params = self._params()
             if len(port.legs) + len(port.creating) >= params.circuits_per_link:
@@ -174,7 +174,7 @@ class SetUp:
         conversation = Conversation(
             Flow(params.ack_every, params.window),
             accepts=self._first_accepts,
-            echoes=True,
+            echoes=echoes_of(answer.client_message),
             memory=self._memory,
             random_bytes=self._random_bytes,
         )
@@ -209,7 +209,7 @@ class SetUp:
             raise ProtocolError("extend-unknown-relay")
         circuit.extending_to = relay
         circuit.extending_since = now
-        circuit.conversation.accepts = frozenset()
+        circuit.conversation.settle()
         self.wanted_links.append(WantedLink(circuit, relay, body))
 
     def extend_over(self, wanted: WantedLink, port: LinkPort) -> None:

@@ -39,6 +39,8 @@ from onionshh.wire.messages import DROP, EXTEND
 REST_SECONDS = 60.0
 REST_A_TICK = 1000
 _REST = CELL_HEADER + TAG
+RELIEVED_EIGHTHS = 7
+"""Down to so many eighths of the quota: one byte would have everyone's data looked at again at once."""
 REPLIES_WAITING_MOST = 64
 """Messages a client may leave uncollected at a relay before its circuit ends."""
 
@@ -194,15 +196,16 @@ class Switch:
                 self.rested += 1
 
     def relieve(self) -> LinkPort | None:
-        """Past the memory quota whoever holds the oldest data ends first (SPEC 7).
+        """Past the memory quota whoever holds the oldest data ends first, until an eighth is free (SPEC 7).
 
         Circuits end here. A link that reads none of many refusals is returned, for the driver to end.
         """
         holders: list[tuple[float, RelayCircuit | LinkPort]] = []
         holders += ((since, one) for one in self.circuits if (since := one.holds_since) is not None)
         holders += ((since, one) for one in self._ports if (since := one.holds_since()) is not None)
+        enough = self._memory.most_bytes * RELIEVED_EIGHTHS // 8
         for _, one in sorted(holders, key=lambda pair: pair[0]):
-            if self._memory.used_bytes <= self._memory.most_bytes:
+            if self._memory.used_bytes <= enough:
                 break
             if isinstance(one, LinkPort):
                 return one
@@ -304,7 +307,8 @@ class Switch:
             self._end(other, "join-gone")
             return
         one.join, other.join = other, one
-        one.conversation.accepts = other.conversation.accepts = frozenset()
+        one.conversation.settle()
+        other.conversation.settle()
 
     def _pump(self, circuit: RelayCircuit) -> None:
         """Wrap and queue what this relay's end of the circuit may send: at most a window, and ACKs."""
@@ -337,10 +341,10 @@ class Switch:
                 continue
             del leg.port.legs[leg.circuit_id]
             leg.port.outbox.discard(leg.queue)
+            if not leg.port.legs:
+                leg.port.empty_since = self._now
             if leg is not told_by and leg.port in self._ports:
                 leg.port.destroy(leg.circuit_id, self._random_bytes)
-        if not circuit.inward.port.legs:
-            circuit.inward.port.empty_since = self._now
         for role in circuit.roles:
             self._carry_out(role.circuit_closed(circuit, self._now))
         circuit.roles = frozenset()

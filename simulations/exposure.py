@@ -5,7 +5,10 @@ with the very code that a node runs (core/guards.py, core/path.py). Counted over
 
     guard    the share of users one of whose two guards in use is bad
     both     the share of (visitor, endpoint) pairs in which both have a bad guard
-    whisper  the share of whispers whose two first hops are bad: the one that is seen from end to end
+    whisper  the share of whispers, over a circuit that is there, both of whose first hops are bad
+    first    the same for a first contact, which goes over the introducer's circuits too: a bad first hop of
+             either of the visitor's two circuits, and of either of the endpoint's. All four carry it within
+             a second or two, so which of them it was makes no difference.
 """
 
 from __future__ import annotations
@@ -13,17 +16,21 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from onionshh.client.kinds import Kinds
 from onionshh.core.chance import Chance
-from onionshh.core.guards import GuardSet
+from onionshh.core.classes import TALK
+from onionshh.core.guards import GuardSet, LayerTwoGuards
 from onionshh.core.params import Params
 from onionshh.core.path import choose_path
 from onionshh.core.view import View
 from onionshh.crypto.primitives import sha3_256
 from onionshh.ids import RandomBytes, RelayId
+from onionshh.net.builder import Kind
 from onionshh.testing import seeded
 from onionshh.wire.consensus import FAST, GUARD, RING, Consensus, RelayRow, SharedRandom
 
-RELAYS_PER_PATH = 4
+KINDS = Kinds()
+VISITOR = tuple(KINDS.meeting(hops, TALK.number) for hops in TALK.hops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,7 @@ class Exposure:
     guard: float
     both: float
     whisper: float
+    first: float
 
 
 def network(relays: int) -> View:
@@ -64,36 +72,73 @@ def network(relays: int) -> View:
     )
 
 
+class _End:
+    """One user, and whether the first hop of a circuit of each kind would be bad."""
+
+    def __init__(self, view: View, bad: set[RelayId], chance: Chance) -> None:
+        self._view = view
+        self._bad = bad
+        self._chance = chance
+        self._guards = GuardSet()
+        wall = view.consensus.valid_after
+        self._guards.update(view, wall, chance)
+        self.in_use = self._guards.usable(view)
+        self._layer_two = LayerTwoGuards()
+        self._layer_two.update(view, wall, chance, self.in_use)
+
+    @property
+    def bad_guard(self) -> bool:
+        return bool(self._bad.intersection(self.in_use))
+
+    def first_hop_is_bad(self, kind: Kind, last: RelayId | None = None) -> bool:
+        """Of a path drawn as net/builder.py does."""
+        second = self._layer_two.usable(self._view, self.in_use) if kind.pinned else []
+        path = choose_path(
+            self._view,
+            self._chance,
+            relays=kind.relays,
+            first=self._chance.shuffled(self.in_use),
+            last=last,
+            second=self._chance.shuffled(second),
+        )
+        return path[0].identity in self._bad
+
+
 def exposure(view: View, bad_part: float, pairs: int, random_bytes: RandomBytes) -> Exposure:
-    """Draw so many visitors and endpoints, one whisper for each pair."""
+    """Draw so many visitors and endpoints, one first contact and one later whisper for each pair."""
     chance = Chance(random_bytes)
     bad = {row.identity for row in view.relays[: round(len(view.relays) * bad_part)]}
-    guards = both = whispers = 0
+    guards = both = whispers = firsts = 0
     for _ in range(pairs):
-        ends = []
-        for _ in range(2):
-            sample = GuardSet()
-            sample.update(view, view.consensus.valid_after, chance)
-            in_use = sample.usable(view)
-            path = choose_path(view, chance, relays=RELAYS_PER_PATH, first=chance.shuffled(in_use))
-            ends.append((bool(bad.intersection(in_use)), path[0].identity in bad))
-        guards += ends[0][0] + ends[1][0]
-        both += ends[0][0] and ends[1][0]
-        whispers += ends[0][1] and ends[1][1]
-    return Exposure(guards / (2 * pairs), both / pairs, whispers / pairs)
+        visitor, endpoint = _End(view, bad, chance), _End(view, bad, chance)
+        point = chance.choice(view.relays).identity
+        introducer = chance.choice(view.relays).identity
+        meets = visitor.first_hop_is_bad(chance.choice(VISITOR), point)
+        asks = visitor.first_hop_is_bad(KINDS.asking, introducer)
+        answers = endpoint.first_hop_is_bad(KINDS.answering, point)
+        holds = endpoint.first_hop_is_bad(KINDS.holding, introducer)
+        guards += visitor.bad_guard + endpoint.bad_guard
+        both += visitor.bad_guard and endpoint.bad_guard
+        whispers += meets and answers
+        firsts += (meets or asks) and (answers or holds)
+    return Exposure(guards / (2 * pairs), both / pairs, whispers / pairs, firsts / pairs)
 
 
 def main(pairs: int) -> None:
-    """Print the table of THREATS.md as it comes out of the code, beside what q says it should be."""
+    """Print the table of THREATS.md as it comes out of the code, beside what q says it should be.
+
+    A second circuit has the other of two guards every other time: (q + 1 - (1-q)^2) / 2 at one end.
+    """
     view = network(400)
     print(f"{pairs} pairs, {len(view.relays)} relays; in brackets what the formula says")
-    print("     q   a bad guard at one end      at both ends           one whisper")
+    print("     q   a bad guard at one end      at both ends          one whisper          a first contact")
     for q in (0.01, 0.05, 0.1, 0.2):
         seen = exposure(view, q, pairs, seeded(1))
         one = 1 - (1 - q) ** 2
+        either = (q + one) / 2
         print(
             f"{q:6.0%}   {seen.guard:9.2%} ({one:.2%})       {seen.both:9.2%} ({one * one:.2%})"
-            f"     {seen.whisper:9.2%} ({q * q:.2%})"
+            f"     {seen.whisper:9.2%} ({q * q:.2%})     {seen.first:9.2%} ({either * either:.2%})"
         )
 
 

@@ -11,10 +11,18 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.seeded import seed_tasks
+
 hypothesis.settings.register_profile("onionshh", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("onionshh")
 
 SYSTEM = Path(__file__).parent / "system"
+
+
+@pytest.fixture(autouse=True)
+def _tasks_in_the_same_order(request: pytest.FixtureRequest) -> None:
+    """Whatever depends on which of two ready tasks comes first comes out alike in every run."""
+    seed_tasks(request.node.nodeid)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,8 @@
 """`host --json`: replies that a program writes as lines on stdin.
 
 A whisper that was shown stays on disk, and is shown again after a restart, until its line comes. Once stdin
-has ended no line can come: what is shown from then on is finished at once.
+has ended no line can come: what is shown from then on is finished at once. Shown is what was written: while
+stdout cannot be written, or nobody reads it any more, nothing more is shown and nothing is finished by that.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import json
 
 import trio
 
-from onionshh.cli.lines import LINE_MOST, JsonLines, LineReader
+from onionshh.cli.handling import Patience, Tally
+from onionshh.cli.lines import LINE_MOST, LineReader, Output, as_json
 from onionshh.client.endpoint import Whisper
 from onionshh.errors import Error
 
@@ -51,9 +53,11 @@ def parse_answer(line: bytes) -> tuple[str, bytes | None]:
 class Answers:
     """The whispers that wait for their line, at most 1 024."""
 
-    def __init__(self, reader: LineReader, output: JsonLines) -> None:
+    def __init__(self, reader: LineReader, output: Output, patience: Patience, tally: Tally) -> None:
         self._reader = reader
         self._output = output
+        self._patience = patience
+        self._tally = tally
         self._held: dict[str, Whisper] = {}
         self._changed = trio.Event()
 
@@ -63,9 +67,8 @@ class Answers:
 
     async def shown(self, whisper: Whisper) -> None:
         """It was shown; with stdin ended that is all."""
-        if self._reader.ended:
-            await whisper.done()
-            self._forget(whisper.id)
+        if self._reader.ended and whisper.id in self._held:
+            await self._finish(whisper, None)
 
     async def room(self) -> None:
         """Until one more can be held."""
@@ -81,19 +84,17 @@ class Answers:
                 if line.strip():
                     await self._answer(*parse_answer(line))
             except Error as error:
-                await self._output.write({"error": str(error)})
+                self._output.say(as_json({"error": str(error)}))
 
     async def _answer(self, whisper_id: str, body: bytes | None) -> None:
         whisper = self._held.get(whisper_id)
         if whisper is None:
             raise BadAnswer(f"No whisper {whisper_id[:64]!r} waits for an answer.")
-        if body is None:
-            await whisper.done()
-        else:
-            await whisper.reply(body)
-        self._forget(whisper_id)
+        await self._finish(whisper, body)
 
-    def _forget(self, whisper_id: str) -> None:
-        self._held.pop(whisper_id, None)
+    async def _finish(self, whisper: Whisper, body: bytes | None) -> None:
+        await self._patience(whisper.done if body is None else lambda: whisper.reply(body))
+        self._tally.finished += 1
+        self._held.pop(whisper.id, None)
         changed, self._changed = self._changed, trio.Event()
         changed.set()

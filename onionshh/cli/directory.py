@@ -18,7 +18,7 @@ from onionshh.cli.options import (
     is_wildcard,
     network_option,
 )
-from onionshh.cli.talk import note, tell
+from onionshh.cli.talk import counted, note, tell
 
 if TYPE_CHECKING:
     import socket
@@ -54,6 +54,8 @@ def directory(
     FILE, which everyone who joins the network needs a copy of. A directory that listens on a loopback
     address starts a one-machine network: a consensus every 5 seconds and no limits by address.
 
+    It says how many relays are listed whenever that changes. SIGUSR1 asks for one line of statistics.
+
     \b
     Examples:
       onionshh directory --listen 127.0.0.1:7000 --data dir --network net.toml
@@ -80,7 +82,8 @@ def directory(
             from onionshh.directory.serve import choose_params
 
             params = choose_params(host, store.network, overrides)
-        return run(lambda: _run(store, listener, params, bind, url, network))
+        one = _Directory(store, network, url)
+        return run(lambda: one.run(listener, params, bind), report=one.report)
 
 
 def check_params(host: str, overrides: dict[str, int]) -> None:
@@ -124,26 +127,47 @@ async def serve_authority(
     )
 
 
-async def _run(
-    store: AuthorityStore,
-    listener: socket.socket,
-    params: Params,
-    bind: str | None,
-    url: str,
-    network: Path,
-) -> int:
-    import trio
+class _Directory:
+    """One run of this command."""
 
-    async with trio.open_nursery() as nursery:
-        authority: Authority = await nursery.start(
-            lambda task_status: serve_authority(store, listener, params, bind, task_status=task_status)
+    def __init__(self, store: AuthorityStore, network: Path, url: str) -> None:
+        self._store = store
+        self._network = network
+        self._url = url
+        self._authority: Authority | None = None
+
+    async def run(self, listener: socket.socket, params: Params, bind: str | None) -> int:
+        """Until cancelled."""
+        import trio
+
+        store, network = self._store, self._network
+        async with trio.open_nursery() as nursery:
+            self._authority = await nursery.start(
+                lambda task_status: serve_authority(store, listener, params, bind, task_status=task_status)
+            )
+            tell(f"directory of {store.network.name} at {self._url} (a page for people, too)")
+            tell(f"network file: {network}; everyone who joins needs a copy")
+            seconds = params.interval_seconds
+            tell(f"a consensus every {seconds} s; a relay that answers comes with the next one")
+            _warn_of_urls(store, self._url, network)
+            await _watch(self._authority)
+        return 0
+
+    def report(self) -> None:
+        """What this directory did so far, in one line of numbers."""
+        authority = self._authority
+        consensus = authority.consensus if authority is not None else None
+        if authority is None or consensus is None:
+            tell("no consensus yet")
+            return
+        listed, age = len(consensus.relays), authority.clock.wall() - consensus.valid_after
+        answers = authority.answers
+        refusals = sorted(one for one in answers.items() if one[0] >= 400)
+        refused = ", ".join(f"{status} {count}" for status, count in refusals)
+        tell(
+            f"{counted(listed, 'relay')} listed, {authority.known} known; the consensus is {age} s old;"
+            f" {counted(answers.total(), 'request')} answered; refused: {refused or 'none'}"
         )
-        tell(f"directory of {store.network.name} at {url} (a page for people, too)")
-        tell(f"network file: {network}; everyone who joins needs a copy")
-        tell(f"a consensus every {params.interval_seconds} s; a relay that answers comes with the next one")
-        _warn_of_urls(store, url, network)
-        await _watch(authority)
-    return 0
 
 
 def _warn_of_urls(store: AuthorityStore, url: str, network: Path) -> None:
@@ -157,15 +181,25 @@ def _warn_of_urls(store: AuthorityStore, url: str, network: Path) -> None:
 
 
 async def _watch(authority: Authority) -> None:
+    """Say how many relays are listed, and when no new list comes."""
     import trio
 
+    from onionshh.cli.remarks import Condition
+
+    stale = Condition("a new consensus is out again.")
     before = -1
     while True:
         consensus = authority.consensus
         listed = len(consensus.relays) if consensus is not None else 0
         if listed != before:
-            tell(f"{listed} {'relay' if listed == 1 else 'relays'} listed")
+            tell(f"{counted(listed, 'relay')} listed")
             before = listed
+        if consensus is not None:
+            late = authority.clock.wall() - consensus.fresh_until
+            if late > authority.params.interval_seconds:
+                stale.on("no new consensus is made; the last one serves while it is valid.")
+            elif late <= 0:
+                stale.off()
         await trio.sleep(LOOK_SECONDS)
 
 

@@ -2,28 +2,35 @@
 
 Before trio runs, a signal raises SystemExit; under trio it cancels the command, whose blocks then close what
 they opened. If that takes more than a few seconds, something hangs, and the process ends all the same.
+
+SIGUSR1 asks for statistics and ends nothing, whoever gets it and whenever; nor does SIGUSR2, one slip of the
+finger beside it.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from onionshh.cli.talk import note
+
 if TYPE_CHECKING:
     from onionshh.net.hosted import HostedReader
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+REPORT_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 CLOSING_SECONDS = 4.0
 HUNG_STATUS = 1
 UNDONE_STATUS = 1
 
 _asked: list[int] = []
 _statuses: list[int] = []
+_reports: set[int] = set()
+"""Signals that asked for a report before there was anybody to give it."""
 
 
 def ended_by_signal() -> bool:
@@ -46,6 +53,9 @@ def end_on_signals() -> Iterator[None]:
     """Until trio takes over, a signal raises SystemExit."""
     _asked.clear()
     _statuses.clear()
+    _reports.clear()
+    for number in REPORT_SIGNALS:  # for as long as the process lives
+        signal.signal(number, _note_report)
     before = {number: signal.signal(number, _raise) for number in _heeded()}
     try:
         yield
@@ -54,21 +64,33 @@ def end_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run(work: Callable[[], Awaitable[int]], on: HostedReader | None = None) -> int:
+def run(
+    work: Callable[[], Awaitable[int]],
+    on: HostedReader | None = None,
+    report: Callable[[], None] | None = None,
+) -> int:
     """Run a command's asynchronous part under trio until it returns its exit status, or a signal ends it.
-    `on`: the reader that hosts it, for a program that is mostly links.
+    `on`: the reader that hosts it, for a program that is mostly links. `report`: says the statistics of one
+    that runs until it is ended.
 
     Errors come out bare, never as a group; the one that matters most of several.
     """
     import trio
 
-    from onionshh.cli.failures import worst
+    from onionshh.cli.failures import configure_logging, worst
+    from onionshh.net.descriptors import raise_limit
+
+    remarks = configure_logging()
+    raise_limit()
 
     async def supervised() -> int:
         status = 0
         with trio.open_signal_receiver(*_heeded()) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope.cancel)
+                nursery.start_soon(remarks.run)
+                if report is not None:
+                    nursery.start_soon(_report_on_signal, report)
                 status = await work()
                 nursery.cancel_scope.cancel()
         return status_when_ended() if _asked else status
@@ -97,12 +119,25 @@ async def _cancel_on_signal(signals: AsyncIterator[int], cancel: Callable[[], No
         return
 
 
+async def _report_on_signal(report: Callable[[], None]) -> None:
+    import trio
+
+    with trio.open_signal_receiver(*REPORT_SIGNALS) as signals:
+        if _reports:
+            report()
+        async for _ in signals:
+            report()
+
+
+def _note_report(number: int, frame: FrameType | None) -> None:
+    _reports.add(number)
+
+
 def _raise(number: int, frame: FrameType | None) -> NoReturn:
     _asked.append(number)
     raise SystemExit(status_when_ended())
 
 
 def _hung(number: int, frame: FrameType | None) -> NoReturn:
-    sys.stderr.write(f"onionshh: closing took more than {CLOSING_SECONDS:.0f} s; ended without.\n")
-    sys.stderr.flush()
+    note(f"closing took more than {CLOSING_SECONDS:.0f} s; ended without.")
     os._exit(HUNG_STATUS)

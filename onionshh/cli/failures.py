@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import sys
 import traceback
+from typing import TYPE_CHECKING
 
 from onionshh.advice import advice
 from onionshh.cli.text import one_line, shown
 from onionshh.errors import BadAddress, BadData, BadNetworkFile, Error, TooLarge
+
+if TYPE_CHECKING:
+    from onionshh.cli.remarks import Remarks
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -32,23 +34,19 @@ def debugging() -> bool:
 
 def report(error: BaseException, *, as_json: bool) -> int:
     """Say on stderr, and with --json on stdout, what went wrong. Returns the exit status."""
+    from onionshh.cli.talk import note, remark, utter
+
     if debugging():
-        _say(shown("".join(traceback.format_exception(error))))
+        remark(shown("".join(traceback.format_exception(error))).rstrip())
     if isinstance(error, BrokenPipeError):
         # Whoever read our output has gone; and Python must not try once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     sentence, status = explain(error)
-    _say(f"onionshh: {sentence}\n")
+    note(sentence)
     if as_json:
-        with contextlib.suppress(OSError):  # what went wrong may be stdout itself
-            print(json.dumps({"error": sentence}), flush=True)
+        utter(json.dumps({"error": sentence}))
     return status
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # a full disk behind stderr changes no exit status
-        print(text, end="", file=sys.stderr, flush=True)
 
 
 def explain(error: BaseException) -> tuple[str, int]:
@@ -85,11 +83,17 @@ def _leaves(error: BaseException) -> list[BaseException]:
     return [leaf for one in error.exceptions for leaf in _leaves(one)]
 
 
-def configure_logging() -> None:
-    """Warnings and worse, one line each, on stderr."""
-    handler = logging.StreamHandler()
+def configure_logging() -> Remarks:
+    """Warnings and worse, one line each, on stderr: from the first call on, however often it is called."""
+    from onionshh.cli.remarks import Remarks
+
+    for held in logging.getLogger().handlers:
+        if isinstance(held, Remarks):
+            return held
+    handler = Remarks()
     handler.setFormatter(_OneLine())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    return handler
 
 
 class _OneLine(logging.Formatter):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,13 @@ from onionshh.cli.failures import Usage
 from onionshh.cli.options import PATH, bind_option, check_bind, check_reach, json_option, network_option
 
 if TYPE_CHECKING:
+    import trio
+
     from onionshh.cli.answers import Answers
+    from onionshh.cli.handling import Patience
     from onionshh.cli.voice import Voice
     from onionshh.client.endpoint import Endpoint, Whisper
-
-AT_ONCE = 8
-SAY_UNREACHABLE_SECONDS = 30.0
+    from onionshh.client.node import Node
 
 logger = logging.getLogger("onionshh.host")
 
@@ -57,22 +57,35 @@ def host(
 ) -> int:
     """Host an endpoint and show the whispers that come, or answer them.
 
-    The first start makes the identity in DIR; back up the file `identity`. With --exec a program gets each
-    body on its stdin and its stdout is the reply (at most 65 535 bytes, within 60 s; 8 run at once); when
-    it fails there is no reply. PROGRAM may have arguments, quoted as in a shell.
+    The first start makes the identity in DIR; back up the file `identity`.
+
+    With --exec a program gets each body on its stdin and its stdout is the reply; 8 run at once. PROGRAM may
+    have arguments, quoted as in a shell. Its own end is the end of the run: what it leaves behind goes on,
+    without its output. It has handled the whisper when it ends by itself, with a reply if its status is 0
+    and without one if not. The whisper is kept, and tried again after 1 s and ever longer, up to 5 min, when
+    the program cannot be started, takes more than 60 s, is ended by a signal, writes more than 65 535 bytes,
+    or ends with status 75, 126 or 127. A full disk ends nothing either: what waits for it is tried again.
+
+    SIGUSR1 asks for one line of statistics.
 
     \b
     With --json, one object a line:
       {"event": "address", "address": "shh1…"}
-      {"event": "reachable", "introducers": 6, "seconds": 3.2}
+      {"event": "reachable", "introducers": 1, "seconds": 3.2}
+      {"event": "introducers", "introducers": 6}  how many there are, once that has settled
       {"event": "unreachable", "why": "…"}
       {"event": "whisper", "id": "…", "received_at": Unix seconds, "body": "…"}
                                        a body that is not UTF-8 comes as body_base64
+      {"event": "statistics", …}       on SIGUSR1
     and without --echo and --exec also lines on stdin:
       {"reply_to": "id", "body": "…"}  answer, or with body_base64
       {"done": "id"}                   finish without an answer
     A line that cannot be followed is answered by {"error": "…"}. A whisper that is neither answered nor
     done is shown again after a restart. Once stdin has ended, each is finished when it was shown.
+
+    While stdout cannot be written, since nobody reads it any more or its disk is full, no whisper is shown,
+    and none is finished by that; it is said once on stderr, and tried again. With --echo and --exec they are
+    handled all the same, and lines are lost while 1 MiB of them waits.
 
     \b
     Examples:
@@ -81,9 +94,8 @@ def host(
       onionshh host --network net.toml --data me --exec "tr a-z A-Z"
     """
     from onionshh.cli.ending import run, when_ended
-    from onionshh.cli.patience import until_there_is
+    from onionshh.cli.patience import network_file_when_there
     from onionshh.cli.program import parse_command
-    from onionshh.net.directory import read_network_file
     from onionshh.net.store import DataDirectory
 
     when_ended(0)
@@ -91,130 +103,163 @@ def host(
         raise Usage("--echo and --exec exclude each other.")
     command = parse_command(program) if program is not None else None
     check_bind(bind)
-    until_there_is(network)
-    check_reach(bind, read_network_file(network))
+    check_reach(bind, network_file_when_there(network))
     folder = DataDirectory(data)
     with folder.lock():
-        return run(lambda: _run(network, data, bind, introducers, echo, command, as_json))
+        one = _Host(network, data, bind, introducers, echo, command, as_json)
+        return run(lambda: _run(one), report=one.report)
 
 
-async def _run(
-    network: Path,
-    data: Path,
-    bind: str | None,
-    introducers: int,
-    echo: bool,
-    command: list[str] | None,
-    as_json: bool,
-) -> int:
-    from contextlib import AsyncExitStack
-
+async def _run(host: _Host) -> int:
     import trio
 
-    from onionshh.cli.answers import Answers
-    from onionshh.cli.lines import JsonLines, LineReader
-    from onionshh.cli.patience import until_directory_answers
-    from onionshh.cli.voice import JsonVoice, PeopleVoice
-    from onionshh.client.identities import load_or_create_identity
-    from onionshh.client.node import join
-
-    identity = load_or_create_identity(data / IDENTITY_FILE)
-    output = JsonLines()
-    automatic = echo or command is not None
-    voice: Voice = JsonVoice(output) if as_json else PeopleVoice(bodies=not automatic)
-    await voice.address(identity.address)
-    async with AsyncExitStack() as stack:
-        node = await until_directory_answers(
-            lambda: stack.enter_async_context(join(network, data_dir=data, bind=bind))
-        )
-        endpoint = await stack.enter_async_context(node.host(identity, introducers=introducers))
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        nursery.start_soon(_say_whether_reachable, endpoint, voice)
-        if automatic:
-            await _answer(endpoint, voice, lambda whisper: _reply(whisper, command))
-        elif as_json:
-            reader = LineReader()
-            reader.look()
-            answers = Answers(reader, output)
-            nursery.start_soon(answers.run)
-            await _show_and_hold(endpoint, voice, answers)
-        else:
-            await _show(endpoint, voice)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(host.voice.run)
+        await host.run()
+        nursery.cancel_scope.cancel()
     return 0
 
 
-async def next_whisper(endpoint: Endpoint) -> Whisper | None:
-    """The next one, without finishing the one before: each call is an iteration of its own."""
-    return await anext(aiter(endpoint), None)
+class _Host:
+    """One run of this command."""
 
+    def __init__(
+        self,
+        network: Path,
+        data: Path,
+        bind: str | None,
+        introducers: int,
+        echo: bool,
+        command: list[str] | None,
+        as_json: bool,
+    ) -> None:
+        from onionshh.cli.handling import Tally
+        from onionshh.cli.lines import Output
+        from onionshh.cli.standing import Standing
+        from onionshh.cli.voice import JsonVoice, PeopleVoice
 
-async def _show(endpoint: Endpoint, voice: Voice) -> None:
-    """Show whispers in the order they came; what was shown is finished."""
-    while (whisper := await next_whisper(endpoint)) is not None:
-        await voice.whisper(whisper)
-        await whisper.done()
+        self._network = network
+        self._data = data
+        self._bind = bind
+        self._introducers = introducers
+        self._echo = echo
+        self._command = command
+        self._as_json = as_json
+        self._output = Output()
+        self.voice: Voice = JsonVoice(self._output) if as_json else PeopleVoice(self._output)
+        self._tally = Tally()
+        self._standing = Standing(self.voice, introducers)
+        self._joined: tuple[Node, Endpoint] | None = None
 
+    async def run(self) -> None:
+        """Until the endpoint is closed."""
+        from contextlib import AsyncExitStack
 
-async def _show_and_hold(endpoint: Endpoint, voice: Voice, answers: Answers) -> None:
-    """Show whispers in the order they came, each kept until its line comes on stdin."""
-    while True:
-        await answers.room()
-        whisper = await next_whisper(endpoint)
-        if whisper is None:
-            return
-        answers.hold(whisper)
-        await voice.whisper(whisper)
-        await answers.shown(whisper)
+        import trio
 
+        from onionshh.cli.patience import until_directory_answers
+        from onionshh.client.identities import load_or_create_identity
+        from onionshh.client.node import join
 
-async def _answer(endpoint: Endpoint, voice: Voice, answer: Callable[[Whisper], Awaitable[None]]) -> None:
-    """Answer whispers, several at once."""
-    import trio
+        identity = load_or_create_identity(self._data / IDENTITY_FILE)
+        self.voice.address(identity.address)
+        async with AsyncExitStack() as stack:
+            node = await until_directory_answers(
+                lambda: stack.enter_async_context(join(self._network, data_dir=self._data, bind=self._bind))
+            )
+            hosted = node.host(identity, introducers=self._introducers)
+            endpoint = await stack.enter_async_context(hosted)
+            self._joined = node, endpoint
+            stack.callback(self._leave)
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            nursery.start_soon(self._standing.run, endpoint)
+            await self._take(endpoint, nursery)
+            nursery.cancel_scope.cancel()
 
-    places = trio.Semaphore(AT_ONCE)
+    async def _take(self, endpoint: Endpoint, nursery: trio.Nursery) -> None:
+        from onionshh.cli.answers import Answers
+        from onionshh.cli.handling import Handling, Patience
+        from onionshh.cli.lines import LineReader
 
-    async def one(whisper: Whisper) -> None:
+        if self._echo or self._command is not None:
+            await Handling(self._reply, self.voice.came, self._tally).run(endpoint)
+        elif self._as_json:
+            reader, patience = LineReader(), Patience()
+            reader.look()
+            answers = Answers(reader, self._output, patience, self._tally)
+            nursery.start_soon(answers.run)
+            await self._show_and_hold(endpoint, patience, answers)
+        else:
+            await self._show(endpoint, Patience())
+
+    async def _reply(self, whisper: Whisper) -> bytes | None:
+        """The program's output, or the whisper's own body."""
+        from onionshh.cli.program import ProgramFailed, run_program
+
+        if self._command is None:
+            return whisper.body
         try:
-            await answer(whisper)
-        finally:
-            places.release()
+            return await run_program(self._command, whisper.body)
+        except ProgramFailed as error:
+            logger.warning("no reply to a whisper: %s", error)
+            return None
 
-    async with trio.open_nursery() as nursery:
+    async def _show(self, endpoint: Endpoint, patience: Patience) -> None:
+        """Show whispers in the order they came; what was shown is finished."""
+        while (whisper := await patience.next(endpoint)) is not None:
+            self._tally.taken += 1
+            await self.voice.show(whisper)
+            await patience(whisper.done)
+            self._tally.finished += 1
+
+    async def _show_and_hold(self, endpoint: Endpoint, patience: Patience, answers: Answers) -> None:
+        """Show whispers in the order they came, each kept until its line comes on stdin."""
         while True:
-            await places.acquire()
-            whisper = await next_whisper(endpoint)
+            await answers.room()
+            whisper = await patience.next(endpoint)
             if whisper is None:
                 return
-            await voice.whisper(whisper)
-            nursery.start_soon(one, whisper)
+            self._tally.taken += 1
+            answers.hold(whisper)
+            await self.voice.show(whisper)
+            await answers.shown(whisper)
 
+    def _leave(self) -> None:
+        self._joined = None
 
-async def _reply(whisper: Whisper, command: list[str] | None) -> None:
-    """With the program's output, or its own body."""
-    from onionshh.cli.program import ProgramFailed, run_program
+    def report(self) -> None:
+        """What this endpoint did so far, in one line: numbers and names of drops, no address, no id."""
+        import trio
 
-    if command is None:
-        await whisper.reply(whisper.body)
-        return
-    try:
-        output = await run_program(command, whisper.body)
-    except ProgramFailed as error:
-        logger.warning("no reply to a whisper: %s", error)
-        await whisper.done()
-    else:
-        await whisper.reply(output)
+        from onionshh.cli.talk import counted
 
-
-async def _say_whether_reachable(endpoint: Endpoint, voice: Voice) -> None:
-    """Each gain and loss; and once, when it takes long at the start, why."""
-    import trio
-
-    with trio.move_on_after(SAY_UNREACHABLE_SECONDS):
-        await endpoint.reachable()
-    if not endpoint.reachability.reachable:
-        await voice.unreachable(endpoint.reachability.why)
-    async for change in endpoint.reachability_changes():
-        if change.reachable:
-            await voice.reachable(change.introducers, change.seconds)
-        else:
-            await voice.unreachable(change.why)
+        if self._joined is None:
+            self.voice.statistics({"joined": False}, "not in the network yet: no directory has answered")
+            return
+        node, endpoint = self._joined
+        state, (unfinished, replies), tally = endpoint.reachability, endpoint.waiting, self._tally
+        since = self._standing.since
+        seconds = round(trio.current_time() - since, 1) if since is not None else None
+        circuits, drops = len(node.circuits()), node.drops()
+        names = ", ".join(f"{name} {count}" for name, count in sorted(drops.items()))
+        word = "reachable" if state.reachable else "not reachable"
+        self.voice.statistics(
+            {
+                "joined": True,
+                "reachable": state.reachable,
+                "seconds": seconds,
+                "introducers": state.introducers,
+                "taken": tally.taken,
+                "finished": tally.finished,
+                "unfinished": unfinished,
+                "kept": tally.kept,
+                "replies_waiting": replies,
+                "circuits": circuits,
+                "drops": drops,
+            },
+            f"{word}{f' for {seconds:.0f} s' if seconds is not None else ' so far'},"
+            f" {counted(state.introducers, 'introducer')};"
+            f" {counted(tally.taken, 'whisper')} taken, {tally.finished} finished, {unfinished} unfinished,"
+            f" of them {tally.kept} kept for another try; {counted(replies, 'reply', 'replies')} waiting;"
+            f" {counted(circuits, 'circuit')}; drops: {names or 'none'}",
+        )

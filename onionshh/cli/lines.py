@@ -1,7 +1,10 @@
-"""JSON lines out and in, without ever holding up the node.
+"""Lines out and in, without ever holding up the node.
 
 Writing and reading block in threads, on the descriptors themselves: Python's own buffers hold a lock that
 an abandoned thread would keep from being flushed at the end.
+
+Nothing that is written here ends the program. What the system does not take now, since a disk is full or
+nobody reads any more, is tried again for ever, each line whole and in its order.
 """
 
 from __future__ import annotations
@@ -11,13 +14,21 @@ import json
 import os
 import select
 import sys
+from collections import deque
 from typing import Final
 
 import trio
 
+from onionshh.cli.remarks import Condition, in_words
+from onionshh.cli.talk import counted
+
 STDIN, STDOUT = 0, 1
 LINE_MOST = 512 * 1024
 """A reply of 65 535 bytes, each of which JSON may write as six."""
+SAID_MOST = 1024 * 1024
+"""Bytes of lines that wait to be written and that nobody waits for."""
+AGAIN_SECONDS = 0.5
+AGAIN_MOST_SECONDS = 10.0
 _READ_BYTES = 65536
 
 TOO_LONG: Final = object()
@@ -31,23 +42,81 @@ def as_text(name: str, body: bytes) -> dict[str, str]:
         return {f"{name}_base64": base64.b64encode(body).decode()}
 
 
-class JsonLines:
-    """One object a line on stdout, each whole."""
+def as_json(value: dict[str, object]) -> bytes:
+    """One object as a line."""
+    return (json.dumps(value) + "\n").encode()
+
+
+class Output:
+    """Lines on stdout in their order, written by `run`."""
 
     def __init__(self, descriptor: int = STDOUT) -> None:
         self._descriptor = descriptor
-        self._turn = trio.Lock()
+        self._waiting: deque[tuple[bytes, trio.Event]] = deque()
+        self._bytes = 0
+        self._lost = 0
+        self._some = trio.Event()
+        self._trouble = Condition("stdout can be written again.")
+        self._loss = Condition("stdout is read again")
 
-    async def write(self, value: dict[str, object]) -> None:
-        """On its way when this returns. BrokenPipeError when nobody reads any more."""
-        line = (json.dumps(value) + "\n").encode()
-        async with self._turn:
-            await trio.to_thread.run_sync(self._write, line, abandon_on_cancel=True)
+    @property
+    def stuck(self) -> bool:
+        """Whether stdout cannot be written now."""
+        return self._trouble.lasts
 
-    def _write(self, line: bytes) -> None:
-        while line:
+    def say(self, line: bytes) -> None:
+        """Write it when its turn comes. While 1 MiB waits it is lost, and counted."""
+        if self._waiting and self._bytes + len(line) > SAID_MOST:
+            self._lost += 1
+            self._loss.on("lines for stdout are lost, since nobody reads it.")
+        else:
+            self._put(line, trio.Event())
+
+    async def show(self, line: bytes) -> None:
+        """As `say`, never lost; returns when it is written."""
+        written = trio.Event()
+        self._put(line, written)
+        await written.wait()
+
+    def _put(self, line: bytes, written: trio.Event) -> None:
+        self._waiting.append((line, written))
+        self._bytes += len(line)
+        self._some.set()
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            while not self._waiting:
+                self._loss.off(f"; {counted(self._lost, 'line')} lost.")
+                self._lost = 0
+                self._some = trio.Event()
+                await self._some.wait()
+            line, written = self._waiting[0]
+            await self._write(line)
+            self._waiting.popleft()
+            self._bytes -= len(line)
+            written.set()
+
+    async def _write(self, line: bytes) -> None:
+        left, pause = line, AGAIN_SECONDS
+        while left:
             try:
-                line = line[os.write(self._descriptor, line) :]
+                count = await trio.to_thread.run_sync(self._some_of, left, abandon_on_cancel=True)
+            except (OSError, MemoryError, RuntimeError) as error:  # the last: no thread can be had
+                why = in_words(error)
+                self._trouble.on(f"stdout cannot be written ({why}); we go on, and try again until it can.")
+                if isinstance(error, BrokenPipeError):
+                    left = line  # who had the first part is gone
+                await trio.sleep(pause)
+                pause = min(2 * pause, AGAIN_MOST_SECONDS)
+            else:
+                left = left[count:]
+        self._trouble.off()
+
+    def _some_of(self, data: bytes) -> int:
+        while True:
+            try:
+                return os.write(self._descriptor, data)
             except BlockingIOError:
                 select.select([], [self._descriptor], [])
 
@@ -81,7 +150,12 @@ class LineReader:
             if self.ended:
                 self._buffer.clear()
                 return bytes(line) or None
-            self._take(await trio.to_thread.run_sync(self._read, abandon_on_cancel=True))
+            try:
+                data = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+            except (MemoryError, RuntimeError):  # no thread can be had now
+                await trio.sleep(AGAIN_SECONDS)
+            else:
+                self._take(data)
 
     def _take(self, data: bytes) -> None:
         self._buffer += data

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from onionshh.cli.talk import note
 from onionshh.cli.text import one_line
-from onionshh.errors import NoDirectory
+from onionshh.config import NetworkFile
+from onionshh.errors import BadNetworkFile, NoDirectory
 
 FILE_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
@@ -19,12 +20,21 @@ SAY_SECONDS = 60.0
 T = TypeVar("T")
 
 
-def until_there_is(network: Path) -> None:
-    """Wait for the network file, which the directory writes when it first starts; not for long."""
-    end = time.monotonic() + FILE_SECONDS
-    if not network.exists():
-        note(f"there is no network file at {network} yet; waiting {FILE_SECONDS:.0f} s for it.")
-    while not network.exists() and time.monotonic() < end:
+def network_file_when_there(path: Path) -> NetworkFile:
+    """The network file, which the directory writes when it first starts. One that is not there yet, or not
+    whole yet, is waited for; not for long. BadNetworkFile then."""
+    from onionshh.net.directory import read_network_file
+
+    end, said = time.monotonic() + FILE_SECONDS, False
+    while True:
+        try:
+            return read_network_file(path)
+        except BadNetworkFile as error:
+            if time.monotonic() >= end:
+                raise
+            if not said:
+                said = True
+                note(f"{one_line(str(error))} Waiting {FILE_SECONDS:.0f} s for it.")
         time.sleep(PAUSE_SECONDS)
 
 

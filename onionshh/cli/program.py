@@ -1,4 +1,9 @@
-"""`host --exec`: one run of a program for each whisper, its output the reply."""
+"""`host --exec`: one run of a program for each whisper, its output the reply.
+
+A program that ends by itself has handled the whisper. One that could not be started or did not come to its
+own end has not, and neither has one that says so by its status (75, or 126 and 127 as a shell says them):
+then the whisper waits for another run.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +17,23 @@ import subprocess
 import trio
 
 from onionshh.cli.failures import Usage
+from onionshh.cli.handling import NotHandled
+from onionshh.cli.remarks import in_words
 from onionshh.geometry import WHISPER_MAX
 
 PROGRAM_SECONDS = 60.0
 ENDING_SECONDS = 1.0
+REST_SECONDS = 0.2
+"""How long we read on once the program has ended while something it left behind holds its stdout."""
+NOT_HANDLED = {
+    os.EX_TEMPFAIL: "asks for another run (status 75)",
+    126: "could not run what it was to run (status 126)",
+    127: "did not find what it was to run (status 127)",
+}
 
 
 class ProgramFailed(Exception):
-    """The run gave no reply; the reason in words."""
+    """The program has handled the whisper and gives no reply; the reason in words."""
 
 
 def parse_command(text: str) -> list[str]:
@@ -35,54 +49,66 @@ def parse_command(text: str) -> list[str]:
 
 
 async def run_program(command: list[str], body: bytes, *, seconds: float = PROGRAM_SECONDS) -> bytes:
-    """What the program writes to stdout when it gets `body` on stdin. ProgramFailed.
+    """What the program writes to stdout when it gets `body` on stdin. NotHandled, ProgramFailed.
 
-    It runs in a session of its own, which is ended as a whole when its time is up or we end.
+    It runs in a session of its own, which is ended as a whole when its time is up or we end. Its own end is
+    the end of the run: what it leaves behind goes on, and only what it wrote by then is taken.
     """
     try:
         process = await trio.lowlevel.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
-    except OSError as error:
-        raise ProgramFailed(f"the program cannot be started: {error.strerror}") from error
-    ended = False
+    except (OSError, MemoryError, RuntimeError) as error:  # the last: no thread can be had
+        raise NotHandled(f"the program cannot be started: {in_words(error)}") from error
+    output = bytearray()
     try:
         with trio.move_on_after(seconds):
-            output = await _converse(process, body)
-            status = await process.wait()
-            ended = True
+            await _converse(process, body, output)
+        late = process.poll() is None and len(output) <= WHISPER_MAX
     finally:
-        if not ended:
+        if process.poll() is None:
             with trio.CancelScope(shield=True):
                 await _end(process)
-    if not ended:
-        raise ProgramFailed(f"the program took more than {seconds:.0f} s")
+    if late:
+        raise NotHandled(f"the program took more than {seconds:.0f} s")
+    if len(output) > WHISPER_MAX:
+        raise NotHandled(f"the program's output is more than {WHISPER_MAX} bytes")
+    status = process.returncode or 0
+    if status < 0:
+        raise NotHandled(f"the program was ended by signal {-status}")
+    if status in NOT_HANDLED:
+        raise NotHandled(f"the program {NOT_HANDLED[status]}")
     if status:
         raise ProgramFailed(f"the program ended with status {status}")
-    return output
+    return bytes(output)
 
 
-async def _converse(process: trio.Process, body: bytes) -> bytes:
+async def _converse(process: trio.Process, body: bytes, output: bytearray) -> None:
+    """Until it has ended, or its output is too large."""
     stdin, stdout = process.stdin, process.stdout
     if stdin is None or stdout is None:
-        raise ProgramFailed("the program has no stdin or stdout")
-    output = bytearray()
+        raise NotHandled("the program has no stdin or stdout")
     async with stdin, stdout, trio.open_nursery() as nursery:
+        reading = trio.CancelScope()
 
+        @nursery.start_soon
         async def feed() -> None:
             # A program need not read what it is given.
             with contextlib.suppress(trio.BrokenResourceError):
                 await stdin.send_all(body)
             await stdin.aclose()
 
-        nursery.start_soon(feed)
-        while len(output) <= WHISPER_MAX and (part := await stdout.receive_some(65536)):
-            output += part
+        @nursery.start_soon
+        async def until_ended() -> None:
+            await process.wait()
+            reading.deadline = trio.current_time() + REST_SECONDS
+
+        with reading:
+            while len(output) <= WHISPER_MAX and (part := await stdout.receive_some(65536)):
+                output += part
+        if len(output) <= WHISPER_MAX:
+            await process.wait()
         nursery.cancel_scope.cancel()
-    if len(output) > WHISPER_MAX:
-        await _end(process)
-        raise ProgramFailed(f"the program's output is more than {WHISPER_MAX} bytes")
-    return bytes(output)
 
 
 async def _end(process: trio.Process) -> None:

@@ -90,8 +90,7 @@ def relay(
       onionshh relay --network net.toml --listen 0.0.0.0:9001 --advertise 192.0.2.7:9001 --data relay1
     """
     from onionshh.cli.ending import run, when_ended
-    from onionshh.cli.patience import until_there_is
-    from onionshh.net.directory import read_network_file
+    from onionshh.cli.patience import network_file_when_there
     from onionshh.net.hosted import HostedReader
     from onionshh.net.store import DataDirectory
     from onionshh.net.tcp import TcpListener
@@ -109,8 +108,7 @@ def relay(
         host_port(advertise, "--advertise")
     elif is_wildcard(host):
         raise Usage(f"--listen {listen} is no address to give to others: add --advertise HOST:PORT.")
-    until_there_is(network)
-    file = read_network_file(network)
+    file = network_file_when_there(network)
     check_reach(bind, file)
     folder = DataDirectory(data)
     with folder.lock():
@@ -125,7 +123,7 @@ def relay(
             _ask_for_long_turns()
             reader = HostedReader()
             made = make_relay(file, folder, listener, about, bind, reader=reader, rate=rate, say=tell)
-            return run(lambda: _run(made, about), on=reader)
+            return run(lambda: _run(made, about), on=reader, report=lambda: tell(made.report()))
         finally:
             listener.close()
 
@@ -177,7 +175,6 @@ async def _run(made: Relay, about: About) -> int:
     await until_directory_answers(made.keeper.first)
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: made.run(task_status=task_status))
-        nursery.start_soon(_report_on_signal, made)
         tell(
             f"links are taken at {format_address(about.host, about.port)}; waiting for the directory's check"
         )
@@ -192,17 +189,6 @@ def _ask_for_long_turns() -> None:
     if hasattr(os, "SCHED_BATCH"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
-async def _report_on_signal(made: Relay) -> None:
-    """SIGUSR1 asks for the hourly line now."""
-    import signal
-
-    import trio
-
-    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
-        async for _ in signals:
-            tell(made.report())
 
 
 def _advertised(advertise: str | None, bound: tuple[str, int]) -> tuple[str, int]:

@@ -1,18 +1,103 @@
-"""Lines for people: what happens on stdout with its time, remarks on stderr."""
+"""Lines for people: what happens on stdout with its time, remarks on stderr.
+
+Nothing waits for such a line, and nothing ends because of one. What cannot be written at once, since its
+reader is gone or does not read, or its disk is full, is lost and counted. The lines go to the descriptors
+themselves: what Python's own buffers could not write they would try to write again when the process ends.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
+import select
 import sys
 import time
+from typing import TextIO
 
 from onionshh.cli.text import one_line
 
 
+class Mouth:
+    """One stream of this process, by its name in `sys`: lines that are written now or lost."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lost = 0
+        self._cut = False
+        """Whether what was written last is half a line."""
+
+    def say(self, line: str) -> str:
+        """Write a line; returns what stood in the way, if it is the first time since one was written."""
+        stream: TextIO | None = getattr(sys, self._name)
+        if stream is None:
+            return ""
+        try:
+            if self._lost:
+                self._write(stream, f"onionshh: {counted(self._lost, 'line')} could not be written here.\n")
+                self._lost = 0
+            self._write(stream, line + "\n")
+        except (OSError, ValueError) as error:  # a ValueError: somebody has closed it
+            self._lost += 1
+            why = error.strerror if isinstance(error, OSError) else None
+            return (why or str(error)) if self._lost == 1 else ""
+        return ""
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        try:
+            descriptor = stream.fileno()
+        except OSError:  # no file of the system's: a test's
+            stream.write(text)
+            stream.flush()
+            return
+        data = ("\n" * self._cut + text).encode(stream.encoding or "utf-8", "backslashreplace")
+        room = select.poll()
+        room.register(descriptor, select.POLLOUT)
+        left = data
+        try:
+            while left:
+                if not room.poll(0):
+                    raise BlockingIOError(errno.EAGAIN, "its reader does not read")
+                # A pipe that has room at all has room for so many bytes: this does not wait.
+                left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]
+        finally:
+            self._cut = (self._cut or len(left) < len(data)) and bool(left)
+
+
+_stdout, _stderr = Mouth("stdout"), Mouth("stderr")
+
+
 def tell(line: str) -> None:
     """What happened, now."""
-    print(f"{time.strftime('%H:%M:%S')} {one_line(line)}", flush=True)
+    utter(stamped(line))
+
+
+def utter(text: str) -> None:
+    """A line on stdout as it is."""
+    trouble = _stdout.say(text)
+    if trouble:
+        note(f"stdout cannot be written ({trouble}); we go on, and what we would say there is lost.")
 
 
 def note(line: str) -> None:
     """A remark that is no part of the output."""
-    print(f"onionshh: {one_line(line)}", file=sys.stderr, flush=True)
+    remark(f"onionshh: {one_line(line)}")
+
+
+def remark(text: str) -> None:
+    """One line on stderr, or several, as they are."""
+    _stderr.say(text)
+
+
+def stamped(line: str) -> str:
+    """One line with its time."""
+    return f"{time.strftime('%H:%M:%S')} {one_line(line)}"
+
+
+def encoded(text: str) -> bytes:
+    """As stdout wants it."""
+    return text.encode(getattr(sys.stdout, "encoding", None) or "utf-8", "backslashreplace")
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 relay`, `2 relays`."""
+    return f"{number} {one}" if number == 1 else f"{number} {many or one + 's'}"

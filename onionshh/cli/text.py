@@ -48,13 +48,14 @@ def one_line(text: str) -> str:
 def steady_streams() -> None:
     """Once, when the program starts: stdout and stderr take any text, and each of the first three descriptors
     is there. One that whoever started us had closed would be given to the next file, a database perhaps, and
-    what is meant for people or programs be written into it.
+    what is meant for people or programs be written into it. What holds the place can be neither read nor
+    written the way it would be, so that the loss is noticed.
     """
-    for number in range(3):
+    for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free
+            os.set_inheritable(os.open(os.devnull, mode), True)  # takes the lowest number that is free
     if sys.stderr is None:  # to `print`, None would be stdout
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, it stays
     for stream in (sys.stdout, sys.stderr):

@@ -1,70 +1,141 @@
-"""What `host` says: lines for people, or JSON objects for a program."""
+"""What `host` says: lines for people, or JSON objects for a program.
+
+What happens is said in passing: nobody waits until it is written. A whisper that this output is to handle is
+`show`n: that returns when it is written, however long that takes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import trio
 
-from onionshh.cli.lines import JsonLines, as_text
-from onionshh.cli.talk import tell
+from onionshh.cli.lines import Output, as_json, as_text
+from onionshh.cli.talk import counted, encoded, note, stamped
 from onionshh.cli.text import printable
 from onionshh.client.endpoint import Whisper
+
+TOGETHER_SECONDS = 10.0
+"""Whispers that come within this time after one that was told are told together."""
 
 
 class Voice(Protocol):
     """One method an event."""
 
-    async def address(self, address: str) -> None: ...
+    async def run(self) -> None: ...
 
-    async def reachable(self, introducers: int, seconds: float) -> None: ...
+    def address(self, address: str) -> None: ...
 
-    async def unreachable(self, why: str) -> None: ...
+    def reachable(self, introducers: int, seconds: float) -> None: ...
 
-    async def whisper(self, whisper: Whisper) -> None: ...
+    def introducers(self, introducers: int) -> None: ...
+
+    def unreachable(self, why: str) -> None: ...
+
+    def statistics(self, numbers: Mapping[str, object], line: str) -> None: ...
+
+    def came(self, whisper: Whisper) -> None: ...
+
+    async def show(self, whisper: Whisper) -> None: ...
 
 
 class JsonVoice:
     """The events of `host --json`; `onionshh host --help` names them."""
 
-    def __init__(self, output: JsonLines) -> None:
+    def __init__(self, output: Output) -> None:
         self._output = output
 
-    async def address(self, address: str) -> None:
-        await self._output.write({"event": "address", "address": address})
+    async def run(self) -> None:
+        await self._output.run()
 
-    async def reachable(self, introducers: int, seconds: float) -> None:
-        await self._output.write({"event": "reachable", "introducers": introducers, "seconds": seconds})
+    def address(self, address: str) -> None:
+        self._say({"event": "address", "address": address})
 
-    async def unreachable(self, why: str) -> None:
-        await self._output.write({"event": "unreachable", "why": why})
+    def reachable(self, introducers: int, seconds: float) -> None:
+        self._say({"event": "reachable", "introducers": introducers, "seconds": seconds})
 
-    async def whisper(self, whisper: Whisper) -> None:
-        received = round(whisper.received_at, 3)
-        event: dict[str, object] = {"event": "whisper", "id": whisper.id, "received_at": received}
-        await self._output.write(event | as_text("body", whisper.body))
+    def introducers(self, introducers: int) -> None:
+        self._say({"event": "introducers", "introducers": introducers})
+
+    def unreachable(self, why: str) -> None:
+        self._say({"event": "unreachable", "why": why})
+
+    def statistics(self, numbers: Mapping[str, object], line: str) -> None:
+        self._say({"event": "statistics", **numbers})
+        _also_aside(self._output, line)
+
+    def came(self, whisper: Whisper) -> None:
+        self._output.say(_event(whisper))
+
+    async def show(self, whisper: Whisper) -> None:
+        await self._output.show(_event(whisper))
+
+    def _say(self, event: dict[str, object]) -> None:
+        self._output.say(as_json(event))
+
+
+def _event(whisper: Whisper) -> bytes:
+    received = round(whisper.received_at, 3)
+    event: dict[str, object] = {"event": "whisper", "id": whisper.id, "received_at": received}
+    return as_json(event | as_text("body", whisper.body))
+
+
+def _also_aside(output: Output, line: str) -> None:
+    """What somebody has just asked for comes on stderr where stdout cannot be written."""
+    if output.stuck:
+        note(line)
 
 
 class PeopleVoice:
-    """`bodies`: whether whispers are shown whole, or only that one came."""
+    """Whispers shown whole, or only told that they came, many in one line."""
 
-    def __init__(self, *, bodies: bool) -> None:
-        self._bodies = bodies
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._told = False
+        """Whether a line about whispers was written a moment ago."""
+        self._more = self._more_bytes = 0
+        """Whispers that came since."""
 
-    async def address(self, address: str) -> None:
-        tell(f"endpoint {address}")
-        await trio.lowlevel.checkpoint()
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._output.run)
+            while True:
+                await trio.sleep(TOGETHER_SECONDS)
+                self._told = self._more > 0
+                if self._more == 1:
+                    self._say(f"whisper of {self._more_bytes} bytes")
+                elif self._more:
+                    self._say(f"{self._more} whispers, {self._more_bytes} bytes")
+                self._more = self._more_bytes = 0
 
-    async def reachable(self, introducers: int, seconds: float) -> None:
-        tell(f"reachable through {introducers} introducers, after {seconds:.1f} s")
-        await trio.lowlevel.checkpoint()
+    def address(self, address: str) -> None:
+        self._say(f"endpoint {address}")
 
-    async def unreachable(self, why: str) -> None:
-        tell(f"not reachable: {why}")
-        await trio.lowlevel.checkpoint()
+    def reachable(self, introducers: int, seconds: float) -> None:
+        self._say(f"reachable through {counted(introducers, 'introducer')}, after {seconds:.1f} s")
 
-    async def whisper(self, whisper: Whisper) -> None:
-        tell(f"whisper of {len(whisper.body)} bytes")
-        if self._bodies:
-            print(printable(whisper.body), flush=True)
-        await trio.lowlevel.checkpoint()
+    def introducers(self, introducers: int) -> None:
+        self._say(f"reachable through {counted(introducers, 'introducer')} now")
+
+    def unreachable(self, why: str) -> None:
+        self._say(f"not reachable: {why}")
+
+    def statistics(self, numbers: Mapping[str, object], line: str) -> None:
+        self._say(line)
+        _also_aside(self._output, line)
+
+    def came(self, whisper: Whisper) -> None:
+        if self._told:
+            self._more += 1
+            self._more_bytes += len(whisper.body)
+        else:
+            self._told = True
+            self._say(f"whisper of {len(whisper.body)} bytes")
+
+    async def show(self, whisper: Whisper) -> None:
+        head = stamped(f"whisper of {len(whisper.body)} bytes")
+        await self._output.show(encoded(f"{head}\n{printable(whisper.body)}\n"))
+
+    def _say(self, line: str) -> None:
+        self._output.say(encoded(f"{stamped(line)}\n"))

@@ -70,10 +70,12 @@ class Contact:
             return
         self._closed = True
         self._visitor.close("the contact was closed before a receipt came")
-        if self._scope is not None:
-            self._scope.cancel()
-        for kind in (*self._meeting_kinds(), self._context.kinds.asking):
-            self._context.pool.leave(kind)
+        if self._scope is None:
+            return  # it was never entered, and has wished for nothing
+        self._scope.cancel()
+        for kind in self._meeting_kinds():
+            self._context.pool.leave(kind, idle=IDLE_CIRCUITS)
+        self._context.pool.leave(self._context.kinds.asking, stubs=STUBS)
 
     def send(self, body: bytes, *, ttl_seconds: float = TTL_DEFAULT_SECONDS) -> Receipt:
         """Take a whisper of at most 65 535 bytes on and return at once.

@@ -186,6 +186,12 @@ class Endpoint:
         self._check_open()
         return self._reachability.state
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many whispers are unfinished, and how many replies wait for their visitors."""
+        self._check_open()
+        return self._hidden.receiver.unfinished, self._hidden.receiver.replies
+
     def reachability_changes(self) -> ReachabilityChanges:
         """`async for` every gain and loss of reachability from now on, a present gain included."""
         self._check_open()
@@ -250,7 +256,7 @@ class Endpoint:
                     task_status.started()
         finally:
             for kind in (self._context.kinds.answering, self._context.kinds.asking):
-                self._context.pool.leave(kind)
+                self._context.pool.leave(kind, stubs=STUBS)
             if self._database is not None:
                 await self._database.aclose()
             self._stack.close()

@@ -179,9 +179,14 @@ class Introducers:
         try:
             while True:
                 message = await circuit.receive()
+                if m.Introduce.decode_untrusted(message.body).auth_key != key:
+                    raise ProtocolError("introduce-auth-key")
                 nursery.start_soon(self._introduced, message.body, key)
         except CircuitFailed:
             pass
+        except ProtocolError as error:
+            # No stranger's junk, of which an introducer cannot know: its own, or it would not have passed.
+            self._context.drops.count(error.reason)
         finally:
             circuit.close("introducer-over")
             del self._live[key]

@@ -15,7 +15,7 @@ from onionshh.client.contact import Contact
 from onionshh.client.context import Context
 from onionshh.client.identities import load_or_create_identity
 from onionshh.client.kinds import Kinds
-from onionshh.client.pool import Pool
+from onionshh.client.pool import STUBS, Pool
 from onionshh.config import NetworkFile
 from onionshh.core.chance import Chance
 from onionshh.core.classes import INTRODUCTION_HOPS, check_hops, privacy_class, reveals
@@ -230,6 +230,7 @@ async def node(
     )
     guarding.update(await keeper.first(), clock.wall())
     pool = Pool(builder)
+    pool.use(kinds.consensus, stubs=STUBS)  # until the node is closed, whoever else uses that kind
 
     async def follow_consensus() -> None:
         while True:

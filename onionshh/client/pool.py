@@ -1,6 +1,8 @@
 """Circuits built ahead: idle ones to random relays, and stubs that want one more relay (SPEC 6).
 
 An idle circuit belongs to nobody. Whoever takes it has it for good, so no two identities ever share one.
+A node keeps stubs from the start, through both its guards: their links are open and padded before the
+first contact as with one.
 """
 
 from __future__ import annotations
@@ -24,13 +26,19 @@ CHECK_SECONDS = 5.0
 
 @dataclass(slots=True)
 class _Shelf:
-    """What is kept ready of one kind, and for how many users."""
+    """What is kept ready of one kind. `wishes`: (idle, stubs) of each user; the largest holds."""
 
-    idle_wanted: int = 0
-    stubs_wanted: int = 0
-    users: int = 0
+    wishes: list[tuple[int, int]] = field(default_factory=list)
     idle: list[Circuit] = field(default_factory=list)
     stubs: list[Circuit] = field(default_factory=list)
+
+    @property
+    def idle_wanted(self) -> int:
+        return max((idle for idle, _ in self.wishes), default=0)
+
+    @property
+    def stubs_wanted(self) -> int:
+        return max((stubs for _, stubs in self.wishes), default=0)
 
 
 class Pool:
@@ -45,22 +53,21 @@ class Pool:
         """Keep so many of this kind ready from now on."""
         if kind.relays == 1:
             return  # built ahead, it would show our address to a relay for nothing
-        shelf = self._shelves.setdefault(kind, _Shelf())
-        shelf.idle_wanted = max(shelf.idle_wanted, idle)
-        shelf.stubs_wanted = max(shelf.stubs_wanted, stubs)
-        shelf.users += 1
+        self._shelves.setdefault(kind, _Shelf()).wishes.append((idle, stubs))
         self._poke.set()
 
-    def leave(self, kind: Kind) -> None:
-        """One user less; with none left, what is ready is given up."""
+    def leave(self, kind: Kind, *, idle: int = 0, stubs: int = 0) -> None:
+        """One user less, who wished for so many; what nobody else wants is given up."""
         shelf = self._shelves.get(kind)
-        if shelf is None:
+        if shelf is None or (idle, stubs) not in shelf.wishes:
             return
-        shelf.users -= 1
-        if not shelf.users:
+        shelf.wishes.remove((idle, stubs))
+        if not shelf.wishes:
             del self._shelves[kind]
-            for circuit in shelf.idle + shelf.stubs:
+        for kept, wanted in ((shelf.idle, shelf.idle_wanted), (shelf.stubs, shelf.stubs_wanted)):
+            for circuit in kept[wanted:]:
                 circuit.close("pool-closed")
+            del kept[wanted:]
 
     async def take(self, kind: Kind, purpose: str) -> Circuit:
         """A circuit of this kind to a random relay: a ready one, else one built now.
@@ -126,12 +133,13 @@ class Pool:
             while len(shelf.idle) < shelf.idle_wanted and self._shelves.get(kind) is shelf:
                 self._keep(kind, shelf, shelf.idle, await self._builder.build(kind, "ready"))
             while len(shelf.stubs) < shelf.stubs_wanted and self._shelves.get(kind) is shelf:
-                self._keep(kind, shelf, shelf.stubs, await self._builder.stub(kind))
+                self._keep(kind, shelf, shelf.stubs, await self._builder.stub(kind, shelf.stubs))
         except (CircuitFailed, PathImpossible, Error):
             return  # whoever needs a circuit finds out why; the pool tries again later
 
     def _keep(self, kind: Kind, shelf: _Shelf, kept: list[Circuit], circuit: Circuit) -> None:
-        if self._shelves.get(kind) is shelf:
+        wanted = shelf.idle_wanted if kept is shelf.idle else shelf.stubs_wanted
+        if self._shelves.get(kind) is shelf and len(kept) < wanted:
             kept.append(circuit)
         else:
             circuit.close("pool-closed")

@@ -7,7 +7,7 @@ only we can tell that it was ours.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -78,7 +78,7 @@ class ReachabilityTest:
     @property
     def state(self) -> Reachability:
         """What is known now."""
-        return self._state
+        return replace(self._state, introducers=len(self._introducers.entries))
 
     async def reachable(self) -> None:
         """Until the endpoint is reachable; at once if it is."""

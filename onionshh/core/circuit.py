@@ -5,7 +5,7 @@ wrapped, which must be kept. Events come back as a tuple. A circuit that failed 
 ProtocolError for good.
 
 Set-up always shows CREATE and three rounds of three cells each way, whatever the number of hops: rounds
-that no EXTEND needs are RELAY_EARLY DROPs that ask for an echo.
+that no EXTEND needs are RELAY_EARLY DROPs that ask for an echo. When they leave, `core/pace.py` says.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from onionshh.geometry import BINDING, CIRCUIT_KEYSTREAM, CIRCUIT_MESSAGE, CIRCU
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.wire.cell import CREATE, CREATE_MORE, CREATED, CREATED_MORE, DESTROY, RELAY, RELAY_EARLY
 from onionshh.wire.framing import HandshakeParts, split_handshake
-from onionshh.wire.messages import DROP, DROP_ECHO, DROP_PLAIN, EXTEND, EXTENDED
+from onionshh.wire.messages import DROP, DROP_ECHO, EXTEND, EXTENDED
 
 MOST_RELAYS = 4
 SETUP_ROUNDS = MOST_RELAYS - 1
@@ -68,7 +68,7 @@ class ClientCircuit:
         self._handshake: ClientHandshake | None = None
         self._asked: RelayId | None = None
         self._created = HandshakeParts(CIRCUIT_SERVER, now)
-        self._echoes_due = 0
+        self._answers: frozenset[int] = frozenset()
         self._cells: list[tuple[int, bytes]] = []
         self._failed: ProtocolError | None = None
         self.relays: list[RelayId] = []
@@ -103,14 +103,19 @@ class ClientCircuit:
     def pad_setup(self, rounds: int) -> None:
         """So many rounds of echoes with the last relay in place of EXTENDs; `RoundsDone` follows."""
         self._check()
-        self._echoes_due = rounds * ROUND_CELLS
-        for _ in range(self._echoes_due):
+        for _ in range(rounds * ROUND_CELLS):
             self._talks[-1].send(DROP, DROP_ECHO, early=True)
         self._pump()
 
     def accept(self, types: frozenset[int]) -> None:
         """Which messages the last hop (or, once joined, the other end) may send us from now on."""
+        self._answers = frozenset()
         self._talks[-1].accepts = types
+
+    def expect(self, answer_type: int) -> None:
+        """The last hop may send one message of this type, and nothing after it."""
+        self.accept(frozenset((answer_type,)))
+        self._answers = frozenset((answer_type,))
 
     def send(self, message_type: int, body: bytes) -> None:
         """A whole message to the last hop, or once joined to the other end."""
@@ -125,7 +130,7 @@ class ClientCircuit:
             self._layers.join_as_visitor(forward, backward)
         else:
             self._layers.join_as_endpoint(forward, backward)
-        self._talks[-1].accepts = frozenset()
+        self._talks[-1].settle()
         self._talks.append(self._conversation(accepts))
         self._joined = True
 
@@ -209,17 +214,13 @@ class ClientCircuit:
             if message_type == EXTENDED:
                 events = self._hop_added(message)
             elif message_type == DROP:
-                events = self._echoed(message)
+                events = () if self._talks[hop].echoes_due else (RoundsDone(),)
             else:
+                if message_type in self._answers:
+                    self.accept(frozenset())
                 events = (MessageIn(hop, message_type, message),)
         self._pump_hop(hop, self._talks[hop])  # an ACK is due there, or its window has opened
         return events
-
-    def _echoed(self, data: bytes) -> tuple[CircuitEvent, ...]:
-        if data != DROP_PLAIN or not self._echoes_due:
-            return ()
-        self._echoes_due -= 1
-        return () if self._echoes_due else (RoundsDone(),)
 
     def _hop_added(self, reply: bytes) -> tuple[CircuitEvent, ...]:
         handshake, relay = self._handshake, self._asked
@@ -235,7 +236,7 @@ class ClientCircuit:
         self.binding = keys[-BINDING:]
         self._handshake = self._asked = None
         if self._talks:
-            self._talks[-1].accepts = frozenset()
+            self._talks[-1].settle()
         self._talks.append(self._conversation(frozenset()))
         self.relays.append(relay)
         return (HopAdded(relay),)
@@ -244,7 +245,7 @@ class ClientCircuit:
         return Conversation(
             self._flow,
             accepts=accepts,
-            echoes=False,
+            echoes=0,
             memory=self._memory,
             random_bytes=self._random_bytes,
         )

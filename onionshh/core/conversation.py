@@ -3,6 +3,9 @@
 The same machine serves a client's hop, a relay's end of a circuit and the end-to-end layer. It never sees a
 key: it makes payloads and is told the tag under which each left, and it is given payloads with the tag
 under which they came. A tag cannot be known without its cell, so an ACK proves that the cell arrived.
+
+Nothing is taken that was not asked for: cells that say nothing would still be seen by whoever counts them
+at the first link, and so be a signal from any hop to that watcher.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ class Conversation:
     """Both directions of one layer.
 
     `accepts` is the set of types that the present role and state take; the owner changes it as state moves.
-    `echoes`: whether a DROP that asks for one is answered (a relay's end is; a client asks only).
+    `echoes`: how many DROPs that ask for one are answered; one more is refused. A client asks only: none.
 
     A relay holds one for each circuit, most of them empty for ever: lists and slots, since an empty deque
     takes 620 bytes.
@@ -58,7 +61,7 @@ class Conversation:
         "_charged",
         "_counted_in",
         "_counted_out",
-        "_echoes",
+        "_echoes_left",
         "_expected",
         "_flow",
         "_held",
@@ -75,15 +78,18 @@ class Conversation:
         "accepts",
         "came_early",
         "charged_since",
+        "echoes_due",
     )
 
     def __init__(
-        self, flow: Flow, *, accepts: frozenset[int], echoes: bool, memory: Memory, random_bytes: RandomBytes
+        self, flow: Flow, *, accepts: frozenset[int], echoes: int, memory: Memory, random_bytes: RandomBytes
     ) -> None:
         self._flow = flow
         self._limit = flow.window
         self.accepts = accepts
-        self._echoes = echoes
+        self._echoes_left = echoes
+        self.echoes_due = 0
+        """DROPs that we asked for and that have not come: so many are taken, and no more."""
         self._memory = memory
         self._random_bytes = random_bytes
         # Sending.
@@ -113,6 +119,8 @@ class Conversation:
         if len(body) > MOST[message_type]:
             raise ValueError("message larger than its type allows")
         self._queue.append(_Sending(message_type, body, early))
+        if message_type == DROP and body == DROP_ECHO:
+            self.echoes_due += 1
 
     @property
     def waiting_messages(self) -> int:
@@ -185,6 +193,11 @@ class Conversation:
             self.came_early = early
         return self._collect(data, remaining)
 
+    def settle(self) -> None:
+        """This layer's part is done, the next one speaks: nothing but ACKs is taken any more."""
+        self.accepts = frozenset()
+        self._echoes_left = 0
+
     def pause(self) -> None:
         """The inbox is full: acknowledge nothing until `resume`."""
         self._paused = True
@@ -230,9 +243,14 @@ class Conversation:
         if remaining != 1 or data not in (DROP_PLAIN, DROP_ECHO):
             raise ProtocolError("message-shape")
         if data == DROP_ECHO:
-            if not self._echoes:
-                raise ProtocolError("echo-not-asked")
+            if not self._echoes_left:
+                raise ProtocolError("echoes-too-many")
+            self._echoes_left -= 1
             self.send(DROP, DROP_PLAIN)
+        else:
+            if not self.echoes_due:
+                raise ProtocolError("drop-not-due")
+            self.echoes_due -= 1
         return DROP, data
 
     def _count(self, tag: bytes) -> None:

@@ -80,10 +80,12 @@ class Link(abc.ABC):
         self._opened = False
         self._pads_like_client = True
         self._setup_deadline = now + params.handshake_seconds
-        self._received_at = now
+        self.received_at = now
+        """When the last byte came, or the link began."""
         self._partial_since: float | None = None
         self._blocked_since: float | None = None
-        self._pad_at = 0.0
+        self.pad_at = 0.0
+        """When silence has lasted long enough for PADDING; what is sent puts it off."""
         self._pad_after = 0.0
         self._empty_since: float | None = None
 
@@ -96,7 +98,7 @@ class Link(abc.ABC):
         if not data:
             self._close("link-ended")
             return
-        self._received_at = now
+        self.received_at = now
         if self._buffer:
             data = self._buffer + data
         at = 0
@@ -140,12 +142,12 @@ class Link(abc.ABC):
 
     def sent(self, now: float, *, blocked: bool) -> None:
         """The kernel took bytes, and whether more still wait for it."""
-        self._pad_at = now + self._pad_after
+        self.pad_at = now + self._pad_after
         self._blocked_since = now if blocked else None
 
     def not_read(self, now: float) -> None:
         """We have not read up to now: what the peer owes counts from here."""
-        self._received_at = now
+        self.received_at = now
         if self._partial_since is not None:
             self._partial_since = now
         if self._blocked_since is not None:
@@ -164,7 +166,7 @@ class Link(abc.ABC):
             return float("inf")
         if self._state is not _OPEN:
             return self._setup_deadline
-        deadline = min(self._received_at + self._params.link_dead_seconds, self._pad_at)
+        deadline = min(self.received_at + self._params.link_dead_seconds, self.pad_at)
         if self._partial_since is not None:
             deadline = min(deadline, self._partial_since + self._params.frame_seconds)
         if self._blocked_since is not None:
@@ -184,14 +186,14 @@ class Link(abc.ABC):
             return None
         if self._partial_since is not None and now >= self._partial_since + params.frame_seconds:
             self._close("frame-timeout")
-        elif now >= self._received_at + params.link_dead_seconds:
+        elif now >= self.received_at + params.link_dead_seconds:
             self._close("link-silent")
         elif self._blocked_since is not None and now >= self._blocked_since + params.link_dead_seconds:
             self._close("link-stuck")
         elif self._empty_since is not None and now >= self._empty_since + params.link_idle_seconds:
             self._close("link-idle")
-        elif now >= self._pad_at:
-            self._pad_at = now + self._draw_padding()
+        elif now >= self.pad_at:
+            self.pad_at = now + self._draw_padding()
             return pack_cell(0, PADDING, self._chance.bytes(g.BODY))
         return None
 
@@ -217,7 +219,7 @@ class Link(abc.ABC):
         self._state = _OPEN
         self.is_open = True
         self._pads_like_client = not relays_at_both_ends
-        self._pad_at = now + self._draw_padding()
+        self.pad_at = now + self._draw_padding()
         self._empty_since = now
         self._events.append(LinkOpen(peer))
 

@@ -26,21 +26,35 @@ class Memory:
 
 
 class CellQueue:
-    """One circuit's cells for one link, oldest first; `since` is when it last began to wait.
+    """One circuit's cells for one link, oldest first. No cell here came before `since`.
+
+    How old the first one is would take a time for each cell. Instead, now and then it is noted how many
+    stand here: once these have left, what is left is younger than that moment. So the age of a queue that
+    drains is at most that of the cells of its last two turns, and one that stands still ages.
 
     A list: an empty deque takes 620 bytes, and of ten thousand circuits most are empty. Taking the first
     of a full queue, 1 024 cells, moves 8 KB.
     """
 
-    __slots__ = ("cells", "since")
+    __slots__ = ("cells", "noted", "older", "since")
 
     def __init__(self) -> None:
         self.cells: MutableSequence[bytes] = []
         self.since = 0.0
+        self.noted = 0.0
+        self.older = 0
+        """How many cells are left of those that stood here at `noted`."""
 
     def first(self) -> bytes:
         """Take the oldest."""
         return self.cells.pop(0)
+
+    def note(self, now: float) -> None:
+        """All that stood here at `noted` has left. Whatever was noted before the queue was last empty says
+        less than `since`, which begins anew then."""
+        self.since = max(self.since, self.noted)
+        self.noted = now
+        self.older = len(self.cells)
 
 
 class ControlQueue(CellQueue):
@@ -98,8 +112,11 @@ class Outbox:
             while len(taken) < most:
                 queue, _ = busy.popitem(last=False)
                 taken.append(queue.first())
+                queue.older -= 1
                 if queue.cells:
                     busy[queue] = None
+                    if queue.older <= 0:
+                        queue.note(self.memory.now)
         self.waiting -= len(taken)
         self.memory.used_bytes -= CELL * len(taken)
         return taken

@@ -14,6 +14,8 @@ from onionshh.geometry import BODY
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.wire.cell import DESTROY, INITIATOR_BIT, pack_cell
 
+KEPT_FREE = frozenset((0, INITIATOR_BIT))
+"""Ids that no circuit has: 0 is the link itself, and the other half has as many (SPEC 2)."""
 REFUSALS_HELD_LEAST = 64
 """With fewer, ending a link for the memory they take would end more than it frees."""
 
@@ -28,7 +30,6 @@ class LinkPort:
     __slots__ = (
         "__weakref__",
         "control",
-        "created_at",
         "creating",
         "empty_since",
         "host",
@@ -58,7 +59,6 @@ class LinkPort:
         self.host = host
         self.legs: dict[int, Any] = {}
         self.creating: dict[int, Any] = {}
-        self.created_at = now
         self.empty_since = now
         """Since when no circuit has used the link; meaningful while `legs` is empty."""
 
@@ -85,15 +85,15 @@ class LinkPort:
         return self.refusals.since if len(self.refusals.cells) > REFUSALS_HELD_LEAST else None
 
     def theirs(self, circuit_id: int) -> bool:
-        """Whether an id is of the half that the other end picks from."""
-        return bool(circuit_id & INITIATOR_BIT) != self.initiated
+        """Whether an id is one that the other end may pick: of its half, and not the one kept free there."""
+        return bool(circuit_id & INITIATOR_BIT) != self.initiated and circuit_id not in KEPT_FREE
 
     def new_circuit_id(self, random_bytes: RandomBytes) -> int:
-        """A random free id of our own half, never 0."""
+        """A random free id of our own half."""
         for _ in range(64):
             number = int.from_bytes(random_bytes(4), "big")
             number = number | INITIATOR_BIT if self.initiated else number & ~INITIATOR_BIT
-            if number not in (0, INITIATOR_BIT) and number not in self.legs and number not in self.creating:
+            if number not in KEPT_FREE and number not in self.legs and number not in self.creating:
                 return number
         raise ProtocolError("no-circuit-id")
 

@@ -6,7 +6,7 @@ asked for are never taken: what cannot be built is an error that says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -96,12 +96,15 @@ class CircuitBuilder:
                 if tries <= 0 or failed_at_last >= LAST_TRIES:
                     raise
 
-    async def stub(self, kind: Kind) -> Circuit:
-        """All of a circuit but its last relay, set-up padded up to where `finish` goes on."""
+    async def stub(self, kind: Kind, beside: Collection[Circuit] = ()) -> Circuit:
+        """All of a circuit but its last relay, set-up padded up to where `finish` goes on. Another guard is
+        its first hop than that of those `beside` it, if one is up."""
         if kind.relays < 2:
             raise ValueError("a circuit of one relay has no stub")
         shorter = Kind(kind.relays - 1, kind.privacy_class, kind.pinned)
-        path = await self._path(shorter, None, stub=True)
+        path = await self._path(
+            shorter, None, stub=True, beside=frozenset(one.path[0].identity for one in beside)
+        )
         return await self._try(path, shorter, "ready", SETUP_ROUNDS - 1)
 
     def fits(self, stub: Circuit, last: RelayRow) -> bool:
@@ -142,7 +145,14 @@ class CircuitBuilder:
 
     # Inside.
 
-    async def _path(self, kind: Kind, last: RelayId | None, *, stub: bool = False) -> tuple[RelayRow, ...]:
+    async def _path(
+        self,
+        kind: Kind,
+        last: RelayId | None,
+        *,
+        stub: bool = False,
+        beside: frozenset[RelayId] = frozenset(),
+    ) -> tuple[RelayRow, ...]:
         """A path to try now; while every guard is down we are offline, and wait."""
         while True:
             try:
@@ -152,7 +162,7 @@ class CircuitBuilder:
             now = self._clock.monotonic()
             first: Sequence[RelayId] | None = None
             if kind.relays > 1 or stub:
-                first = self._guarding.first_hops(view)
+                first = sorted(self._guarding.first_hops(view), key=beside.__contains__)
                 if not first and self._guarding.guards.all_down():
                     await self._try_guards(view, now)
                     continue

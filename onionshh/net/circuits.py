@@ -12,10 +12,12 @@ from functools import partial
 
 import trio
 
+from onionshh.core.chance import Chance
 from onionshh.core.circuit import SETUP_ROUNDS, ClientCircuit, HopAdded, MessageIn, RoundsDone
 from onionshh.core.conversation import Flow
 from onionshh.core.drops import Drops
 from onionshh.core.outbox import CellQueue, Memory
+from onionshh.core.pace import Pace, RoundTimes
 from onionshh.core.params import Params
 from onionshh.core.sink import LinkPort
 from onionshh.errors import ProtocolError
@@ -53,7 +55,7 @@ class Circuit:
         self._paused = False
         self._charging = True
         self._changed = trio.lowlevel.ParkingLot()
-        self._rounds = 0
+        self._pace = Pace(owner.round_times)
         self._sent = 0
         self._turn = trio.Lock()
         self._rounds_done = False
@@ -66,42 +68,41 @@ class Circuit:
 
     async def add(self, relay: RelayRow) -> None:
         """One more relay at the end. CircuitFailed, also after the hop's time is up."""
-        timeout = self._owner.params().hop_timeout_seconds
         asked = len(self._machine.relays)
-        try:
-            self._do(lambda: self._machine.add_relay(relay.identity, relay.onion_key))
-            with trio.fail_after(timeout):
-                while len(self._machine.relays) == asked:
-                    await self._wait()
-        except CircuitFailed as error:
-            raise CircuitFailed(error.reason, relay.identity if asked else None) from error
-        except trio.TooSlowError:
-            self.close("hop-timeout")
-            raise CircuitFailed("hop-timeout", relay.identity if asked else None) from None
-        except BaseException:
-            self.close("cancelled")
-            raise
+        await self._round(
+            lambda: self._machine.add_relay(relay.identity, relay.onion_key),
+            lambda: len(self._machine.relays) > asked,
+            blamed=relay.identity if asked else None,
+        )
         self.path.append(relay)
-        if asked:
-            self._rounds += 1
+        self._pace.answered(self._owner.clock.monotonic(), padding=False)
 
     async def pad(self, upto: int = SETUP_ROUNDS) -> None:
-        """Fill set-up up to so many rounds, so that the first link does not show the number of hops."""
-        missing = upto - self._rounds
-        if missing <= 0:
-            return
-        self._rounds = upto
-        self._rounds_done = False
+        """Fill set-up up to so many rounds, so that the first link does not show the number of hops. Each
+        leaves when a longer path would have let it. CircuitFailed."""
+        while self._pace.rounds < upto:
+            self._rounds_done = False
+            await self._round(lambda: self._machine.pad_setup(1), lambda: self._rounds_done)
+            self._pace.answered(self._owner.clock.monotonic(), padding=True)
+
+    async def _round(
+        self, step: Callable[[], None], done: Callable[[], bool], *, blamed: RelayId | None = None
+    ) -> None:
+        """One step of set-up, once it is due, and its answer."""
+        clock = self._owner.clock
         try:
-            self._do(lambda: self._machine.pad_setup(missing))
+            if self._pace.due > clock.monotonic():
+                await trio.sleep_until(self._pace.due)
+            self._pace.left(clock.monotonic())
+            self._do(step)
             with trio.fail_after(self._owner.params().hop_timeout_seconds):
-                while not self._rounds_done:
+                while not done():
                     await self._wait()
+        except CircuitFailed as error:
+            raise CircuitFailed(error.reason, blamed) from error
         except trio.TooSlowError:
             self.close("hop-timeout")
-            raise CircuitFailed("hop-timeout") from None
-        except CircuitFailed:
-            raise
+            raise CircuitFailed("hop-timeout", blamed) from None
         except BaseException:
             self.close("cancelled")
             raise
@@ -187,8 +188,9 @@ class Circuit:
         return bool(self._inbox) or self._machine.receiving
 
     async def ask(self, message_type: int, body: bytes, answer_type: int, timeout_seconds: float) -> bytes:
-        """Send a message and wait for the one answer. CircuitFailed, also when it takes too long."""
-        self.accept(answer_type)
+        """Send a message and wait for the one answer; a second one ends the circuit. CircuitFailed, also
+        when it takes too long."""
+        self._machine.expect(answer_type)
         self.send(message_type, body)
         try:
             with trio.fail_after(timeout_seconds):
@@ -324,6 +326,7 @@ class CircuitSet:
         self.drops = drops
         self.memory = memory
         self._random_bytes = random_bytes
+        self.round_times = RoundTimes(Chance(random_bytes))
         self.flush: Callable[[], None] = lambda: None
         """Set by the node to its links' flush."""
         self.circuits: set[Circuit] = set()

@@ -72,6 +72,14 @@ class LinkDriver:
         self._paused = False
         self._over = False
 
+    def in_use(self) -> tuple[int, float]:
+        """How much, to be compared: circuits, and since when there have been none, or nothing came."""
+        port = self.port
+        circuits = len(port.legs) + len(port.creating) if port is not None else 0
+        if port is None or circuits:
+            return circuits, self.machine.received_at
+        return 0, port.empty_since
+
     def start(self, now: float) -> None:
         """Send what the handshake begins with, and listen."""
         self._reader.watch(self)
@@ -187,6 +195,7 @@ class LinkDriver:
 
     def _close(self, reason: str, now: float) -> None:
         self._over = True
+        self._unsent = b""
         self.reason = reason
         self._drops.count(reason)
         self._reader.forget(self)

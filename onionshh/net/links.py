@@ -3,10 +3,14 @@
 Whatever came over all links is worked off in one pass, and then every link that was touched is flushed, so
 that what leaves for one neighbour leaves in one frame. A dial belongs to the node, not to whoever asked
 first, so a cancelled caller takes no link from others.
+
+Deadlines are looked at for all links together, once in a second or more; but each link's padding leaves at
+its own time, or one instant would show which links hang on one node.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -17,10 +21,12 @@ from onionshh.core.addresses import host_group
 from onionshh.core.buckets import Buckets
 from onionshh.core.chance import Chance
 from onionshh.core.drops import Drops
+from onionshh.core.holders import Holders
 from onionshh.core.link import LinkInitiator, LinkResponder
 from onionshh.core.outbox import Memory, Outbox
 from onionshh.core.params import Params
 from onionshh.core.sink import FrameSink, LinkPort
+from onionshh.core.timetable import Timetable
 from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
@@ -29,14 +35,20 @@ from onionshh.net.background import background
 from onionshh.net.clocks import Clock
 from onionshh.net.link_driver import LinkDriver
 from onionshh.net.throttle import Throttle
-from onionshh.net.transport import Dialer, Listener, Reader, Stream, StreamBroken, Watched
+from onionshh.net.transport import Dialer, Listener, NoRoom, Reader, Stream, StreamBroken, Watched
 from onionshh.wire.consensus import RelayRow
 
 logger = logging.getLogger("onionshh.net")
 
 TICK_LEAST_SECONDS = 1.0
 TICK_MOST_SECONDS = 5.0
+PADDING_STEP_SECONDS = 0.01
+"""Padding that is due within it leaves in one wake, so thousands of links make a hundred wakes a second."""
 ADDRESSES_MOST = 4096
+NO_ROOM_SECONDS = 0.2
+NO_ROOM_SAID_SECONDS = 600.0
+LOOKED_AT_MOST = 128
+"""Links among which the idlest is sought when room is made for another."""
 
 
 class LinkFailed(Exception):
@@ -78,11 +90,14 @@ class LinkSet:
         self._throttle = throttle
         self._reader = reader or dialer.reader()
         self._touched: list[Outbox] = []
-        self._drivers: set[LinkDriver] = set()
+        self._drivers: dict[LinkDriver, None] = {}  # in order, so that a seed governs all draws
         self._by_outbox: dict[Outbox, LinkDriver] = {}
         self._by_peer: dict[RelayId, LinkDriver] = {}
         self._dials: dict[RelayId, _Dial] = {}
-        self._per_host: dict[str, int] = {}
+        self._pads: Timetable[LinkDriver] = Timetable(_padding_due)
+        self._sooner = trio.Event()
+        self._by_host: Holders[LinkDriver] = Holders()
+        self._no_room_said = float("-inf")
         self._ended_cells_sent = 0
         self._ended_frames_sent = 0
         self._link_rates: Buckets[str] | None = None
@@ -140,6 +155,9 @@ class LinkSet:
                 stream = await listener.accept()
             except StreamBroken:
                 return
+            except NoRoom as error:
+                await self._no_room(str(error))
+                continue
             now = self._clock.monotonic()
             if not self._admit(stream, now):
                 stream.close()
@@ -152,8 +170,6 @@ class LinkSet:
                 chance=self._chance,
                 now=now,
             )
-            host = host_group(stream.host)
-            self._per_host[host] = self._per_host.get(host, 0) + 1
             self._start(stream, machine, now)
 
     def end(self, port: LinkPort, reason: str) -> None:
@@ -238,6 +254,8 @@ class LinkSet:
                     self._fault(driver, now)
 
     def _start(self, stream: Stream, machine: LinkInitiator | LinkResponder, now: float) -> LinkDriver:
+        if len(self._drivers) >= self._dialer.places:
+            self._make_room(now)
         driver = LinkDriver(
             stream=stream,
             machine=machine,
@@ -247,7 +265,9 @@ class LinkSet:
             make_port=self._make_port,
             ended=self._ended,
         )
-        self._drivers.add(driver)
+        self._drivers[driver] = None
+        if isinstance(machine, LinkResponder):
+            self._by_host.add(host_group(stream.host), driver)
         driver.start(now)
         return driver
 
@@ -263,10 +283,12 @@ class LinkSet:
         self._by_outbox[port.outbox] = driver
         if peer is not None:
             self._by_peer[peer] = driver
+        if self._pads.add(driver):
+            self._sooner.set()
         return port
 
     def _ended(self, driver: LinkDriver) -> None:
-        self._drivers.discard(driver)
+        self._drivers.pop(driver, None)
         self._ended_cells_sent += driver.cells_sent
         self._ended_frames_sent += driver.frames_sent
         port = driver.port
@@ -275,12 +297,7 @@ class LinkSet:
             if port.peer is not None and self._by_peer.get(port.peer) is driver:
                 del self._by_peer[port.peer]
         if isinstance(driver.machine, LinkResponder):
-            host = host_group(driver.stream.host)
-            left = self._per_host[host] - 1
-            if left:
-                self._per_host[host] = left
-            else:
-                del self._per_host[host]
+            self._by_host.remove(host_group(driver.stream.host), driver)
 
     def _admit(self, stream: Stream, now: float) -> bool:
         params = self._params()
@@ -288,13 +305,32 @@ class LinkSet:
             self._link_rates = Buckets(params.link_rate, params.link_burst, ADDRESSES_MOST)
         self._link_rates.rate, self._link_rates.burst = params.link_rate, params.link_burst
         host = host_group(stream.host)
-        if params.links_per_ip and self._per_host.get(host, 0) >= params.links_per_ip:
+        if params.links_per_ip and self._by_host.count(host) >= params.links_per_ip:
             self._drops.count("links-per-address")
             return False
         if not self._link_rates.take(host, now):
             self._drops.count("link-rate")
             return False
         return True
+
+    def _make_room(self, now: float) -> None:
+        """End the idlest link of whichever address holds most: no circuits, or fewest, and that for long."""
+        held = itertools.islice(self._by_host.of_the_largest(), LOOKED_AT_MOST)
+        idlest = min(held, key=LinkDriver.in_use, default=None)
+        if idlest is not None:
+            idlest.close("no-room", now)
+            self.flush()  # what ended with it may have left cells on others
+
+    async def _no_room(self, why: str) -> None:
+        """Nothing more can be taken: end a link, and try again in a moment."""
+        now = self._clock.monotonic()
+        self._make_room(now)
+        if now >= self._no_room_said + NO_ROOM_SAID_SECONDS:
+            self._no_room_said = now
+            logger.warning(
+                "no room for new links (%s): the idlest ones end; raise the limit of open files", why
+            )
+        await trio.sleep(NO_ROOM_SECONDS)
 
     async def _dial(self, relay: RelayRow, dial: _Dial) -> None:
         stream: Stream | None = None
@@ -333,17 +369,31 @@ class LinkSet:
             dial.done.set()
 
     async def _tick(self) -> None:
+        look_at = self._next_look()
         while True:
-            now = self._clock.monotonic()
-            due = min(
-                (driver.machine.next_deadline() for driver in self._drivers), default=now + TICK_MOST_SECONDS
-            )
-            await trio.sleep_until(max(now + TICK_LEAST_SECONDS, min(due, now + TICK_MOST_SECONDS)))
+            due = min(look_at, self._pads.first)
+            self._sooner = trio.Event()
+            with trio.move_on_at(max(due, self._clock.monotonic() + PADDING_STEP_SECONDS)):
+                await self._sooner.wait()
+                continue
             now = self._memory.now = self._clock.monotonic()
-            for driver in list(self._drivers):
+            for driver in self._pads.take(now):
                 driver.tick(now)
-            self._on_tick(now)
+            if now >= look_at:
+                for driver in list(self._drivers):
+                    driver.tick(now)
+                self._on_tick(now)
+                look_at = self._next_look()
             self._work(())
+
+    def _next_look(self) -> float:
+        now = self._clock.monotonic()
+        due = min((driver.machine.next_deadline() for driver in self._drivers), default=float("inf"))
+        return max(now + TICK_LEAST_SECONDS, min(due, now + TICK_MOST_SECONDS))
+
+
+def _padding_due(driver: LinkDriver) -> float | None:
+    return None if driver.machine.is_closed else driver.machine.pad_at
 
 
 async def _resume_later(driver: LinkDriver, seconds: float) -> None:

@@ -5,6 +5,7 @@ For tests and simulations, and for a DApp's own tests. Nothing here knows what t
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
 
@@ -171,6 +172,8 @@ class MemoryNetwork:
         self.listeners: dict[tuple[str, int], MemoryListener] = {}
         self.dialled: list[tuple[str, str]] = []
         """(from, to) of every stream ever opened, for tests of who connects to whom."""
+        self.places: dict[str, int] = {}
+        """How many streams a host may have, if not any number."""
         self._streams: dict[MemoryStream, tuple[str, str]] = {}
         self._cut: set[str] = set()
         self._next_port = 1
@@ -220,6 +223,10 @@ class MemoryDialer:
     def __init__(self, network: MemoryNetwork, host: str) -> None:
         self._network = network
         self._host = host
+
+    @property
+    def places(self) -> int:
+        return self._network.places.get(self._host, sys.maxsize)
 
     async def dial(self, host: str, port: int) -> MemoryStream:
         await trio.lowlevel.checkpoint()

@@ -14,7 +14,8 @@ import socket
 import trio
 
 from onionshh.errors import Error
-from onionshh.net.transport import READ_BYTES, StreamBroken, Watched, Work
+from onionshh.net.descriptors import for_links
+from onionshh.net.transport import READ_BYTES, NoRoom, StreamBroken, Watched, Work
 
 NOTSENT_LOWAT_BYTES = 64 * 1024
 LISTEN_BACKLOG = 256
@@ -130,6 +131,10 @@ class TcpDialer:
     def __init__(self, bind: str | None = None) -> None:
         self.bind = bind
 
+    @property
+    def places(self) -> int:
+        return for_links()
+
     async def dial(self, host: str, port: int) -> TcpStream:
         sock: socket.socket | None = None
         try:
@@ -202,8 +207,9 @@ class TcpListener:
             except OSError as error:
                 if error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
                     raise StreamBroken("closed") from error
-                # Out of descriptors, so others must end first; or an error of the new connection alone.
-                await trio.sleep(ACCEPT_PAUSE_SECONDS)
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    raise NoRoom(error.strerror) from error
+                await trio.sleep(ACCEPT_PAUSE_SECONDS)  # an error of the new connection alone
                 continue
             try:
                 return TcpStream(sock, str(address[0]))

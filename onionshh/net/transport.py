@@ -18,6 +18,10 @@ class StreamBroken(Exception):
     """The stream is gone, or could not be had. Carries a reason in words for our own side."""
 
 
+class NoRoom(Exception):
+    """A stream was offered, and cannot be taken until others end."""
+
+
 class Stream(Protocol):
     """Two-way bytes. One task reads; anyone may call `send_some`, which never waits."""
 
@@ -69,6 +73,10 @@ class Reader(Protocol):
 class Dialer(Protocol):
     """Opens streams."""
 
+    @property
+    def places(self) -> int:
+        """How many streams there may be at a time, dialled and taken."""
+
     async def dial(self, host: str, port: int) -> Stream:
         """A stream to that address. StreamBroken with the reason."""
 
@@ -84,7 +92,7 @@ class Listener(Protocol):
         """(host, port) it listens on."""
 
     async def accept(self) -> Stream:
-        """The next stream. StreamBroken once closed."""
+        """The next stream. StreamBroken once closed, NoRoom while it cannot be taken."""
 
     def close(self) -> None:
         """Take no more."""

@@ -66,7 +66,7 @@ class Forwarding:
     def add(self, circuit_id: int) -> RelayCircuit:
         """One more circuit, as it is once the next hop has answered."""
         conversation = Conversation(
-            self._flow, accepts=frozenset(), echoes=True, memory=self._memory, random_bytes=os.urandom
+            self._flow, accepts=frozenset(), echoes=9, memory=self._memory, random_bytes=os.urandom
         )
         layers = RelayLayers(os.urandom(LAYER_STATE), os.urandom(LAYER_STATE))
         circuit = RelayCircuit(layers, conversation, os.urandom(BINDING), self.near, circuit_id)

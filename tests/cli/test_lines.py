@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import cast
 
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from onionshh.cli.answers import Answers, BadAnswer, parse_answer
-from onionshh.cli.lines import LINE_MOST, TOO_LONG, JsonLines, LineReader, as_text
+from onionshh.cli.handling import Patience, Tally
+from onionshh.cli.lines import LINE_MOST, SAID_MOST, TOO_LONG, LineReader, Output, as_json, as_text
 from onionshh.client.endpoint import Whisper
 
 
@@ -81,15 +85,81 @@ async def test_looking_loses_no_line(pipe: Pipe) -> None:
     assert await reader.next() == b"line"
 
 
-async def test_a_line_is_written_whole(pipe: Pipe) -> None:
-    await JsonLines(pipe.writing).write({"event": "address", "n": 1} | as_text("body", b"a\nb"))
-    assert json.loads(os.read(pipe.reading, 1000)) == {"event": "address", "n": 1, "body": "a\nb"}
+@asynccontextmanager
+async def writing(descriptor: int) -> AsyncIterator[Output]:
+    """An output at work."""
+    output = Output(descriptor)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(output.run)
+        yield output
+        nursery.cancel_scope.cancel()
 
 
-async def test_a_reader_that_left_is_told(pipe: Pipe) -> None:
-    pipe.close(pipe.reading)
-    with pytest.raises(BrokenPipeError):
-        await JsonLines(pipe.writing).write({})
+async def until_stuck(output: Output) -> None:
+    while not output.stuck:  # virtual time passes while its thread works
+        await trio.sleep(1)
+
+
+async def test_lines_are_written_whole_and_in_order(pipe: Pipe) -> None:
+    async with writing(pipe.writing) as output:
+        output.say(as_json({"event": "address", "n": 1}))
+        await output.show(as_json({"n": 2, **as_text("body", b"a\nb")}))
+    said = os.read(pipe.reading, 1000).splitlines()
+    assert [json.loads(line) for line in said] == [{"event": "address", "n": 1}, {"n": 2, "body": "a\nb"}]
+
+
+async def test_a_reader_that_left_is_waited_for(
+    tmp_path: Path, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is to be shown is not taken for shown; another reader of the same pipe gets it whole."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    out = os.open(fifo, os.O_WRONLY)
+    os.close(reading)
+    async with writing(out) as output, trio.open_nursery() as nursery:
+        nursery.start_soon(output.show, b"line\n")
+        await until_stuck(output)
+        assert len(nursery.child_tasks) == 1
+        reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    assert os.read(reading, 100) == b"line\n"
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert "stdout cannot be written (Broken pipe)" in said[0]
+    assert "stdout can be written again" in said[1]
+    os.close(reading)
+    os.close(out)
+
+
+async def test_a_full_disk_is_waited_for(pipe: Pipe, autojump_clock: MockClock) -> None:
+    out = os.open("/dev/full", os.O_WRONLY)
+    async with writing(out) as output, trio.open_nursery() as nursery:
+        nursery.start_soon(output.show, b"line\n")
+        await until_stuck(output)
+        assert len(nursery.child_tasks) == 1
+        os.dup2(pipe.writing, out)  # room again
+    assert os.read(pipe.reading, 100) == b"line\n"
+    os.close(out)
+
+
+async def test_what_nobody_waits_for_is_bounded(
+    pipe: Pipe, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = os.open("/dev/full", os.O_WRONLY)
+    line = b"x" * 1023 + b"\n"
+    most = SAID_MOST // len(line)
+    async with writing(out) as output:
+        for _ in range(most + 5):
+            output.say(line)
+        await until_stuck(output)
+        os.dup2(pipe.writing, out)
+        read = 0
+        while read < SAID_MOST:
+            read += len(await trio.to_thread.run_sync(os.read, pipe.reading, 65536))
+        await trio.testing.wait_all_tasks_blocked()
+    assert read == most * len(line)
+    assert "stdout is read again; 5 lines lost." in capsys.readouterr().err
+    os.close(out)
 
 
 def test_what_is_no_text_comes_as_base64() -> None:
@@ -155,7 +225,8 @@ class Shown:
 async def test_what_is_shown_waits_for_its_line_until_stdin_ends(pipe: Pipe) -> None:
     """What no line came for stays unfinished, for the next start; what is shown later does not."""
     reading, writing = os.pipe()
-    answers = Answers(LineReader(pipe.reading), JsonLines(writing))
+    output, tally = Output(writing), Tally()
+    answers = Answers(LineReader(pipe.reading), output, Patience(), tally)
     replied, finished, kept, late = whispers = [Shown(name) for name in ("a", "b", "c", "d")]
     for one in whispers[:3]:
         answers.hold(cast(Whisper, one))
@@ -167,14 +238,19 @@ async def test_what_is_shown_waits_for_its_line_until_stdin_ends(pipe: Pipe) -> 
     answers.hold(cast(Whisper, late))
     await answers.shown(cast(Whisper, late))
     assert late.fate == ["done"]
+    assert tally.finished == 3
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(output.run)
+        await output.show(b"{}\n")
+        nursery.cancel_scope.cancel()
     os.close(writing)
     with os.fdopen(reading) as said:
-        assert [list(json.loads(line)) for line in said] == [["error"], ["error"]]
+        assert [list(json.loads(line)) for line in said] == [["error"], ["error"], []]
 
 
 async def test_no_more_are_shown_than_can_be_held(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onionshh.cli.answers.HELD_MOST", 1)
-    answers = Answers(LineReader(pipe.reading), JsonLines(pipe.writing))
+    answers = Answers(LineReader(pipe.reading), Output(pipe.writing), Patience(), Tally())
     await answers.room()
     answers.hold(cast(Whisper, Shown("a")))
     os.write(pipe.writing, b'{"done": "a"}\n')

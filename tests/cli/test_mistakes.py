@@ -93,7 +93,7 @@ def test_mistyped_address(mistake: Mistake, network: Path) -> None:
 def test_missing_network_file(
     mistake: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(patience, "until_there_is", lambda network: None)
+    monkeypatch.setattr(patience, "FILE_SECONDS", 0.0)
     said = mistake(2, *command, "--network", tmp_path / "none.toml")
     assert "There is no network file at" in said
     assert "start a directory" in said
@@ -422,8 +422,8 @@ def helped(command: str, capsys: pytest.CaptureFixture[str]) -> str:
     [
         (
             "host",
-            "address reachable introducers seconds unreachable why whisper id received_at body body_base64"
-            " reply_to done error",
+            "address reachable introducers statistics seconds unreachable why whisper id received_at body"
+            " body_base64 reply_to done error",
         ),
         (
             "whisper",
@@ -486,14 +486,23 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"onionshh {__version__}\n"
 
 
+@pytest.mark.parametrize("at_first", [None, "", "version = 1\nname = "])
 def test_a_network_file_that_comes_a_moment_later_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    at_first: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Nothing there yet, or something that is still being written."""
     file = tmp_path / "net.toml"
+    if at_first is not None:
+        file.write_text(at_first)
     monkeypatch.setattr(time, "sleep", lambda seconds: network_file(file, 7000))
-    patience.until_there_is(file)
-    assert "waiting 5 s for it" in capsys.readouterr().err
-    patience.until_there_is(file)
+    assert patience.network_file_when_there(file).name == "test"
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "Waiting 5 s for it" in said
+    patience.network_file_when_there(file)
     assert capsys.readouterr().err == ""
 
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import re
 import signal
-import stat
 import tempfile
 from pathlib import Path
 
 import click
 import pytest
-import trio
 
 from onionshh.cli.failures import Usage, explain, worst
 from onionshh.cli.folders import network_folder, state_folder, temporary_folder
 from onionshh.cli.options import PATH, check_bind, check_reach, host_port, is_wildcard
-from onionshh.cli.program import ProgramFailed, parse_command, run_program
 from onionshh.config import Authority, NetworkFile
 from onionshh.errors import (
     BadAddress,
@@ -199,71 +196,6 @@ def test_bind_may_lead_to_a_directory(bind: str | None, urls: list[str]) -> None
 
 def of_directories(urls: list[str]) -> NetworkFile:
     return NetworkFile("n", 1, tuple(Authority(url, bytes([n] * 32)) for n, url in enumerate(urls)))
-
-
-# --exec
-
-
-def script(folder: Path, text: str) -> list[str]:
-    path = folder / "program"
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return [str(path)]
-
-
-async def test_a_program_answers_with_what_it_writes(tmp_path: Path) -> None:
-    assert await run_program(script(tmp_path, "tr a-z A-Z"), b"hello\xff") == b"HELLO\xff"
-
-
-async def test_a_program_need_not_read(tmp_path: Path) -> None:
-    assert await run_program(script(tmp_path, "echo hi"), bytes(65535)) == b"hi\n"
-
-
-@pytest.mark.parametrize(
-    "text, why",
-    [
-        ("exit 3", "status 3"),
-        ("head -c 65536 /dev/zero", "more than 65535 bytes"),
-        ("sleep 60 & sleep 60", "took more than"),
-    ],
-)
-async def test_a_program_that_fails_says_why(tmp_path: Path, text: str, why: str) -> None:
-    with pytest.raises(ProgramFailed, match=why):
-        await run_program(script(tmp_path, text), b"", seconds=0.2)
-
-
-async def test_the_largest_reply(tmp_path: Path) -> None:
-    assert len(await run_program(script(tmp_path, "head -c 65535 /dev/zero"), b"")) == 65535
-
-
-async def test_a_program_ends_with_us(tmp_path: Path) -> None:
-    """Its whole session: nothing it started is left."""
-    command = script(tmp_path, f"sleep 60 & echo $! > {tmp_path}/child; sleep 60")
-    child = tmp_path / "child"
-    with trio.move_on_after(0.3):
-        await run_program(command, b"")
-    pid = int(child.read_text())
-    with trio.fail_after(5):
-        while _alive(pid):
-            await trio.sleep(0.01)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
-def test_a_command_may_have_arguments() -> None:
-    assert parse_command("sh -c 'a b'")[1:] == ["-c", "a b"]
-
-
-@pytest.mark.parametrize("text", ["", "no-such-program-here", "'", "/etc/passwd"])
-def test_a_command_that_cannot_run(text: str) -> None:
-    with pytest.raises(Usage, match="--exec"):
-        parse_command(text)
 
 
 def test_signals_are_given_back() -> None:

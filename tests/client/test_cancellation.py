@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh import testing
+from onionshh.client.pool import STUBS
 from tests.client.world import context_of, echo, hosted, small, until
 
 QUIET = dict(interval_seconds=300)
@@ -45,9 +46,11 @@ def points(most: int) -> Iterator[int]:
 
 
 async def nothing_left(node: onionshh.Node) -> None:
-    """No circuit of anybody is left once the pool has nobody to keep some for."""
-    await until(lambda: not [one for one in node.circuits() if one.purpose != "consensus"], 60)
-    assert not context_of(node).pool._shelves
+    """No circuit of anybody is left, and the pool keeps none but for the node itself."""
+    await until(lambda: {one.purpose for one in node.circuits()} <= {"consensus", "ready"}, 60)
+    (shelf,) = context_of(node).pool._shelves.values()
+    assert (shelf.idle_wanted, shelf.stubs_wanted) == (0, STUBS)
+    await until(lambda: sum(one.purpose == "ready" for one in node.circuits()) == STUBS, 60)
 
 
 async def test_whispering_and_asking(autojump_clock: MockClock) -> None:

@@ -8,8 +8,12 @@ from trio.testing import MockClock
 
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.node import Node
+from onionshh.core.roles import Reply
+from onionshh.geometry import INTRODUCE
+from onionshh.rendezvous.introducer import Introducer
 from onionshh.testing import Network
-from tests.client.world import Stranger, hosted, small, until
+from onionshh.wire import messages as m
+from tests.client.world import Stranger, context_of, hosted, small, until
 
 
 def standing(node: Node) -> list[str]:
@@ -147,3 +151,25 @@ async def test_after_a_restart_the_same_are_taken_up_and_what_is_too_many_is_dro
             assert set(fewer) < set(await all_published(net, visitor, endpoint, 4))
             kept = await endpoint._vault.introducers(net.clock.wall())
             assert len(kept) == 4
+
+
+@pytest.mark.parametrize(
+    "body, reason",
+    [(b"", "message-size"), (bytes(INTRODUCE), "introduce-auth-key")],
+    ids=["empty", "other key"],
+)
+async def test_an_introducer_that_passes_on_what_no_stranger_can_have_sent_loses_its_circuit(
+    body: bytes, reason: str, autojump_clock: MockClock
+) -> None:
+    """Else it could send us cells without end that do nothing but be seen at our guard."""
+    async with small(5) as net, hosted(net) as (node, _):
+        (running, *_) = [one for one in net.relays if one.id == standing(node)[0]]
+        switch = running.relay.switch
+        (role,) = [one for one in switch._roles if isinstance(one, Introducer)]
+        (circuit,) = role._key_of
+        before = next(one for one in context_of(node).circuits.circuits if one.binding == circuit.binding)
+        switch._carry_out((Reply(circuit, m.INTRODUCE2, body),))
+        running.relay.links.flush()
+        await until(lambda: before.failed is not None)
+        assert node.drops()[reason] == 1
+        await until(lambda: len(standing(node)) == 2)  # and another circuit in its place

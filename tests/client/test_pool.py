@@ -7,12 +7,16 @@ from trio.testing import MockClock
 
 from onionshh.client.node import Node
 from onionshh.client.pool import IDLE_CIRCUITS, MOST_AGE_SECONDS, STUBS, Pool
+from onionshh.crypto.identity import Identity
 from onionshh.net.builder import Kind
 from onionshh.net.circuits import Circuit
 from tests.client.world import context_of, small, until
+from tests.seeded import seeded
 
 QUIET = dict(interval_seconds=300)
 THREE = Kind(3, 1)
+OTHER = Kind(3, 0)
+NOBODY = Identity.generate(seeded(99)).address
 FOUR = Kind(4, 1)
 
 
@@ -29,39 +33,74 @@ async def test_what_somebody_uses_is_kept_ready(autojump_clock: MockClock) -> No
     async with small(6, **QUIET) as net, net.join() as node:
         pool = context_of(node).pool
         await trio.sleep(30)
-        assert ready(node) == []
-        pool.use(THREE, idle=IDLE_CIRCUITS)
+        assert ready(node) == [2, 2]  # the node's own, as long as it is there
+        pool.use(OTHER, idle=IDLE_CIRCUITS)
         pool.use(FOUR, stubs=STUBS)
-        await until(lambda: ready(node) == [3, 3, 3, 3, 3], 30)
+        await until(lambda: ready(node) == [2, 2, 3, 3, 3, 3, 3], 30)
         await trio.sleep(30)
-        assert ready(node) == [3, 3, 3, 3, 3]  # a stub of four has three so far
+        assert ready(node) == [2, 2, 3, 3, 3, 3, 3]  # a stub of four has three so far
 
-        # Two users of one kind share a shelf, as large as the larger wish.
-        pool.use(THREE, idle=1, stubs=1)
-        await until(lambda: ready(node) == [2, 3, 3, 3, 3, 3], 30)
-        pool.leave(THREE)
+        # Two users of one kind share a shelf, as large as the largest wish that is left.
+        pool.use(OTHER, idle=1, stubs=1)
+        await until(lambda: ready(node) == [2, 2, 2, 3, 3, 3, 3, 3], 30)
+        pool.leave(OTHER, idle=IDLE_CIRCUITS)
+        assert ready(node) == [2, 2, 2, 3, 3, 3]
+        pool.leave(OTHER, idle=1, stubs=1)
+        assert ready(node) == [2, 2, 3, 3]
+        pool.leave(FOUR, stubs=STUBS)
+        pool.leave(FOUR, stubs=STUBS)  # once too often does no harm
+        pool.leave(THREE)  # a wish that nobody has
         await trio.sleep(30)
-        assert len(ready(node)) == 6
-        pool.leave(THREE)
-        assert ready(node) == [3, 3]
-        pool.leave(FOUR)
-        assert ready(node) == []
-        pool.leave(FOUR)  # once too often does no harm
+        assert ready(node) == [2, 2]
+
+
+async def test_a_node_keeps_the_links_to_its_guards_open_and_padded_from_the_start(
+    autojump_clock: MockClock,
+) -> None:
+    """Else the first cell on a new link would say when the first contact is made."""
+    async with small(8, **QUIET) as net, net.join("node") as node:
+        assert net.memory is not None
+        context = context_of(node)
+        await until(lambda: len(ready(node)) == 2, 30)
+        guards = set(context.guarding.guards.usable(context.view))
+        assert {one.path[0].identity for one in shelved(context.pool)} == guards
+        dialled = len(net.memory.dialled)
+        sent = context.builder._links.cells_sent
+        for _ in range(60):
+            await trio.sleep(30)
+            assert set(context.builder._links.peers()) == guards
+            assert context.builder._links.cells_sent > sent + 4  # one link alone sends three and more
+            sent = context.builder._links.cells_sent
+        async with node.contact(NOBODY):
+            await until(lambda: len(ready(node)) > 7, 30)
+        assert "node" not in {source for source, _ in net.memory.dialled[dialled:]}
+        await trio.sleep(30)
+        assert ready(node) == [2, 2]
+
+
+async def test_a_contact_that_was_never_entered_takes_nothing_from_the_shelf(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        await until(lambda: len(ready(node)) == 2, 30)
+        node.contact(NOBODY).close()
+        await trio.sleep(30)
+        assert ready(node) == [2, 2]
 
 
 async def test_a_circuit_is_taken_once(autojump_clock: MockClock) -> None:
     async with small(6, **QUIET) as net, net.join() as node:
         pool = context_of(node).pool
-        pool.use(THREE, idle=3)
-        await until(lambda: len(ready(node)) == 3, 30)
-        before = shelved(pool)
-        taken = [await pool.take(THREE, "mine") for _ in range(5)]
+        pool.use(OTHER, idle=3)
+        await until(lambda: len(ready(node)) == 5, 30)
+        before = pool._shelves[OTHER].idle[:]
+        taken = [await pool.take(OTHER, "mine") for _ in range(5)]
         assert taken[:3] == before  # the oldest first, without a wait
         assert len(set(map(id, taken))) == 5
         assert all(one.purpose == "mine" and len(one.path) == 3 and not one.failed for one in taken)
-        await until(lambda: len(ready(node)) == 3, 30)
+        await until(lambda: len(ready(node)) == 5, 30)
         assert not set(map(id, shelved(pool))) & set(map(id, taken))
-        pool.leave(THREE)
+        pool.leave(OTHER, idle=3)
         assert not any(one.failed for one in taken)  # what was taken is not the pool's to close
 
 
@@ -91,7 +130,7 @@ async def test_what_is_old_or_dead_is_replaced(autojump_clock: MockClock) -> Non
     async with small(6, **QUIET) as net, net.join("node") as node:
         assert net.memory is not None
         pool = context_of(node).pool
-        pool.use(THREE, idle=2, stubs=1)
+        pool.use(THREE, idle=1)
         await until(lambda: len(ready(node)) == 3, 30)
         old = shelved(pool)
         await trio.sleep(MOST_AGE_SECONDS + 120)
@@ -117,9 +156,8 @@ async def test_circuits_to_a_single_relay_are_never_built_ahead(autojump_clock: 
         pool = context_of(node).pool
         pool.use(Kind(1, 0), idle=3)
         await trio.sleep(60)
-        assert node.circuits() == []
-        assert "node" not in {source for source, _ in net.memory.dialled}
-        pool.leave(Kind(1, 0))
+        assert ready(node) == [2, 2]
+        pool.leave(Kind(1, 0), idle=3)
         circuit = await pool.take(Kind(1, 0), "mine")
         assert len(circuit.path) == 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onionshh.core.circuit import ClientCircuit, HopAdded, MessageIn
+from onionshh.core.circuit import ClientCircuit, HopAdded, MessageIn, RoundsDone
 from onionshh.core.conversation import Flow
 from onionshh.core.outbox import Memory
 from onionshh.crypto.handshake import CIRCUIT, Responded, respond
@@ -268,20 +268,73 @@ def test_extended_by_another_relay_than_the_one_wanted() -> None:
     dies(path, "handshake-auth")
 
 
-def test_an_echo_is_never_asked_of_a_client() -> None:
-    path = Path(1)
-    with pytest.raises(ProtocolError, match="echo-not-asked"):
-        path.says(0, m.DROP, m.DROP_ECHO)
+# Cells that nobody asked for. Each would be seen at the first link, and so be a signal to who watches it.
 
 
-def test_echoes_that_nobody_asked_for_say_nothing() -> None:
+@pytest.mark.parametrize("hop", [0, 1])
+@pytest.mark.parametrize("asked", [False, True])
+def test_an_echo_is_never_asked_of_a_client(hop: int, asked: bool) -> None:
+    path = Path(2)
+    if asked:
+        path.circuit.pad_setup(1)
+    with pytest.raises(ProtocolError, match="echoes-too-many"):
+        path.says(hop, m.DROP, m.DROP_ECHO)
+    dies(path, "echoes-too-many")
+
+
+@pytest.mark.parametrize("hop", [0, 1, 2])
+def test_no_echo_comes_unasked_from_any_hop(hop: int) -> None:
+    path = Path(3)
+    with pytest.raises(ProtocolError, match="drop-not-due"):
+        path.says(hop, m.DROP, m.DROP_PLAIN)
+    dies(path, "drop-not-due")
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+def test_as_many_echoes_as_were_asked_for_and_no_more(rounds: int) -> None:
     path = Path(1)
-    assert path.says(0, m.DROP, m.DROP_PLAIN) == []
+    path.circuit.pad_setup(rounds)
+    for _ in range(3 * rounds - 1):
+        assert path.says(0, m.DROP, m.DROP_PLAIN) == []
+    assert path.says(0, m.DROP, m.DROP_PLAIN) == [RoundsDone()]
+    with pytest.raises(ProtocolError, match="drop-not-due"):
+        path.says(0, m.DROP, m.DROP_PLAIN)
+    dies(path, "drop-not-due")
+
+
+def test_an_echo_from_another_hop_than_the_one_asked() -> None:
+    path = Path(2)
     path.circuit.pad_setup(1)
-    assert path.says(0, m.DROP, m.DROP_PLAIN) == []
-    assert path.says(0, m.DROP, m.DROP_PLAIN) == []
-    assert len(path.says(0, m.DROP, m.DROP_PLAIN)) == 1
-    assert path.says(0, m.DROP, m.DROP_PLAIN) == []
+    with pytest.raises(ProtocolError, match="drop-not-due"):
+        path.says(0, m.DROP, m.DROP_PLAIN)
+    dies(path, "drop-not-due")
+
+
+@pytest.mark.parametrize("body", [b"", b"\2", b"\0\0"])
+def test_an_echo_of_wrong_bytes(body: bytes) -> None:
+    path = Path(1)
+    path.circuit.pad_setup(1)
+    payload = (m.DROP << 24 | len(body)).to_bytes(4, "big") + body.ljust(DATA, b"\0")
+    with pytest.raises(ProtocolError, match="message-shape"):
+        path.circuit.receive_cell(RELAY, b"".join(path.relays[0].originate(RELAY, payload)))
+    dies(path, "message-shape")
+
+
+def test_a_question_has_one_answer() -> None:
+    path = Path(2)
+    path.circuit.expect(m.FOUND)
+    assert path.says(1, m.FOUND, b"x") == [MessageIn(1, m.FOUND, b"x")]
+    with pytest.raises(ProtocolError, match="message-not-accepted"):
+        path.says(1, m.FOUND, b"")
+    dies(path, "message-not-accepted")
+
+
+def test_what_may_come_again_and_again_comes() -> None:
+    path = Path(1)
+    path.circuit.expect(m.FOUND)
+    path.circuit.accept(frozenset((m.FOUND,)))
+    for _ in range(3):
+        assert path.says(0, m.FOUND, b"") == [MessageIn(0, m.FOUND, b"")]
 
 
 def test_a_partial_message_is_given_back_when_the_circuit_fails() -> None:
@@ -319,6 +372,5 @@ def test_after_a_join_messages_come_from_the_other_end_alone() -> None:
     path.circuit.join(bytes(80), bytes(80), as_visitor=True, accepts=frozenset((m.RECORD,)))
     with pytest.raises(ValueError):
         path.circuit.add_relay(IDS[2], KEYS[2].public)
-    assert path.says(1, m.DROP, m.DROP_PLAIN) == []
     with pytest.raises(ProtocolError, match="message-not-accepted"):
         path.says(1, m.RECORD, b"x")

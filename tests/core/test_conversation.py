@@ -23,7 +23,7 @@ def tag(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
-def talk(memory: Memory | None = None, *, flow: Flow = FLOW, echoes: bool = False) -> Conversation:
+def talk(memory: Memory | None = None, *, flow: Flow = FLOW, echoes: int = 0) -> Conversation:
     return Conversation(
         flow, accepts=ACCEPTS, echoes=echoes, memory=memory or Memory(1 << 30), random_bytes=seeded(1)
     )
@@ -178,6 +178,7 @@ def test_drop_and_ack_are_allowed_inside_a_message() -> None:
     one.send(m.FETCH, b"q")
     one.next_payload()
     one.sent(tag(77))
+    one.send(m.DROP, m.DROP_ECHO)
     body = seeded(4)(2 * DATA + 9)
     first, *rest = payloads(m.PUBLISH, body)
     assert one.receive(first, tag(1)) is None
@@ -228,11 +229,13 @@ def test_what_is_accepted_may_change() -> None:
     ],
 )
 def test_a_drop_of_wrong_shape(cell: bytes) -> None:
-    assert refused(talk(echoes=True), cell) == "message-shape"
+    one = talk(echoes=9)
+    one.send(m.DROP, m.DROP_ECHO)  # one is due, but not this
+    assert refused(one, cell) == "message-shape"
 
 
 def test_an_echo_is_answered_with_one_drop_that_asks_for_none() -> None:
-    one = talk(echoes=True)
+    one = talk(echoes=1)
     assert one.receive(payload(m.DROP, 1, m.DROP_ECHO), tag(1)) == (m.DROP, m.DROP_ECHO)
     outgoing = one.next_payload()
     assert outgoing is not None
@@ -244,14 +247,46 @@ def test_an_echo_is_answered_with_one_drop_that_asks_for_none() -> None:
     assert one.next_payload() is None
 
 
-def test_a_plain_drop_is_not_answered() -> None:
-    one = talk(echoes=True)
-    one.receive(payload(m.DROP, 1, m.DROP_PLAIN), tag(1))
-    assert one.next_payload() is None
+@pytest.mark.parametrize("most", [0, 1, 9])
+def test_so_many_echoes_are_given_and_no_more(most: int) -> None:
+    one = talk(echoes=most)
+    for number in range(most):
+        one.receive(payload(m.DROP, 1, m.DROP_ECHO), tag(number))
+    assert one.waiting_messages == most
+    assert refused(one, payload(m.DROP, 1, m.DROP_ECHO)) == "echoes-too-many"
+    assert one.waiting_messages == most
 
 
-def test_who_only_asks_is_never_asked_for_an_echo() -> None:
-    assert refused(talk(), payload(m.DROP, 1, m.DROP_ECHO)) == "echo-not-asked"
+@pytest.mark.parametrize("asked", [0, 1, 3])
+def test_so_many_drops_are_taken_as_were_asked_for(asked: int) -> None:
+    one = talk(echoes=9)
+    for _ in range(asked):
+        one.send(m.DROP, m.DROP_ECHO)
+    for number in range(asked):
+        assert one.receive(payload(m.DROP, 1, m.DROP_PLAIN), tag(number)) == (m.DROP, m.DROP_PLAIN)
+        assert one.echoes_due == asked - number - 1
+    assert refused(one, payload(m.DROP, 1, m.DROP_PLAIN)) == "drop-not-due"
+
+
+def test_a_drop_of_our_own_that_asks_for_nothing_makes_none_due() -> None:
+    one = talk()
+    one.send(m.DROP, m.DROP_PLAIN)
+    assert refused(one, payload(m.DROP, 1, m.DROP_PLAIN)) == "drop-not-due"
+
+
+@pytest.mark.parametrize(
+    "cell, reason",
+    [
+        (payload(m.PUBLISH, 1, b"x"), "message-not-accepted"),
+        (payload(m.FETCH, 0), "message-not-accepted"),
+        (payload(m.DROP, 1, m.DROP_ECHO), "echoes-too-many"),
+        (payload(m.DROP, 1, m.DROP_PLAIN), "drop-not-due"),
+    ],
+)
+def test_a_layer_that_has_done_its_part_takes_nothing(cell: bytes, reason: str) -> None:
+    one = talk(echoes=9)
+    one.settle()
+    assert refused(one, cell) == reason
 
 
 # RELAY_EARLY.
@@ -267,10 +302,10 @@ def test_who_only_asks_is_never_asked_for_an_echo() -> None:
     ],
 )
 def test_a_message_came_early_if_every_cell_did(early: tuple[bool, ...]) -> None:
-    one = talk()
+    one = talk(echoes=3)
     for number, (cell, flag) in enumerate(zip(payloads(m.PUBLISH, bytes(1312)), early, strict=True)):
         # A DROP inside says nothing about the message.
-        one.receive(payload(m.DROP, 1, m.DROP_PLAIN), tag(number), early=not flag)
+        one.receive(payload(m.DROP, 1, m.DROP_ECHO), tag(number), early=not flag)
         whole = one.receive(cell, tag(number), early=flag)
     assert whole is not None
     assert one.came_early == all(early)
@@ -333,6 +368,8 @@ def test_an_ack_for_every_31st_cell_and_none_for_acks() -> None:
 def test_drops_count_like_any_cell() -> None:
     one = talk()
     for number in range(1, 32):
+        one.send(m.DROP, m.DROP_ECHO)
+        assert one.next_payload() is not None
         assert one.next_payload() is None
         one.receive(payload(m.DROP, 1, m.DROP_PLAIN), tag(number))
     outgoing = one.next_payload()
@@ -350,7 +387,7 @@ def test_acks_go_first_and_pass_a_closed_window() -> None:
         one.sent(tag(number))
     assert one.next_payload() is None
     for number in range(2):
-        one.receive(payload(m.DROP, 1, m.DROP_PLAIN), tag(number))
+        one.receive(payload(m.FETCH, 0), tag(number))
     outgoing = one.next_payload()
     assert outgoing is not None
     assert parse_head(outgoing.payload)[0] == m.ACK
@@ -410,8 +447,8 @@ def test_a_peer_that_overruns_the_window() -> None:
     one = talk()
     one.pause()
     for number in range(124):
-        one.receive(payload(m.DROP, 1, m.DROP_PLAIN), tag(number))
-    assert refused(one, payload(m.DROP, 1, m.DROP_PLAIN)) == "window-overrun"
+        one.receive(payload(m.FETCH, 0), tag(number))
+    assert refused(one, payload(m.FETCH, 0)) == "window-overrun"
 
 
 def test_while_paused_nothing_is_acknowledged_and_then_all_of_it() -> None:

@@ -540,8 +540,8 @@ def waits(link: Link, count: int = 200) -> list[float]:
     found, now = [], 0.0
     for _ in range(count):
         link.sent(now, blocked=False)
-        link._received_at = now
-        due = link._pad_at
+        link.received_at = now
+        due = link.pad_at
         assert link.tick(due - 0.001) is None
         cell = link.tick(due)
         assert cell is not None

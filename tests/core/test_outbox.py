@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from onionshh.core.outbox import CellQueue, ControlQueue, Memory, Outbox
 from onionshh.geometry import CELL
 
@@ -81,6 +83,52 @@ def test_a_queue_knows_since_when_it_waits() -> None:
     memory.now = 9.0
     outbox.push(queue, cell("x"))
     assert queue.since == 9.0
+
+
+@pytest.mark.parametrize("queue", [CellQueue(), ControlQueue()])
+def test_a_queue_that_drains_does_not_age(queue: CellQueue) -> None:
+    """It never empties, and yet no cell waits for more than two seconds."""
+    memory = Memory(1 << 20)
+    outbox = box(memory)
+    came: list[float] = []
+    for second in range(100):
+        memory.now = float(second)
+        for _ in range(100):
+            outbox.push(queue, cell("x"))
+            came.append(memory.now)
+        if second:
+            del came[: len(outbox.take(100))]
+        assert queue.since <= came[0]
+        assert memory.now - queue.since <= 4
+
+
+def test_a_queue_that_stands_still_ages() -> None:
+    memory = Memory(1 << 20)
+    outbox, queue, bulk = box(memory), CellQueue(), CellQueue()
+    for memory.now in (1.0, 2.0, 3.0):
+        outbox.push(queue, cell("x"))
+    other = box(memory)
+    for memory.now in (4.0, 50.0):
+        for _ in range(200):
+            other.push(bulk, cell("y"))
+        other.take(127)
+    assert queue.since == 1.0
+
+
+def test_what_was_noted_before_a_queue_was_empty_makes_no_cell_older_or_younger() -> None:
+    memory = Memory(1 << 20)
+    outbox, queue = box(memory), CellQueue()
+    for memory.now in (1.0, 2.0):
+        for _ in range(10):
+            outbox.push(queue, cell("x"))
+        outbox.take(2)  # notes what stands
+    outbox.take(99)
+    for memory.now in (9.0, 10.0, 11.0, 12.0):
+        came = 9.0 if memory.now < 12 else 10.0  # two leave a second: of ten, those of the first by then
+        for _ in range(5):
+            outbox.push(queue, cell("y"))
+        outbox.take(2)
+        assert 9.0 <= queue.since <= came
 
 
 def test_an_outbox_enters_the_list_once_until_the_list_is_worked_off() -> None:

@@ -32,6 +32,15 @@ def test_ids_are_random_and_of_our_half() -> None:
         assert all(one.theirs(number ^ INITIATOR_BIT) for number in ids)
 
 
+@pytest.mark.parametrize("drawn", [b"\0\0\0\0", b"\x80\0\0\0"])
+@pytest.mark.parametrize("initiated", [False, True])
+def test_the_first_id_of_each_half_is_kept_free(initiated: bool, drawn: bytes) -> None:
+    one = port(initiated=initiated)
+    with pytest.raises(ProtocolError):
+        one.new_circuit_id(lambda n: drawn)
+    assert not one.theirs(int.from_bytes(drawn, "big"))
+
+
 def test_ids_that_cannot_be_had_are_an_error_and_no_endless_search() -> None:
     one = port()
     one.legs[5] = object()

@@ -126,7 +126,8 @@ async def test_the_consensus_and_its_caching(autojump_clock: MockClock, tmp_path
 async def test_bad_descriptors(autojump_clock: MockClock, tmp_path: Path) -> None:
     good = local(1)
     async with client(tmp_path) as http:
-        for bad in (b"", b"{}", b"\xff" * 200, good[:-1], good + b"\x00", good[:-1] + b"\x00"):
+        changed = good[:-1] + bytes((good[-1] ^ 1,))
+        for bad in (b"", b"{}", b"\xff" * 200, good[:-1], good + b"\x00", changed):
             refused = await http.post("/relay", content=bad)
             assert refused.status_code == 400
             assert refused.json()["status"] == "refused"

@@ -220,7 +220,7 @@ async def test_a_stub_is_finished_by_the_relay_wanted(autojump_clock: MockClock,
             circuit = await node.builder.finish(stub, last)
             assert circuit is stub
             assert circuit.path[-1] == last
-            assert circuit._rounds == 3
+            assert circuit._pace.rounds == 3
         with pytest.raises(ValueError):
             await node.builder.stub(kind(1))
 

@@ -89,6 +89,70 @@ async def test_a_cancelled_set_up_ends_the_circuit(autojump_clock: MockClock, st
         assert not any(relay.switch.circuits for relay in relays)
 
 
+def watched(client: Client, guard: Relay) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
+    """(when, cells) of each frame of circuits' cells that passes the first link: out, and back."""
+    frames: tuple[list[tuple[float, int]], list[tuple[float, int]]] = ([], [])
+    for sink, seen, ours in (
+        (guard.switch, frames[0], lambda port: port.peer is None),
+        (client.circuits, frames[1], lambda port: True),
+    ):
+
+        def look(  # type: ignore[no-untyped-def]
+            port: LinkPort, frame: bytes, now: float, *, receive=sink.receive_frame, seen=seen, ours=ours
+        ) -> None:
+            if ours(port) and int.from_bytes(frame[:4], "big"):
+                seen.append((now, len(frame) // CELL))
+            receive(port, frame, now)
+
+        sink.receive_frame = look  # type: ignore[method-assign]
+    return frames
+
+
+@pytest.mark.parametrize("hops", [0, 1, 2, 3])
+async def test_the_first_link_shows_four_frames_of_three_cells_for_any_number_of_hops(
+    autojump_clock: MockClock, hops: int
+) -> None:
+    async with network(4) as (_, relays, client):
+        out, back = watched(client, relays[0])
+        await client.build(*relays[: hops + 1])
+        assert [cells for _, cells in out] == [3, 3, 3, 3]
+        assert [cells for _, cells in back] == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize("hops", [0, 1, 2, 3])
+async def test_padding_rounds_leave_when_those_of_a_longer_path_would(
+    autojump_clock: MockClock, hops: int
+) -> None:
+    """Here every answer comes at once, but EXTENDs are known to take longer and longer."""
+    async with network(4) as (_, relays, client):
+        client.circuits.round_times.took(1, 0.3)
+        client.circuits.round_times.took(2, 0.2)
+        out, _ = watched(client, relays[0])
+        start = trio.current_time()
+        await client.build(*relays[: hops + 1])
+        times = [now - start for now, _ in out]
+        assert times[1] == 0.0
+        assert times[2] == (pytest.approx(0.3, abs=0.03) if hops == 0 else 0.0)
+        assert times[3] - times[2] == (pytest.approx(times[2] + 0.2, abs=0.02) if hops < 2 else 0.0)
+        assert trio.current_time() - start == times[3]  # nobody waits after the last echo
+
+
+async def test_a_circuit_that_ends_between_two_rounds_says_why(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, relays, client):
+        client.circuits.round_times.took(1, 0.3)
+        circuit = client.circuits.start(await client.links.to(relays[0].row), "test", 1)
+        await circuit.add(relays[0].row)
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def end() -> None:
+                await trio.sleep(0.1)
+                circuit.close("test")
+
+            with pytest.raises(CircuitFailed, match="test"):
+                await circuit.pad()
+
+
 async def test_padding_that_is_not_echoed_times_out(autojump_clock: MockClock) -> None:
     async with network(1) as (_, relays, client):
         circuit = client.circuits.start(await client.links.to(relays[0].row), "test", 1)

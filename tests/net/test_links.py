@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import trio
@@ -19,10 +21,12 @@ from onionshh.core.sink import REFUSALS_HELD_LEAST, LinkPort
 from onionshh.crypto.identity import SigningKey
 from onionshh.geometry import BODY, CELL, FRAME
 from onionshh.ids import RelayId
+from onionshh.net import links as links_file
 from onionshh.net.circuits import CircuitFailed
-from onionshh.net.links import LinkFailed
+from onionshh.net.link_driver import LinkDriver
+from onionshh.net.links import PADDING_STEP_SECONDS, LinkFailed
 from onionshh.net.memory import BUFFER_BYTES, MemoryDialer, MemoryNetwork, MemoryStream
-from onionshh.net.transport import StreamBroken
+from onionshh.net.transport import NoRoom, StreamBroken
 from onionshh.relay import driver as driver_file
 from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell, split_cells
 from tests.net.world import Client, Peer, Relay, World, answer_as_peer, dial_as_peer
@@ -317,9 +321,9 @@ async def test_a_bad_frame_ends_its_link_and_no_other(autojump_clock: MockClock,
         circuit = await client.build(relay)
         peer = await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
         seal = peer.machine.seal
-        cell = pack_cell(0, PADDING, bytes(BODY))
+        sealed = seal(pack_cell(0, PADDING, bytes(BODY)))
         data = {
-            "tamper": seal(cell)[:-1] + b"\0",
+            "tamper": sealed[:-1] + bytes((sealed[-1] ^ 1,)),
             "size": b"\0\0",
             "auth-again": seal(pack_cell(0, LINK_AUTH, bytes(BODY))),
             "create": seal(pack_cell(5, CREATE, bytes(BODY))),
@@ -372,7 +376,7 @@ async def test_half_open_links_count_too(autojump_clock: MockClock) -> None:
         await refused.ends()
         assert relay.drops.counts["links-per-address"] == 1
         await trio.sleep(20)
-        assert relay.links._per_host == {}
+        assert not relay.links._by_host._items
         await dial_as_peer(dialer, relay)
 
 
@@ -394,6 +398,167 @@ async def test_so_many_links_a_second_from_one_address(autojump_clock: MockClock
             await dialer.dial(relay.row.host, relay.row.port)
         await trio.testing.wait_all_tasks_blocked()
         assert relay.drops.counts["link-rate"] == 7
+
+
+# Places for streams: descriptors, with TCP.
+
+
+def links_of(relay: Relay) -> list[str]:
+    """Addresses of the links that relay has answered."""
+    return sorted(driver.stream.host for driver in relay.links._drivers)
+
+
+async def test_when_places_are_rare_the_idlest_link_of_who_holds_most_ends(
+    autojump_clock: MockClock,
+) -> None:
+    async with network(1) as (world, (relay,), client):
+        world.network.places[relay.row.host] = 9
+        circuit = await client.build(relay)
+        peers = []
+        for _ in range(6):
+            peers.append(await dial_as_peer(world.network.dialer("40.0.0.1"), relay))
+            await trio.sleep(1)
+        for _ in range(2):
+            await dial_as_peer(world.network.dialer("40.0.0.2"), relay)
+        assert relay.drops.counts["no-room"] == 0
+        for number in range(4):
+            newcomer = await dial_as_peer(world.network.dialer(f"50.0.0.{number}"), relay)
+            assert newcomer.opened is not None
+            await trio.testing.wait_all_tasks_blocked()
+            assert relay.drops.counts["no-room"] == number + 1
+            await peers[number].ends()  # the one without a circuit for longest
+            assert len(relay.links._drivers) == 9
+        assert circuit.failed is None
+        assert links_of(relay).count("40.0.0.2") == 2
+
+
+async def test_a_link_with_circuits_outlives_those_without_and_few_go_before_many(
+    autojump_clock: MockClock,
+) -> None:
+    async with network(1) as (world, (relay,), _):
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(world.client("40.0.0.1")) for _ in range(4)]
+            circuits = []
+            for client, count in zip(clients, (3, 1, 2, 1), strict=True):
+                await trio.sleep(1)
+                circuits.append([await client.build(relay) for _ in range(count)])
+            idle = await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
+            world.network.places[relay.row.host] = 5
+            lost = []
+            for number in range(4):
+                await dial_as_peer(world.network.dialer(f"50.0.0.{number}"), relay)
+                await trio.testing.wait_all_tasks_blocked()
+                lost.append([sum(one.failed is not None for one in many) for many in circuits])
+            await idle.ends()
+            # The idle one; then of two with one circuit that from which nothing came for longer.
+            assert lost == [[0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 1], [0, 1, 2, 1]]
+
+
+async def test_a_link_whose_circuits_have_gone_counts_from_then(autojump_clock: MockClock) -> None:
+    async with network(2) as (world, (relay, further), _):
+        async with world.client("40.0.0.1") as client:
+            circuit = await client.build(relay, further)
+            await trio.sleep(5)
+            idle = await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
+            await trio.sleep(5)
+            circuit.close()
+            await trio.sleep(5)
+            world.network.places[relay.row.host] = 3  # with the link to the further relay
+            await dial_as_peer(world.network.dialer("50.0.0.1"), relay)
+            await idle.ends()
+            assert client.links.open_links == 1
+
+
+async def test_half_open_links_go_too_and_the_newcomer_never(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), _):
+        world.network.places[relay.row.host] = 3
+        for number in range(10):
+            stream = await world.network.dialer("40.0.0.1").dial(relay.row.host, relay.row.port)
+            await trio.testing.wait_all_tasks_blocked()
+            assert stream.receive_now() is None, number
+            assert len(relay.links._drivers) <= 3
+        assert relay.drops.counts["no-room"] == 7
+
+
+async def test_a_dial_makes_room_as_well(autojump_clock: MockClock) -> None:
+    async with network(2) as (world, (relay, further), client):
+        for _ in range(2):
+            await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
+        world.network.places[relay.row.host] = 3  # with the client's
+        circuit = await client.build(relay, further)
+        assert circuit.failed is None
+        assert relay.drops.counts["no-room"] == 1
+        assert links_of(relay).count("40.0.0.1") == 1
+
+
+async def test_room_is_sought_among_so_many_links_and_no_more(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links_file, "LOOKED_AT_MOST", 5)
+    looked_at = 0
+    in_use = LinkDriver.in_use
+
+    def counted(driver: LinkDriver) -> tuple[int, float]:
+        nonlocal looked_at
+        looked_at += 1
+        return in_use(driver)
+
+    monkeypatch.setattr(LinkDriver, "in_use", counted)
+    async with network(1) as (world, (relay,), _):
+        world.network.places[relay.row.host] = 20
+        for number in range(23):  # all hold one: the last row is long
+            await dial_as_peer(world.network.dialer(f"40.0.0.{number}"), relay)
+        assert looked_at == 3 * 5
+
+
+class Short:
+    """The listener of a process that has no descriptors left: streams come, and cannot be taken."""
+
+    address = ("10.0.0.1", 1)
+
+    def __init__(self) -> None:
+        self.refusals = 0
+
+    async def accept(self) -> MemoryStream:
+        while not self.refusals:
+            await trio.sleep(0.05)
+        self.refusals -= 1
+        raise NoRoom("Too many open files")
+
+    def close(self) -> None:
+        pass
+
+
+async def test_without_any_place_links_end_one_by_one_and_one_line_says_why(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with network(1) as (world, (relay,), _), trio.open_nursery() as nursery:
+        listener = Short()
+        serve = partial(
+            relay.links.serve,
+            listener,
+            identity=relay.identity,
+            onion_keys=lambda: [relay.onion],
+            is_relay=world.knows,
+        )
+        nursery.start_soon(serve)
+        for _ in range(3):
+            await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
+        listener.refusals = 2
+        await trio.sleep(1)
+        assert relay.links.open_links == 1
+        listener.refusals = 20
+        await trio.sleep(10)
+        assert not listener.refusals
+        assert relay.links.open_links == 0
+        assert [record.message for record in caplog.records] == [
+            "no room for new links (Too many open files): the idlest ones end; raise the limit of open files"
+        ]
+        await trio.sleep(600)
+        listener.refusals = 5
+        await trio.sleep(5)
+        assert len(caplog.records) == 2
+        nursery.cancel_scope.cancel()
 
 
 # Backpressure.
@@ -422,24 +587,28 @@ async def test_a_peer_that_stops_reading_loses_its_link_after_thirty_seconds(
         peer = await dial_as_peer(world.dialer("40.0.0.1"), relay)
         (port,) = await port_of(relay)
         start = trio.current_time()
+        (task,) = relay.links._drivers
+        unsent = 0
 
         async with trio.open_nursery() as nursery:
 
             @nursery.start_soon
             async def keep_talking() -> None:
+                nonlocal unsent
                 try:
                     while not relay.drops.counts["link-stuck"]:
+                        unsent = max(unsent, len(task._unsent))
                         peer.push(peer.machine.seal(pack_cell(0, PADDING, bytes(BODY))))
                         await trio.sleep(5)
                 except StreamBroken:
                     pass
 
-            (task,) = relay.links._drivers
             with trio.fail_after(120):
                 most = await flood(relay, port, lambda: bool(relay.drops.counts["link-stuck"]))
         assert 30.0 <= trio.current_time() - start <= 45.0
         assert most <= 256 * CELL  # the circuit's cap: what waits beyond one frame stays in its queue
-        assert len(task._unsent) <= FRAME
+        assert 0 < unsent <= FRAME
+        assert not task._unsent
         assert relay.links.open_links == 0
         assert relay.memory.used_bytes == 0
         peer.stream.close()
@@ -510,6 +679,69 @@ async def test_an_idle_link_closes_after_three_minutes_on_both_sides(autojump_cl
         assert relay.links.open_links == 0
         # Whichever side looks first ends it; both do when they look at the same moment.
         assert client.drops.counts["link-idle"] + relay.drops.counts["link-idle"] in (1, 2)
+
+
+def padded(relay: Relay) -> list[tuple[float, LinkDriver, float]]:
+    """(when, which link, when it was due) of each frame that leaves a relay whose circuits are silent."""
+    frames: list[tuple[float, LinkDriver, float]] = []
+    tick = LinkDriver.tick
+
+    def watch(driver: LinkDriver, now: float) -> None:
+        due, sent = driver.machine.pad_at, driver.frames_sent
+        tick(driver, now)
+        driver.flush(now)
+        if driver.frames_sent > sent:
+            frames.append((now, driver, due))
+
+    for driver in relay.links._drivers:
+        driver.__class__ = type("Watched", (LinkDriver,), {"tick": watch, "__slots__": ()})
+    return frames
+
+
+async def test_each_link_s_padding_leaves_at_its_own_time(autojump_clock: MockClock) -> None:
+    """Else whoever sees a relay's lines would know by the instant which links are its own."""
+    world = World()
+    relay = world.relay()
+    async with world.running(), AsyncExitStack() as stack:
+        for _ in range(40):
+            client = await stack.enter_async_context(world.client())
+            await client.build(relay)
+        frames = padded(relay)
+        await trio.sleep(120)
+        assert len({driver for _, driver, _ in frames}) == 40
+        assert len(frames) > 40 * 120 / 9.5
+        assert all(now - due <= PADDING_STEP_SECONDS + 1e-6 for now, _, due in frames)
+        instants = Counter(round(now, 3) for now, _, _ in frames)
+        assert sum(many for many in instants.values() if many > 1) < len(frames) / 20
+
+
+async def test_a_link_that_opens_while_others_are_far_from_due_pads_in_time(
+    autojump_clock: MockClock,
+) -> None:
+    params = replace(World().params, client_padding_min_ms=200, client_padding_max_ms=300)
+    world = World()
+    relay = world.relay()
+    async with world.running(), world.client() as first, world.client() as second:
+        await first.build(relay)
+        await trio.sleep(0.5)
+        world.params = params
+        await second.build(relay)
+        for client in (first, second):
+            (driver,) = client.links._drivers
+            sent = driver.cells_sent
+            await trio.sleep(0.32)
+            assert (driver.cells_sent > sent) == (client is second)
+
+
+async def test_links_that_ended_are_soon_forgotten_where_padding_waits(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, (relay,), _):
+        for number in range(30):
+            peer = await dial_as_peer(relay.world.dialer(f"40.0.0.{number}"), relay)
+            peer.stream.close()
+        await trio.testing.wait_all_tasks_blocked()
+        assert relay.links.open_links == 0
+        await trio.sleep(10)
+        assert not relay.links._pads
 
 
 async def test_padding_keeps_a_quiet_link_with_a_circuit_open(autojump_clock: MockClock) -> None:
@@ -634,7 +866,7 @@ async def test_a_fault_ends_one_link_and_no_other(
         await peer.ends()
         assert relay.drops.counts["internal-fault"] == 1
         assert relay.links.open_links == 1
-        assert relay.links._per_host.keys() == {"20.1.0.1"}
+        assert relay.links._by_host._items.keys() == {"20.1.0.1"}
         circuit.accept(ANSWER)
         circuit.send(ASK, b"unharmed")
         assert (await circuit.receive()).body == b"unharmed"

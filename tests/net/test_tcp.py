@@ -117,10 +117,10 @@ async def test_a_reset_is_a_broken_stream() -> None:
 
 
 async def test_nobody_listens() -> None:
-    listener = TcpListener("127.0.0.1", 0)
-    listener.close()
-    with pytest.raises(StreamBroken, match="refused"):
-        await TcpDialer().dial(*listener.address)
+    with socket.socket() as held:  # held, so that nobody else listens there meanwhile
+        held.bind(("127.0.0.1", 0))
+        with pytest.raises(StreamBroken, match="refused"):
+            await TcpDialer().dial(*held.getsockname())
 
 
 @pytest.mark.parametrize("host", ["a" * 64, "a" * 300, "."])
@@ -154,7 +154,7 @@ async def test_a_cancelled_dial_leaves_no_socket_open() -> None:
 
 
 async def test_a_port_in_use_is_told_in_one_sentence() -> None:
-    listener = TcpListener("127.0.0.1", 0)
+    listener = TcpListener("127.0.5.7", 0)  # an address where nobody else takes the port meanwhile
     host, port = listener.address
     with pytest.raises(PortInUse, match=f"{host}:{port} is in use by another program"):
         TcpListener(host, port)

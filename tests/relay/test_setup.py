@@ -9,12 +9,14 @@ import pytest
 from onionshh.core.params import Params
 from onionshh.geometry import BODY
 from onionshh.wire.cell import (
+    COMMANDS,
     CREATE,
     CREATE_MORE,
     CREATED,
     CREATED_MORE,
     DESTROY,
     INITIATOR_BIT,
+    PADDING,
     RELAY,
     pack_cell,
     split_cells,
@@ -57,11 +59,49 @@ def test_an_id_of_the_initiators_half_is_answered_in_three_cells() -> None:
     assert not net.ended_links
 
 
-@pytest.mark.parametrize("circuit_id", [7, INITIATOR_BIT - 1])
-def test_an_id_of_the_other_half_ends_the_link(circuit_id: int) -> None:
+@pytest.mark.parametrize("circuit_id", [7, INITIATOR_BIT - 1, INITIATOR_BIT])
+def test_an_id_of_the_other_half_or_the_one_kept_free_ends_the_link(circuit_id: int) -> None:
     net, _, client = one()
     client.raw(circuit_id, CREATE)
     assert {reason for _, reason in net.ended_links} == {"create-not-allowed"}
+
+
+@pytest.mark.parametrize("circuit_id", [INITIATOR_BIT | 7, 2 * INITIATOR_BIT - 1, INITIATOR_BIT])
+def test_a_responder_picks_from_the_other_half(circuit_id: int) -> None:
+    net = PureNetwork()
+    relay, other = net.relay(), net.relay()
+    _, far = net.connect(relay, other, proven=True)
+    far.send(circuit_id, CREATE, bytes(BODY))
+    net.settle()
+    assert {reason for _, reason in net.ended_links} == {"create-not-allowed"}
+
+
+@pytest.mark.parametrize("responder", [False, True])
+@pytest.mark.parametrize("command", [*sorted(COMMANDS - {PADDING}), 77, 255])
+def test_id_0_takes_nothing_but_padding(command: int, responder: bool) -> None:
+    net = PureNetwork()
+    relay, other = net.relay(), net.relay()
+    near, far = net.connect(relay, other, proven=True)
+    sender = far if responder else near
+    sender.send(0, PADDING, bytes(BODY))
+    net.settle()
+    assert not net.ended_links
+    sender.send(0, command, bytes(BODY))
+    net.settle()
+    assert {reason for _, reason in net.ended_links} == {"link-command"}
+
+
+@pytest.mark.parametrize("circuit_id", [7, INITIATOR_BIT, INITIATOR_BIT | 7, 2 * INITIATOR_BIT - 1])
+@pytest.mark.parametrize("command", [*sorted(COMMANDS - {CREATE}), 77, 255])
+def test_other_commands_on_ids_that_no_circuit_has_are_dropped(circuit_id: int, command: int) -> None:
+    net, relay, client = one()
+    circuit = client.build(relay)
+    client.raw(circuit_id, command)
+    assert not net.ended_links
+    name = "unknown-circuit" if command in COMMANDS else "unknown-command"
+    assert relay.drops.counts[name] == 1
+    assert not client.guard_port.creating
+    assert circuit.machine.failed is None
 
 
 def test_an_id_that_a_circuit_uses_ends_the_link() -> None:

@@ -644,13 +644,78 @@ def test_after_a_join_the_point_takes_no_message_for_itself(message_type: int) -
     assert pair.answer.machine.failed == "destroyed"
 
 
-def test_after_a_join_the_point_still_takes_a_drop() -> None:
+@pytest.mark.parametrize("data, reason", [(m.DROP_PLAIN, "drop-not-due"), (m.DROP_ECHO, "echoes-too-many")])
+def test_after_a_join_the_point_takes_no_drop_either(data: bytes, reason: str) -> None:
     pair = Pair(1, 1)
     pair.join()
-    body, _ = pair.circuit.machine._layers.send(1, RELAY, _payload(m.DROP, m.DROP_PLAIN))
+    body, _ = pair.circuit.machine._layers.send(1, RELAY, _payload(m.DROP, data))
     pair.visitor.raw(pair.circuit.circuit_id, RELAY, body)
-    pair.visitor.send(pair.circuit, m.RECORD, b"after")
-    assert [body for *_, body in pair.answer.messages] == [b"after"]
+    assert pair.point.drops.counts[reason] == 1
+    assert pair.answer.machine.failed == "destroyed"
+
+
+@pytest.mark.parametrize("data, reason", [(m.DROP_PLAIN, "drop-not-due"), (m.DROP_ECHO, "echoes-too-many")])
+@pytest.mark.parametrize("speaker", ["visitor", "endpoint"])
+def test_on_a_joined_circuit_neither_end_drops_anything(speaker: str, data: bytes, reason: str) -> None:
+    """The other end could count them out to a friend at our guard."""
+    pair = Pair(1, 2)
+    pair.join()
+    if speaker == "visitor":
+        sender, circuit, other = pair.visitor, pair.circuit, pair.answer
+    else:
+        sender, circuit, other = pair.endpoint, pair.answer, pair.circuit
+    sender.send(circuit, m.DROP, data)
+    assert other.machine.failed == reason
+    assert circuit.machine.failed == "destroyed"
+
+
+@pytest.mark.parametrize("privacy_class", [0, 1, 2, 77, 255])
+def test_a_relay_echoes_what_set_up_needs_and_no_more(privacy_class: int) -> None:
+    net, relays = network(2)
+    client = net.client(relays[0])
+    circuit = client.circuit()
+    circuit.machine._class_message = bytes((privacy_class,)) + bytes(15)
+    for relay in relays:
+        client.extend(circuit, relay)
+    for number in range(9):
+        client.send(circuit, m.DROP, m.DROP_ECHO)
+        assert circuit.machine.failed is None, number
+    client.send(circuit, m.DROP, m.DROP_ECHO)
+    assert relays[1].drops.counts["echoes-too-many"] == 1
+    assert circuit.machine.failed == "destroyed"
+    everything_is_gone(net)
+
+
+@pytest.mark.parametrize("data, reason", [(m.DROP_PLAIN, "drop-not-due"), (m.DROP_ECHO, "echoes-too-many")])
+def test_a_relay_that_is_extended_takes_no_drop(data: bytes, reason: str) -> None:
+    net, relays = network(2)
+    client = net.client(relays[0])
+    circuit = client.build(*relays)
+    body, _ = circuit.machine._layers.send(0, RELAY, _payload(m.DROP, data))
+    client.raw(circuit.circuit_id, RELAY, body)
+    assert relays[0].drops.counts[reason] == 1
+    everything_is_gone(net)
+
+
+def test_a_relay_takes_no_drop_that_asks_for_nothing() -> None:
+    net, relays = network(1)
+    client = net.client(relays[0])
+    circuit = client.build(*relays)
+    client.send(circuit, m.DROP, m.DROP_PLAIN)
+    assert relays[0].drops.counts["drop-not-due"] == 1
+    everything_is_gone(net)
+
+
+@pytest.mark.parametrize("hop", [0, 1])
+def test_a_relay_that_drops_more_than_it_was_asked_ends_the_circuit(hop: int) -> None:
+    net, relays = network(2)
+    client = net.client(relays[0])
+    circuit = client.build(*relays)
+    relays[hop].circuit.conversation.send(m.DROP, m.DROP_PLAIN)
+    relays[hop].switch._pump(relays[hop].circuit)
+    net.settle()
+    assert circuit.machine.failed == "drop-not-due"
+    everything_is_gone(net)
 
 
 def test_an_early_cell_on_a_joined_circuit_ends_it() -> None:
@@ -704,12 +769,12 @@ def test_a_client_that_reads_nothing_gets_no_more_than_the_cap_queued() -> None:
     client = net.client(relays[0])
     circuit = client.build(*relays)
     net.stuck.add(client.guard_port)
-    circuit.machine.accept(frozenset((ANSWER,)))
+    parrot(relays[0]).next_actions = ()  # it hears and says nothing
     for _ in range(8):
-        body, _ = circuit.machine._layers.send(0, RELAY, _payload(m.DROP, m.DROP_PLAIN))
+        body, _ = circuit.machine._layers.send(0, RELAY, _payload(ASK, b""))
         client.raw(circuit.circuit_id, RELAY, body)
     assert client.guard_port.outbox.waiting == 8
-    body, _ = circuit.machine._layers.send(0, RELAY, _payload(m.DROP, m.DROP_PLAIN))
+    body, _ = circuit.machine._layers.send(0, RELAY, _payload(ASK, b""))
     client.raw(circuit.circuit_id, RELAY, body)
     assert relays[0].drops.counts["queue-full"] == 1
     assert not relays[0].switch.circuits
@@ -722,7 +787,7 @@ def test_past_the_memory_quota_the_oldest_data_goes_first() -> None:
     circuits = [client.build(*relays) for _ in range(4)]
     onward = relays[0].links[relays[1].identity]
     net.stuck.add(onward)
-    relays[0].memory.most_bytes = 30 * CELL
+    relays[0].memory.most_bytes = 32 * CELL
     for age, (circuit, cells) in enumerate(zip(circuits[:3], (10, 10, 15), strict=True)):
         net.now += 1 + age
         for _ in range(cells):
@@ -732,6 +797,44 @@ def test_past_the_memory_quota_the_oldest_data_goes_first() -> None:
     assert [one.machine.failed for one in circuits] == ["destroyed", None, None, None]
     assert relays[0].drops.counts["memory"] == 1
     assert relays[0].memory.used_bytes <= relays[0].memory.most_bytes
+
+
+def test_what_stands_for_long_goes_before_bulk_that_drains() -> None:
+    """A bulk circuit always has something in its queue; how old that is counts, not since when it is so."""
+    net, relays = network(3)
+    client = net.client(relays[0])
+    bulk, little = client.build(*relays[:2]), client.build(relays[0], relays[2])
+    drains, stands = (relays[0].links[relay.identity] for relay in relays[1:])
+    net.stuck |= {drains, stands}
+    for second in range(30):
+        net.now = 200.0 + second
+        for _ in range(100):
+            client.raw(bulk.circuit_id, RELAY)
+        if second:
+            drains.outbox.take(100)  # the link takes as much as comes, a second later
+        if second == 3:
+            for _ in range(20):
+                client.raw(little.circuit_id, RELAY)
+        assert len(drains.outbox._busy) == 1  # it is never empty
+    relays[0].memory.most_bytes = relays[0].memory.used_bytes - 1
+    relays[0].switch.relieve()
+    net.settle()
+    assert (bulk.machine.failed, little.machine.failed) == (None, "destroyed")
+
+
+def test_past_the_quota_an_eighth_of_it_is_made_free() -> None:
+    net, relays = network(2)
+    client = net.client(relays[0])
+    circuits = [client.build(*relays) for _ in range(8)]
+    net.stuck.add(relays[0].links[relays[1].identity])
+    for circuit in circuits:
+        net.now += 1
+        for _ in range(10):
+            client.raw(circuit.circuit_id, RELAY)
+    relays[0].memory.most_bytes = 79 * CELL  # 80 are there
+    relays[0].switch.relieve()
+    net.settle()
+    assert [one.machine.failed for one in circuits] == ["destroyed"] * 2 + [None] * 6
 
 
 def test_a_partial_message_has_an_age_too_and_goes_before_what_is_younger() -> None:
@@ -746,7 +849,7 @@ def test_a_partial_message_has_an_age_too_and_goes_before_what_is_younger() -> N
     net.now += 5
     net.stuck.add(relays[0].links[relays[1].identity])
     client.raw(queued.circuit_id, RELAY)
-    relays[0].memory.most_bytes = 2 * CELL + 100
+    relays[0].memory.most_bytes = 2 * 489 + CELL - 1
     relays[0].switch.relieve()
     net.settle()
     assert [one.machine.failed for one in (idle, partial, queued)] == [None, "destroyed", None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulations.exposure import exposure, network
+from simulations.exposure import Exposure, exposure, network
 from tests.seeded import seeded
 
 
@@ -15,6 +15,9 @@ def test_exposure_is_what_the_formula_says() -> None:
     assert seen.guard == pytest.approx(one, abs=0.05)
     assert seen.both == pytest.approx(one * one, abs=0.05)
     assert seen.whisper == pytest.approx(q * q, abs=0.03)
+    either = (q + one) / 2  # of two circuits, which have the same guard every other time
+    assert seen.first == pytest.approx(either * either, abs=0.03)
+    assert seen.whisper < seen.first < seen.both
 
 
 def test_the_seed_governs() -> None:
@@ -23,4 +26,5 @@ def test_the_seed_governs() -> None:
 
 
 def test_no_bad_relay_sees_anything() -> None:
-    assert exposure(network(40), 0.0, 20, seeded(1)).guard == 0
+    seen = exposure(network(40), 0.0, 20, seeded(1))
+    assert seen == Exposure(0, 0, 0, 0)

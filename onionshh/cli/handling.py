@@ -1,0 +1,140 @@
+"""From "shown" to "handled": a whisper that the endpoint has taken on is not finished before it is handled.
+
+Its sender has been told that it was delivered. So whatever stands in the way here, a program that cannot be
+run, a full disk, no descriptor or memory left, keeps the whisper and ends nothing: it is tried again, and
+after a restart it is shown again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+
+from onionshh.cli.remarks import Condition, in_words
+from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.errors import BadData, Closed
+
+T = TypeVar("T")
+
+AT_ONCE = 8
+AGAIN_AT_ONCE = 4
+"""Places that those may take which were tried before: the others are for what is new."""
+AGAIN_SECONDS = 1.0
+AGAIN_MOST_SECONDS = 300.0
+SYSTEM_MOST_SECONDS = 10.0
+
+REFUSED = (BadData, OSError, MemoryError)
+"""What the disk or the system refuses now and may grant later."""
+
+Handle = Callable[[Whisper], Awaitable[bytes | None]]
+"""The reply to a whisper, None for none. NotHandled, and `REFUSED`, when it is to be tried again."""
+
+
+class NotHandled(Exception):
+    """The whisper is not handled, another try may do it; the reason in words."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Whispers since the start: shown or given to be handled, finished, and kept for another try now."""
+
+    taken: int = 0
+    finished: int = 0
+    kept: int = 0
+
+
+class Patience:
+    """Does what must be done until the system lets it be done, and says once that it does not."""
+
+    def __init__(self) -> None:
+        self._trouble = Condition("whispers can be taken and finished again.")
+        self._refused = 0
+        """How many wait for the system now."""
+
+    async def __call__(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work` returns; it may be called many times. What is not `REFUSED` is raised."""
+        pause, refused = AGAIN_SECONDS, False
+        while True:
+            try:
+                result = await work()
+            except REFUSED as error:
+                self._refused += not refused
+                refused = True
+                why = in_words(error).rstrip(".")
+                self._trouble.on(f"a whisper cannot be taken or finished ({why}); trying until it can.")
+            else:
+                self._refused -= refused
+                if not self._refused:
+                    self._trouble.off()
+                return result
+            await trio.sleep(pause)
+            pause = min(2 * pause, SYSTEM_MOST_SECONDS)
+
+    async def next(self, endpoint: Endpoint) -> Whisper | None:
+        """The next one, without finishing the one before: each call is an iteration of its own. None once
+        the endpoint is closed."""
+        with suppress(Closed):
+            return await self(lambda: anext(aiter(endpoint), None))
+        return None
+
+
+class Handling:
+    """Handles whispers, eight at once. One that is kept waits in a task of its own, outside the eight, 1 s
+    and longer each time: no more than the endpoint's inbox holds."""
+
+    def __init__(self, handle: Handle, came: Callable[[Whisper], None], tally: Tally) -> None:
+        self._handle = handle
+        self._came = came
+        self._tally = tally
+        self._patience = Patience()
+        self._kept = Condition("every whisper that was kept is handled.")
+        self._places = trio.Semaphore(AT_ONCE)
+        self._again = trio.Semaphore(AGAIN_AT_ONCE)
+
+    async def run(self, endpoint: Endpoint) -> None:
+        """Until the endpoint is closed."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                await self._places.acquire()
+                whisper = await self._patience.next(endpoint)
+                if whisper is None:
+                    nursery.cancel_scope.cancel()
+                    return
+                self._tally.taken += 1
+                self._came(whisper)
+                nursery.start_soon(self._until_handled, whisper)
+
+    async def _until_handled(self, whisper: Whisper) -> None:
+        """Begins with a place of its own."""
+        try:
+            handled = await self._try(whisper)
+        finally:
+            self._places.release()
+        if handled:
+            return
+        self._tally.kept += 1
+        pause = AGAIN_SECONDS
+        while not handled:
+            await trio.sleep(pause)
+            pause = min(2 * pause, AGAIN_MOST_SECONDS)
+            async with self._again, self._places:
+                handled = await self._try(whisper)
+        self._tally.kept -= 1
+        if not self._tally.kept:
+            self._kept.off()
+
+    async def _try(self, whisper: Whisper) -> bool:
+        """Whether it is handled now. What could not be finished keeps its place: nothing else could be."""
+        try:
+            reply = await self._handle(whisper)
+        except (NotHandled, *REFUSED) as error:
+            self._kept.on(f"a whisper is kept and tried again: {in_words(error).rstrip('.')}.")
+            return False
+        with suppress(Closed):
+            await self._patience(whisper.done if reply is None else lambda: whisper.reply(reply))
+            self._tally.finished += 1
+        return True

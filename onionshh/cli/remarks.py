@@ -1,0 +1,112 @@
+"""What goes on for long is not said for long: one line for one condition, and one when it ends.
+
+The log of the library says what failed each time it fails. Here a line that comes again is counted, and the
+count is said after a minute, two, four, at last once an hour, as long as it goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from onionshh.cli.talk import note, remark
+
+AGAIN_SECONDS = 60.0
+AGAIN_MOST_SECONDS = 3600.0
+LINES_MOST = 32
+"""So many different lines are told apart; further ones are one line together."""
+_OTHERS = "onionshh: (other remarks)"
+WHYS_MOST = 8
+
+
+@dataclass(slots=True)
+class _Said:
+    """A line that was said: how often it came since, and when that is to be told."""
+
+    until: float
+    span: float = AGAIN_SECONDS
+    times: int = 0
+
+
+class Remarks(logging.Handler):
+    """Log records on stderr, each line once; `run` tells how often it came again."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._now = now
+        self._said: dict[str, _Said] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never raises: whoever logs goes on."""
+        try:
+            line = self.format(record)
+        except Exception as error:  # a record whose arguments do not fit: ours, and no reason to end
+            line = f"onionshh: a remark could not be put into words ({type(error).__name__})"
+        self.tell_counts()
+        if line not in self._said and len(self._said) >= LINES_MOST:
+            line = _OTHERS
+        if line in self._said:
+            self._said[line].times += 1
+        else:
+            self._said[line] = _Said(self._now() + AGAIN_SECONDS, times=int(line == _OTHERS))
+            if line != _OTHERS:
+                remark(line)
+
+    def tell_counts(self) -> None:
+        """What came again, where that is due; a line that did not come again is forgotten."""
+        now = self._now()
+        for line, said in [one for one in self._said.items() if one[1].until <= now]:
+            if not said.times:
+                del self._said[line]
+                continue
+            times = "once" if said.times == 1 else f"{said.times} times"
+            remark(f"{line} (again {times} in {said.span / 60:.0f} min)")
+            said.times = 0
+            said.span = min(2 * said.span, AGAIN_MOST_SECONDS)
+            said.until = now + said.span
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await trio.sleep(AGAIN_SECONDS)
+            self.acquire()  # records come from threads, too
+            try:
+                self.tell_counts()
+            finally:
+                self.release()
+
+
+class Condition:
+    """Something that goes on for a while: said when it begins, once for each reason, and when it is over."""
+
+    def __init__(self, over: str) -> None:
+        self._over = over
+        self._whys: set[str] = set()
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it goes on."""
+        return bool(self._whys)
+
+    def on(self, line: str) -> None:
+        """It goes on, for the reason that this line says."""
+        if line not in self._whys and len(self._whys) < WHYS_MOST:
+            self._whys.add(line)
+            note(line)
+
+    def off(self, more: str = "") -> None:
+        """It is over; `more` is said with that."""
+        if self._whys:
+            self._whys.clear()
+            note(self._over + more)
+
+
+def in_words(error: Exception) -> str:
+    """What the system refuses, for a sentence."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
