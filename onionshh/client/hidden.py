@@ -20,6 +20,7 @@ from onionshh.client.lanes import Driver, Lane
 from onionshh.client.receipt import Outcome, Receipt
 from onionshh.core.delivery.actions import (
     Action,
+    Count,
     EndLane,
     Erase,
     Judge,
@@ -34,7 +35,7 @@ from onionshh.core.delivery.actions import (
 )
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.outgoing import State
-from onionshh.core.delivery.receiver import LANES_FULL, Receiver
+from onionshh.core.delivery.receiver import CLOSED, Receiver
 from onionshh.core.whisper import WHISPER, Record
 from onionshh.errors import BadData, Closed
 from onionshh.ids import WhisperId
@@ -158,8 +159,6 @@ class Hidden(Driver):
 
     async def finish(self, whisper_id: WhisperId, reply: Record | None = None) -> Receipt:
         """Finished, and the reply with it: on disk when this returns. BadData, Closed."""
-        if self._closed:
-            raise Closed("This endpoint is not open.")
         now, clock = self.now(), self._context.clock
         outcome = Outcome("" if reply is None else reply.whisper_id.hex())
         outcome.settle(None)  # nobody answers an answer
@@ -173,6 +172,8 @@ class Hidden(Driver):
             if reply is not None:
                 self._outcomes.pop(reply.whisper_id, None)
             raise
+        if self._closed:
+            outcome.conclude("failed", CLOSED)
         return Receipt(outcome)
 
     # Time.
@@ -215,9 +216,9 @@ class Hidden(Driver):
                 if number in self._lanes:
                     self._lanes[number].pause(isinstance(action, Pause))
             case EndLane(number, reason):
-                if reason == LANES_FULL:
-                    self._context.drops.count(reason)
                 self._end(number, reason)
+            case Count(reason):
+                self._context.drops.count(reason)
 
     def _tell(self, reply: WhisperId, state: State, why: str) -> None:
         outcome = self._outcomes.get(reply)

@@ -137,6 +137,13 @@ class Resume:
     lane: LaneId
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Something was dropped, for this reason."""
+
+    reason: str
+
+
 Action = (
     NeedLane
     | StopOpening
@@ -151,6 +158,7 @@ Action = (
     | Erase
     | Pause
     | Resume
+    | Count
 )
 Actions = tuple[Action, ...]
 

@@ -22,6 +22,7 @@ from typing import Final
 from onionshh.core.delivery.actions import (
     Action,
     Actions,
+    Count,
     EndLane,
     Erase,
     Finish,
@@ -56,7 +57,6 @@ SEEN_MOST: Final = 1_000_000
 REPLIES_MOST: Final = 1024
 """Replies kept for visitors that have not come back."""
 LANES_MOST: Final = 1024
-LANES_FULL: Final = "exchanges-most"
 IDLE_SECONDS: Final = 600.0
 LEAVING_MOST: Final = 4
 """Sendings that may wait for one visitor's window before nothing more is taken from him."""
@@ -156,7 +156,7 @@ class Receiver:
         actions: Actions = ()
         if len(self._lanes) >= LANES_MOST:
             oldest = min(self._lanes, key=lambda one: self._lanes[one].used_at)
-            actions = (EndLane(oldest, LANES_FULL),)
+            actions = (EndLane(oldest, "exchanges-most"), Count("exchanges-most"))
             self._gone(oldest)
         self._lanes[lane] = _Lane(now)
         return actions
@@ -354,9 +354,7 @@ class Receiver:
 
     def _room(self, size: int) -> bool:
         return (
-            len(self._unfinished) < self._most
-            and self._bytes + size <= BYTES_MOST
-            and self._seen < SEEN_MOST
+            len(self._unfinished) < self._most and self._bytes + size <= BYTES_MOST and self._seen < SEEN_MOST
         )
 
     def _block(self, lane: LaneId, record: Record, best: int, now: float) -> Actions:
@@ -385,6 +383,7 @@ class Receiver:
                 return (*actions, Judge(lane, record))
             # Its sender has given it up meanwhile: it would take the room of one that is waited for.
             del self._blocked[lane]
+            actions.append(Count("record-expired-waiting"))
             actions += self._refuse(lane, record, EXPIRED)
             actions += self._read_or_not(lane)
         return tuple(actions)

@@ -9,6 +9,7 @@ import pytest
 from onionshh.core.delivery import receiver as module
 from onionshh.core.delivery.actions import (
     Actions,
+    Count,
     EndLane,
     Erase,
     Finish,
@@ -372,7 +373,7 @@ def test_lanes_that_idle_or_are_too_many_are_given_up(monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "LANES_MOST", 2)
     receiver = made()
     bring(receiver, whisper(), now=1.0)
-    assert receiver.lane_opened(LaneId(3), 2.0) == (EndLane(TWO, module.LANES_FULL),)
+    assert receiver.lane_opened(LaneId(3), 2.0) == (EndLane(TWO, "exchanges-most"), Count("exchanges-most"))
     assert receiver.lanes == 2
 
 
