@@ -1,8 +1,9 @@
 """Nothing acknowledged is lost, nothing is delivered twice, every status is final once and true.
 
-The Sender of `core/delivery` over bad lanes, by seeded runs: lanes that cannot be opened, end at once, lose
-records, double them, deliver them late, take nothing for a while, end while records wait in them; an other
-end that is full, restarts, answers at once, late, twice or never. Time is virtual: nothing waits.
+The Sender and the Receiver of `core/delivery` over bad lanes, by seeded runs: lanes that cannot be opened,
+end at once, lose records, double them, deliver them late, take nothing for a while, end while records wait
+in them; a disk that is slow and fails; an inbox that is full; a program that is quick or slow, answers or
+not, raises, is killed and started again. Time is virtual: nothing waits.
 
     python -m simulations.delivery --runs 1000000
 """
@@ -14,26 +15,37 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import inf
+from math import ceil, inf
 
 from onionshh.core.chance import Chance
 from onionshh.core.delivery.actions import (
     Actions,
     Answered,
     EndLane,
+    Erase,
     Failure,
+    Finish,
+    Judge,
+    Keep,
     LaneId,
     NeedLane,
+    Offer,
+    Remember,
+    Repeat,
     Send,
     StopOpening,
     Tell,
 )
+from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.outgoing import FINAL, State
+from onionshh.core.delivery.receiver import Receiver
 from onionshh.core.delivery.sender import LEAVING_MOST, Sender
-from onionshh.core.whisper import EXPIRY_GRACE_SECONDS, WHISPER, Record, new_whisper, receipt_for
+from onionshh.core.whisper import REFUSED, WHISPER, Record, new_whisper
 from onionshh.ids import WhisperId
 
 STEPS_MOST = 20_000
+SLOWEST_SECONDS = 90.0
+"""That the program takes for one whisper."""
 CALM_SECONDS = 300.0
 """Without a fault for so long, what has not expired must be delivered: no wait between tries is longer."""
 
@@ -59,36 +71,32 @@ class Run:
     """One run: a program, its Sender, the lanes, the other end."""
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-        self._sender = Sender(receipt_seconds=10.0, chance=Chance(self._random.randbytes))
+        self.random = random.Random(seed)
+        self._sender = Sender(receipt_seconds=10.0, chance=Chance(self.random.randbytes))
         self._now = 0.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
         self._sent: dict[WhisperId, _Sent] = {}
-        self._bad = self._random.random()  # how bad everything is, from never to nearly always
-        self._calm_at = self._random.uniform(0, 900)
+        self._bad = self.random.random()  # how bad everything is, from never to nearly always
+        self._calm_at = self.random.uniform(0, 900)
         self._lanes: set[LaneId] = set()
         self._in_lane: dict[LaneId, int] = {}
         self._made = 0
         self._opening = 0
-        # The other end: what survives a restart, what it showed its program, and what it will answer.
-        self._known: set[WhisperId] = set()
-        self._shown: list[WhisperId] = []
-        self._answers: dict[WhisperId, Record] = {}
-        self._full_until = 0.0
+        self._end = OtherEnd(self)
 
     def run(self) -> None:
         """To the end of the last time to live. Broken."""
-        for _ in range(self._random.randint(1, 12)):
-            self._at(self._random.choice((0.0, self._random.uniform(0, 600))), self._submit)
+        for _ in range(self.random.randint(1, 12)):
+            self._at(self.random.choice((0.0, self.random.uniform(0, 600))), self._submit)
         for _ in range(STEPS_MOST):
-            due = self._sender.next_deadline()
+            due = min(self._sender.next_deadline(), self._end.receiver.next_deadline())
             at = self._events[0][0] if self._events else inf
             if min(due, at) == inf:
                 if not self._lanes:
                     break
                 self._now += 10_000  # past any time in which one could ask again
-                self._cut(next(iter(self._lanes)))
+                self.cut(next(iter(self._lanes)))
                 continue
             if at <= due:
                 self._now, _, happens = heapq.heappop(self._events)
@@ -96,7 +104,11 @@ class Run:
             else:
                 self._now = max(self._now, due)
                 self._do(self._sender.tick(self._now))
-                self._check(self._sender.next_deadline() > self._now, "the clock stands still")
+                self._end.do(self._end.receiver.tick(self._now))
+                self.check(self._sender.next_deadline() > self._now, "the sender's clock stands still")
+                self.check(
+                    self._end.receiver.next_deadline() > self._now, "the receiver's clock stands still"
+                )
         else:
             raise Broken("it never ends")
         self._judge()
@@ -104,15 +116,15 @@ class Run:
     # The program.
 
     def _submit(self) -> None:
-        ttl = self._random.choice((1.0, 30.0, 600.0, 600.0, 3600.0))
-        body = self._random.randbytes(self._random.choice((0, 10, 300, 60_000)))
+        ttl = self.random.choice((1.0, 30.0, 600.0, 600.0, 3600.0))
+        body = self.random.randbytes(self.random.choice((0, 10, 300, 60_000)))
         record = new_whisper(
-            body, expires=int(self._now + ttl), privacy_class=1, random_bytes=self._random.randbytes
+            body, expires=ceil(self._now + ttl), privacy_class=1, random_bytes=self.random.randbytes
         )
         one = self._sent[record.whisper_id] = _Sent(record, self._now, self._now + ttl)
         self._do(self._sender.submit(record, one.deadline, self._now))
-        if self._random.random() < 0.5:
-            self._after(self._random.choice((0.0, 40.0, 700.0)), lambda: self._await(record.whisper_id))
+        if self.random.random() < 0.5:
+            self.after(self.random.choice((0.0, 40.0, 700.0)), lambda: self._await(record.whisper_id))
 
     def _await(self, whisper_id: WhisperId) -> None:
         self._sent[whisper_id].awaits = True
@@ -128,30 +140,30 @@ class Run:
                 case Answered(whisper, body):
                     self._sent[whisper].answers.append(body)
                 case NeedLane(first):
-                    self._check(not self._lanes and not self._opening, "a lane too many")
+                    self.check(not self._lanes and not self._opening, "a lane too many")
                     self._open(first)
                 case StopOpening():
-                    self._check(self._opening > 0, "stopped what is not opening")
+                    self.check(self._opening > 0, "stopped what is not opening")
                     self._opening = 0
                 case EndLane(lane):
-                    self._check(lane in self._lanes, "ended what is not there")
-                    self._lanes.discard(lane)
+                    self.check(lane in self._lanes, "ended what is not there")
+                    self.end_lane(lane)
                 case Send(lane, records, whisper_sent):
-                    self._check(lane in self._lanes, "sent over what is not there")
+                    self.check(lane in self._lanes, "sent over what is not there")
                     self._in_lane[lane] += 1
-                    self._check(self._in_lane[lane] <= LEAVING_MOST, "too much in a lane")
+                    self.check(self._in_lane[lane] <= LEAVING_MOST, "too much in a lane")
                     self._take(lane, records, whisper_sent)
 
     def _told(self, whisper: WhisperId, state: State) -> None:
         one = self._sent[whisper]
         one.states.append(state)
-        self._check(one.final_at == inf, "told after the end")
+        self.check(one.final_at == inf, "told after the end")
         if state in FINAL:
             one.final_at = self._now
         if state is State.DELIVERED:
-            self._check(whisper in self._known, "delivered, and not there")
+            self.check(whisper in self._end.disk.seen, "delivered, and not there")
         if state is State.EXPIRED:
-            self._check(self._now >= one.deadline, "expired too early")
+            self.check(self._now >= one.deadline, "expired too early")
 
     # Lanes.
 
@@ -159,32 +171,44 @@ class Run:
         self._made += 1
         number = self._opening = self._made
         began = self._now
-        self._after(self._random.choice((0.05, 1.0, 20.0)), lambda: self._opened(number, first, began))
+        self.after(self.random.choice((0.05, 1.0, 20.0)), lambda: self._opened(number, first, began))
 
     def _opened(self, number: int, first: Record, began: float) -> None:
         if self._opening != number:
             return
         self._opening = 0
-        if self._fault():
-            kind = Failure("busy", nobody=self._random.random() < 0.5)
+        if self.fault():
+            kind = Failure("busy", nobody=self.random.random() < 0.5)
             self._do(self._sender.lane_failed(kind, self._now))
             return
         lane = LaneId(number)
         self._lanes.add(lane)
         self._in_lane[lane] = 0
-        rides = len(first.body) <= 256 and self._random.random() < 0.9
+        self._end.do(self._end.receiver.lane_opened(lane, self._now))
+        rides = len(first.body) <= 256 and self.random.random() < 0.9
         if rides:
             self._arrive_soon(lane, first)
         self._do(self._sender.lane_opened(lane, began, first.whisper_id if rides else None, self._now))
-        if self._fault():
-            self._after(self._random.choice((0.0, 5.0, 100.0)), lambda: self._cut(lane))
+        if self.fault():
+            self.after(self.random.choice((0.0, 5.0, 100.0)), lambda: self.cut(lane))
 
-    def _cut(self, lane: LaneId) -> None:
-        self._lanes.discard(lane)
+    def cut(self, lane: LaneId) -> None:
+        self.end_lane(lane)
         self._do(self._sender.lane_lost(lane, self._now))  # also of one that we ended
 
+    def end_lane(self, lane: LaneId) -> None:
+        """It is over, and its other end notices."""
+        if lane in self._lanes:
+            self._lanes.discard(lane)
+            self._end.receiver.lane_lost(lane)
+
+    def cut_all(self) -> None:
+        """The other end is gone."""
+        for lane in list(self._lanes):
+            self.cut(lane)
+
     def _take(self, lane: LaneId, records: tuple[Record, ...], whisper: WhisperId | None) -> None:
-        wait = self._random.choice((5.0, 60.0)) if self._fault() else 0.001
+        wait = self.random.choice((5.0, 60.0)) if self.fault() else 0.001
 
         def left() -> None:
             self._in_lane[lane] -= 1
@@ -193,75 +217,226 @@ class Run:
                     self._arrive_soon(lane, record)
             self._do(self._sender.lane_sent(lane, whisper, self._now))  # also of one that ended
 
-        self._after(wait, left)
+        self.after(wait, left)
 
     def _arrive_soon(self, lane: LaneId, record: Record) -> None:
-        for _ in range(0 if self._fault() else 2 if self._fault() else 1):
-            late = self._random.choice((0.0, 30.0)) if self._fault() else 0.05
-            self._after(late, lambda: self._arrive(lane, record))
-
-    # The other end.
+        for _ in range(0 if self.fault() else 2 if self.fault() else 1):
+            late = self.random.choice((0.0, 30.0)) if self.fault() else 0.05
+            self.after(late, lambda: self._arrive(lane, record))
 
     def _arrive(self, lane: LaneId, record: Record) -> None:
-        if record.kind != WHISPER:
-            self._answers.pop(record.in_reply_to, None)
-            return
-        if self._fault():
-            self._full_until = self._now + 20.0
-        if record.whisper_id not in self._known:
-            if self._now < self._full_until or self._now > record.expires + EXPIRY_GRACE_SECONDS:
-                return
-            self._known.add(record.whisper_id)
-            self._shown.append(record.whisper_id)
-            if self._random.random() < 0.7:
-                self._answers[record.whisper_id] = new_whisper(
-                    b"re " + record.whisper_id,
-                    expires=record.expires + 600,
-                    privacy_class=1,
-                    random_bytes=self._random.randbytes,
-                    in_reply_to=record.whisper_id,
-                )
-        self._say(lane, receipt_for(record, self._random.randbytes))
-        answer = self._answers.get(record.whisper_id)
-        if answer is not None:
-            for _ in range(2 if self._fault() else 1):
-                self._after(self._random.choice((0.0, 3.0, 90.0)), lambda: self._say(lane, answer))
+        if lane in self._lanes:
+            self._end.arrive(lane, record)
 
-    def _say(self, lane: LaneId, record: Record) -> None:
-        if self._fault() or lane not in self._lanes:
-            return
-        self._after(0.05, lambda: self._hear(lane, record))
+    def say(self, lane: LaneId, record: Record) -> None:
+        """The other end sends this."""
+        for _ in range(0 if self.fault() else 2 if self.fault() else 1):
+            late = self.random.choice((0.0, 30.0)) if self.fault() else 0.05
+            self.after(late, lambda: self._hear(lane, record))
 
     def _hear(self, lane: LaneId, record: Record) -> None:
-        self._do(self._sender.record_in(lane, record, self._now))
+        if lane in self._lanes:
+            self._do(self._sender.record_in(lane, record, self._now))
 
     # The end.
 
     def _judge(self) -> None:
-        self._check(len(set(self._shown)) == len(self._shown), "shown twice")
+        busy = SLOWEST_SECONDS * len(
+            self._sent
+        )  # the program takes one after the other, perhaps with room for one
         for whisper_id, one in self._sent.items():
-            self._check(one.final_at <= one.deadline, "no final status by its time")
-            if one.deadline > max(one.asked_at, self._calm_at, self._full_until) + CALM_SECONDS:
-                self._check(one.states[-1] is State.DELIVERED, "not delivered, though all was calm")
+            self.check(one.final_at <= one.deadline, "no final status by its time")
+            if one.deadline > max(one.asked_at, self._calm_at) + CALM_SECONDS + busy:
+                self.check(one.states[-1] is State.DELIVERED, "not delivered, though all was calm")
             if one.awaits:
-                self._check(len(one.answers) >= 1, "waited for ever")
+                self.check(len(one.answers) >= 1, "waited for ever")
             for answer in one.answers:
-                self._check(answer in (None, b"re " + whisper_id), "another's answer")
-            self._check(sum(body is not None for body in one.answers) <= 1, "answered twice")
+                self.check(answer in (None, b"re " + whisper_id), "another's answer")
+            self.check(sum(body is not None for body in one.answers) <= 1, "answered twice")
 
-    def _fault(self) -> bool:
-        return self._now < self._calm_at and self._random.random() < 0.4 * self._bad
+        disk = self._end.disk
+        self.check(not disk.finished & set(disk.rows), "finished, and still there")
+        delivered = {key for key, one in self._sent.items() if one.states[-1:] == [State.DELIVERED]}
+        self.check(delivered <= disk.finished | set(disk.rows), "acknowledged, and lost")
 
-    def _check(self, true: bool, what: str) -> None:
+    @property
+    def now(self) -> float:
+        """Virtual seconds."""
+        return self._now
+
+    def fault(self) -> bool:
+        """Whether something goes wrong here."""
+        return self._now < self._calm_at and self.random.random() < 0.4 * self._bad
+
+    def check(self, true: bool, what: str) -> None:
         if not true:
             raise Broken(what)
 
-    def _after(self, seconds: float, happens: Callable[[], None]) -> None:
+    def after(self, seconds: float, happens: Callable[[], None]) -> None:
         self._at(self._now + seconds, happens)
 
     def _at(self, when: float, happens: Callable[[], None]) -> None:
         self._number += 1
         heapq.heappush(self._events, (when, self._number, happens))
+
+
+@dataclass(slots=True)
+class _Disk:
+    """What survives."""
+
+    seen: set[WhisperId] = field(default_factory=set)
+    rows: dict[WhisperId, tuple[Taken, int]] = field(default_factory=dict)
+    replies: dict[WhisperId, Record] = field(default_factory=dict)
+    finished: set[WhisperId] = field(default_factory=set)
+
+
+class OtherEnd:
+    """An endpoint: its Receiver, its disk, its program."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.disk = _Disk()
+        self._most = run.random.choice((1, 2, 1024))
+        self._life = 0
+        self._start()
+
+    def _start(self) -> None:
+        """Its program runs, again: what it had in hand and not finished is as if it was never shown."""
+        self._life += 1
+        self.receiver = Receiver(self._run.random.randbytes, most=self._most)
+        self.receiver.restored(
+            (key, len(taken.body), taken.expires, shown) for key, (taken, shown) in self.disk.rows.items()
+        )
+        replies = [one.whisper_id for one in self.disk.replies.values()]
+        self.do(self.receiver.counted(len(self.disk.seen), replies, self._best(), self._run.now))
+        self.do(self.receiver.want(self._best()))
+
+    def _best(self) -> int:
+        return int(self._run.now)
+
+    def arrive(self, lane: LaneId, record: Record) -> None:
+        """A record came over a lane."""
+        best = self._best()
+        refuse = record.why_refused(earliest=best, best=best) if record.kind == WHISPER else None
+        self.do(
+            self.receiver.record_in(
+                lane,
+                record,
+                known=record.whisper_id in self.disk.seen,
+                refuse=refuse,
+                more=self._run.random.random() < 0.2,
+                received_at=self._run.now,
+                best=best,
+                now=self._run.now,
+            )
+        )
+
+    def do(self, actions: Actions) -> None:
+        """What the Receiver asks for."""
+        for action in actions:
+            match action:
+                case Send(lane, records, reply):
+                    for record in records:
+                        self._look(record)
+                        self._run.say(lane, record)
+                    self.do(self.receiver.lane_sent(lane, reply, self._run.now))
+                case Remember():
+                    self._commit(action)
+                case Offer(whisper, taken):
+                    self._offered(whisper, taken)
+                case Judge(lane, record):
+                    self._run.after(0.01, lambda lane=lane, record=record: self._judge(lane, record))  # type: ignore[misc]
+                case Repeat(lane, whisper):
+                    if whisper in self.disk.replies:
+                        self.do(self.receiver.repeated(lane, self.disk.replies[whisper]))
+                case Erase(reply):
+                    self.disk.replies = {
+                        key: one for key, one in self.disk.replies.items() if one.whisper_id != reply
+                    }
+                case EndLane(lane):
+                    self._run.after(0.05, lambda lane=lane: self._run.cut(lane))  # type: ignore[misc]
+
+    def _judge(self, lane: LaneId, record: Record) -> None:
+        self.arrive(lane, record)
+
+    def _look(self, record: Record) -> None:
+        """Whatever leaves as a receipt or reply is on disk, or finished."""
+        if record.kind != REFUSED:
+            self._run.check(record.in_reply_to in self.disk.seen, "acknowledged before it was on disk")
+
+    def _commit(self, remember: Remember) -> None:
+        life = self._life
+        fails = self._run.fault()
+
+        def done() -> None:
+            if life != self._life:
+                return  # it was killed meanwhile
+            if fails:
+                self.do(self.receiver.not_remembered(remember.token, self._run.now))
+                for row in remember.rows:
+                    if isinstance(row, Finish):  # the program tries once more, later
+                        self._run.after(1.0, lambda row=row: self._finish(row.whisper, row.reply, life))  # type: ignore[misc]
+                return
+            for row in remember.rows:
+                if isinstance(row, Keep):
+                    key = row.whisper.whisper_id
+                    if key not in self.disk.seen:
+                        self.disk.seen.add(key)
+                        self.disk.rows[key] = (row.whisper, row.shown)
+                else:
+                    self._end_row(row)
+            self.do(self.receiver.remembered(remember.token, self._best(), self._run.now))
+            if any(isinstance(row, Finish) for row in remember.rows):
+                self.do(self.receiver.want(self._best()))
+
+        self._run.after(self._run.random.choice((0.0, 0.001, 3.0)) if self._run.fault() else 0.001, done)
+
+    def _end_row(self, row: Finish) -> None:
+        self.disk.seen.add(row.whisper)
+        self.disk.rows.pop(row.whisper, None)
+        self._run.check(row.whisper not in self.disk.finished, "finished twice")
+        self.disk.finished.add(row.whisper)
+        if row.reply is not None:
+            self.disk.replies[row.whisper] = row.reply
+
+    def _offered(self, whisper: WhisperId, taken: Taken | None) -> None:
+        """The program is shown one."""
+        self._run.check(whisper not in self.disk.finished, "shown after it was finished")
+        if taken is None:
+            row, shown = self.disk.rows[whisper]
+            self.disk.rows[whisper] = (row, shown + 1)
+        life = self._life
+        if self._run.fault() and self._run.random.random() < 0.3:
+            self._run.after(self._run.random.choice((0.0, 0.5)), lambda: self._killed(life))
+            return
+        if self._run.fault():
+            self._run.after(0.5, lambda: self._raised(whisper, life))
+            return
+        reply = None
+        if self._run.random.random() < 0.7:
+            reply = new_whisper(
+                b"re " + whisper,
+                expires=self._best() + 4000,
+                privacy_class=1,
+                random_bytes=self._run.random.randbytes,
+                in_reply_to=whisper,
+            )
+        takes = self._run.random.choice((0.0, 0.01, 0.5, SLOWEST_SECONDS))
+        self._run.after(takes, lambda: self._finish(whisper, reply, life))
+
+    def _finish(self, whisper: WhisperId, reply: Record | None, life: int) -> None:
+        if life == self._life:
+            self.do((self.receiver.finish(whisper, reply, self._run.now + 4000),))
+
+    def _raised(self, whisper: WhisperId, life: int) -> None:
+        if life == self._life:
+            self.do(self.receiver.let_go(whisper, self._best()))
+            self.do(self.receiver.want(self._best()))
+
+    def _killed(self, life: int) -> None:
+        if life == self._life:
+            self._run.cut_all()
+            self._start()
 
 
 def run(seed: int) -> None:

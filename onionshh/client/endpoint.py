@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import weakref
 from contextlib import ExitStack, suppress
 
 import trio
 
 from onionshh.client.answering import Answering
 from onionshh.client.context import Context
-from onionshh.client.correspondence import Correspondence, Reply
-from onionshh.client.inbox import INBOX_MIGRATIONS, Inbox, Stored
+from onionshh.client.hidden import Hidden
+from onionshh.client.inbox import INBOX_MIGRATIONS, Inbox
 from onionshh.client.introducers import Introducers
 from onionshh.client.pool import STUBS
 from onionshh.client.publication import Publication
 from onionshh.client.reachability import Reachability, ReachabilityChanges, ReachabilityTest
-from onionshh.client.receipt import Outcome, Receipt
+from onionshh.client.receipt import Receipt
 from onionshh.client.vault import VAULT_MIGRATIONS, Vault
+from onionshh.core.delivery.incoming import Taken
 from onionshh.core.whisper import TTL_DEFAULT_SECONDS, check_body, new_whisper
 from onionshh.crypto.identity import Identity
 from onionshh.crypto.primitives import kdf
@@ -45,25 +45,25 @@ class Whisper:
         "__weakref__",
         "_endpoint",
         "_finished",
-        "_stored",
+        "_taken",
         "body",
         "expires_at",
         "id",
         "received_at",
     )
 
-    def __init__(self, endpoint: Endpoint, stored: Stored) -> None:
-        self.id = stored.whisper_id.hex()
-        self.body = stored.body
-        self.received_at = stored.received_at
-        self.expires_at = stored.expires
-        self._stored = stored
+    def __init__(self, endpoint: Endpoint, taken: Taken) -> None:
+        self.id = taken.whisper_id.hex()
+        self.body = taken.body
+        self.received_at = taken.received_at
+        self.expires_at = taken.expires
+        self._taken = taken
         self._endpoint = endpoint
         self._finished = False
 
     def __del__(self) -> None:
         if not self._finished:
-            self._endpoint._dropped()
+            self._endpoint._dropped(self._taken.whisper_id)
 
     def __repr__(self) -> str:
         return f"<Whisper of {len(self.body)} bytes>"
@@ -79,7 +79,7 @@ class Whisper:
             raise Closed("This whisper is finished already.")
         self._finished = True
         try:
-            return await self._endpoint._reply(self._stored, body)
+            return await self._endpoint._reply(self._taken, body)
         except BaseException:
             self._finished = False  # nothing of it is on disk: cancelled before that, or closed
             raise
@@ -89,7 +89,7 @@ class Whisper:
         if not self._finished:
             self._finished = True
             try:
-                await self._endpoint._finish(self._stored.whisper_id)
+                await self._endpoint._finish(self._taken.whisper_id)
             except BaseException:
                 self._finished = False
                 raise
@@ -136,7 +136,6 @@ class Endpoint:
         self._wanted = introducers
         self._closed = trio.Event()
         self._token: trio.lowlevel.TrioToken | None = None
-        self._shown: weakref.WeakValueDictionary[WhisperId, Whisper] = weakref.WeakValueDictionary()
 
     async def __aenter__(self) -> Endpoint:
         if self._scope is not None:
@@ -148,8 +147,8 @@ class Endpoint:
             path = self._folder / DATABASE_FILE
             database = self._database = Database(path, MIGRATIONS, context.run_blocking)
             self._stack.callback(database.close)
-            self._inbox = Inbox(database)
-            await self._inbox.load(context.clock.earliest())
+            self._hidden = Hidden(context, Inbox(database))
+            await self._hidden.load()
             self._vault = Vault(database, context.chance.bytes, context.params.replay_log_entries)
             await self._vault.load()
             context.check_open()
@@ -158,8 +157,7 @@ class Endpoint:
             self._stack.close()
             raise
         self._token = trio.lowlevel.current_trio_token()
-        self._correspondence = Correspondence(context, self._inbox)
-        answering = Answering(context, self._identity, self._vault, self._correspondence.start)
+        answering = Answering(context, self._identity, self._vault, self._hidden.start)
         introducers = Introducers(context, self._vault, self._wanted, answering.introduced)
         publication = Publication(context, self._identity, self._vault, introducers)
         answering.log_full = publication.poke
@@ -191,7 +189,7 @@ class Endpoint:
     def waiting(self) -> tuple[int, int]:
         """How many whispers are unfinished, and how many replies wait for their visitors."""
         self._check_open()
-        return self._inbox.waiting
+        return self._hidden.receiver.unfinished, self._hidden.receiver.replies
 
     def reachability_changes(self) -> ReachabilityChanges:
         """`async for` every gain and loss of reachability from now on, a present gain included."""
@@ -205,46 +203,29 @@ class Endpoint:
     # For whispers and iterations.
 
     async def _next(self) -> Whisper | None:
-        while not self._closed.is_set():
-            try:
-                stored = await self._inbox.next_unfinished(self._shown, self._context.clock.best())
-            except Closed:
-                break
-            if stored is not None and stored.whisper_id not in self._shown:
-                whisper = self._shown[stored.whisper_id] = Whisper(self, stored)
-                return whisper
-            if stored is None:
-                await self._correspondence.arrival()
-        return None
+        taken = await self._hidden.next()
+        return None if taken is None else Whisper(self, taken)
 
-    def _dropped(self) -> None:
+    def _dropped(self, whisper_id: WhisperId) -> None:
         """From any thread: the program has let a whisper go, and who waits for one may have it."""
         if self._token is not None and not self._closed.is_set():
             with suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(self._correspondence.announce)
+                self._token.run_sync_soon(self._hidden.let_go, whisper_id)
 
     async def _finish(self, whisper_id: WhisperId) -> None:
         self._check_open()
-        await self._inbox.finish(whisper_id)
-        self._correspondence.finished(whisper_id)
+        await self._hidden.finish(whisper_id)
 
-    async def _reply(self, stored: Stored, body: bytes) -> Receipt:
+    async def _reply(self, taken: Taken, body: bytes) -> Receipt:
         self._check_open()
-        clock = self._context.clock
         record = new_whisper(
             body,
-            expires=max(stored.expires, clock.best() + TTL_DEFAULT_SECONDS),
-            privacy_class=stored.privacy_class,
+            expires=max(taken.expires, self._context.clock.best() + TTL_DEFAULT_SECONDS),
+            privacy_class=taken.privacy_class,
             random_bytes=self._context.chance.bytes,
-            in_reply_to=stored.whisper_id,
+            in_reply_to=taken.whisper_id,
         )
-        await self._inbox.finish(stored.whisper_id, record)
-        outcome = Outcome(record.whisper_id.hex())
-        outcome.settle(None)  # nobody answers an answer
-        deadline = clock.monotonic() + record.expires - clock.best()
-        self._correspondence.reply(Reply(record, deadline, outcome))
-        self._correspondence.finished(stored.whisper_id)
-        return Receipt(outcome)
+        return await self._hidden.finish(taken.whisper_id, record)
 
     # Inside.
 
@@ -267,7 +248,7 @@ class Endpoint:
                     nursery.start_soon(introducers.run)
                     nursery.start_soon(publication.run)
                     nursery.start_soon(self._reachability.run)
-                    nursery.start_soon(self._correspondence.run)
+                    nursery.start_soon(self._hidden.run)
                     nursery.start_soon(self._follow_consensus)
                     if self._database is not None:
                         nursery.start_soon(self._database.keep_erased)
@@ -279,7 +260,6 @@ class Endpoint:
                 await self._database.aclose()
             self._stack.close()
             self._closed.set()
-            self._correspondence.announce()
 
     async def _follow_consensus(self) -> None:
         while True:

@@ -1,26 +1,23 @@
 """Carries out what a contact's Sender decides: lanes opened and read, records sent, receipts kept true.
 
 Nothing is decided here. Actions come as a tuple and are carried out in order; what they bring about is the
-next input. A lane is a joined circuit: two tasks send over it, so that one record fills what window the
-other leaves open, and one reads.
+next input.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from math import inf
 
 import trio
 
 from onionshh.client.context import Context
 from onionshh.client.exchange import Exchange
+from onionshh.client.lanes import Driver, Lane
 from onionshh.client.reach import NotReached, Reach
 from onionshh.client.receipt import Outcome, Receipt
 from onionshh.core.delivery.actions import (
     Action,
-    Actions,
     Answered,
     EndLane,
     Failure,
@@ -37,25 +34,13 @@ from onionshh.core.whisper import EXPIRED, EXPIRY_GRACE_SECONDS, WHISPER, Record
 from onionshh.core.words import duration
 from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
-from onionshh.net.signals import Broadcast, Poke
 
 LINGER_SECONDS = 2.0
 RECEIPTS_MOST = 16_384
 """Receipts kept true, a bound that the Sender's own bounds stay below."""
 
 
-class Lane:
-    """A joined circuit, and what waits to be sent over it."""
-
-    def __init__(self, number: LaneId, exchange: Exchange, connect_seconds: float) -> None:
-        self.number = number
-        self.exchange = exchange
-        self.connect_seconds = connect_seconds
-        self.waiting: deque[Send] = deque()
-        self.more = Broadcast()
-
-
-class Visitor:
+class Visitor(Driver):
     """One contact's. `background`: leave others room on the way."""
 
     def __init__(self, context: Context, reach: Reach, *, background: bool = False) -> None:
@@ -65,15 +50,13 @@ class Visitor:
         self._sender = Sender(
             receipt_seconds=float(context.params.talk_receipt_seconds), chance=context.chance
         )
+        super().__init__(self._sender, context.clock)
         self._outcomes: dict[WhisperId, Outcome] = {}
-        self._todo: deque[Action] = deque()
-        self._doing = False
         self._lanes: dict[LaneId, Lane] = {}
+        self._connect_seconds: dict[LaneId, float] = {}
         self._lanes_made = 0
         self._opening: trio.CancelScope | None = None
         self._nursery: trio.Nursery | None = None
-        self._sooner = Poke()
-        self._asleep_until = inf
 
     @property
     def problem(self) -> str:
@@ -84,11 +67,11 @@ class Visitor:
         """Take a whisper on; its receipt tells what becomes of it. TooMany."""
         whisper_id = record.whisper_id
         outcome = Outcome(whisper_id.hex())
-        actions = self._sender.submit(record, deadline, self._now())
+        actions = self._sender.submit(record, deadline, self.now())
         self._outcomes[whisper_id] = outcome
         while len(self._outcomes) > RECEIPTS_MOST:
             del self._outcomes[next(iter(self._outcomes))]
-        self._do(actions)
+        self.do(actions)
         return Receipt(outcome, lambda waits: self._awaiting(whisper_id, waits))
 
     async def run(self, started: Callable[[], None]) -> None:
@@ -97,7 +80,7 @@ class Visitor:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 started()
-                await self._keep_time()
+                await self.keep_time()
         finally:
             self._nursery = None
             for lane in list(self._lanes.values()):
@@ -105,38 +88,11 @@ class Visitor:
 
     def close(self, why: str) -> None:
         """Nothing more will be tried, nor come."""
-        self._do(self._sender.close(why))
-
-    # Time.
-
-    def _now(self) -> float:
-        return self._context.clock.monotonic()
-
-    async def _keep_time(self) -> None:
-        while True:
-            self._asleep_until = self._sender.next_deadline()
-            with trio.move_on_at(self._asleep_until):
-                await self._sooner.wait()
-            if self._now() >= self._asleep_until:
-                self._do(self._sender.tick(self._now()))
+        self.do(self._sender.close(why))
 
     # Actions.
 
-    def _do(self, actions: Actions) -> None:
-        """In order; what one brings about comes behind those that are there."""
-        self._todo.extend(actions)
-        if self._doing:
-            return
-        self._doing = True
-        try:
-            while self._todo:
-                self._carry_out(self._todo.popleft())
-        finally:
-            self._doing = False
-        if self._sender.next_deadline() < self._asleep_until:
-            self._sooner.send()
-
-    def _carry_out(self, action: Action) -> None:
+    def carry_out(self, action: Action) -> None:
         match action:
             case Send():
                 self._send(action)
@@ -165,7 +121,7 @@ class Visitor:
         if lane is not None:
             outcome.hops = lane.exchange.relays_between
             if told.state is State.OUT:
-                outcome.connect_seconds = lane.connect_seconds
+                outcome.connect_seconds = self._connect_seconds[lane.number]
         if told.round_trip_seconds is not None:
             outcome.round_trip_seconds = told.round_trip_seconds
         match told.state:
@@ -198,14 +154,14 @@ class Visitor:
 
     def _awaiting(self, whisper_id: WhisperId, waits: bool) -> None:
         if waits:
-            self._do(self._sender.await_answer(whisper_id, self._now()))
+            self.do(self._sender.await_answer(whisper_id, self.now()))
         else:
-            self._do(self._sender.stop_awaiting(whisper_id))
+            self.do(self._sender.stop_awaiting(whisper_id))
 
     # Lanes.
 
     async def _open(self, first: Record, scope: trio.CancelScope) -> None:
-        began = self._now()
+        began = self.now()
         exchange: Exchange | None = None
         failure = Failure("")
         encoded = first.encode()
@@ -220,67 +176,54 @@ class Visitor:
                 exchange.close("not-needed")
             return
         self._opening = None
-        now = self._now()
+        now = self.now()
         if exchange is None:
-            self._do(self._sender.lane_failed(failure, now))
+            self.do(self._sender.lane_failed(failure, now))
             return
         if self._background:
             exchange.circuit.leave_room()
         lane = self._add(exchange, now - began)
-        self._do(self._sender.lane_opened(lane.number, began, first.whisper_id if rides else None, now))
+        self.do(self._sender.lane_opened(lane.number, began, first.whisper_id if rides else None, now))
 
     def _add(self, exchange: Exchange, connect_seconds: float) -> Lane:
         self._lanes_made += 1
-        lane = Lane(LaneId(self._lanes_made), exchange, connect_seconds)
+        lane = Lane(LaneId(self._lanes_made), exchange, self._left)
         self._lanes[lane.number] = lane
+        self._connect_seconds[lane.number] = connect_seconds
         if self._nursery is not None:
             self._nursery.start_soon(self._read, lane)
             for _ in range(LEAVING_MOST):
-                self._nursery.start_soon(self._write, lane)
+                self._nursery.start_soon(lane.write)
         return lane
 
     def _end(self, number: LaneId, reason: str) -> None:
         lane = self._lanes.pop(number, None)
+        self._connect_seconds.pop(number, None)
         if lane is not None:
-            lane.exchange.close(reason)
-            lane.more.send()
+            lane.end(reason)
 
     def _lost(self, lane: Lane) -> None:
         if self._lanes.get(lane.number) is lane:
             self._end(lane.number, "exchange-over")
-            self._do(self._sender.lane_lost(lane.number, self._now()))
+            self.do(self._sender.lane_lost(lane.number, self.now()))
 
     def _send(self, send: Send) -> None:
-        """At once where the window allows, so that no other task is needed; else in turn."""
         lane = self._lanes.get(send.lane)
-        if lane is None:
-            return
-        try:
-            if not lane.waiting and lane.exchange.send_at_once(*send.records):
-                self._do(self._sender.lane_sent(send.lane, send.whisper, self._now()))
-                return
-        except CircuitFailed:
-            self._lost(lane)
-            return
-        lane.waiting.append(send)
-        lane.more.send()
+        if lane is not None:
+            try:
+                lane.send(send)
+            except CircuitFailed:
+                self._lost(lane)
 
-    async def _write(self, lane: Lane) -> None:
-        with suppress(CircuitFailed):
-            while lane.exchange.open:
-                if not lane.waiting:
-                    await lane.more.wait()
-                    continue
-                send = lane.waiting.popleft()
-                await lane.exchange.send(*send.records)
-                self._do(self._sender.lane_sent(lane.number, send.whisper, self._now()))
+    def _left(self, send: Send) -> None:
+        self.do(self._sender.lane_sent(send.lane, send.whisper, self.now()))
 
     async def _read(self, lane: Lane) -> None:
         with suppress(CircuitFailed):
             while True:
                 record = await lane.exchange.receive()
                 refuse = lane.exchange.why_refused(record) if record.kind == WHISPER else None
-                self._do(self._sender.record_in(lane.number, record, self._now(), refuse=refuse))
+                self.do(self._sender.record_in(lane.number, record, self.now(), refuse=refuse))
         self._lost(lane)
 
     async def _let_go(self, exchange: Exchange) -> None:

@@ -87,9 +87,9 @@ async def test_every_bad_introduction_is_one_named_drop_and_nothing_else(autojum
             before = _answers(node)
             await dropped(node, reason, stranger.send, entry, message)
             assert _answers(node) == before, name
-            assert not endpoint._correspondence._exchanges, name
+            assert not endpoint._hidden.exchanges, name
         # Nothing of it was kept, and whoever comes now is served.
-        assert await endpoint._inbox.next_unfinished((), 0) is None
+        assert endpoint._hidden.receiver.unfinished == 0
         async with visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"hello")).status == "delivered"
 

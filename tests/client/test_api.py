@@ -120,16 +120,16 @@ async def test_reply_and_done(autojump_clock: MockClock) -> None:
             for body in (b"three", b"four"):
                 await contact.whisper(body)
             three = await anext(iteration)
-            assert (three.body, endpoint._inbox.unfinished) == (b"three", 2)
+            assert (three.body, endpoint._hidden.receiver.unfinished) == (b"three", 2)
             four = await anext(iteration)
-            assert (four.body, endpoint._inbox.unfinished) == (b"four", 1)
+            assert (four.body, endpoint._hidden.receiver.unfinished) == (b"four", 1)
             with pytest.raises(onionshh.Closed):
                 await three.reply(b"too late")
             with trio.move_on_after(5) as nothing:
                 await anext(aiter(endpoint))  # it is shown to somebody already
             assert nothing.cancelled_caught
             await four.done()
-            assert await endpoint._inbox.next_unfinished((), 0) is None
+            assert endpoint._hidden.receiver.unfinished == 0
 
 
 async def test_a_whisper_nobody_holds_any_more_is_shown_again(autojump_clock: MockClock) -> None:
@@ -281,9 +281,9 @@ async def test_a_full_inbox_stops_the_visitor_and_lets_it_go_on(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What does not fit is not acknowledged: the visitor waits, and loses nothing."""
-    from onionshh.client import inbox
+    from onionshh.core.delivery import receiver
 
-    monkeypatch.setattr(inbox, "WHISPERS_MOST", 3)
+    monkeypatch.setattr(receiver, "WHISPERS_MOST", 3)
     async with small(5, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
         async with visitor.contact(endpoint.address) as contact:
             receipts = [contact.send(b"%d" % number, ttl_seconds=3600) for number in range(8)]

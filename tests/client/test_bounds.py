@@ -9,16 +9,17 @@ import trio
 from trio.testing import MockClock
 
 from onionshh import testing
-from onionshh.client import correspondence
 from onionshh.client import inbox as inbox_file
-from onionshh.client.inbox import INBOX_MIGRATIONS, Inbox
+from onionshh.client.inbox import INBOX_MIGRATIONS
 from onionshh.config import Authority
+from onionshh.core.delivery import receiver
 from onionshh.core.whisper import new_whisper
 from onionshh.ids import WhisperId
 from onionshh.net.database import Database
 from onionshh.net.directory import DirectoryUnreachable
 from onionshh.net.store import run_inline
 from tests.client.test_exchange import of_visitor
+from tests.client.test_inbox import Whispers
 from tests.client.world import WALL, context_of, hosted, small
 from tests.seeded import seeded
 
@@ -87,10 +88,10 @@ async def test_a_client_past_its_memory_ends_the_circuit_that_fills_it(
 
 
 async def test_ids_and_replies_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox_file, "SEEN_MOST", 3)
+    monkeypatch.setattr(receiver, "SEEN_MOST", 3)
     monkeypatch.setattr(inbox_file, "REPLIES_MOST", 2)
     random_bytes = seeded(1)
-    inbox = Inbox(Database(":memory:", INBOX_MIGRATIONS, run_inline))
+    inbox = Whispers(Database(":memory:", INBOX_MIGRATIONS, run_inline))
     await inbox.load(0)
     ids: list[WhisperId] = []
     for number in range(3):
@@ -111,19 +112,19 @@ async def test_joined_circuits_are_few_though_the_inbox_is_full(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is closed for it may still be waiting for room: it is not counted, and does not wait on."""
-    monkeypatch.setattr(correspondence, "EXCHANGES_MOST", 2)
-    monkeypatch.setattr(inbox_file, "WHISPERS_MOST", 1)
+    monkeypatch.setattr(receiver, "LANES_MOST", 2)
+    monkeypatch.setattr(receiver, "WHISPERS_MOST", 1)
     async with small(5, interval_seconds=300) as net, net.join("visitor") as visitor:
         async with hosted(net) as (node, endpoint), AsyncExitStack() as stack:
             for _ in range(8):
                 contact = await stack.enter_async_context(visitor.contact(endpoint.address))
                 contact.send(b"hello")
                 await trio.sleep(1)
-                exchanges = endpoint._correspondence._exchanges
+                exchanges = endpoint._hidden.exchanges
                 assert len(exchanges) <= 2
                 assert all(one.open for one in exchanges)
-            tasks = endpoint._correspondence._nursery
+            tasks = endpoint._hidden._nursery
             assert tasks is not None
-            assert sum("_serve" in one.name for one in tasks.child_tasks) <= 2
+            assert sum("_read" in one.name for one in tasks.child_tasks) <= 2
             # Who is thrown out comes again, and ever later; else eight would join a thousand times a second.
             assert node.drops()["exchanges-most"] < 100

@@ -171,9 +171,8 @@ async def test_reading_finishing_and_replying(autojump_clock: MockClock) -> None
                                 after += 1
                         nursery.cancel_scope.cancel()
             await whisper.done()
-            assert await endpoint._inbox.next_unfinished((), 0) is None
-            assert not endpoint._inbox._unfinished
-            assert endpoint._inbox._bytes == 0
+            assert endpoint._hidden.receiver.unfinished == 0
+            assert endpoint._hidden.receiver._bytes == 0
 
 
 async def test_asking_for_the_next_finishes_the_last_even_when_cut_off(autojump_clock: MockClock) -> None:
@@ -195,7 +194,7 @@ async def test_asking_for_the_next_finishes_the_last_even_when_cut_off(autojump_
             assert got == [b"%d" % number for number in range(8)]
             with trio.move_on_after(5):
                 await take()
-            assert await endpoint._inbox.next_unfinished((), 0) is None
+            assert endpoint._hidden.receiver.unfinished == 0
 
 
 async def test_waiting_for_reachability(autojump_clock: MockClock) -> None:

@@ -6,12 +6,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.client import correspondence
 from onionshh.client.contact import Contact
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.exchange import Exchange
+from onionshh.client.lanes import Lane
 from onionshh.client.receipt import Receipt
-from onionshh.client.visitor import Lane
+from onionshh.core.delivery import receiver
 from onionshh.core.delivery.sender import IDLE_SECONDS
 from onionshh.core.whisper import NO_ID, RECEIPT, REFUSED, WHISPER, Record
 from onionshh.ids import WhisperId
@@ -53,7 +53,7 @@ def again(contact: Contact, record: Record, seconds: float = 600.0) -> Receipt:
 
 
 def only(endpoint: Endpoint) -> Exchange:
-    (exchange,) = endpoint._correspondence._exchanges
+    (exchange,) = endpoint._hidden.exchanges
     return exchange
 
 
@@ -71,7 +71,7 @@ async def test_a_bad_record_ends_its_circuit_and_no_other(autojump_clock: MockCl
                 assert untouched.open
             assert (await bad.whisper(b"hello")).status == "delivered"
             assert of_visitor(good) is untouched
-            assert len(endpoint._correspondence._exchanges) == 2
+            assert len(endpoint._hidden.exchanges) == 2
 
 
 async def test_a_bad_record_from_the_endpoint_ends_the_circuit_too(autojump_clock: MockClock) -> None:
@@ -144,20 +144,20 @@ async def test_circuits_that_idle_are_let_go(autojump_clock: MockClock) -> None:
                 await trio.sleep(40)
                 ended.append(exchange.circuit.failed)
                 assert ended == [None, "idle"]
-                assert not endpoint._correspondence._exchanges
+                assert not endpoint._hidden.exchanges
                 assert await contact.ask(b"and anew") == b"and anew"
                 # A visitor who neither speaks nor leaves is let go by the endpoint.
                 of_visitor(contact).used_at = float("inf")
-                await trio.sleep(correspondence.IDLE_SECONDS + 120)
-                assert not endpoint._correspondence._exchanges
+                await trio.sleep(receiver.IDLE_SECONDS + 120)
+                assert not endpoint._hidden.exchanges
             nursery.cancel_scope.cancel()
 
 
 async def test_with_too_many_visitors_the_one_silent_longest_goes(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert correspondence.EXCHANGES_MOST == 1024
-    monkeypatch.setattr(correspondence, "EXCHANGES_MOST", 2)
+    assert receiver.LANES_MOST == 1024
+    monkeypatch.setattr(receiver, "LANES_MOST", 2)
     async with small(5, **QUIET) as net, net.join() as visitor, hosted(net) as (node, endpoint):
         address = endpoint.address
         async with (
@@ -185,10 +185,10 @@ async def test_a_reply_waits_on_disk_for_its_visitor_and_expires(autojump_clock:
         receipt = await whisper.reply(b"answer")
         await trio.sleep(30)
         assert receipt.status == "queued"
-        stored = whisper._stored.whisper_id
-        assert await endpoint._inbox.reply_to(stored) is not None
+        stored = whisper._taken.whisper_id
+        assert await endpoint._hidden._inbox.reply_to(stored) is not None
         with trio.fail_after(800):
             await receipt.final()
         assert (receipt.status, receipt.why) == ("expired", "the visitor did not come back for it in time")
         await trio.sleep(61)
-        assert await endpoint._inbox.reply_to(stored) is None
+        assert await endpoint._hidden._inbox.reply_to(stored) is None

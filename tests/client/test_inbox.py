@@ -5,17 +5,27 @@ from __future__ import annotations
 
 import sqlite3
 import stat
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from onionshh.client import inbox as inbox_module
 from onionshh.client.inbox import INBOX_MIGRATIONS, Inbox
-from onionshh.core.whisper import EXPIRY_GRACE_SECONDS, SEEN_EXTRA_SECONDS, WHISPER, Record, new_whisper
+from onionshh.core.delivery import receiver
+from onionshh.core.delivery.actions import Actions, Erase, LaneId, Offer, Pause, Remember, Send
+from onionshh.core.delivery.incoming import Taken
+from onionshh.core.delivery.receiver import Receiver
+from onionshh.core.whisper import (
+    EXPIRY_GRACE_SECONDS,
+    RECEIPT,
+    SEEN_EXTRA_SECONDS,
+    WHISPER,
+    Record,
+    new_whisper,
+)
 from onionshh.errors import BadData
 from onionshh.ids import WhisperId
 from onionshh.net.database import Database
@@ -34,18 +44,116 @@ def reply(to: Record, body: bytes = b"answer", expires: int = WALL + 600) -> Rec
     )
 
 
+LANE = LaneId(1)
+
+
+class Whispers:
+    """A Receiver and its rows, with one lane: a driver that does everything at once."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.inbox = Inbox(database)
+        self.receiver = Receiver(seeded(8))
+        self.receiver.lane_opened(LANE, 0.0)
+        self._held: set[WhisperId] = set()
+        self._now = 0.0
+
+    async def load(self, wall: int) -> None:
+        await self.tidy(wall)
+        self.receiver.restored(await self.inbox.held())
+
+    async def accept(self, record: Record, received_at: float) -> str:
+        """How it was taken: new, known or full."""
+        async with self.inbox.known(record.whisper_id) as known:
+            before = self.receiver.unfinished
+            actions = self.receiver.record_in(
+                LANE,
+                record,
+                known=known,
+                refuse=None,
+                more=True,
+                received_at=received_at,
+                best=WALL,
+                now=self._now,
+            )
+            taken = self.receiver.unfinished > before
+            full = any(isinstance(one, Pause) for one in actions)
+            if full:  # whoever waits for room is let go, so that the next is looked at by itself
+                self.receiver.lane_lost(LANE)
+                self.receiver.lane_opened(LANE, self._now)
+        await self._do(actions)
+        for one in actions:
+            if isinstance(one, Remember):
+                with suppress(BadData):
+                    await self._commit(one)
+        return "new" if taken else "full" if full else "known"
+
+    async def keep(self, *_: object) -> None:
+        """Whatever is owed for is on disk when this returns."""
+        self._now += 1.0
+        for action in self.receiver.tick(self._now):
+            if isinstance(action, Remember):
+                await self._commit(action)
+
+    async def finish(self, whisper_id: WhisperId, reply: Record | None = None) -> None:
+        await self._commit(self.receiver.finish(whisper_id, reply, 1e9))
+
+    async def next_unfinished(self, held: Collection[WhisperId], now: int) -> Taken | None:
+        """What is shown to a program that holds these."""
+        for whisper_id in self._held.difference(held):
+            self.receiver.let_go(whisper_id, now)
+        self._held.intersection_update(held)
+        for action in self.receiver.want(now):
+            if isinstance(action, Offer):
+                self._held.add(action.whisper)
+                return action.taken or await self.inbox.show(action.whisper)
+        self.receiver.unwant()
+        return None
+
+    async def reply_to(self, whisper_id: WhisperId) -> Record | None:
+        return await self.inbox.reply_to(whisper_id)
+
+    def reply_acknowledged(self, reply_id: WhisperId) -> None:
+        receipt = Record(WhisperId(b"r" * 16), reply_id, 0, 1, RECEIPT, b"")
+        for action in self.receiver.record_in(
+            LANE, receipt, known=False, refuse=None, more=False, received_at=0.0, best=WALL, now=self._now
+        ):
+            if isinstance(action, Erase):
+                self.inbox.erase_reply(action.reply)
+
+    async def tidy(self, earliest: int) -> None:
+        seen, replies = await self.inbox.tidy(earliest)
+        self.receiver.counted(seen, replies, WALL, self._now)
+
+    async def _do(self, actions: Actions) -> None:
+        for action in actions:
+            if isinstance(action, Send):
+                self.receiver.lane_sent(LANE, action.whisper, self._now)
+
+    async def _commit(self, remember: Remember) -> None:
+        try:
+            dropped = await self.inbox.commit(remember.rows)
+        except BaseException:
+            self.receiver.not_remembered(remember.token, self._now)
+            if LANE not in self.receiver._lanes:
+                self.receiver.lane_opened(LANE, self._now)
+            raise
+        await self._do(self.receiver.remembered(remember.token, WALL, self._now))
+        self.receiver.dropped(dropped)
+
+
 @asynccontextmanager
-async def opened(folder: Path, wall: int = WALL) -> AsyncIterator[Inbox]:
+async def opened(folder: Path, wall: int = WALL) -> AsyncIterator[Whispers]:
     database = Database(folder / "endpoint.db", INBOX_MIGRATIONS, run_inline)
     try:
-        inbox = Inbox(database)
+        inbox = Whispers(database)
         await inbox.load(wall)
         yield inbox
     finally:
         database.close()
 
 
-async def keep(inbox: Inbox, taken: Record, received_at: float = WALL) -> None:
+async def keep(inbox: Whispers, taken: Record, received_at: float = WALL) -> None:
     """Accepted, and on disk."""
     assert await inbox.accept(taken, received_at) == "new"
     await inbox.keep([taken.whisper_id])
@@ -84,7 +192,7 @@ async def test_what_is_kept_is_there_after_a_restart_until_it_is_finished(tmp_pa
         assert left.whisper_id == record(1).whisper_id
 
 
-async def order(inbox: Inbox, now: int = WALL) -> list[int]:
+async def order(inbox: Whispers, now: int = WALL) -> list[int]:
     """The numbers of the whispers in the order in which a program that holds all of them is shown them."""
     held: list[WhisperId] = []
     while (stored := await inbox.next_unfinished(held, now)) is not None:
@@ -159,7 +267,7 @@ async def test_a_disk_that_takes_nothing_still_shows_what_it_holds(tmp_path: Pat
     path = tmp_path / "endpoint.db"
     database = Database(path, INBOX_MIGRATIONS, run_inline)
     try:
-        inbox = Inbox(database)
+        inbox = Whispers(database)
         await inbox.load(WALL)
         await database.read(lambda c: c.execute("PRAGMA query_only = ON"))
         stored = await inbox.next_unfinished((), WALL)
@@ -173,9 +281,10 @@ async def test_a_disk_that_takes_nothing_still_shows_what_it_holds(tmp_path: Pat
 async def test_kept_is_committed_when_keep_returns(tmp_path: Path) -> None:
     """Another process that opens copies of the files at that moment, as after a kill, finds the whispers."""
     async with opened(tmp_path) as inbox:
-        for number in (1, 2, 3):
+        for number in (1, 3):
             assert await inbox.accept(record(number, b"kept"), WALL) == "new"
-        await inbox.keep([record(1).whisper_id, record(3).whisper_id, record(9).whisper_id])
+        await inbox.keep()
+        assert await inbox.accept(record(2, b"not yet"), WALL) == "new"
         async with opened(copied(tmp_path)) as other:
             assert await other.accept(record(1), WALL) == "known"
             assert await other.accept(record(2), WALL) == "new"
@@ -219,7 +328,7 @@ async def test_what_a_quick_program_finished_is_known_for_ever_and_its_body_neve
 async def test_keeping_and_finishing_at_once_leaves_nothing_to_show(tmp_path: Path, first: str) -> None:
     async with opened(tmp_path) as inbox:
         await inbox.accept(record(1), WALL)
-        await inbox._database._turn.acquire()  # both wait for the same transaction
+        await inbox.database._turn.acquire()  # both wait for the same transaction
         async with trio.open_nursery() as nursery:
             steps = {
                 "keep": lambda: inbox.keep([record(1).whisper_id]),
@@ -228,7 +337,7 @@ async def test_keeping_and_finishing_at_once_leaves_nothing_to_show(tmp_path: Pa
             for step in (first, *({*steps} - {first})):
                 nursery.start_soon(steps[step])
                 await trio.testing.wait_all_tasks_blocked()
-            inbox._database._turn.release()
+            inbox.database._turn.release()
         assert await inbox.next_unfinished((), 0) is None
     async with opened(tmp_path) as inbox:
         assert await inbox.next_unfinished((), 0) is None
@@ -271,11 +380,11 @@ async def test_an_id_is_known_until_no_copy_can_be_accepted_any_more(tmp_path: P
 
 
 def by_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox_module, "WHISPERS_MOST", 3)
+    monkeypatch.setattr(receiver, "WHISPERS_MOST", 3)
 
 
 def by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox_module, "BYTES_MOST", 300)
+    monkeypatch.setattr(receiver, "BYTES_MOST", 300)
 
 
 @pytest.mark.parametrize("limit", [by_count, by_bytes])
@@ -299,7 +408,7 @@ async def test_a_full_inbox_takes_no_more_until_one_is_finished(
 async def test_whispers_that_come_at_once_do_not_pass_the_limit_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox_module, "WHISPERS_MOST", 3)
+    monkeypatch.setattr(receiver, "WHISPERS_MOST", 3)
     async with opened(tmp_path) as inbox:
         results: list[str] = []
 
@@ -315,10 +424,10 @@ async def test_whispers_that_come_at_once_do_not_pass_the_limit_together(
 async def test_what_could_not_be_written_can_be_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox_module, "WHISPERS_MOST", 1)
+    monkeypatch.setattr(receiver, "WHISPERS_MOST", 1)
     async with opened(tmp_path) as inbox:
         block = sqlite3.connect(tmp_path / "endpoint.db", timeout=0)
-        inbox._database._connection.execute("PRAGMA busy_timeout=0")
+        inbox.database._connection.execute("PRAGMA busy_timeout=0")
         await inbox.accept(record(1), WALL)
         block.execute("BEGIN IMMEDIATE")  # as a disk that refuses
         with pytest.raises(BadData):
@@ -328,7 +437,8 @@ async def test_what_could_not_be_written_can_be_tried_again(
         assert await inbox.accept(record(1), WALL) == "known"
         assert await inbox.accept(record(2), WALL) == "full"
         block.rollback()
-        await inbox.keep([record(1).whisper_id])
+        assert await inbox.accept(record(1), WALL) == "known"  # its visitor comes again
+        await inbox.keep()
         async with opened(copied(tmp_path)) as other:
             assert await other.next_unfinished((), 0) is not None
         await inbox.finish(record(1).whisper_id)
@@ -338,7 +448,7 @@ async def test_what_could_not_be_written_can_be_tried_again(
 
 
 def test_the_limits_of_the_inbox() -> None:
-    assert (inbox_module.WHISPERS_MOST, inbox_module.BYTES_MOST) == (1024, 16 * 1024 * 1024)
+    assert (receiver.WHISPERS_MOST, receiver.BYTES_MOST) == (1024, 16 * 1024 * 1024)
 
 
 @pytest.mark.parametrize("size", [100, 60_000])
@@ -349,7 +459,7 @@ async def test_a_finished_whisper_is_in_no_file_any_more(tmp_path: Path, size: i
         await keep(inbox, record(2, b"another one stays"))
         assert secret in bytes_on_disk(tmp_path)
         await inbox.finish(record(1).whisper_id)
-        await inbox._database.empty_log()
+        await inbox.database.empty_log()
         assert secret not in bytes_on_disk(tmp_path)
         assert b"another one stays" in bytes_on_disk(tmp_path)
 
@@ -362,7 +472,7 @@ async def test_an_acknowledged_reply_is_in_no_file_any_more(tmp_path: Path) -> N
         await inbox.finish(record(1).whisper_id, answer)
         assert secret in bytes_on_disk(tmp_path)
         inbox.reply_acknowledged(answer.whisper_id)
-        await inbox._database.empty_log()
+        await inbox.database.empty_log()
         assert secret not in bytes_on_disk(tmp_path)
 
 
@@ -376,10 +486,10 @@ async def test_a_reply_is_kept_until_it_is_acknowledged(tmp_path: Path) -> None:
         assert await inbox.reply_to(record(1).whisper_id) == answer
         assert await inbox.reply_to(record(2).whisper_id) is None
         inbox.reply_acknowledged(record(2).whisper_id)
-        await inbox._database.empty_log()
+        await inbox.database.empty_log()
         assert await inbox.reply_to(record(1).whisper_id) == answer
         inbox.reply_acknowledged(answer.whisper_id)
-        await inbox._database.empty_log()
+        await inbox.database.empty_log()
         assert await inbox.reply_to(record(1).whisper_id) is None
 
 
@@ -442,7 +552,7 @@ async def test_a_damaged_database_is_named(tmp_path: Path, damage: Callable[[byt
 
 async def test_what_fails_half_way_changes_nothing(tmp_path: Path) -> None:
     database = Database(tmp_path / "endpoint.db", INBOX_MIGRATIONS, run_inline)
-    inbox = Inbox(database)
+    inbox = Whispers(database)
     await keep(inbox, record(1))
 
     def broken(connection: object) -> None:
@@ -462,13 +572,13 @@ async def test_who_acknowledges_what_was_never_sent_makes_no_work(tmp_path: Path
         await inbox.finish(record(1).whisper_id, answer)
         for number in range(2, 10_000):
             inbox.reply_acknowledged(record(number).whisper_id)
-        assert not inbox._database._waiting
+        assert not inbox.database._waiting
         for _ in range(1000):
             inbox.reply_acknowledged(answer.whisper_id)
-        assert len(inbox._database._waiting) == 1
+        assert len(inbox.database._waiting) == 1
     async with opened(tmp_path) as inbox:  # a reply of before is known after a restart
         inbox.reply_acknowledged(answer.whisper_id)
-        await inbox._database.empty_log()
+        await inbox.database.empty_log()
         assert await inbox.reply_to(record(1).whisper_id) is None
 
 

@@ -128,7 +128,7 @@ async def test_a_test_looks_like_any_introduction_and_opens_no_rendezvous(
             tests = [one for one in said["host"] if one[0] == m.INTRODUCE1]
             assert len(tests) >= 3
             assert "answer" not in started
-            assert not endpoint._correspondence._exchanges
+            assert not endpoint._hidden.exchanges
             assert set(node.drops()) <= {"link-idle", "link-ended"}  # a guard may be idle, by chance
             async with visitor.contact(endpoint.address) as contact:
                 assert (await contact.whisper(b"hello")).status == "delivered"

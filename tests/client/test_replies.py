@@ -9,12 +9,11 @@ import trio
 from trio.testing import MockClock
 
 import onionshh
-from onionshh.client import inbox
 from onionshh.client.connect import connect
-from onionshh.client.correspondence import LEAVING_MOST
 from onionshh.client.endpoint import Endpoint, Whisper
-from onionshh.core.delivery import kept, outgoing
+from onionshh.core.delivery import kept, outgoing, receiver
 from onionshh.core.delivery.actions import LaneId
+from onionshh.core.delivery.receiver import LEAVING_MOST
 from onionshh.core.whisper import RECEIPT, new_whisper
 from tests.client.test_exchange import of_visitor
 from tests.client.world import Stranger, context_of, echo, hosted, small, until
@@ -54,7 +53,7 @@ async def test_a_reply_wanted_once_another_circuit_is_there_is_asked_for_over_th
 async def test_a_slow_answer_finds_its_way_however_many_whispers_came_meanwhile(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "WHISPERS_MOST", 4)
+    monkeypatch.setattr(receiver, "WHISPERS_MOST", 4)
     async with small(**QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
         async with visitor.contact(endpoint.address) as contact, visitor.contact(endpoint.address) as other:
             async with trio.open_nursery() as nursery:
@@ -68,11 +67,11 @@ async def test_a_slow_answer_finds_its_way_however_many_whispers_came_meanwhile(
                 await trio.sleep(1)
                 for number in range(20):
                     await other.ask(b"quick %d" % number)
-                assert len(endpoint._correspondence._paths) <= 4
+                assert endpoint._hidden.receiver.unfinished <= 4
                 await until(lambda: bool(answers), 10)
                 assert answers == [b"answer to slow"]
                 nursery.cancel_scope.cancel()
-    assert not endpoint._correspondence._paths
+    assert not endpoint._hidden.exchanges
 
 
 async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autojump_clock: MockClock) -> None:
@@ -99,12 +98,11 @@ async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autoju
                 )
                 await exchange.send(whisper)
                 await trio.sleep(0.1)
-            correspondence = endpoint._correspondence
-            (served,) = correspondence._exchanges
+            (served,) = endpoint._hidden.exchanges
             assert served.circuit._machine.waiting_messages <= 2 * LEAVING_MOST
-            assert len(correspondence._replies) < 20
+            assert endpoint._hidden.receiver.replies < 20
             exchange.close()
-            await until(lambda: not correspondence._exchanges)
+            await until(lambda: not endpoint._hidden.exchanges)
             nursery.cancel_scope.cancel()
 
 
@@ -254,7 +252,7 @@ async def test_an_answer_in_hand_counts_though_the_wait_for_it_just_ended(
             def then_late(command: int, body: bytes) -> None:
                 cell(command, body)
                 if exchange.circuit._inbox and exchange.open:
-                    contact._visitor._do(contact._visitor._sender.lane_lost(LaneId(1), trio.current_time()))
+                    contact._visitor.do(contact._visitor._sender.lane_lost(LaneId(1), trio.current_time()))
 
             monkeypatch.setattr(exchange.circuit, "cell", then_late)
             receipt = contact.send(b"question")

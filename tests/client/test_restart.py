@@ -3,13 +3,12 @@ again (SPEC 11, 13). `killed` puts the disk back to what it was while the endpoi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 import trio
 from trio.testing import MockClock
 
 from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.core.delivery.actions import Actions, LaneId
 from onionshh.core.whisper import NO_ID, WHISPER, Record
 from onionshh.ids import RandomBytes, WhisperId
 from tests.client.world import Stranger, dropped, hosted, killed, small, until
@@ -67,13 +66,13 @@ async def test_a_finished_whisper_that_comes_again_is_acknowledged_and_not_shown
             again = stranger.introduction(found, entry, record=_record_of(whisper.id, b"once", stranger))
         async with hosted(net) as (_, endpoint):
             kept: list[WhisperId] = []
-            keep = endpoint._inbox.keep
+            owe = endpoint._hidden.receiver._pay
 
-            async def watched(whisper_ids: Iterable[WhisperId]) -> None:
-                kept.extend(whisper_ids)
-                await keep(whisper_ids)
+            def watched(lane: LaneId, owed: dict[WhisperId, object]) -> Actions:
+                kept.extend(owed)
+                return owe(lane, owed)  # type: ignore[arg-type]
 
-            monkeypatch.setattr(endpoint._inbox, "keep", watched)
+            monkeypatch.setattr(endpoint._hidden.receiver, "_pay", watched)
             await stranger.send(entry, again.message)
             await until(lambda: bool(kept), 30)  # just before its receipt leaves
             with trio.move_on_after(30) as nothing:
@@ -154,8 +153,8 @@ async def test_a_reply_of_before_the_crash_reaches_the_visitor_who_asks_again(
             assert answers == [b"the answer, from disk"]
             await trio.sleep(5)
             # The visitor acknowledged it: it is kept no longer; and the whisper was not shown a second time.
-            assert await endpoint._inbox.reply_to(whisper._stored.whisper_id) is None
-            assert await endpoint._inbox.next_unfinished((), 0) is None
+            assert await endpoint._hidden._inbox.reply_to(whisper._taken.whisper_id) is None
+            assert endpoint._hidden.receiver.unfinished == 0
 
 
 async def test_killed_again_and_again_it_keeps_its_address(autojump_clock: MockClock) -> None:

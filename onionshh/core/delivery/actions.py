@@ -1,4 +1,4 @@
-"""What a Sender asks of its driver, and what the driver tells of lanes. Pure."""
+"""What a Sender or Receiver asks of its driver, and what the driver tells of lanes. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from onionshh.core.whisper import Record
 from onionshh.ids import WhisperId
 
 if TYPE_CHECKING:
+    from onionshh.core.delivery.incoming import Taken
     from onionshh.core.delivery.outgoing import State
 
 LaneId = NewType("LaneId", int)
@@ -66,7 +67,99 @@ class Answered:
     body: bytes | None = field(repr=False)
 
 
-Action = NeedLane | StopOpening | Send | EndLane | Tell | Answered
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """A row for a whisper that was taken on, and how often it was shown: from then on its id is known."""
+
+    whisper: Taken
+    shown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Erase a whisper's row, or note its id where there is none yet (`fresh`), and keep the reply."""
+
+    whisper: WhisperId
+    fresh: Taken | None
+    reply: Record | None
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Commit these rows, all or none; then `remembered`, or `not_remembered`, with the token."""
+
+    token: int
+    rows: tuple[Keep | Finish, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A record that waited for room: ask the disk again whether it is known, and bring it in again."""
+
+    lane: LaneId
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The program that asks longest may be shown this one. `body`: None if it must be read from disk."""
+
+    whisper: WhisperId
+    taken: Taken | None
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Send what was replied to this whisper once more, if it is on disk."""
+
+    lane: LaneId
+    whisper: WhisperId
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """This reply has arrived: erase it soon."""
+
+    reply: WhisperId
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Read nothing more from this lane."""
+
+    lane: LaneId
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Read from it again."""
+
+    lane: LaneId
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Something was dropped, for this reason."""
+
+    reason: str
+
+
+Action = (
+    NeedLane
+    | StopOpening
+    | Send
+    | EndLane
+    | Tell
+    | Answered
+    | Remember
+    | Judge
+    | Offer
+    | Repeat
+    | Erase
+    | Pause
+    | Resume
+    | Count
+)
 Actions = tuple[Action, ...]
 
 

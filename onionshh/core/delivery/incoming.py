@@ -1,0 +1,105 @@
+"""What one whisper that came is, and what moves it: the table of the Receiver (SPEC 13). Pure.
+
+| state   | REMEMBER | REMEMBERED | NOT_REMEMBERED | FINISH    | FINISHED | NOT_FINISHED |
+|---------|----------|------------|----------------|-----------|----------|--------------|
+| FRESH   | KEEPING  |            |                | ENDING    |          |              |
+| KEEPING |          | KEPT       | FRESH          | ENDING    |          |              |
+| KEPT    |          |            |                | ENDING    |          |              |
+| ENDING  |          |            |                |           | DONE     | FRESH, KEPT  |
+| DONE    |          |            |                |           |          |              |
+
+FRESH: in memory alone, and not acknowledged. KEEPING: its row is being written. KEPT: it is on disk, and may
+be acknowledged. ENDING: the program has finished with it, which is being written; a receipt waits for that.
+DONE: its id is on disk and nothing else of it is left. An ending that fails goes back to what it was.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from onionshh.core.delivery.actions import LaneId
+from onionshh.ids import WhisperId
+
+
+class Stage(enum.Enum):
+    """Of one whisper that came."""
+
+    FRESH = enum.auto()
+    KEEPING = enum.auto()
+    KEPT = enum.auto()
+    ENDING = enum.auto()
+    DONE = enum.auto()
+
+
+class Event(enum.Enum):
+    """What moves it."""
+
+    REMEMBER = enum.auto()
+    REMEMBERED = enum.auto()
+    NOT_REMEMBERED = enum.auto()
+    FINISH = enum.auto()
+    FINISHED = enum.auto()
+
+
+TABLE: Final = MappingProxyType(
+    {
+        (Stage.FRESH, Event.REMEMBER): Stage.KEEPING,
+        (Stage.KEEPING, Event.REMEMBERED): Stage.KEPT,
+        (Stage.KEEPING, Event.NOT_REMEMBERED): Stage.FRESH,
+        (Stage.FRESH, Event.FINISH): Stage.ENDING,
+        (Stage.KEEPING, Event.FINISH): Stage.ENDING,
+        (Stage.KEPT, Event.FINISH): Stage.ENDING,
+        (Stage.ENDING, Event.FINISHED): Stage.DONE,
+    }
+)
+"""The table above but for NOT_FINISHED; what is not in it changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A whisper as it was taken on. `received_at` and `expires`: Unix seconds."""
+
+    whisper_id: WhisperId
+    body: bytes = field(repr=False)
+    received_at: float
+    expires: int
+    privacy_class: int
+
+
+@dataclass(slots=True)
+class Incoming:
+    """One whisper that the program has still to finish with."""
+
+    size: int
+    expires: int
+    shown: int
+    """How often, in all."""
+    taken: Taken | None
+    """None once it is on disk."""
+    stage: Stage
+    before: Stage = Stage.FRESH
+    """The stage before its ending."""
+    held: bool = False
+    """Whether the program has it in hand."""
+    lane: LaneId | None = None
+    """The lane that it came on last: its reply goes out there."""
+
+    def move(self, event: Event) -> bool:
+        """By the table; whether it did."""
+        becomes = TABLE.get((self.stage, event))
+        if becomes is None:
+            return False
+        if becomes is Stage.ENDING:
+            self.before = self.stage
+        self.stage = becomes
+        if becomes is Stage.KEPT:
+            self.taken = None
+        return True
+
+    def not_finished(self) -> None:
+        """Its ending could not be written; what was written before it still stands."""
+        if self.stage is Stage.ENDING:
+            self.stage = self.before

@@ -1,0 +1,409 @@
+"""The Receiver, input by input: what is shown to whom, what is acknowledged when, what waits for room."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from onionshh.core.delivery import receiver as module
+from onionshh.core.delivery.actions import (
+    Actions,
+    Count,
+    EndLane,
+    Erase,
+    Finish,
+    Judge,
+    Keep,
+    LaneId,
+    Offer,
+    Pause,
+    Remember,
+    Repeat,
+    Resume,
+    Send,
+    Tell,
+)
+from onionshh.core.delivery.outgoing import State
+from onionshh.core.delivery.receiver import (
+    IDLE_SECONDS,
+    LEAVING_MOST,
+    RECEIPTS_TOGETHER,
+    REPLIES_MOST,
+    Receiver,
+)
+from onionshh.core.whisper import (
+    EXPIRED,
+    RECEIPT,
+    RECEIPTS_WAIT_SECONDS,
+    REFUSED,
+    WHISPER,
+    Record,
+    new_whisper,
+    receipt_for,
+    refusal_of,
+)
+from onionshh.ids import WhisperId
+from tests.seeded import seeded
+
+ONE, TWO = LaneId(1), LaneId(2)
+random_bytes = seeded(6)
+
+
+def made(*, most: int | None = None) -> Receiver:
+    receiver = Receiver(seeded(1), most=most)
+    receiver.lane_opened(ONE, 0.0)
+    receiver.lane_opened(TWO, 0.0)
+    return receiver
+
+
+def whisper(body: bytes = b"hello", expires: int = 600) -> Record:
+    return new_whisper(body, expires=expires, privacy_class=1, random_bytes=random_bytes)
+
+
+def reply_to(record: Record, body: bytes = b"answer") -> Record:
+    return new_whisper(
+        body, expires=900, privacy_class=1, random_bytes=random_bytes, in_reply_to=record.whisper_id
+    )
+
+
+def bring(
+    receiver: Receiver,
+    record: Record,
+    *,
+    lane: LaneId = ONE,
+    known: bool = False,
+    more: bool = False,
+    refuse: int | None = None,
+    best: int = 0,
+    now: float = 0.0,
+) -> Actions:
+    return receiver.record_in(
+        lane, record, known=known, refuse=refuse, more=more, received_at=now, best=best, now=now
+    )
+
+
+def only(actions: Actions, kind: type) -> list[object]:
+    return [one for one in actions if isinstance(one, kind)]
+
+
+def remembered(receiver: Receiver, actions: Actions, now: float = 0.0) -> Actions:
+    """Everything that is to be committed is."""
+    after: Actions = ()
+    for one in actions:
+        if isinstance(one, Remember):
+            after += receiver.remembered(one.token, 0, now)
+    return after
+
+
+def kinds(actions: Actions) -> list[list[int]]:
+    return [[record.kind for record in one.records] for one in actions if isinstance(one, Send)]
+
+
+def test_nobody_waits_so_it_is_written_and_then_acknowledged() -> None:
+    receiver, record = made(), whisper()
+    (remember,) = bring(receiver, record)
+    assert isinstance(remember, Remember)
+    (row,) = remember.rows
+    assert isinstance(row, Keep)
+    assert (row.whisper.body, row.shown) == (b"hello", 0)
+    (send,) = receiver.remembered(remember.token, 0, 1.0)
+    assert isinstance(send, Send)
+    assert [one.in_reply_to for one in send.records] == [record.whisper_id]
+
+
+def test_a_program_that_waits_is_shown_it_first_and_has_20_ms() -> None:
+    receiver, record = made(), whisper()
+    assert receiver.want(0) == ()
+    (offer,) = bring(receiver, record)
+    assert isinstance(offer, Offer)
+    assert offer.taken is not None
+    assert receiver.next_deadline() == RECEIPTS_WAIT_SECONDS
+    (remember,) = receiver.tick(RECEIPTS_WAIT_SECONDS)
+    assert isinstance(remember, Remember)
+    assert remember.rows[0].shown == 1  # type: ignore[union-attr]
+    assert receiver.next_deadline() == inf
+
+
+def test_a_quick_reply_is_the_receipt_and_its_body_was_never_written() -> None:
+    receiver, record = made(), whisper()
+    receiver.want(0)
+    bring(receiver, record)
+    reply = reply_to(record)
+    remember = receiver.finish(record.whisper_id, reply, 900.0)
+    (row,) = remember.rows
+    assert isinstance(row, Finish)
+    assert (row.fresh is not None, row.reply) == (True, reply)
+    actions = receiver.remembered(remember.token, 0, 0.01)
+    assert kinds(actions) == [[WHISPER]]
+    assert receiver.unfinished == 0
+    assert receiver.next_deadline() == inf
+
+
+def test_before_a_long_reply_goes_a_receipt() -> None:
+    receiver, record = made(), whisper()
+    receiver.want(0)
+    bring(receiver, record)
+    remember = receiver.finish(record.whisper_id, reply_to(record, bytes(60_000)), 900.0)
+    assert kinds(receiver.remembered(remember.token, 0, 0.01)) == [[RECEIPT, WHISPER]]
+
+
+def test_one_that_is_done_quickly_is_acknowledged_once_that_is_on_disk() -> None:
+    receiver, record = made(), whisper()
+    receiver.want(0)
+    bring(receiver, record)
+    remember = receiver.finish(record.whisper_id, None)
+    assert receiver.tick(RECEIPTS_WAIT_SECONDS) == ()  # it is just being written
+    assert kinds(receiver.remembered(remember.token, 0, 0.03)) == [[RECEIPT]]
+
+
+def test_an_ending_that_fails_is_as_if_it_never_was() -> None:
+    receiver, record = made(), whisper()
+    receiver.want(0)
+    bring(receiver, record)
+    remember = receiver.finish(record.whisper_id, None)
+    (keep,) = receiver.not_remembered(remember.token, 0.01)  # the receipt waits no longer for the program
+    assert isinstance(keep, Remember)
+    assert kinds(receiver.remembered(keep.token, 0, 0.02)) == [[RECEIPT]]
+    again = receiver.finish(record.whisper_id, None)
+    assert again.rows[0] == Finish(record.whisper_id, None, None)
+
+
+def test_what_could_not_be_written_is_not_acknowledged_and_its_visitor_comes_again() -> None:
+    receiver, record = made(), whisper()
+    (remember,) = bring(receiver, record)
+    assert isinstance(remember, Remember)
+    assert receiver.not_remembered(remember.token, 0.0) == (EndLane(ONE, "not-kept"),)
+    (again,) = bring(receiver, record, lane=TWO)
+    assert kinds(remembered(receiver, (again,))) == [[RECEIPT]]
+
+
+def test_receipts_share_a_frame_while_more_is_on_its_way() -> None:
+    receiver = made()
+    actions: Actions = ()
+    for number in range(RECEIPTS_TOGETHER):
+        assert not actions, number
+        actions = bring(receiver, whisper(), more=True)
+    assert kinds(remembered(receiver, actions)) == [[RECEIPT] * RECEIPTS_TOGETHER]
+    bring(receiver, whisper(), more=True)
+    assert kinds(remembered(receiver, bring(receiver, whisper()))) == [[RECEIPT] * 2]
+
+
+def test_a_copy_gets_its_receipt_again_and_what_was_replied() -> None:
+    receiver, record = made(), whisper()
+    remembered(receiver, bring(receiver, record))
+    actions = bring(receiver, record, lane=TWO)  # unfinished
+    assert kinds(actions) == [[RECEIPT]]
+    assert only(actions, Repeat) == [Repeat(TWO, record.whisper_id)]
+    old = whisper()
+    actions = bring(receiver, old, known=True)  # finished long ago
+    assert kinds(actions) == [[RECEIPT]]
+    reply = reply_to(old)
+    assert kinds(receiver.repeated(ONE, reply)) == [[WHISPER]]
+    assert receiver.unfinished == 1
+
+
+def test_a_reply_goes_where_its_whisper_came_last() -> None:
+    receiver, record = made(), whisper()
+    remembered(receiver, bring(receiver, record))
+    bring(receiver, record, lane=TWO)
+    remember = receiver.finish(record.whisper_id, reply_to(record), 900.0)
+    (send,) = only(receiver.remembered(remember.token, 0, 1.0), Send)
+    assert send.lane == TWO  # type: ignore[attr-defined]
+
+
+def test_a_whisper_of_a_wrong_date_is_refused_and_nothing_of_it_kept() -> None:
+    receiver = made()
+    actions = bring(receiver, whisper(), refuse=EXPIRED)
+    assert kinds(actions) == [[REFUSED]]
+    assert receiver.unfinished == 0
+
+
+def test_without_room_nothing_is_read_and_whoever_waited_longest_is_first() -> None:
+    receiver = made(most=1)
+    first = whisper()
+    remembered(receiver, bring(receiver, first))
+    second, third = whisper(), whisper()
+    assert bring(receiver, second) == (Pause(ONE),)
+    assert bring(receiver, third, lane=TWO) == (Pause(TWO),)
+    remember = receiver.finish(first.whisper_id, None)
+    assert receiver.remembered(remember.token, 0, 1.0) == (Judge(ONE, second),)
+    actions = bring(receiver, second, now=1.0)
+    assert Resume(ONE) in actions
+    assert kinds(remembered(receiver, actions)) == [[RECEIPT]]
+    assert receiver.unfinished == 1
+    receiver.lane_lost(TWO)
+    remember = receiver.finish(second.whisper_id, None)
+    assert receiver.remembered(remember.token, 0, 2.0) == ()  # nobody waits any more
+
+
+def test_what_expired_while_it_waited_for_room_takes_none() -> None:
+    receiver = made(most=1)
+    first = whisper()
+    remembered(receiver, bring(receiver, first))
+    late, alive = whisper(expires=10), whisper(expires=600)
+    bring(receiver, late)
+    bring(receiver, alive, lane=TWO)
+    remember = receiver.finish(first.whisper_id, None)
+    actions = receiver.remembered(remember.token, 10, 1.0)
+    assert kinds(actions) == [[REFUSED]]
+    assert Resume(ONE) in actions
+    assert Judge(TWO, alive) in actions
+
+
+def test_room_by_bytes_and_by_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BYTES_MOST", 300)
+    receiver = made()
+    for _ in range(3):
+        remembered(receiver, bring(receiver, whisper(bytes(100))))
+    assert Pause(ONE) in bring(receiver, whisper(b"x"))
+    monkeypatch.setattr(module, "SEEN_MOST", 2)
+    receiver = made()
+    receiver.counted(2, (), 0, 0.0)
+    waits = whisper()
+    assert bring(receiver, waits) == (Pause(ONE),)
+    assert receiver.counted(1, (), 0, 1.0) == (Judge(ONE, waits),)
+
+
+def test_whispers_never_shown_come_first_then_those_who_still_wait() -> None:
+    receiver = made()
+    records = [whisper(expires=expires) for expires in (50, 600, 50, 600)]
+    for record in records:
+        remembered(receiver, bring(receiver, record))
+    order = []
+    for best in (0, 50, 50, 50):
+        (offer,) = receiver.want(best)
+        assert isinstance(offer, Offer)
+        order.append([one.whisper_id for one in records].index(offer.whisper))
+    assert order == [0, 1, 3, 2]
+    assert receiver.want(50) == ()
+    (offer,) = receiver.let_go(records[3].whisper_id, 50)
+    assert isinstance(offer, Offer)
+    assert offer.whisper == records[3].whisper_id
+
+
+def test_an_offer_goes_to_whoever_waits_and_to_nobody_else() -> None:
+    receiver = made()
+    receiver.want(0)
+    receiver.unwant()
+    assert not only(bring(receiver, whisper()), Offer)
+    receiver = made()
+    receiver.want(0)
+    assert len(only(bring(receiver, whisper()), Offer)) == 1
+    assert not only(bring(receiver, whisper()), Offer)
+
+
+def test_one_that_was_not_shown_after_all_does_not_count_as_shown() -> None:
+    receiver, first, second = made(), whisper(), whisper()
+    remembered(receiver, bring(receiver, first))
+    remembered(receiver, bring(receiver, second))
+    receiver.want(0)
+    assert receiver.not_shown(first.whisper_id, 0) == ()
+    (offer,) = receiver.want(0)
+    assert offer == Offer(first.whisper_id, None)
+
+
+def test_what_is_being_finished_is_offered_to_nobody() -> None:
+    receiver, record = made(), whisper()
+    remembered(receiver, bring(receiver, record))
+    receiver.want(0)
+    receiver.finish(record.whisper_id, None)
+    receiver.let_go(record.whisper_id, 0)
+    assert receiver.want(0) == ()
+
+
+def test_a_visitor_who_takes_nothing_is_read_no_further() -> None:
+    receiver = made()
+    for _ in range(LEAVING_MOST - 1):
+        actions = remembered(receiver, bring(receiver, whisper()))
+        assert not only(actions, Pause)
+    assert only(remembered(receiver, bring(receiver, whisper())), Pause) == [Pause(ONE)]
+    assert receiver.lane_sent(ONE, None, 1.0) == (Resume(ONE),)
+    assert receiver.lane_sent(ONE, None, 1.0) == ()
+
+
+def test_a_reply_is_erased_once_acknowledged_and_its_sender_told() -> None:
+    receiver, record = made(), whisper()
+    remembered(receiver, bring(receiver, record))
+    reply = reply_to(record)
+    remember = receiver.finish(record.whisper_id, reply, 900.0)
+    receiver.remembered(remember.token, 0, 1.0)
+    assert receiver.lane_sent(ONE, reply.whisper_id, 1.0) == (Tell(reply.whisper_id, State.OUT),)
+    receipt = receipt_for(reply, random_bytes)
+    assert bring(receiver, receipt) == (Erase(reply.whisper_id), Tell(reply.whisper_id, State.DELIVERED))
+    assert bring(receiver, receipt) == ()  # whoever acknowledges it again makes no work
+    assert bring(receiver, receipt_for(whisper(), random_bytes)) == ()
+
+
+def test_a_refused_reply_and_one_that_nobody_came_for() -> None:
+    receiver = made()
+    replies = []
+    for _ in range(2):
+        record = whisper()
+        remembered(receiver, bring(receiver, record))
+        replies.append(reply_to(record))
+        remember = receiver.finish(record.whisper_id, replies[-1], 900.0)
+        receiver.remembered(remember.token, 0, 1.0)
+    erase, told = bring(receiver, refusal_of(replies[0], EXPIRED, random_bytes))
+    assert erase == Erase(replies[0].whisper_id)
+    assert (told.state, "refused" in told.why) == (State.EXPIRED, True)  # type: ignore[union-attr]
+    assert receiver.tidy(899.0) == (EndLane(ONE, "idle"), EndLane(TWO, "idle"))
+    (late,) = receiver.tidy(900.0)
+    assert isinstance(late, Tell)
+    assert (late.whisper, late.state) == (replies[1].whisper_id, State.EXPIRED)
+
+
+def test_of_too_many_replies_the_oldest_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert REPLIES_MOST == 1024
+    monkeypatch.setattr(module, "REPLIES_MOST", 1)
+    receiver = made()
+    told: list[object] = []
+    for _ in range(2):
+        record = whisper()
+        remembered(receiver, bring(receiver, record))
+        remember = receiver.finish(record.whisper_id, reply_to(record), 900.0)
+        told += only(receiver.remembered(remember.token, 0, 1.0), Tell)
+    assert [one.state for one in told] == [State.FAILED]  # type: ignore[attr-defined]
+
+
+def test_lanes_that_idle_or_are_too_many_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver = made()
+    bring(receiver, whisper(), lane=TWO, now=100.0)
+    assert receiver.tidy(IDLE_SECONDS) == (EndLane(ONE, "idle"),)
+    monkeypatch.setattr(module, "LANES_MOST", 2)
+    receiver = made()
+    bring(receiver, whisper(), now=1.0)
+    assert receiver.lane_opened(LaneId(3), 2.0) == (EndLane(TWO, "exchanges-most"), Count("exchanges-most"))
+    assert receiver.lanes == 2
+
+
+def test_what_a_lost_lane_owed_is_not_sent_and_what_it_brought_stays() -> None:
+    receiver, record = made(), whisper()
+    (remember,) = bring(receiver, record)
+    assert isinstance(remember, Remember)
+    receiver.lane_lost(ONE)
+    assert receiver.remembered(remember.token, 0, 1.0) == ()
+    assert receiver.unfinished == 1
+    assert bring(receiver, whisper(), lane=ONE) == ()
+
+
+def test_closing_tells_whose_replies_wait() -> None:
+    receiver, record = made(), whisper()
+    remembered(receiver, bring(receiver, record))
+    reply = reply_to(record)
+    remember = receiver.finish(record.whisper_id, reply, 900.0)
+    receiver.remembered(remember.token, 0, 1.0)
+    actions = receiver.close()
+    assert len(only(actions, EndLane)) == 2
+    (told,) = only(actions, Tell)
+    assert told.whisper == reply.whisper_id  # type: ignore[attr-defined]
+
+
+def test_what_was_there_before_is_shown_and_counted() -> None:
+    receiver = made(most=1)
+    old = WhisperId(b"o" * 16)
+    receiver.restored([(old, 100, 600, 2)])
+    assert Pause(ONE) in bring(receiver, whisper())
+    assert receiver.want(0) == (Offer(old, None),)
+    receiver.missing(old)
+    assert receiver.unfinished == 0
