@@ -82,6 +82,7 @@ async def test_a_whisper_for_too_long_is_refused_in_words(autojump_clock: MockCl
         clock = WrongClock(net)
         async with joined(net, "visitor", clock) as visitor:
             clock.shift = 5 * HOUR
+            await trio.sleep(60)  # a jump is followed once it has lasted
             async with visitor.contact(endpoint.address) as contact:
                 receipt = await contact.whisper(b"hello", ttl_seconds=TTL_MOST_SECONDS)
                 assert receipt.status == "failed"

@@ -203,7 +203,8 @@ async def test_an_introducer_that_invents_is_given_up_and_shunned(
         async with hosted(net) as (node, endpoint):
             introducers = endpoint._reachability._introducers
             bad = await taken_over(node, endpoint, net, invents=1490)
-            await until(lambda: node.drops().get("introducer-floods") == 1, 120)
+            # Which of the two comes first depends on how fast its junk is opened.
+            await until(lambda: bool({"introducer-floods", "introducer-junk"} & set(node.drops())), 120)
             await until(lambda: introducers.complete and bad not in standing(node))
             lines = [one.getMessage() for one in caplog.records if "introducer" in one.getMessage()]
             assert len(lines) == 1
