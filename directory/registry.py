@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from onionshh.core.addresses import host_group, plain_host
 from onionshh.core.params import Params
-from onionshh.core.trust import utc
+from onionshh.core.words import utc
 from onionshh.ids import RelayId
 from onionshh.wire.descriptor import PROTOCOL_VERSION, RelayDescriptor
 

@@ -12,7 +12,7 @@ from statistics import median_low
 from typing import NamedTuple
 
 from onionshh.core.addresses import host_group
-from onionshh.core.trust import amount, utc
+from onionshh.core.words import amount, utc
 from onionshh.directory.registry import CLOCK_SECONDS
 
 LEAST = 3

@@ -15,8 +15,9 @@ import trio
 
 from onionshh.config import Authority, NetworkFile
 from onionshh.core.chance import Chance
-from onionshh.core.trust import EARLY_SECONDS, amount, sign_descriptor, utc
+from onionshh.core.trust import EARLY_SECONDS, sign_descriptor
 from onionshh.core.view import View
+from onionshh.core.words import amount, utc
 from onionshh.ids import RelayId
 from onionshh.net.clocks import Clock
 from onionshh.net.conditions import Condition

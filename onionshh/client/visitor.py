@@ -31,7 +31,7 @@ from onionshh.core.delivery.outgoing import State
 from onionshh.core.delivery.sender import LEAVING_MOST, Sender
 from onionshh.core.introduce import fits_introduction
 from onionshh.core.whisper import EXPIRED, EXPIRY_GRACE_SECONDS, WHISPER, Record
-from onionshh.core.words import duration
+from onionshh.core.words import amount
 from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
 
@@ -144,12 +144,12 @@ class Visitor(Driver):
             sentence = "the endpoint refused it: by the network's time, its time to live was over"
             behind = EXPIRY_GRACE_SECONDS + told.seconds_left
             if behind > EXPIRY_GRACE_SECONDS / 2:
-                sentence += f"; this machine's clock is at least {duration(behind)} behind, set it right"
+                sentence += f"; this machine's clock is at least {amount(behind)} behind, set it right"
             return sentence
         ahead = clock.wall() - clock.earliest() - 2 * self._context.params.interval_seconds
         whose = "the endpoint's clock is behind the network's"
         if ahead > EXPIRY_GRACE_SECONDS:
-            whose = f"this machine's clock is about {duration(ahead)} ahead, set it right"
+            whose = f"this machine's clock is about {amount(ahead)} ahead, set it right"
         return f"the endpoint refused it, since it would expire later than any whisper may: {whose}"
 
     def _awaiting(self, whisper_id: WhisperId, waits: bool) -> None:

@@ -7,7 +7,6 @@ parsed beyond its envelope before enough authorities have signed it.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Protocol
 
 from onionshh.config import NetworkFile
@@ -114,23 +113,6 @@ def open_consensus_untrusted(
 def is_begun(consensus: Consensus, wall: int) -> bool:
     """Whether a node whose clock shows this (Unix seconds) may live by the consensus already."""
     return consensus.valid_after <= wall + EARLY_SECONDS
-
-
-def utc(seconds: int) -> str:
-    """A time for people; of whatever number a peer wrote."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"second {seconds}"
-
-
-def amount(seconds: int) -> str:
-    """How long, for people: seconds, minutes, hours or days, rounded down."""
-    size = abs(seconds)
-    for unit, length, least in (("days", 86_400, 20 * 86_400), ("hours", 3600, 7200), ("minutes", 60, 120)):
-        if size >= least:
-            return f"{size // length} {unit}"
-    return f"{size} seconds"
 
 
 def _check_signatures(body: bytes, signatures: tuple[tuple[bytes, bytes], ...], network: NetworkFile) -> None:

@@ -1,12 +1,22 @@
-"""Amounts of time as a person says them."""
+"""Times as a person says them."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 
-def duration(seconds: float) -> str:
-    """For example "45 seconds", "11 minutes", "3 hours", "2 days": rounded down, whatever its sign."""
+
+def utc(seconds: int) -> str:
+    """A time for people; of whatever number a peer wrote."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"second {seconds}"
+
+
+def amount(seconds: float) -> str:
+    """How long, for people: seconds, minutes, hours or days, rounded down."""
     size = int(abs(seconds))
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if size >= 2 * length:
-            return f"{size // length} {unit}s"
+    for unit, length, least in (("days", 86_400, 20 * 86_400), ("hours", 3600, 7200), ("minutes", 60, 120)):
+        if size >= least:
+            return f"{size // length} {unit}"
     return f"{size} second{'' if size == 1 else 's'}"

@@ -33,13 +33,12 @@ from onionshh.core.trust import (
     EARLY_SECONDS,
     ConsensusNotYet,
     ConsensusOutOfTime,
-    amount,
     is_begun,
     open_consensus_untrusted,
     read_consensus_untrusted,
-    utc,
 )
 from onionshh.core.view import View
+from onionshh.core.words import amount, utc
 from onionshh.errors import (
     BadNetworkFile,
     ClockWrong,
