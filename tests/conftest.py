@@ -6,6 +6,8 @@ under which time passes only while every task sleeps; nothing outside tests/syst
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -23,6 +25,15 @@ SYSTEM = Path(__file__).parent / "system"
 def _tasks_in_the_same_order(request: pytest.FixtureRequest) -> None:
     """Whatever depends on which of two ready tasks comes first comes out alike in every run."""
     seed_tasks(request.node.nodeid)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """What a command of one test sets up does not speak in the next."""
+    root = logging.getLogger()
+    before = list(root.handlers), root.level
+    yield
+    root.handlers[:], root.level = before
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import trio
-
 from onionshh.cli.talk import note, remark
 
 AGAIN_SECONDS = 60.0
@@ -71,6 +69,8 @@ class Remarks(logging.Handler):
 
     async def run(self) -> None:
         """For ever."""
+        import trio  # not for those commands that need none
+
         while True:
             await trio.sleep(AGAIN_SECONDS)
             self.acquire()  # records come from threads, too

@@ -366,7 +366,7 @@ def test_no_such_endpoint(network: Network) -> None:
         check=True,
         text=True,
     )
-    found = network.whisper(b"x", "--wait", 8, to=done.stdout.strip(), status=1)
+    found = network.whisper(b"x", "--wait", 4, to=done.stdout.strip(), status=1)
     assert found["status"] == "failed"
     assert found["why"].startswith("no endpoint is published under this address")
     assert (found["hops"], found["connect_seconds"], found["reply"]) == (None, None, None)
