@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onionshh.client.contact import Contact
-    from onionshh.client.endpoint import Endpoint, Whisper
-    from onionshh.client.node import CircuitInfo, Node, join
+    from onionshh.client.endpoint import Endpoint, EndpointStatus, Whisper
+    from onionshh.client.node import CircuitInfo, Node, NodeStatus, join
     from onionshh.client.reachability import Reachability
     from onionshh.client.receipt import Receipt
     from onionshh.crypto.identity import Identity
     from onionshh.errors import (
+        Away,
         BadAddress,
         BadData,
         BadNetworkFile,
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
         NoDirectory,
         NotDelivered,
         TooLarge,
+        WrongLoop,
     )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Away",
     "BadAddress",
     "BadData",
     "BadNetworkFile",
@@ -49,17 +52,20 @@ __all__ = [
     "Contact",
     "DataInUse",
     "Endpoint",
+    "EndpointStatus",
     "Error",
     "Full",
     "Identity",
     "NetworkUnreachable",
     "NoDirectory",
     "Node",
+    "NodeStatus",
     "NotDelivered",
     "Reachability",
     "Receipt",
     "TooLarge",
     "Whisper",
+    "WrongLoop",
     "join",
 ]
 
@@ -67,8 +73,10 @@ _WHERE = {
     "CircuitInfo": "onionshh.client.node",
     "Contact": "onionshh.client.contact",
     "Endpoint": "onionshh.client.endpoint",
+    "EndpointStatus": "onionshh.client.endpoint",
     "Identity": "onionshh.crypto.identity",
     "Node": "onionshh.client.node",
+    "NodeStatus": "onionshh.client.node",
     "Reachability": "onionshh.client.reachability",
     "Receipt": "onionshh.client.receipt",
     "Whisper": "onionshh.client.endpoint",

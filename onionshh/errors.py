@@ -65,6 +65,14 @@ class NotDelivered(Error):
         self.why = why
 
 
+class Away(NotDelivered):
+    """Nobody is found at the address right now. The whisper may still be delivered until its TTL ends."""
+
+
+class WrongLoop(Error):
+    """onionshh was used outside trio."""
+
+
 class Closed(Error):
     """The node, endpoint or contact was closed."""
 

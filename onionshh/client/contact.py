@@ -14,7 +14,7 @@ from onionshh.client.visitor import Visitor
 from onionshh.core.classes import PrivacyClass
 from onionshh.core.delivery.sender import WAITING_MOST, TooMany
 from onionshh.core.whisper import TTL_DEFAULT_SECONDS, check_body, check_ttl, new_whisper
-from onionshh.errors import Closed, Full, NotDelivered
+from onionshh.errors import Away, Closed, Full, NotDelivered
 from onionshh.net.builder import Kind
 
 
@@ -109,19 +109,52 @@ class Contact:
         """
         return await self.send(body, ttl_seconds=ttl_seconds).final()
 
-    async def ask(self, body: bytes, *, timeout_seconds: float = 30.0) -> bytes:
-        """Send a whisper and wait for the endpoint's reply to it.
+    async def put(self, body: bytes, *, ttl_seconds: float = TTL_DEFAULT_SECONDS) -> Receipt:
+        """As `send`, but while too much waits this waits too. Raises TooLarge, ValueError, Closed."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            try:
+                return self.send(body, ttl_seconds=ttl_seconds)
+            except Full:
+                await self._visitor.changed()
 
-        Raises NotDelivered when none comes in time (its `status` and `why` say what is known), TooLarge,
-        ValueError, Closed.
+    async def ask(
+        self,
+        body: bytes,
+        *,
+        timeout_seconds: float = 30.0,
+        ttl_seconds: float | None = None,
+        unless_away: bool = False,
+    ) -> bytes:
+        """Send a whisper and wait for the endpoint's reply to it. `ttl_seconds`: until when it may still be
+        delivered, by itself the timeout. `unless_away`: raise Away as soon as nobody is found there.
+
+        Raises NotDelivered when no reply comes in time (its `status` and `why` say what is known), Full,
+        TooLarge, ValueError, Closed.
         """
-        receipt = self.send(body, ttl_seconds=timeout_seconds)
+        receipt = self.send(body, ttl_seconds=timeout_seconds if ttl_seconds is None else ttl_seconds)
         reply: bytes | None = None
         with trio.move_on_after(timeout_seconds):
-            reply = await receipt.reply()
+            reply = await (self._reply_unless_away(receipt) if unless_away else receipt.reply())
         if reply is None:
             why = receipt.why or self.problem or "no reply came in time"
             raise NotDelivered(f"No reply: {why}.", receipt.status, why)
+        return reply
+
+    async def _reply_unless_away(self, receipt: Receipt) -> bytes | None:
+        reply: bytes | None = None
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def until_away() -> None:
+                while receipt.is_final or not self._visitor.away:
+                    await self._visitor.changed()
+                nursery.cancel_scope.cancel()
+
+            reply = await receipt.reply()
+            nursery.cancel_scope.cancel()
+        if reply is None and self._visitor.away and not receipt.is_final:
+            raise Away(f"No reply: {self.problem}.", receipt.status, self.problem)
         return reply
 
     @property

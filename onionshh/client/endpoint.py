@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 
 import trio
 
@@ -25,15 +28,19 @@ from onionshh.ids import WhisperId
 from onionshh.net.database import Database
 from onionshh.net.store import DataDirectory
 
+logger = logging.getLogger("onionshh.client")
+
 DATABASE_FILE = "endpoint.db"
+AGAIN_MOST_SECONDS = 300.0
 _VAULT, _FIRST_INBOX = VAULT_MIGRATIONS[0], INBOX_MIGRATIONS[0]
 MIGRATIONS = (_VAULT + _FIRST_INBOX, *INBOX_MIGRATIONS[1:])
 """Of the one file that holds both. New ones go at the end, whichever of the two they are for."""
 
 
 class Whisper:
-    """One whisper as the program gets it. `id`: 32 hex digits; `received_at` and `expires_at`: Unix seconds.
-    Until `expires_at` its sender may still wait; one whose sender has its receipt is shown later, too.
+    """One whisper as the program gets it. `id`: 32 hex digits; `received_at` and `expires_at`: Unix seconds;
+    `shown`: how often it was shown with this time. Until `expires_at` its sender may still wait; one whose
+    sender has its receipt is shown later, too.
 
     Finished by `reply`, by `done`, or by asking the iteration for the next one. One that the program lets go
     unfinished, because it raised or left the loop, is shown again, and so it is after a restart, under the
@@ -50,9 +57,11 @@ class Whisper:
         "expires_at",
         "id",
         "received_at",
+        "shown",
     )
 
-    def __init__(self, endpoint: Endpoint, taken: Taken) -> None:
+    def __init__(self, endpoint: Endpoint, taken: Taken, shown: int) -> None:
+        self.shown = shown
         self.id = taken.whisper_id.hex()
         self.body = taken.body
         self.received_at = taken.received_at
@@ -93,6 +102,19 @@ class Whisper:
             except BaseException:
                 self._finished = False
                 raise
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """`introducers` that stand; `visitors`: joined circuits; `unfinished`: whispers the program has still to
+    finish with; `replies_waiting` for their visitors; `why`: a sentence when not reachable."""
+
+    reachable: bool
+    why: str
+    introducers: int
+    visitors: int
+    unfinished: int
+    replies_waiting: int
 
 
 class _Iteration:
@@ -200,11 +222,59 @@ class Endpoint:
         self._check_open()
         return _Iteration(self)
 
+    async def serve(self, handler: Callable[[Whisper], Awaitable[bytes | None]], *, at_once: int = 8) -> None:
+        """Handle whispers until the endpoint closes, `at_once` at a time. `handler(whisper)` returns the
+        reply, or None for none.
+
+        A handler that raises affects its whisper alone: the error is logged, and the whisper is shown again
+        after 1 s, 2, 4 … up to 5 min, later than those never shown. So it is when the disk takes no reply.
+        """
+        if at_once < 1:
+            raise ValueError(f"at_once must be 1 or more, not {at_once}.")
+        self._check_open()
+        places = trio.Semaphore(at_once)
+
+        async def one(whisper: Whisper) -> None:
+            try:
+                try:
+                    reply = await handler(whisper)
+                    await (whisper.done() if reply is None else whisper.reply(reply))
+                finally:
+                    places.release()
+            except Closed:
+                pass
+            except Exception:
+                logger.exception("a whisper could not be handled, and is tried again")
+                await trio.sleep(min(2.0 ** min(whisper.shown - 1, 16), AGAIN_MOST_SECONDS))
+
+        async with trio.open_nursery() as nursery:
+            while True:
+                await places.acquire()
+                whisper = await self._next()
+                if whisper is None:
+                    break
+                nursery.start_soon(one, whisper)
+                del whisper  # else the last one would never be let go
+            nursery.cancel_scope.cancel()
+
+    def status(self) -> EndpointStatus:
+        """Numbers of this moment."""
+        self._check_open()
+        state, receiver = self._reachability.state, self._hidden.receiver
+        return EndpointStatus(
+            reachable=state.reachable,
+            why=state.why,
+            introducers=state.introducers,
+            visitors=receiver.lanes,
+            unfinished=receiver.unfinished,
+            replies_waiting=receiver.replies,
+        )
+
     # For whispers and iterations.
 
     async def _next(self) -> Whisper | None:
-        taken = await self._hidden.next()
-        return None if taken is None else Whisper(self, taken)
+        found = await self._hidden.next()
+        return None if found is None else Whisper(self, *found)
 
     def _dropped(self, whisper_id: WhisperId) -> None:
         """From any thread: the program has let a whisper go, and who waits for one may have it."""

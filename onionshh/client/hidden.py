@@ -113,8 +113,9 @@ class Hidden(Driver):
 
     # For the program.
 
-    async def next(self) -> Taken | None:
-        """The next whisper that nobody holds; None once closed. BadData when it cannot be read."""
+    async def next(self) -> tuple[Taken, int] | None:
+        """The next whisper that nobody holds, and how often it is shown with this; None once closed. BadData
+        when it cannot be read."""
         while not self._closed:
             offer = await self._offered()
             if offer is None:
@@ -126,7 +127,7 @@ class Hidden(Driver):
                 self._not_shown(offer)
                 raise
             if taken is not None:
-                return taken
+                return taken, offer.shown
             self._receiver.missing(offer.whisper)
         return None
 

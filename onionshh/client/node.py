@@ -23,6 +23,7 @@ from onionshh.core.drops import Drops
 from onionshh.core.outbox import Memory
 from onionshh.core.params import Params
 from onionshh.crypto.identity import Identity, decode_address_untrusted, encode_address
+from onionshh.errors import WrongLoop
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.background import background
 from onionshh.net.builder import CircuitBuilder
@@ -58,6 +59,19 @@ class CircuitInfo:
     age_seconds: float
     reveals: str
     """What this path shows to whom, in a sentence (SPEC 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """`guards_up`: guards to which a link is open; `relays` of the consensus in hand, and its age, None
+    without one; `circuits` of all kinds; `drops` by reason."""
+
+    online: bool
+    guards_up: int
+    relays: int
+    consensus_age_seconds: int | None
+    circuits: int
+    drops: dict[str, int]
 
 
 class Node:
@@ -123,6 +137,20 @@ class Node:
         """Whether a guard answers; without one nothing of ours reaches the network (SPEC 6)."""
         return self._context.builder.online
 
+    def status(self) -> NodeStatus:
+        """Numbers of this moment."""
+        context = self._context
+        view = context.keeper.view
+        age = None if view is None else max(0, context.clock.best() - view.consensus.valid_after)
+        return NodeStatus(
+            online=self.online,
+            guards_up=context.builder.guards_up,
+            relays=0 if view is None else len(view.relays),
+            consensus_age_seconds=age,
+            circuits=len(context.circuits.circuits),
+            drops=self.drops(),
+        )
+
     def drops(self) -> dict[str, int]:
         """What this node dropped or refused so far, by reason."""
         return dict(self._context.drops.counts)
@@ -149,8 +177,14 @@ async def join(
     `introduction_hops`: relays between us and an introducer or ring relay, 0 to 3, for those who know why:
     with 1 our guard learns whom we ask, with 0 whom we ask learns our address.
 
-    Raises BadNetworkFile, NoDirectory, ClockWrong, BadData, ValueError.
+    Raises BadNetworkFile, NoDirectory, ClockWrong, BadData, ValueError; WrongLoop outside trio.
     """
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        raise WrongLoop(
+            "onionshh runs under trio, and this is another event loop or none: use trio.run(main)."
+        ) from None
     async with node(
         read_network_file(network),
         folder=DataDirectory(data_dir),

@@ -27,13 +27,14 @@ from onionshh.core.delivery.actions import (
     StopOpening,
     Tell,
 )
-from onionshh.core.delivery.outgoing import State
+from onionshh.core.delivery.outgoing import FINAL, State
 from onionshh.core.delivery.sender import LEAVING_MOST, Sender
 from onionshh.core.introduce import fits_introduction
 from onionshh.core.whisper import EXPIRED, EXPIRY_GRACE_SECONDS, WHISPER, Record
 from onionshh.core.words import amount
 from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
+from onionshh.net.signals import Broadcast
 
 LINGER_SECONDS = 2.0
 RECEIPTS_MOST = 16_384
@@ -56,7 +57,17 @@ class Visitor(Driver):
         self._connect_seconds: dict[LaneId, float] = {}
         self._lanes_made = 0
         self._opening: trio.CancelScope | None = None
+        self._changed = Broadcast()
         self._nursery: trio.Nursery | None = None
+
+    @property
+    def away(self) -> bool:
+        """Whether the last try found that nobody is there."""
+        return self._sender.away
+
+    async def changed(self) -> None:
+        """Until one whisper less waits, or a try to reach the endpoint has ended."""
+        await self._changed.wait()
 
     @property
     def problem(self) -> str:
@@ -124,6 +135,8 @@ class Visitor(Driver):
                 outcome.connect_seconds = self._connect_seconds[lane.number]
         if told.round_trip_seconds is not None:
             outcome.round_trip_seconds = told.round_trip_seconds
+        if told.state in FINAL:
+            self._changed.send()
         match told.state:
             case State.QUEUED:
                 outcome.why = told.why
@@ -179,6 +192,7 @@ class Visitor(Driver):
         now = self.now()
         if exchange is None:
             self.do(self._sender.lane_failed(failure, now))
+            self._changed.send()
             return
         if self._background:
             exchange.circuit.leave_room()

@@ -128,7 +128,12 @@ class CircuitBuilder:
     @property
     def online(self) -> bool:
         """Whether a link to a guard is open; without one our own network may be down."""
-        return not set(self._guarding.guards.sample).isdisjoint(self._links.peers())
+        return self.guards_up > 0
+
+    @property
+    def guards_up(self) -> int:
+        """Guards to which a link is open."""
+        return len(set(self._guarding.guards.sample).intersection(self._links.peers()))
 
     async def watch_guards(self) -> None:
         """Try the guards that are down when their time has come, for ever."""

@@ -102,10 +102,12 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The program that asks longest may be shown this one. `body`: None if it must be read from disk."""
+    """The program that asks longest may be shown this one, for the `shown`-th time. `taken`: None if it must
+    be read from disk."""
 
     whisper: WhisperId
     taken: Taken | None
+    shown: int
 
 
 @dataclass(frozen=True, slots=True)

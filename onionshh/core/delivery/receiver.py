@@ -487,7 +487,7 @@ class Receiver:
         self._wanting -= 1
         whisper.held = True
         whisper.shown += 1
-        return (Offer(chosen, whisper.taken),)
+        return (Offer(chosen, whisper.taken, whisper.shown),)
 
     def _choose(self, best: int) -> WhisperId | None:
         chosen: tuple[tuple[int, bool], WhisperId] | None = None

@@ -86,6 +86,8 @@ class Sender:
         self._closed = False
         self.problem = ""
         """What stands in the way right now, in words; empty when nothing does."""
+        self.away = False
+        """Whether the last try found that nobody is there, and none is under way."""
 
     # What the program asks for.
 
@@ -139,6 +141,7 @@ class Sender:
         self._lane, self._leaving, self._heard = lane, 0, False
         self._used_at = now
         self.problem = ""
+        self.away = False
         actions: Actions = ()
         if rode is not None and rode in self._queue:
             actions = self._left(rode, lane, began, now) + self._on_its_way(rode, now)
@@ -148,6 +151,7 @@ class Sender:
         """None could be opened."""
         self._opening = False
         self.problem = failure.why
+        self.away = failure.nobody
         self._failures += 1
         pauses = PAUSES_NOBODY_SECONDS if failure.nobody or failure.hopeless else PAUSES_SECONDS
         self._pause(pauses, now)
@@ -258,6 +262,7 @@ class Sender:
         if lane is None:
             if self._queue and not self._opening and now >= self._not_before:
                 self._opening = True
+                self.away = False
                 return (NeedLane(self._active[next(iter(self._queue))].record),)
             return self._stop_if_idle()
         actions: list[Action] = []

@@ -300,7 +300,7 @@ def test_one_that_was_not_shown_after_all_does_not_count_as_shown() -> None:
     receiver.want(0)
     assert receiver.not_shown(first.whisper_id, 0) == ()
     (offer,) = receiver.want(0)
-    assert offer == Offer(first.whisper_id, None)
+    assert offer == Offer(first.whisper_id, None, 1)
 
 
 def test_what_is_being_finished_is_offered_to_nobody() -> None:
@@ -404,6 +404,6 @@ def test_what_was_there_before_is_shown_and_counted() -> None:
     old = WhisperId(b"o" * 16)
     receiver.restored([(old, 100, 600, 2)])
     assert Pause(ONE) in bring(receiver, whisper())
-    assert receiver.want(0) == (Offer(old, None),)
+    assert receiver.want(0) == (Offer(old, None, 3),)
     receiver.missing(old)
     assert receiver.unfinished == 0

@@ -1,0 +1,92 @@
+"""`Endpoint.serve`: a handler's fault is its whisper's alone."""
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+import onionshh
+from tests.client.world import hosted, small, until
+
+QUIET = dict(interval_seconds=300)
+
+
+async def test_replies_and_silence(autojump_clock: MockClock) -> None:
+    async def handler(whisper: onionshh.Whisper) -> bytes | None:
+        return whisper.body.upper() if whisper.body != b"psst" else None
+
+    async with small(**QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+        async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
+            nursery.start_soon(endpoint.serve, handler)
+            assert await contact.ask(b"hello") == b"HELLO"
+            assert (await contact.whisper(b"psst")).status == "delivered"
+            await until(lambda: endpoint.status().unfinished == 0)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_handler_that_raises_keeps_nobody_else_waiting(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    shown: list[tuple[bytes, int, float]] = []
+
+    async def handler(whisper: onionshh.Whisper) -> bytes | None:
+        shown.append((whisper.body, whisper.shown, trio.current_time()))
+        if whisper.body == b"bad" and whisper.shown < 4:
+            raise ValueError("what is this")
+        return b"ok"
+
+    async with small(**QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+        async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: endpoint.serve(handler, at_once=1))
+            bad = contact.send(b"bad")
+            for _ in range(3):
+                assert await contact.ask(b"good") == b"ok"
+            with trio.fail_after(60):
+                assert await bad.reply() == b"ok"
+            times = [when for body, _, when in shown if body == b"bad"]
+            assert [count for body, count, _ in shown if body == b"bad"] == [1, 2, 3, 4]
+            pauses = [later - sooner for sooner, later in pairwise(times)]
+            assert pauses == pytest.approx([1.0, 2.0, 4.0], abs=0.2)
+            nursery.cancel_scope.cancel()
+
+
+async def test_so_many_at_once_and_no_more(autojump_clock: MockClock) -> None:
+    now = most = 0
+
+    async def handler(whisper: onionshh.Whisper) -> bytes | None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await trio.sleep(1)
+        now -= 1
+        return None
+
+    async with small(**QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+        with pytest.raises(ValueError, match="at_once"):
+            await endpoint.serve(handler, at_once=0)
+        async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: endpoint.serve(handler, at_once=3))
+            receipts = [contact.send(b"x") for _ in range(10)]
+            for receipt in receipts:
+                await receipt.final()
+            await until(lambda: endpoint.status().unfinished == 0)
+            assert most == 3
+            nursery.cancel_scope.cancel()
+
+
+async def test_it_ends_with_the_endpoint(autojump_clock: MockClock) -> None:
+    async def handler(whisper: onionshh.Whisper) -> bytes | None:
+        await trio.sleep(10**9)
+        return None
+
+    async with small(**QUIET) as net, net.join("visitor") as visitor, trio.open_nursery() as nursery:
+        async with hosted(net) as (_, endpoint):
+            nursery.start_soon(endpoint.serve, handler)
+            async with visitor.contact(endpoint.address) as contact:
+                assert (await contact.whisper(b"x")).status == "delivered"
+        # The block has ended, and with it what served.
