@@ -9,6 +9,7 @@ from onionshh.cli.address import address
 from onionshh.cli.demo import demo
 from onionshh.cli.directory import directory
 from onionshh.cli.host import host
+from onionshh.cli.network import network
 from onionshh.cli.relay import relay
 from onionshh.cli.relays import relays
 from onionshh.cli.whisper import whisper
@@ -37,12 +38,16 @@ def app(context: click.Context) -> None:
       onionshh demo
 
     \b
-    A network of one machine, each line in a terminal of its own:
+    Try it, each line in a terminal of its own:
+      onionshh network
+      onionshh host --data me --echo
+      onionshh whisper shh1… "hello"
+
+    \b
+    A network of one's own:
       export ONIONSHH_NETWORK=net.toml
       onionshh directory --listen 127.0.0.1:7000 --data dir --network net.toml
       onionshh relay --listen 127.0.0.1:0 --data relay1        (8 of them, with 8 folders)
-      onionshh host --data me --echo
-      onionshh whisper shh1… "hello"
 
     \b
     Exit status: 0 done, delivered, or a directory, relay or host ended by a signal; 1 not delivered,
@@ -54,7 +59,7 @@ def app(context: click.Context) -> None:
         print(context.get_help())
 
 
-for _command in (demo, directory, relay, host, whisper, relays, address):
+for _command in (demo, network, directory, relay, host, whisper, relays, address):
     app.add_command(_command)
 
 

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -20,16 +19,10 @@ from onionshh.cli.folders import temporary_folder
 from onionshh.cli.text import printable
 
 if TYPE_CHECKING:
-    import trio
-
     from onionshh.client.endpoint import Endpoint
     from onionshh.client.node import Node
     from onionshh.client.receipt import Receipt
-    from onionshh.config import NetworkFile
-    from onionshh.directory.authority import Authority
 
-LOOPBACK = "127.0.0.1"
-INTERVAL_SECONDS = 2
 STEP_SECONDS = 30.0
 QUESTION = b"Is anybody there?"
 LARGE_BYTES = 65_535
@@ -86,6 +79,7 @@ class _Demo:
     async def _all(self) -> int:
         import trio
 
+        from onionshh.cli.one_machine import listed, start_authority, start_relays
         from onionshh.client.node import join
         from onionshh.net.directory import read_network_file
 
@@ -97,13 +91,13 @@ class _Demo:
             stack.callback(nursery.cancel_scope.cancel)
             file = folder / "network.toml"
             with trio.fail_after(STEP_SECONDS):
-                authority = await self._start_authority(held, nursery, folder, file)
+                authority = await start_authority(held, nursery, folder, file, name="demo")
             network = read_network_file(file)
             self._step(f"[b]authority[/b] of {network.name} at {network.authorities[0].url}")
             with trio.fail_after(STEP_SECONDS):
-                await self._start_relays(held, nursery, folder, network)
+                await start_relays(held, nursery, folder, network, self._relays)
                 self._step(f"{self._relays} [b]relays[/b] started; the authority makes a handshake with each")
-                names = await _listed(authority, self._relays)
+                names = await listed(authority, self._relays)
             self._step(f"{self._relays} relays [b]listed[/b] in the signed consensus: {', '.join(names)}")
             host = await stack.enter_async_context(join(file, data_dir=folder / "endpoint"))
             endpoint = await stack.enter_async_context(host.host(folder / "endpoint" / "identity"))
@@ -117,42 +111,6 @@ class _Demo:
             visitor = await stack.enter_async_context(join(file, data_dir=folder / "visitor"))
             self._step("[b]visitor[/b] joined; it knows the network file and the address, nothing else")
             return await self._whisper(host, endpoint, visitor)
-
-    async def _start_authority(
-        self, held: ExitStack, nursery: trio.Nursery, folder: Path, file: Path
-    ) -> Authority:
-        from onionshh.cli.directory import serve_authority
-        from onionshh.directory.http import listen
-        from onionshh.directory.serve import choose_params
-        from onionshh.directory.store import create_or_open
-
-        listener = held.enter_context(listen(LOOPBACK, 0))
-        url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
-        store = held.enter_context(
-            create_or_open(folder / "authority", file, url=url, random_bytes=os.urandom, name="demo")
-        )
-        params = choose_params(LOOPBACK, store.network, {"interval_seconds": INTERVAL_SECONDS})
-        authority: Authority = await nursery.start(
-            lambda task_status: serve_authority(store, listener, params, None, task_status=task_status)
-        )
-        return authority
-
-    async def _start_relays(
-        self, held: ExitStack, nursery: trio.Nursery, folder: Path, network: NetworkFile
-    ) -> None:
-        from onionshh.cli.relay import make_relay
-        from onionshh.net.store import DataDirectory
-        from onionshh.net.tcp import TcpListener
-        from onionshh.relay.publish import About
-
-        for number in range(1, self._relays + 1):
-            name = f"relay{number}"
-            listener = TcpListener(LOOPBACK, 0)
-            held.callback(listener.close)
-            about = About(name, *listener.address)
-            home = DataDirectory(folder / name)
-            one = make_relay(network, home, listener, about, None, say=lambda line: None)
-            await nursery.start(lambda task_status, one=one: one.run(task_status=task_status))
 
     async def _whisper(self, host: Node, endpoint: Endpoint, visitor: Node) -> int:
         import trio
@@ -227,16 +185,6 @@ class _Demo:
     def _fail(self, why: str) -> int:
         self._step(f"[b red]{why}[/b red]")
         return FAILED
-
-
-async def _listed(authority: Authority, count: int) -> list[str]:
-    import trio
-
-    while True:
-        rows = authority.consensus.relays if authority.consensus is not None else ()
-        if len(rows) >= count:
-            return sorted((row.nickname for row in rows), key=lambda name: (len(name), name))
-        await trio.sleep(0.05)
 
 
 def what_they_see(before: Sequence[str], meeting: str, after: Sequence[str]) -> list[str]:

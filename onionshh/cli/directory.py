@@ -41,7 +41,7 @@ LOOK_SECONDS = 1.0
     required=True,
     help="Folder of the signing key and of what is known of relays.",
 )
-@network_option("The network file; the first start writes it.")
+@network_option("The network file; the first start writes it.", found=False)
 @click.option("--interval", type=int, metavar="SECONDS", help="Time from one consensus to the next.")
 @click.option("--param", multiple=True, metavar="NAME=VALUE", help="A consensus parameter; may be repeated.")
 @bind_option

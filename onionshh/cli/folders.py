@@ -4,7 +4,6 @@ is for a moment only."""
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,17 +18,15 @@ _HASH_DIGITS = 12
 
 def state_folder() -> Path:
     """The XDG state directory's part that is ours. Usage when there is no home either, as in containers."""
-    configured = os.environ.get("XDG_STATE_HOME", "")
-    # The XDG specification: a path that is not absolute is to be ignored.
-    if os.path.isabs(configured):
-        return Path(configured) / "onionshh"
-    home = os.environ["HOME"] if "HOME" in os.environ else os.path.expanduser("~")
-    if not os.path.isabs(home):
+    from onionshh.client.one_machine import user_folder
+
+    folder = user_folder()
+    if folder is None:
         raise Usage(
             "There is no home folder to keep guards in; give a folder with --data, or an absolute path in"
             " XDG_STATE_HOME."
         )
-    return Path(home) / ".local" / "state" / "onionshh"
+    return folder
 
 
 @contextmanager

@@ -42,18 +42,33 @@ PATH = _Path(path_type=Path, readable=False)
 
 
 def network_option(
-    help: str = "The network file, as whoever runs the network hands it out.",
+    help: str = "The network file, as whoever runs the network hands it out."
+    "  [default: that of `onionshh network`, while it runs]",
+    *,
+    found: bool = True,
 ) -> Callable[[F], F]:
-    """`--network`, or ONIONSHH_NETWORK."""
+    """`--network`, or ONIONSHH_NETWORK, or the network that runs on this machine (`found`)."""
     return click.option(
         "--network",
         type=PATH,
         envvar="ONIONSHH_NETWORK",
         show_envvar=True,
         metavar="FILE",
-        required=True,
+        required=not found,
+        callback=_network_found if found else None,
         help=help,
     )
+
+
+def _network_found(context: click.Context, parameter: click.Parameter, given: Path | None) -> Path:
+    if given is not None:
+        return given
+    from onionshh.cli.talk import note
+    from onionshh.client.one_machine import find_network
+
+    file = find_network()
+    note("using the network that `onionshh network` runs on this machine.")
+    return file
 
 
 def bind_option(command: F) -> F:

@@ -15,6 +15,7 @@ from onionshh.client.contact import Contact
 from onionshh.client.context import Context
 from onionshh.client.identities import load_or_create_identity
 from onionshh.client.kinds import Kinds
+from onionshh.client.one_machine import find_network
 from onionshh.client.pool import STUBS, Pool
 from onionshh.config import NetworkFile
 from onionshh.core.chance import Chance
@@ -164,14 +165,15 @@ class Node:
 
 @asynccontextmanager
 async def join(
-    network: str | Path,
+    network: str | Path | None = None,
     *,
     data_dir: str | Path,
     bind: str | None = None,
     own_relays: Iterable[str] = (),
     introduction_hops: int = INTRODUCTION_HOPS,
 ) -> AsyncIterator[Node]:
-    """Join a network. `network`: path of its network file; `data_dir`: folder for guards, the consensus and
+    """Join a network. `network`: path of its network file; by itself that of ONIONSHH_NETWORK, else of the
+    network that `onionshh network` runs on this machine. `data_dir`: folder for guards, the consensus and
     endpoints, shared by any number of nodes; `bind`: local IP address of every outgoing connection.
     `own_relays`: identities (hex) of relays that you run, which are then never on a path.
     `introduction_hops`: relays between us and an introducer or ring relay, 0 to 3, for those who know why:
@@ -186,7 +188,7 @@ async def join(
             "onionshh runs under trio, and this is another event loop or none: use trio.run(main)."
         ) from None
     async with node(
-        read_network_file(network),
+        read_network_file(find_network() if network is None else network),
         folder=DataDirectory(data_dir),
         source=HttpSource(bind),
         dialer=TcpDialer(bind),

@@ -100,8 +100,9 @@ def test_missing_network_file(
     assert "start a directory" in said
 
 
-def test_no_network_file_named(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network_file_named(mistake: Mistake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("ONIONSHH_NETWORK", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # where no network runs
     said = mistake(2, "whisper", ADDRESS, "hello", "--json")
     assert "--network" in said
     assert "ONIONSHH_NETWORK" in said
@@ -474,7 +475,7 @@ def test_help_has_every_option_and_an_example(
 def test_help_lists_the_commands_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
     listed = helped("", capsys).partition("\nCommands:\n")[2]
     found = [line.split()[0] for line in listed.splitlines()]
-    assert found == ["demo", "directory", "relay", "host", "whisper", "relays", "address"]
+    assert found == ["demo", "network", "directory", "relay", "host", "whisper", "relays", "address"]
 
 
 def test_the_environment_asks_for_no_completion(

@@ -1,0 +1,73 @@
+"""A whole network in this one process: an authority that answers HTTP, relays on loopback."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import trio
+
+    from onionshh.config import NetworkFile
+    from onionshh.directory.authority import Authority
+
+LOOPBACK = "127.0.0.1"
+INTERVAL_SECONDS = 2
+
+
+async def start_authority(
+    held: ExitStack, nursery: trio.Nursery, folder: Path, file: Path, *, name: str, port: int = 0
+) -> Authority:
+    """The authority, answering; it writes the network file. `held` closes what it holds once all tasks have
+    ended. `port`: where it should listen, if that is free."""
+    from onionshh.cli.directory import serve_authority
+    from onionshh.directory.http import listen
+    from onionshh.directory.serve import choose_params
+    from onionshh.directory.store import create_or_open
+    from onionshh.errors import Error
+
+    try:
+        listener = listen(LOOPBACK, port)
+    except Error:
+        listener = listen(LOOPBACK, 0)
+    held.enter_context(listener)
+    url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+    store = held.enter_context(
+        create_or_open(folder / "authority", file, url=url, random_bytes=os.urandom, name=name)
+    )
+    params = choose_params(LOOPBACK, store.network, {"interval_seconds": INTERVAL_SECONDS})
+    authority: Authority = await nursery.start(
+        lambda task_status: serve_authority(store, listener, params, None, task_status=task_status)
+    )
+    return authority
+
+
+async def start_relays(
+    held: ExitStack, nursery: trio.Nursery, folder: Path, network: NetworkFile, count: int
+) -> None:
+    """So many relays, running; the authority lists them soon."""
+    from onionshh.cli.relay import make_relay
+    from onionshh.net.store import DataDirectory
+    from onionshh.net.tcp import TcpListener
+    from onionshh.relay.publish import About
+
+    for number in range(1, count + 1):
+        name = f"relay{number}"
+        listener = TcpListener(LOOPBACK, 0)
+        held.callback(listener.close)
+        about = About(name, *listener.address)
+        one = make_relay(network, DataDirectory(folder / name), listener, about, None, say=lambda line: None)
+        await nursery.start(lambda task_status, one=one: one.run(task_status=task_status))
+
+
+async def listed(authority: Authority, count: int) -> list[str]:
+    """Until so many relays are listed; their names."""
+    import trio
+
+    while True:
+        rows = authority.consensus.relays if authority.consensus is not None else ()
+        if len(rows) >= count:
+            return sorted((row.nickname for row in rows), key=lambda name: (len(name), name))
+        await trio.sleep(0.05)

@@ -1,0 +1,70 @@
+"""Where the network of this machine is found: the one that `onionshh network` runs, and no other.
+
+It lies in the user's own state folder, is held under a lock as long as it runs, and its directories are at
+loopback addresses: what is found this way never leads off this machine.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from onionshh.config import NetworkFile, parse_network_file
+from onionshh.errors import BadData, BadNetworkFile, DataInUse
+from onionshh.net.store import DataDirectory, read_file
+
+VARIABLE = "ONIONSHH_NETWORK"
+FOLDER = "one-machine"
+FILE = "network.toml"
+_FILE_MOST = 256 * 1024
+
+
+def user_folder() -> Path | None:
+    """The XDG state directory's part that is ours; None without a home, as in containers."""
+    configured = os.environ.get("XDG_STATE_HOME", "")
+    # The XDG specification: a path that is not absolute is to be ignored.
+    if os.path.isabs(configured):
+        return Path(configured) / "onionshh"
+    home = os.environ["HOME"] if "HOME" in os.environ else os.path.expanduser("~")
+    return Path(home) / ".local" / "state" / "onionshh" if os.path.isabs(home) else None
+
+
+def find_network() -> Path:
+    """The network file of ONIONSHH_NETWORK, else of the network that runs on this machine. BadNetworkFile."""
+    named = os.environ.get(VARIABLE, "")
+    found = Path(named) if named else running_network()
+    if found is None:
+        raise BadNetworkFile(
+            f"Which network? Give its network file (--network), or put its path into {VARIABLE}, or start one on this"
+            " machine with `onionshh network`."
+        )
+    return found
+
+
+def running_network() -> Path | None:
+    """The network file of the network that runs on this machine, None while none does."""
+    base = user_folder()
+    if base is None or not (base / FOLDER / FILE).is_file():
+        return None
+    with suppress(DataInUse, BadData, BadNetworkFile, OSError):
+        with DataDirectory(base / FOLDER).lock():
+            return None  # nobody holds it: the file is what was left
+    with suppress(BadData, BadNetworkFile):
+        data = read_file(base / FOLDER / FILE, _FILE_MOST)
+        if data is not None and is_of_this_machine(parse_network_file(data)):
+            return base / FOLDER / FILE
+    return None
+
+
+def is_of_this_machine(network: NetworkFile) -> bool:
+    """Whether each of its directories is at a loopback address."""
+    return all(_is_loopback(urlsplit(authority.url).hostname or "") for authority in network.authorities)
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
