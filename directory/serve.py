@@ -16,10 +16,10 @@ from onionshh.config import NetworkFile
 from onionshh.core.params import Params, default_params
 from onionshh.directory.app import app
 from onionshh.directory.authority import Authority, Probe
-from onionshh.directory.http import Limits, serve_http
 from onionshh.directory.store import AuthorityStore
 from onionshh.ids import RandomBytes
 from onionshh.net.clocks import Clock
+from onionshh.net.http import Limits, serve_http
 from onionshh.net.store import RunBlocking, run_in_thread
 
 

@@ -51,7 +51,6 @@ LAYERS = {
     "onionshh.directory.store": APPS,
     "onionshh.directory.app": APPS,
     "onionshh.directory.authority": APPS,
-    "onionshh.directory.http": APPS,
     "onionshh.directory.serve": APPS,
     "onionshh.directory": APPS,
     "simulations": COMPOSERS,

@@ -62,8 +62,8 @@ def directory(
       onionshh directory --listen 192.0.2.1:80 --data dir --network net.toml --interval 600
     """
     from onionshh.cli.ending import run, when_ended
-    from onionshh.directory.http import listen as listen_http
     from onionshh.directory.store import create_or_open
+    from onionshh.net.http import listen as listen_http
     from onionshh.net.store import DataDirectory
     from onionshh.wire.descriptor import format_address
 

@@ -23,10 +23,10 @@ async def start_authority(
     """The authority, answering; it writes the network file. `held` closes what it holds once all tasks have
     ended. `port`: where it should listen, if that is free."""
     from onionshh.cli.directory import serve_authority
-    from onionshh.directory.http import listen
     from onionshh.directory.serve import choose_params
     from onionshh.directory.store import create_or_open
     from onionshh.errors import Error
+    from onionshh.net.http import listen
 
     try:
         listener = listen(LOOPBACK, port)

@@ -12,10 +12,10 @@ from trio.testing import MockClock
 
 from onionshh.core.params import default_params
 from onionshh.core.trust import open_consensus_untrusted
-from onionshh.directory.http import listen
 from onionshh.directory.serve import choose_params, is_loopback, serve
 from onionshh.directory.store import create_or_open
 from onionshh.net.clocks import Clock
+from onionshh.net.http import listen
 from onionshh.net.store import run_inline
 from tests.directory.world import NETWORK, WALL, Prober, signed
 from tests.seeded import seeded

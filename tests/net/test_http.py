@@ -21,10 +21,10 @@ from trio.testing import MockClock, memory_stream_pair
 
 from onionshh.directory.app import app
 from onionshh.directory.authority import Authority
-from onionshh.directory.http import _RESERVED as RESERVED
-from onionshh.directory.http import Asgi, Limits, listen, serve_connection, serve_http
 from onionshh.errors import Error
 from onionshh.net.clocks import Clock
+from onionshh.net.http import _RESERVED as RESERVED
+from onionshh.net.http import Asgi, Limits, listen, serve_connection, serve_http
 from onionshh.net.store import run_inline
 from tests.directory.world import WALL, Prober, one_machine, store_in
 from tests.seeded import seeded

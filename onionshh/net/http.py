@@ -30,7 +30,7 @@ from onionshh.errors import Error
 from onionshh.net.conditions import Condition
 from onionshh.wire.descriptor import format_address
 
-log = logging.getLogger("onionshh.directory")
+log = logging.getLogger("onionshh.net")
 
 Message = MutableMapping[str, Any]
 Asgi = Callable[
@@ -228,7 +228,7 @@ async def serve_connection(
     except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, h11.ProtocolError):
         pass
     except Exception:
-        log.exception("a request failed inside the directory")
+        log.exception("a request failed inside the server")
     finally:
         await trio.aclose_forcefully(stream)
 
