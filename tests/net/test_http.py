@@ -174,7 +174,7 @@ async def test_a_fault_ends_its_connection_and_no_other(
     async with connected() as stream:
         await stream.send_all(GET.replace(b"/ ", b"/fault "))
         assert await read_all(stream) == b""
-    assert "a request failed inside the directory" in caplog.text
+    assert "a request failed inside the server" in caplog.text
     async with connected() as stream:
         await stream.send_all(POST)
         assert (await read_all(stream)).endswith(b"hello")
@@ -262,7 +262,7 @@ async def test_want_of_descriptors_is_one_line_and_the_idlest_give_way(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With some left to the rest of the program; and where the rest has taken all, nobody falls over."""
-    caplog.set_level(logging.WARNING, "onionshh.directory")
+    caplog.set_level(logging.WARNING, "onionshh.net")
     async with serving(Limits()) as port:
         streams = unaccepted(port, 10)
         with descriptors(RESERVED + 4):
