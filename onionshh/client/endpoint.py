@@ -107,13 +107,15 @@ class Whisper:
 @dataclass(frozen=True, slots=True)
 class EndpointStatus:
     """`introducers` that stand; `visitors`: joined circuits; `unfinished`: whispers the program has still to
-    finish with; `replies_waiting` for their visitors; `why`: a sentence when not reachable."""
+    finish with, and of these `given_up`; `replies_waiting` for their visitors; `why`: a sentence when not
+    reachable."""
 
     reachable: bool
     why: str
     introducers: int
     visitors: int
     unfinished: int
+    given_up: int
     replies_waiting: int
 
 
@@ -147,7 +149,14 @@ class Endpoint:
     Several tasks may iterate at once: each whisper goes to one of them.
     """
 
-    def __init__(self, context: Context, identity: Identity, folder: DataDirectory, introducers: int) -> None:
+    def __init__(
+        self,
+        context: Context,
+        identity: Identity,
+        folder: DataDirectory,
+        introducers: int,
+        give_up_after: int | None = None,
+    ) -> None:
         self.address = identity.address
         self._context = context
         self._identity = identity
@@ -156,6 +165,7 @@ class Endpoint:
         self._stack = ExitStack()
         self._scope: trio.CancelScope | None = None
         self._wanted = introducers
+        self._give_up_after = give_up_after
         self._closed = trio.Event()
         self._token: trio.lowlevel.TrioToken | None = None
 
@@ -169,7 +179,7 @@ class Endpoint:
             path = self._folder / DATABASE_FILE
             database = self._database = Database(path, MIGRATIONS, context.run_blocking)
             self._stack.callback(database.close)
-            self._hidden = Hidden(context, Inbox(database))
+            self._hidden = Hidden(context, Inbox(database), self._give_up_after)
             await self._hidden.load()
             self._vault = Vault(database, context.chance.bytes, context.params.replay_log_entries)
             await self._vault.load()
@@ -257,6 +267,13 @@ class Endpoint:
                 del whisper  # else the last one would never be let go
             nursery.cancel_scope.cancel()
 
+    async def given_up(self) -> list[Whisper]:
+        """The whispers that were shown `give_up_after` times and never finished, oldest first. They are not
+        shown again by themselves. Each has its place in the inbox until it is finished, by `done` or `reply`;
+        one that is let go unfinished is in the next list again."""
+        self._check_open()
+        return [Whisper(self, *one) for one in await self._hidden.given_up()]
+
     def status(self) -> EndpointStatus:
         """Numbers of this moment."""
         self._check_open()
@@ -267,6 +284,7 @@ class Endpoint:
             introducers=state.introducers,
             visitors=receiver.lanes,
             unfinished=receiver.unfinished,
+            given_up=receiver.given_up,
             replies_waiting=receiver.replies,
         )
 

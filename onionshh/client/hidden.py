@@ -57,10 +57,10 @@ class _Wish:
 class Hidden(Driver):
     """One endpoint's side of delivery. `load` it, then `run` it."""
 
-    def __init__(self, context: Context, inbox: Inbox) -> None:
+    def __init__(self, context: Context, inbox: Inbox, give_up_after: int | None = None) -> None:
         self._context = context
         self._inbox = inbox
-        self._receiver = Receiver(context.chance.bytes)
+        self._receiver = Receiver(context.chance.bytes, give_up_after=give_up_after)
         super().__init__(self._receiver, context.clock)
         self._lanes: dict[LaneId, Lane] = {}
         self._lanes_made = 0
@@ -130,6 +130,23 @@ class Hidden(Driver):
                 return taken, offer.shown
             self._receiver.missing(offer.whisper)
         return None
+
+    async def given_up(self) -> list[tuple[Taken, int]]:
+        """Those set aside that the program does not hold; it does from now on. BadData."""
+        found: list[tuple[Taken, int]] = []
+        aside = self._receiver.take_aside()
+        try:
+            for one in aside:
+                taken = one.taken or await self._inbox.look(one.whisper)
+                if taken is None:
+                    self._receiver.missing(one.whisper)
+                else:
+                    found.append((taken, one.shown))
+        except BaseException:
+            for one in aside:
+                self.let_go(one.whisper)
+            raise
+        return found
 
     async def _offered(self) -> Offer | None:
         wish = _Wish()

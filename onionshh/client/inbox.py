@@ -85,7 +85,11 @@ class Inbox:
         except BadData as error:
             # A disk that takes nothing can still be read, and what is on it may be what makes room.
             logger.warning("a whisper is shown and that could not be noted: %s", error)
-            return await self._database.read(partial(_taken, whisper_id))
+            return await self.look(whisper_id)
+
+    async def look(self, whisper_id: WhisperId) -> Taken | None:
+        """A whisper as it was taken on, and nothing is noted. None if it is not there any more."""
+        return await self._database.read(partial(_taken, whisper_id))
 
     async def commit(self, rows: Sequence[Keep | Finish]) -> list[WhisperId]:
         """All of these or none, synced. Returns the replies that had to make room. BadData, Closed."""

@@ -81,14 +81,23 @@ class Node:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def host(self, identity: Identity | Path | str, *, introducers: int = INTRODUCERS_DEFAULT) -> Endpoint:
+    def host(
+        self,
+        identity: Identity | Path | str,
+        *,
+        introducers: int = INTRODUCERS_DEFAULT,
+        give_up_after: int | None = None,
+    ) -> Endpoint:
         """An endpoint to be entered with `async with`. `identity`: an Identity, or the path of its file,
-        created if absent. `introducers`: how many are wanted, 1 to 20.
+        created if absent. `introducers`: how many are wanted, 1 to 20. `give_up_after`: a whisper that was
+        shown so often and never finished is set aside, for `Endpoint.given_up`; None: it is shown for ever.
 
         Raises BadData; on entering DataInUse when it is hosted already from this data folder.
         """
         if not 1 <= introducers <= INTRODUCERS_MOST:
             raise ValueError(f"introducers must be from 1 to {INTRODUCERS_MOST}, not {introducers}.")
+        if give_up_after is not None and give_up_after < 1:
+            raise ValueError(f"give_up_after must be 1 or more, not {give_up_after}.")
         self._check_open()
         if not isinstance(identity, Identity):
             identity = load_or_create_identity(identity, self._context.chance.bytes)
@@ -96,7 +105,7 @@ class Node:
         from onionshh.client.endpoint import Endpoint, endpoint_folder
 
         folder = endpoint_folder(self._context.folder, identity)
-        return Endpoint(self._context, identity, folder, introducers)
+        return Endpoint(self._context, identity, folder, introducers, give_up_after)
 
     def contact(
         self, address: str, *, privacy: str = "talk", hops: int | None = None, background: bool = False

@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 import onionshh
+from onionshh.client.identities import load_or_create_identity
 from tests.client.world import hosted, small, until
 
 QUIET = dict(interval_seconds=300)
@@ -90,3 +91,39 @@ async def test_it_ends_with_the_endpoint(autojump_clock: MockClock) -> None:
             async with visitor.contact(endpoint.address) as contact:
                 assert (await contact.whisper(b"x")).status == "delivered"
         # The block has ended, and with it what served.
+
+
+async def test_what_fails_too_often_is_set_aside_listed_and_still_answered(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also after the endpoint ran again."""
+    caplog.set_level(logging.CRITICAL)
+
+    async def handler(whisper: onionshh.Whisper) -> bytes | None:
+        if whisper.body == b"bad":
+            raise ValueError("what is this")
+        return b"ok"
+
+    async with small(**QUIET) as net, net.join("visitor") as visitor, net.join("host") as node:
+        identity = load_or_create_identity(net.folder / "identity")
+        with pytest.raises(ValueError, match="give_up_after"):
+            node.host(identity, give_up_after=0)
+        async with visitor.contact(identity.address) as contact:
+            async with node.host(identity, give_up_after=2) as endpoint, trio.open_nursery() as nursery:
+                await endpoint.reachable()
+                nursery.start_soon(endpoint.serve, handler)
+                bad = contact.send(b"bad", ttl_seconds=3600)
+                await until(lambda: endpoint.status().given_up == 1)
+                assert await contact.ask(b"good") == b"ok"
+                assert node.drops()["whisper-given-up"] == 1
+                nursery.cancel_scope.cancel()
+            async with node.host(identity, give_up_after=2) as endpoint, trio.open_nursery() as nursery:
+                nursery.start_soon(endpoint.serve, handler)
+                assert endpoint.status().given_up == 1
+                (whisper,) = await endpoint.given_up()
+                assert (whisper.body, whisper.shown) == (b"bad", 2)
+                assert await endpoint.given_up() == []
+                await whisper.reply(b"sorry")
+                assert endpoint.status().given_up == 0
+                assert await bad.reply() == b"sorry"
+                nursery.cancel_scope.cancel()

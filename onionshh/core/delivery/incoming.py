@@ -84,6 +84,8 @@ class Incoming:
     """The stage before its ending."""
     held: bool = False
     """Whether the program has it in hand."""
+    aside: bool = False
+    """Whether it was shown so often that it is shown no more unasked."""
     lane: LaneId | None = None
     """The lane that it came on last: its reply goes out there."""
 

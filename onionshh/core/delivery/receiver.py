@@ -103,10 +103,14 @@ class _Lane:
 
 
 class Receiver:
-    """One endpoint's. `most`: how many unfinished whispers it holds."""
+    """One endpoint's. `most`: how many unfinished whispers it holds; `give_up_after`: one that was shown so
+    often and never finished is set aside, None: none is."""
 
-    def __init__(self, random_bytes: RandomBytes, *, most: int | None = None) -> None:
+    def __init__(
+        self, random_bytes: RandomBytes, *, most: int | None = None, give_up_after: int | None = None
+    ) -> None:
         self._random_bytes = random_bytes
+        self._give_up_after = inf if give_up_after is None else give_up_after
         self._most = WHISPERS_MOST if most is None else most
         self._unfinished: dict[WhisperId, Incoming] = {}
         self._bytes = 0
@@ -130,7 +134,8 @@ class Receiver:
     def restored(self, held: Iterable[tuple[WhisperId, int, int, int]]) -> None:
         """Whispers of before, oldest first: (id, size, expires, how often shown)."""
         for whisper_id, size, expires, shown in held:
-            self._unfinished[whisper_id] = Incoming(size, expires, shown, None, Stage.KEPT)
+            whisper = Incoming(size, expires, shown, None, Stage.KEPT, aside=shown >= self._give_up_after)
+            self._unfinished[whisper_id] = whisper
             self._bytes += size
 
     def counted(self, seen: int, replies: Iterable[WhisperId], best: int, now: float) -> Actions:
@@ -246,7 +251,18 @@ class Receiver:
         if whisper is None:
             return ()
         whisper.held = False
-        return self._offer(best)
+        given_up: Actions = ()
+        if whisper.shown >= self._give_up_after and not whisper.aside:
+            whisper.aside = True
+            given_up = (Count("whisper-given-up"),)
+        return given_up + self._offer(best)
+
+    def take_aside(self) -> list[Offer]:
+        """All that are set aside and in nobody's hand; the program has them in hand from now on."""
+        found = [(one, it) for one, it in self._unfinished.items() if it.aside and not it.held]
+        for _, whisper in found:
+            whisper.held = True
+        return [Offer(one, whisper.taken, whisper.shown) for one, whisper in found]
 
     def not_shown(self, whisper_id: WhisperId, best: int) -> Actions:
         """It was offered one and went away before it had it."""
@@ -339,6 +355,11 @@ class Receiver:
     def unfinished(self) -> int:
         """Whispers that the program has still to finish with."""
         return len(self._unfinished)
+
+    @property
+    def given_up(self) -> int:
+        """Of these, those set aside."""
+        return sum(one.aside for one in self._unfinished.values())
 
     @property
     def replies(self) -> int:
@@ -492,7 +513,7 @@ class Receiver:
     def _choose(self, best: int) -> WhisperId | None:
         chosen: tuple[tuple[int, bool], WhisperId] | None = None
         for whisper_id, one in self._unfinished.items():  # oldest first
-            if one.held or one.stage is Stage.ENDING:
+            if one.held or one.aside or one.stage is Stage.ENDING:
                 continue
             rank = (one.shown, one.expires <= best)
             if chosen is None or rank < chosen[0]:

@@ -50,8 +50,8 @@ ONE, TWO = LaneId(1), LaneId(2)
 random_bytes = seeded(6)
 
 
-def made(*, most: int | None = None) -> Receiver:
-    receiver = Receiver(seeded(1), most=most)
+def made(*, most: int | None = None, give_up_after: int | None = None) -> Receiver:
+    receiver = Receiver(seeded(1), most=most, give_up_after=give_up_after)
     receiver.lane_opened(ONE, 0.0)
     receiver.lane_opened(TWO, 0.0)
     return receiver
@@ -301,6 +301,30 @@ def test_one_that_was_not_shown_after_all_does_not_count_as_shown() -> None:
     assert receiver.not_shown(first.whisper_id, 0) == ()
     (offer,) = receiver.want(0)
     assert offer == Offer(first.whisper_id, None, 1)
+
+
+def test_one_shown_too_often_is_set_aside_and_handed_out_when_asked_for() -> None:
+    receiver, bad = made(give_up_after=2), whisper()
+    remembered(receiver, bring(receiver, bad))
+    for _ in range(2):
+        assert only(receiver.want(0), Offer)
+        told = receiver.let_go(bad.whisper_id, 0)
+    assert told == (Count("whisper-given-up"),)
+    assert receiver.want(0) == ()
+    assert (receiver.unfinished, receiver.given_up) == (1, 1)
+    assert receiver.take_aside() == [Offer(bad.whisper_id, None, 2)]
+    assert receiver.take_aside() == []  # one has it in hand
+    assert receiver.let_go(bad.whisper_id, 0) == ()  # nor is it counted twice
+    assert receiver.take_aside() == [Offer(bad.whisper_id, None, 2)]
+    (finish,) = receiver.finish(bad.whisper_id, None).rows
+    assert finish == Finish(bad.whisper_id, None, None)
+
+
+def test_what_was_given_up_before_a_restart_stays_so_and_by_what_is_wanted_now() -> None:
+    for give_up_after, aside in ((2, 1), (3, 0), (None, 0)):
+        receiver = Receiver(seeded(1), give_up_after=give_up_after)
+        receiver.restored([(WhisperId(b"a" * 16), 5, 600, 2), (WhisperId(b"b" * 16), 5, 600, 1)])
+        assert receiver.given_up == aside
 
 
 def test_what_is_being_finished_is_offered_to_nobody() -> None:
