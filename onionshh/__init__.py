@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onionshh.client.contact import Contact
     from onionshh.client.endpoint import Endpoint, EndpointStatus, Whisper
+    from onionshh.client.identities import Identity
     from onionshh.client.node import CircuitInfo, Node, NodeStatus, join
     from onionshh.client.reachability import Reachability
     from onionshh.client.receipt import Receipt
-    from onionshh.crypto.identity import Identity
     from onionshh.errors import (
         Away,
         BadAddress,
@@ -74,7 +74,7 @@ _WHERE = {
     "Contact": "onionshh.client.contact",
     "Endpoint": "onionshh.client.endpoint",
     "EndpointStatus": "onionshh.client.endpoint",
-    "Identity": "onionshh.crypto.identity",
+    "Identity": "onionshh.client.identities",
     "Node": "onionshh.client.node",
     "NodeStatus": "onionshh.client.node",
     "Reachability": "onionshh.client.reachability",

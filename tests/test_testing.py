@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from onionshh import testing
-from onionshh.crypto.identity import Identity
+from onionshh.crypto.identity import IdentityKeys
 from tests.seeded import seed_tasks, seeded
 
 WALL = 1_790_000_000
@@ -61,7 +61,7 @@ def test_a_network_lives_the_same_life_in_every_run() -> None:
 
     async def life() -> list[object]:
         async with testing.network(relays=6, wall_start=WALL, seed=1) as net, net.join() as node:
-            async with node.contact(Identity.generate(seeded(9)).address):
+            async with node.contact(IdentityKeys.generate(seeded(9)).address):
                 await trio.sleep(200)
             shown = sorted((one.purpose, one.path, one.age_seconds) for one in node.circuits())
             assert net.memory is not None
@@ -117,7 +117,7 @@ async def test_relays_come_and_go(autojump_clock: MockClock) -> None:
 
 
 def _address() -> str:
-    return Identity.generate(testing.seeded(7)).address
+    return IdentityKeys.generate(testing.seeded(7)).address
 
 
 def _files(folder: Path) -> dict[str, str]:

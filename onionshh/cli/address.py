@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -24,10 +25,10 @@ def address(data: Path) -> int:
     Example:
       onionshh address --data me
     """
-    from onionshh.client.identities import load_identity
+    from onionshh.client.identities import Identity
 
-    identity = load_identity(data / IDENTITY_FILE)
-    if identity is None:
+    path = data / IDENTITY_FILE
+    if not os.path.lexists(path):
         raise Usage(f"There is no endpoint in {data}; `onionshh host --data {data}` makes one.")
-    print(identity.address)
+    print(Identity.load(path).address)
     return 0

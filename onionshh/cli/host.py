@@ -158,10 +158,10 @@ class _Host:
         import trio
 
         from onionshh.cli.patience import until_directory_answers
-        from onionshh.client.identities import load_or_create_identity
+        from onionshh.client.identities import Identity
         from onionshh.client.node import join
 
-        identity = load_or_create_identity(self._data / IDENTITY_FILE)
+        identity = Identity.load_or_create(self._data / IDENTITY_FILE)
         self.voice.address(identity.address)
         async with AsyncExitStack() as stack:
             node = await until_directory_answers(

@@ -20,7 +20,7 @@ from onionshh.client.places import NoPlace, Places
 from onionshh.client.vault import PeriodKeys, Vault
 from onionshh.core.introduce import EndToEndKeys, Opened, answer, open_introduction_untrusted
 from onionshh.core.whisper import Record
-from onionshh.crypto.identity import Identity
+from onionshh.crypto.identity import IdentityKeys
 from onionshh.crypto.primitives import sha3_256
 from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.net.circuits import CircuitFailed
@@ -44,7 +44,7 @@ class Answering:
     def __init__(
         self,
         context: Context,
-        identity: Identity,
+        identity: IdentityKeys,
         vault: Vault,
         serve: Callable[[Exchange, Record | None], None],
     ) -> None:

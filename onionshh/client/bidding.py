@@ -14,7 +14,7 @@ import trio
 
 from onionshh.client.context import Context
 from onionshh.core.effort import EFFORT_LEAST, EFFORT_MOST, NO_PROOF, Search, publish_task
-from onionshh.crypto.identity import Identity
+from onionshh.crypto.identity import IdentityKeys
 
 PIECE_TRIES = 128
 """Some 20 ms: between two of these the work can be cancelled."""
@@ -29,7 +29,7 @@ class _Bid:
 class Bidding:
     """One endpoint's. `found(period)` is called when there is a better proof."""
 
-    def __init__(self, context: Context, identity: Identity, found: Callable[[int], None]) -> None:
+    def __init__(self, context: Context, identity: IdentityKeys, found: Callable[[int], None]) -> None:
         self._context = context
         self._identity = identity
         self._found = found

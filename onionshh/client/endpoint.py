@@ -21,7 +21,7 @@ from onionshh.client.receipt import Receipt
 from onionshh.client.vault import VAULT_MIGRATIONS, Vault
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.whisper import TTL_DEFAULT_SECONDS, check_body, new_whisper
-from onionshh.crypto.identity import Identity
+from onionshh.crypto.identity import IdentityKeys
 from onionshh.crypto.primitives import kdf
 from onionshh.errors import Closed
 from onionshh.ids import WhisperId
@@ -152,7 +152,7 @@ class Endpoint:
     def __init__(
         self,
         context: Context,
-        identity: Identity,
+        identity: IdentityKeys,
         folder: DataDirectory,
         introducers: int,
         give_up_after: int | None = None,
@@ -355,6 +355,6 @@ class Endpoint:
             self._context.guarding.update_layer_two(self._context.view)
 
 
-def endpoint_folder(parent: DataDirectory, identity: Identity) -> DataDirectory:
+def endpoint_folder(parent: DataDirectory, identity: IdentityKeys) -> DataDirectory:
     """Where an endpoint's database lies: named by a hash, so that a listing shows no address."""
     return DataDirectory(parent / "endpoints" / kdf("endpoint folder", identity.A, length=8).hex())

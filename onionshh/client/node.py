@@ -13,7 +13,7 @@ import trio
 
 from onionshh.client.contact import Contact
 from onionshh.client.context import Context
-from onionshh.client.identities import load_or_create_identity
+from onionshh.client.identities import Identity
 from onionshh.client.kinds import Kinds
 from onionshh.client.one_machine import find_network
 from onionshh.client.pool import STUBS, Pool
@@ -23,7 +23,7 @@ from onionshh.core.classes import INTRODUCTION_HOPS, check_hops, privacy_class, 
 from onionshh.core.drops import Drops
 from onionshh.core.outbox import Memory
 from onionshh.core.params import Params
-from onionshh.crypto.identity import Identity, decode_address_untrusted, encode_address
+from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted, encode_address
 from onionshh.errors import WrongLoop
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.background import background
@@ -83,12 +83,12 @@ class Node:
 
     def host(
         self,
-        identity: Identity | Path | str,
+        identity: IdentityKeys | Path | str,
         *,
         introducers: int = INTRODUCERS_DEFAULT,
         give_up_after: int | None = None,
     ) -> Endpoint:
-        """An endpoint to be entered with `async with`. `identity`: an Identity, or the path of its file,
+        """An endpoint to be entered with `async with`. `identity`: an `Identity`, or the path of its file,
         created if absent. `introducers`: how many are wanted, 1 to 20. `give_up_after`: a whisper that was
         shown so often and never finished is set aside, for `Endpoint.given_up`; None: it is shown for ever.
 
@@ -99,8 +99,8 @@ class Node:
         if give_up_after is not None and give_up_after < 1:
             raise ValueError(f"give_up_after must be 1 or more, not {give_up_after}.")
         self._check_open()
-        if not isinstance(identity, Identity):
-            identity = load_or_create_identity(identity, self._context.chance.bytes)
+        if not isinstance(identity, IdentityKeys):
+            identity = Identity.load_or_create(identity, self._context.chance.bytes)
         # Whoever only visits needs neither a database nor the rest of what hosting takes.
         from onionshh.client.endpoint import Endpoint, endpoint_folder
 

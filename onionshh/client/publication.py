@@ -33,7 +33,7 @@ from onionshh.core.publish import (
     next_revision,
 )
 from onionshh.core.ring import responsible
-from onionshh.crypto.identity import Identity
+from onionshh.crypto.identity import IdentityKeys
 from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.ids import RelayId
 from onionshh.net.circuits import CircuitFailed
@@ -84,7 +84,9 @@ class _Published:
 class Publication:
     """One endpoint's."""
 
-    def __init__(self, context: Context, identity: Identity, vault: Vault, introducers: Introducers) -> None:
+    def __init__(
+        self, context: Context, identity: IdentityKeys, vault: Vault, introducers: Introducers
+    ) -> None:
         self._context = context
         self._identity = identity
         self._vault = vault

@@ -22,7 +22,7 @@ from onionshh.client.publication import ANOTHER, Publication
 from onionshh.core.classes import TALK
 from onionshh.core.introduce import Introduction
 from onionshh.core.path import choose_target
-from onionshh.crypto.identity import Identity
+from onionshh.crypto.identity import IdentityKeys
 from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.ids import AuthKey, RelayId
 from onionshh.net.circuits import CircuitFailed
@@ -80,7 +80,7 @@ class ReachabilityTest:
     def __init__(
         self,
         context: Context,
-        identity: Identity,
+        identity: IdentityKeys,
         introducers: Introducers,
         answering: Answering,
         publication: Publication,

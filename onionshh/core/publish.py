@@ -14,7 +14,7 @@ from typing import Final
 from onionshh.core.chance import Chance
 from onionshh.core.effort import NO_PROOF
 from onionshh.crypto.identity import (
-    Identity,
+    IdentityKeys,
     SigningKey,
     blind_public,
     check_opening_untrusted,
@@ -52,7 +52,7 @@ def next_revision(current: int, chance: Chance) -> int:
 
 
 def build_descriptor(
-    identity: Identity,
+    identity: IdentityKeys,
     descriptor: EndpointDescriptor,
     *,
     period: int,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 import unicodedata
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
 
@@ -41,7 +41,7 @@ __all__ = [
     "ONIONSHH",
     "BlindedKey",
     "Blinding",
-    "Identity",
+    "IdentityKeys",
     "SigningKey",
     "blind_public",
     "check_opening_untrusted",
@@ -200,7 +200,7 @@ def verify_pq_untrusted(pq_public: bytes, signature: bytes, message: bytes) -> N
         raise CryptoError("signature") from error
 
 
-class Identity:
+class IdentityKeys:
     """All secrets of one endpoint: p, the ML-DSA seed, and the secret its nonces are drawn with."""
 
     __slots__ = ("A", "P", "_a", "_nonce_secret", "_p", "_pq", "_pq_seed", "address", "pq_public")
@@ -219,7 +219,8 @@ class Identity:
         check_opening_untrusted(self.A, self.P, self.pq_public)
 
     @classmethod
-    def generate(cls, random_bytes: RandomBytes) -> Identity:
+    def generate(cls, random_bytes: RandomBytes) -> Self:
+        """New ones."""
         return cls(reduce(random_bytes(2 * HASH)), random_bytes(KEY), random_bytes(KEY))
 
     def to_bytes(self) -> bytes:
@@ -227,7 +228,7 @@ class Identity:
         return bytes((_VERSION,)) + self._p + self._pq_seed + self._nonce_secret
 
     @classmethod
-    def from_bytes_untrusted(cls, data: bytes) -> Identity:
+    def from_bytes_untrusted(cls, data: bytes) -> Self:
         """The inverse of `to_bytes`, or CryptoError."""
         if len(data) != _STORED or data[0] != _VERSION:
             raise CryptoError("identity-shape")
@@ -242,7 +243,7 @@ class Identity:
         return self._pq.sign(message)
 
     def __repr__(self) -> str:
-        return "Identity()"
+        return "IdentityKeys()"
 
 
 def _opening(P: bytes, pq_public: bytes) -> bytes:

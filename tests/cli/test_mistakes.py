@@ -24,11 +24,11 @@ from onionshh.advice import advice
 from onionshh.cli import main, patience
 from onionshh.cli.failures import explain, report
 from onionshh.config import Authority, NetworkFile, format_network_file
-from onionshh.crypto.identity import Identity
+from onionshh.crypto.identity import IdentityKeys
 from onionshh.net.store import DataDirectory
 from tests.seeded import seeded
 
-ADDRESS = Identity.generate(seeded(1)).address
+ADDRESS = IdentityKeys.generate(seeded(1)).address
 Mistake = Callable[..., str]
 
 
@@ -253,7 +253,7 @@ def test_a_folder_that_cannot_be(mistake: Mistake, network: Path, tmp_path: Path
 
 
 def test_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "identity").write_bytes(Identity.generate(seeded(1)).to_bytes())
+    (tmp_path / "identity").write_bytes(IdentityKeys.generate(seeded(1)).to_bytes())
     assert main(["address", "--data", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"{ADDRESS}\n"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from trio.testing import MockClock
 
-from onionshh.crypto.identity import Identity
+from onionshh.crypto.identity import IdentityKeys
 from onionshh.errors import BadAddress
 from tests.client.world import small
 from tests.seeded import seeded
 
-ADDRESS = Identity.generate(seeded(7)).address
+ADDRESS = IdentityKeys.generate(seeded(7)).address
 
 
 async def test_a_contact_has_its_address_in_the_one_form(autojump_clock: MockClock) -> None:

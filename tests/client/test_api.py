@@ -16,13 +16,13 @@ from onionshh.core.classes import CLASSES
 from onionshh.core.conversation import Conversation
 from onionshh.core.delivery import sender
 from onionshh.core.params import Params
-from onionshh.crypto.identity import Identity
+from onionshh.crypto.identity import IdentityKeys
 from tests.client.test_exchange import of_visitor
 from tests.client.world import WALL, Stranger, echo, hosted, small, until
 from tests.seeded import seeded
 
 QUIET = dict(interval_seconds=300)
-NOBODY = Identity.generate(seeded(99)).address
+NOBODY = IdentityKeys.generate(seeded(99)).address
 
 
 async def test_several_endpoints_and_contacts_in_one_node(autojump_clock: MockClock) -> None:
@@ -31,7 +31,7 @@ async def test_several_endpoints_and_contacts_in_one_node(autojump_clock: MockCl
         async with (
             one.host(net.folder / "a", introducers=2) as a,
             one.host(str(net.folder / "b"), introducers=2) as b,
-            two.host(Identity.generate(seeded(5)), introducers=2) as c,
+            two.host(IdentityKeys.generate(seeded(5)), introducers=2) as c,
             trio.open_nursery() as nursery,
         ):
             endpoints = {"a": a, "b": b, "c": c}

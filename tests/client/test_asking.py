@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 import onionshh
-from onionshh.client.identities import load_or_create_identity
+from onionshh.client.identities import Identity
 from onionshh.core.delivery import sender
 from tests.client.world import echo, hosted, small, until
 from tests.seeded import seeded
@@ -19,7 +19,7 @@ QUIET = dict(interval_seconds=300)
 
 async def test_who_is_away_is_told_at_once_and_the_whisper_waits_on(autojump_clock: MockClock) -> None:
     async with small(**QUIET) as net, net.join("visitor") as visitor:
-        address = load_or_create_identity(net.folder / "identity", seeded(97)).address
+        address = Identity.load_or_create(net.folder / "identity", seeded(97)).address
         async with visitor.contact(address) as contact:
             started = trio.current_time()
             with pytest.raises(onionshh.Away, match="no endpoint is published") as caught:

@@ -16,13 +16,13 @@ import onionshh
 from onionshh import testing
 from onionshh.client.connect import RENDEZVOUS_SECONDS
 from onionshh.client.endpoint import DATABASE_FILE
-from onionshh.crypto.identity import Identity
+from onionshh.crypto.identity import IdentityKeys
 from onionshh.net.clocks import Clock
 from onionshh.net.directory import HttpSource
 from tests.client.world import WALL, context_of, hosted, small
 from tests.seeded import seeded
 
-NOBODY = Identity.generate(seeded(99)).address
+NOBODY = IdentityKeys.generate(seeded(99)).address
 QUIET = dict(interval_seconds=60)
 
 

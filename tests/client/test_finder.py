@@ -15,7 +15,7 @@ from onionshh.client import finder
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.finder import NoDescriptor, find
 from onionshh.config import Authority
-from onionshh.crypto.identity import Identity, decode_address_untrusted
+from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted
 from onionshh.errors import NetworkUnreachable, NoDirectory
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.directory import DirectoryUnreachable
@@ -53,7 +53,7 @@ async def test_the_neighbour_is_asked_when_the_current_period_has_none(autojump_
         assert (found.period, len(found.descriptor.introducers)) == (period, 2)
         assert found.subcredential == endpoint._identity.blind(period, 86400).subcredential
         with pytest.raises(NoDescriptor):
-            await find(context_of(visitor), Identity.generate(seeded(50)).A)
+            await find(context_of(visitor), IdentityKeys.generate(seeded(50)).A)
 
         # Ten hours into its day the neighbour is yesterday, and in the second half tomorrow.
         late = net.clock.wall() // 86400 * 86400 + 70_000
@@ -164,4 +164,4 @@ async def test_without_a_consensus_it_says_so(
         monkeypatch.setattr(testing.LocalSource, "consensus", silent)
         await until(lambda: context_of(visitor).keeper.current is None, 300)
         with pytest.raises(NoDirectory):
-            await find(context_of(visitor), Identity.generate(seeded(50)).A)
+            await find(context_of(visitor), IdentityKeys.generate(seeded(50)).A)

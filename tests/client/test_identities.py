@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from onionshh.client.identities import load_identity, load_or_create_identity
+from onionshh.client.identities import Identity
 from onionshh.errors import BadData
 from tests.seeded import seeded
 
 
 def test_an_identity_is_made_once(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "identity"
-    assert load_identity(tmp_path / "identity") is None
-    made = load_or_create_identity(path, seeded(1))
-    assert load_or_create_identity(str(path), seeded(2)).to_bytes() == made.to_bytes()
-    loaded = load_identity(path)
-    assert loaded is not None
-    assert loaded.address == made.address
+    with pytest.raises(BadData, match="There is no"):
+        Identity.load(tmp_path / "identity")
+    made = Identity.load_or_create(path, seeded(1))
+    assert Identity.load_or_create(str(path), seeded(2)).to_bytes() == made.to_bytes()
+    assert Identity.load(path).address == made.address
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [one.name for one in path.parent.iterdir()] == ["identity"]
 
@@ -27,7 +27,7 @@ def test_an_identity_is_made_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "long", "huge"])
 def test_a_damaged_identity_is_named_and_left_alone(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "identity"
-    good = load_or_create_identity(path, seeded(1)).to_bytes()
+    good = Identity.load_or_create(path, seeded(1)).to_bytes()
     bad = {
         "cut": good[:-1],
         "flipped": bytes([good[0] ^ 1]) + good[1:],
@@ -37,32 +37,33 @@ def test_a_damaged_identity_is_named_and_left_alone(tmp_path: Path, damage: str)
     }[damage]
     path.write_bytes(bad)
     with pytest.raises(BadData, match=str(path)):
-        load_or_create_identity(path, seeded(2))
+        Identity.load_or_create(path, seeded(2))
     assert path.read_bytes() == bad
 
 
 def test_a_folder_in_place_of_an_identity_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=str(tmp_path)):
-        load_or_create_identity(tmp_path, seeded(1))
+        Identity.load_or_create(tmp_path, seeded(1))
 
 
 def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(BadData, match="file"):
-        load_or_create_identity(tmp_path / "file" / "identity", seeded(1))
+        Identity.load_or_create(tmp_path / "file" / "identity", seeded(1))
 
 
 def test_a_file_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    load_or_create_identity("identity", seeded(1))
+    Identity.load_or_create("identity", seeded(1))
     assert (tmp_path / "identity").exists()
 
 
 @pytest.mark.parametrize("path", ["", Path(""), ".", "/"])
 def test_a_path_that_names_no_file(path: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="names none"):
-        load_or_create_identity(path, seeded(1))
+    for act in (Identity.load_or_create, Identity.load, Identity.generate().save):
+        with pytest.raises(ValueError, match="names none"):
+            act(path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -72,13 +73,36 @@ def test_an_identity_that_others_could_read(
 ) -> None:
     """It serves on, closed to them, and that is said once."""
     path = tmp_path / "identity"
-    made = load_or_create_identity(path, seeded(1))
+    made = Identity.load_or_create(path, seeded(1))
     assert caplog.messages == []
     path.chmod(mode)
     for _ in range(2):
-        assert load_or_create_identity(path).address == made.address
+        assert Identity.load_or_create(path).address == made.address
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert caplog.messages == [
         f"{path} could be read by other users of this machine (mode {mode:04o}); it is closed to them now,"
         " but if one of them may have read it, make a new one."
     ]
+
+
+def test_a_new_one_is_saved_and_never_over_another(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "identity"
+    made, other = Identity.generate(), Identity.generate()
+    assert made.address != other.address
+    made.save(path)
+    made.save(str(path))
+    with pytest.raises(BadData, match="another identity"):
+        other.save(path)
+    assert Identity.load(path).address == made.address
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "Identity()" in repr(made)
+
+
+def test_a_disk_that_is_full_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BadData, match=r"identity: No space left on device"):
+        Identity.generate().save(tmp_path / "identity")
+    assert list(tmp_path.iterdir()) == []

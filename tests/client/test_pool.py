@@ -7,7 +7,7 @@ from trio.testing import MockClock
 
 from onionshh.client.node import Node
 from onionshh.client.pool import IDLE_CIRCUITS, MOST_AGE_SECONDS, STUBS, Pool
-from onionshh.crypto.identity import Identity
+from onionshh.crypto.identity import IdentityKeys
 from onionshh.net.builder import Kind
 from onionshh.net.circuits import Circuit
 from tests.client.world import context_of, small, until
@@ -16,7 +16,7 @@ from tests.seeded import seeded
 QUIET = dict(interval_seconds=300)
 THREE = Kind(3, 1)
 OTHER = Kind(3, 0)
-NOBODY = Identity.generate(seeded(99)).address
+NOBODY = IdentityKeys.generate(seeded(99)).address
 FOUR = Kind(4, 1)
 
 

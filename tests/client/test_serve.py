@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 import onionshh
-from onionshh.client.identities import load_or_create_identity
+from onionshh.client.identities import Identity
 from tests.client.world import hosted, small, until
 
 QUIET = dict(interval_seconds=300)
@@ -105,7 +105,7 @@ async def test_what_fails_too_often_is_set_aside_listed_and_still_answered(
         return b"ok"
 
     async with small(**QUIET) as net, net.join("visitor") as visitor, net.join("host") as node:
-        identity = load_or_create_identity(net.folder / "identity")
+        identity = Identity.load_or_create(net.folder / "identity")
         with pytest.raises(ValueError, match="give_up_after"):
             node.host(identity, give_up_after=0)
         async with visitor.contact(identity.address) as contact:

@@ -19,7 +19,7 @@ from onionshh.core.publish import (
     next_revision,
     open_descriptor_untrusted,
 )
-from onionshh.crypto.identity import Identity, SigningKey, blind_public
+from onionshh.crypto.identity import IdentityKeys, SigningKey, blind_public
 from onionshh.crypto.primitives import KeyPair, aead_seal, kdf
 from onionshh.crypto.seal import SealKey
 from onionshh.errors import ProtocolError
@@ -35,8 +35,8 @@ from tests.seeded import seeded
 
 PERIOD, PERIOD_SECONDS, WALL = 20_000, 86_400, 1_728_000_000
 EXPIRY, CERTIFIED = WALL + 3_600, WALL + 86_400
-IDENTITY = Identity.generate(seeded(1))
-OTHER = Identity.generate(seeded(2))
+IDENTITY = IdentityKeys.generate(seeded(1))
+OTHER = IdentityKeys.generate(seeded(2))
 PERIOD_KEY = SigningKey.generate(seeded(3))
 DESCRIPTOR = EndpointDescriptor(
     revision=7,
@@ -101,7 +101,7 @@ def around(inner: Inner | bytes, *, period: int = PERIOD, revision: int = 7) -> 
 def inner(
     descriptor: EndpointDescriptor = DESCRIPTOR,
     *,
-    by: Identity = IDENTITY,
+    by: IdentityKeys = IDENTITY,
     period: int = PERIOD,
     key_of: int | None = None,
 ) -> Inner:

@@ -10,7 +10,7 @@ import pytest
 from onionshh import geometry as g
 from onionshh.crypto import bech32m, ed25519
 from onionshh.crypto.identity import (
-    Identity,
+    IdentityKeys,
     SigningKey,
     blind_public,
     check_opening_untrusted,
@@ -41,8 +41,8 @@ BAD_POINTS = {
 
 
 @pytest.fixture(scope="module")
-def identity() -> Identity:
-    return Identity.generate(seeded(1))
+def identity() -> IdentityKeys:
+    return IdentityKeys.generate(seeded(1))
 
 
 def mixed_order(point: bytes) -> bytes:
@@ -83,7 +83,7 @@ def test_a_signature_has_one_form() -> None:
 
 
 @pytest.mark.parametrize("point", BAD_POINTS.values(), ids=BAD_POINTS.keys())
-def test_bad_points_are_no_keys(point: bytes, identity: Identity) -> None:
+def test_bad_points_are_no_keys(point: bytes, identity: IdentityKeys) -> None:
     with pytest.raises(CryptoError):
         check_point_untrusted(point)
     with pytest.raises(CryptoError):
@@ -97,7 +97,7 @@ def test_bad_points_are_no_keys(point: bytes, identity: Identity) -> None:
         check_opening_untrusted(identity.A, point, identity.pq_public)
 
 
-def test_points_of_mixed_order_are_no_keys(identity: Identity) -> None:
+def test_points_of_mixed_order_are_no_keys(identity: IdentityKeys) -> None:
     bad = mixed_order(identity.A)
     with pytest.raises(CryptoError):
         check_point_untrusted(bad)
@@ -118,15 +118,15 @@ def test_signing_key_lengths_and_repr() -> None:
 # The address as a commitment
 
 
-def test_the_opening_is_what_the_specification_says(identity: Identity) -> None:
+def test_the_opening_is_what_the_specification_says(identity: IdentityKeys) -> None:
     digest = sha3_512(b"onionshh address v1", identity.P, sha3_256(identity.pq_public))
     c = (int.from_bytes(digest, "little") % ORDER).to_bytes(32, "little")
     assert sodium.crypto_core_ed25519_add(identity.P, ed25519.base(c)) == identity.A
     check_opening_untrusted(identity.A, identity.P, identity.pq_public)
 
 
-def test_no_other_keys_open_an_address(identity: Identity) -> None:
-    other = Identity.generate(seeded(2))
+def test_no_other_keys_open_an_address(identity: IdentityKeys) -> None:
+    other = IdentityKeys.generate(seeded(2))
     for P, pq in [
         (other.P, identity.pq_public),
         (identity.P, other.pq_public),
@@ -140,12 +140,12 @@ def test_no_other_keys_open_an_address(identity: Identity) -> None:
             check_opening_untrusted(identity.A, P, pq)
 
 
-def test_post_quantum_signatures(identity: Identity) -> None:
+def test_post_quantum_signatures(identity: IdentityKeys) -> None:
     signature = identity.sign_pq(b"onionshh test v1")
     assert len(signature) == g.PQ_SIGNATURE
     assert len(identity.pq_public) == g.PQ_KEY
     verify_pq_untrusted(identity.pq_public, signature, b"onionshh test v1")
-    other = Identity.generate(seeded(2)).pq_public
+    other = IdentityKeys.generate(seeded(2)).pq_public
     for public, signed, message in [
         (identity.pq_public, signature, b"onionshh test v2"),
         (identity.pq_public, signature[:-1], b"onionshh test v1"),
@@ -159,27 +159,27 @@ def test_post_quantum_signatures(identity: Identity) -> None:
             verify_pq_untrusted(public, signed, message)
 
 
-def test_an_identity_comes_back_from_its_bytes(identity: Identity) -> None:
-    again = Identity.from_bytes_untrusted(identity.to_bytes())
+def test_an_identity_comes_back_from_its_bytes(identity: IdentityKeys) -> None:
+    again = IdentityKeys.from_bytes_untrusted(identity.to_bytes())
     assert (again.A, again.P, again.pq_public) == (identity.A, identity.P, identity.pq_public)
     assert again.address == identity.address
     verify_pq_untrusted(identity.pq_public, again.sign_pq(b"m"), b"m")
 
 
-def test_identity_bytes_that_are_none(identity: Identity) -> None:
+def test_identity_bytes_that_are_none(identity: IdentityKeys) -> None:
     good = identity.to_bytes()
     zero, too_big = bytes(32), ORDER.to_bytes(32, "little")
     for data in (b"", good[:-1], good + b"\0", b"\2" + good[1:], good[:1] + zero + good[33:]):
         with pytest.raises(CryptoError):
-            Identity.from_bytes_untrusted(data)
+            IdentityKeys.from_bytes_untrusted(data)
     unreduced = (int.from_bytes(good[1:33], "little") + ORDER).to_bytes(32, "little")
     for scalar in (too_big, unreduced, b"\xff" * 32):
         with pytest.raises(CryptoError):
-            Identity.from_bytes_untrusted(good[:1] + scalar + good[33:])
+            IdentityKeys.from_bytes_untrusted(good[:1] + scalar + good[33:])
 
 
-def test_no_secret_in_repr(identity: Identity) -> None:
-    assert repr(identity) == "Identity()"
+def test_no_secret_in_repr(identity: IdentityKeys) -> None:
+    assert repr(identity) == "IdentityKeys()"
     blinded = identity.blind(1, PERIOD_SECONDS)
     for secret in (blinded._secret, blinded._nonce_secret, blinded.subcredential):
         assert repr(secret)[2:-1] not in repr(blinded)
@@ -188,7 +188,7 @@ def test_no_secret_in_repr(identity: Identity) -> None:
 # The address as text
 
 
-def test_an_address_comes_back_from_its_text(identity: Identity) -> None:
+def test_an_address_comes_back_from_its_text(identity: IdentityKeys) -> None:
     assert identity.address == encode_address(identity.A)
     assert identity.address.startswith("shh1")
     assert len(identity.address) == 63
@@ -196,7 +196,7 @@ def test_an_address_comes_back_from_its_text(identity: Identity) -> None:
     assert decode_address_untrusted(identity.address.upper()) == identity.A
 
 
-def test_what_stands_around_a_pasted_address_is_taken_away(identity: Identity) -> None:
+def test_what_stands_around_a_pasted_address_is_taken_away(identity: IdentityKeys) -> None:
     good = identity.address
     for text in [
         f" {good}\n",
@@ -225,7 +225,7 @@ def test_what_stands_around_a_pasted_address_is_taken_away(identity: Identity) -
         assert decode_address_untrusted(text) == identity.A, text
 
 
-def test_bad_addresses_say_what_is_wrong(identity: Identity) -> None:
+def test_bad_addresses_say_what_is_wrong(identity: IdentityKeys) -> None:
     good = identity.address
     wrong_letter = good[:20] + ("q" if good[20] != "q" else "p") + good[21:]
     place = next(n for n in range(30, 63) if good[n].isalpha())
@@ -280,7 +280,7 @@ def test_an_address_is_text(wrong: str) -> None:
         decode_address_untrusted(wrong)
 
 
-def test_the_pad_bit_is_zero(identity: Identity) -> None:
+def test_the_pad_bit_is_zero(identity: IdentityKeys) -> None:
     prefix, groups = bech32m.split(identity.address)
     with pytest.raises(BadAddress, match="stray"):
         decode_address_untrusted(bech32m.join(prefix, [*groups[:-1], groups[-1] | 1]))
@@ -289,7 +289,7 @@ def test_the_pad_bit_is_zero(identity: Identity) -> None:
 # Blinded keys
 
 
-def test_the_blinded_key_signs_as_an_ordinary_one(identity: Identity) -> None:
+def test_the_blinded_key_signs_as_an_ordinary_one(identity: IdentityKeys) -> None:
     blinded = identity.blind(7, PERIOD_SECONDS)
     assert blinded.public == blind_public(identity.A, 7, PERIOD_SECONDS)
     assert blinded.subcredential == subcredential(identity.A, blinded.public)
@@ -299,8 +299,8 @@ def test_the_blinded_key_signs_as_an_ordinary_one(identity: Identity) -> None:
             verify_untrusted(public, blinded.sign(b"m", seeded(1)), message)
 
 
-def test_every_period_and_length_has_its_own_key(identity: Identity) -> None:
-    other = Identity.generate(seeded(2))
+def test_every_period_and_length_has_its_own_key(identity: IdentityKeys) -> None:
+    other = IdentityKeys.generate(seeded(2))
     made = [
         blind_public(A, period, seconds)
         for A in (identity.A, other.A)
@@ -313,7 +313,7 @@ def test_every_period_and_length_has_its_own_key(identity: Identity) -> None:
     assert subcredential(identity.A, made[0]) != subcredential(other.A, made[0])
 
 
-def test_nonces_differ_by_key_message_and_chance(identity: Identity) -> None:
+def test_nonces_differ_by_key_message_and_chance(identity: IdentityKeys) -> None:
     """One commitment R under two challenges would give the secret away."""
     one, two = identity.blind(1, PERIOD_SECONDS), identity.blind(2, PERIOD_SECONDS)
     signatures = [
@@ -325,7 +325,7 @@ def test_nonces_differ_by_key_message_and_chance(identity: Identity) -> None:
     assert len({signature[:32] for signature in signatures}) == 4
 
 
-def test_the_nonce_is_what_the_specification_says(identity: Identity) -> None:
+def test_the_nonce_is_what_the_specification_says(identity: IdentityKeys) -> None:
     blinded = identity.blind(1, PERIOD_SECONDS)
     fresh = seeded(5)(32)
     drawn = b"onionshh nonce v1" + blinded._nonce_secret + blinded.public + fresh + b"m"

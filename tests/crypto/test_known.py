@@ -10,7 +10,7 @@ import pytest
 from onionshh.core.publish import check_outer_untrusted, open_descriptor_untrusted
 from onionshh.crypto.handshake import ClientHandshake, respond
 from onionshh.crypto.identity import (
-    Identity,
+    IdentityKeys,
     blind_public,
     decode_address_untrusted,
     verify_pq_untrusted,
@@ -84,7 +84,7 @@ def test_handshakes() -> None:
 
 def test_identities() -> None:
     kept = known("identity.json")
-    identity = Identity.from_bytes_untrusted(h(kept["stored"]))
+    identity = IdentityKeys.from_bytes_untrusted(h(kept["stored"]))
     assert (identity.A.hex(), identity.P.hex()) == (kept["A"], kept["P"])
     assert decode_address_untrusted(kept["address"]) == identity.A
     for period, seconds, public, subcredential, signature in kept["periods"]:

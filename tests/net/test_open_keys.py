@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from onionshh.client.identities import load_or_create_identity
+from onionshh.client.identities import Identity
 from onionshh.directory.store import create_or_open
 from onionshh.net.store import DataDirectory
 from onionshh.relay.keys import KEYS_FILE, RelayKeys
@@ -16,7 +16,7 @@ from tests.seeded import seeded
 
 
 def endpoint(folder: Path) -> bytes:
-    return load_or_create_identity(folder / "identity", seeded(1)).A
+    return Identity.load_or_create(folder / "identity", seeded(1)).A
 
 
 def relay(folder: Path) -> bytes:

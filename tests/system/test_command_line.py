@@ -330,7 +330,7 @@ def test_a_reply_as_people_see_it(network: Network) -> None:
 
 def test_what_a_signal_ended_undelivered_was_not_delivered(network: Network) -> None:
     """`onionshh whisper … && rm letter` must not lose the letter."""
-    nobody = Identity.generate(os.urandom).address
+    nobody = Identity.generate().address
     for number, options in ((signal.SIGTERM, ()), (signal.SIGINT, ("--json",)), (signal.SIGHUP, ())):
         command = ("whisper", "--network", network.file, nobody, "x", "--ttl", 60, "--wait", 60, *options)
         address = f"127.0.7.{130 + number}"
@@ -360,7 +360,7 @@ def test_no_such_endpoint(network: Network) -> None:
         [
             sys.executable,
             "-c",
-            "from onionshh import Identity; import os; print(Identity.generate(os.urandom).address)",
+            "from onionshh import Identity; print(Identity.generate().address)",
         ],
         capture_output=True,
         check=True,

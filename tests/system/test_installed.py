@@ -24,7 +24,6 @@ SDIST = "import sys\nfrom setuptools import build_meta\nprint(build_meta.build_s
 WAIT_SECONDS = 60
 
 DAPP = """
-import os
 
 import trio
 
@@ -37,7 +36,7 @@ from onionshh import testing
 
 async def main() -> None:
     async with testing.network(relays=4) as net, net.join() as node:
-        async with node.host(onionshh.Identity.generate(os.urandom)) as endpoint:
+        async with node.host(onionshh.Identity.generate()) as endpoint:
 
             async def answer() -> None:
                 async for whisper in endpoint:

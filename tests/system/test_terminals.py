@@ -73,7 +73,7 @@ async def test_nobody_is_ended_by_a_letter(tmp_path: Path) -> None:
             async with net.join(name):
                 pass
         common = ("--network", net.folder / "network.toml")
-        async with net.join() as node, node.host(Identity.generate(os.urandom)) as endpoint:
+        async with net.join() as node, node.host(Identity.generate()) as endpoint:
 
             async def answer() -> None:
                 async for whisper in endpoint:
@@ -98,7 +98,7 @@ async def test_nobody_is_ended_by_a_letter(tmp_path: Path) -> None:
 
 
 async def shown_by_a_host(net: testing.Network, locale: str) -> None:
-    identity = Identity.generate(os.urandom)
+    identity = Identity.generate()
     (net.folder / "host" / "identity").write_bytes(identity.to_bytes())
     (net.folder / "host" / "identity").chmod(0o600)
     host = subprocess.Popen(

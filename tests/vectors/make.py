@@ -20,7 +20,7 @@ from typing import Any
 from onionshh.core.publish import build_descriptor
 from onionshh.crypto import bech32m
 from onionshh.crypto.handshake import CIRCUIT, ClientHandshake, rendezvous, respond
-from onionshh.crypto.identity import Identity, SigningKey
+from onionshh.crypto.identity import IdentityKeys, SigningKey
 from onionshh.crypto.layers import ClientLayers, RelayLayers
 from onionshh.crypto.primitives import FrameCipher, KeyPair, kdf
 from onionshh.crypto.seal import SealKey, seal
@@ -145,7 +145,7 @@ def _client(server_id: bytes, server_key: bytes, ver: bytes, x_and_kem: bytes) -
 
 
 def identity() -> Rows:
-    one = Identity.generate(fixed("identity"))
+    one = IdentityKeys.generate(fixed("identity"))
     signer = SigningKey(bytes(range(32)))
     periods = []
     for period, seconds in ((0, 86_400), (20_000, 86_400), (20_000, 3_600)):
@@ -191,7 +191,7 @@ def seals() -> Rows:
 
 
 def descriptor() -> Rows:
-    one = Identity.generate(fixed("identity"))
+    one = IdentityKeys.generate(fixed("identity"))
     draw = fixed("descriptor")
     inner = EndpointDescriptor(
         revision=70_000,
