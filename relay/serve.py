@@ -72,7 +72,7 @@ class Relay:
         self._say = say
         self.keys = RelayKeys(folder, chance.bytes)
         self.keeper = ConsensusKeeper(
-            network=network, source=source, clock=clock, chance=chance, folder=folder.path, over_circuit=None
+            network=network, source=source, clock=clock, chance=chance, folder=folder, over_circuit=None
         )
         self.drops = Drops()
         self.memory = Memory(memory_bytes)

@@ -138,7 +138,7 @@ async def test_a_name_is_a_folder(autojump_clock: MockClock) -> None:
                 assert "guards" in _files(net.folder / name)
         assert samples[0] == samples[2] != samples[1]
         async with net.join() as one, net.join() as two:
-            assert one._context.folder.path != two._context.folder.path
+            assert one._context.folder.named("x") != two._context.folder.named("x")
 
 
 async def test_a_node_that_is_left_lets_go_of_everything(autojump_clock: MockClock) -> None:

@@ -38,7 +38,6 @@ def relays(network: Path, bind: str | None, as_json: bool) -> int:
       ONIONSHH_NETWORK=net.toml onionshh relays --json
     """
     from onionshh.cli.ending import run
-    from onionshh.cli.folders import temporary_folder
     from onionshh.net.directory import read_network_file
 
     check_bind(bind)
@@ -51,17 +50,17 @@ def relays(network: Path, bind: str | None, as_json: bool) -> int:
         from onionshh.core.chance import Chance
         from onionshh.net.clocks import Clock
         from onionshh.net.directory import ConsensusKeeper, HttpSource
+        from onionshh.net.in_memory import InMemory
 
-        with temporary_folder("onionshh-") as folder:
-            keeper = ConsensusKeeper(
-                network=file,
-                source=HttpSource(bind),
-                clock=Clock(),
-                chance=Chance(os.urandom),
-                folder=folder,
-                over_circuit=None,
-            )
-            consensus = (await keeper.first()).consensus
+        keeper = ConsensusKeeper(
+            network=file,
+            source=HttpSource(bind),
+            clock=Clock(),
+            chance=Chance(os.urandom),
+            folder=InMemory(),
+            over_circuit=None,
+        )
+        consensus = (await keeper.first()).consensus
         if as_json:
             for row in consensus.relays:
                 print(json.dumps(row.as_dict()))

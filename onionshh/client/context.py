@@ -21,14 +21,14 @@ from onionshh.net.circuits import Circuit, CircuitSet
 from onionshh.net.clocks import Clock
 from onionshh.net.directory import ConsensusKeeper
 from onionshh.net.guarding import Guarding
-from onionshh.net.store import DataDirectory, RunBlocking
+from onionshh.net.store import Folder, RunBlocking
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """Made once by the node; parts take what they need from it."""
 
-    folder: DataDirectory
+    folder: Folder
     keeper: ConsensusKeeper
     guarding: Guarding
     builder: CircuitBuilder

@@ -26,7 +26,7 @@ from onionshh.crypto.primitives import kdf
 from onionshh.errors import Closed
 from onionshh.ids import WhisperId
 from onionshh.net.database import Database
-from onionshh.net.store import DataDirectory
+from onionshh.net.store import Folder
 
 logger = logging.getLogger("onionshh.client")
 
@@ -153,7 +153,7 @@ class Endpoint:
         self,
         context: Context,
         identity: IdentityKeys,
-        folder: DataDirectory,
+        folder: Folder,
         introducers: int,
         give_up_after: int | None = None,
     ) -> None:
@@ -176,7 +176,7 @@ class Endpoint:
         context.check_open()
         self._stack.enter_context(self._folder.lock())
         try:
-            path = self._folder / DATABASE_FILE
+            path = self._folder.database(DATABASE_FILE)
             database = self._database = Database(path, MIGRATIONS, context.run_blocking)
             self._stack.callback(database.close)
             self._hidden = Hidden(context, Inbox(database), self._give_up_after)
@@ -355,6 +355,6 @@ class Endpoint:
             self._context.guarding.update_layer_two(self._context.view)
 
 
-def endpoint_folder(parent: DataDirectory, identity: IdentityKeys) -> DataDirectory:
+def endpoint_folder(parent: Folder, identity: IdentityKeys) -> Folder:
     """Where an endpoint's database lies: named by a hash, so that a listing shows no address."""
-    return DataDirectory(parent / "endpoints" / kdf("endpoint folder", identity.A, length=8).hex())
+    return parent.inside("endpoints").inside(kdf("endpoint folder", identity.A, length=8).hex())

@@ -23,18 +23,26 @@ from onionshh.core.classes import INTRODUCTION_HOPS, check_hops, privacy_class, 
 from onionshh.core.drops import Drops
 from onionshh.core.outbox import Memory
 from onionshh.core.params import Params
+from onionshh.core.view import View
 from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted, encode_address
-from onionshh.errors import WrongLoop
+from onionshh.errors import ClockWrong, NoDirectory, WrongLoop
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.background import background
 from onionshh.net.builder import CircuitBuilder
 from onionshh.net.circuits import CircuitSet
 from onionshh.net.clocks import Clock
-from onionshh.net.directory import ConsensusKeeper, DirectorySource, HttpSource, read_network_file
+from onionshh.net.directory import (
+    ConsensusKeeper,
+    DirectorySource,
+    HttpSource,
+    NotThisNetwork,
+    read_network_file,
+)
 from onionshh.net.guarding import Guarding, NoGuardAnswers
 from onionshh.net.heap import GivingBack
+from onionshh.net.in_memory import InMemory
 from onionshh.net.links import LinkSet
-from onionshh.net.store import DataDirectory, RunBlocking, RunWhereQuick, run_in_thread
+from onionshh.net.store import DataDirectory, Folder, RunBlocking, RunWhereQuick, run_in_thread
 from onionshh.net.tcp import TcpDialer
 from onionshh.net.transport import Dialer
 from onionshh.wire import messages as m
@@ -44,6 +52,8 @@ if TYPE_CHECKING:
 
 MEMORY_BYTES = 256 * 1024 * 1024
 CONSENSUS_SECONDS = 120.0
+PAUSE_SECONDS = 0.5
+PAUSE_MOST_SECONDS = 30.0
 INTRODUCERS_DEFAULT = 6
 INTRODUCERS_MOST = 20
 
@@ -176,14 +186,18 @@ class Node:
 async def join(
     network: str | Path | None = None,
     *,
-    data_dir: str | Path,
+    data_dir: str | Path | None,
+    wait_seconds: float = 0.0,
     bind: str | None = None,
     own_relays: Iterable[str] = (),
     introduction_hops: int = INTRODUCTION_HOPS,
 ) -> AsyncIterator[Node]:
     """Join a network. `network`: path of its network file; by itself that of ONIONSHH_NETWORK, else of the
     network that `onionshh network` runs on this machine. `data_dir`: folder for guards, the consensus and
-    endpoints, shared by any number of nodes; `bind`: local IP address of every outgoing connection.
+    endpoints, shared by any number of nodes. None: all of it in memory, nothing on disk; then each start
+    draws other guards, which over time shows more of you than keeping them does, and what an endpoint
+    acknowledged and did not finish is gone when it closes. `wait_seconds`: how long to try again while no
+    directory answers or the clocks differ. `bind`: local IP address of every outgoing connection.
     `own_relays`: identities (hex) of relays that you run, which are then never on a path.
     `introduction_hops`: relays between us and an introducer or ring relay, 0 to 3, for those who know why:
     with 1 our guard learns whom we ask, with 0 whom we ask learns our address.
@@ -198,7 +212,8 @@ async def join(
         ) from None
     async with node(
         read_network_file(find_network() if network is None else network),
-        folder=DataDirectory(data_dir),
+        folder=InMemory() if data_dir is None else DataDirectory(data_dir),
+        wait_seconds=wait_seconds,
         source=HttpSource(bind),
         dialer=TcpDialer(bind),
         clock=Clock(),
@@ -212,10 +227,11 @@ async def join(
 async def node(
     network: NetworkFile,
     *,
-    folder: DataDirectory,
+    folder: Folder,
     source: DirectorySource,
     dialer: Dialer,
     clock: Clock,
+    wait_seconds: float = 0.0,
     random_bytes: RandomBytes = os.urandom,
     run_blocking: RunBlocking | None = None,
     own_relays: frozenset[RelayId] = frozenset(),
@@ -248,7 +264,7 @@ async def node(
         source=source,
         clock=clock,
         chance=chance,
-        folder=folder.path,
+        folder=folder,
         over_circuit=over_circuit,
     )
     circuits = CircuitSet(clock=clock, params=params, memory=memory, drops=drops, random_bytes=random_bytes)
@@ -273,7 +289,7 @@ async def node(
         view=keeper.require,
         own_relays=own_relays,
     )
-    guarding.update(await keeper.first())
+    guarding.update(await _first_view(keeper, wait_seconds))
     pool = Pool(builder)
     pool.use(kinds.consensus, stubs=STUBS)  # until the node is closed, whoever else uses that kind
 
@@ -307,6 +323,21 @@ async def node(
             yield joined
         finally:
             joined._close()
+
+
+async def _first_view(keeper: ConsensusKeeper, wait_seconds: float) -> View:
+    """The consensus to begin with, tried again for so long. Errors as `ConsensusKeeper.first`."""
+    end, pause = trio.current_time() + wait_seconds, PAUSE_SECONDS
+    while True:
+        try:
+            return await keeper.first()
+        except NotThisNetwork:
+            raise  # waiting mends no file
+        except (NoDirectory, ClockWrong):
+            if trio.current_time() + pause > end:
+                raise
+        await trio.sleep(pause)
+        pause = min(1.5 * pause, PAUSE_MOST_SECONDS)
 
 
 _DEFAULTS = Params()

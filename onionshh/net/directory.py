@@ -53,7 +53,7 @@ from onionshh.net.circuits import CircuitFailed
 from onionshh.net.clocks import JUMP_SECONDS, Clock
 from onionshh.net.conditions import Condition
 from onionshh.net.guarding import NoGuardAnswers
-from onionshh.net.store import atomic_write, read_file, run_in_thread
+from onionshh.net.store import Folder, run_in_thread
 from onionshh.wire.consensus import Consensus
 
 logger = logging.getLogger("onionshh.net")
@@ -236,7 +236,7 @@ class ConsensusKeeper:
         source: DirectorySource,
         clock: Clock,
         chance: Chance,
-        folder: Path,
+        folder: Folder,
         over_circuit: Callable[[int], Awaitable[bytes]] | None,
     ) -> None:
         self._network = network
@@ -418,8 +418,8 @@ class ConsensusKeeper:
             return
         try:
             if self.document:
-                atomic_write(self._folder / PREVIOUS_FILE, self.document)
-            atomic_write(self._folder / CONSENSUS_FILE, document)
+                self._folder.write(PREVIOUS_FILE, self.document)
+            self._folder.write(CONSENSUS_FILE, document)
         except OSError as error:
             logger.warning("a new consensus is used and could not be kept on disk: %s", error)
         self._take(document, consensus, self._view.consensus if self._view else None)
@@ -441,7 +441,7 @@ class ConsensusKeeper:
         changed.set()
 
     def _read(self, name: str) -> tuple[bytes, Consensus] | None:
-        data = read_file(self._folder / name)
+        data = self._folder.read(name)
         if data is None:
             return None
         try:

@@ -6,11 +6,9 @@ once draw one sample and not two.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 import trio
@@ -20,7 +18,7 @@ from onionshh.core.guards import GuardSet, LayerTwoGuards
 from onionshh.core.view import View
 from onionshh.errors import BadData, NetworkUnreachable, ProtocolError
 from onionshh.ids import RelayId
-from onionshh.net.store import DataDirectory, atomic_write, open_or_make, read_file
+from onionshh.net.store import Folder
 
 logger = logging.getLogger("onionshh.net")
 
@@ -38,9 +36,7 @@ class NoGuardAnswers(NetworkUnreachable):
 class Guarding:
     """The guards of one node and, for endpoints, the second layer's."""
 
-    def __init__(
-        self, folder: DataDirectory, chance: Chance, own_relays: frozenset[RelayId] = frozenset()
-    ) -> None:
+    def __init__(self, folder: Folder, chance: Chance, own_relays: frozenset[RelayId] = frozenset()) -> None:
         self._folder = folder
         self._chance = chance
         self._own_relays = own_relays
@@ -98,7 +94,7 @@ class Guarding:
     def _changed_on_disk(self, name: str) -> bytes | None:
         """What is there, if another process wrote it since we last looked."""
         try:
-            document = read_file(self._folder / name)
+            document = self._folder.read(name)
         except BadData as error:
             if name not in self._begun:
                 raise
@@ -111,7 +107,7 @@ class Guarding:
 
     def _write(self, name: str, document: bytes) -> None:
         try:
-            atomic_write(self._folder / name, document)
+            self._folder.write(name, document)
         except OSError as error:
             if name not in self._begun:
                 raise  # drawn and forgotten, each start would draw others
@@ -123,24 +119,19 @@ class Guarding:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        try:
-            descriptor = open_or_make(self._folder / "guards.lock")
-        except OSError as error:
-            if not self._begun:
-                raise
-            logger.warning("the guards on disk cannot be had; those in hand serve on: %s", error)
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._folder.turn("guards.lock"))
+            except OSError as error:
+                if not self._begun:
+                    raise
+                logger.warning("the guards on disk cannot be had; those in hand serve on: %s", error)
             yield
-            return
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
 
-def _parse(folder: DataDirectory, name: str, document: bytes, parse: Callable[[bytes], T]) -> T:
+def _parse(folder: Folder, name: str, document: bytes, parse: Callable[[bytes], T]) -> T:
     """Guards are never drawn anew because a file is damaged: that is what an attacker would wish for."""
     try:
         return parse(document)
     except ProtocolError as error:
-        raise BadData(f"{folder / name} is damaged; remove it, and other guards are drawn.") from error
+        raise BadData(f"{folder.named(name)} is damaged; remove it, and other guards are drawn.") from error

@@ -196,6 +196,18 @@ def _check_folder(folder: Path) -> None:
         )
 
 
+class Folder(Protocol):
+    """Where a node keeps what it keeps: on disk (`DataDirectory`) or in memory (`in_memory.py`)."""
+
+    def read(self, name: str) -> bytes | None: ...
+    def write(self, name: str, data: bytes) -> None: ...
+    def inside(self, name: str) -> Folder: ...
+    def database(self, name: str) -> str: ...
+    def named(self, name: str) -> str: ...
+    def lock(self) -> contextlib.AbstractContextManager[None]: ...
+    def turn(self, name: str) -> contextlib.AbstractContextManager[None]: ...
+
+
 class DataDirectory:
     """A folder of ours, created 0700 when absent. ValueError for an empty path, which is a name that was
     never filled in and would be the current folder: `Path.cwd()` says that one. BadData."""
@@ -214,6 +226,36 @@ class DataDirectory:
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
+
+    def read(self, name: str) -> bytes | None:
+        """The file of this name whole, None if there is none. BadData."""
+        return read_file(self.path / name)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace it, as `atomic_write`. OSError."""
+        atomic_write(self.path / name, data)
+
+    def inside(self, name: str) -> DataDirectory:
+        """A folder in this one."""
+        return DataDirectory(self.path / name)
+
+    def database(self, name: str) -> str:
+        """Where SQLite keeps the database of this name."""
+        return str(self.path / name)
+
+    def named(self, name: str) -> str:
+        """The path of a file, for people."""
+        return str(self.path / name)
+
+    @contextlib.contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        """Wait until no other process is in such a block. OSError."""
+        descriptor = open_or_make(self.path / name)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def lock(self, name: str = "lock") -> Iterator[None]:

@@ -26,6 +26,7 @@ from onionshh.crypto.ed25519 import SigningKey
 from onionshh.ids import RelayId
 from onionshh.net.clocks import Clock
 from onionshh.net.directory import ConsensusKeeper
+from onionshh.net.store import DataDirectory
 from onionshh.wire.consensus import FAST, GUARD, RING, SIGNED, Consensus, RelayRow, join
 from tests.benchmarks.processes import memory_kib
 
@@ -109,7 +110,7 @@ async def stall(path: Path, folder: Path) -> dict[str, Any]:
         source=source,
         clock=Clock(),
         chance=Chance(os.urandom),
-        folder=folder,
+        folder=DataDirectory(folder),
         over_circuit=None,
     )
     await keeper.first()

@@ -43,6 +43,7 @@ from onionshh.net.directory import (
     NotThisNetwork,
 )
 from onionshh.net.guarding import NoGuardAnswers
+from onionshh.net.store import DataDirectory
 from onionshh.wire.consensus import Consensus
 from tests.client.world import context_of, hosted, small, until
 from tests.directory.world import descriptor
@@ -121,7 +122,7 @@ def keeper(
         source=source,
         clock=clock or Clock(wall),
         chance=Chance(seeded(seed)),
-        folder=folder,
+        folder=DataDirectory(folder),
         over_circuit=over_circuit,
     )
 

@@ -78,7 +78,7 @@ class World:
             source=self.line,
             clock=clock,
             chance=Chance(seeded(port)),
-            folder=data.path,
+            folder=data,
             over_circuit=None,
         )
         publisher = Publisher(

@@ -53,9 +53,14 @@ def test_from_nothing_to_the_first_reply_in_three_lines(home: Path) -> None:
         assert [json.loads(line)["nickname"] for line in relays if line] != []
         assert len(relays) == 5
         script = (
+            "import os, sys\n"
             "import onionshh, trio\n"
+            "def audit(event, arguments):\n"
+            "    if event == 'open' and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):\n"
+            "        print('written', arguments, file=sys.stderr)\n"
+            "sys.addaudithook(audit)\n"
             "async def main():\n"
-            f"    async with onionshh.join(data_dir={str(home / 'visitor')!r}) as node:\n"
+            "    async with onionshh.join(data_dir=None, wait_seconds=5) as node:\n"
             f"        async with node.contact({address!r}) as contact:\n"
             "            print(await contact.ask(b'from a program'))\n"
             "trio.run(main)\n"
@@ -64,6 +69,8 @@ def test_from_nothing_to_the_first_reply_in_three_lines(home: Path) -> None:
             [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
         )
         assert done.stdout == "b'from a program'\n", done.stderr
+        # The one file it opens to write is the lock by which it sees that the network runs.
+        assert all("one-machine" in line for line in done.stderr.splitlines() if "written" in line)
 
 
 def test_it_comes_back_where_it_was_and_only_once_at_a_time(home: Path) -> None:
