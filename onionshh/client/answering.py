@@ -59,20 +59,20 @@ class Answering:
         self.expected: dict[bytes, trio.Event] = {}
         """Seeds of our own tests of reachability: set when such an introduction arrives."""
 
-    async def introduced(self, body: bytes, auth_key: bytes) -> bool | None:
-        """An INTRODUCE2 came over the circuit known by `auth_key`. Whether it was for us and new; None if
-        there was no room to look. Nothing is raised for a bad one."""
-        opened: bool | None = None
+    async def introduced(
+        self, body: bytes, auth_key: bytes, looked_at: Callable[[bool | None], None] = lambda good: None
+    ) -> None:
+        """An INTRODUCE2 came over the circuit known by `auth_key`. `looked_at` is called once it is known
+        whether it was for us and new, None if there was no room to look; only then comes the meeting.
+        Nothing is raised for a bad one."""
         try:
-            unsealed = await self._unseal_in_turn(body, auth_key)
-            opened = True
+            unsealed = await self._look(body, auth_key, looked_at)
             if unsealed is not None:
                 introduction = self._prepare(unsealed)
                 with trio.fail_after(MEETING_SECONDS):
                     await self._meet(introduction)
         except ProtocolError as error:
             self._context.drops.count(error.reason)
-            opened = bool(opened)
         except NoPlace:
             self._context.drops.count("introductions-waiting")
         except trio.TooSlowError:
@@ -81,16 +81,26 @@ class Answering:
             self._context.drops.count("rendezvous-failed")
         except BadData as error:
             logger.error("an introduction could not be kept: %s", error)
-        return opened
 
-    async def _unseal_in_turn(self, body: bytes, auth_key: bytes) -> _Unsealed | None:
-        if self._opening >= OPENING_MOST:
-            raise NoPlace
-        self._opening += 1
+    async def _look(
+        self, body: bytes, auth_key: bytes, looked_at: Callable[[bool | None], None]
+    ) -> _Unsealed | None:
+        good: bool | None = None
         try:
-            return await self._unseal(body, auth_key)
+            if self._opening >= OPENING_MOST:
+                raise NoPlace
+            self._opening += 1
+            try:
+                unsealed = await self._unseal(body, auth_key)
+            finally:
+                self._opening -= 1
+            good = True
+        except ProtocolError:
+            good = False
+            raise
         finally:
-            self._opening -= 1
+            looked_at(good)
+        return unsealed
 
     async def _unseal(self, body: bytes, auth_key: bytes) -> _Unsealed | None:
         """What was sealed for us, in the log and on disk; None for a test of our own. ProtocolError."""

@@ -53,13 +53,18 @@ JUNK_MOST = 300
 JUNK_SECONDS = 3600.0
 """So many introductions that do not open may come through one introducer, and as many again in this time."""
 IN_HAND_MOST = 64
-"""Introductions at work, over all introducers: each has its part."""
+"""Introductions that are looked at, over all introducers: each has its part."""
 DOUBTS_MOST = 2
 REPLACING_SECONDS = 6 * 3600.0
 """In this time as many introducers as are wanted may be replaced for what they need not have done."""
 SHUNNED_SECONDS = 4 * 3600.0
 SHUNNED_PART = 3
 """At most 1/3 of the relays are shunned: more, and whoever brings that about chooses the others."""
+
+
+LookedAt = Callable[[bool | None], None]
+"""To be called once it is known whether an introduction was for us and new; None if there was no room to
+look."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,18 +77,19 @@ class _Slot:
     rate: TokenBucket
     junk: TokenBucket
     places: trio.Semaphore
+    """For introductions that are not looked at yet."""
     doubts: int = 0
 
 
 class Introducers:
-    """`introduced(body, auth_key)` is called in a task of its own for each INTRODUCE2; False is junk."""
+    """`introduced(body, auth_key, looked_at)` is called in a task of its own for each INTRODUCE2."""
 
     def __init__(
         self,
         context: Context,
         vault: Vault,
         wanted: int,
-        introduced: Callable[[bytes, bytes], Awaitable[bool | None]],
+        introduced: Callable[[bytes, bytes, LookedAt], Awaitable[None]],
     ) -> None:
         self._context = context
         self._vault = vault
@@ -336,12 +342,14 @@ class Introducers:
 
     async def _introduce(self, slot: _Slot, body: bytes) -> None:
         key = slot.held.key.public
-        try:
-            opened = await self._introduced(body, key)
-        finally:
+
+        def looked_at(good: bool | None) -> None:
+            # From here on the rendezvous point takes its time, and no introducer is held up by that.
             slot.places.release()
-        if opened is False and not slot.junk.take(self._context.clock.monotonic()):
-            self._replace(key, "introducer-junk", "brings much that does not open")
+            if good is False and not slot.junk.take(self._context.clock.monotonic()):
+                self._replace(key, "introducer-junk", "brings much that does not open")
+
+        await self._introduced(body, key, looked_at)
 
     def _tell(self) -> None:
         changed, self._changed = self._changed, trio.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import trio
@@ -17,11 +18,11 @@ from onionshh.client.known import Found
 from onionshh.client.node import Node
 from onionshh.core.whisper import NO_ID, RECEIPT, WHISPER, Record
 from onionshh.ids import RelayId, WhisperId
-from onionshh.net.circuits import Circuit
+from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.endpoint import IntroducerEntry
-from tests.client.world import WALL, Stranger, altered, context_of, dropped, hosted, small
+from tests.client.world import WALL, Stranger, altered, context_of, dropped, echo, hosted, small
 
 LATE = WALL + 12 * 3600
 """In the period's second half, when the next one's keys are there too."""
@@ -212,6 +213,46 @@ async def test_a_silent_rendezvous_point_keeps_no_visitor_out(autojump_clock: Mo
             # The visitor may choose that very point first, and then has to wait for its own patience.
             assert trio.current_time() - started < 60
             nursery.cancel_scope.cancel()
+
+
+async def test_a_silent_rendezvous_point_named_to_every_introducer_keeps_no_visitor_out(
+    autojump_clock: MockClock,
+) -> None:
+    """Over the wire, 5 a second through each introducer: nobody waits for what a stranger's point does not
+    do, no test of our own finds an introducer busy, and none is given up."""
+    async with small(10, interval_seconds=300) as net, net.join("visitor") as visitor:
+        async with net.join("honest") as honest, hosted(net, introducers=3) as (node, endpoint):
+            stranger = Stranger(visitor, endpoint.address)
+            found = await stranger.find()
+            entries = found.descriptor.introducers
+            point = _beside_the_guards(visitor, node, honest)
+            before = {entry.auth_key for entry in entries}
+            waits: list[float] = []
+
+            async def flood(entry: IntroducerEntry) -> None:
+                while True:
+                    message = stranger.introduction(found, entry, rendezvous_point=point).message
+                    with suppress(CircuitFailed):
+                        await stranger.send(entry, message)
+                    await trio.sleep(0.2)
+
+            async with trio.open_nursery() as nursery:
+                Hostile(net, point, "silent")
+                for entry in entries:
+                    nursery.start_soon(flood, entry)
+                nursery.start_soon(echo, endpoint)
+                await trio.sleep(20)
+                for _ in range(6):
+                    started = trio.current_time()
+                    async with honest.contact(endpoint.address) as contact:
+                        assert await contact.ask(b"hello", timeout_seconds=60) == b"hello"
+                    waits.append(trio.current_time() - started)
+                    await trio.sleep(10)
+                nursery.cancel_scope.cancel()
+            # A visitor who draws that very point waits for its own patience, once or twice.
+            assert sorted(waits)[2] < 2, waits
+            assert before == {one.auth_key for one in endpoint._reachability._introducers.entries}
+            assert "introducer-failed" not in node.drops()
 
 
 async def test_nothing_is_answered_before_the_replay_log_is_on_disk(autojump_clock: MockClock) -> None:

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.client.endpoint import Endpoint
-from onionshh.client.introducers import IN_HAND_MOST, JUNK_MOST
+from onionshh.client.introducers import IN_HAND_MOST, JUNK_MOST, LookedAt
 from onionshh.client.node import Node
 from onionshh.core.roles import Reply
 from onionshh.geometry import INTRODUCE
@@ -221,9 +221,9 @@ async def test_an_introducer_that_invents_is_given_up_and_shunned(
 async def test_as_fast_as_the_consensus_allows_is_no_flood(autojump_clock: MockClock) -> None:
     async with small(6, interval_seconds=300, introduce_rate=25) as net, hosted(net) as (node, endpoint):
 
-        async def opens(body: bytes, auth_key: bytes) -> bool:
+        async def opens(body: bytes, auth_key: bytes, looked_at: LookedAt) -> None:
             await trio.sleep(0.5)
-            return True
+            looked_at(True)
 
         introducers = endpoint._reachability._introducers
         introducers._introduced = opens
@@ -241,9 +241,9 @@ async def test_much_junk_and_the_introducer_is_replaced_but_only_so_often(
         introducers = endpoint._reachability._introducers
         await until(lambda: introducers.complete)
 
-        async def unopened(body: bytes, auth_key: bytes) -> bool:
+        async def unopened(body: bytes, auth_key: bytes, looked_at: LookedAt) -> None:
             await trio.lowlevel.checkpoint()
-            return False
+            looked_at(False)
 
         introducers._introduced = unopened
         for replaced in range(1, 5):
@@ -272,11 +272,11 @@ async def test_one_introducers_flood_does_not_keep_anothers_introductions_waitin
         crowded, other = introducers.entries
         at_work: list[bytes] = []
 
-        async def introduced(body: bytes, auth_key: bytes) -> bool:
+        async def introduced(body: bytes, auth_key: bytes, looked_at: LookedAt) -> None:
             at_work.append(auth_key)
             if auth_key == crowded.auth_key:
                 await trio.sleep_forever()
-            return True
+            looked_at(True)
 
         introducers._introduced = introduced
         stranger = Stranger(visitor, endpoint.address)
