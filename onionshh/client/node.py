@@ -316,6 +316,7 @@ async def node(
         )
         nursery.start_soon(keeper.keep)
         nursery.start_soon(builder.watch_guards)
+        nursery.start_soon(guarding.watch, keeper.fetch_soon)
         nursery.start_soon(pool.run)
         nursery.start_soon(follow_consensus)
         joined = Node(context)

@@ -27,9 +27,9 @@ from onionshh.wire.packing import Bin, Int, ListOf, fields, pack, unpack_untrust
 
 DAY: Final = 86_400
 RETRY_SECONDS: Final = (30.0, 120.0, 600.0, 3600.0)
-OFFLINE_RETRY_SECONDS: Final = 120.0
-"""While all guards are down, how long the ones in use wait at most: a network that comes back after hours
-should not take another hour to be noticed. It shows nothing but that we are there, to whom it was shown."""
+OFFLINE_RETRY_SECONDS: Final = (5.0, 10.0, 20.0, 40.0, 80.0, 120.0)
+"""While all guards are down, how long the ones in use wait: a network that comes back after hours should not
+take another hour to be noticed. It shows nothing but that we are there, to whom it was shown."""
 FAILURES_DOWN: Final = 2
 UNLISTED_SECONDS: Final = 7 * DAY
 
@@ -142,6 +142,12 @@ class GuardSet:
         guard.failures = 0
         guard.retries = 0
 
+    def moved(self, identity: RelayId, now: float) -> None:
+        """It is said to be at another address: what failed before says nothing of that one."""
+        guard = self._find(identity)
+        if guard is not None:
+            guard.retries, guard.tried_at = 0, now - RETRY_SECONDS[-1]
+
     def next_retry(self, now: float) -> list[RelayId]:
         """Guards that are down and due to be tried again, in order; each until its outcome is told."""
         offline = self.all_down()
@@ -171,7 +177,7 @@ class GuardSet:
     def _due(self, guard: _Guard, now: float, offline: bool) -> bool:
         wait = RETRY_SECONDS[min(guard.retries, len(RETRY_SECONDS) - 1)]
         if offline and guard in [g for g in self._guards if g.listed][: self._use]:
-            wait = min(wait, OFFLINE_RETRY_SECONDS)
+            wait = min(wait, OFFLINE_RETRY_SECONDS[min(guard.retries, len(OFFLINE_RETRY_SECONDS) - 1)])
         return now - guard.tried_at >= wait
 
 

@@ -246,6 +246,7 @@ class ConsensusKeeper:
         self._folder = folder
         self._over_circuit = over_circuit
         self._changed = trio.Event()
+        self._wanted = trio.Event()
         self._view: View | None = None
         self._came = (0.0, 0)
         """When it came: monotonic seconds, and what the wall clock showed."""
@@ -335,7 +336,7 @@ class ConsensusKeeper:
         return float(self._view.params.interval_seconds) if self._view else RETRY_MAX_SECONDS
 
     async def _until_due(self) -> None:
-        """Until the next one is to be fetched: so many seconds after this one came, whatever the wall clock
+        """Until the next one is wanted or due: so many seconds after this one came, whatever the wall clock
         does meanwhile. If it went ahead, perhaps the machine was asleep: then those seconds count too."""
         while self._view is not None and self._counts(self._view.consensus):
             now, (came, came_wall) = self._clock.monotonic(), self._came
@@ -343,7 +344,14 @@ class ConsensusKeeper:
             due = came + self._wait - (asleep if asleep > JUMP_SECONDS else 0.0)
             if now >= due:
                 return
-            await trio.sleep_until(min(due, now + NAP_SECONDS))
+            with trio.move_on_at(min(due, now + NAP_SECONDS)):
+                await self._wanted.wait()
+                return
+
+    def fetch_soon(self) -> None:
+        """No guard answers where the one in hand says: the next is looked for now, whether due or not."""
+        self._wanted.set()
+        self._wanted = trio.Event()
 
     def _wait_after(self, consensus: Consensus, from_disk: bool) -> float:
         """How long after it came the next one is to be fetched: no longer than if it had just been made,

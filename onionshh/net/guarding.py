@@ -42,6 +42,9 @@ class Guarding:
         self._own_relays = own_relays
         self.guards = GuardSet()
         self.layer_two = LayerTwoGuards()
+        self.offline = False
+        """Whether all guards have been down for a while: no network here, or they are elsewhere now."""
+        self._places: dict[RelayId, tuple[str, int]] = {}
         self._seen: dict[str, bytes] = {}
         self._unwritten: set[str] = set()
         self._begun: set[str] = set()
@@ -57,6 +60,7 @@ class Guarding:
             if changed or GUARDS_FILE in self._unwritten:
                 self._write(GUARDS_FILE, self.guards.to_document())
             self._begun.add(GUARDS_FILE)
+        self._see_who_moved(view)
 
     def update_layer_two(self, view: View) -> None:
         """Follow a new consensus with the endpoint's second hops, which stay outside the guards in use."""
@@ -73,18 +77,34 @@ class Guarding:
                 self._write(LAYER_TWO_FILE, self.layer_two.to_document())
             self._begun.add(LAYER_TWO_FILE)
 
+    def _see_who_moved(self, view: View) -> None:
+        rows = [row for row in map(view.relay, self.guards.sample) if row is not None]
+        places = {row.identity: (row.host, row.port) for row in rows}
+        for identity, place in places.items():
+            if self._places.get(identity, place) != place:
+                self.guards.moved(identity, trio.current_time())
+        self._places = places
+
     def first_hops(self, view: View) -> list[RelayId]:
         """The guards in use, in random order: either may be the first hop of the next circuit."""
         return self._chance.shuffled(self.guards.usable(view))
 
-    async def end_when_offline(self, scope: trio.CancelScope) -> None:
-        """Cancel what needs a guard once all of them have been down for a while."""
+    async def watch(self, offline: Callable[[], None]) -> None:
+        """Call `offline` every second once all guards have been down for a while, for ever."""
         since = None
         while True:
-            await trio.sleep(1.0)
             now = trio.current_time()
             since = (since or now) if self.guards.all_down() else None
-            if since is not None and now >= since + OFFLINE_SECONDS:
+            self.offline = since is not None and now >= since + OFFLINE_SECONDS
+            if self.offline:
+                offline()
+            await trio.sleep(1.0)
+
+    async def end_when_offline(self, scope: trio.CancelScope) -> None:
+        """Cancel what needs a guard once all of them have been down for a while, as `watch` found."""
+        while True:
+            await trio.sleep(1.0)
+            if self.offline:
                 scope.cancel()
 
     def second_hops(self, view: View) -> list[RelayId]:

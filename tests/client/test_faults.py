@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh import testing
-from onionshh.net import directory
+from onionshh.net import store
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.serve import KEY_CHECK_SECONDS
 from onionshh.rendezvous.ring import Ring
@@ -141,7 +141,7 @@ async def test_a_disk_that_is_full_for_a_while_ends_no_node(
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(directory, "atomic_write", full)
+            patch.setattr(store, "atomic_write", full)
             held = context_of(node).view.consensus.valid_after
             introducer = next(one.relays[-1] for one in node.circuits() if one.purpose == "introducer")
             for relay in [one for one in net.relays if one.id == introducer]:

@@ -125,20 +125,31 @@ def test_all_down_is_offline_and_draws_no_others() -> None:
     assert not GuardSet().all_down()
 
 
-def test_offline_the_guards_in_use_are_tried_every_two_minutes_and_the_others_as_soon_as_one_works() -> None:
+def test_offline_the_guards_in_use_are_tried_soon_and_the_others_as_soon_as_one_works() -> None:
+    """Ever less often, and every two minutes at least."""
     network = view(plain(20))
     guards = guards_of(network)
-    now = 0.0
+    now, most = 0.0, OFFLINE_RETRY_SECONDS[-1]
     for number in range(6):
         bring_down(guards, number, now)
-    for _ in range(20):
-        now += OFFLINE_RETRY_SECONDS
+    for seconds in (*OFFLINE_RETRY_SECONDS, *[most] * 10):
+        assert not set(guards.sample[:2]) & set(guards.next_retry(now + seconds - 1))
+        now += seconds
         for identity in guards.next_retry(now):
             guards.link_failed(identity, now)
-    assert set(guards.next_retry(now + OFFLINE_RETRY_SECONDS)) >= set(guards.sample[:2])
-    assert set(guards.next_retry(now + OFFLINE_RETRY_SECONDS)) < set(guards.sample)
+    assert set(guards.next_retry(now + most)) >= set(guards.sample[:2])
+    assert set(guards.next_retry(now + most)) < set(guards.sample)
     guards.link_worked(guards.sample[0], now + 1)
     assert guards.next_retry(now + 1) == list(guards.sample[1:])
+
+
+def test_a_guard_that_moved_is_tried_at_once() -> None:
+    guards = guards_of(view(plain(20)))
+    bring_down(guards, 3, 1000.0)
+    assert guards.next_retry(1001.0) == []
+    guards.moved(guards.sample[3], 1001.0)
+    guards.moved(relay_id(99), 1001.0)
+    assert guards.next_retry(1001.0) == [guards.sample[3]]
 
 
 def test_links_to_others_are_no_business_of_ours() -> None:
