@@ -200,7 +200,7 @@ class Run:
         """It is over, and its other end notices."""
         if lane in self._lanes:
             self._lanes.discard(lane)
-            self._end.receiver.lane_lost(lane)
+            self._end.do(self._end.receiver.lane_lost(lane, self._end._best(), self._now))
 
     def cut_all(self) -> None:
         """The other end is gone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onionshh.core.drops import Drops
 from onionshh.core.introduce import EndToEndKeys
-from onionshh.core.whisper import EXPIRED, Record
+from onionshh.core.whisper import Record
 from onionshh.errors import ProtocolError
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.net.clocks import Clock
@@ -67,12 +67,8 @@ class Exchange:
         return record
 
     def why_refused(self, record: Record) -> int | None:
-        """Why a whisper of these dates is not taken on, counted; None for one that may be."""
-        clock = self._clock
-        why = record.why_refused(earliest=clock.earliest(), best=clock.best())
-        if why is not None:
-            self._drops.count("record-expired" if why == EXPIRED else "record-far-future")
-        return why
+        """Why a whisper of these dates is not taken on, None for one that may be."""
+        return record.why_refused(earliest=self._clock.earliest(), best=self._clock.best())
 
     def close(self, reason: str = "closed") -> None:
         """End the circuit, and with it the peer's."""

@@ -301,13 +301,12 @@ class Hidden(Driver):
         self._lost(lane)
 
     async def _bring(self, lane: Lane, record: Record) -> None:
-        exchange = lane.exchange
-        refuse = exchange.why_refused(record) if record.kind == WHISPER else None
-        if record.kind != WHISPER or refuse is not None:
-            self._record_in(lane, record, known=False, refuse=refuse)
+        if record.kind != WHISPER:
+            self._record_in(lane, record, known=False, refuse=None)
             return
+        refuse = lane.exchange.why_refused(record)
         async with self._inbox.known(record.whisper_id) as known:
-            self._record_in(lane, record, known=known, refuse=None)
+            self._record_in(lane, record, known=known, refuse=refuse)
 
     def _record_in(self, lane: Lane, record: Record, *, known: bool, refuse: int | None) -> None:
         self.do(
@@ -354,4 +353,4 @@ class Hidden(Driver):
     def _lost(self, lane: Lane) -> None:
         if self._lanes.get(lane.number) is lane:
             self._end(lane.number, "exchange-over")
-            self._receiver.lane_lost(lane.number)
+            self.do(self._receiver.lane_lost(lane.number, self._best(), self.now()))

@@ -19,6 +19,7 @@ from onionshh.client.receipt import Outcome, Receipt
 from onionshh.core.delivery.actions import (
     Action,
     Answered,
+    Count,
     EndLane,
     Failure,
     LaneId,
@@ -123,6 +124,8 @@ class Visitor(Driver):
                 if self._opening is not None:
                     self._opening.cancel()
                     self._opening = None
+            case Count(reason):
+                self._context.drops.count(reason)
 
     def _tell(self, told: Tell) -> None:
         outcome = self._outcomes.get(told.whisper)

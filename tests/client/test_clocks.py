@@ -106,7 +106,7 @@ async def test_a_reply_that_is_refused_is_told_to_the_endpoint(autojump_clock: M
             assert answered.status in ("expired", "delivered")
             assert await asked.reply() == b"answer"
             # And one that really is too late.
-            old = replace(of_ours, in_reply_to=WhisperId(bytes.fromhex(asked.id)), expires=WALL - HOUR)
+            old = replace(of_ours, in_reply_to=WhisperId(b"n" * 16), expires=WALL - HOUR)
             only(endpoint).circuit.send(m.RECORD, old.encode())
             await until(lambda: visitor.drops().get("record-expired") == 1, 10)
             assert of_visitor(contact).open

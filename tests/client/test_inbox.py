@@ -79,7 +79,7 @@ class Whispers:
             taken = self.receiver.unfinished > before
             full = any(isinstance(one, Pause) for one in actions)
             if full:  # whoever waits for room is let go, so that the next is looked at by itself
-                self.receiver.lane_lost(LANE)
+                self.receiver.lane_lost(LANE, 0, 0.0)
                 self.receiver.lane_opened(LANE, self._now)
         await self._do(actions)
         for one in actions:

@@ -166,9 +166,11 @@ class Receiver:
         self._lanes[lane] = _Lane(now)
         return actions
 
-    def lane_lost(self, lane: LaneId) -> None:
-        """It ended: what it owes stays unacknowledged, and its visitor comes again."""
+    def lane_lost(self, lane: LaneId, best: int, now: float) -> Actions:
+        """It ended: what it owes stays unacknowledged, and its visitor comes again. The place that it was
+        about to take is somebody else's."""
         self._gone(lane)
+        return self._unblock(best, now)
 
     def lane_sent(self, lane: LaneId, reply: WhisperId | None, now: float) -> Actions:
         """One sending has wholly left, and a reply of ours with it."""
@@ -204,8 +206,8 @@ class Receiver:
         best: int,
         now: float,
     ) -> Actions:
-        """A record came. `known`: the disk knows its id; `refuse`: its dates cannot be; `more`: another one
-        is on its way; `received_at`, `best`: Unix seconds."""
+        """A record came. `known`: the disk knows its id; `refuse`: why its dates cannot be; `more`: another
+        one is on its way; `received_at`, `best`: Unix seconds."""
         held = self._lanes.get(lane)
         if held is None:
             return ()
@@ -214,10 +216,13 @@ class Receiver:
         if record.kind != WHISPER:
             return self._acknowledged(record) + self._settle(lane, now)
         held.judging = False
-        if refuse is not None:
-            return self._refuse(lane, record, refuse) + self._settle(lane, now) + self._read_or_not(lane)
+        # What was taken on once is acknowledged, whatever its dates have become.
         if known or record.whisper_id in self._unfinished:
-            return self._owe(lane, record, again=True, offered=False, now=now) + self._read_or_not(lane)
+            owed = self._owe(lane, record, again=True, offered=False, now=now)
+            return owed + self._read_or_not(lane) + self._unblock(best, now)
+        if refuse is not None:
+            refused = self._refuse(lane, record, refuse) + self._settle(lane, now)
+            return refused + self._read_or_not(lane) + self._unblock(best, now)
         if not self._room(len(record.body)):
             return self._block(lane, record, best, now)
         taken = Taken(record.whisper_id, record.body, received_at, record.expires, record.privacy_class)
@@ -420,7 +425,8 @@ class Receiver:
         return (Pause(lane),) if held.paused else (Resume(lane),)
 
     def _refuse(self, lane: LaneId, record: Record, why: int) -> Actions:
-        return self._send(lane, (refusal_of(record, why, self._random_bytes),), None)
+        count = Count("record-expired" if why == EXPIRED else "record-far-future")
+        return (count, *self._send(lane, (refusal_of(record, why, self._random_bytes),), None))
 
     def _acknowledged(self, record: Record) -> Actions:
         reply_id = record.in_reply_to

@@ -21,6 +21,7 @@ from onionshh.core.delivery.actions import (
     Action,
     Actions,
     Answered,
+    Count,
     EndLane,
     Failure,
     LaneId,
@@ -202,7 +203,11 @@ class Sender:
             )
             whisper.due = inf
         if record.kind != RECEIPT:
-            if whisper is not None and refuse is None:
+            if whisper is not None and whisper.answered:
+                refuse = None  # a copy: it was taken on, whatever its dates have become
+            if refuse is not None:
+                actions += (Count("record-expired" if refuse == EXPIRED else "record-far-future"),)
+            elif whisper is not None:
                 actions += self._answered(whisper_id, whisper, record.body)
             self._owe(record, refuse, now)
         return actions + self._go_on(now)

@@ -232,9 +232,36 @@ def test_without_room_nothing_is_read_and_whoever_waited_longest_is_first() -> N
     assert Resume(ONE) in actions
     assert kinds(remembered(receiver, actions)) == [[RECEIPT]]
     assert receiver.unfinished == 1
-    receiver.lane_lost(TWO)
+    assert receiver.lane_lost(TWO, 0, 1.0) == ()
     remember = receiver.finish(second.whisper_id, None)
     assert receiver.remembered(remember.token, 0, 2.0) == ()  # nobody waits any more
+
+
+@pytest.mark.parametrize("turns_out", ["known", "refused", "lost"])
+def test_room_that_one_who_waited_does_not_take_goes_to_the_next(turns_out: str) -> None:
+    receiver = made(most=1)
+    first, second, third = whisper(), whisper(), whisper()
+    remembered(receiver, bring(receiver, first))
+    bring(receiver, second)
+    bring(receiver, third, lane=TWO)
+    remember = receiver.finish(first.whisper_id, None)
+    assert receiver.remembered(remember.token, 0, 1.0) == (Judge(ONE, second),)
+    actions = (
+        receiver.lane_lost(ONE, 0, 1.0)
+        if turns_out == "lost"
+        else bring(receiver, second, known=turns_out == "known", refuse=EXPIRED, now=1.0)
+    )
+    assert only(actions, Judge) == [Judge(TWO, third)]
+
+
+def test_a_copy_of_what_was_taken_on_is_acknowledged_though_its_time_is_over() -> None:
+    receiver, record = made(), whisper()
+    remembered(receiver, bring(receiver, record))
+    assert kinds(bring(receiver, record, lane=TWO, refuse=EXPIRED)) == [[RECEIPT]]
+    remember = receiver.finish(record.whisper_id, None)
+    receiver.remembered(remember.token, 0, 1.0)
+    assert kinds(bring(receiver, record, known=True, refuse=EXPIRED)) == [[RECEIPT]]
+    assert kinds(bring(receiver, whisper(), refuse=EXPIRED)) == [[REFUSED]]
 
 
 def test_what_expired_while_it_waited_for_room_takes_none() -> None:
@@ -405,7 +432,7 @@ def test_what_a_lost_lane_owed_is_not_sent_and_what_it_brought_stays() -> None:
     receiver, record = made(), whisper()
     (remember,) = bring(receiver, record)
     assert isinstance(remember, Remember)
-    receiver.lane_lost(ONE)
+    assert receiver.lane_lost(ONE, 0, 1.0) == ()
     assert receiver.remembered(remember.token, 0, 1.0) == ()
     assert receiver.unfinished == 1
     assert bring(receiver, whisper(), lane=ONE) == ()

@@ -206,6 +206,17 @@ def test_an_answer_of_a_wrong_date_is_refused() -> None:
     assert [one.kind for one in send.records] == [REFUSED]
 
 
+def test_a_copy_of_an_answer_that_was_taken_on_is_acknowledged_though_its_time_is_over() -> None:
+    sender, record = made(), whisper()
+    out(sender, record)
+    sender.record_in(ONE, answer_to(record), 1)
+    (send,) = sender.tick(2)
+    sender.record_in(ONE, answer_to(record), 3, refuse=EXPIRED)
+    (send,) = sender.tick(4)
+    assert isinstance(send, Send)
+    assert [one.kind for one in send.records] == [RECEIPT]
+
+
 def test_answers_that_nobody_asked_for_are_acknowledged_and_owed_up_to_a_number() -> None:
     sender, record = made(), whisper()
     out(sender, record)
