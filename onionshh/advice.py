@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 
-_ROOM = "make room there and start again"
+_ROOM = "make room there"
 _OTHER_DISK = "the disk has gone or fails; look at it and at the system's log, or use another"
 _LOCAL = "choose a folder on a disk of this machine"
 
@@ -42,6 +42,11 @@ _TO_DO = {
     errno.EHOSTUNREACH: "check that you are online",
     errno.ENETDOWN: "check that you are online",
 }
+
+
+def in_words(error: OSError) -> str:
+    """What is wrong and what to do, without the path: whoever says it names what could not be done."""
+    return f"{error.strerror or error}{advice(error)}"
 
 
 def advice(error: OSError) -> str:

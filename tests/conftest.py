@@ -13,6 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from onionshh.cli import talk
 from tests.seeded import seed_tasks
 
 hypothesis.settings.register_profile("onionshh", derandomize=True, database=None, deadline=None)
@@ -34,6 +35,13 @@ def _logging_as_it_was() -> Iterator[None]:
     before = list(root.handlers), root.level
     yield
     root.handlers[:], root.level = before
+
+
+@pytest.fixture(autouse=True)
+def _lines_of_before_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test could not write is not told in the next."""
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(talk, f"_{name}", talk.Mouth(name))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

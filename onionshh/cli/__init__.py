@@ -2,8 +2,8 @@
 
 `main` turns whatever a command raises into one sentence on stderr (and `{"error": …}` on stdout with
 --json) and an exit status: 0 done, or a program that runs for ever ended by a signal; 1 not delivered,
-directory down, port or folder in use; 2 wrong usage. No traceback, unless ONIONSHH_DEBUG is set. A command
-imports what it needs when it runs, so that `--help` is quick.
+directory down, port or folder in use; 2 wrong usage; 3 delivered, but stdout took no reply. No traceback,
+unless ONIONSHH_DEBUG is set. A command imports what it needs when it runs, so that `--help` is quick.
 """
 
 from __future__ import annotations

@@ -8,11 +8,14 @@ then the whisper waits for another run.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
+import termios
 
 import trio
 
@@ -23,8 +26,6 @@ from onionshh.geometry import WHISPER_MAX
 
 PROGRAM_SECONDS = 60.0
 ENDING_SECONDS = 1.0
-REST_SECONDS = 0.2
-"""How long we read on once the program has ended while something it left behind holds its stdout."""
 NOT_HANDLED = {
     os.EX_TEMPFAIL: "asks for another run (status 75)",
     126: "could not run what it was to run (status 126)",
@@ -101,14 +102,27 @@ async def _converse(process: trio.Process, body: bytes, output: bytearray) -> No
         @nursery.start_soon
         async def until_ended() -> None:
             await process.wait()
-            reading.deadline = trio.current_time() + REST_SECONDS
+            reading.cancel()
 
         with reading:
             while len(output) <= WHISPER_MAX and (part := await stdout.receive_some(65536)):
                 output += part
         if len(output) <= WHISPER_MAX:
             await process.wait()
+            # What it left behind may hold its stdout and write on: nothing of that is taken.
+            left = _written(stdout)
+            while left and (part := await stdout.receive_some(left)):
+                output += part
+                left -= len(part)
         nursery.cancel_scope.cancel()
+
+
+def _written(pipe: trio.abc.ReceiveStream) -> int:
+    """How many bytes wait in a pipe at this moment."""
+    if not isinstance(pipe, trio.lowlevel.FdStream):
+        return 0
+    count = fcntl.ioctl(pipe.fileno(), termios.FIONREAD, bytes(4))
+    return int.from_bytes(count, sys.byteorder)
 
 
 async def _end(process: trio.Process) -> None:

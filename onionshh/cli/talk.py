@@ -12,6 +12,7 @@ import os
 import select
 import sys
 import time
+from contextlib import suppress
 from typing import TextIO
 
 from onionshh.cli.text import one_line
@@ -76,6 +77,12 @@ def utter(text: str) -> None:
     trouble = _stdout.say(text)
     if trouble:
         note(f"stdout cannot be written ({trouble}); we go on, and what we would say there is lost.")
+
+
+def nothing_more_to_stdout() -> None:
+    """What could not be written there is not tried again when the process ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(line: str) -> None:

@@ -135,7 +135,9 @@ class PeopleVoice:
 
     async def show(self, whisper: Whisper) -> None:
         head = stamped(f"whisper of {len(whisper.body)} bytes")
-        await self._output.show(encoded(f"{head}\n{printable(whisper.body)}\n"))
+        # Each line of it behind a mark, so that none can pass for one of ours.
+        body = "".join(f"\n  | {line}" for line in printable(whisper.body).split("\n"))
+        await self._output.show(encoded(f"{head}{body}\n"))
 
     def _say(self, line: str) -> None:
         self._output.say(encoded(f"{stamped(line)}\n"))

@@ -21,7 +21,7 @@ from onionshh.cli.options import (
     json_option,
     network_option,
 )
-from onionshh.cli.talk import note
+from onionshh.cli.talk import note, nothing_more_to_stdout
 from onionshh.cli.text import one_line, printable
 from onionshh.errors import BadAddress, TooLarge
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from onionshh.client.receipt import Receipt
 
 OFFLINE = "no guard answers: this machine's network is down, or the network's relays are"
+UNWRITTEN = 3
+"""Exit status: delivered, and the reply could not be written."""
 INTERRUPTED = "interrupted before a receipt came"
 GIVEN_UP = "given up, nothing more is sent"
 MAYBE = "it may have arrived, nothing more is sent"
@@ -94,8 +96,9 @@ def whisper(
     """Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin.
 
     The reply, if one comes within --wait, goes to stdout byte by byte, all else to stderr. Exit status 0
-    means delivered, with or without a reply. With --wait 0 it ends as soon as the receipt is there. When it
-    ends, so does every try: nothing waits anywhere to be sent later.
+    means delivered, with or without a reply; 3 means delivered, but stdout took no reply. With --wait 0 it
+    ends as soon as the receipt is there. When it ends, so does every try: nothing waits anywhere to be sent
+    later.
 
     Every user of this machine can see the command line of a program that runs, with ADDRESS and TEXT: where
     there are others, use --address-file and --file or stdin.
@@ -281,18 +284,30 @@ def _read(source: Path, most: int, what: str) -> bytes:
 def _report(receipt: Receipt, why: str, privacy: str, wait: float, as_json: bool) -> int:
     """Say what became of it. Returns the exit status."""
     status, why = _at_the_end(receipt, why)
-    if as_json:
-        import json
+    exit_status = 0 if status == "delivered" else FAILED
+    if not as_json:
+        if status == "delivered":
+            missing = "; no reply came" if wait and receipt.reply_body is None else ""
+            note(f"delivered over {receipt.hops} hops{_timing(receipt)}{missing}.")
+        else:
+            note(f"{'sent without a receipt' if status == 'sent' else f'not delivered ({status})'}: {why}.")
+    try:
+        if as_json:
+            import json
 
-        print(json.dumps(outcome(receipt, status, why, privacy)), flush=True)
-    elif status == "delivered":
-        missing = "; no reply came" if wait and receipt.reply_body is None else ""
-        note(f"delivered over {receipt.hops} hops{_timing(receipt)}{missing}.")
-        if receipt.reply_body is not None:
+            print(json.dumps(outcome(receipt, status, why, privacy)), flush=True)
+        elif receipt.reply_body is not None:
             _print_reply(receipt.reply_body)
-    else:
-        note(f"{'sent without a receipt' if status == 'sent' else f'not delivered ({status})'}: {why}.")
-    return 0 if status == "delivered" else FAILED
+    except OSError as error:
+        if status != "delivered":
+            raise
+        nothing_more_to_stdout()
+        note(
+            f"stdout cannot be written: {error.strerror}. The whisper was delivered; its reply, if one came,"
+            " is lost. Do not send it again for that."
+        )
+        exit_status = UNWRITTEN
+    return exit_status
 
 
 def _at_the_end(receipt: Receipt, why: str) -> tuple[str, str]:

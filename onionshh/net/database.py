@@ -30,7 +30,7 @@ _EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 _BESIDE = ("-journal", "-shm", "-wal")
 """Files that SQLite makes beside the database."""
 _TO_DO = {
-    sqlite3.SQLITE_FULL: "make room and start again",
+    sqlite3.SQLITE_FULL: "make room",
     sqlite3.SQLITE_IOERR: "the disk has gone, is full or fails; look at it and at the system's log",
     sqlite3.SQLITE_READONLY: "see that it may be written",
     sqlite3.SQLITE_PERM: "see that it may be written",

@@ -25,7 +25,7 @@ from typing import NamedTuple, Protocol
 import httpcore
 import trio
 
-from onionshh.advice import advice
+from onionshh.advice import advice, in_words
 from onionshh.config import Authority, NetworkFile, parse_network_file
 from onionshh.core.chance import Chance
 from onionshh.core.path import MOST_RELAYS, PathImpossible
@@ -254,6 +254,7 @@ class ConsensusKeeper:
         """How many seconds after that the next one is to be fetched."""
         self._http_not_before = 0.0
         self._out_of_time = Condition(logger.warning)
+        self._not_kept = Condition(logger.warning)
         self.document = b""
         """The consensus in hand as it came, for those who ask us for it."""
 
@@ -429,7 +430,9 @@ class ConsensusKeeper:
                 self._folder.write(PREVIOUS_FILE, self.document)
             self._folder.write(CONSENSUS_FILE, document)
         except OSError as error:
-            logger.warning("a new consensus is used and could not be kept on disk: %s", error)
+            self._not_kept.holds(f"a new consensus is used and could not be kept on disk: {in_words(error)}")
+        else:
+            self._not_kept.over("consensuses are kept on disk again")
         self._take(document, consensus, self._view.consensus if self._view else None)
 
     def _held(self) -> Consensus | None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import trio
 
+from onionshh.advice import in_words
 from onionshh.core.chance import Chance
 from onionshh.core.guards import GuardSet, LayerTwoGuards
 from onionshh.core.view import View
@@ -132,7 +133,7 @@ class Guarding:
             if name not in self._begun:
                 raise  # drawn and forgotten, each start would draw others
             self._unwritten.add(name)
-            logger.warning("%s could not be written; what is in hand serves on: %s", name, error)
+            logger.warning("%s could not be written; what is in hand serves on: %s", name, in_words(error))
         else:
             self._unwritten.discard(name)
             self._seen[name] = document
@@ -145,7 +146,9 @@ class Guarding:
             except OSError as error:
                 if not self._begun:
                     raise
-                logger.warning("the guards on disk cannot be had; those in hand serve on: %s", error)
+                logger.warning(
+                    "the guards on disk cannot be had; those in hand serve on: %s", in_words(error)
+                )
             yield
 
 

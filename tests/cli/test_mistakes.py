@@ -551,7 +551,7 @@ def test_without_memory() -> None:
 def test_errors_of_the_system_say_what_to_do_and_where() -> None:
     error = OSError(errno.ENOSPC, "No space left on device", "/data/guards")
     assert explain(error) == (
-        "No space left on device: /data/guards; make room there and start again.",
+        "No space left on device: /data/guards; make room there.",
         1,
     )
     assert "choose a folder" in explain(OSError(errno.EROFS, "Read-only file system", "/data/lock"))[0]

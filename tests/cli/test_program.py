@@ -99,6 +99,18 @@ async def test_the_end_of_the_program_is_the_end_of_the_run(tmp_path: Path) -> N
     os.kill(pid, signal.SIGKILL)
 
 
+async def test_what_is_left_behind_writes_nothing_into_the_reply(tmp_path: Path) -> None:
+    """It begins once the program is over and done with."""
+    spam = "while kill -0 $$ 2>/dev/null; do sleep 0.01; done; sleep 0.12; while echo spam; do :; done"
+    command = script(tmp_path, f"({spam}) & echo answer")
+    assert await run_program(command, b"") == b"answer\n"
+
+
+async def test_all_that_was_written_is_taken_though_something_holds_the_pipe(tmp_path: Path) -> None:
+    command = script(tmp_path, "sleep 5 & head -c 60000 /dev/zero; echo end")
+    assert await run_program(command, b"") == bytes(60000) + b"end\n"
+
+
 async def test_the_largest_reply(tmp_path: Path) -> None:
     assert len(await run_program(script(tmp_path, "head -c 65535 /dev/zero"), b"")) == 65535
 

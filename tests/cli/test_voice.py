@@ -85,6 +85,15 @@ async def test_many_whispers_are_few_lines(heard: Heard, autojump_clock: MockClo
     assert sum(int(line.split()[2]) for line in lines[1:-1]) == 5 * (60_000 - 1)
 
 
+async def test_a_body_cannot_pass_for_a_line_of_ours(heard: Heard, autojump_clock: MockClock) -> None:
+    voice = PeopleVoice(Output(heard.writing))
+    async with speaking(voice):
+        await voice.show(cast(Whisper, Came(b"one\n10:00:00 endpoint shh1forged\n")))
+        lines = await heard.lines(4)
+    assert lines[0].endswith(" whisper of 33 bytes")
+    assert lines[1:] == ["  | one", "  | 10:00:00 endpoint shh1forged", "  | "]
+
+
 @pytest.fixture(params=[PeopleVoice, JsonVoice])
 def standing(request: pytest.FixtureRequest, heard: Heard) -> Standing:
     voice: Voice = request.param(Output(heard.writing))

@@ -354,6 +354,27 @@ def test_who_waits_for_a_reply_is_told_that_the_whisper_was_delivered(network: N
         assert "; no reply came." in visitor.errors[-1]
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_reply_that_cannot_be_written_is_no_reason_to_send_again(
+    network: Network, options: tuple[str, ...]
+) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "onionshh", "whisper", network.address, "hello"),
+                *("--network", str(network.file), "--data", str(network.folder / "full"), *options),
+            ],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 3
+    assert "The whisper was delivered" in done.stderr
+    assert "Do not send it again" in done.stderr
+
+
 def test_no_such_endpoint(network: Network) -> None:
     """An address that nobody hosts is told apart from one that does not answer."""
     done = subprocess.run(
@@ -448,7 +469,7 @@ def test_a_visitor_that_waits_ends_at_a_signal(network: Network) -> None:
                 lines = len(host.lines)
                 command = ("whisper", "--network", network.file, address, "x", "--json", "--wait", 60)
                 visitor = Running(*command, "--data", network.folder / "visitor")
-                host.until(lambda line: line == "x", 30, lines)
+                host.until(lambda line: line == "  | x", 30, lines)
                 time.sleep(patience)
                 visitor.process.send_signal(number)
                 status = visitor.wait(ENDING_SECONDS)

@@ -169,7 +169,7 @@ def test_a_full_disk_ends_no_way_of_handling(network: Network) -> None:
         addresses["json"] = hosts["json"].event("address")["address"]
         hosts["json"].event("reachable", 40)
         trio.run(visit_all, hosts)
-        hosts["people"].until(lambda line: line == "2" * 20_000, 10)
+        hosts["people"].until(lambda line: line == "  | " + "2" * 20_000, 10)
         hosts["json"].until(lambda line: "2" * 20_000 in line, 10)
         for way, host in hosts.items():
             host.end()
@@ -296,7 +296,7 @@ def test_what_could_not_be_shown_is_shown_after_a_restart(network: Network, opti
     assert host.returncode == 0
     assert said.count(b"stdout cannot be written (Broken pipe)") == 1
     with running(*command) as again:
-        again.until(lambda line: line == "kept" or '"body": "kept"' in line, 20)
+        again.until(lambda line: line == "  | kept" or '"body": "kept"' in line, 20)
 
 
 @pytest.mark.parametrize("closed", [(1,), (1, 2), (0, 1, 2)])
@@ -316,7 +316,7 @@ def test_what_was_closed_at_the_start_is_nobody_elses_file(network: Network, clo
         mute.kill()
         mute.wait()
     with running(*network.host(name)) as host:
-        host.until(lambda line: line == "kept", 20)
+        host.until(lambda line: line == "  | kept", 20)
 
 
 # Signals.
