@@ -230,7 +230,7 @@ class _Stranger(Node):
 
 
 _IDS = (0x8000_0001, 0x8000_0002, 0x8000_0003)
-_CREATE, _EXTEND, _CELL, _MESSAGE, _PAYLOAD, _TICK = range(6)
+_CREATE, _EXTEND, _CELL, _MESSAGE, _PAYLOAD, _TICK, _STUCK = range(7)
 
 
 def _switch(data: bytes) -> None:
@@ -275,6 +275,8 @@ def _step(script: Script, net: PureNetwork, relays: list[PureRelay], stranger: _
         stranger.say_to(circuit_id, hop & 0x7F, _payload(script), early=bool(hop & 0x80))
     elif step == _TICK:
         net.tick(script.number(1) / 10)
+    elif step == _STUCK:  # the stranger reads nothing more
+        net.stuck.add(stranger.guard_port)
     else:  # a cell, of a circuit of ours or of any
         other = script.number(4)
         stranger.say(other or circuit_id, script.number(1), script.filled(g.BODY))
@@ -309,6 +311,7 @@ _SWITCH_SEEDS = (
     + _cell(1, RELAY, b"over"),
     _create(0) + bytes((_PAYLOAD, 0, 0x80)) + _head(m.DROP, 1) + string(m.DROP_ECHO) + bytes((_TICK, 0, 255)),
     bytes((_CELL, 0)) + bytes(3) + b"\7" + bytes((CREATE,)) + string(b"half") + _cell(2, CREATE),
+    _create(0) + bytes((_STUCK, 0)) + _message(0, 0, m.FETCH_CONSENSUS, bytes(8)) * 2,
     _create(2) + _message(2, 0, m.FETCH, m.Fetch(bytes(g.KEY), 1).encode()) + _cell(2, RELAY_EARLY),
 )
 

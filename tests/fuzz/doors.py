@@ -14,6 +14,7 @@ from onionshh.core.whisper import EXPIRED, Record, new_whisper, receipt_for, ref
 from onionshh.crypto import bech32m, ed25519, handshake
 from onionshh.crypto.identity import (
     Identity,
+    blind_public,
     check_opening_untrusted,
     decode_address_untrusted,
     verify_pq_untrusted,
@@ -26,7 +27,7 @@ from onionshh.wire import consensus as wire_consensus
 from onionshh.wire import descriptor as wire_descriptor
 from onionshh.wire import merkle
 from onionshh.wire import messages as m
-from onionshh.wire.endpoint import Inner, Outer, period_key_signed
+from onionshh.wire.endpoint import Inner, Outer, period_key_signed, pq_signed
 from onionshh.wire.framing import HandshakeParts, split_handshake
 from onionshh.wire.packing import Bin, Int, ListOf, Text, fields, pack, unpack_untrusted
 from tests.core import networks, test_introduce, test_publish
@@ -175,6 +176,14 @@ def _numbers(*numbers: int) -> bytes:
 
 def _plain(data: bytes) -> bytes:
     return data[: g.DESCRIPTOR_PLAIN].ljust(g.DESCRIPTOR_PLAIN, b"\0")
+
+
+def _row_signed(row: bytes) -> None:
+    """A row that is hostile, by an endpoint that signs it with every key of its own."""
+    encoded = len(row).to_bytes(2, "big") + row
+    blinded = blind_public(IDENTITY.A, PERIOD, test_publish.PERIOD_SECONDS)
+    signature = IDENTITY.sign_pq(pq_signed(blinded, PERIOD, encoded))
+    test_publish.opened(test_publish.around(_plain(encoded + signature)))
 
 
 # Introductions.
@@ -377,6 +386,11 @@ DOORS = (
         "core.publish.open_descriptor_untrusted:sealed",
         lambda data: test_publish.opened(test_publish.around(_plain(data))),
         (test_publish.inner().encode(),),
+    ),
+    Target(
+        "core.publish.open_descriptor_untrusted:signed",
+        lambda data: _row_signed(data[: g.DESCRIPTOR_PLAIN]),
+        (test_publish.DESCRIPTOR.encode()[2:],),
     ),
     Target(
         "core.introduce.open_introduction_untrusted",

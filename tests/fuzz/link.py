@@ -129,7 +129,7 @@ LINKS = (
         _keyed,
         (
             b"\xff\xff" + _ANONYMOUS + b"\3" + _PADDING,
-            b"\0\x10" + b"\0" + string(b"") + b"\x7f" + _PADDING,
+            b"\2\0" + b"\0" + string(b"") + b"\x7f" + _PADDING,
         ),
     ),
 )

@@ -36,7 +36,7 @@ def _defined(node: ast.AST, name: str) -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef):
             yield from _defined(child, f"{name}.{child.name}")
-        elif isinstance(child, ast.FunctionDef) and child.name.endswith("_untrusted"):
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and child.name.endswith("_untrusted"):
             yield f"{name}.{child.name}"
 
 
