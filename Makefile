@@ -72,7 +72,7 @@ COVERAGE := coverage==7.17.4
 SECONDS  ?= 60
 
 fuzz: $(VENV)/.dev
-	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install -q $(ATHERIS) 2>/dev/null || \
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install -q --only-binary :all: $(ATHERIS) 2>/dev/null || \
 	    echo "$(ATHERIS) does not install here: inputs are drawn without a look at what they reach"
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --door "$(DOOR)"
 
