@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help venv demo test lint types unit bench simulate lock clean
+.PHONY: help venv demo test lint types unit bench simulate fuzz coverage lock clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
@@ -16,6 +16,9 @@ help:
 	@echo "make test   ruff, mypy --strict and every test"
 	@echo "make bench  what it costs, beside C tor where that is installed (six to nine minutes)"
 	@echo "make simulate  whispers over bad lanes, a million runs (some twelve minutes)"
+	@echo "make fuzz   hostile inputs for every door, guided by coverage where atheris installs (SECONDS=60,"
+	@echo "            for all together; DOOR=TEXT: those with this in their names)"
+	@echo "make coverage  the lines that no test runs; takes twice as long as the tests"
 	@echo "make venv   only the environment, in $(VENV)"
 	@echo "make lint | types | unit   one part of make test"
 	@echo "make lock   write the lock files anew from pyproject.toml (UPGRADE=1: take newer versions)"
@@ -63,6 +66,25 @@ unit: $(VENV)/.dev
 simulate: $(VENV)/.dev
 	@$(BIN)/python -m simulations.delivery --runs 1000000
 
+# Neither is a dependency, so neither is in a lock file: they are installed when they are asked for.
+ATHERIS  := atheris==3.0.0
+COVERAGE := coverage==7.17.4
+SECONDS  ?= 60
+
+fuzz: $(VENV)/.dev
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install -q --only-binary :all: $(ATHERIS) 2>/dev/null || \
+	    echo "$(ATHERIS) does not install here: inputs are drawn without a look at what they reach"
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --door "$(DOOR)"
+
+# Without the tests that start real processes: what runs there is not seen.
+coverage: $(VENV)/.dev
+	@$(BIN)/python -c 'import coverage' 2>/dev/null || $(PIP) install -q $(COVERAGE)
+	@$(BIN)/python -m coverage run --source=onionshh,relay,rendezvous,directory \
+	    -m pytest -q -W error -m "not system" tests || \
+	    echo "a test that measures time or memory may fail while each line is watched"
+	@$(BIN)/python -m coverage report --show-missing --skip-covered --skip-empty | sed -nE \
+	    -e 's/^([^ ]+\.py) .*% +/\1: /p' -e 's/^TOTAL .* ([0-9]+%).*/\1 of the lines are run by a test/p'
+
 bench: $(VENV)/.bench
 	@$(BIN)/python -m tests.benchmarks
 
@@ -81,5 +103,6 @@ lock:
 	@echo "wrote requirements.lock, requirements-dev.lock and requirements-bench.lock"
 
 clean:
-	rm -rf $(VENV) .venv-lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz \
+	    .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

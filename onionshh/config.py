@@ -20,6 +20,8 @@ NETWORK_FILE_VERSION = 1
 MOST_AUTHORITIES = 32
 NAME_MOST = 64
 
+_VERSION_MOST = 2**31 - 1
+"""What can be written in a sentence: a hexadecimal number of 5 000 digits cannot."""
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9 ._-]{{0,{NAME_MOST - 1}}}")
 _MARK = "\ufeff"
 """The byte order mark that some editors put before UTF-8."""
@@ -65,10 +67,10 @@ def parse_network_file(given: str | bytes) -> NetworkFile:
         raise _bad("The network file is empty")
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5 000 digits is no TOMLDecodeError
         raise _bad(f"The network file is no TOML ({error})") from error
     version = table.get("version", NETWORK_FILE_VERSION)
-    if type(version) is not int:
+    if type(version) is not int or not 0 <= version <= _VERSION_MOST:
         raise _bad(
             f"The network file's version must be a whole number, as in version = {NETWORK_FILE_VERSION}"
         )

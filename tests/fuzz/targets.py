@@ -1,0 +1,15 @@
+"""The table of all targets. tests/fuzz/test_targets.py sees that no door is left out."""
+
+from __future__ import annotations
+
+from tests.fuzz.circuits import CIRCUITS
+from tests.fuzz.delivery import DELIVERY
+from tests.fuzz.directory import DIRECTORY
+from tests.fuzz.doors import DOORS
+from tests.fuzz.link import LINKS
+from tests.fuzz.roles import ROLES
+
+TARGETS = {
+    target.name: target for table in (DOORS, LINKS, CIRCUITS, DELIVERY, ROLES, DIRECTORY) for target in table
+}
+"""By name."""
