@@ -60,7 +60,10 @@ AGAIN_OVER_SECONDS = 1800.0
 LOST_SOON_SECONDS = 3600.0
 """What the ring loses within this time was displaced, unless its relays were restarted."""
 
-ANOTHER = "another program runs with this identity, and the ring has a later descriptor, which is not ours"
+ANOTHER = (
+    "another program runs with this identity, and the ring has a later descriptor, which is not ours;"
+    " end one of the two"
+)
 
 
 @dataclass(slots=True)
@@ -144,7 +147,7 @@ class Publication:
             return await self._go_on_from(found.period, published, found.descriptor.revision)
         if found.descriptor.seal_key != published.keys.seal.public:
             self.again()  # what a visitor seals to it opens no more, and no introducer is to blame
-            return "the ring has a descriptor of keys that it no longer has"
+            return "the ring shows a descriptor of other keys than ours; ours is published again"
         return ""
 
     async def stored(self) -> None:

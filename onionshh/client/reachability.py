@@ -128,7 +128,7 @@ class ReachabilityTest:
             failures = 0
             while True:
                 while not self._introducers.entries:
-                    self._lose(NO_INTRODUCER)
+                    self._lose(self._why_none())
                     await self._introducers.changed()
                 self._poke = trio.Event()
                 why = await self._test_within_its_time()
@@ -145,6 +145,10 @@ class ReachabilityTest:
 
     # Inside.
 
+    def _why_none(self) -> str:
+        """Why there is no introducer."""
+        return NO_INTRODUCER if self._context.builder.online else NO_GUARD
+
     def _pause(self, why: str | None) -> float:
         if self._publication.disputed:
             return DISPUTED_SECONDS
@@ -156,8 +160,8 @@ class ReachabilityTest:
         while True:
             await self._introducers.changed()
             if not self._introducers.entries:
-                self._lose(NO_INTRODUCER)
-                self._end_test(NO_INTRODUCER)
+                self._lose(self._why_none())
+                self._end_test(self._why_none())
                 self._poke.set()
 
     async def _watch_guards(self) -> None:

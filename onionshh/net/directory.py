@@ -61,7 +61,7 @@ logger = logging.getLogger("onionshh.net")
 HTTP_TIMEOUT_SECONDS = 10.0
 RETRY_MIN_SECONDS = 1.0
 RETRY_MAX_SECONDS = 60.0
-HTTP_AGAIN_SECONDS = 60.0
+AGAIN_PART = 6
 NAP_SECONDS = 60.0
 DATE_CHARACTERS = 64
 INLINE_BYTES = 64 * 1024
@@ -329,12 +329,16 @@ class ConsensusKeeper:
                 retry = RETRY_MIN_SECONDS
             else:
                 await trio.sleep(retry * self._chance.between(0.5, 1.0))
-                retry = min(2 * retry, RETRY_MAX_SECONDS, max(1.0, self._interval()))
+                retry = min(2 * retry, self._again_seconds())
 
     # Inside.
 
     def _interval(self) -> float:
         return float(self._view.params.interval_seconds) if self._view else RETRY_MAX_SECONDS
+
+    def _again_seconds(self) -> float:
+        """How long between two tries at most: no list is made more often than once an interval."""
+        return min(RETRY_MAX_SECONDS, max(1.0, self._interval() / AGAIN_PART))
 
     async def _until_due(self) -> None:
         """Until the next one is wanted or due: so many seconds after this one came, whatever the wall clock
@@ -382,7 +386,7 @@ class ConsensusKeeper:
                 if isinstance(error, NoGuardAnswers):
                     if now < self._http_not_before:
                         raise
-                    self._http_not_before = now + HTTP_AGAIN_SECONDS
+                    self._http_not_before = now + self._again_seconds()
             else:
                 if document:
                     await self._accept(document)

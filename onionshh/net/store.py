@@ -119,7 +119,10 @@ def read_file(path: Path, most_bytes: int = 16 * 1024 * 1024, *, secret: bool = 
     """The whole file, None if there is none. A `secret` one that others could read is closed to them, and
     that is said."""
     try:
-        with path.open("rb") as file:
+        # Not waiting: a pipe that stands there would keep us for ever.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BadData(f"{path} is no file; move away what stands there.")
             if secret:
                 close_to_others(file.fileno(), path, "if one of them may have read it, make a new one")
             data = file.read(most_bytes + 1)
@@ -236,7 +239,9 @@ class DataDirectory:
         atomic_write(self.path / name, data)
 
     def inside(self, name: str) -> DataDirectory:
-        """A folder in this one."""
+        """A folder in this one. BadData where a link would lead elsewhere."""
+        if (self.path / name).is_symlink():
+            raise BadData(f"{self.path / name} is a symbolic link, and we make none; remove it.")
         return DataDirectory(self.path / name)
 
     def database(self, name: str) -> str:

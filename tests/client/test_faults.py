@@ -166,9 +166,10 @@ async def test_a_network_whose_relays_all_moved_is_found_again_before_its_consen
             for _ in range(5):
                 await net.add_relay()  # the same keys at the same hosts, on other ports
             assert ports.isdisjoint(one.relay.publisher._about.port for one in net.relays)
+            moved = trio.current_time()
             receipt = await contact.whisper(b"after", ttl_seconds=600)
             assert receipt.status == "delivered"
-            assert context_of(visitor).keeper.view is not None
+            assert trio.current_time() - moved < 80  # the next list comes within 60 s
 
 
 async def test_a_relay_that_cannot_keep_a_new_onion_key_goes_on(

@@ -53,7 +53,8 @@ async def test_gained_lost_and_regained_with_why(autojump_clock: MockClock) -> N
                 net.memory.cut("host")
                 await until(lambda: len(changes) == 2, 700)
                 assert not changes[1].reachable
-                assert (changes[1].introducers, changes[1].why) == (0, "it has no introducer")
+                assert changes[1].introducers == 0
+                assert changes[1].why in ("it has no introducer", "no guard answers")
                 with trio.move_on_after(20) as waiting:
                     await endpoint.reachable()
                 assert waiting.cancelled_caught
@@ -296,7 +297,7 @@ async def test_a_descriptor_of_keys_that_are_gone_is_replaced_and_no_introducer_
         for ring, kept in zip(rings, before, strict=True):
             ring._kept[name] = kept
         why = await endpoint._reachability._test()
-        assert why == "the ring has a descriptor of keys that it no longer has"
+        assert why == "the ring shows a descriptor of other keys than ours; ours is published again"
         await until(lambda: min(on_ring(net, endpoint, period).values()) > max(later.values()), 30)
         assert await endpoint._reachability._test() is None
         assert "introducer-failed" not in node.drops()

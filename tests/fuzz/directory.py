@@ -13,8 +13,8 @@ from trio.testing import MockClock, memory_stream_pair
 
 from onionshh.directory.app import app
 from onionshh.directory.authority import Authority
-from onionshh.directory.http import Limits, serve_connection
 from onionshh.net.clocks import Clock
+from onionshh.net.http import Limits, serve_connection
 from onionshh.net.store import run_inline
 from onionshh.wire import descriptor as wire_descriptor
 from tests.directory.world import WALL, Prober, one_machine, signed, store_in

@@ -13,7 +13,7 @@ from onionshh.core.view import View
 from onionshh.core.whisper import EXPIRED, Record, new_whisper, receipt_for, refusal_of
 from onionshh.crypto import bech32m, ed25519, handshake
 from onionshh.crypto.identity import (
-    Identity,
+    IdentityKeys,
     blind_public,
     check_opening_untrusted,
     decode_address_untrusted,
@@ -308,7 +308,9 @@ DOORS = (
         (IDENTITY.pq_public + IDENTITY.sign_pq(b"message") + b"message",),
     ),
     Target(
-        "crypto.identity.Identity.from_bytes_untrusted", Identity.from_bytes_untrusted, (IDENTITY.to_bytes(),)
+        "crypto.identity.IdentityKeys.from_bytes_untrusted",
+        IdentityKeys.from_bytes_untrusted,
+        (IDENTITY.to_bytes(),),
     ),
     Target(
         "crypto.ed25519.verify_untrusted", _verify, (_SIGNER.public + _SIGNER.sign(b"message") + b"message",)

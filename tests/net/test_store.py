@@ -24,6 +24,22 @@ SCHEMA = "CREATE TABLE IF NOT EXISTS things (name TEXT PRIMARY KEY, body BLOB)"
 # Files.
 
 
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "identity")
+    with pytest.raises(BadData, match="identity is no file"):
+        read_file(tmp_path / "identity", secret=True)
+    with pytest.raises(BadData):
+        read_file(tmp_path)
+
+
+def test_no_link_leads_a_folder_of_ours_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "endpoints").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadData, match="symbolic link"):
+        DataDirectory(tmp_path / "data").inside("endpoints")
+
+
 def test_a_file_is_replaced_whole_and_is_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
