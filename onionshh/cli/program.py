@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import trio
 
@@ -45,8 +46,19 @@ def parse_command(text: str) -> list[str]:
         raise Usage(f"--exec {text!r} cannot be read: {error}.") from error
     found = shutil.which(words[0]) if words else None
     if found is None:
-        raise Usage(f"--exec needs a program that can be run, not {text!r}.")
+        raise Usage(f"--exec needs a program that can be run, and {text!r} is none: {_why_not(words)}.")
     return [found, *words[1:]]
+
+
+def _why_not(words: list[str]) -> str:
+    if not words:
+        return "it names none"
+    program = Path(words[0])
+    if program.is_dir():
+        return f"{program} is a folder"
+    if program.exists():
+        return f"{program} may not be run (chmod +x {program})"
+    return f"there is no {program}" + ("" if program.parent.name else " where programs are looked for (PATH)")
 
 
 async def run_program(command: list[str], body: bytes, *, seconds: float = PROGRAM_SECONDS) -> bytes:

@@ -132,6 +132,8 @@ class Contact:
         Raises NotDelivered when no reply comes in time (its `status` and `why` say what is known), Full,
         TooLarge, ValueError, Closed.
         """
+        if not timeout_seconds > 0:
+            raise ValueError(f"timeout_seconds must be more than 0, not {timeout_seconds}.")
         receipt = self.send(body, ttl_seconds=timeout_seconds if ttl_seconds is None else ttl_seconds)
         reply: bytes | None = None
         with trio.move_on_after(timeout_seconds):

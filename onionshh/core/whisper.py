@@ -103,6 +103,8 @@ def check_body(body: bytes) -> None:
 
 def check_ttl(ttl_seconds: float) -> float:
     """ValueError unless more than 0 and at most 7 days."""
+    if isinstance(ttl_seconds, bool) or not isinstance(ttl_seconds, int | float):
+        raise TypeError(f"A TTL is a number of seconds, not {type(ttl_seconds).__name__}.")
     if not 0 < ttl_seconds <= TTL_MOST_SECONDS:
         raise ValueError(f"A TTL must be more than 0 and at most {TTL_MOST_SECONDS} seconds (7 days).")
     return ttl_seconds

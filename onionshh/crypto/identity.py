@@ -177,6 +177,8 @@ def _bare(text: str) -> str:
     ).strip(_AROUND)
     if seen[: len(_SCHEME)].lower() == _SCHEME:
         seen = seen[len(_SCHEME) :].strip(_AROUND)
+    if seen[:1] == "S" and seen[1:] == seen[1:].lower():  # a telephone that began a sentence with it
+        return seen.lower()
     return seen
 
 

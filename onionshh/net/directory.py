@@ -486,26 +486,26 @@ def _out_of_time(witnesses: list[_Witness], wall: int) -> Error:
     if len(against) > 1 and len({(each.found.offset_seconds > 0) for each in against}) == 1:
         return ClockWrong(
             f"{difference} those of {len(against)} directories: here it is {utc(wall)}, there {utc(there)};"
-            " set it right and try again.",
+            " set it right.",
             offset,
         )
     if one.date is None:
         return ClockWrong(
             f"{difference} the directory's list: here it is {utc(wall)}, the list of {one.url} is of"
-            f" {utc(there)}. Set right whichever is wrong and try again.",
+            f" {utc(there)}. Set right whichever is wrong.",
             offset,
         )
     ends = one.found.valid_until
     if one.found.valid_after - EARLY_SECONDS <= one.date < ends:
         return ClockWrong(
             f"{difference} that of the directory {one.url}: here it is {utc(wall)}, there {utc(there)}."
-            " Set right whichever is wrong and try again.",
+            " Set right whichever is wrong.",
             offset,
         )
     return ClockWrong(
         f"{difference} that of the directory {one.url}, and its list agrees with neither: here it is"
         f" {utc(wall)}, there {utc(there)}, the list is of {utc(one.found.valid_after)}. Set right whichever"
-        " is wrong and try again.",
+        " is wrong.",
         offset,
     )
 

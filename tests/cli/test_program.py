@@ -139,7 +139,17 @@ def test_a_command_may_have_arguments() -> None:
     assert parse_command("sh -c 'a b'")[1:] == ["-c", "a b"]
 
 
-@pytest.mark.parametrize("text", ["", "no-such-program-here", "'", "/etc/passwd"])
-def test_a_command_that_cannot_run(text: str) -> None:
-    with pytest.raises(Usage, match="--exec"):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it names none"),
+        ("no-such-program-here x", r"there is no no-such-program-here where programs are looked for"),
+        ("/no/such/program", r"there is no /no/such/program\."),
+        ("'", "cannot be read"),
+        ("/etc/passwd", "may not be run"),
+        ("/etc", "is a folder"),
+    ],
+)
+def test_a_command_that_cannot_run(text: str, why: str) -> None:
+    with pytest.raises(Usage, match=f"--exec.*{why}"):
         parse_command(text)

@@ -15,7 +15,7 @@ ADDRESS = IdentityKeys.generate(seeded(7)).address
 
 async def test_a_contact_has_its_address_in_the_one_form(autojump_clock: MockClock) -> None:
     async with small(4) as net, net.join() as node:
-        for pasted in (ADDRESS, f" <shh://{ADDRESS.upper()}>,\n"):
+        for pasted in (ADDRESS, f" <shh://{ADDRESS.upper()}>,\n", ADDRESS.capitalize()):
             async with node.contact(pasted) as contact:
                 assert contact.address == ADDRESS
         with pytest.raises(BadAddress, match="which stands at place 10"):

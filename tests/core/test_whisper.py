@@ -158,6 +158,12 @@ def test_a_ttl_is_more_than_nothing_and_at_most_a_week(wrong: float) -> None:
         check_ttl(wrong)
 
 
+@pytest.mark.parametrize("wrong", ["5", None, True, b"5"])
+def test_a_ttl_is_a_number(wrong: object) -> None:
+    with pytest.raises(TypeError, match="number of seconds"):
+        check_ttl(wrong)  # type: ignore[arg-type]
+
+
 def test_a_ttl_in_range() -> None:
     assert check_ttl(TTL_MOST_SECONDS) == TTL_MOST_SECONDS
     assert check_ttl(0.5) == 0.5
