@@ -11,17 +11,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+FOR_EVER = frozenset({"directory", "host", "network", "relay"})
+"""Commands that run until a signal ends them, which is then how they were meant to end."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script: runs the command of these arguments (those of the process if None).
 
     Returns the exit status.
     """
-    from onionshh.cli.ending import end_on_signals, ended_by_signal, status_when_ended
+    from onionshh.cli.ending import end_on_signals, ended_by_signal, status_when_ended, when_ended
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with end_on_signals():
+            if given[:1] and given[0] in FOR_EVER:  # from its first moment on
+                when_ended(0)
             from onionshh.cli.failures import configure_logging
             from onionshh.cli.text import steady_streams
 

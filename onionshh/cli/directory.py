@@ -61,13 +61,12 @@ def directory(
       onionshh directory --listen 127.0.0.1:7000 --data dir --network net.toml
       onionshh directory --listen 192.0.2.1:80 --data dir --network net.toml --interval 600
     """
-    from onionshh.cli.ending import run, when_ended
+    from onionshh.cli.ending import run
     from onionshh.directory.store import create_or_open
     from onionshh.net.http import listen as listen_http
     from onionshh.net.store import DataDirectory
     from onionshh.wire.descriptor import format_address
 
-    when_ended(0)
     host, port = host_port(listen, "--listen")
     check_bind(bind)
     overrides = _overrides(interval, param)

@@ -93,12 +93,11 @@ def host(
       onionshh host --network net.toml --data me --echo
       onionshh host --network net.toml --data me --exec "tr a-z A-Z"
     """
-    from onionshh.cli.ending import run, when_ended
+    from onionshh.cli.ending import run
     from onionshh.cli.patience import network_file_when_there
     from onionshh.cli.program import parse_command
     from onionshh.net.store import DataDirectory
 
-    when_ended(0)
     if echo and program is not None:
         raise Usage("--echo and --exec exclude each other.")
     command = parse_command(program) if program is not None else None

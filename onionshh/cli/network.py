@@ -28,11 +28,10 @@ def network(relays: int) -> int:
       onionshh host --data me --echo
       onionshh whisper shh1… "hello"
     """
-    from onionshh.cli.ending import run, when_ended
+    from onionshh.cli.ending import run
     from onionshh.client.one_machine import FOLDER
     from onionshh.net.store import DataDirectory
 
-    when_ended(0)
     folder = DataDirectory(state_folder() / FOLDER)
     with folder.lock():
         return run(lambda: _run(folder.path, relays))

@@ -88,7 +88,7 @@ def relay(
       onionshh relay --network net.toml --listen 127.0.0.1:0 --data relay1
       onionshh relay --network net.toml --listen 0.0.0.0:9001 --advertise 192.0.2.7:9001 --data relay1
     """
-    from onionshh.cli.ending import run, when_ended
+    from onionshh.cli.ending import run
     from onionshh.cli.patience import network_file_when_there
     from onionshh.net.hosted import HostedReader
     from onionshh.net.store import DataDirectory
@@ -97,7 +97,6 @@ def relay(
     from onionshh.relay.publish import About
     from onionshh.wire.descriptor import good_nickname
 
-    when_ended(0)
     host, port = host_port(listen, "--listen")
     check_bind(bind)
     if not good_nickname(nickname):

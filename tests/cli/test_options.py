@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from onionshh.cli import main
 from onionshh.cli.failures import Usage, explain, worst
 from onionshh.cli.folders import network_folder, state_folder, temporary_folder
 from onionshh.cli.options import PATH, check_bind, check_reach, host_port, is_wildcard
@@ -199,8 +200,20 @@ def of_directories(urls: list[str]) -> NetworkFile:
 
 
 def test_signals_are_given_back() -> None:
-    from onionshh.cli import main
-
     before = signal.getsignal(signal.SIGTERM)
     assert main(["--version"]) == 0
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [("host", 0), ("relay", 0), ("directory", 0), ("network", 0), ("whisper", 1)]
+)
+def test_a_signal_in_the_first_moment_ends_what_runs_for_ever_as_any_later_one(
+    command: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_command(arguments: list[str]) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("went on")
+
+    monkeypatch.setattr("onionshh.cli.app.run_command", run_command)
+    assert main([command]) == status
