@@ -6,11 +6,13 @@ import os
 import resource
 import signal
 import stat
+import time
 from pathlib import Path
 
 import pytest
 import trio
 
+from onionshh.cli import program
 from onionshh.cli.failures import Usage
 from onionshh.cli.handling import NotHandled
 from onionshh.cli.program import ProgramFailed, parse_command, run_program
@@ -99,9 +101,22 @@ async def test_the_end_of_the_program_is_the_end_of_the_run(tmp_path: Path) -> N
     os.kill(pid, signal.SIGKILL)
 
 
-async def test_what_is_left_behind_writes_nothing_into_the_reply(tmp_path: Path) -> None:
-    """It begins once the program is over and done with."""
-    spam = "while kill -0 $$ 2>/dev/null; do sleep 0.01; done; sleep 0.12; while echo spam; do :; done"
+async def test_what_is_left_behind_writes_nothing_into_the_reply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes on as soon as the program is over and what it wrote was counted."""
+    over = tmp_path / "over"
+    counted = program._written
+
+    def then_more(pipe: trio.abc.ReceiveStream) -> int:
+        count = counted(pipe)
+        over.touch()
+        while counted(pipe) == count:
+            time.sleep(0.01)
+        return count
+
+    monkeypatch.setattr(program, "_written", then_more)
+    spam = f"until test -e {over}; do sleep 0.01; done; while echo spam; do :; done"
     command = script(tmp_path, f"({spam}) & echo answer")
     assert await run_program(command, b"") == b"answer\n"
 
