@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
@@ -43,7 +45,8 @@ from onionshh.net.directory import (
     NotThisNetwork,
 )
 from onionshh.net.guarding import NoGuardAnswers
-from onionshh.net.store import DataDirectory
+from onionshh.net.in_memory import InMemory
+from onionshh.net.store import DataDirectory, Folder
 from onionshh.wire.consensus import Consensus
 from tests.client.world import context_of, hosted, small, until
 from tests.directory.world import descriptor
@@ -108,7 +111,7 @@ class Source:
 
 
 def keeper(
-    folder: Path,
+    folder: Path | Folder,
     source: Source,
     *,
     file: NetworkFile | None = None,
@@ -122,7 +125,7 @@ def keeper(
         source=source,
         clock=clock or Clock(wall),
         chance=Chance(seeded(seed)),
-        folder=DataDirectory(folder),
+        folder=DataDirectory(folder) if isinstance(folder, Path) else folder,
         over_circuit=over_circuit,
     )
 
@@ -897,6 +900,34 @@ async def test_without_guards_the_directory_is_asked_once_a_minute(
         await trio.sleep(600)
         nursery.cancel_scope.cancel()
     assert 4 <= source.asked.total() - asked <= 10
+
+
+async def test_a_full_disk_is_said_once_without_riddles_and_so_is_its_end(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Full(InMemory):
+        full = True
+
+        def write(self, name: str, data: bytes) -> None:
+            if self.full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+            super().write(name, data)
+
+    source, folder = Source(document()), Full()
+    one = keeper(folder, source)
+    await one.first()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.keep)
+        for number in range(1, 4):
+            source.served["http://0.invalid"] = document(number * INTERVAL)
+            folder.full = number < 3
+            await trio.sleep(2 * INTERVAL)
+        nursery.cancel_scope.cancel()
+    assert folder.read(CONSENSUS_FILE) == document(3 * INTERVAL)
+    assert [one for one in caplog.messages if "disk" in one] == [
+        "a new consensus is used and could not be kept on disk: No space left on device; make room there",
+        "consensuses are kept on disk again",
+    ]
 
 
 async def test_a_directory_of_another_network_is_not_waited_for(
