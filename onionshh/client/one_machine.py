@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from onionshh.config import NetworkFile, parse_network_file
-from onionshh.errors import BadData, BadNetworkFile, DataInUse
+from onionshh.errors import BadData, BadNetworkFile
 from onionshh.net.store import DataDirectory, read_file
 
 VARIABLE = "ONIONSHH_NETWORK"
@@ -49,10 +49,9 @@ def running_network() -> Path | None:
     base = user_folder()
     if base is None or not (base / FOLDER / FILE).is_file():
         return None
-    with suppress(DataInUse, BadData, BadNetworkFile, OSError):
-        with DataDirectory(base / FOLDER).lock():
-            return None  # nobody holds it: the file is what was left
-    with suppress(BadData, BadNetworkFile):
+    with suppress(BadData, BadNetworkFile, OSError):
+        if not DataDirectory(base / FOLDER).is_held():
+            return None  # the file is what was left
         data = read_file(base / FOLDER / FILE, _FILE_MOST)
         if data is not None and is_of_this_machine(parse_network_file(data)):
             return base / FOLDER / FILE

@@ -252,6 +252,17 @@ class DataDirectory:
         """The path of a file, for people."""
         return str(self.path / name)
 
+    def is_held(self, name: str = "lock") -> bool:
+        """Whether a process holds it by `lock`; others may ask at the same moment. OSError."""
+        descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     @contextlib.contextmanager
     def turn(self, name: str) -> Iterator[None]:
         """Wait until no other process is in such a block. OSError."""

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from onionshh.core.chance import Chance
 from onionshh.errors import BadData
@@ -127,3 +129,17 @@ def test_a_process_that_has_its_guards_goes_on_without_the_disk(
     again = guarding(tmp_path, 2)
     again.update(view(rest, at=later))
     assert again.guards.sample == one.guards.sample
+
+
+async def test_a_guard_at_another_address_is_due_at_once(tmp_path: Path, autojump_clock: MockClock) -> None:
+    one = guarding(tmp_path, 1)
+    one.update(view(plain(40)))
+    stayed, moved = one.guards.sample[:2]
+    await trio.sleep(5000)
+    for identity in (stayed, moved):
+        for _ in range(2):
+            one.guards.link_failed(identity, trio.current_time())
+    one.update(view(plain(40)))
+    assert one.guards.next_retry(trio.current_time()) == []
+    one.update(view(plain(40, lambda r: r._replace(port=r.port + 1) if r.identity == moved else r)))
+    assert one.guards.next_retry(trio.current_time()) == [moved]

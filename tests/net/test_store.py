@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import threading
@@ -30,6 +31,17 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None
         read_file(tmp_path / "identity", secret=True)
     with pytest.raises(BadData):
         read_file(tmp_path)
+
+
+def test_whether_a_folder_is_held_can_be_asked_by_many_at_once(tmp_path: Path) -> None:
+    """Asking takes no place: two who ask do not take each other for the one who holds it."""
+    folder = DataDirectory(tmp_path)
+    with folder.lock():
+        assert folder.is_held()
+    with open(tmp_path / "lock", "rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        assert not folder.is_held()
+    assert not folder.is_held()
 
 
 def test_no_link_leads_a_folder_of_ours_elsewhere(tmp_path: Path) -> None:
