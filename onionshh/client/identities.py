@@ -41,20 +41,31 @@ class Identity(IdentityKeys):
         if there is None:
             DataDirectory(path.absolute().parent)
             try:
-                atomic_write(path, self.to_bytes())
+                atomic_write(path, self.to_bytes(), new=True)
+                return
+            except FileExistsError:  # another process was faster
+                there = self._load_if_there(path)
             except OSError as error:
                 raise BadData(f"Cannot write {path}: {error.strerror}{advice(error)}.") from error
-        elif there.address != self.address:
+        if there is None or there.address != self.address:
             raise BadData(f"{path} holds another identity; move that away first, or choose another name.")
 
     @classmethod
     def load_or_create(cls, path: Path | str, random_bytes: RandomBytes = os.urandom) -> Self:
         """That of a file, made and saved if there is none. Raises BadData, and ValueError for an empty
         path."""
-        identity = cls._load_if_there(_file(path))
+        path = _file(path)
+        identity = cls._load_if_there(path)
         if identity is None:
             identity = cls.generate(random_bytes)
-            identity.save(path)
+            try:
+                identity.save(path)
+            except BadData:
+                # Of two that start at once both are to have the one that stays.
+                saved = cls._load_if_there(path)
+                if saved is None:
+                    raise
+                identity = saved
         return identity
 
     @classmethod

@@ -80,8 +80,9 @@ async def run_inline(function: Callable[[], T], /) -> T:
     return function()
 
 
-def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file by another, so that a crash leaves the old one or the new one, and synced."""
+def atomic_write(path: Path, data: bytes, mode: int = 0o600, *, new: bool = False) -> None:
+    """Replace a file by another, so that a crash leaves the old one or the new one, and synced. `new`: not
+    one that is there, FileExistsError then."""
     # A name that nobody can guess and that must be new: nothing planted there is written to.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     try:
@@ -92,7 +93,10 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
             file.flush()
             os.fsync(file.fileno())
             now = os.fstat(file.fileno()).st_mtime  # by the disk's clock, as what is compared with it
-        os.replace(temporary, path)
+        if new:
+            _name(temporary, path)
+        else:
+            os.replace(temporary, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -101,6 +105,18 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
         raise
     _sync_directory(path.parent)
     _remove_leftovers(path, now)
+
+
+def _name(temporary: Path, path: Path) -> None:
+    """Its name for good, unless another file has it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a disk that knows no links: what is there was looked for a moment ago
+        os.replace(temporary, path)
+    else:
+        os.unlink(temporary)
 
 
 def _remove_leftovers(path: Path, now: float) -> None:

@@ -106,3 +106,26 @@ def test_a_disk_that_is_full_is_one_sentence(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(BadData, match=r"identity: No space left on device"):
         Identity.generate().save(tmp_path / "identity")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_that_start_at_once_have_the_one_that_stays(tmp_path: Path) -> None:
+    path = tmp_path / "identity"
+    other = Identity.generate()
+
+    def meanwhile(count: int) -> bytes:
+        other.save(path)
+        return os.urandom(count)
+
+    assert Identity.load_or_create(path, meanwhile).address == other.address
+    assert Identity.load(path).address == other.address
+    assert [one.name for one in tmp_path.iterdir()] == ["identity"]
+
+
+def test_a_disk_that_knows_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(source: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    made = Identity.load_or_create(tmp_path / "identity")
+    assert Identity.load(tmp_path / "identity").address == made.address
+    assert [one.name for one in tmp_path.iterdir()] == ["identity"]

@@ -25,6 +25,15 @@ SCHEMA = "CREATE TABLE IF NOT EXISTS things (name TEXT PRIMARY KEY, body BLOB)"
 # Files.
 
 
+def test_a_new_file_takes_no_other_s_place(tmp_path: Path) -> None:
+    atomic_write(tmp_path / "identity", b"first", new=True)
+    with pytest.raises(FileExistsError):
+        atomic_write(tmp_path / "identity", b"second", new=True)
+    assert (tmp_path / "identity").read_bytes() == b"first"
+    assert [one.name for one in tmp_path.iterdir()] == ["identity"]
+    assert stat.S_IMODE((tmp_path / "identity").stat().st_mode) == 0o600
+
+
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "identity")
     with pytest.raises(BadData, match="identity is no file"):
