@@ -22,7 +22,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from onionshh.config import format_network_file
-from onionshh.core.words import utc
+from onionshh.core.base.words import utc
 from onionshh.directory.authority import Authority
 from onionshh.directory.registry import Answer, Verdict, status_of
 from onionshh.errors import ProtocolError

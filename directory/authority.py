@@ -17,9 +17,9 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
+from onionshh.core.base.words import amount, utc
 from onionshh.core.trust import EARLY_SECONDS, open_descriptor_untrusted
-from onionshh.core.words import amount, utc
 from onionshh.directory.consensus import build, kept_random, next_boundary, next_random
 from onionshh.directory.registry import Answer, Entry, Registry, Status
 from onionshh.directory.signing import sign_consensus

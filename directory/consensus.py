@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median_low
 
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
 from onionshh.directory.registry import Listed
 from onionshh.geometry import HASH
 from onionshh.ids import RandomBytes
@@ -33,7 +33,8 @@ def build(
     """
     # A clock that ran ahead wrote dates that are yet to come.
     since = (one._replace(first_seen=min(one.first_seen, valid_after)) for one in listed)
-    kept = sorted(since, key=lambda one: (one.first_seen, one.descriptor.identity))[: wire.MOST_RELAYS]
+    oldest_first = sorted(since, key=lambda one: (one.first_seen, one.descriptor.identity))
+    kept = oldest_first[: wire.CONSENSUS_RELAYS_MOST]
     kept.sort(key=lambda one: one.descriptor.identity)
     weights = capped_weights([one.descriptor.bandwidth for one in kept], params.weight_cap_percent)
     guard_age = guard_age_seconds(kept, params, valid_after)

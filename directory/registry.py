@@ -18,9 +18,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from onionshh.core.addresses import host_group, plain_host
-from onionshh.core.params import Params
-from onionshh.core.words import utc
+from onionshh.core.base.addresses import host_group, plain_host
+from onionshh.core.base.params import Params
+from onionshh.core.base.words import utc
 from onionshh.ids import RelayId
 from onionshh.wire.descriptor import PROTOCOL_VERSION, RelayDescriptor
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import trio
 
 from onionshh.config import NetworkFile
-from onionshh.core.params import Params, default_params
+from onionshh.core.base.params import Params, default_params
 from onionshh.directory.app import app
 from onionshh.directory.authority import Authority, Probe
 from onionshh.directory.store import AuthorityStore

@@ -11,8 +11,8 @@ from __future__ import annotations
 from statistics import median_low
 from typing import NamedTuple
 
-from onionshh.core.addresses import host_group
-from onionshh.core.words import amount, utc
+from onionshh.core.base.addresses import host_group
+from onionshh.core.base.words import amount, utc
 from onionshh.directory.registry import CLOCK_SECONDS
 
 LEAST = 3

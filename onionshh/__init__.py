@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onionshh.client.contact import Contact
     from onionshh.client.endpoint import Endpoint, EndpointStatus, Whisper
+    from onionshh.client.hosting.reachability import Reachability
     from onionshh.client.identities import Identity
     from onionshh.client.node import CircuitInfo, Node, NodeStatus, join
-    from onionshh.client.reachability import Reachability
     from onionshh.client.receipt import Receipt
     from onionshh.errors import (
         Away,
@@ -77,7 +77,7 @@ _WHERE = {
     "Identity": "onionshh.client.identities",
     "Node": "onionshh.client.node",
     "NodeStatus": "onionshh.client.node",
-    "Reachability": "onionshh.client.reachability",
+    "Reachability": "onionshh.client.hosting.reachability",
     "Receipt": "onionshh.client.receipt",
     "Whisper": "onionshh.client.endpoint",
     "join": "onionshh.client.node",

@@ -81,7 +81,7 @@ class ProtocolError(Exception):
     """Bytes or a message that the protocol does not allow here.
 
     Raised by `*_untrusted` functions and by machines, and by nothing else. `reason` is the name under
-    which the drop is counted (core/drops.py); it stays on our side.
+    which the drop is counted (core/base/reasons.py); it stays on our side.
     """
 
     def __init__(self, reason: str) -> None:

@@ -26,17 +26,17 @@ from onionshh.client.node import Node
 from onionshh.client.node import node as make_node
 from onionshh.config import Authority as Named
 from onionshh.config import NetworkFile
-from onionshh.core.chance import Chance
-from onionshh.core.params import default_params
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.params import default_params
 from onionshh.core.roles import Role
 from onionshh.directory.authority import Authority
 from onionshh.directory.registry import Verdict
 from onionshh.directory.store import create_or_open
 from onionshh.errors import ProtocolError
 from onionshh.ids import RandomBytes, RelayId
+from onionshh.net.authority_client import DirectorySource
 from onionshh.net.background import background
 from onionshh.net.clocks import Clock
-from onionshh.net.directory import DirectorySource
 from onionshh.net.memory import MemoryNetwork
 from onionshh.net.probe import probe
 from onionshh.net.store import DataDirectory, RunBlocking, RunWhereQuick, run_inline

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from onionshh.core.conversation import Conversation
-from onionshh.core.outbox import CellQueue
+from onionshh.core.circuit.conversation import Conversation
+from onionshh.core.link.outbox import CellQueue
+from onionshh.core.link.port import LinkPort
 from onionshh.core.roles import Origin, Role
-from onionshh.core.sink import LinkPort
 from onionshh.crypto.layers import RelayLayers
 from onionshh.ids import RelayId
 from onionshh.wire.cell import HEADER, RELAY

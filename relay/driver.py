@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import trio
 
-from onionshh.core.outbox import Memory
+from onionshh.core.link.outbox import Memory
 from onionshh.ids import RelayId
 from onionshh.net.clocks import Clock
-from onionshh.net.heap import give_back
+from onionshh.net.freed_memory import give_back
 from onionshh.net.links import LinkFailed, LinkSet
 from onionshh.relay.setup import WantedLink
 from onionshh.relay.switch import Switch

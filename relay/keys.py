@@ -2,7 +2,7 @@
 
 The identity is for relaying alone; an endpoint or client on the same machine has folders and keys of its
 own. An onion key serves for `onion_key_seconds` and then stays one such time in grace, which is longer than
-any consensus that still names it can be valid (core/params.py refuses other parameters).
+any consensus that still names it can be valid (core/base/params.py refuses other parameters).
 
 A key that is dropped too early cuts off everyone whose consensus names it, so no clock is trusted with that.
 Ages are told by what consensuses have confirmed (`Clock.earliest`), and a key made before there was one gets

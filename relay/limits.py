@@ -6,11 +6,11 @@ from types import MappingProxyType
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from onionshh.core.buckets import Buckets, TokenBucket
-from onionshh.core.circuit import ROUND_CELLS, SETUP_ROUNDS
-from onionshh.core.classes import FLASH, TALK
-from onionshh.core.params import Params
-from onionshh.core.sink import LinkPort
+from onionshh.core.base.buckets import Buckets, TokenBucket
+from onionshh.core.base.classes import FLASH, TALK
+from onionshh.core.base.params import Params
+from onionshh.core.circuit.circuit import ROUND_CELLS, SETUP_ROUNDS
+from onionshh.core.link.port import LinkPort
 
 ADDRESSES_MOST = 4096
 

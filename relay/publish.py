@@ -14,14 +14,15 @@ from dataclasses import dataclass
 import trio
 
 from onionshh.config import Authority, NetworkFile
-from onionshh.core.chance import Chance
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.words import amount, utc
+from onionshh.core.paths.view import View
 from onionshh.core.trust import EARLY_SECONDS, sign_descriptor
-from onionshh.core.view import View
-from onionshh.core.words import amount, utc
 from onionshh.ids import RelayId
+from onionshh.net.authority_client import DirectorySource, DirectoryUnreachable
 from onionshh.net.clocks import Clock
 from onionshh.net.conditions import Condition
-from onionshh.net.directory import ConsensusKeeper, DirectorySource, DirectoryUnreachable
+from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.relay.keys import RelayKeys
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.descriptor import RelayDescriptor, format_address

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 import trio
 
 from onionshh.config import NetworkFile
-from onionshh.core.chance import Chance
-from onionshh.core.drops import Drops
-from onionshh.core.outbox import Memory
-from onionshh.core.params import Params
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.params import Params
+from onionshh.core.base.reasons import Drops
+from onionshh.core.link.outbox import Memory
+from onionshh.core.paths.view import View
 from onionshh.core.roles import Role
-from onionshh.core.view import View
 from onionshh.errors import ClockWrong
 from onionshh.ids import RelayId
+from onionshh.net.authority_client import DirectorySource
 from onionshh.net.clocks import Clock
 from onionshh.net.conditions import Condition
-from onionshh.net.directory import ConsensusKeeper, DirectorySource
+from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.net.links import LinkSet
 from onionshh.net.store import DataDirectory
 from onionshh.net.throttle import Throttle

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from onionshh.core.conversation import Conversation, Flow
-from onionshh.core.drops import Drops
-from onionshh.core.outbox import Memory
-from onionshh.core.params import Params
-from onionshh.core.sink import LinkPort
+from onionshh.core.base.params import Params
+from onionshh.core.base.reasons import Drops
+from onionshh.core.circuit.conversation import Conversation, Flow
+from onionshh.core.link.outbox import Memory
+from onionshh.core.link.port import LinkPort
 from onionshh.crypto import handshake
 from onionshh.crypto.layers import RelayLayers
 from onionshh.crypto.primitives import KeyPair

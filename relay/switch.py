@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from onionshh.core.drops import Drops
-from onionshh.core.outbox import Memory
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
+from onionshh.core.base.reasons import Drops
+from onionshh.core.link.outbox import Memory
+from onionshh.core.link.port import LinkPort
 from onionshh.core.roles import Drop, EndCircuit, Join, Reply, Role, RoleAction
-from onionshh.core.sink import LinkPort
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.geometry import CELL, CELL_HEADER, TAG

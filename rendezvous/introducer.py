@@ -18,8 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from onionshh.core.buckets import TokenBucket
-from onionshh.core.params import Params
+from onionshh.core.base.buckets import TokenBucket
+from onionshh.core.base.params import Params
 from onionshh.core.roles import CircuitHandle, Drop, EndCircuit, Reply, RoleAction
 from onionshh.crypto.identity import verify_untrusted
 from onionshh.crypto.primitives import sha3_256

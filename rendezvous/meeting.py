@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
 from onionshh.core.roles import CircuitHandle, EndCircuit, Join, Reply, RoleAction
 from onionshh.errors import ProtocolError
 from onionshh.geometry import COOKIE

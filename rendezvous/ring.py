@@ -7,7 +7,7 @@ publisher may already hold a later one than ours, in which neighbours of ours ar
 lies a few places further. More than the cap is never kept, whoever asks.
 
 Anyone can make descriptors of no endpoint, so when it is full the places are shared out: by origin, then by
-effort (core/effort.py), then by age, the youngest name going first (`shares.py`). Who brings more than an
+effort (core/endpoint/effort.py), then by age, the youngest name first (`shares.py`). Who brings more than an
 origin may needs a proof of work as well. A proof costs less to check than the signatures, so it comes first.
 """
 
@@ -18,13 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from onionshh.core.buckets import Buckets
-from onionshh.core.effort import NONCE, effort, publish_task
-from onionshh.core.params import Params
-from onionshh.core.publish import check_outer_untrusted
-from onionshh.core.ring import SPREAD, Positions, positions
+from onionshh.core.base.buckets import Buckets
+from onionshh.core.base.params import Params
+from onionshh.core.endpoint.descriptor import check_outer_untrusted
+from onionshh.core.endpoint.effort import NONCE, effort, publish_task
+from onionshh.core.endpoint.ring import SPREAD, Positions, positions
+from onionshh.core.paths.view import View
 from onionshh.core.roles import CircuitHandle, Drop, Origin, Reply, RoleAction
-from onionshh.core.view import View
 from onionshh.errors import ProtocolError
 from onionshh.geometry import DESCRIPTOR
 from onionshh.ids import RelayId

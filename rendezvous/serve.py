@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
+from onionshh.core.paths.view import View
 from onionshh.core.roles import Role
-from onionshh.core.view import View
 from onionshh.ids import RelayId
 from onionshh.rendezvous.introducer import Introducer
 from onionshh.rendezvous.meeting import Meeting

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil, inf
 
-from onionshh.core.chance import Chance
+from onionshh.core.base.chance import Chance
 from onionshh.core.delivery.actions import (
     Actions,
     Answered,
@@ -39,8 +39,8 @@ from onionshh.core.delivery.actions import (
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.outgoing import FINAL, State
 from onionshh.core.delivery.receiver import Receiver
+from onionshh.core.delivery.record import REFUSED, WHISPER, Record, new_whisper
 from onionshh.core.delivery.sender import LEAVING_MOST, Sender
-from onionshh.core.whisper import REFUSED, WHISPER, Record, new_whisper
 from onionshh.ids import WhisperId
 
 STEPS_MOST = 20_000

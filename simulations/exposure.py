@@ -1,7 +1,7 @@
 """How often relays of one adversary see both ends, or an end and its rendezvous point (THREATS.md).
 
 A made-up network of relays of equal weight, a part q of them the adversary's; users draw guards and paths
-with the very code that a node runs (core/guards.py, core/path.py). Counted over many users:
+with the very code that a node runs (core/paths/guards.py, core/paths/path.py). Counted over many users:
 
     guard    the share of users one of whose two guards in use is bad
     both     the share of (visitor, endpoint) pairs in which both have a bad guard
@@ -17,12 +17,12 @@ import sys
 from dataclasses import dataclass
 
 from onionshh.client.kinds import Kinds
-from onionshh.core.chance import Chance
-from onionshh.core.classes import TALK
-from onionshh.core.guards import GuardSet, LayerTwoGuards
-from onionshh.core.params import Params
-from onionshh.core.path import choose_path
-from onionshh.core.view import View
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.classes import TALK
+from onionshh.core.base.params import Params
+from onionshh.core.paths.guards import GuardSet, LayerTwoGuards
+from onionshh.core.paths.path import choose_path
+from onionshh.core.paths.view import View
 from onionshh.crypto.primitives import sha3_256
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.builder import Kind

@@ -1,8 +1,8 @@
 """How well times at the first link tell the number of hops (THREATS.md).
 
 Made-up relays on a map, round trips by distance and jitter; a node with two guards builds circuits of 1 to
-4 relays in turns, and its padding rounds leave when core/pace.py says. A watcher of its line knows many
-set-ups of that very node together with their lengths, and takes those most like the one it looks at (the
+4 relays in turns, and its padding rounds leave when core/circuit/pace.py says. A watcher of its line knows
+many set-ups of that very node together with their lengths, and takes those most like the one it looks at (the
 nearest 15, all times on a logarithmic scale). Of four lengths, a guess is right once in four.
 
     out     it sees when frames leave
@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from onionshh.core.chance import Chance
-from onionshh.core.circuit import MOST_RELAYS, SETUP_ROUNDS
-from onionshh.core.pace import Pace, RoundTimes
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.classes import PATH_RELAYS_MOST
+from onionshh.core.circuit.circuit import SETUP_ROUNDS
+from onionshh.core.circuit.pace import Pace, RoundTimes
 from onionshh.ids import RandomBytes
 from onionshh.testing import seeded
 
@@ -123,7 +124,7 @@ def experiment(set_ups: int, random_bytes: RandomBytes) -> Told:
     """A node of its own: so many set-ups of each length to know, half as many to look at."""
     node = Map(random_bytes)
     deque((node.set_up(relays) for _ in range(20) for relays in (3, 4)), maxlen=0)  # it has been running
-    lengths = range(1, MOST_RELAYS + 1)
+    lengths = range(1, PATH_RELAYS_MOST + 1)
     known = [node.set_up(relays) for _ in range(set_ups) for relays in lengths]
     return told(known, [node.set_up(relays) for _ in range(set_ups // 2) for relays in lengths])
 

@@ -12,7 +12,7 @@ import pytest
 
 import onionshh
 from onionshh.cli.app import app
-from onionshh.core.params import ONE_MACHINE, RANGES, Params
+from onionshh.core.base.params import ONE_MACHINE, RANGES, Params
 from onionshh.wire import cell, messages
 from tests.layers import SHIPPED, WHOLE_FOLDERS
 

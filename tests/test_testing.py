@@ -134,7 +134,7 @@ async def test_a_name_is_a_folder(autojump_clock: MockClock) -> None:
         samples = []
         for name in ("alice", "bob", "alice"):
             async with net.join(name) as node:
-                samples.append(node._context.guarding.guards.sample)
+                samples.append(node._context.guard_file.guards.sample)
                 assert "guards" in _files(net.folder / name)
         assert samples[0] == samples[2] != samples[1]
         async with net.join() as one, net.join() as two:

@@ -81,7 +81,7 @@ class _Demo:
 
         from onionshh.cli.one_machine import listed, start_authority, start_relays
         from onionshh.client.node import join
-        from onionshh.net.directory import read_network_file
+        from onionshh.net.network_file import read_network_file
 
         async with AsyncExitStack() as stack:
             folder = stack.enter_context(temporary_folder("onionshh-demo-"))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import trio
 
-    from onionshh.core.params import Params
+    from onionshh.core.base.params import Params
     from onionshh.directory.authority import Authority
     from onionshh.directory.store import AuthorityStore
 
@@ -87,7 +87,7 @@ def directory(
 
 def check_params(host: str, overrides: dict[str, int]) -> None:
     """Before anything is written: whether these parameters can be. Usage."""
-    from onionshh.core.params import default_params
+    from onionshh.core.base.params import default_params
     from onionshh.directory.serve import is_loopback
 
     with as_usage():
@@ -103,7 +103,7 @@ async def serve_authority(
     task_status: trio.TaskStatus[Authority],
 ) -> None:
     """The authority with its HTTP and its probe over TCP, until cancelled; started when it answers."""
-    from onionshh.core.chance import Chance
+    from onionshh.core.base.chance import Chance
     from onionshh.directory.serve import serve
     from onionshh.net.clocks import Clock
     from onionshh.net.probe import probe
@@ -203,7 +203,7 @@ async def _watch(authority: Authority) -> None:
 
 
 def _overrides(interval: int | None, params: Iterable[str]) -> dict[str, int]:
-    from onionshh.core.params import parse_override
+    from onionshh.core.base.params import parse_override
 
     with as_usage():
         overrides = dict(parse_override(text) for text in params)

@@ -78,7 +78,7 @@ def run(
     import trio
 
     from onionshh.cli.failures import configure_logging, worst
-    from onionshh.net.descriptors import raise_limit
+    from onionshh.net.file_descriptors import raise_limit
 
     remarks = configure_logging()
     raise_limit()

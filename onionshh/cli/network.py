@@ -42,7 +42,7 @@ async def _run(folder: Path, relays: int) -> NoReturn:
 
     from onionshh.cli.one_machine import listed, start_authority, start_relays
     from onionshh.client.one_machine import FILE
-    from onionshh.net.directory import read_network_file
+    from onionshh.net.network_file import read_network_file
 
     file = folder / FILE
     port = _port_before(file)
@@ -65,7 +65,7 @@ def _port_before(file: Path) -> int:
     from urllib.parse import urlsplit
 
     from onionshh.errors import BadNetworkFile
-    from onionshh.net.directory import read_network_file
+    from onionshh.net.network_file import read_network_file
 
     with suppress(BadNetworkFile):
         return urlsplit(read_network_file(file).authorities[0].url).port or 0

@@ -22,7 +22,7 @@ T = TypeVar("T")
 def network_file_when_there(path: Path) -> NetworkFile:
     """The network file, which the directory writes when it first starts. One that is not there yet, or not
     whole yet, is waited for; not for long. BadNetworkFile then."""
-    from onionshh.net.directory import read_network_file
+    from onionshh.net.network_file import read_network_file
 
     end, said = time.monotonic() + FILE_SECONDS, False
     while True:
@@ -43,7 +43,7 @@ async def until_directory_answers(attempt: Callable[[], Awaitable[T]]) -> T:
     first, and whenever its clock is set. Each thing that is waited for is said once."""
     import trio
 
-    from onionshh.net.directory import NotThisNetwork
+    from onionshh.net.consensus_keeper import NotThisNetwork
 
     said: type[Error] | None = None
     pause = PAUSE_SECONDS

@@ -138,9 +138,9 @@ def make_relay(
     say: Callable[[str], None],
 ) -> Relay:
     """A relay on TCP with every role mounted."""
-    from onionshh.core.chance import Chance
+    from onionshh.core.base.chance import Chance
+    from onionshh.net.authority_client import HttpSource
     from onionshh.net.clocks import Clock
-    from onionshh.net.directory import HttpSource
     from onionshh.net.tcp import TcpDialer
     from onionshh.relay.serve import Relay
     from onionshh.rendezvous.serve import roles

@@ -38,7 +38,7 @@ def relays(network: Path, bind: str | None, as_json: bool) -> int:
       ONIONSHH_NETWORK=net.toml onionshh relays --json
     """
     from onionshh.cli.ending import run
-    from onionshh.net.directory import read_network_file
+    from onionshh.net.network_file import read_network_file
 
     check_bind(bind)
     file = read_network_file(network)
@@ -47,10 +47,11 @@ def relays(network: Path, bind: str | None, as_json: bool) -> int:
     async def fetch() -> int:
         import os
 
-        from onionshh.core.chance import Chance
+        from onionshh.core.base.chance import Chance
+        from onionshh.net.authority_client import HttpSource
         from onionshh.net.clocks import Clock
-        from onionshh.net.directory import ConsensusKeeper, HttpSource
-        from onionshh.net.in_memory import InMemory
+        from onionshh.net.consensus_keeper import ConsensusKeeper
+        from onionshh.net.memory_folder import InMemory
 
         keeper = ConsensusKeeper(
             network=file,

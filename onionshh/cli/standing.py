@@ -8,7 +8,7 @@ import trio
 
 from onionshh.cli.voice import Voice
 from onionshh.client.endpoint import Endpoint
-from onionshh.client.reachability import Reachability
+from onionshh.client.hosting.reachability import Reachability
 from onionshh.errors import Closed
 
 LOOK_SECONDS = 5.0

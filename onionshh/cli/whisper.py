@@ -124,9 +124,9 @@ def whisper(
     """
     from onionshh.cli.ending import run, when_ended
     from onionshh.cli.folders import network_folder
-    from onionshh.core.classes import privacy_class
-    from onionshh.core.whisper import check_body, check_ttl
-    from onionshh.net.directory import read_network_file
+    from onionshh.core.base.classes import privacy_class
+    from onionshh.core.delivery.record import check_body, check_ttl
+    from onionshh.net.network_file import read_network_file
 
     with as_usage():
         privacy_class(privacy)

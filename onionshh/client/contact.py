@@ -7,13 +7,13 @@ import math
 import trio
 
 from onionshh.client.context import Context
+from onionshh.client.delivery.visitor import Visitor
 from onionshh.client.pool import IDLE_CIRCUITS, STUBS
-from onionshh.client.reach import Reach
+from onionshh.client.reach.reach import Reach
 from onionshh.client.receipt import Receipt
-from onionshh.client.visitor import Visitor
-from onionshh.core.classes import PrivacyClass
+from onionshh.core.base.classes import PrivacyClass
+from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS, check_body, check_ttl, new_whisper
 from onionshh.core.delivery.sender import WAITING_MOST, TooMany
-from onionshh.core.whisper import TTL_DEFAULT_SECONDS, check_body, check_ttl, new_whisper
 from onionshh.errors import Away, Closed, Full, NotDelivered
 from onionshh.net.builder import Kind
 

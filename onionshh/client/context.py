@@ -6,21 +6,21 @@ from dataclasses import dataclass, field
 
 import trio
 
-from onionshh.client.exchange import Exchange
+from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.kinds import Kinds
-from onionshh.client.known import Known
 from onionshh.client.pool import Pool
-from onionshh.core.chance import Chance
-from onionshh.core.drops import Drops
-from onionshh.core.introduce import EndToEndKeys
-from onionshh.core.params import Params
-from onionshh.core.view import View
+from onionshh.client.reach.descriptor_cache import DescriptorCache
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.params import Params
+from onionshh.core.base.reasons import Drops
+from onionshh.core.endpoint.introduce import EndToEndKeys
+from onionshh.core.paths.view import View
 from onionshh.errors import Closed
 from onionshh.net.builder import CircuitBuilder
 from onionshh.net.circuits import Circuit, CircuitSet
 from onionshh.net.clocks import Clock
-from onionshh.net.directory import ConsensusKeeper
-from onionshh.net.guarding import Guarding
+from onionshh.net.consensus_keeper import ConsensusKeeper
+from onionshh.net.guard_file import GuardFile
 from onionshh.net.store import Folder, RunBlocking
 
 
@@ -30,7 +30,7 @@ class Context:
 
     folder: Folder
     keeper: ConsensusKeeper
-    guarding: Guarding
+    guard_file: GuardFile
     builder: CircuitBuilder
     circuits: CircuitSet
     pool: Pool
@@ -42,7 +42,7 @@ class Context:
     run_long: RunBlocking
     """The same for work of many milliseconds: never on the event loop, but in virtual time."""
     nursery: trio.Nursery
-    known: Known = field(default_factory=Known)
+    descriptors: DescriptorCache = field(default_factory=DescriptorCache)
     closed: trio.Event = field(default_factory=trio.Event)
     """Set when the node is."""
 
@@ -51,9 +51,9 @@ class Context:
         if self.closed.is_set():
             raise Closed("This node is closed.")
 
-    def exchange(self, circuit: Circuit, keys: EndToEndKeys, *, as_visitor: bool) -> Exchange:
+    def joined(self, circuit: Circuit, keys: EndToEndKeys, *, as_visitor: bool) -> JoinedCircuit:
         """Records over a circuit that was just joined."""
-        return Exchange(circuit, keys, as_visitor=as_visitor, clock=self.clock, drops=self.drops)
+        return JoinedCircuit(circuit, keys, as_visitor=as_visitor, clock=self.clock, drops=self.drops)
 
     @property
     def view(self) -> View:

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 import trio
 
-from onionshh.client.answering import Answering
 from onionshh.client.context import Context
-from onionshh.client.hidden import Hidden
-from onionshh.client.inbox import INBOX_MIGRATIONS, Inbox
-from onionshh.client.introducers import Introducers
+from onionshh.client.delivery.hidden import Hidden
+from onionshh.client.hosting.introducers import Introducers
+from onionshh.client.hosting.introduction_service import IntroductionService
+from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
+from onionshh.client.hosting.publication import Publication
+from onionshh.client.hosting.reachability import Reachability, ReachabilityChanges, ReachabilityTest
+from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
 from onionshh.client.pool import STUBS
-from onionshh.client.publication import Publication
-from onionshh.client.reachability import Reachability, ReachabilityChanges, ReachabilityTest
 from onionshh.client.receipt import Receipt
-from onionshh.client.vault import VAULT_MIGRATIONS, Vault
 from onionshh.core.delivery.incoming import Taken
-from onionshh.core.whisper import TTL_DEFAULT_SECONDS, check_body, new_whisper
+from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS, check_body, new_whisper
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.crypto.primitives import kdf
 from onionshh.errors import Closed
@@ -32,8 +32,8 @@ logger = logging.getLogger("onionshh.client")
 
 DATABASE_FILE = "endpoint.db"
 AGAIN_MOST_SECONDS = 300.0
-_VAULT, _FIRST_INBOX = VAULT_MIGRATIONS[0], INBOX_MIGRATIONS[0]
-MIGRATIONS = (_VAULT + _FIRST_INBOX, *INBOX_MIGRATIONS[1:])
+_VAULT, _FIRST_INBOX = KEY_MIGRATIONS[0], WHISPER_MIGRATIONS[0]
+MIGRATIONS = (_VAULT + _FIRST_INBOX, *WHISPER_MIGRATIONS[1:])
 """Of the one file that holds both. New ones go at the end, whichever of the two they are for."""
 
 
@@ -179,19 +179,19 @@ class Endpoint:
             path = self._folder.database(DATABASE_FILE)
             database = self._database = Database(path, MIGRATIONS, context.run_blocking)
             self._stack.callback(database.close)
-            self._hidden = Hidden(context, Inbox(database), self._give_up_after)
+            self._hidden = Hidden(context, WhisperStore(database), self._give_up_after)
             await self._hidden.load()
-            self._vault = Vault(database, context.chance.bytes, context.params.replay_log_entries)
-            await self._vault.load()
+            self._keys = KeyStore(database, context.chance.bytes, context.params.replay_log_entries)
+            await self._keys.load()
             context.check_open()
-            context.guarding.update_layer_two(context.view)
+            context.guard_file.update_layer_two(context.view)
         except BaseException:
             self._stack.close()
             raise
         self._token = trio.lowlevel.current_trio_token()
-        answering = Answering(context, self._identity, self._vault, self._hidden.start)
-        introducers = Introducers(context, self._vault, self._wanted, answering.introduced)
-        publication = Publication(context, self._identity, self._vault, introducers)
+        answering = IntroductionService(context, self._identity, self._keys, self._hidden.start)
+        introducers = Introducers(context, self._keys, self._wanted, answering.introduced)
+        publication = Publication(context, self._identity, self._keys, introducers)
         answering.log_full = publication.poke
         self._reachability = ReachabilityTest(context, self._identity, introducers, answering, publication)
         self._scope = trio.CancelScope()
@@ -352,7 +352,7 @@ class Endpoint:
     async def _follow_consensus(self) -> None:
         while True:
             await self._context.keeper.changed()
-            self._context.guarding.update_layer_two(self._context.view)
+            self._context.guard_file.update_layer_two(self._context.view)
 
 
 def endpoint_folder(parent: Folder, identity: IdentityKeys) -> Folder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onionshh.core.classes import ENDPOINT_HOPS, INTRODUCTION_HOPS, TALK, check_hops
+from onionshh.core.base.classes import ENDPOINT_HOPS, INTRODUCTION_HOPS, TALK, check_hops
 from onionshh.net.builder import Kind
 
 

@@ -18,30 +18,26 @@ from onionshh.client.kinds import Kinds
 from onionshh.client.one_machine import find_network
 from onionshh.client.pool import STUBS, Pool
 from onionshh.config import NetworkFile
-from onionshh.core.chance import Chance
-from onionshh.core.classes import INTRODUCTION_HOPS, check_hops, privacy_class, reveals
-from onionshh.core.drops import Drops
-from onionshh.core.outbox import Memory
-from onionshh.core.params import Params
-from onionshh.core.view import View
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.classes import INTRODUCTION_HOPS, check_hops, privacy_class, reveals
+from onionshh.core.base.params import Params
+from onionshh.core.base.reasons import Drops
+from onionshh.core.link.outbox import Memory
+from onionshh.core.paths.view import View
 from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted, encode_address
 from onionshh.errors import ClockWrong, NoDirectory, WrongLoop
 from onionshh.ids import RandomBytes, RelayId
+from onionshh.net.authority_client import DirectorySource, HttpSource
 from onionshh.net.background import background
 from onionshh.net.builder import CircuitBuilder
 from onionshh.net.circuits import CircuitSet
 from onionshh.net.clocks import Clock
-from onionshh.net.directory import (
-    ConsensusKeeper,
-    DirectorySource,
-    HttpSource,
-    NotThisNetwork,
-    read_network_file,
-)
-from onionshh.net.guarding import Guarding, NoGuardAnswers
-from onionshh.net.heap import GivingBack
-from onionshh.net.in_memory import InMemory
+from onionshh.net.consensus_keeper import ConsensusKeeper, NotThisNetwork
+from onionshh.net.freed_memory import GivingBack
+from onionshh.net.guard_file import GuardFile, NoGuardAnswers
 from onionshh.net.links import LinkSet
+from onionshh.net.memory_folder import InMemory
+from onionshh.net.network_file import read_network_file
 from onionshh.net.store import DataDirectory, Folder, RunBlocking, RunWhereQuick, run_in_thread
 from onionshh.net.tcp import TcpDialer
 from onionshh.net.transport import Dialer
@@ -250,7 +246,7 @@ async def node(
     async def over_circuit(valid_after: int) -> bytes:
         with trio.CancelScope() as asking:
             async with background() as beside:
-                beside.start_soon(guarding.end_when_offline, asking)
+                beside.start_soon(guard_file.end_when_offline, asking)
                 circuit = await builder.build(kinds.consensus, "consensus")
                 try:
                     question = m.encode_fetch_consensus(valid_after)
@@ -279,30 +275,30 @@ async def node(
         on_tick=GivingBack().tick,
     )
     circuits.flush = links.flush
-    guarding = Guarding(folder, chance, own_relays)
+    guard_file = GuardFile(folder, chance, own_relays)
     builder = CircuitBuilder(
         links=links,
         circuits=circuits,
-        guarding=guarding,
+        guard_file=guard_file,
         clock=clock,
         chance=chance,
         view=keeper.require,
         own_relays=own_relays,
     )
-    guarding.update(await _first_view(keeper, wait_seconds))
+    guard_file.update(await _first_view(keeper, wait_seconds))
     pool = Pool(builder)
     pool.use(kinds.consensus, stubs=STUBS)  # until the node is closed, whoever else uses that kind
 
     async def follow_consensus() -> None:
         while True:
             await keeper.changed()
-            guarding.update(keeper.require())
+            guard_file.update(keeper.require())
 
     async with links.running(), background() as nursery:
         context = Context(
             folder=folder,
             keeper=keeper,
-            guarding=guarding,
+            guard_file=guard_file,
             builder=builder,
             circuits=circuits,
             pool=pool,
@@ -316,7 +312,7 @@ async def node(
         )
         nursery.start_soon(keeper.keep)
         nursery.start_soon(builder.watch_guards)
-        nursery.start_soon(guarding.watch, keeper.fetch_soon)
+        nursery.start_soon(guard_file.watch, keeper.fetch_soon)
         nursery.start_soon(pool.run)
         nursery.start_soon(follow_consensus)
         joined = Node(context)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from onionshh.core.path import PathImpossible
+from onionshh.core.paths.path import PathImpossible
 from onionshh.errors import Error
 from onionshh.net.builder import TRIES, CircuitBuilder, Kind
 from onionshh.net.circuits import Circuit, CircuitFailed

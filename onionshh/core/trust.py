@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from onionshh.config import NetworkFile
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
 from onionshh.crypto.identity import verify_untrusted
 from onionshh.errors import CryptoError, ProtocolError
 from onionshh.wire import consensus as wire_consensus

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 import trio
 
-from onionshh.core.chance import Chance
-from onionshh.core.circuit import SETUP_ROUNDS
-from onionshh.core.failures import FailureMemory
-from onionshh.core.path import PathImpossible, choose_path
-from onionshh.core.view import View
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.failures import FailureMemory
+from onionshh.core.circuit.circuit import SETUP_ROUNDS
+from onionshh.core.paths.path import PathImpossible, choose_path
+from onionshh.core.paths.view import View
 from onionshh.errors import NetworkUnreachable, NoDirectory
 from onionshh.ids import RelayId
 from onionshh.net.circuits import Circuit, CircuitFailed, CircuitSet
 from onionshh.net.clocks import Clock
-from onionshh.net.guarding import Guarding
+from onionshh.net.guard_file import GuardFile
 from onionshh.net.links import LinkFailed, LinkSet
 from onionshh.wire.consensus import RelayRow
 
@@ -53,7 +53,7 @@ class CircuitBuilder:
         *,
         links: LinkSet,
         circuits: CircuitSet,
-        guarding: Guarding,
+        guard_file: GuardFile,
         clock: Clock,
         chance: Chance,
         view: Callable[[], View],
@@ -61,7 +61,7 @@ class CircuitBuilder:
     ) -> None:
         self._links = links
         self._circuits = circuits
-        self._guarding = guarding
+        self._guarding = guard_file
         self._clock = clock
         self._chance = chance
         self._view = view

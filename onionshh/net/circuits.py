@@ -1,4 +1,4 @@
-"""A client's circuits over its links: the trio side of core/circuit.py.
+"""A client's circuits over its links: the trio side of core/circuit/circuit.py.
 
 Cells come and go without waiting; what tasks wait for is a hop added, a message, or the end. A circuit that
 nobody reads stops acknowledging once its inbox is full, and the other end stops sending.
@@ -12,14 +12,14 @@ from functools import partial
 
 import trio
 
-from onionshh.core.chance import Chance
-from onionshh.core.circuit import SETUP_ROUNDS, ClientCircuit, HopAdded, MessageIn, RoundsDone
-from onionshh.core.conversation import Flow
-from onionshh.core.drops import Drops
-from onionshh.core.outbox import CellQueue, Memory
-from onionshh.core.pace import Pace, RoundTimes
-from onionshh.core.params import Params
-from onionshh.core.sink import LinkPort
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.params import Params
+from onionshh.core.base.reasons import Drops
+from onionshh.core.circuit.circuit import SETUP_ROUNDS, ClientCircuit, HopAdded, MessageIn, RoundsDone
+from onionshh.core.circuit.conversation import Flow
+from onionshh.core.circuit.pace import Pace, RoundTimes
+from onionshh.core.link.outbox import CellQueue, Memory
+from onionshh.core.link.port import LinkPort
 from onionshh.errors import ProtocolError
 from onionshh.geometry import CELL, CELL_HEADER, DATA
 from onionshh.ids import RandomBytes, RelayId

@@ -25,7 +25,7 @@ from urllib.parse import unquote, urlsplit
 import h11
 import trio
 
-from onionshh.core.addresses import host_group
+from onionshh.core.base.addresses import host_group
 from onionshh.errors import Error
 from onionshh.net.conditions import Condition
 from onionshh.wire.descriptor import format_address

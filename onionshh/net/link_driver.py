@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import trio
 
-from onionshh.core.drops import Drops
-from onionshh.core.link import Link, LinkClosed, LinkOpen
-from onionshh.core.sink import FrameSink, LinkPort
+from onionshh.core.base.reasons import Drops
+from onionshh.core.link.link import Link, LinkClosed, LinkOpen
+from onionshh.core.link.port import FrameSink, LinkPort
 from onionshh.errors import ProtocolError
 from onionshh.geometry import FRAME_CELLS
 from onionshh.ids import RelayId

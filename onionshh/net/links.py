@@ -17,16 +17,16 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from onionshh.core.addresses import host_group
-from onionshh.core.buckets import Buckets
-from onionshh.core.chance import Chance
-from onionshh.core.drops import Drops
-from onionshh.core.holders import Holders
-from onionshh.core.link import LinkInitiator, LinkResponder
-from onionshh.core.outbox import Memory, Outbox
-from onionshh.core.params import Params
-from onionshh.core.sink import FrameSink, LinkPort
-from onionshh.core.timetable import Timetable
+from onionshh.core.base.addresses import host_group
+from onionshh.core.base.buckets import Buckets
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.holders import Holders
+from onionshh.core.base.params import Params
+from onionshh.core.base.reasons import Drops
+from onionshh.core.base.timers import Timetable
+from onionshh.core.link.link import LinkInitiator, LinkResponder
+from onionshh.core.link.outbox import Memory, Outbox
+from onionshh.core.link.port import FrameSink, LinkPort
 from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from onionshh.core.chance import Chance
-from onionshh.core.link import LinkInitiator
-from onionshh.core.params import Params
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.params import Params
+from onionshh.core.link.link import LinkInitiator
 from onionshh.errors import ProtocolError
 from onionshh.net.clocks import Clock
 from onionshh.net.transport import Dialer, StreamBroken

@@ -14,7 +14,7 @@ import socket
 import trio
 
 from onionshh.errors import Error
-from onionshh.net.descriptors import for_links
+from onionshh.net.file_descriptors import for_links
 from onionshh.net.transport import READ_BYTES, NoRoom, StreamBroken, Watched, Work
 
 NOTSENT_LOWAT_BYTES = 64 * 1024

@@ -21,7 +21,7 @@ from onionshh.wire.packing import Bin, Int, ListOf, Text, fields, pack, unpack_u
 CONSENSUS_VERSION: Final = 1
 SIGNED: Final = b"onionshh consensus v1"
 
-MOST_RELAYS: Final = 8000
+CONSENSUS_RELAYS_MOST: Final = 8000
 """So many rows of the largest size still fit `geometry.CONSENSUS_MAX`; a test adds it up."""
 
 MOST_SIGNATURES: Final = 32
@@ -56,8 +56,8 @@ _BODY = fields(
     Int(),  # valid until
     ListOf(fields(Text(64), Int()), MOST_PARAMS),
     ListOf(fields(Int(), Bin(g.HASH), Int()), MOST_RANDOM),
-    ListOf(_ROW, MOST_RELAYS),
-    Int(MOST_RELAYS),  # how many rows
+    ListOf(_ROW, CONSENSUS_RELAYS_MOST),
+    Int(CONSENSUS_RELAYS_MOST),  # how many rows
     Bin(g.HASH),  # Merkle root over them
 )
 

@@ -2,7 +2,8 @@
 
 Two layouts, one in the other, both of one size for every endpoint. Inside, what only who knows the address
 reads: `u16 length ‖ row ‖ ML-DSA signature ‖ zeros`, 12 288 bytes. Outside, what a ring relay can judge
-without the address: fixed fields, two signatures. Here are the bytes; core/publish.py seals and verifies.
+without the address: fixed fields, two signatures. Here are the bytes; core/endpoint/descriptor.py seals
+and verifies them.
 """
 
 from __future__ import annotations

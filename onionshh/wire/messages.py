@@ -1,7 +1,7 @@
 """Relay messages: their types, size caps and fixed layouts (SPEC 2, 10, 11).
 
 A payload is `head u32 ‖ data ≤ 489 ‖ fresh random padding`, head = type·2^24 + remaining bytes of the
-message from this cell on. Splitting and joining lives in core/conversation.py; here stands what each
+message from this cell on. Splitting and joining lives in core/circuit/conversation.py; here stands what each
 message holds. Every layout is fixed, so a parse is a length check and slices.
 """
 

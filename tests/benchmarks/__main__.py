@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from onionshh.core.params import default_params
+from onionshh.core.base.params import default_params
 from tests.benchmarks import crowd, ctor, curves, growth, plain, rows
 from tests.benchmarks.measured import Measured
 from tests.benchmarks.onion import OnionNetwork

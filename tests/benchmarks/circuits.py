@@ -17,15 +17,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from onionshh.core.conversation import Conversation, Flow
-from onionshh.core.drops import Drops
-from onionshh.core.outbox import Memory, Outbox
-from onionshh.core.params import Params
-from onionshh.core.sink import LinkPort
+from onionshh.core.base.params import Params
+from onionshh.core.base.reasons import Drops
+from onionshh.core.circuit.conversation import Conversation, Flow
+from onionshh.core.link.outbox import Memory, Outbox
+from onionshh.core.link.port import LinkPort
 from onionshh.crypto.layers import RelayLayers
 from onionshh.geometry import BINDING, BODY, FRAME_CELLS, LAYER_STATE
 from onionshh.ids import RelayId
-from onionshh.net.heap import give_back
+from onionshh.net.freed_memory import give_back
 from onionshh.relay.circuit import Leg, RelayCircuit
 from onionshh.relay.switch import Switch
 from onionshh.wire.cell import HEADER, RELAY

@@ -18,14 +18,14 @@ from typing import Any
 import trio
 
 from onionshh.config import Authority, NetworkFile
-from onionshh.core.chance import Chance
-from onionshh.core.params import Params
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.params import Params
+from onionshh.core.paths.view import View
 from onionshh.core.trust import open_consensus_untrusted
-from onionshh.core.view import View
 from onionshh.crypto.ed25519 import SigningKey
 from onionshh.ids import RelayId
 from onionshh.net.clocks import Clock
-from onionshh.net.directory import ConsensusKeeper
+from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.net.store import DataDirectory
 from onionshh.wire.consensus import FAST, GUARD, RING, SIGNED, Consensus, RelayRow, join
 from tests.benchmarks.processes import memory_kib

@@ -16,7 +16,7 @@ from onionshh.cli.lines import Output
 from onionshh.cli.standing import SETTLED_LOOKS, Standing
 from onionshh.cli.voice import JsonVoice, PeopleVoice, Voice
 from onionshh.client.endpoint import Whisper
-from onionshh.client.reachability import Reachability
+from onionshh.client.hosting.reachability import Reachability
 
 WANTED = 6
 

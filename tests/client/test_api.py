@@ -12,12 +12,12 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh import testing
-from onionshh.core.classes import CLASSES
-from onionshh.core.conversation import Conversation
+from onionshh.core.base.classes import CLASSES
+from onionshh.core.base.params import Params
+from onionshh.core.circuit.conversation import Conversation
 from onionshh.core.delivery import sender
-from onionshh.core.params import Params
 from onionshh.crypto.identity import IdentityKeys
-from tests.client.test_exchange import of_visitor
+from tests.client.delivery.test_joined import of_visitor
 from tests.client.world import WALL, Stranger, echo, hosted, small, until
 from tests.seeded import seeded
 

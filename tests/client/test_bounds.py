@@ -9,17 +9,17 @@ import trio
 from trio.testing import MockClock
 
 from onionshh import testing
-from onionshh.client import inbox as inbox_file
-from onionshh.client.inbox import INBOX_MIGRATIONS
+from onionshh.client.hosting import whisper_store as inbox_file
+from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS
 from onionshh.config import Authority
 from onionshh.core.delivery import receiver
-from onionshh.core.whisper import new_whisper
+from onionshh.core.delivery.record import new_whisper
 from onionshh.ids import WhisperId
+from onionshh.net.authority_client import DirectoryUnreachable
 from onionshh.net.database import Database
-from onionshh.net.directory import DirectoryUnreachable
 from onionshh.net.store import run_inline
-from tests.client.test_exchange import of_visitor
-from tests.client.test_inbox import Whispers
+from tests.client.delivery.test_joined import of_visitor
+from tests.client.hosting.test_whisper_store import Whispers
 from tests.client.world import WALL, context_of, hosted, small
 from tests.seeded import seeded
 
@@ -91,7 +91,7 @@ async def test_ids_and_replies_are_capped(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(receiver, "SEEN_MOST", 3)
     monkeypatch.setattr(inbox_file, "REPLIES_MOST", 2)
     random_bytes = seeded(1)
-    inbox = Whispers(Database(":memory:", INBOX_MIGRATIONS, run_inline))
+    inbox = Whispers(Database(":memory:", WHISPER_MIGRATIONS, run_inline))
     await inbox.load(0)
     ids: list[WhisperId] = []
     for number in range(3):
@@ -120,9 +120,9 @@ async def test_joined_circuits_are_few_though_the_inbox_is_full(
                 contact = await stack.enter_async_context(visitor.contact(endpoint.address))
                 contact.send(b"hello")
                 await trio.sleep(1)
-                exchanges = endpoint._hidden.exchanges
-                assert len(exchanges) <= 2
-                assert all(one.open for one in exchanges)
+                joined_circuits = endpoint._hidden.joined_circuits
+                assert len(joined_circuits) <= 2
+                assert all(one.open for one in joined_circuits)
             tasks = endpoint._hidden._nursery
             assert tasks is not None
             assert sum("_read" in one.name for one in tasks.child_tasks) <= 2

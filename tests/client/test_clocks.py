@@ -9,10 +9,10 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.client.endpoint import Endpoint, Whisper
-from onionshh.core.whisper import EXPIRED, TTL_MOST_SECONDS, new_whisper, refusal_of
+from onionshh.core.delivery.record import EXPIRED, TTL_MOST_SECONDS, new_whisper, refusal_of
 from onionshh.ids import WhisperId
 from onionshh.wire import messages as m
-from tests.client.test_exchange import again, of_visitor, only
+from tests.client.delivery.test_joined import again, of_visitor, only
 from tests.client.world import WALL, WrongClock, echo, hosted, joined, small, until
 from tests.seeded import seeded
 

@@ -10,7 +10,7 @@ import trio
 import onionshh
 from onionshh import testing
 from onionshh.geometry import WHISPER_MAX
-from tests.client.test_exchange import of_visitor
+from tests.client.delivery.test_joined import of_visitor
 
 WALL = 1_790_000_000
 

@@ -14,11 +14,11 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh import testing
-from onionshh.client.connect import RENDEZVOUS_SECONDS
 from onionshh.client.endpoint import DATABASE_FILE
+from onionshh.client.reach.connect import RENDEZVOUS_SECONDS
 from onionshh.crypto.identity import IdentityKeys
+from onionshh.net.authority_client import HttpSource
 from onionshh.net.clocks import Clock
-from onionshh.net.directory import HttpSource
 from tests.client.world import WALL, context_of, hosted, small
 from tests.seeded import seeded
 

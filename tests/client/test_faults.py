@@ -92,14 +92,14 @@ async def test_a_whisper_waits_out_a_cut_network(autojump_clock: trio.testing.Mo
         await endpoint.reachable()
         assert net.memory is not None
         assert (await contact.whisper(b"before")).status == "delivered"
-        guards = visitor._context.guarding.guards.sample
+        guards = visitor._context.guard_file.guards.sample
         net.memory.cut("visitor")
         receipt = contact.send(b"while offline")
         await trio.sleep(120)
         assert not receipt.is_final
         net.memory.heal("visitor")
         assert (await receipt.final()).status == "delivered"
-        assert visitor._context.guarding.guards.sample == guards
+        assert visitor._context.guard_file.guards.sample == guards
 
 
 async def test_ring_relays_that_die_do_not_hide_the_endpoint(autojump_clock: trio.testing.MockClock) -> None:

@@ -17,8 +17,8 @@ from onionshh.client.node import Node
 from onionshh.client.node import node as make_node
 from onionshh.config import Authority
 from onionshh.ids import RelayId
-from onionshh.net.directory import DirectorySource
-from onionshh.net.in_memory import InMemory
+from onionshh.net.authority_client import DirectorySource
+from onionshh.net.memory_folder import InMemory
 from onionshh.net.store import run_inline
 from tests.client.world import echo, hosted, small
 from tests.seeded import seeded

@@ -62,7 +62,7 @@ async def test_a_node_keeps_the_links_to_its_guards_open_and_padded_from_the_sta
         assert net.memory is not None
         context = context_of(node)
         await until(lambda: len(ready(node)) == 2, 30)
-        guards = set(context.guarding.guards.usable(context.view))
+        guards = set(context.guard_file.guards.usable(context.view))
         assert {one.path[0].identity for one in shelved(context.pool)} == guards
         dialled = len(net.memory.dialled)
         sent = context.builder._links.cells_sent
@@ -171,7 +171,7 @@ async def test_only_the_first_hop_of_ready_circuits_is_dialled_and_it_is_a_guard
         for kind in (THREE, FOUR, Kind(2, 1)):
             context.pool.use(kind, idle=3, stubs=2)
         await until(lambda: len(ready(node)) == 15, 60)
-        guards = context.guarding.guards.usable(context.view)
+        guards = context.guard_file.guards.usable(context.view)
         assert len(guards) == 2
         assert {one.path[0].identity for one in shelved(context.pool)} <= set(guards)
         hosts = {row.host for row in context.view.relays if row.identity in guards}

@@ -12,9 +12,9 @@ import trio
 from trio.testing import MockClock
 
 import onionshh
-from onionshh.client.exchange import Exchange
+from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.core.delivery import receiver
-from onionshh.core.whisper import RECEIPT, RECEIPTS_WAIT_SECONDS, WHISPER, Record
+from onionshh.core.delivery.record import RECEIPT, RECEIPTS_WAIT_SECONDS, WHISPER, Record
 from tests.client.world import bytes_on_disk, hosted, small, until
 
 BULK = bytes(60_000)
@@ -24,20 +24,20 @@ BULK = bytes(60_000)
 def kinds(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The kinds of the records of each sending."""
     sent: list[list[int]] = []
-    send, send_at_once = Exchange.send, Exchange.send_at_once
+    send, send_at_once = JoinedCircuit.send, JoinedCircuit.send_at_once
 
-    async def watched(self: Exchange, *records: Record) -> None:
+    async def watched(self: JoinedCircuit, *records: Record) -> None:
         sent.append([record.kind for record in records])
         await send(self, *records)
 
-    def watched_at_once(self: Exchange, *records: Record) -> bool:
+    def watched_at_once(self: JoinedCircuit, *records: Record) -> bool:
         left = send_at_once(self, *records)
         if left:
             sent.append([record.kind for record in records])
         return left
 
-    monkeypatch.setattr(Exchange, "send", watched)
-    monkeypatch.setattr(Exchange, "send_at_once", watched_at_once)
+    monkeypatch.setattr(JoinedCircuit, "send", watched)
+    monkeypatch.setattr(JoinedCircuit, "send_at_once", watched_at_once)
     return sent
 
 
@@ -238,18 +238,18 @@ async def test_whatever_leaves_as_a_receipt_is_on_disk_or_finished(
                     assert looker.execute("SELECT 1 FROM replies WHERE whisper = ?", whisper_id).fetchone()
                 answered.append(record.in_reply_to)
 
-        send, send_at_once = Exchange.send, Exchange.send_at_once
+        send, send_at_once = JoinedCircuit.send, JoinedCircuit.send_at_once
 
-        async def watched(self: Exchange, *records: Record) -> None:
+        async def watched(self: JoinedCircuit, *records: Record) -> None:
             look(records)
             await send(self, *records)
 
-        def watched_at_once(self: Exchange, *records: Record) -> bool:
+        def watched_at_once(self: JoinedCircuit, *records: Record) -> bool:
             look(records)
             return send_at_once(self, *records)
 
-        monkeypatch.setattr(Exchange, "send", watched)
-        monkeypatch.setattr(Exchange, "send_at_once", watched_at_once)
+        monkeypatch.setattr(JoinedCircuit, "send", watched)
+        monkeypatch.setattr(JoinedCircuit, "send_at_once", watched_at_once)
 
         async def serve() -> None:
             async for whisper in endpoint:

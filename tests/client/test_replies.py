@@ -9,13 +9,13 @@ import trio
 from trio.testing import MockClock
 
 import onionshh
-from onionshh.client.connect import connect
 from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.client.reach.connect import connect
 from onionshh.core.delivery import kept, outgoing, receiver
 from onionshh.core.delivery.actions import LaneId
 from onionshh.core.delivery.receiver import LEAVING_MOST
-from onionshh.core.whisper import RECEIPT, new_whisper
-from tests.client.test_exchange import of_visitor
+from onionshh.core.delivery.record import RECEIPT, new_whisper
+from tests.client.delivery.test_joined import of_visitor
 from tests.client.world import Stranger, context_of, echo, hosted, small, until
 
 QUIET = dict(interval_seconds=300)
@@ -71,7 +71,7 @@ async def test_a_slow_answer_finds_its_way_however_many_whispers_came_meanwhile(
                 await until(lambda: bool(answers), 10)
                 assert answers == [b"answer to slow"]
                 nursery.cancel_scope.cancel()
-    assert not endpoint._hidden.exchanges
+    assert not endpoint._hidden.joined_circuits
 
 
 async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autojump_clock: MockClock) -> None:
@@ -98,11 +98,11 @@ async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autoju
                 )
                 await exchange.send(whisper)
                 await trio.sleep(0.1)
-            (served,) = endpoint._hidden.exchanges
+            (served,) = endpoint._hidden.joined_circuits
             assert served.circuit._machine.waiting_messages <= 2 * LEAVING_MOST
             assert endpoint._hidden.receiver.replies < 20
             exchange.close()
-            await until(lambda: not endpoint._hidden.exchanges)
+            await until(lambda: not endpoint._hidden.joined_circuits)
             nursery.cancel_scope.cancel()
 
 

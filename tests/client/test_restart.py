@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from onionshh.client.endpoint import Endpoint, Whisper
 from onionshh.core.delivery.actions import Actions, LaneId
-from onionshh.core.whisper import NO_ID, WHISPER, Record
+from onionshh.core.delivery.record import NO_ID, WHISPER, Record
 from onionshh.ids import RandomBytes, WhisperId
 from tests.client.world import Stranger, dropped, hosted, killed, small, until
 

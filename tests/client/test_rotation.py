@@ -6,7 +6,7 @@ import trio
 
 import onionshh
 from onionshh import testing
-from onionshh.client.finder import find
+from onionshh.client.reach.finder import find
 from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.wire.endpoint import IntroducerEntry
 

@@ -16,12 +16,12 @@ import trio
 from onionshh import testing
 from onionshh.client.context import Context
 from onionshh.client.endpoint import Endpoint
-from onionshh.client.finder import find
-from onionshh.client.known import Found
 from onionshh.client.node import Node
 from onionshh.client.node import node as make_node
-from onionshh.core.introduce import Introduction
-from onionshh.core.whisper import new_whisper
+from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.client.reach.finder import find
+from onionshh.core.delivery.record import new_whisper
+from onionshh.core.endpoint.introduce import Introduction
 from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.ids import AuthKey, RelayId
 from onionshh.net.clocks import Clock
@@ -131,13 +131,13 @@ class Stranger:
         self.context = context_of(node)
         self._key = decode_address_untrusted(address)
 
-    async def find(self) -> Found:
+    async def find(self) -> CheckedDescriptor:
         """The descriptor, fetched anew."""
         return await find(self.context, self._key)
 
     def introduction(
         self,
-        found: Found,
+        found: CheckedDescriptor,
         entry: IntroducerEntry,
         *,
         rendezvous_point: bytes | None = None,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from onionshh.core.params import Params
-from onionshh.core.view import View
+from onionshh.core.base.params import Params
+from onionshh.core.paths.view import View
 from onionshh.crypto.primitives import sha3_256
 from onionshh.ids import RelayId
 from onionshh.wire.consensus import FAST, GUARD, RING, Consensus, RelayRow, SharedRandom

@@ -9,7 +9,7 @@ import pytest
 
 from onionshh import geometry as g
 from onionshh.config import Authority, NetworkFile
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
 from onionshh.core.trust import (
     ConsensusExpired,
     ConsensusNotYet,

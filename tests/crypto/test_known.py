@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from onionshh.core.publish import check_outer_untrusted, open_descriptor_untrusted
+from onionshh.core.endpoint.descriptor import check_outer_untrusted, open_descriptor_untrusted
 from onionshh.crypto.handshake import ClientHandshake, respond
 from onionshh.crypto.identity import (
     IdentityKeys,

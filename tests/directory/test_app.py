@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.config import parse_network_file
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
 from onionshh.core.trust import open_consensus_untrusted, sign_descriptor
 from onionshh.directory.app import BODY_MAX, app
 from onionshh.directory.authority import Authority

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
 from onionshh.core.trust import open_consensus_untrusted
 from onionshh.directory.authority import PROBES_AT_ONCE, Authority
 from onionshh.directory.registry import Verdict

@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from onionshh.core.params import Params
-from onionshh.core.view import View
+from onionshh.core.base.params import Params
+from onionshh.core.paths.view import View
 from onionshh.directory.consensus import build, capped_weights, next_boundary, next_random
 from onionshh.directory.registry import Listed
 from onionshh.ids import RelayId
@@ -99,7 +99,7 @@ def test_ring_by_what_the_relay_offers_and_fast_by_what_it_claims() -> None:
 
 
 def test_newcomers_cannot_push_out_those_long_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "MOST_RELAYS", 3)
+    monkeypatch.setattr(wire, "CONSENSUS_RELAYS_MOST", 3)
     rows = built(*(Listed(descriptor(i), WALL - (100 - i)) for i in range(6))).relays
     assert {row.nickname for row in rows} == {"relay0", "relay1", "relay2"}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
 from onionshh.directory import registry as module
 from onionshh.directory.registry import FORGET_SECONDS, POSTS_PER_INTERVAL, Registry, RoundResult, Verdict
 from onionshh.wire.descriptor import RelayDescriptor

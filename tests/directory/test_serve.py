@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.core.params import default_params
+from onionshh.core.base.params import default_params
 from onionshh.core.trust import open_consensus_untrusted
 from onionshh.directory.serve import choose_params, is_loopback, serve
 from onionshh.directory.store import create_or_open

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from onionshh.config import Authority, NetworkFile, format_network_file, parse_network_file
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
 from onionshh.directory import store as module
 from onionshh.directory.registry import Entry
 from onionshh.directory.signing import sign_consensus

@@ -11,7 +11,7 @@ import trio
 
 from onionshh.config import Authority as AuthorityAddress
 from onionshh.config import NetworkFile
-from onionshh.core.params import Params, default_params
+from onionshh.core.base.params import Params, default_params
 from onionshh.core.trust import sign_descriptor
 from onionshh.crypto.identity import SigningKey
 from onionshh.directory.store import AuthorityStore

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from onionshh import geometry as g
-from onionshh.core.conversation import Conversation, Flow
-from onionshh.core.outbox import Memory
-from onionshh.core.params import Params
-from onionshh.core.sink import LinkPort
+from onionshh.core.base.params import Params
+from onionshh.core.circuit.conversation import Conversation, Flow
+from onionshh.core.link.outbox import Memory
+from onionshh.core.link.port import LinkPort
 from onionshh.crypto import handshake
 from onionshh.crypto.layers import ClientLayers
 from onionshh.errors import ProtocolError
@@ -28,7 +28,7 @@ from onionshh.wire.cell import (
 )
 from onionshh.wire.framing import HandshakeParts, build_payload, split_handshake
 from tests.core import networks
-from tests.core.test_circuit import Path
+from tests.core.circuit.test_circuit import Path
 from tests.fuzz.target import Left, Script, Target, given_back, string
 from tests.relay.pure import Node, PureNetwork, PureRelay
 from tests.seeded import seeded

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from onionshh.core.chance import Chance
+from onionshh.core.base.chance import Chance
 from onionshh.core.delivery.actions import Actions, LaneId, NeedLane, Remember
 from onionshh.core.delivery.receiver import Receiver
+from onionshh.core.delivery.record import EXPIRED, TOO_FAR, Record, new_whisper, receipt_for, refusal_of
 from onionshh.core.delivery.sender import Sender
-from onionshh.core.whisper import EXPIRED, TOO_FAR, Record, new_whisper, receipt_for, refusal_of
 from tests.fuzz.doors import WHISPER
 from tests.fuzz.target import Left, Script, Target, string
 from tests.seeded import seeded

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from onionshh import geometry as g
 from onionshh.config import NetworkFile, format_network_file, parse_network_file
-from onionshh.core.guards import GuardSet, LayerTwoGuards
-from onionshh.core.introduce import Opened, answer, open_introduction_untrusted
-from onionshh.core.params import Params
-from onionshh.core.publish import check_outer_untrusted
+from onionshh.core.base.params import Params
+from onionshh.core.delivery.record import EXPIRED, Record, new_whisper, receipt_for, refusal_of
+from onionshh.core.endpoint.descriptor import check_outer_untrusted
+from onionshh.core.endpoint.introduce import Opened, answer, open_introduction_untrusted
+from onionshh.core.paths.guards import GuardSet, LayerTwoGuards
+from onionshh.core.paths.view import View
 from onionshh.core.trust import open_consensus_untrusted, open_descriptor_untrusted, read_consensus_untrusted
-from onionshh.core.view import View
-from onionshh.core.whisper import EXPIRED, Record, new_whisper, receipt_for, refusal_of
 from onionshh.crypto import bech32m, ed25519, handshake
 from onionshh.crypto.identity import (
     IdentityKeys,
@@ -30,9 +30,10 @@ from onionshh.wire import messages as m
 from onionshh.wire.endpoint import Inner, Outer, period_key_signed, pq_signed
 from onionshh.wire.framing import HandshakeParts, split_handshake
 from onionshh.wire.packing import Bin, Int, ListOf, Text, fields, pack, unpack_untrusted
-from tests.core import networks, test_introduce, test_publish
-from tests.core.test_introduce import AUTH, SUBCREDENTIAL, introduce
-from tests.core.test_publish import CERTIFIED, IDENTITY, PERIOD, PERIOD_KEY, WALL
+from tests.core import networks
+from tests.core.endpoint import test_descriptor, test_introduce
+from tests.core.endpoint.test_descriptor import CERTIFIED, IDENTITY, PERIOD, PERIOD_KEY, WALL
+from tests.core.endpoint.test_introduce import AUTH, SUBCREDENTIAL, introduce
 from tests.directory.world import AUTHORITY_KEY, NETWORK, relay_key, signed
 from tests.fuzz.target import Script, Target, string
 from tests.seeded import seeded
@@ -167,7 +168,7 @@ def _outer_signed(data: bytes) -> None:
         certificate=certificate,
         sealed=script.take(g.DESCRIPTOR_SEALED).ljust(g.DESCRIPTOR_SEALED, b"\0"),
     )
-    check_outer_untrusted(test_publish.signed(outer), wall=WALL)
+    check_outer_untrusted(test_descriptor.signed(outer), wall=WALL)
 
 
 def _numbers(*numbers: int) -> bytes:
@@ -181,9 +182,9 @@ def _plain(data: bytes) -> bytes:
 def _row_signed(row: bytes) -> None:
     """A row that is hostile, by an endpoint that signs it with every key of its own."""
     encoded = len(row).to_bytes(2, "big") + row
-    blinded = blind_public(IDENTITY.A, PERIOD, test_publish.PERIOD_SECONDS)
+    blinded = blind_public(IDENTITY.A, PERIOD, test_descriptor.PERIOD_SECONDS)
     signature = IDENTITY.sign_pq(pq_signed(blinded, PERIOD, encoded))
-    test_publish.opened(test_publish.around(_plain(encoded + signature)))
+    test_descriptor.opened(test_descriptor.around(_plain(encoded + signature)))
 
 
 # Introductions.
@@ -258,7 +259,7 @@ DOORS = (
         "wire.messages.Found.decode_untrusted",
         m.Found.decode_untrusted,
         (
-            m.Found(m.FOUND_IT, test_publish.DATA).encode(),
+            m.Found(m.FOUND_IT, test_descriptor.DATA).encode(),
             m.Found(m.STALE).encode(),
         ),
     ),
@@ -281,9 +282,9 @@ DOORS = (
     Target(
         "wire.endpoint.Inner.decode_untrusted",
         lambda data: Inner.decode_untrusted(_plain(data)),
-        (test_publish.inner().encode(),),
+        (test_descriptor.inner().encode(),),
     ),
-    Target("wire.endpoint.Outer.decode_untrusted", Outer.decode_untrusted, (test_publish.DATA,)),
+    Target("wire.endpoint.Outer.decode_untrusted", Outer.decode_untrusted, (test_descriptor.DATA,)),
     Target(
         "crypto.bech32m.decode_untrusted",
         lambda data: bech32m.decode_untrusted("shh", _text(data)),
@@ -373,7 +374,7 @@ DOORS = (
     Target(
         "core.publish.check_outer_untrusted",
         lambda data: check_outer_untrusted(data, wall=WALL),
-        (test_publish.DATA,),
+        (test_descriptor.DATA,),
     ),
     Target(
         "core.publish.check_outer_untrusted:signed",
@@ -383,16 +384,16 @@ DOORS = (
             _numbers(PERIOD, 2**63 - 1, CERTIFIED),
         ),
     ),
-    Target("core.publish.open_descriptor_untrusted", test_publish.opened, (test_publish.DATA,)),
+    Target("core.publish.open_descriptor_untrusted", test_descriptor.opened, (test_descriptor.DATA,)),
     Target(
         "core.publish.open_descriptor_untrusted:sealed",
-        lambda data: test_publish.opened(test_publish.around(_plain(data))),
-        (test_publish.inner().encode(),),
+        lambda data: test_descriptor.opened(test_descriptor.around(_plain(data))),
+        (test_descriptor.inner().encode(),),
     ),
     Target(
         "core.publish.open_descriptor_untrusted:signed",
         lambda data: _row_signed(data[: g.DESCRIPTOR_PLAIN]),
-        (test_publish.DESCRIPTOR.encode()[2:],),
+        (test_descriptor.DESCRIPTOR.encode()[2:],),
     ),
     Target(
         "core.introduce.open_introduction_untrusted",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onionshh import geometry as g
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
 from onionshh.core.roles import Role
 from onionshh.relay.mirror import Mirror
 from onionshh.rendezvous.introducer import Introducer

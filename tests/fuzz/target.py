@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from onionshh.core.outbox import Memory
+from onionshh.core.link.outbox import Memory
 from onionshh.errors import ProtocolError
 
 SECONDS_MOST = 2.0

@@ -11,12 +11,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.core.chance import Chance
-from onionshh.core.path import PathImpossible
-from onionshh.core.view import View
+from onionshh.core.base.chance import Chance
+from onionshh.core.paths.path import PathImpossible
+from onionshh.core.paths.view import View
 from onionshh.net.builder import CircuitBuilder, Kind
 from onionshh.net.circuits import CircuitFailed
-from onionshh.net.guarding import Guarding
+from onionshh.net.guard_file import GuardFile
 from onionshh.net.store import DataDirectory
 from onionshh.wire.cell import CREATE, CREATE_MORE, RELAY_EARLY
 from tests.core.networks import view
@@ -31,13 +31,13 @@ class Builder:
         self.world = world
         self.client = client
         self.view: View = view(list(world.rows.values()), params=world.params)
-        self.guarding = Guarding(DataDirectory(folder), Chance(seeded(1)))
-        self.guarding.update(self.view)
-        self.guarding.update_layer_two(self.view)
+        self.guard_file = GuardFile(DataDirectory(folder), Chance(seeded(1)))
+        self.guard_file.update(self.view)
+        self.guard_file.update_layer_two(self.view)
         self.builder = CircuitBuilder(
             links=client.links,
             circuits=client.circuits,
-            guarding=self.guarding,
+            guard_file=self.guard_file,
             clock=client.clock,
             chance=Chance(seeded(2)),
             view=lambda: self.view,
@@ -47,7 +47,7 @@ class Builder:
     def guards(self) -> list[Relay]:
         """The two in use."""
         by_id = {relay.identity: relay for relay in self.world.relays}
-        return [by_id[one] for one in self.guarding.guards.usable(self.view)]
+        return [by_id[one] for one in self.guard_file.guards.usable(self.view)]
 
     def others(self) -> list[Relay]:
         return [relay for relay in self.world.relays if relay not in self.guards]
@@ -188,7 +188,7 @@ async def test_while_all_guards_are_down_we_wait_and_draw_no_others(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
     async with network(10, tmp_path) as node:
-        sample = node.guarding.guards.sample
+        sample = node.guard_file.guards.sample
         network_of = node.world.network
         network_of.cut("20.1.0.1")
         done = trio.Event()
@@ -202,11 +202,11 @@ async def test_while_all_guards_are_down_we_wait_and_draw_no_others(
 
             await trio.sleep(600)
             assert not done.is_set()
-            assert node.guarding.guards.all_down()
+            assert node.guard_file.guards.all_down()
             network_of.heal("20.1.0.1")
             with trio.fail_after(130):
                 await done.wait()
-        assert node.guarding.guards.sample == sample
+        assert node.guard_file.guards.sample == sample
 
 
 async def test_a_stub_is_finished_by_the_relay_wanted(autojump_clock: MockClock, tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ async def test_pinned_circuits_take_their_second_hop_from_the_layer_two_guards(
     async with network(12, tmp_path) as node:
         circuits = [await node.builder.build(kind(4, pinned=True), "test") for _ in range(12)]
         seconds = Counter(circuit.path[1].identity for circuit in circuits)
-        assert set(seconds) <= set(node.guarding.layer_two.sample)
+        assert set(seconds) <= set(node.guard_file.layer_two.sample)
         assert len(seconds) > 1
 
 

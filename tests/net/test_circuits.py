@@ -10,9 +10,9 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
+from onionshh.core.link.port import LinkPort
 from onionshh.core.roles import EndCircuit
-from onionshh.core.sink import LinkPort
 from onionshh.geometry import BODY, CELL, LAYER_STATE
 from onionshh.net.circuits import INBOX_MESSAGES, Circuit, CircuitFailed
 from onionshh.relay.switch import Switch

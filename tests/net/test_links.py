@@ -13,11 +13,11 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from onionshh.core.chance import Chance
-from onionshh.core.link import LinkResponder
-from onionshh.core.outbox import CellQueue
-from onionshh.core.params import Params
-from onionshh.core.sink import REFUSALS_HELD_LEAST, LinkPort
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.params import Params
+from onionshh.core.link.link import LinkResponder
+from onionshh.core.link.outbox import CellQueue
+from onionshh.core.link.port import REFUSALS_HELD_LEAST, LinkPort
 from onionshh.crypto.identity import SigningKey
 from onionshh.geometry import BODY, CELL, FRAME
 from onionshh.ids import RelayId

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trio.testing import MockClock
 
-from onionshh.core.chance import Chance
+from onionshh.core.base.chance import Chance
 from onionshh.net.clocks import Clock
 from onionshh.net.probe import probe
 from onionshh.wire.descriptor import RelayDescriptor

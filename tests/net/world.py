@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 import trio
 import trio.testing
 
-from onionshh.core.chance import Chance
-from onionshh.core.drops import Drops
-from onionshh.core.link import Link, LinkClosed, LinkInitiator, LinkOpen, LinkResponder
-from onionshh.core.outbox import Memory
-from onionshh.core.params import ONE_MACHINE, Params
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.params import ONE_MACHINE, Params
+from onionshh.core.base.reasons import Drops
+from onionshh.core.link.link import Link, LinkClosed, LinkInitiator, LinkOpen, LinkResponder
+from onionshh.core.link.outbox import Memory
 from onionshh.core.roles import Role
 from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import KeyPair

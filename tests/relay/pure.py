@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from onionshh.core.circuit import CircuitEvent, ClientCircuit, HopAdded, MessageIn, RoundsDone
-from onionshh.core.conversation import Flow
-from onionshh.core.drops import Drops
-from onionshh.core.outbox import CellQueue, Memory, Outbox
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
+from onionshh.core.base.reasons import Drops
+from onionshh.core.circuit.circuit import CircuitEvent, ClientCircuit, HopAdded, MessageIn, RoundsDone
+from onionshh.core.circuit.conversation import Flow
+from onionshh.core.link.outbox import CellQueue, Memory, Outbox
+from onionshh.core.link.port import FrameSink, LinkPort
 from onionshh.core.roles import CircuitHandle, Reply, Role, RoleAction
-from onionshh.core.sink import FrameSink, LinkPort
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.geometry import CELL, CELL_HEADER, FRAME_CELLS

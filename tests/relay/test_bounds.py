@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from onionshh.core.drops import Drops
-from onionshh.core.outbox import Memory
-from onionshh.core.params import Params
-from onionshh.core.sink import REFUSALS_HELD_LEAST, LinkPort
+from onionshh.core.base.params import Params
+from onionshh.core.base.reasons import Drops
+from onionshh.core.link.outbox import Memory
+from onionshh.core.link.port import REFUSALS_HELD_LEAST, LinkPort
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BODY, CELL
 from onionshh.relay import setup

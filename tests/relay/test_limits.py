@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from onionshh.core.outbox import Memory
-from onionshh.core.params import Params
-from onionshh.core.sink import LinkPort
+from onionshh.core.base.params import Params
+from onionshh.core.link.outbox import Memory
+from onionshh.core.link.port import LinkPort
 from onionshh.relay.limits import CreateLimits
 
 

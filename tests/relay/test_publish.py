@@ -10,11 +10,12 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.config import Authority as Named
-from onionshh.core.chance import Chance
+from onionshh.core.base.chance import Chance
 from onionshh.directory.authority import Authority
 from onionshh.ids import RelayId
+from onionshh.net.authority_client import DirectoryUnreachable
 from onionshh.net.clocks import Clock
-from onionshh.net.directory import ConsensusKeeper, DirectoryUnreachable
+from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.net.store import DataDirectory, run_inline
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.publish import CORRECT_SECONDS, About, Publisher

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
 from onionshh.geometry import BODY
 from onionshh.wire.cell import (
     COMMANDS,

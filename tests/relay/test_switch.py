@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from onionshh.core.circuit import RoundsDone
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
+from onionshh.core.circuit.circuit import RoundsDone
 from onionshh.core.roles import Drop, EndCircuit, Join, Reply
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError

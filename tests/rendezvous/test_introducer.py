@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from onionshh import geometry as g
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
 from onionshh.core.roles import Origin
 from onionshh.crypto.identity import SigningKey
 from onionshh.ids import RelayId

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from onionshh import geometry as g
-from onionshh.core.params import Params
+from onionshh.core.base.params import Params
 from onionshh.rendezvous.meeting import WAIT_SECONDS, Meeting
 from onionshh.wire import messages as m
 from tests.rendezvous.circuits import Circuit, Relay

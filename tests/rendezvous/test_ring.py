@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 import pytest
 
 from onionshh import geometry as g
-from onionshh.core.effort import EFFORT_LEAST, Search, publish_task
-from onionshh.core.params import Params
-from onionshh.core.publish import EARLY_SECONDS, EXPIRY_MOST_SECONDS
-from onionshh.core.ring import positions, responsible
+from onionshh.core.base.params import Params
+from onionshh.core.endpoint.descriptor import EARLY_SECONDS, EXPIRY_MOST_SECONDS
+from onionshh.core.endpoint.effort import EFFORT_LEAST, Search, publish_task
+from onionshh.core.endpoint.ring import positions, responsible
+from onionshh.core.paths.view import View
 from onionshh.core.roles import Origin
-from onionshh.core.view import View
 from onionshh.crypto.identity import SigningKey
 from onionshh.rendezvous.ring import FETCH_BURST, FETCH_RATE, PUBLISH_BURST, PUBLISH_RATE, REQUESTS_MOST, Ring
 from onionshh.wire import messages as m

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onionshh.core.pace import Pace
+from onionshh.core.circuit.pace import Pace
 from simulations.first_link import Map, SetUp, Told, experiment, told
 from tests.seeded import seeded
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from onionshh.core.chance import Chance
-from onionshh.core.guards import GuardSet
+from onionshh.core.base.chance import Chance
+from onionshh.core.paths.guards import GuardSet
 from simulations.exposure import network
 from tests.seeded import seeded
 

@@ -24,7 +24,7 @@ import pytest
 
 from onionshh import Identity
 from onionshh.cli import main
-from onionshh.core.guards import GuardSet
+from onionshh.core.paths.guards import GuardSet
 
 RELAYS = 8
 ENDING_SECONDS = 5.0

@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 import trio
 
-from onionshh.core.chance import Chance
-from onionshh.core.drops import Drops
-from onionshh.core.link import LinkInitiator
-from onionshh.core.outbox import Memory
-from onionshh.core.params import Params
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.params import Params
+from onionshh.core.base.reasons import Drops
+from onionshh.core.link.link import LinkInitiator
+from onionshh.core.link.outbox import Memory
 from onionshh.core.trust import read_consensus_untrusted
+from onionshh.net.authority_client import HttpSource
 from onionshh.net.circuits import Circuit, CircuitSet
 from onionshh.net.clocks import Clock
-from onionshh.net.descriptors import MOST
-from onionshh.net.directory import HttpSource, read_network_file
+from onionshh.net.file_descriptors import MOST
 from onionshh.net.links import LinkSet
+from onionshh.net.network_file import read_network_file
 from onionshh.net.tcp import TcpDialer
 from onionshh.wire.consensus import RelayRow
 from tests.net.world import Peer

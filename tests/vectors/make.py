@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from onionshh.core.publish import build_descriptor
+from onionshh.core.endpoint.descriptor import build_descriptor
 from onionshh.crypto import bech32m
 from onionshh.crypto.handshake import CIRCUIT, ClientHandshake, rendezvous, respond
 from onionshh.crypto.identity import IdentityKeys, SigningKey

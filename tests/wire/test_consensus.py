@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from onionshh import geometry as g
-from onionshh.core.params import Params
-from onionshh.core.view import View
+from onionshh.core.base.params import Params
+from onionshh.core.paths.view import View
 from onionshh.errors import ProtocolError
 from onionshh.ids import RelayId
 from onionshh.wire import consensus as wire
@@ -182,11 +182,11 @@ def test_a_full_consensus_of_the_largest_rows_fits() -> None:
         ).encode_body()
     )
     envelope = len(wire.join(b"", tuple((bytes([i]) * 32, bytes(64)) for i in range(32)))) + 16
-    assert wire.MOST_RELAYS * len(pack(largest)) + head + envelope <= g.CONSENSUS_MAX
+    assert wire.CONSENSUS_RELAYS_MOST * len(pack(largest)) + head + envelope <= g.CONSENSUS_MAX
 
 
 def test_a_row_too_many_is_refused() -> None:
-    rows = tuple(row(i) for i in range(wire.MOST_RELAYS + 1))
+    rows = tuple(row(i) for i in range(wire.CONSENSUS_RELAYS_MOST + 1))
     with pytest.raises(ProtocolError):
         wire.decode_body_untrusted(body_of(GOOD, relays=rows))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NewType
 
-from onionshh.core.whisper import Record
+from onionshh.core.delivery.record import Record
 from onionshh.ids import WhisperId
 
 if TYPE_CHECKING:

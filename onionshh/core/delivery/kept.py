@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from onionshh.core.delivery.outgoing import Outgoing
+from onionshh.core.delivery.outgoing import OutgoingWhisper
 from onionshh.ids import WhisperId
 
 WHOLE_MOST: Final = 1024
@@ -21,15 +21,15 @@ class Kept:
     """Oldest first. Answered ones keep no body."""
 
     def __init__(self) -> None:
-        self._whispers: dict[WhisperId, Outgoing] = {}
+        self._whispers: dict[WhisperId, OutgoingWhisper] = {}
         self._whole: dict[WhisperId, None] = {}
         self._whole_bytes = 0
 
-    def get(self, whisper_id: WhisperId) -> Outgoing | None:
+    def get(self, whisper_id: WhisperId) -> OutgoingWhisper | None:
         """The one of this id."""
         return self._whispers.get(whisper_id)
 
-    def put(self, whisper_id: WhisperId, whisper: Outgoing) -> None:
+    def put(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> None:
         """One more, or one that was answered meanwhile."""
         self._whispers[whisper_id] = whisper
         if whisper.answered:
@@ -44,7 +44,7 @@ class Kept:
             self._forget_body(oldest)
             del self._whispers[oldest]
 
-    def take(self, whisper_id: WhisperId) -> Outgoing | None:
+    def take(self, whisper_id: WhisperId) -> OutgoingWhisper | None:
         """Its answer is awaited again: it is kept elsewhere from now on."""
         whisper = self._whispers.pop(whisper_id, None)
         if whisper is not None and whisper_id in self._whole:

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Final
 
 from onionshh.core.delivery.actions import LaneId
-from onionshh.core.whisper import EXPIRY_GRACE_SECONDS, Record
+from onionshh.core.delivery.record import EXPIRY_GRACE_SECONDS, Record
 
 ASKABLE_SECONDS: Final = EXPIRY_GRACE_SECONDS / 2
 """How long past its expiry a copy may go out for the sake of its answer: the other end would take it."""
@@ -73,7 +73,7 @@ TABLE: Final = MappingProxyType(
 
 
 @dataclass(slots=True)
-class Outgoing:
+class OutgoingWhisper:
     """One whisper. Times are monotonic seconds."""
 
     record: Record

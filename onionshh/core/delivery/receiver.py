@@ -39,7 +39,7 @@ from onionshh.core.delivery.actions import (
 )
 from onionshh.core.delivery.incoming import Event, Incoming, Stage, Taken
 from onionshh.core.delivery.outgoing import State
-from onionshh.core.whisper import (
+from onionshh.core.delivery.record import (
     EXPIRED,
     RECEIPTS_WAIT_SECONDS,
     REFUSED,

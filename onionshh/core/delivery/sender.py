@@ -16,7 +16,7 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
-from onionshh.core.chance import Chance
+from onionshh.core.base.chance import Chance
 from onionshh.core.delivery.actions import (
     Action,
     Actions,
@@ -31,8 +31,8 @@ from onionshh.core.delivery.actions import (
     Tell,
 )
 from onionshh.core.delivery.kept import Kept
-from onionshh.core.delivery.outgoing import FINAL, TABLE, Happens, Outgoing, State
-from onionshh.core.whisper import (
+from onionshh.core.delivery.outgoing import FINAL, TABLE, Happens, OutgoingWhisper, State
+from onionshh.core.delivery.record import (
     EXPIRED,
     RECEIPT,
     RECEIPTS_WAIT_SECONDS,
@@ -65,7 +65,7 @@ class Sender:
     def __init__(self, *, receipt_seconds: float, chance: Chance) -> None:
         self._receipt_seconds = receipt_seconds
         self._chance = chance
-        self._active: dict[WhisperId, Outgoing] = {}
+        self._active: dict[WhisperId, OutgoingWhisper] = {}
         """Those without a final state, and those whose answers are awaited."""
         self._queue: dict[WhisperId, None] = {}
         """What of them is to go out, in this order."""
@@ -96,7 +96,7 @@ class Sender:
         """One more whisper to bring over until `deadline`, monotonic seconds. TooMany."""
         if self._waiting >= WAITING_MOST:
             raise TooMany
-        self._active[record.whisper_id] = Outgoing(record, deadline)
+        self._active[record.whisper_id] = OutgoingWhisper(record, deadline)
         self._queue[record.whisper_id] = None
         self._waiting += 1
         self._look_at = min(self._look_at, deadline)
@@ -314,24 +314,24 @@ class Sender:
             return ()
         return (Tell(whisper_id, State.OUT, lane=whisper.lane),)
 
-    def _is_due(self, whisper: Outgoing, when: float) -> None:
+    def _is_due(self, whisper: OutgoingWhisper, when: float) -> None:
         whisper.due = when
         self._look_at = min(self._look_at, when)
 
-    def _due_of(self, whisper: Outgoing, now: float) -> float:
+    def _due_of(self, whisper: OutgoingWhisper, now: float) -> float:
         if whisper.state is not State.DELIVERED:
             return min(whisper.deadline, whisper.due)
         # Past that time an answer can still come over the lane; then the end of the lane is looked at.
         askable_until = whisper.askable_until
         return min(whisper.due, askable_until if askable_until > now else inf)
 
-    def _get(self, whisper_id: WhisperId) -> Outgoing | None:
+    def _get(self, whisper_id: WhisperId) -> OutgoingWhisper | None:
         return self._active.get(whisper_id) or self._kept.get(whisper_id)
 
     def _move(
         self,
         whisper_id: WhisperId,
-        whisper: Outgoing,
+        whisper: OutgoingWhisper,
         happens: Happens,
         why: str = "",
         *,
@@ -357,14 +357,14 @@ class Sender:
             self._finish(whisper_id, whisper)
         return (told,)
 
-    def _answered(self, whisper_id: WhisperId, whisper: Outgoing, body: bytes) -> Actions:
+    def _answered(self, whisper_id: WhisperId, whisper: OutgoingWhisper, body: bytes) -> Actions:
         if whisper.answered:
             return ()
         whisper.answered = True
         self._finish(whisper_id, whisper)
         return (Answered(whisper_id, body),)
 
-    def _refused(self, whisper_id: WhisperId, whisper: Outgoing, why: int, now: float) -> Actions:
+    def _refused(self, whisper_id: WhisperId, whisper: OutgoingWhisper, why: int, now: float) -> Actions:
         happens = Happens.OVERDUE if why == EXPIRED else Happens.TOO_FAR
         left = whisper.deadline - now
         actions = self._move(whisper_id, whisper, happens, refused=why, seconds_left=left)
@@ -372,15 +372,15 @@ class Sender:
             return self._no_answer(whisper_id, whisper)  # a copy came too late
         return actions
 
-    def _no_answer(self, whisper_id: WhisperId, whisper: Outgoing) -> Actions:
+    def _no_answer(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> Actions:
         whisper.awaited = False
         self._finish(whisper_id, whisper)
         return (Answered(whisper_id, None),)
 
-    def _may_be_answered(self, whisper: Outgoing, now: float) -> bool:
+    def _may_be_answered(self, whisper: OutgoingWhisper, now: float) -> bool:
         return (whisper.lane is not None and whisper.lane == self._lane) or now < whisper.askable_until
 
-    def _ask_again(self, whisper_id: WhisperId, whisper: Outgoing, now: float) -> Actions:
+    def _ask_again(self, whisper_id: WhisperId, whisper: OutgoingWhisper, now: float) -> Actions:
         """A delivered whisper whose answer is awaited: without the lane it went out on, none would come."""
         if whisper.state is not State.DELIVERED or (whisper.lane is not None and whisper.lane == self._lane):
             return ()
@@ -420,7 +420,7 @@ class Sender:
     def _idle_at(self) -> float:
         return inf if self._active else self._used_at + IDLE_SECONDS
 
-    def _finish(self, whisper_id: WhisperId, whisper: Outgoing) -> None:
+    def _finish(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> None:
         """Delivered, and nobody awaits its answer."""
         self._active.pop(whisper_id, None)
         self._queue.pop(whisper_id, None)

@@ -32,7 +32,7 @@ from onionshh.core.delivery.receiver import (
     REPLIES_MOST,
     Receiver,
 )
-from onionshh.core.whisper import (
+from onionshh.core.delivery.record import (
     EXPIRED,
     RECEIPT,
     RECEIPTS_WAIT_SECONDS,

@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from onionshh.core.chance import Chance
+from onionshh.core.base.chance import Chance
 from onionshh.core.delivery import kept
 from onionshh.core.delivery.actions import (
     Actions,
@@ -20,15 +20,7 @@ from onionshh.core.delivery.actions import (
     Tell,
 )
 from onionshh.core.delivery.outgoing import ASKABLE_SECONDS, State
-from onionshh.core.delivery.sender import (
-    IDLE_SECONDS,
-    LEAVING_MOST,
-    OWED_MOST,
-    WAITING_MOST,
-    Sender,
-    TooMany,
-)
-from onionshh.core.whisper import (
+from onionshh.core.delivery.record import (
     EXPIRED,
     RECEIPT,
     RECEIPTS_WAIT_SECONDS,
@@ -39,6 +31,14 @@ from onionshh.core.whisper import (
     new_whisper,
     receipt_for,
     refusal_of,
+)
+from onionshh.core.delivery.sender import (
+    IDLE_SECONDS,
+    LEAVING_MOST,
+    OWED_MOST,
+    WAITING_MOST,
+    Sender,
+    TooMany,
 )
 from onionshh.ids import WhisperId
 from tests.seeded import seeded

@@ -1,0 +1,1 @@
+"""The drivers of delivery: what a Sender and a Receiver decide is carried out here."""

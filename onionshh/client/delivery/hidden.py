@@ -1,0 +1,356 @@
+"""Carries out what an endpoint's Receiver decides: lanes read, rows committed, whispers offered.
+
+Nothing is decided here. What the program finishes is committed in the program's own task, so that a
+cancellation is felt before the commit or after it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import trio
+
+from onionshh.client.context import Context
+from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.delivery.lanes import Driver, Lane
+from onionshh.client.hosting.whisper_store import WhisperStore
+from onionshh.client.receipt import Outcome, Receipt
+from onionshh.core.delivery.actions import (
+    Action,
+    Count,
+    EndLane,
+    Erase,
+    Judge,
+    LaneId,
+    Offer,
+    Pause,
+    Remember,
+    Repeat,
+    Resume,
+    Send,
+    Tell,
+)
+from onionshh.core.delivery.incoming import Taken
+from onionshh.core.delivery.outgoing import State
+from onionshh.core.delivery.receiver import CLOSED, Receiver
+from onionshh.core.delivery.record import WHISPER, Record
+from onionshh.errors import BadData, Closed
+from onionshh.ids import WhisperId
+from onionshh.net.circuits import CircuitFailed
+
+logger = logging.getLogger("onionshh.client")
+
+TIDY_SECONDS = 60.0
+
+
+class _Wish:
+    """A program that waits for a whisper."""
+
+    def __init__(self) -> None:
+        self.offered: Offer | None = None
+        self.came = trio.Event()
+
+
+class Hidden(Driver):
+    """One endpoint's side of delivery. `load` it, then `run` it."""
+
+    def __init__(self, context: Context, inbox: WhisperStore, give_up_after: int | None = None) -> None:
+        self._context = context
+        self._inbox = inbox
+        self._receiver = Receiver(context.chance.bytes, give_up_after=give_up_after)
+        super().__init__(self._receiver, context.clock)
+        self._lanes: dict[LaneId, Lane] = {}
+        self._lanes_made = 0
+        self._outcomes: dict[WhisperId, Outcome] = {}
+        self._wishes: deque[_Wish] = deque()
+        self._nursery: trio.Nursery | None = None
+        self._closed = False
+
+    @property
+    def receiver(self) -> Receiver:
+        """For its numbers."""
+        return self._receiver
+
+    @property
+    def joined_circuits(self) -> list[JoinedCircuit]:
+        """The joined circuits that are served."""
+        return [lane.joined for lane in self._lanes.values()]
+
+    async def load(self) -> None:
+        """Take up what is on disk. BadData."""
+        seen, replies = await self._inbox.tidy(self._context.clock.earliest())
+        self._receiver.restored(await self._inbox.held())
+        self._receiver.counted(seen, replies, self._best(), self.now())
+
+    async def run(self) -> None:
+        """Serve, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._tidy)
+            try:
+                await self.keep_time()
+            finally:
+                self._nursery = None
+                self._closed = True
+                self.do(self._receiver.close())
+                for wish in self._wishes:
+                    wish.came.set()
+
+    def start(self, joined: JoinedCircuit, first: Record | None) -> None:
+        """Serve a joined circuit from now on; `first` rode along with the introduction."""
+        if self._nursery is None:
+            joined.close("endpoint-closed")
+            return
+        self._lanes_made += 1
+        lane = Lane(LaneId(self._lanes_made), joined, self._left)
+        self._lanes[lane.number] = lane
+        self.do(self._receiver.lane_opened(lane.number, self.now()))
+        self._nursery.start_soon(self._read, lane, first)
+        self._nursery.start_soon(lane.write)
+
+    # For the program.
+
+    async def next(self) -> tuple[Taken, int] | None:
+        """The next whisper that nobody holds, and how often it is shown with this; None once closed. BadData
+        when it cannot be read."""
+        while not self._closed:
+            offer = await self._offered()
+            if offer is None:
+                return None
+            taken = offer.taken
+            try:
+                taken = taken or await self._inbox.show(offer.whisper)
+            except BaseException:
+                self._not_shown(offer)
+                raise
+            if taken is not None:
+                return taken, offer.shown
+            self._receiver.missing(offer.whisper)
+        return None
+
+    async def given_up(self) -> list[tuple[Taken, int]]:
+        """Those set aside that the program does not hold; it does from now on. BadData."""
+        found: list[tuple[Taken, int]] = []
+        aside = self._receiver.take_aside()
+        try:
+            for one in aside:
+                taken = one.taken or await self._inbox.look(one.whisper)
+                if taken is None:
+                    self._receiver.missing(one.whisper)
+                else:
+                    found.append((taken, one.shown))
+        except BaseException:
+            for one in aside:
+                self.let_go(one.whisper)
+            raise
+        return found
+
+    async def _offered(self) -> Offer | None:
+        wish = _Wish()
+        self._wishes.append(wish)
+        self.do(self._receiver.want(self._best()))
+        try:
+            if wish.offered is None:
+                await wish.came.wait()
+            else:
+                await trio.lowlevel.checkpoint()
+        except BaseException:
+            if wish.offered is not None:
+                self._not_shown(wish.offered)
+            else:
+                self._wishes.remove(wish)
+                self._receiver.unwant()
+            raise
+        return wish.offered
+
+    def _not_shown(self, offer: Offer) -> None:
+        if not self._closed:
+            self.do(self._receiver.not_shown(offer.whisper, self._best()))
+
+    def let_go(self, whisper_id: WhisperId) -> None:
+        """The program does not hold it any more, and has not finished it."""
+        if not self._closed:
+            self.do(self._receiver.let_go(whisper_id, self._best()))
+
+    async def finish(self, whisper_id: WhisperId, reply: Record | None = None) -> Receipt:
+        """Finished, and the reply with it: on disk when this returns. BadData, Closed."""
+        now, clock = self.now(), self._context.clock
+        outcome = Outcome("" if reply is None else reply.whisper_id.hex())
+        outcome.settle(None)  # nobody answers an answer
+        lives_until = 0.0 if reply is None else now + reply.expires - clock.best()
+        remember = self._receiver.finish(whisper_id, reply, lives_until)
+        if reply is not None:
+            self._outcomes[reply.whisper_id] = outcome
+        try:
+            await self._commit(remember)
+        except BaseException:
+            if reply is not None:
+                self._outcomes.pop(reply.whisper_id, None)
+            raise
+        if self._closed:
+            outcome.conclude("failed", CLOSED)
+        return Receipt(outcome)
+
+    # Time.
+
+    def _best(self) -> int:
+        return self._context.clock.best()
+
+    async def _tidy(self) -> None:
+        while True:
+            await trio.sleep(TIDY_SECONDS)
+            self.do(self._receiver.tidy(self.now()))
+            try:
+                seen, replies = await self._inbox.tidy(self._context.clock.earliest())
+            except BadData as error:
+                logger.error("%s", error)
+            else:
+                self.do(self._receiver.counted(seen, replies, self._best(), self.now()))
+
+    # Actions.
+
+    def carry_out(self, action: Action) -> None:
+        match action:
+            case Send():
+                self._send(action)
+            case Offer():
+                wish = self._wishes.popleft()
+                wish.offered = action
+                wish.came.set()
+            case Remember():
+                self._soon(self._keep, action)
+            case Tell(reply, state, why):
+                self._tell(reply, state, why)
+            case Erase(reply):
+                self._inbox.erase_reply(reply)
+            case Judge(lane, record):
+                self._soon(self._judge, lane, record)
+            case Repeat(lane, whisper):
+                self._soon(self._repeat, lane, whisper)
+            case Pause(number) | Resume(number):
+                if number in self._lanes:
+                    self._lanes[number].pause(isinstance(action, Pause))
+            case EndLane(number, reason):
+                self._end(number, reason)
+            case Count(reason):
+                self._context.drops.count(reason)
+
+    def _tell(self, reply: WhisperId, state: State, why: str) -> None:
+        outcome = self._outcomes.get(reply)
+        if outcome is None:
+            return
+        if state is State.OUT:
+            outcome.status = "sent"
+            return
+        del self._outcomes[reply]
+        if state is State.DELIVERED:
+            outcome.conclude("delivered")
+        else:
+            outcome.conclude("expired" if state is State.EXPIRED else "failed", why)
+
+    def _soon(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(task, *arguments)
+
+    # The disk.
+
+    async def _commit(self, remember: Remember) -> None:
+        try:
+            dropped = await self._inbox.commit(remember.rows)
+        except BaseException:
+            self.do(self._receiver.not_remembered(remember.token, self.now()))
+            raise
+        self.do(self._receiver.remembered(remember.token, self._best(), self.now()))
+        self._receiver.dropped(dropped)
+
+    async def _keep(self, remember: Remember) -> None:
+        try:
+            await self._commit(remember)
+        except BadData as error:
+            # Not on disk, so not acknowledged: the visitor keeps it and comes again.
+            logger.error("a whisper could not be kept: %s", error)
+        except Closed:
+            pass
+
+    async def _repeat(self, number: LaneId, whisper_id: WhisperId) -> None:
+        with suppress(Closed):
+            try:
+                reply = await self._inbox.reply_to(whisper_id)
+            except BadData as error:
+                logger.error("a reply could not be read: %s", error)
+                return
+            if reply is not None:
+                self.do(self._receiver.repeated(number, reply))
+
+    # Lanes.
+
+    async def _read(self, lane: Lane, first: Record | None) -> None:
+        try:
+            if first is not None:
+                await self._bring(lane, first)
+            while True:
+                await lane.readable()
+                await self._bring(lane, await lane.joined.receive())
+        except (CircuitFailed, Closed):
+            pass
+        except BadData as error:
+            logger.error("a whisper could not be looked up: %s", error)
+        self._lost(lane)
+
+    async def _bring(self, lane: Lane, record: Record) -> None:
+        if record.kind != WHISPER:
+            self._record_in(lane, record, known=False, refuse=None)
+            return
+        refuse = lane.joined.why_refused(record)
+        async with self._inbox.known(record.whisper_id) as known:
+            self._record_in(lane, record, known=known, refuse=refuse)
+
+    def _record_in(self, lane: Lane, record: Record, *, known: bool, refuse: int | None) -> None:
+        self.do(
+            self._receiver.record_in(
+                lane.number,
+                record,
+                known=known,
+                refuse=refuse,
+                more=lane.joined.more_is_coming,
+                received_at=float(self._context.clock.wall()),
+                best=self._best(),
+                now=self.now(),
+            )
+        )
+
+    async def _judge(self, number: LaneId, record: Record) -> None:
+        lane = self._lanes.get(number)
+        if lane is None:
+            return
+        try:
+            await self._bring(lane, record)
+        except Closed:
+            pass
+        except BadData as error:
+            logger.error("a whisper could not be looked up: %s", error)
+            self._lost(lane)
+
+    def _send(self, send: Send) -> None:
+        lane = self._lanes.get(send.lane)
+        if lane is not None:
+            try:
+                lane.send(send)
+            except CircuitFailed:
+                self._lost(lane)
+
+    def _left(self, send: Send) -> None:
+        self.do(self._receiver.lane_sent(send.lane, send.whisper, self.now()))
+
+    def _end(self, number: LaneId, reason: str) -> None:
+        lane = self._lanes.pop(number, None)
+        if lane is not None:
+            lane.end(reason)
+
+    def _lost(self, lane: Lane) -> None:
+        if self._lanes.get(lane.number) is lane:
+            self._end(lane.number, "exchange-over")
+            self.do(self._receiver.lane_lost(lane.number, self._best(), self.now()))

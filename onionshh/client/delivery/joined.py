@@ -1,0 +1,75 @@
+"""Records over one joined circuit: the same for both ends (SPEC 13)."""
+
+from __future__ import annotations
+
+from onionshh.core.base.reasons import Drops
+from onionshh.core.delivery.record import Record
+from onionshh.core.endpoint.introduce import EndToEndKeys
+from onionshh.errors import ProtocolError
+from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.net.clocks import Clock
+from onionshh.wire.messages import RECORD
+
+
+class JoinedCircuit:
+    """A circuit whose other end is the peer. `used_at`: monotonic seconds of the last record either way."""
+
+    def __init__(
+        self, circuit: Circuit, keys: EndToEndKeys, *, as_visitor: bool, clock: Clock, drops: Drops
+    ) -> None:
+        circuit.join(keys.forward, keys.backward, as_visitor=as_visitor, accepts=frozenset((RECORD,)))
+        self.circuit = circuit
+        self._clock = clock
+        self._drops = drops
+        self.used_at = clock.monotonic()
+
+    @property
+    def open(self) -> bool:
+        """Whether records still go and come."""
+        return self.circuit.failed is None
+
+    async def closed(self) -> None:
+        """Until it is over."""
+        await self.circuit.closed()
+
+    @property
+    def more_is_coming(self) -> bool:
+        """Whether another record is on its way already."""
+        return self.circuit.more_is_coming
+
+    @property
+    def relays_between(self) -> int:
+        """Hops of our half: relays between us and the rendezvous point."""
+        return len(self.circuit.path) - 1
+
+    def send_at_once(self, *records: Record) -> bool:
+        """Send records if all of them may leave now, in one frame if they fit; else none. CircuitFailed."""
+        left = self.circuit.send_at_once(RECORD, *(record.encode() for record in records))
+        if left:
+            self.used_at = self._clock.monotonic()
+        return left
+
+    async def send(self, *records: Record) -> None:
+        """Send records, in one frame if they fit, and wait until the last cell has left. CircuitFailed."""
+        await self.circuit.deliver(RECORD, *(record.encode() for record in records))
+        self.used_at = self._clock.monotonic()
+
+    async def receive(self) -> Record:
+        """The next record. A bad one ends the circuit: CircuitFailed, as for any end."""
+        message = await self.circuit.receive()
+        try:
+            record = Record.decode_untrusted(message.body)
+        except ProtocolError as error:
+            self._drops.count(error.reason)
+            self.circuit.close(error.reason)
+            raise CircuitFailed(error.reason) from error
+        self.used_at = self._clock.monotonic()
+        return record
+
+    def why_refused(self, record: Record) -> int | None:
+        """Why a whisper of these dates is not taken on, None for one that may be."""
+        return record.why_refused(earliest=self._clock.earliest(), best=self._clock.best())
+
+    def close(self, reason: str = "closed") -> None:
+        """End the circuit, and with it the peer's."""
+        self.circuit.close(reason)

@@ -1,0 +1,139 @@
+"""What the drivers of delivery share: a machine's actions carried out, its deadlines kept, its lanes.
+
+A lane is a joined circuit. Whatever its window takes leaves at once and needs no other task; the rest waits
+in turn for the tasks that write.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+from typing import Protocol
+
+import trio
+
+from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.core.delivery.actions import Action, Actions, LaneId, Send
+from onionshh.net.circuits import CircuitFailed
+from onionshh.net.clocks import Clock
+from onionshh.net.signals import Broadcast, Poke
+
+
+class Machine(Protocol):
+    """What a driver knows of a Sender or Receiver."""
+
+    def tick(self, now: float) -> Actions: ...
+
+    def next_deadline(self) -> float: ...
+
+
+class Driver(abc.ABC):
+    """Carries out a machine's actions, and wakes it when its time has come."""
+
+    def __init__(self, machine: Machine, clock: Clock) -> None:
+        self._machine = machine
+        self._clock = clock
+        self._todo: deque[Action] = deque()
+        self._doing = False
+        self._sooner = Poke()
+        self._asleep_until = inf
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._clock.monotonic()
+
+    def do(self, actions: Actions) -> None:
+        """In order; what one brings about comes behind those that are there."""
+        self._todo.extend(actions)
+        if self._doing:
+            return
+        self._doing = True
+        try:
+            while self._todo:
+                self.carry_out(self._todo.popleft())
+        finally:
+            self._doing = False
+        if self._machine.next_deadline() < self._asleep_until:
+            self._sooner.send()
+
+    async def keep_time(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._asleep_until = self._machine.next_deadline()
+            with trio.move_on_at(self._asleep_until):
+                await self._sooner.wait()
+            if self.now() >= self._asleep_until:
+                self.do(self._machine.tick(self.now()))
+
+    @abc.abstractmethod
+    def carry_out(self, action: Action) -> None:
+        """One action; nothing is awaited."""
+
+
+class Lane:
+    """A joined circuit, and what waits to be sent over it. `left` is told of each sending that has left."""
+
+    def __init__(self, number: LaneId, joined: JoinedCircuit, left: Callable[[Send], None]) -> None:
+        self.number = number
+        self.joined = joined
+        self._left = left
+        self._waiting: deque[Send] = deque()
+        self._more = Broadcast()
+        self._paused = False
+        self._resumed = Broadcast()
+
+    def send(self, send: Send) -> None:
+        """Now if the window allows, else in turn. CircuitFailed."""
+        if not self._waiting and self.joined.send_at_once(*send.records):
+            self._left(send)
+        else:
+            self._waiting.append(send)
+            self._more.send()
+
+    async def write(self) -> None:
+        """What waits, until the circuit ends. Two such tasks: one fills what window the other leaves open."""
+        with suppress(CircuitFailed):
+            while self.joined.open:
+                if self._waiting:
+                    send = self._waiting.popleft()
+                    await self.joined.send(*send.records)
+                    self._left(send)
+                else:
+                    await self._more.wait()
+
+    def pause(self, paused: bool) -> None:
+        """Whether `readable` waits from now on."""
+        self._paused = paused
+        self._resumed.send()
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is read from it."""
+        return self._paused
+
+    async def readable(self) -> None:
+        """Until it may be read, or has ended."""
+        if not self.paused:
+            return
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def until_closed() -> None:
+                await self.joined.closed()
+                nursery.cancel_scope.cancel()
+
+            await self._until_resumed()
+            nursery.cancel_scope.cancel()
+
+    async def _until_resumed(self) -> None:
+        while self._paused:
+            await self._resumed.wait()
+
+    def end(self, reason: str) -> None:
+        """Close it, and wake its tasks."""
+        self.joined.close(reason)
+        self._more.send()
+        self._resumed.send()

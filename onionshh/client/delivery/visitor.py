@@ -1,0 +1,252 @@
+"""Carries out what a contact's Sender decides: lanes opened and read, records sent, receipts kept true.
+
+Nothing is decided here. Actions come as a tuple and are carried out in order; what they bring about is the
+next input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import trio
+
+from onionshh.client.context import Context
+from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.delivery.lanes import Driver, Lane
+from onionshh.client.reach.reach import NotReached, Reach
+from onionshh.client.receipt import Outcome, Receipt
+from onionshh.core.base.words import amount
+from onionshh.core.delivery.actions import (
+    Action,
+    Answered,
+    Count,
+    EndLane,
+    Failure,
+    LaneId,
+    NeedLane,
+    Send,
+    StopOpening,
+    Tell,
+)
+from onionshh.core.delivery.outgoing import FINAL, State
+from onionshh.core.delivery.record import EXPIRED, EXPIRY_GRACE_SECONDS, WHISPER, Record
+from onionshh.core.delivery.sender import LEAVING_MOST, Sender
+from onionshh.core.endpoint.introduce import fits_introduction
+from onionshh.ids import WhisperId
+from onionshh.net.circuits import CircuitFailed
+from onionshh.net.signals import Broadcast
+
+LINGER_SECONDS = 2.0
+RECEIPTS_MOST = 16_384
+"""Receipts kept true, a bound that the Sender's own bounds stay below."""
+
+
+class Visitor(Driver):
+    """One contact's. `background`: leave others room on the way."""
+
+    def __init__(self, context: Context, reach: Reach, *, background: bool = False) -> None:
+        self._context = context
+        self._reach = reach
+        self._background = background
+        self._sender = Sender(
+            receipt_seconds=float(context.params.talk_receipt_seconds), chance=context.chance
+        )
+        super().__init__(self._sender, context.clock)
+        self._outcomes: dict[WhisperId, Outcome] = {}
+        self._lanes: dict[LaneId, Lane] = {}
+        self._connect_seconds: dict[LaneId, float] = {}
+        self._lanes_made = 0
+        self._opening: trio.CancelScope | None = None
+        self._changed = Broadcast()
+        self._nursery: trio.Nursery | None = None
+
+    @property
+    def away(self) -> bool:
+        """Whether the last try found that nobody is there."""
+        return self._sender.away
+
+    async def changed(self) -> None:
+        """Until one whisper less waits, or a try to reach the endpoint has ended."""
+        await self._changed.wait()
+
+    @property
+    def problem(self) -> str:
+        """What stands in the way of delivery right now, in words; empty when nothing does."""
+        return self._sender.problem
+
+    def submit(self, record: Record, deadline: float) -> Receipt:
+        """Take a whisper on; its receipt tells what becomes of it. TooMany."""
+        whisper_id = record.whisper_id
+        outcome = Outcome(whisper_id.hex())
+        actions = self._sender.submit(record, deadline, self.now())
+        self._outcomes[whisper_id] = outcome
+        while len(self._outcomes) > RECEIPTS_MOST:
+            del self._outcomes[next(iter(self._outcomes))]
+        self.do(actions)
+        return Receipt(outcome, lambda waits: self._awaiting(whisper_id, waits))
+
+    async def run(self, started: Callable[[], None]) -> None:
+        """Deliver, until cancelled. `started` is called once whispers may be submitted."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                started()
+                await self.keep_time()
+        finally:
+            self._nursery = None
+            for lane in list(self._lanes.values()):
+                self._context.nursery.start_soon(self._let_go, lane.joined)
+
+    def close(self, why: str) -> None:
+        """Nothing more will be tried, nor come."""
+        self.do(self._sender.close(why))
+
+    # Actions.
+
+    def carry_out(self, action: Action) -> None:
+        match action:
+            case Send():
+                self._send(action)
+            case Tell():
+                self._tell(action)
+            case Answered(whisper, body):
+                outcome = self._outcomes.get(whisper)
+                if outcome is not None:
+                    outcome.settle(body)
+            case EndLane(lane, reason):
+                self._end(lane, reason)
+            case NeedLane(first):
+                if self._nursery is not None:
+                    self._opening = trio.CancelScope()
+                    self._nursery.start_soon(self._open, first, self._opening)
+            case StopOpening():
+                if self._opening is not None:
+                    self._opening.cancel()
+                    self._opening = None
+            case Count(reason):
+                self._context.drops.count(reason)
+
+    def _tell(self, told: Tell) -> None:
+        outcome = self._outcomes.get(told.whisper)
+        if outcome is None:
+            return
+        lane = self._lanes.get(told.lane) if told.lane is not None else None
+        if lane is not None:
+            outcome.hops = lane.joined.relays_between
+            if told.state is State.OUT:
+                outcome.connect_seconds = self._connect_seconds[lane.number]
+        if told.round_trip_seconds is not None:
+            outcome.round_trip_seconds = told.round_trip_seconds
+        if told.state in FINAL:
+            self._changed.send()
+        match told.state:
+            case State.QUEUED:
+                outcome.why = told.why
+            case State.OUT:
+                outcome.status = "sent"
+            case State.DELIVERED:
+                outcome.conclude("delivered")
+            case State.EXPIRED:
+                outcome.conclude("expired", told.why or self._refused(told))
+            case State.FAILED:
+                outcome.conclude("failed", told.why or self._refused(told))
+
+    def _refused(self, told: Tell) -> str:
+        """Whose clock it is, as far as the dates tell."""
+        clock = self._context.clock
+        if told.refused == EXPIRED:
+            # The endpoint judged by its consensus; the whisper's date was made by our clock.
+            sentence = "the endpoint refused it: by the network's time, its time to live was over"
+            behind = EXPIRY_GRACE_SECONDS + told.seconds_left
+            if behind > EXPIRY_GRACE_SECONDS / 2:
+                sentence += f"; this machine's clock is at least {amount(behind)} behind, set it right"
+            return sentence
+        ahead = clock.wall() - clock.earliest() - 2 * self._context.params.interval_seconds
+        whose = "the endpoint's clock is behind the network's"
+        if ahead > EXPIRY_GRACE_SECONDS:
+            whose = f"this machine's clock is about {amount(ahead)} ahead, set it right"
+        return f"the endpoint refused it, since it would expire later than any whisper may: {whose}"
+
+    def _awaiting(self, whisper_id: WhisperId, waits: bool) -> None:
+        if waits:
+            self.do(self._sender.await_answer(whisper_id, self.now()))
+        else:
+            self.do(self._sender.stop_awaiting(whisper_id))
+
+    # Lanes.
+
+    async def _open(self, first: Record, scope: trio.CancelScope) -> None:
+        began = self.now()
+        joined: JoinedCircuit | None = None
+        failure = Failure("")
+        encoded = first.encode()
+        rides = fits_introduction(encoded)
+        with scope:
+            try:
+                joined = await self._reach.once(encoded if rides else b"")
+            except NotReached as error:
+                failure = error.failure
+        if scope is not self._opening:
+            if joined is not None:
+                joined.close("not-needed")
+            return
+        self._opening = None
+        now = self.now()
+        if joined is None:
+            self.do(self._sender.lane_failed(failure, now))
+            self._changed.send()
+            return
+        if self._background:
+            joined.circuit.leave_room()
+        lane = self._add(joined, now - began)
+        self.do(self._sender.lane_opened(lane.number, began, first.whisper_id if rides else None, now))
+
+    def _add(self, joined: JoinedCircuit, connect_seconds: float) -> Lane:
+        self._lanes_made += 1
+        lane = Lane(LaneId(self._lanes_made), joined, self._left)
+        self._lanes[lane.number] = lane
+        self._connect_seconds[lane.number] = connect_seconds
+        if self._nursery is not None:
+            self._nursery.start_soon(self._read, lane)
+            for _ in range(LEAVING_MOST):
+                self._nursery.start_soon(lane.write)
+        return lane
+
+    def _end(self, number: LaneId, reason: str) -> None:
+        lane = self._lanes.pop(number, None)
+        self._connect_seconds.pop(number, None)
+        if lane is not None:
+            lane.end(reason)
+
+    def _lost(self, lane: Lane) -> None:
+        if self._lanes.get(lane.number) is lane:
+            self._end(lane.number, "exchange-over")
+            self.do(self._sender.lane_lost(lane.number, self.now()))
+
+    def _send(self, send: Send) -> None:
+        lane = self._lanes.get(send.lane)
+        if lane is not None:
+            try:
+                lane.send(send)
+            except CircuitFailed:
+                self._lost(lane)
+
+    def _left(self, send: Send) -> None:
+        self.do(self._sender.lane_sent(send.lane, send.whisper, self.now()))
+
+    async def _read(self, lane: Lane) -> None:
+        with suppress(CircuitFailed):
+            while True:
+                record = await lane.joined.receive()
+                refuse = lane.joined.why_refused(record) if record.kind == WHISPER else None
+                self.do(self._sender.record_in(lane.number, record, self.now(), refuse=refuse))
+        self._lost(lane)
+
+    async def _let_go(self, joined: JoinedCircuit) -> None:
+        """A moment late: the end of a circuit overtakes what waits in it, perhaps our last receipt."""
+        try:
+            if not self._context.closed.is_set():
+                await trio.sleep(LINGER_SECONDS)
+        finally:
+            joined.close("contact-closed")

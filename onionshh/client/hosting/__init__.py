@@ -1,0 +1,1 @@
+"""What keeps a hidden endpoint findable, reachable and its whispers on disk."""

@@ -1,0 +1,173 @@
+"""An endpoint answers introductions: replay log, seal, and its own circuit to the visitor's point (SPEC 11).
+
+The order is fixed: the sealed bytes against the log, the seal, the seed against the log, both on disk, and
+only then a circuit. A stranger chose where it leads, so all of it has one budget: two circuits and so many
+seconds for each introduction, the second circuit with the very same bytes; and no rendezvous point holds the
+places of others (`client/hosting/places.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from onionshh.client.context import Context
+from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.hosting.key_store import KeyStore, PeriodKeys
+from onionshh.client.hosting.places import NoPlace, Places
+from onionshh.core.delivery.record import Record
+from onionshh.core.endpoint.introduce import EndToEndKeys, Opened, answer, open_introduction_untrusted
+from onionshh.crypto.identity import IdentityKeys
+from onionshh.crypto.primitives import sha3_256
+from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
+from onionshh.net.circuits import CircuitFailed
+from onionshh.wire import messages as m
+from onionshh.wire.consensus import RelayRow
+
+logger = logging.getLogger("onionshh.client")
+
+AT_ONCE = 32
+WAITING_MOST = 32
+OPENING_MOST = 64
+"""Introductions that wait for the disk."""
+TRIES = 2
+MEETING_SECONDS = 15.0
+"""To RENDEZVOUS1, waiting for a place included: its visitor waits 20 s in all."""
+
+
+class IntroductionService:
+    """One endpoint's. `serve` gets each joined circuit, with the record that rode along."""
+
+    def __init__(
+        self,
+        context: Context,
+        identity: IdentityKeys,
+        key_store: KeyStore,
+        serve: Callable[[JoinedCircuit, Record | None], None],
+    ) -> None:
+        self._context = context
+        self._identity = identity
+        self._keys = key_store
+        self._serve = serve
+        self._places = Places(AT_ONCE, WAITING_MOST)
+        self._opening = 0
+        self.log_full: Callable[[], None] = lambda: None
+        """Called when a replay log has no room left: a descriptor with a new key is due."""
+        self.expected: dict[bytes, trio.Event] = {}
+        """Seeds of our own tests of reachability: set when such an introduction arrives."""
+
+    async def introduced(
+        self, body: bytes, auth_key: bytes, looked_at: Callable[[bool | None], None] = lambda good: None
+    ) -> None:
+        """An INTRODUCE2 came over the circuit known by `auth_key`. `looked_at` is called once it is known
+        whether it was for us and new, None if there was no room to look; only then comes the meeting.
+        Nothing is raised for a bad one."""
+        try:
+            unsealed = await self._look(body, auth_key, looked_at)
+            if unsealed is not None:
+                introduction = self._prepare(unsealed)
+                with trio.fail_after(MEETING_SECONDS):
+                    await self._meet(introduction)
+        except ProtocolError as error:
+            self._context.drops.count(error.reason)
+        except NoPlace:
+            self._context.drops.count("introductions-waiting")
+        except trio.TooSlowError:
+            self._context.drops.count("rendezvous-timeout")
+        except (CircuitFailed, NetworkUnreachable, NoDirectory):
+            self._context.drops.count("rendezvous-failed")
+        except BadData as error:
+            logger.error("an introduction could not be kept: %s", error)
+
+    async def _look(
+        self, body: bytes, auth_key: bytes, looked_at: Callable[[bool | None], None]
+    ) -> _Unsealed | None:
+        good: bool | None = None
+        try:
+            if self._opening >= OPENING_MOST:
+                raise NoPlace
+            self._opening += 1
+            try:
+                unsealed = await self._unseal(body, auth_key)
+            finally:
+                self._opening -= 1
+            good = True
+        except ProtocolError:
+            good = False
+            raise
+        finally:
+            looked_at(good)
+        return unsealed
+
+    async def _unseal(self, body: bytes, auth_key: bytes) -> _Unsealed | None:
+        """What was sealed for us, in the log and on disk; None for a test of our own. ProtocolError."""
+        message = m.Introduce.decode_untrusted(body)
+        if message.auth_key != auth_key:
+            raise ProtocolError("introduce-auth-key")
+        keys = self._keys.named(message.period_byte)
+        if keys is None:
+            raise ProtocolError("introduce-period")
+        sealed_hash = sha3_256(message.sealed)
+        if keys.replay.seen(sealed_hash):
+            raise ProtocolError("introduce-replayed")
+        params = self._context.params
+        subcredential = self._identity.blind(keys.period, params.period_seconds).subcredential
+        opened = open_introduction_untrusted(message, keys.seal, subcredential)
+        # Only what could be opened fills the log: junk from a stranger must not wear it out.
+        if not keys.replay.check_and_add(opened.seed) or not keys.replay.check_and_add(sealed_hash):
+            raise ProtocolError("introduce-replayed")
+        await self._keys.remember(keys, sealed_hash, opened.seed)
+        if keys.replay.full:
+            self.log_full()
+        tested = self.expected.pop(opened.seed, None)
+        if tested is not None:
+            tested.set()
+            return None
+        return _Unsealed(opened, keys, subcredential)
+
+    def _prepare(self, unsealed: _Unsealed) -> _Introduction:
+        """What is to be answered. ProtocolError."""
+        opened = unsealed.opened
+        record = Record.decode_untrusted(opened.record) if opened.record else None
+        point = self._context.view.any_relay(opened.rendezvous_point)
+        if point is None:
+            raise ProtocolError("rendezvous-unknown-relay")
+        reply, end_to_end = answer(
+            opened,
+            rendezvous_keys=unsealed.keys.rendezvous,
+            subcredential=unsealed.subcredential,
+            random_bytes=self._context.chance.bytes,
+        )
+        return _Introduction(point, reply, end_to_end, record)
+
+    async def _meet(self, introduction: _Introduction) -> None:
+        """A circuit to the rendezvous point, and what is to be said there."""
+        context, point = self._context, introduction.point
+        async with self._places.take(point.identity):
+            circuit = await context.pool.to(context.kinds.answering, point, "answer", tries=TRIES)
+            circuit.accept()
+            circuit.send(m.RENDEZVOUS1, introduction.reply)
+            joined = context.joined(circuit, introduction.keys, as_visitor=False)
+        self._serve(joined, introduction.record)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsealed:
+    """One that was opened and is new."""
+
+    opened: Opened
+    keys: PeriodKeys
+    subcredential: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Introduction:
+    """One that can be answered. `reply`: the RENDEZVOUS1; `record` rode along."""
+
+    point: RelayRow
+    reply: bytes = field(repr=False)
+    keys: EndToEndKeys = field(repr=False)
+    record: Record | None = field(repr=False)

@@ -1,0 +1,186 @@
+"""Whispers an endpoint has taken on, and its replies, on disk (SPEC 13).
+
+Only rows and transactions; what goes into them when is the Receiver's to say (core/delivery/receiver.py).
+Ids outlive the rows, so that each whisper is delivered once, and so do replies, until the visitor has
+acknowledged them or they expire.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import trio
+
+from onionshh.core.delivery.actions import Finish, Keep
+from onionshh.core.delivery.incoming import Taken
+from onionshh.core.delivery.receiver import REPLIES_MOST
+from onionshh.core.delivery.record import EXPIRY_GRACE_SECONDS, SEEN_EXTRA_SECONDS, Record
+from onionshh.errors import BadData
+from onionshh.ids import WhisperId
+from onionshh.net.database import Database
+
+logger = logging.getLogger("onionshh.client")
+
+WHISPER_MIGRATIONS: Final = (
+    """
+CREATE TABLE IF NOT EXISTS inbox (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, body BLOB NOT NULL,
+    received_at REAL NOT NULL, expires INTEGER NOT NULL, class INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS seen (id BLOB PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS seen_until ON seen (until);
+CREATE TABLE IF NOT EXISTS replies (
+    id BLOB PRIMARY KEY, whisper BLOB NOT NULL UNIQUE, record BLOB NOT NULL, expires INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS replies_expires ON replies (expires);
+""",
+    "ALTER TABLE inbox ADD COLUMN shown INTEGER NOT NULL DEFAULT 0",
+)
+
+HeldRow = tuple[WhisperId, int, int, int]
+"""(id, size of the body, expires in Unix seconds, how often shown)."""
+
+
+class WhisperStore:
+    """One endpoint's rows."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._judging: dict[WhisperId, trio.Event] = {}
+
+    async def held(self) -> list[HeldRow]:
+        """The whispers that are not finished, oldest first."""
+        return await self._database.read(
+            lambda connection: [
+                (WhisperId(whisper_id), size, expires, shown)
+                for whisper_id, size, expires, shown in connection.execute(
+                    "SELECT id, LENGTH(body), expires, shown FROM inbox ORDER BY number"
+                )
+            ]
+        )
+
+    @asynccontextmanager
+    async def known(self, whisper_id: WhisperId) -> AsyncIterator[bool]:
+        """Whether the id was taken on before. Copies over other circuits wait until the block ends."""
+        while (judging := self._judging.get(whisper_id)) is not None:
+            await judging.wait()
+        self._judging[whisper_id] = judged = trio.Event()
+        try:
+            yield await self._database.read(partial(_was_seen, whisper_id))
+        finally:
+            del self._judging[whisper_id]
+            judged.set()
+
+    async def show(self, whisper_id: WhisperId) -> Taken | None:
+        """A whisper as it was taken on, and that it is shown noted: on disk before it can end the program.
+
+        None if it is not there any more.
+        """
+        try:
+            return await self._database.transaction(partial(_taken_to_show, whisper_id))
+        except BadData as error:
+            # A disk that takes nothing can still be read, and what is on it may be what makes room.
+            logger.warning("a whisper is shown and that could not be noted: %s", error)
+            return await self.look(whisper_id)
+
+    async def look(self, whisper_id: WhisperId) -> Taken | None:
+        """A whisper as it was taken on, and nothing is noted. None if it is not there any more."""
+        return await self._database.read(partial(_taken, whisper_id))
+
+    async def commit(self, rows: Sequence[Keep | Finish]) -> list[WhisperId]:
+        """All of these or none, synced. Returns the replies that had to make room. BadData, Closed."""
+
+        def write(connection: sqlite3.Connection) -> list[WhisperId]:
+            dropped: list[WhisperId] = []
+            for row in rows:
+                if isinstance(row, Keep):
+                    _keep(connection, row)
+                else:
+                    dropped += _finish(connection, row)
+            return dropped
+
+        return await self._database.transaction(write, erases=any(isinstance(row, Finish) for row in rows))
+
+    async def reply_to(self, whisper_id: WhisperId) -> Record | None:
+        """The reply to a whisper that the visitor has not acknowledged yet."""
+
+        def read(connection: sqlite3.Connection) -> bytes | None:
+            row = connection.execute("SELECT record FROM replies WHERE whisper = ?", (whisper_id,)).fetchone()
+            return None if row is None else bytes(row[0])
+
+        encoded = await self._database.read(read)
+        return None if encoded is None else Record.decode_untrusted(encoded)
+
+    def erase_reply(self, reply_id: WhisperId) -> None:
+        """The visitor has it: erase it soon. After a crash before that it goes when it expires."""
+        self._database.soon(
+            lambda connection: connection.execute("DELETE FROM replies WHERE id = ?", (reply_id,))
+        )
+
+    async def tidy(self, earliest: int) -> tuple[int, list[WhisperId]]:
+        """Forget ids and replies past their time; how many ids are left, and which replies. A wall clock that
+        jumped must not forget an id: its whisper would be delivered twice; hence `Clock.earliest`."""
+
+        def write(connection: sqlite3.Connection) -> tuple[int, list[WhisperId]]:
+            connection.execute("DELETE FROM seen WHERE until < ?", (earliest,))
+            connection.execute("DELETE FROM replies WHERE expires < ?", (earliest,))
+            count: int = connection.execute("SELECT COUNT(*) FROM seen").fetchone()[0]
+            return count, [WhisperId(row[0]) for row in connection.execute("SELECT id FROM replies")]
+
+        return await self._database.transaction(write, erases=True)
+
+
+def _was_seen(whisper_id: WhisperId, connection: sqlite3.Connection) -> bool:
+    row = connection.execute("SELECT 1 FROM seen WHERE id = ?", (whisper_id,)).fetchone()
+    return row is not None
+
+
+def _note_seen(connection: sqlite3.Connection, taken: Taken) -> bool:
+    """Whether this was its first time."""
+    until = taken.expires + EXPIRY_GRACE_SECONDS + SEEN_EXTRA_SECONDS
+    cursor = connection.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (taken.whisper_id, until))
+    return cursor.rowcount == 1
+
+
+def _keep(connection: sqlite3.Connection, row: Keep) -> None:
+    taken = row.whisper
+    if _note_seen(connection, taken):  # else its finishing overtook us
+        connection.execute(
+            "INSERT INTO inbox (id, body, received_at, expires, class, shown) VALUES (?, ?, ?, ?, ?, ?)",
+            (taken.whisper_id, taken.body, taken.received_at, taken.expires, taken.privacy_class, row.shown),
+        )
+
+
+def _finish(connection: sqlite3.Connection, row: Finish) -> list[WhisperId]:
+    """Returns the replies that had to make room: those that expire first."""
+    if row.fresh is None or not _note_seen(connection, row.fresh):
+        connection.execute("DELETE FROM inbox WHERE id = ?", (row.whisper,))
+    reply = row.reply
+    if reply is None:
+        return []
+    connection.execute(
+        "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?)",
+        (reply.whisper_id, row.whisper, reply.encode(), reply.expires),
+    )
+    too_many = connection.execute(
+        "SELECT id FROM replies ORDER BY expires DESC LIMIT -1 OFFSET ?", (REPLIES_MOST,)
+    ).fetchall()
+    for dropped in too_many:
+        connection.execute("DELETE FROM replies WHERE id = ?", dropped)
+    return [WhisperId(dropped[0]) for dropped in too_many]
+
+
+def _taken(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | None:
+    row = connection.execute(
+        "SELECT id, body, received_at, expires, class FROM inbox WHERE id = ?", (whisper_id,)
+    ).fetchone()
+    return None if row is None else Taken(*row)
+
+
+def _taken_to_show(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | None:
+    connection.execute("UPDATE inbox SET shown = shown + 1 WHERE id = ?", (whisper_id,))
+    return _taken(whisper_id, connection)

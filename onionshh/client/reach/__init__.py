@@ -1,0 +1,1 @@
+"""The way to one endpoint: its descriptor, an introduction, a joined circuit."""

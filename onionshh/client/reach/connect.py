@@ -1,0 +1,150 @@
+"""One try at reaching an endpoint: rendezvous point, introduction, joined circuit (SPEC 11).
+
+The two circuits are made side by side. Whatever fails, both are closed and nothing of the try is used
+again: the next one has a new point, a new seed and a new path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from onionshh.client.context import Context
+from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.core.endpoint.introduce import Introduction
+from onionshh.core.paths.path import PathImpossible
+from onionshh.errors import ProtocolError
+from onionshh.ids import AuthKey, RelayId
+from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.wire import messages as m
+from onionshh.wire.endpoint import IntroducerEntry
+
+ANSWER_SECONDS = 10.0
+RENDEZVOUS_SECONDS = 20.0
+
+
+class NotIntroduced(Exception):
+    """The introducer did not pass us on. `gone`: it does not know the endpoint any more."""
+
+    def __init__(self, why: str, *, gone: bool) -> None:
+        super().__init__(why)
+        self.gone = gone
+
+
+class NoAnswer(Exception):
+    """We were introduced, and the endpoint did not come to the rendezvous point."""
+
+
+async def connect(
+    context: Context,
+    found: CheckedDescriptor,
+    introducer: IntroducerEntry,
+    *,
+    hops: int,
+    privacy_class: int,
+    record: bytes,
+) -> JoinedCircuit:
+    """A joined circuit to the endpoint. `record` (b"" for none) rides along with the introduction.
+
+    Raises PathImpossible (of the meeting circuit only), NotIntroduced, NoAnswer, CircuitFailed,
+    NetworkUnreachable.
+    """
+    meeting: Circuit | None = None
+    asking: Circuit | None = None
+    try:
+        meeting, asking = await _both(
+            lambda: context.pool.take(context.kinds.meeting(hops, privacy_class), "rendezvous"),
+            lambda: _to_introducer(context, introducer),
+        )
+        introduction = Introduction(
+            auth_key=AuthKey(introducer.auth_key),
+            period=found.period,
+            subcredential=found.subcredential,
+            rendezvous_key=found.descriptor.rendezvous_key,
+            seal_key=found.descriptor.seal_key,
+            rendezvous_point=meeting.path[-1].identity,
+            privacy_class=privacy_class,
+            record=record,
+            random_bytes=context.chance.bytes,
+        )
+        status = m.status_untrusted(
+            await meeting.ask(
+                m.ESTABLISH_RENDEZVOUS, introduction.cookie, m.RENDEZVOUS_ESTABLISHED, ANSWER_SECONDS
+            )
+        )
+        if status != m.OK:
+            raise CircuitFailed("rendezvous-refused")
+        meeting.accept(m.RENDEZVOUS2)
+        await _introduce(asking, introduction.message)
+        asking.close("introduced")
+        with trio.move_on_after(RENDEZVOUS_SECONDS):
+            answer = await meeting.receive()
+            keys = introduction.finish(answer.body)
+            return context.joined(meeting, keys, as_visitor=True)
+        raise NoAnswer
+    except BaseException as error:
+        for circuit in (meeting, asking):
+            if circuit is not None:
+                circuit.close("not-connected")
+        if isinstance(error, ProtocolError):
+            context.drops.count(error.reason)
+            raise CircuitFailed(error.reason) from error
+        raise
+
+
+async def _to_introducer(context: Context, introducer: IntroducerEntry) -> Circuit:
+    row = context.view.any_relay(RelayId(introducer.relay_id))
+    if row is None:
+        raise NotIntroduced("an introducer left the network", gone=True)
+    try:
+        return await context.pool.to(context.kinds.asking, row, "introduce")
+    except PathImpossible as error:
+        raise NotIntroduced(str(error), gone=False) from error
+    except CircuitFailed as error:
+        raise NotIntroduced(f"an introducer cannot be reached ({error})", gone=False) from error
+
+
+async def _introduce(circuit: Circuit, message: bytes) -> None:
+    try:
+        answer = await circuit.ask(m.INTRODUCE1, message, m.INTRODUCE_ACK, ANSWER_SECONDS)
+    except CircuitFailed as error:
+        raise NotIntroduced(f"an introducer does not answer ({error})", gone=False) from error
+    status = m.status_untrusted(answer)
+    if status == m.NO_SUCH_KEY:
+        raise NotIntroduced("an introducer does not know the endpoint any more", gone=True)
+    if status != m.OK:
+        raise NotIntroduced("an introducer is busy", gone=False)
+
+
+async def _both(
+    one: Callable[[], Awaitable[Circuit]], other: Callable[[], Awaitable[Circuit]]
+) -> tuple[Circuit, Circuit]:
+    """Two circuits made side by side; if either fails, the other is closed and the error raised."""
+    made: dict[int, Circuit] = {}
+    errors: list[Exception] = []
+
+    async def make(number: int, build: Callable[[], Awaitable[Circuit]]) -> None:
+        try:
+            made[number] = await build()
+        except Exception as error:
+            errors.append(error)
+            nursery.cancel_scope.cancel()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(make, 0, one)
+            nursery.start_soon(make, 1, other)
+    except BaseException:
+        _close(made)
+        raise
+    if errors:
+        _close(made)
+        raise errors[0]
+    return made[0], made[1]
+
+
+def _close(made: dict[int, Circuit]) -> None:
+    for circuit in made.values():
+        circuit.close("not-connected")

@@ -1,0 +1,83 @@
+"""Finding an endpoint's descriptor on the ring, by nothing but its address (SPEC 10)."""
+
+from __future__ import annotations
+
+from onionshh.client.context import Context
+from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.core.endpoint.descriptor import open_descriptor_untrusted
+from onionshh.core.endpoint.ring import fetch_order
+from onionshh.crypto.identity import blind_public, subcredential
+from onionshh.errors import NetworkUnreachable, ProtocolError
+from onionshh.net.builder import Kind
+from onionshh.net.circuits import CircuitFailed
+from onionshh.wire import messages as m
+from onionshh.wire.consensus import RelayRow
+
+ANSWER_SECONDS = 15.0
+
+
+class NoDescriptor(Exception):
+    """Every ring relay that should hold the descriptor answered that it has none."""
+
+
+async def find_or_cached(context: Context, address_key: bytes) -> CheckedDescriptor:
+    """The descriptor at hand while it is good, else from the ring. Raises as `find`."""
+    found = context.descriptors.get(address_key, context.view.period, context.clock.earliest())
+    if found is None:
+        found = await find(context, address_key)
+        context.descriptors.keep(address_key, found)
+    return found
+
+
+async def find(context: Context, address_key: bytes) -> CheckedDescriptor:
+    """The descriptor of an address: of the current period, else of its neighbour.
+
+    Raises NoDescriptor, CircuitFailed when no ring relay could be asked, NetworkUnreachable.
+    """
+    view = context.view
+    failure: Exception | None = None
+    asked = 0
+    for period in _periods(context):
+        blinded = blind_public(address_key, period, view.params.period_seconds)
+        rows = fetch_order(view, period, blinded, context.chance) or ()
+        for row in rows:
+            try:
+                data = await ask_ring(context, row, blinded, period, context.kinds.asking)
+                asked += 1
+                if data is None:
+                    continue
+                descriptor = open_descriptor_untrusted(
+                    data,
+                    A=address_key,
+                    period=period,
+                    period_seconds=view.params.period_seconds,
+                    wall=context.clock.earliest(),
+                )
+            except (CircuitFailed, NetworkUnreachable) as error:
+                failure = error
+            except ProtocolError as error:
+                context.drops.count(error.reason)
+            else:
+                return CheckedDescriptor(descriptor, period, subcredential(address_key, blinded))
+    if asked or failure is None:
+        raise NoDescriptor
+    raise failure
+
+
+async def ask_ring(context: Context, row: RelayRow, blinded: bytes, period: int, kind: Kind) -> bytes | None:
+    """What one ring relay holds under a blinded key, over a circuit of its own; None for nothing."""
+    circuit = await context.pool.to(kind, row, "ring")
+    try:
+        body = await circuit.ask(m.FETCH, m.Fetch(blinded, period).encode(), m.FOUND, ANSWER_SECONDS)
+        found = m.Found.decode_untrusted(body)
+    finally:
+        circuit.close("asked")
+    return found.descriptor if found.status == m.FOUND_IT else None
+
+
+def _periods(context: Context) -> tuple[int, int]:
+    """The current period and the neighbour that is nearer in time."""
+    consensus, params = context.view.consensus, context.view.params
+    period = context.view.period
+    second_half = consensus.valid_after % params.period_seconds >= params.period_seconds // 2
+    return (period, period + 1) if second_half else (period, period - 1)

@@ -1,0 +1,1 @@
+"""What everything pure stands on: numbers, chance, patience, reasons, timers."""

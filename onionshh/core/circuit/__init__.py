@@ -1,0 +1,1 @@
+"""A client's circuit, and the messages that its layers carry."""

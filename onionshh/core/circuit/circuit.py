@@ -1,0 +1,268 @@
+"""A client's circuit as a machine: telescoping, layers, conversations, the end-to-end layer (SPEC 3, 6).
+
+Methods take what happened and leave cells to send in `take_cells`, in the order in which their layers were
+wrapped, which must be kept. Events come back as a tuple. A circuit that failed raises the same
+ProtocolError for good.
+
+Set-up always shows CREATE and three rounds of three cells each way, whatever the number of hops: rounds
+that no EXTEND needs are RELAY_EARLY DROPs that ask for an echo. When they leave, `core/circuit/pace.py` says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onionshh.core.base.classes import PATH_RELAYS_MOST
+from onionshh.core.circuit.conversation import Conversation, Flow
+from onionshh.core.link.outbox import Memory
+from onionshh.crypto.handshake import CIRCUIT, ClientHandshake
+from onionshh.crypto.layers import ClientLayers
+from onionshh.errors import ProtocolError
+from onionshh.geometry import BINDING, CIRCUIT_KEYSTREAM, CIRCUIT_MESSAGE, CIRCUIT_SERVER, LAYER_STATE
+from onionshh.ids import RandomBytes, RelayId
+from onionshh.wire.cell import CREATE, CREATE_MORE, CREATED, CREATED_MORE, DESTROY, RELAY, RELAY_EARLY
+from onionshh.wire.framing import HandshakeParts, split_handshake
+from onionshh.wire.messages import DROP, DROP_ECHO, EXTEND, EXTENDED
+
+SETUP_ROUNDS = PATH_RELAYS_MOST - 1
+ROUND_CELLS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class HopAdded:
+    """The relay last asked for is now the circuit's last hop."""
+
+    relay: RelayId
+
+
+@dataclass(frozen=True, slots=True)
+class RoundsDone:
+    """Every padding round has been echoed: on the first link set-up looks complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageIn:
+    """A whole message from a hop; `hop` equal to the number of relays means the other end."""
+
+    hop: int
+    message_type: int
+    body: bytes
+
+
+CircuitEvent = HopAdded | RoundsDone | MessageIn
+
+
+class ClientCircuit:
+    """`privacy_class` is the number of SPEC 16's class, told to each relay inside the handshake."""
+
+    def __init__(
+        self, *, flow: Flow, memory: Memory, random_bytes: RandomBytes, privacy_class: int, now: float
+    ) -> None:
+        self._flow = flow
+        self._memory = memory
+        self._random_bytes = random_bytes
+        self._class_message = bytes((privacy_class,)) + bytes(CIRCUIT_MESSAGE - 1)
+        self._layers = ClientLayers()
+        self._talks: list[Conversation] = []
+        self._joined = False
+        self._handshake: ClientHandshake | None = None
+        self._asked: RelayId | None = None
+        self._created = HandshakeParts(CIRCUIT_SERVER, now)
+        self._answers: frozenset[int] = frozenset()
+        self._cells: list[tuple[int, bytes]] = []
+        self._failed: ProtocolError | None = None
+        self.relays: list[RelayId] = []
+        self.binding = b""
+        """Binding of the circuit's last hop (SPEC 4)."""
+
+    # What the owner asks for.
+
+    def add_relay(self, relay: RelayId, onion_key: bytes) -> None:
+        """CREATE to the first relay or EXTEND to a further one; `HopAdded` follows. One at a time."""
+        self._check()
+        if self._handshake is not None or self._joined or len(self.relays) >= PATH_RELAYS_MOST:
+            raise ValueError("this circuit cannot be extended now")
+        self._handshake = ClientHandshake(
+            server_id=relay,
+            server_key=onion_key,
+            ver=CIRCUIT,
+            client_message=self._class_message,
+            random_bytes=self._random_bytes,
+        )
+        self._asked = relay
+        if not self.relays:
+            first, *more = split_handshake(self._handshake.message, self._random_bytes)
+            self._cells.append((CREATE, first))
+            self._cells.extend((CREATE_MORE, body) for body in more)
+        else:
+            last = self._talks[-1]
+            last.accepts = frozenset((EXTENDED,))
+            last.send(EXTEND, self._handshake.message, early=True)
+            self._pump()
+
+    def pad_setup(self, rounds: int) -> None:
+        """So many rounds of echoes with the last relay in place of EXTENDs; `RoundsDone` follows."""
+        self._check()
+        for _ in range(rounds * ROUND_CELLS):
+            self._talks[-1].send(DROP, DROP_ECHO, early=True)
+        self._pump()
+
+    def accept(self, types: frozenset[int]) -> None:
+        """Which messages the last hop (or, once joined, the other end) may send us from now on."""
+        self._answers = frozenset()
+        self._talks[-1].accepts = types
+
+    def expect(self, answer_type: int) -> None:
+        """The last hop may send one message of this type, and nothing after it."""
+        self.accept(frozenset((answer_type,)))
+        self._answers = frozenset((answer_type,))
+
+    def send(self, message_type: int, body: bytes) -> None:
+        """A whole message to the last hop, or once joined to the other end."""
+        self._check()
+        self._talks[-1].send(message_type, body)
+        self._pump()
+
+    def join(self, forward: bytes, backward: bytes, *, as_visitor: bool, accepts: frozenset[int]) -> None:
+        """Add the end-to-end layer. `forward` is always visitor to endpoint; 80 bytes each."""
+        self._check()
+        if as_visitor:
+            self._layers.join_as_visitor(forward, backward)
+        else:
+            self._layers.join_as_endpoint(forward, backward)
+        self._talks[-1].settle()
+        self._talks.append(self._conversation(accepts))
+        self._joined = True
+
+    @property
+    def waiting_messages(self) -> int:
+        """Messages to the last hop or other end that have not wholly left."""
+        return self._talks[-1].waiting_messages if self._talks else 0
+
+    @property
+    def room(self) -> int:
+        """How many cells of a new message to the last hop or other end may leave at once."""
+        return self._talks[-1].room if self._talks and self._failed is None else 0
+
+    def leave_room(self) -> None:
+        """Use a quarter of the window to the last hop or other end from now on."""
+        if self._talks:
+            self._talks[-1].leave_room()
+
+    @property
+    def receiving(self) -> bool:
+        """Whether part of a message from the last hop or other end has come."""
+        return bool(self._talks) and self._talks[-1].charged_bytes > 0
+
+    def pause(self) -> None:
+        """Stop acknowledging at the last layer: nobody reads what it brings."""
+        self._talks[-1].pause()
+
+    def resume(self) -> None:
+        """Acknowledge again, and what was held back first."""
+        if self._failed is None:
+            self._talks[-1].resume()
+            self._pump()
+
+    def take_cells(self) -> list[tuple[int, bytes]]:
+        """(command, body) of every cell that is due, in order."""
+        cells, self._cells = self._cells, []
+        return cells
+
+    def fail(self, reason: str) -> None:
+        """The circuit is over, for a reason of our own."""
+        if self._failed is None:
+            self._failed = ProtocolError(reason)
+            self._cells.clear()
+            for talk in self._talks:
+                talk.close()
+
+    @property
+    def failed(self) -> str | None:
+        """Why the circuit is over, None while it lives."""
+        return None if self._failed is None else self._failed.reason
+
+    # What the link brings.
+
+    def receive_cell(self, command: int, body: bytes) -> tuple[CircuitEvent, ...]:
+        """One cell of this circuit. ProtocolError: the circuit is over, for good."""
+        self._check()
+        try:
+            return self._receive(command, body)
+        except ProtocolError as error:
+            self.fail(error.reason)
+            raise
+
+    def _receive(self, command: int, body: bytes) -> tuple[CircuitEvent, ...]:
+        if command == RELAY:
+            return self._relayed(body)
+        if command in (CREATED, CREATED_MORE):
+            if self.relays or self._handshake is None:
+                raise ProtocolError("created-not-due")
+            whole = self._created.add(body, first=command == CREATED)
+            return () if whole is None else self._hop_added(whole)
+        if command == DESTROY:
+            raise ProtocolError("destroyed")
+        raise ProtocolError("early-inbound" if command == RELAY_EARLY else "command-not-due")
+
+    def _relayed(self, body: bytes) -> tuple[CircuitEvent, ...]:
+        hop, payload, tag = self._layers.receive(RELAY, body)
+        whole = self._talks[hop].receive(payload, tag)
+        events: tuple[CircuitEvent, ...] = ()
+        if whole is not None:
+            message_type, message = whole
+            if message_type == EXTENDED:
+                events = self._hop_added(message)
+            elif message_type == DROP:
+                events = () if self._talks[hop].echoes_due else (RoundsDone(),)
+            else:
+                if message_type in self._answers:
+                    self.accept(frozenset())
+                events = (MessageIn(hop, message_type, message),)
+        self._pump_hop(hop, self._talks[hop])  # an ACK is due there, or its window has opened
+        return events
+
+    def _hop_added(self, reply: bytes) -> tuple[CircuitEvent, ...]:
+        handshake, relay = self._handshake, self._asked
+        if handshake is None or relay is None:
+            raise ProtocolError("extended-not-due")
+        if len(reply) != CIRCUIT_SERVER:
+            raise ProtocolError("create-size")
+        finished = handshake.finish(
+            reply, server_message_bytes=CIRCUIT_MESSAGE, keystream_bytes=CIRCUIT_KEYSTREAM
+        )
+        keys = finished.keystream
+        self._layers.add_hop(keys[:LAYER_STATE], keys[LAYER_STATE : 2 * LAYER_STATE])
+        self.binding = keys[-BINDING:]
+        self._handshake = self._asked = None
+        if self._talks:
+            self._talks[-1].settle()
+        self._talks.append(self._conversation(frozenset()))
+        self.relays.append(relay)
+        return (HopAdded(relay),)
+
+    def _conversation(self, accepts: frozenset[int]) -> Conversation:
+        return Conversation(
+            self._flow,
+            accepts=accepts,
+            echoes=0,
+            memory=self._memory,
+            random_bytes=self._random_bytes,
+        )
+
+    def _pump(self) -> None:
+        """Wrap everything that may leave. Layers are stateful, so this order is the order on the wire."""
+        for hop, talk in enumerate(self._talks):
+            self._pump_hop(hop, talk)
+
+    def _pump_hop(self, hop: int, talk: Conversation) -> None:
+        while (outgoing := talk.next_payload()) is not None:
+            command = RELAY_EARLY if outgoing.early else RELAY
+            body, tag = self._layers.send(hop, command, outgoing.payload)
+            if outgoing.counts:
+                talk.sent(tag)
+            self._cells.append((command, body))
+
+    def _check(self) -> None:
+        if self._failed is not None:
+            raise self._failed

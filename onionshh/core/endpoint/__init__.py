@@ -1,0 +1,1 @@
+"""What an endpoint and its visitors do on the ring and at introducers."""

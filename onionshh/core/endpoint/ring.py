@@ -1,0 +1,97 @@
+"""Where on the ring an endpoint's descriptor is kept, for one period (SPEC 10).
+
+The ring of a period orders the relays with RING by a hash of their identity and that period's shared random
+value, which nobody knew before it was published: nobody can place a relay next to an endpoint in advance.
+A blinded key has two places on it; at each the next four relays keep the descriptor, the second place
+passing over those of the first, so that eight do, or all where there are fewer.
+
+Hashing 8 000 identities takes tens of milliseconds, so a caller that asks often keeps the `Positions`.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left
+from typing import Final
+
+from onionshh.core.base.chance import Chance
+from onionshh.core.paths.view import View
+from onionshh.crypto.primitives import kdf
+from onionshh.ids import RelayId
+from onionshh.wire.consensus import RelayRow
+
+REPLICAS: Final = 2
+SPREAD: Final = 4
+FETCHED: Final = 3
+"""Asked first is one of the first three of a place: they still keep it when a relay or two joined."""
+
+_NUMBER = struct.Struct(">Q")
+
+
+def node_position(identity: RelayId, shared_random: bytes, period: int) -> bytes:
+    """A relay's place on the ring: H("node", id, SRV, period), 32 bytes."""
+    return kdf("node", identity, shared_random, _NUMBER.pack(period))
+
+
+def store_position(blinded: bytes, replica: int, period: int) -> bytes:
+    """A blinded key's place: H("store", A', replica, period), 32 bytes; replica 0 or 1."""
+    return kdf("store", blinded, _NUMBER.pack(replica), _NUMBER.pack(period))
+
+
+class Positions:
+    """The ring of one period under one consensus."""
+
+    __slots__ = ("_places", "_rows", "period")
+
+    def __init__(self, rows: tuple[RelayRow, ...], shared_random: bytes, period: int) -> None:
+        placed = sorted((node_position(row.identity, shared_random, period), row) for row in rows)
+        self.period = period
+        self._places = [place for place, _ in placed]
+        self._rows = [row for _, row in placed]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def responsible(self, blinded: bytes, spread: int = SPREAD) -> tuple[tuple[RelayRow, ...], ...]:
+        """Per replica the relays that keep what is stored under `blinded`, nearest first; all distinct."""
+        taken: set[RelayId] = set()
+        replicas = []
+        for replica in range(REPLICAS):
+            at = bisect_left(self._places, store_position(blinded, replica, self.period))
+            kept: list[RelayRow] = []
+            for row in (*self._rows[at:], *self._rows[:at]):
+                if len(kept) == spread:
+                    break
+                if row.identity not in taken:
+                    taken.add(row.identity)
+                    kept.append(row)
+            replicas.append(tuple(kept))
+        return tuple(replicas)
+
+
+def positions(view: View, period: int) -> Positions | None:
+    """The ring of `period`, or None when the consensus has no shared random value for it."""
+    shared_random = view.shared_random(period)
+    if shared_random is None:
+        return None
+    return Positions(view.ring_relays(period), shared_random, period)
+
+
+def responsible(view: View, period: int, blinded: bytes) -> tuple[tuple[RelayRow, ...], ...] | None:
+    """Per replica the relays that keep it, or None when the consensus has no row for that period."""
+    ring = positions(view, period)
+    return None if ring is None else ring.responsible(blinded)
+
+
+def fetch_order(view: View, period: int, blinded: bytes, chance: Chance) -> tuple[RelayRow, ...] | None:
+    """All that keep it, in the order to ask them: the first three of each place before the rest.
+
+    Random within both, so that the load spreads and no relay counts on being asked. None when the consensus
+    has no row for that period.
+    """
+    replicas = responsible(view, period, blinded)
+    if replicas is None:
+        return None
+    near = [row for kept in replicas for row in kept[:FETCHED]]
+    rest = [row for kept in replicas for row in kept[FETCHED:]]
+    return (*chance.shuffled(near), *chance.shuffled(rest))

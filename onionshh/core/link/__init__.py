@@ -1,0 +1,1 @@
+"""One link between two nodes, and what waits for it."""

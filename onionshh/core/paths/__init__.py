@@ -1,0 +1,1 @@
+"""Which relays a circuit takes."""

@@ -1,0 +1,140 @@
+"""How authorities are asked over HTTP: for the consensus, for a relay, with a descriptor (SPEC 8)."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Protocol
+
+import httpcore
+import trio
+
+from onionshh.config import Authority
+from onionshh.geometry import CONSENSUS_MAX
+from onionshh.ids import RelayId
+
+HTTP_TIMEOUT_SECONDS = 10.0
+DATE_CHARACTERS = 64
+REPLY_MOST = 64 * 1024
+
+
+class DirectoryUnreachable(Exception):
+    """One authority did not answer as it should; the reason in words."""
+
+
+class DirectorySource(Protocol):
+    """How authorities are asked."""
+
+    async def consensus(self, authority: Authority) -> bytes:
+        """The consensus document as it came. DirectoryUnreachable."""
+
+    async def publish(self, authority: Authority, descriptor: bytes) -> str | None:
+        """POST a relay's descriptor; None when taken, else why not in words. DirectoryUnreachable."""
+
+    async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
+        """What the authority says of a relay. DirectoryUnreachable."""
+
+    def date(self, authority: Authority) -> int | None:
+        """What time the authority's last answer said it is (Unix seconds), None if it said none.
+        Nobody signed that: it is good for a sentence and for nothing else."""
+
+
+_HTTP_ERRORS = (
+    httpcore.NetworkError,
+    httpcore.TimeoutException,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+    OSError,
+)
+
+
+class HttpSource:
+    """Authorities over HTTP. `bind`: local address of every connection; `network`: a test's, in its place."""
+
+    def __init__(
+        self, bind: str | None = None, network: httpcore.AsyncConnectionInterface | None = None
+    ) -> None:
+        self._bind = bind
+        self._network = network
+        self._tls: ssl.SSLContext | None = None
+        self._dates: dict[str, int | None] = {}
+
+    @asynccontextmanager
+    async def _request(self, method: str, url: str, content: bytes) -> AsyncIterator[httpcore.Response]:
+        waits = dict.fromkeys(("connect", "read", "write", "pool"), HTTP_TIMEOUT_SECONDS)
+        if self._network is not None:
+            async with self._network.stream(method, url, content=content) as response:
+                yield response
+            return
+        # No connection is kept: a node talks to a directory once, a relay once an interval. The system's
+        # certificates take 20 ms to load, so they are, once, only for an authority behind TLS.
+        if url.startswith("https:") and self._tls is None:
+            self._tls = ssl.create_default_context()
+        async with (
+            httpcore.AsyncConnectionPool(ssl_context=self._tls, local_address=self._bind) as connections,
+            connections.stream(method, url, content=content, extensions={"timeout": waits}) as response,
+        ):
+            yield response
+
+    async def _ask(
+        self, authority: Authority, method: str, path: str, most: int, content: bytes = b""
+    ) -> tuple[int, bytes]:
+        url = f"{authority.url.rstrip('/')}{path}"
+        try:
+            with trio.fail_after(2 * HTTP_TIMEOUT_SECONDS):
+                async with (
+                    self._request(method, url, content) as response,
+                    aclosing(response.aiter_stream()) as parts,  # type: ignore[type-var]
+                ):
+                    self._dates[authority.url] = _date(response.headers)
+                    data = bytearray()
+                    async for part in parts:
+                        data += part
+                        if len(data) > most:
+                            raise DirectoryUnreachable("its answer is too large")
+                    return response.status, bytes(data)
+        except _HTTP_ERRORS as error:
+            raise DirectoryUnreachable(str(error) or type(error).__name__) from error
+        except trio.TooSlowError as error:
+            raise DirectoryUnreachable("it took too long to answer") from error
+
+    async def consensus(self, authority: Authority) -> bytes:
+        status, data = await self._ask(authority, "GET", "/consensus", CONSENSUS_MAX)
+        if status != 200:
+            raise DirectoryUnreachable("it has no consensus yet" if status == 503 else f"HTTP {status}")
+        return data
+
+    async def publish(self, authority: Authority, descriptor: bytes) -> str | None:
+        status, data = await self._ask(authority, "POST", "/relay", REPLY_MOST, content=descriptor)
+        if status == 202:
+            return None
+        return str(_object(data).get("why") or f"HTTP {status}")
+
+    async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
+        _, data = await self._ask(authority, "GET", f"/relay/{relay.hex()}", REPLY_MOST)
+        return _object(data)
+
+    def date(self, authority: Authority) -> int | None:
+        return self._dates.get(authority.url)
+
+
+def _date(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
+    """What the Date header says, None without one that can be read."""
+    for name, value in headers:
+        if name.lower() == b"date":
+            with suppress(ValueError, TypeError, OverflowError, IndexError):
+                date = parsedate_to_datetime(value[:DATE_CHARACTERS].decode("ascii"))
+                return int(date.replace(tzinfo=date.tzinfo or UTC).timestamp())
+    return None
+
+
+def _object(data: bytes) -> dict[str, object]:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,160 @@
+"""Guards on disk: one file, shared by every process of a data folder (SPEC 6).
+
+Each update reads the file, changes it and writes it back under a lock, so that two processes that start at
+once draw one sample and not two.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TypeVar
+
+import trio
+
+from onionshh.advice import in_words
+from onionshh.core.base.chance import Chance
+from onionshh.core.paths.guards import GuardSet, LayerTwoGuards
+from onionshh.core.paths.view import View
+from onionshh.errors import BadData, NetworkUnreachable, ProtocolError
+from onionshh.ids import RelayId
+from onionshh.net.store import Folder
+
+logger = logging.getLogger("onionshh.net")
+
+OFFLINE_SECONDS = 10.0
+GUARDS_FILE = "guards"
+LAYER_TWO_FILE = "guards-layer-two"
+
+T = TypeVar("T")
+
+
+class NoGuardAnswers(NetworkUnreachable):
+    """All guards have been down for a while: we are offline, or they are not where the consensus says."""
+
+
+class GuardFile:
+    """The guards of one node and, for endpoints, the second layer's."""
+
+    def __init__(self, folder: Folder, chance: Chance, own_relays: frozenset[RelayId] = frozenset()) -> None:
+        self._folder = folder
+        self._chance = chance
+        self._own_relays = own_relays
+        self.guards = GuardSet()
+        self.layer_two = LayerTwoGuards()
+        self.offline = False
+        """Whether all guards have been down for a while: no network here, or they are elsewhere now."""
+        self._places: dict[RelayId, tuple[str, int]] = {}
+        self._seen: dict[str, bytes] = {}
+        self._unwritten: set[str] = set()
+        self._begun: set[str] = set()
+        """Files that this process has had in hand once: from then on it goes on without the disk."""
+
+    def update(self, view: View) -> None:
+        """Follow a new consensus, and keep on disk what changed. BadData when the file is damaged."""
+        with self._alone():
+            document = self._changed_on_disk(GUARDS_FILE)
+            if document is not None:
+                self.guards = _parse(self._folder, GUARDS_FILE, document, GuardSet.from_document_untrusted)
+            changed = self.guards.update(view, view.consensus.valid_after, self._chance, self._own_relays)
+            if changed or GUARDS_FILE in self._unwritten:
+                self._write(GUARDS_FILE, self.guards.to_document())
+            self._begun.add(GUARDS_FILE)
+        self._see_who_moved(view)
+
+    def update_layer_two(self, view: View) -> None:
+        """Follow a new consensus with the endpoint's second hops, which stay outside the guards in use."""
+        with self._alone():
+            document = self._changed_on_disk(LAYER_TWO_FILE)
+            if document is not None:
+                self.layer_two = _parse(
+                    self._folder, LAYER_TWO_FILE, document, LayerTwoGuards.from_document_untrusted
+                )
+            usable = self.guards.usable(view)
+            dated = view.consensus.valid_after
+            changed = self.layer_two.update(view, dated, self._chance, usable, self._own_relays)
+            if changed or LAYER_TWO_FILE in self._unwritten:
+                self._write(LAYER_TWO_FILE, self.layer_two.to_document())
+            self._begun.add(LAYER_TWO_FILE)
+
+    def _see_who_moved(self, view: View) -> None:
+        rows = [row for row in map(view.relay, self.guards.sample) if row is not None]
+        places = {row.identity: (row.host, row.port) for row in rows}
+        for identity, place in places.items():
+            if self._places.get(identity, place) != place:
+                self.guards.moved(identity, trio.current_time())
+        self._places = places
+
+    def first_hops(self, view: View) -> list[RelayId]:
+        """The guards in use, in random order: either may be the first hop of the next circuit."""
+        return self._chance.shuffled(self.guards.usable(view))
+
+    async def watch(self, offline: Callable[[], None]) -> None:
+        """Call `offline` every second once all guards have been down for a while, for ever."""
+        since = None
+        while True:
+            now = trio.current_time()
+            since = (since or now) if self.guards.all_down() else None
+            self.offline = since is not None and now >= since + OFFLINE_SECONDS
+            if self.offline:
+                offline()
+            await trio.sleep(1.0)
+
+    async def end_when_offline(self, scope: trio.CancelScope) -> None:
+        """Cancel what needs a guard once all of them have been down for a while, as `watch` found."""
+        while True:
+            await trio.sleep(1.0)
+            if self.offline:
+                scope.cancel()
+
+    def second_hops(self, view: View) -> list[RelayId]:
+        """The layer-two guards, in random order."""
+        return self._chance.shuffled(self.layer_two.usable(view, self.guards.usable(view)))
+
+    def _changed_on_disk(self, name: str) -> bytes | None:
+        """What is there, if another process wrote it since we last looked."""
+        try:
+            document = self._folder.read(name)
+        except BadData as error:
+            if name not in self._begun:
+                raise
+            logger.warning("%s", error)
+            return None
+        if document is None or document == self._seen.get(name):
+            return None
+        self._seen[name] = document
+        return document
+
+    def _write(self, name: str, document: bytes) -> None:
+        try:
+            self._folder.write(name, document)
+        except OSError as error:
+            if name not in self._begun:
+                raise  # drawn and forgotten, each start would draw others
+            self._unwritten.add(name)
+            logger.warning("%s could not be written; what is in hand serves on: %s", name, in_words(error))
+        else:
+            self._unwritten.discard(name)
+            self._seen[name] = document
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._folder.turn("guards.lock"))
+            except OSError as error:
+                if not self._begun:
+                    raise
+                logger.warning(
+                    "the guards on disk cannot be had; those in hand serve on: %s", in_words(error)
+                )
+            yield
+
+
+def _parse(folder: Folder, name: str, document: bytes, parse: Callable[[bytes], T]) -> T:
+    """Guards are never drawn anew because a file is damaged: that is what an attacker would wish for."""
+    try:
+        return parse(document)
+    except ProtocolError as error:
+        raise BadData(f"{folder.named(name)} is damaged; remove it, and other guards are drawn.") from error

@@ -1,0 +1,35 @@
+"""Reads the network file, which says what a network is and where its authorities are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onionshh.advice import advice
+from onionshh.config import NetworkFile, parse_network_file
+from onionshh.errors import BadNetworkFile
+
+NETWORK_FILE_MOST = 256 * 1024
+
+
+def read_network_file(path: Path | str) -> NetworkFile:
+    """The network file at this path. BadNetworkFile with one sentence."""
+    if not Path(path).name:
+        raise BadNetworkFile("No network file is named: its path is empty, or a folder's.")
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(NETWORK_FILE_MOST + 1)
+    except FileNotFoundError:
+        raise BadNetworkFile(
+            f"There is no network file at {path}; ask whoever runs the network for it,"
+            " or start a directory, which writes one."
+        ) from None
+    except OSError as error:
+        raise BadNetworkFile(
+            f"The network file {path} cannot be read: {error.strerror}{advice(error)}."
+        ) from error
+    if len(data) > NETWORK_FILE_MOST:
+        raise BadNetworkFile(f"{path} is larger than any network file; give the right one.")
+    try:
+        return parse_network_file(data)
+    except BadNetworkFile as error:
+        raise BadNetworkFile(f"{path}: {error}") from error

@@ -1,0 +1,290 @@
+"""Introductions that are not as they should be: a named drop each, nothing else, and the endpoint goes on
+(SPEC 11). All of them come over the wire, through a real introducer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from onionshh import testing
+from onionshh.client.endpoint import Endpoint
+from onionshh.client.hosting.introduction_service import MEETING_SECONDS, IntroductionService
+from onionshh.client.node import Node
+from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.core.delivery.record import NO_ID, RECEIPT, WHISPER, Record
+from onionshh.ids import RelayId, WhisperId
+from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.wire import messages as m
+from onionshh.wire.consensus import RelayRow
+from onionshh.wire.endpoint import IntroducerEntry
+from tests.client.world import WALL, Stranger, altered, context_of, dropped, echo, hosted, small
+
+LATE = WALL + 12 * 3600
+"""In the period's second half, when the next one's keys are there too."""
+
+
+def with_flipped_seal(message: bytes, at: int) -> bytes:
+    sealed = bytearray(m.Introduce.decode_untrusted(message).sealed)
+    sealed[at] ^= 1
+    return altered(message, sealed=bytes(sealed))
+
+
+def encoded(kind: int = WHISPER, expires: int = LATE + 600, body: bytes = b"x") -> bytes:
+    in_reply_to = WhisperId(b"r" * 16) if kind == RECEIPT else NO_ID
+    return Record(WhisperId(b"i" * 16), in_reply_to, expires, 1, kind, body).encode()
+
+
+Bad = Callable[[Stranger, CheckedDescriptor, IntroducerEntry], bytes]
+
+BAD: dict[str, tuple[str, Bad]] = {
+    "unknown period": (
+        "introduce-period",
+        lambda s, f, e: altered(s.introduction(f, e).message, period_byte=(f.period + 3) & 0xFF),
+    ),
+    "the neighbour's period": (
+        "seal-open",
+        lambda s, f, e: altered(s.introduction(f, e).message, period_byte=(f.period + 1) & 0xFF),
+    ),
+    "another kind": ("introduce-kind", lambda s, f, e: altered(s.introduction(f, e).message, kind=2)),
+    "garbage": ("seal-open", lambda s, f, e: altered(s.introduction(f, e).message, sealed=b"\x5a" * 2860)),
+    "a bit of the key share": (
+        "seal-open",
+        lambda s, f, e: with_flipped_seal(s.introduction(f, e).message, 0),
+    ),
+    "a bit of the end": ("seal-open", lambda s, f, e: with_flipped_seal(s.introduction(f, e).message, 2859)),
+    "sealed for another address": (
+        "seal-open",
+        lambda s, f, e: s.introduction(CheckedDescriptor(f.descriptor, f.period, bytes(32)), e).message,
+    ),
+    "an unknown rendezvous point": (
+        "rendezvous-unknown-relay",
+        lambda s, f, e: s.introduction(f, e, rendezvous_point=b"\x07" * 32).message,
+    ),
+    "a record of a wrong size": (
+        "record-size",
+        lambda s, f, e: s.introduction(f, e, record=b"too short").message,
+    ),
+    "a record with bad padding": (
+        "record-padding",
+        lambda s, f, e: s.introduction(f, e, record=encoded()[:-1] + b"\1").message,
+    ),
+}
+
+
+async def test_every_bad_introduction_is_one_named_drop_and_nothing_else(autojump_clock: MockClock) -> None:
+    async with small(wall=LATE) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
+        stranger = Stranger(visitor, endpoint.address)
+        found = await stranger.find()
+        await trio.sleep(30)  # what it tests and publishes at first is over
+        for name, (reason, make) in BAD.items():
+            entry = found.descriptor.introducers[0]
+            message = make(stranger, found, entry)
+            assert len(message) == 2934, name
+            before = _answers(node)
+            await dropped(node, reason, stranger.send, entry, message)
+            assert _answers(node) == before, name
+            assert not endpoint._hidden.joined_circuits, name
+        # Nothing of it was kept, and whoever comes now is served.
+        assert endpoint._hidden.receiver.unfinished == 0
+        async with visitor.contact(endpoint.address) as contact:
+            assert (await contact.whisper(b"hello")).status == "delivered"
+
+
+def _answers(node: object) -> int:
+    return sum(one.purpose == "answer" for one in node.circuits())  # type: ignore[attr-defined]
+
+
+async def test_an_introduction_for_another_of_our_introducers_keys_is_dropped(
+    autojump_clock: MockClock,
+) -> None:
+    """What comes over one introducer's circuit must be sealed for the key we are known by there: else an
+    introducer could pass on what was meant for another and see whether it is the same endpoint."""
+    async with small() as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
+        stranger = Stranger(visitor, endpoint.address)
+        found = await stranger.find()
+        one, other = found.descriptor.introducers
+        answering = _answering_of(endpoint)
+        message = stranger.introduction(found, one, body=b"hello").message
+        await dropped(node, "introduce-auth-key", answering.introduced, message, other.auth_key)
+        await answering.introduced(message, one.auth_key)
+        with trio.fail_after(30):
+            assert await endpoint._next() is not None
+
+
+def _answering_of(endpoint: Endpoint) -> IntroductionService:
+    return endpoint._reachability._introduction_service
+
+
+async def test_junk_does_not_fill_the_replay_log(autojump_clock: MockClock) -> None:
+    async with small(replay_log_entries=6) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (node, endpoint):
+            stranger = Stranger(visitor, endpoint.address)
+            found = await stranger.find()
+            entry = found.descriptor.introducers[0]
+            for number in range(20):
+                message = with_flipped_seal(stranger.introduction(found, entry).message, 1200 + number)
+                await _answering_of(endpoint).introduced(message, entry.auth_key)
+            assert node.drops()["seal-open"] == 20
+            keys = endpoint._keys.named(found.period & 0xFF)
+            assert keys is not None
+            assert len(keys.replay) <= 4
+
+
+def _beside_the_guards(*nodes: Node) -> RelayId:
+    """A relay that is none of their guards in use: without its guards a node has nothing to expect."""
+    view = context_of(nodes[0]).view
+    guards = {guard for node in nodes for guard in context_of(node).guard_file.first_hops(view)}
+    return next(row.identity for row in view.relays if row.identity not in guards)
+
+
+class Hostile:
+    """A relay's way to answer CREATEs from now on: "refuse" them, or keep "silent"."""
+
+    def __init__(self, net: testing.Network, identity: bytes, way: str) -> None:
+        (running,) = (one for one in net.relays if one.id == identity.hex())
+        setup = running.relay.switch.setup
+
+        def answer(create: object) -> None:
+            if way == "refuse":
+                setup._refuse(create.port, create.circuit_id, "test")  # type: ignore[attr-defined]
+
+        setup._answer = answer  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("way", ["refuse", "silent"])
+@pytest.mark.parametrize("stubs", [0, 2])
+async def test_a_stranger_s_introduction_costs_two_circuits_at_most(
+    way: str, stubs: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rendezvous point that he names refuses, or says nothing: not a try more than the budget."""
+    async with small(8) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
+        stranger = Stranger(visitor, endpoint.address)
+        found = await stranger.find()
+        await trio.sleep(60)
+        pool = context_of(node).pool
+        shelf = pool._shelves[context_of(node).kinds.answering]
+        shelf.stubs[stubs:] = []
+        entry = found.descriptor.introducers[0]
+        point = _beside_the_guards(node)
+        Hostile(net, point, way)
+        asked: list[bytes] = []
+        add = Circuit.add
+
+        async def counted(self: Circuit, relay: RelayRow) -> None:
+            if self.purpose == "answer" and relay.identity == point:
+                asked.append(point)
+            await add(self, relay)
+
+        monkeypatch.setattr(Circuit, "add", counted)
+        before = Counter(node.drops())
+        started = trio.current_time()
+        await _answering_of(endpoint).introduced(
+            stranger.introduction(found, entry, rendezvous_point=point).message, entry.auth_key
+        )
+        assert 1 <= len(asked) <= 2
+        assert trio.current_time() - started < MEETING_SECONDS + 0.1
+        await trio.sleep(60)
+        assert len(asked) <= 2
+        new = Counter(node.drops()) - before
+        assert new["rendezvous-failed"] + new["rendezvous-timeout"] == 1
+
+
+async def test_a_silent_rendezvous_point_keeps_no_visitor_out(autojump_clock: MockClock) -> None:
+    """110 introductions to a point that keeps silent, and whoever comes meanwhile is served at once."""
+    async with small(8) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
+        stranger = Stranger(visitor, endpoint.address)
+        found = await stranger.find()
+        entry = found.descriptor.introducers[0]
+        point = _beside_the_guards(visitor, node)
+        async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
+            Hostile(net, point, "silent")
+            for _ in range(110):
+                message = stranger.introduction(found, entry, rendezvous_point=point).message
+                nursery.start_soon(_answering_of(endpoint).introduced, message, entry.auth_key)
+            await trio.sleep(1)
+            started = trio.current_time()
+            receipt = await contact.whisper(b"hello", ttl_seconds=120)
+            assert receipt.status == "delivered", receipt.why
+            # The visitor may choose that very point first, and then has to wait for its own patience.
+            assert trio.current_time() - started < 60
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_silent_rendezvous_point_named_to_every_introducer_keeps_no_visitor_out(
+    autojump_clock: MockClock,
+) -> None:
+    """Over the wire, 5 a second through each introducer: nobody waits for what a stranger's point does not
+    do, no test of our own finds an introducer busy, and none is given up."""
+    async with small(10, interval_seconds=300) as net, net.join("visitor") as visitor:
+        async with net.join("honest") as honest, hosted(net, introducers=3) as (node, endpoint):
+            stranger = Stranger(visitor, endpoint.address)
+            found = await stranger.find()
+            entries = found.descriptor.introducers
+            point = _beside_the_guards(visitor, node, honest)
+            before = {entry.auth_key for entry in entries}
+            waits: list[float] = []
+
+            async def flood(entry: IntroducerEntry) -> None:
+                while True:
+                    message = stranger.introduction(found, entry, rendezvous_point=point).message
+                    with suppress(CircuitFailed):
+                        await stranger.send(entry, message)
+                    await trio.sleep(0.2)
+
+            async with trio.open_nursery() as nursery:
+                Hostile(net, point, "silent")
+                for entry in entries:
+                    nursery.start_soon(flood, entry)
+                nursery.start_soon(echo, endpoint)
+                await trio.sleep(20)
+                for _ in range(6):
+                    started = trio.current_time()
+                    async with honest.contact(endpoint.address) as contact:
+                        assert await contact.ask(b"hello", timeout_seconds=60) == b"hello"
+                    waits.append(trio.current_time() - started)
+                    await trio.sleep(10)
+                nursery.cancel_scope.cancel()
+            # A visitor who draws that very point waits for its own patience, once or twice.
+            assert sorted(waits)[2] < 2, waits
+            assert before == {one.auth_key for one in endpoint._reachability._introducers.entries}
+            assert "introducer-failed" not in node.drops()
+
+
+async def test_nothing_is_answered_before_the_replay_log_is_on_disk(autojump_clock: MockClock) -> None:
+    async with small() as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
+        stranger = Stranger(visitor, endpoint.address)
+        found = await stranger.find()
+        entry = found.descriptor.introducers[0]
+        await trio.sleep(30)
+        assert endpoint._database is not None
+        await endpoint._database._turn.acquire()  # a disk that takes its time
+        await stranger.send(entry, stranger.introduction(found, entry, body=b"x").message)
+        await trio.sleep(20)
+        assert _answers(node) == 0
+        endpoint._database._turn.release()
+        with trio.fail_after(30):
+            assert await endpoint._next() is not None
+
+
+async def test_a_flood_waits_in_a_short_line(autojump_clock: MockClock) -> None:
+    """A rendezvous point that never answers holds at most so many of our tasks, and no more wait for them."""
+    async with small() as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
+        stranger = Stranger(visitor, endpoint.address)
+        found = await stranger.find()
+        entry = found.descriptor.introducers[0]
+        answering = _answering_of(endpoint)
+        assert endpoint._database is not None
+        await endpoint._database._turn.acquire()
+        messages = [stranger.introduction(found, entry).message for _ in range(70)]
+        async with trio.open_nursery() as nursery:
+            for message in messages:
+                nursery.start_soon(answering.introduced, message, entry.auth_key)
+            await trio.sleep(1)
+            assert node.drops()["introductions-waiting"] == 70 - 64
+            endpoint._database._turn.release()
+        assert context_of(node).drops.counts["introductions-waiting"] == 6

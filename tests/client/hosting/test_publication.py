@@ -1,0 +1,338 @@
+"""Descriptors lie on the ring at all times: under both periods' keys, again when they must be (SPEC 10)."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from onionshh.client.endpoint import Endpoint
+from onionshh.client.hosting.publication import ANOTHER
+from onionshh.client.hosting.reachability import Reachability
+from onionshh.client.node import Node
+from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.client.reach.finder import NoDescriptor, find
+from onionshh.crypto.identity import decode_address_untrusted
+from onionshh.net.clocks import Clock
+from tests.client.hostile import Stale, mount, ring_of
+from tests.client.world import (
+    WALL,
+    Stranger,
+    context_of,
+    dropped,
+    hosted,
+    killed,
+    on_ring,
+    period_now,
+    small,
+    until,
+)
+
+PERIOD = dict(interval_seconds=30, period_seconds=600, descriptor_grace_seconds=100)
+TURN = WALL // 600 * 600 + 600
+"""Wall clock at which a period of ten minutes begins."""
+
+
+async def test_the_next_periods_descriptor_is_there_before_it_begins(autojump_clock: MockClock) -> None:
+    async with small(4, wall=TURN - 590, **PERIOD) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (node, endpoint):
+            period = period_now(node)
+            assert len(on_ring(net, endpoint, period)) >= 1
+            assert not on_ring(net, endpoint, period + 1)
+            # In the second half the next one's random value is out: both stand, and the whole ring has them.
+            await until(lambda: len(on_ring(net, endpoint, period + 1)) == 4, 400)
+            assert net.clock.wall() < TURN
+            assert len(on_ring(net, endpoint, period)) == 4
+            await until(lambda: period_now(node) == period + 1, 400)
+            held = on_ring(net, endpoint, period + 1)
+            stranger = Stranger(visitor, endpoint.address)
+            await until(lambda: period_now(visitor) == period + 1, 60)
+            assert (await stranger.find()).period == period + 1
+            assert len(held) == 4
+            # Keys are another period's: nothing of one descriptor is in the other.
+            keys = [endpoint._keys.named(one & 0xFF) for one in (period, period + 1)]
+            assert keys[0] is not None
+            assert keys[1] is not None
+            assert keys[0].seal.public != keys[1].seal.public
+            assert keys[0].rendezvous.public != keys[1].rendezvous.public
+
+
+async def test_the_previous_period_is_answered_for_its_grace_and_no_longer(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(4, wall=TURN - 120, **PERIOD) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (node, endpoint):
+            stranger = Stranger(visitor, endpoint.address)
+            old = await stranger.find()
+            entry = old.descriptor.introducers[0]
+            await until(lambda: net.clock.wall() >= TURN + 60, 400)
+            assert period_now(node) == old.period + 1
+            await stranger.send(entry, stranger.introduction(old, entry, body=b"late").message)
+            with trio.fail_after(30):
+                whisper = await endpoint._next()
+            assert whisper is not None
+            assert whisper.body == b"late"
+            await until(lambda: net.clock.wall() >= TURN + 200, 400)
+            message = stranger.introduction(old, entry, body=b"too late").message
+            await dropped(node, "introduce-period", stranger.send, entry, message)
+
+
+async def test_each_period_is_published_again_on_a_timer(autojump_clock: MockClock) -> None:
+    timer = dict(publish_min_seconds=50, publish_max_seconds=80)
+    async with small(4, wall=TURN - 250, period_seconds=600, **timer) as net:
+        async with hosted(net) as (node, endpoint):
+            period = period_now(node)
+            seen: dict[int, set[int]] = {period: set(), period + 1: set()}
+            for _ in range(23):
+                await trio.sleep(10)
+                for one, revisions in seen.items():
+                    revisions |= set(on_ring(net, endpoint, one).values())
+            for revisions in seen.values():
+                assert 3 <= len(revisions) <= 7  # about 230 s with a timer of 50 to 80 s
+            # Steps are random: neither a count of publications nor the time.
+            ordered = sorted(seen[period])
+            steps = {b - a for a, b in pairwise(ordered)}
+            assert len(steps) == len(ordered) - 1
+            assert 1 not in steps
+
+
+def _set_back(folder: Path) -> int:
+    """Make the database an old copy of itself: what it says of revisions is long past."""
+    (path,) = folder.rglob("endpoint.db")
+    with sqlite3.connect(path) as connection:
+        (revision,) = connection.execute("SELECT MAX(revision) FROM period_keys").fetchone()
+        connection.execute("UPDATE period_keys SET revision = 0")
+    connection.close()
+    return int(revision)
+
+
+async def test_an_old_copy_of_the_disk_goes_on_from_what_the_ring_knows(autojump_clock: MockClock) -> None:
+    async with small(4) as net, net.join("visitor") as visitor:
+        for _ in range(4):
+            async with killed(net) as (node, endpoint):
+                period = period_now(node)
+                await until(lambda e=endpoint, p=period: len(set(on_ring(net, e, p).values())) == 1)  # type: ignore[misc]
+        before = _set_back(net.folder / "host")
+        async with hosted(net) as (_, endpoint):
+            with trio.fail_after(200):
+                while min(on_ring(net, endpoint, period).values()) <= before:
+                    await trio.sleep(1)
+            assert sum(one.relay.drops.counts["publish-stale"] for one in net.relays) > 0
+            async with visitor.contact(endpoint.address) as contact:
+                assert (await contact.whisper(b"hello")).status == "delivered"
+
+
+async def test_a_relay_that_joins_the_ring_gets_the_descriptor(autojump_clock: MockClock) -> None:
+    """With fewer than eight relays each keeps every descriptor: so a new one must get it, and soon."""
+    async with small(4) as net, hosted(net) as (node, endpoint):
+        period = period_now(node)
+        await until(lambda: len(on_ring(net, endpoint, period)) == 4)
+        new = await net.add_relay()
+        await net.settled()
+        await until(lambda: new.id in on_ring(net, endpoint, period), 30)
+
+
+async def test_of_a_larger_ring_only_those_responsible_keep_it_and_a_dead_one_is_replaced(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(11) as net, hosted(net) as (node, endpoint):
+        period = period_now(node)
+        await until(lambda: len(on_ring(net, endpoint, period)) == 8)
+        first = set(on_ring(net, endpoint, period))
+        dead = next(one for one in net.relays if one.id in first)
+        await dead.stop()
+        await until(lambda: len(on_ring(net, endpoint, period)) == 8, 900)
+        assert set(on_ring(net, endpoint, period)) > first - {dead.id}
+
+
+async def test_a_ring_that_lost_everything_gets_it_again(autojump_clock: MockClock) -> None:
+    """Relays keep descriptors in memory: restarted, they have none, and the endpoint's own test finds out."""
+    async with small(4) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
+        await until(lambda: len(on_ring(net, endpoint, period_now(node))) == 4)
+        for running in net.relays:
+            for role in running.relay.switch._roles:
+                getattr(role, "_kept", {}).clear()
+        assert not on_ring(net, endpoint, period_now(node))
+        with pytest.raises(NoDescriptor):
+            await find(context_of(visitor), decode_address_untrusted(endpoint.address))
+        await until(lambda: len(on_ring(net, endpoint, period_now(node))) == 4, 900)
+        async with visitor.contact(endpoint.address) as contact:
+            assert (await contact.whisper(b"hello")).status == "delivered"
+
+
+async def test_a_full_replay_log_means_a_descriptor_with_a_new_key(autojump_clock: MockClock) -> None:
+    async with small(4, replay_log_entries=6) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (_, endpoint):
+            stranger = Stranger(visitor, endpoint.address)
+            seals: list[bytes] = []
+            founds: list[CheckedDescriptor] = []
+            for number in range(10):
+                async with visitor.contact(endpoint.address, hops=0) as contact:
+                    receipt = await contact.whisper(b"%d" % number)
+                    assert receipt.status == "delivered", (number, receipt.why)
+                founds.append(await stranger.find())
+                seals.append(founds[-1].descriptor.seal_key)
+            assert len(set(seals)) >= 4  # two introductions a key, and each of these whispers is one
+            assert len({one.descriptor.revision for one in founds}) >= 4
+
+
+async def names_its_own(visitor: Node, endpoint: Endpoint) -> bool:
+    """Whether the ring shows the introducers that this endpoint has now."""
+    found = await Stranger(visitor, endpoint.address).find()
+    mine = {entry.auth_key for entry in endpoint._reachability._introducers.entries}
+    return {entry.auth_key for entry in found.descriptor.introducers} <= mine
+
+
+async def told(endpoint: Endpoint, said: list[Reachability]) -> None:
+    async for change in endpoint.reachability_changes():
+        said.append(change)  # noqa: PERF401
+
+
+async def test_an_identity_that_ran_elsewhere_for_a_while_is_published_again_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(6, interval_seconds=300) as net, net.join("visitor") as visitor:
+        async with hosted(net, "here") as (_, endpoint), trio.open_nursery() as nursery:
+            said: list[Reachability] = []
+            nursery.start_soon(told, endpoint, said)
+            await trio.sleep(60)
+            async with hosted(net, "elsewhere") as (_, other):
+                await until(lambda: other.reachability.reachable)
+                assert await names_its_own(visitor, other)
+            # The one here finds out with its next test, and does not wait for its timer of an hour and more.
+            await until(lambda: any(one.why == ANOTHER for one in said), 420)
+            await until(lambda: endpoint.reachability.reachable, 60)
+            assert await names_its_own(visitor, endpoint)
+            await trio.sleep(1200)
+            assert endpoint.reachability.reachable
+            assert len(said) == 3
+            nursery.cancel_scope.cancel()
+
+
+async def test_two_programs_with_one_identity_are_both_told_and_do_not_wear_the_ring_out(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(6, interval_seconds=300) as net:
+        async with (
+            hosted(net, "one") as (node, first),
+            hosted(net, "two") as (_, second),
+            trio.open_nursery() as nursery,
+        ):
+            said: tuple[list[Reachability], list[Reachability]] = ([], [])
+            nursery.start_soon(told, first, said[0])
+            nursery.start_soon(told, second, said[1])
+            await until(lambda: all(any(one.why == ANOTHER for one in each) for each in said), 1200)
+            revisions: set[int] = set()
+            for _ in range(1200):
+                await trio.sleep(3)
+                revisions |= set(on_ring(net, first, period_now(node)).values())
+            assert 4 < len(revisions) < 40  # an hour: each once in some minutes
+            nursery.cancel_scope.cancel()
+        async with hosted(net, "one") as (_, first):  # and with one of them gone, all is well
+            await trio.sleep(900)
+            assert first.reachability.reachable
+
+
+@pytest.mark.parametrize("old", [False, True])
+async def test_a_ring_relay_that_says_stale_for_ever_changes_nothing(
+    old: bool, autojump_clock: MockClock
+) -> None:
+    async with small(5, interval_seconds=300) as net, hosted(net) as (node, endpoint):
+        period = period_now(node)
+        await until(lambda: len(on_ring(net, endpoint, period)) == 5)
+        async with trio.open_nursery() as nursery:
+            said: list[Reachability] = []
+            nursery.start_soon(told, endpoint, said)
+            liar = Stale(net.relays[0], old=old)
+            mount(net.relays[0], liar)
+            for _ in range(2):
+                endpoint._reachability._publication.again()
+                await trio.sleep(60)
+            revisions: set[int] = set()
+            for _ in range(100):
+                await trio.sleep(30)
+                revisions.add(max(on_ring(net, endpoint, period).values()))
+            # It is asked to take what it should have, at longer and longer intervals; nobody else is.
+            assert liar.uploads < 50
+            assert len(revisions) == 1
+            assert [one.reachable for one in said] == [True]
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_later_revision_is_noticed_though_all_else_is_our_own(autojump_clock: MockClock) -> None:
+    async with small(4, interval_seconds=300) as net, hosted(net) as (node, endpoint):
+        period = period_now(node)
+        await until(lambda: len(on_ring(net, endpoint, period)) == 4)
+        keys = endpoint._keys.named(period & 0xFF)
+        assert keys is not None
+        later = keys.revision
+        keys.revision -= 1  # as if the ring's had come from another program with this disk
+        assert await endpoint._reachability._test() == ANOTHER
+        assert not endpoint.reachability.reachable
+        await until(lambda: min(on_ring(net, endpoint, period).values()) > later, 30)
+        await until(lambda: endpoint.reachability.reachable, 60)
+
+
+async def test_two_copies_of_one_disk_are_told_as_well(autojump_clock: MockClock) -> None:
+    """They have the same introducers and keys: nothing but the revision tells."""
+    async with small(6, interval_seconds=300) as net:
+        async with hosted(net, "one"):
+            pass
+        shutil.copytree(net.folder / "one", net.folder / "two")
+        async with (
+            net.join("one") as one,
+            net.join("two") as two,
+            one.host(net.folder / "identity", introducers=2) as first,
+            two.host(net.folder / "identity", introducers=2) as second,
+            trio.open_nursery() as nursery,
+        ):
+            said: tuple[list[Reachability], list[Reachability]] = ([], [])
+            nursery.start_soon(told, first, said[0])
+            nursery.start_soon(told, second, said[1])
+            await until(lambda: all(any(one.why == ANOTHER for one in each) for each in said), 1800)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_relay_whose_clock_jumps_keeps_what_is_good_and_forgets_what_is_over(
+    autojump_clock: MockClock,
+) -> None:
+    """What a consensus confirmed counts, not what the machine says."""
+    async with small(4, **PERIOD) as net, hosted(net) as (node, endpoint):
+        good, net.clock = net.clock, Clock(net.clock.wall())
+        strange = net.clock
+        running = await net.add_relay()
+        net.clock = good
+        await net.settled()
+        period = period_now(node)
+        await until(lambda: running.id in on_ring(net, endpoint, period), 120)
+        assert strange._wall_start is not None
+        for jump in (20 * 365 * 86400, -40 * 365 * 86400):
+            strange._wall_start += jump
+            endpoint._reachability._publication.again()
+            before = on_ring(net, endpoint, period)[running.id]
+            await until(lambda before=before: on_ring(net, endpoint, period).get(running.id, 0) > before, 60)  # type: ignore[misc]
+        held = ring_of(running)
+        await until(lambda: held.kept == 0, 4000)
+
+
+async def test_an_endpoint_with_a_strange_clock_writes_dates_that_the_ring_takes(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(4) as net, net.join("host") as node:
+        context = context_of(node)
+        for behind in (30 * 86400, -30 * 86400):
+            strange = Clock(net.clock.wall() - behind)
+            strange.confirm(context.view.consensus.valid_after)
+            object.__setattr__(context, "clock", strange)
+            async with node.host(net.folder / f"identity{behind}", introducers=2) as endpoint:
+                await until(lambda e=endpoint: len(on_ring(net, e, period_now(node))) == 4)  # type: ignore[misc]
+                lives = {
+                    slot.ends - strange.monotonic()
+                    for slot in endpoint._reachability._introducers._slots.values()
+                }
+                assert all(17 * 3600 < one <= 24 * 3600 for one in lives)

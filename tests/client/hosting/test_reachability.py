@@ -1,0 +1,317 @@
+"""An endpoint knows whether a stranger would reach it, and nobody can tell that it asked (SPEC 11)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from onionshh.client.endpoint import Endpoint
+from onionshh.client.hosting.reachability import LOST_AFTER, SETTLED_SECONDS, TEST_SECONDS, Reachability
+from onionshh.net.circuits import Circuit, CircuitSet
+from onionshh.wire import messages as m
+from tests.client.hostile import HostileIntroducer, by_id, mount, ring_of
+from tests.client.world import hosted, on_ring, period_now, small, until
+
+
+@asynccontextmanager
+async def watched(endpoint: Endpoint) -> AsyncIterator[list[Reachability]]:
+    """Every change, as it is told."""
+    changes: list[Reachability] = []
+
+    async def watch() -> None:
+        async for change in endpoint.reachability_changes():
+            changes.append(change)  # noqa: PERF401
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        yield changes
+        nursery.cancel_scope.cancel()
+
+
+async def test_gained_lost_and_regained_with_why(autojump_clock: MockClock) -> None:
+    async with small(5, interval_seconds=300) as net, net.join("host") as node:
+        assert net.memory is not None
+        async with node.host(net.folder / "identity", introducers=2) as endpoint:
+            first = endpoint.reachability
+            assert (first.reachable, first.introducers) == (False, 0)
+            assert first.why in ("it has just started", "it has no introducer", "no guard answers")
+            async with watched(endpoint) as changes:
+                started = trio.current_time()
+                with trio.fail_after(60):
+                    await endpoint.reachable()
+                took = trio.current_time() - started
+                await until(lambda: len(changes) == 1, 10)
+                assert changes[0] == endpoint.reachability
+                assert (changes[0].reachable, changes[0].introducers, changes[0].why) == (True, 2, "")
+                assert changes[0].seconds == pytest.approx(took, abs=1.5)
+
+                await trio.sleep(100)
+                net.memory.cut("host")
+                await until(lambda: len(changes) == 2, 700)
+                assert not changes[1].reachable
+                assert changes[1].introducers == 0
+                assert changes[1].why in ("it has no introducer", "no guard answers")
+                with trio.move_on_after(20) as waiting:
+                    await endpoint.reachable()
+                assert waiting.cancelled_caught
+
+                net.memory.heal("host")
+                with trio.fail_after(700):
+                    await endpoint.reachable()
+                await until(lambda: len(changes) == 3, 10)
+                assert (changes[2].reachable, changes[2].why) == (True, "")
+                assert changes[2].introducers >= 1
+            async with watched(endpoint) as late:  # who looks later gets the present state first
+                await until(lambda: len(late) == 1, 10)
+                assert late[0].reachable
+
+
+async def test_one_failed_test_is_no_loss(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with small(5, interval_seconds=300) as net, hosted(net) as (_, endpoint):
+        outcomes = ["it failed", None, "it failed", "it failed for good", None]
+        done = []
+
+        async def test() -> str | None:
+            await trio.lowlevel.checkpoint()
+            done.append(trio.current_time())
+            return outcomes[len(done) - 1] if len(done) <= len(outcomes) else None
+
+        async with watched(endpoint) as changes:
+            monkeypatch.setattr(endpoint._reachability, "_test", test)
+            await until(lambda: len(done) == 3, 2000)
+            assert endpoint.reachability.reachable
+            await until(lambda: len(done) == 4, 2000)
+            await until(lambda: not endpoint.reachability.reachable, 10)
+            assert endpoint.reachability.why == "it failed for good"
+            await until(lambda: endpoint.reachability.reachable, 10)
+            await until(lambda: len(changes) == 3, 10)
+        assert [one.reachable for one in changes] == [True, False, True]
+
+
+async def test_a_test_looks_like_any_introduction_and_opens_no_rendezvous(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The introducer and the ring see of a test what they see of a visitor, message for message."""
+    said: dict[str, list[tuple[int, int, int]]] = {"host": [], "visitor": []}
+    started: list[str] = []
+    real_ask, real_start = Circuit.ask, CircuitSet.start
+
+    async def ask(
+        self: Circuit, message_type: int, body: bytes, answer_type: int, timeout_seconds: float
+    ) -> bytes:
+        who = owners.get(id(self._owner))
+        if who is not None and message_type in (m.INTRODUCE1, m.FETCH):
+            said[who].append((message_type, len(body), len(self.path)))
+        return await real_ask(self, message_type, body, answer_type, timeout_seconds)
+
+    def start(self: CircuitSet, port: object, purpose: str, privacy_class: int) -> Circuit:
+        if owners.get(id(self)) == "host":
+            started.append(purpose)
+        return real_start(self, port, purpose, privacy_class)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Circuit, "ask", ask)
+    monkeypatch.setattr(CircuitSet, "start", start)
+    owners: dict[int, str] = {}
+    async with (
+        small(5, interval_seconds=300) as net,
+        net.join("visitor") as visitor,
+        net.join("host") as node,
+    ):
+        owners[id(node._context.circuits)] = "host"
+        owners[id(visitor._context.circuits)] = "visitor"
+        async with node.host(net.folder / "identity", introducers=2) as endpoint:
+            await endpoint.reachable()
+            await trio.sleep(1000)
+            tests = [one for one in said["host"] if one[0] == m.INTRODUCE1]
+            assert len(tests) >= 3
+            assert "answer" not in started
+            assert not endpoint._hidden.joined_circuits
+            assert set(node.drops()) <= {"link-idle", "link-ended"}  # a guard may be idle, by chance
+            async with visitor.contact(endpoint.address) as contact:
+                assert (await contact.whisper(b"hello")).status == "delivered"
+        assert set(said["visitor"]) == {(m.FETCH, 40, 3), (m.INTRODUCE1, 2934, 3)}
+        assert {one for one in said["host"] if one[0] == m.INTRODUCE1} == {(m.INTRODUCE1, 2934, 3)}
+        assert set(said["host"]) == set(said["visitor"])
+
+
+async def test_the_line_breaks_during_a_test_and_that_is_said(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with small(5, interval_seconds=300) as net, hosted(net) as (_, endpoint):
+        memory = net.memory
+        assert memory is not None
+        reachability = endpoint._reachability
+        real = reachability._test
+
+        async def test() -> str | None:
+            memory.cut("host")
+            return await real()
+
+        monkeypatch.setattr(reachability, "_test", test)
+        async with watched(endpoint) as changes:
+            await until(lambda: "host" in memory._cut, 500)
+            broke = trio.current_time()
+            await until(lambda: len(changes) == 2, 30)
+            assert trio.current_time() < broke + 5
+            assert not changes[1].reachable
+            assert changes[1].why in ("it has no introducer", "no guard answers")
+            monkeypatch.setattr(reachability, "_test", real)
+            memory.heal("host")
+            with trio.fail_after(300):
+                await endpoint.reachable()
+
+
+async def test_the_last_link_to_a_guard_goes_during_a_test(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Introducers may still seem to stand: their circuits hang on links that are not noticed yet."""
+    async with small(5, interval_seconds=300) as net, hosted(net) as (node, endpoint):
+        reachability, builder = endpoint._reachability, type(node._context.builder)
+        begun = trio.Event()
+
+        async def test() -> str | None:
+            begun.set()
+            await trio.sleep_forever()
+
+        monkeypatch.setattr(reachability, "_test", test)
+        await begun.wait()
+        assert endpoint.reachability.reachable
+        await trio.sleep(5)
+        monkeypatch.setattr(builder, "online", False)
+        await until(lambda: not endpoint.reachability.reachable, 3)
+        assert endpoint.reachability.why == "no guard answers"
+        assert endpoint.reachability.introducers == 2
+
+
+async def test_the_last_introducer_goes_during_a_test(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with small(5, interval_seconds=300) as net, hosted(net) as (node, endpoint):
+        reachability = endpoint._reachability
+        begun: list[float] = []
+
+        async def test() -> str | None:
+            begun.append(trio.current_time())
+            await trio.sleep_forever()
+
+        monkeypatch.setattr(reachability, "_test", test)
+        await until(lambda: len(begun) == 1, 500)
+        for circuit in [one for one in node._context.circuits.circuits if one.purpose == "introducer"]:
+            circuit.close("test")
+        await trio.sleep(0.1)
+        assert endpoint.reachability.why == "it has no introducer"
+        await until(lambda: len(begun) == 2, 5)  # it is tested again as soon as there is one
+
+
+async def test_a_test_that_has_no_end_of_its_own_has_one(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with small(5, interval_seconds=300) as net, hosted(net) as (_, endpoint):
+        reachability = endpoint._reachability
+        begun: list[float] = []
+
+        async def test() -> str | None:
+            begun.append(trio.current_time())
+            await trio.sleep_forever()
+
+        monkeypatch.setattr(reachability, "_test", test)
+        await until(lambda: len(begun) == 1, 500)
+        await until(lambda: not endpoint.reachability.reachable, LOST_AFTER * TEST_SECONDS + 10)
+        assert "within 60 s" in endpoint.reachability.why
+        assert len(begun) == LOST_AFTER
+
+
+async def test_what_the_state_says_is_true_when_it_is_read(autojump_clock: MockClock) -> None:
+    async with small(5, interval_seconds=300) as net, net.join("host") as node:
+        assert net.memory is not None
+        async with node.host(net.folder / "identity", introducers=3) as endpoint:
+            assert endpoint.reachability.tested_at == 0
+            await endpoint.reachable()
+            took = endpoint.reachability.seconds
+            await until(lambda: endpoint.reachability.introducers == 3)
+            entries = endpoint._reachability._introducers.entries
+            for _ in range(5):
+                await trio.sleep(200)
+                state = endpoint.reachability
+                assert net.clock.wall() - 1.3 * SETTLED_SECONDS - TEST_SECONDS < state.tested_at
+                assert state.tested_at <= net.clock.wall()
+                assert (state.seconds, state.introducers) == (took, 3)
+            dead = entries[0].relay_id.hex()
+            await next(one for one in net.relays if one.id == dead).stop()
+            assert await _soon_two(endpoint)
+            net.memory.cut("host")
+            await until(lambda: not endpoint.reachability.reachable)
+            lost = trio.current_time()
+            for _ in range(3):
+                await trio.sleep(100)
+                assert endpoint.reachability.seconds == pytest.approx(trio.current_time() - lost, abs=3)
+                assert endpoint.reachability.introducers == 0
+
+
+async def _soon_two(endpoint: Endpoint) -> bool:
+    """Whether the state says two as soon as one of three is gone."""
+    await until(lambda: len(endpoint._reachability._introducers.entries) == 2, 60)
+    return endpoint.reachability.introducers == 2
+
+
+@pytest.mark.parametrize("answer", [m.NO_SUCH_KEY, m.BUSY, m.OK, None])
+async def test_an_introducer_that_does_not_bring_a_test_is_replaced(
+    answer: int | None, autojump_clock: MockClock
+) -> None:
+    """One that refuses, one that swallows, one that does not answer at all."""
+    async with small(6, interval_seconds=900) as net, hosted(net, introducers=1) as (node, endpoint):
+        introducers = endpoint._reachability._introducers
+        await until(lambda: introducers.complete)
+        bad = by_id(net, introducers.entries[0].relay_id.hex())
+        mount(bad, HostileIntroducer(bad, answer=answer))
+        for circuit in [one for one in node._context.circuits.circuits if one.purpose == "introducer"]:
+            if circuit.path[-1].identity.hex() == bad.id:
+                circuit.close("test")  # it is established anew, with the hostile one
+        await until(lambda: "introducer-failed" in node.drops(), 500)
+        # Not the same one again for some hours.
+        for _ in range(3):
+            await trio.sleep(1200)
+            assert bad.id not in {one.relay_id.hex() for one in introducers.entries}
+        assert endpoint.reachability.reachable
+        assert introducers.complete
+
+
+async def test_a_descriptor_of_keys_that_are_gone_is_replaced_and_no_introducer_blamed(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(4, replay_log_entries=6, interval_seconds=300) as net, hosted(net) as (node, endpoint):
+        period = period_now(node)
+        await until(lambda: len(on_ring(net, endpoint, period)) == 4)
+        rings = [ring_of(running) for running in net.relays]
+        name = endpoint._identity.blind(period, 86400).public, period
+        before = [ring._kept[name] for ring in rings]
+        for _ in range(5):  # each test of oneself fills the log by two entries
+            await endpoint._reachability._test()
+            await trio.sleep(5)
+        later = on_ring(net, endpoint, period)
+        assert min(later.values()) > before[0].revision
+        for ring, kept in zip(rings, before, strict=True):
+            ring._kept[name] = kept
+        why = await endpoint._reachability._test()
+        assert why == "the ring shows a descriptor of other keys than ours; ours is published again"
+        await until(lambda: min(on_ring(net, endpoint, period).values()) > max(later.values()), 30)
+        assert await endpoint._reachability._test() is None
+        assert "introducer-failed" not in node.drops()
+
+
+async def test_who_knows_the_seed_of_a_test_alone_can_tell(autojump_clock: MockClock) -> None:
+    """A test that is over leaves nothing: its seed is forgotten whether it came or not."""
+    async with small(5, interval_seconds=300) as net, hosted(net) as (_, endpoint):
+        assert net.memory is not None
+        answering = endpoint._reachability._introduction_service
+        for _ in range(3):
+            await endpoint._reachability._test()
+        assert not answering.expected
+        net.memory.cut("host")
+        with trio.move_on_after(100):
+            await endpoint._reachability._test()
+        assert not answering.expected

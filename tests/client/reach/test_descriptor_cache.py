@@ -1,0 +1,58 @@
+"""A descriptor is fetched once for all contacts of a node, and again when it leads nowhere (SPEC 10)."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from onionshh.client.context import Context
+from onionshh.client.reach import descriptor_cache as known_file
+from onionshh.client.reach import finder
+from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.client.reach.finder import find
+from tests.client.world import context_of, hosted, small
+
+
+async def test_contacts_share_what_was_fetched(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = 0
+
+    async def counted(context: Context, address_key: bytes) -> CheckedDescriptor:
+        nonlocal fetched
+        fetched += 1
+        return await find(context, address_key)
+
+    monkeypatch.setattr(finder, "find", counted)
+    async with small() as net, hosted(net) as (_, endpoint), net.join() as visitor:
+        for _ in range(3):
+            async with visitor.contact(endpoint.address) as contact:
+                assert (await contact.whisper(b"hello")).status == "delivered"
+        assert fetched == 1
+        key = next(iter(context_of(visitor).descriptors._found))
+        context_of(visitor).descriptors.forget(key)
+        async with visitor.contact(endpoint.address) as contact:
+            assert (await contact.whisper(b"hello")).status == "delivered"
+        assert fetched == 2
+
+
+async def test_what_leads_nowhere_is_fetched_anew(autojump_clock: trio.testing.MockClock) -> None:
+    """The endpoint lost its keys and made others: the visitor's second try knows them."""
+    async with small() as net, net.join("visitor") as visitor:
+        async with hosted(net, "first") as (_, endpoint), visitor.contact(endpoint.address) as contact:
+            assert (await contact.whisper(b"hello")).status == "delivered"
+        async with hosted(net, "second") as (_, endpoint), visitor.contact(endpoint.address) as contact:
+            assert (await contact.whisper(b"hello again")).status == "delivered"
+
+
+async def test_not_without_end(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_file, "KNOWN_MOST", 1)
+    async with small() as net, net.join() as visitor, hosted(net) as (host, one):
+        async with host.host(net.folder / "other", introducers=2) as other:
+            await other.reachable()
+            for endpoint in (one, other, one):
+                async with visitor.contact(endpoint.address) as contact:
+                    assert (await contact.whisper(b"hello")).status == "delivered"
+        assert len(context_of(visitor).descriptors._found) == 1

@@ -1,0 +1,167 @@
+"""Finding a descriptor: the current period, else the neighbour; what relays serve is believed only as far as
+the address itself vouches for it (SPEC 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from onionshh import testing
+from onionshh.client.endpoint import Endpoint
+from onionshh.client.reach import finder
+from onionshh.client.reach.finder import NoDescriptor, find
+from onionshh.config import Authority
+from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted
+from onionshh.errors import NetworkUnreachable, NoDirectory
+from onionshh.net.authority_client import DirectoryUnreachable
+from onionshh.net.circuits import CircuitFailed
+from onionshh.rendezvous.ring import Ring
+from tests.client.world import context_of, hosted, on_ring, period_now, small, until
+from tests.seeded import seeded
+
+QUIET = dict(interval_seconds=300)
+
+
+def rings(net: testing.Network) -> list[Ring]:
+    return [role for one in net.relays for role in one.relay.switch._roles if isinstance(role, Ring)]
+
+
+def tamper(
+    net: testing.Network, endpoint: Endpoint, period: int, change: Callable[[bytes], bytes | None]
+) -> None:
+    """Every relay of the ring serves something else for this endpoint."""
+    name = endpoint._identity.blind(period, 86400).public, period
+    for ring in rings(net):
+        kept = ring._kept.pop(name, None)
+        if kept is not None and (document := change(kept.document)) is not None:
+            ring._kept[name] = replace(kept, document=document)
+
+
+def flipped(at: int) -> Callable[[bytes], bytes]:
+    return lambda document: document[:at] + bytes([document[at] ^ 1]) + document[at + 1 :]
+
+
+async def test_the_neighbour_is_asked_when_the_current_period_has_none(autojump_clock: MockClock) -> None:
+    async with small(4, **QUIET) as net, net.join() as visitor, hosted(net) as (_, endpoint):
+        key = decode_address_untrusted(endpoint.address)
+        period = period_now(visitor)
+        found = await find(context_of(visitor), key)
+        assert (found.period, len(found.descriptor.introducers)) == (period, 2)
+        assert found.subcredential == endpoint._identity.blind(period, 86400).subcredential
+        with pytest.raises(NoDescriptor):
+            await find(context_of(visitor), IdentityKeys.generate(seeded(50)).A)
+
+        # Ten hours into its day the neighbour is yesterday, and in the second half tomorrow.
+        late = net.clock.wall() // 86400 * 86400 + 70_000
+        for wall, neighbour in ((net.clock.wall(), period - 1), (late, period + 1)):
+            view = context_of(visitor).view
+            consensus = replace(view.consensus, valid_after=wall)
+            assert finder._periods(_Fixed(context_of(visitor), consensus)) == (period, neighbour)  # type: ignore[arg-type]
+
+
+class _Fixed:
+    """A context whose consensus is of another time of the same day."""
+
+    def __init__(self, context, consensus) -> None:  # type: ignore[no-untyped-def]
+        self.params = context.params
+        self.view = self
+        self.consensus = consensus
+        self.period = context.view.period
+
+
+async def test_what_a_relay_forged_is_dropped_and_the_next_one_asked(autojump_clock: MockClock) -> None:
+    """One flipped bit anywhere: a named drop for each relay that serves it, and no descriptor."""
+    async with small(4, **QUIET) as net, net.join() as visitor, hosted(net) as (_, endpoint):
+        period = period_now(visitor)
+        await until(lambda: len(on_ring(net, endpoint, period)) == 4)
+        key = decode_address_untrusted(endpoint.address)
+        good = {id(ring): dict(ring._kept) for ring in rings(net)}
+        for number, at in enumerate((0, 33, 41, 60, 90, 130, 200, 5000, 12_000), start=1):
+            tamper(net, endpoint, period, flipped(at))
+            with pytest.raises(NoDescriptor):
+                await find(context_of(visitor), key)
+            assert sum(visitor.drops().values()) == 4 * number, at
+            for ring in rings(net):
+                ring._kept = dict(good[id(ring)])
+        # One honest relay is enough.
+        tamper(net, endpoint, period, flipped(5000))
+        honest = rings(net)[2]
+        honest._kept = good[id(honest)]
+        assert (await find(context_of(visitor), key)).period == period
+
+
+async def test_another_endpoints_descriptor_is_not_taken_for_this_ones(autojump_clock: MockClock) -> None:
+    async with small(4, **QUIET) as net, net.join() as visitor, hosted(net) as (_, one):
+        async with hosted(net, "other", identity="identity-other") as (_, other):
+            period = period_now(visitor)
+            await until(lambda: len(on_ring(net, one, period)) == len(on_ring(net, other, period)) == 4)
+            name = other._identity.blind(period, 86400).public, period
+            theirs = {kept.document for ring in rings(net) for key, kept in ring._kept.items() if key == name}
+            tamper(net, one, period, lambda document: theirs.copy().pop())
+            with pytest.raises(NoDescriptor):
+                await find(context_of(visitor), decode_address_untrusted(one.address))
+            assert visitor.drops() == {"descriptor-of-another": 4}
+
+
+async def test_an_expired_descriptor_is_none(autojump_clock: MockClock) -> None:
+    """Relays that keep it for ever, or put it back, gain nothing."""
+    async with small(4, interval_seconds=900) as net, net.join() as visitor:
+        async with hosted(net) as (_, endpoint):
+            period = period_now(visitor)
+            await until(lambda: len(on_ring(net, endpoint, period)) == 4)
+            kept = {id(ring): dict(ring._kept) for ring in rings(net)}
+        await trio.sleep(3 * 3600 + 60)
+        for ring in rings(net):
+            ring._kept = {
+                name: replace(one, expiry=net.clock.wall() + 3600) for name, one in kept[id(ring)].items()
+            }
+        with pytest.raises(NoDescriptor):
+            await find(context_of(visitor), decode_address_untrusted(endpoint.address))
+        assert visitor.drops()["document-expired"] == 4
+
+
+async def test_dead_relays_are_passed_over_and_none_at_all_is_another_error(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with small(6, **QUIET) as net, net.join() as visitor, hosted(net) as (_, endpoint):
+        period = period_now(visitor)
+        key = decode_address_untrusted(endpoint.address)
+        await until(lambda: len(on_ring(net, endpoint, period)) == 6)
+        real = finder.ask_ring
+        dead = {row.identity for row in context_of(visitor).view.relays[:5]}
+        faults = [CircuitFailed("answer-timeout"), NetworkUnreachable("offline")]
+        asked = []
+
+        async def ask_ring(context, row, blinded, period, kind):  # type: ignore[no-untyped-def]
+            asked.append(row.identity)
+            if row.identity in dead:
+                raise faults[len(asked) % 2]
+            return await real(context, row, blinded, period, kind)
+
+        monkeypatch.setattr(finder, "ask_ring", ask_ring)
+        assert (await find(context_of(visitor), key)).period == period
+        dead |= {row.identity for row in context_of(visitor).view.relays}
+        asked.clear()
+        # That nobody could be asked does not mean that there is nothing.
+        with pytest.raises((CircuitFailed, NetworkUnreachable)):
+            await find(context_of(visitor), key)
+        assert set(asked) == dead
+
+
+async def test_without_a_consensus_it_says_so(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(self: testing.LocalSource, authority: Authority) -> bytes:
+        raise DirectoryUnreachable("connection refused")
+
+    async with small(4, interval_seconds=10, valid_seconds=30) as net, net.join("visitor") as visitor:
+        for relay in list(net.relays):
+            await relay.stop()
+        monkeypatch.setattr(testing.LocalSource, "consensus", silent)
+        await until(lambda: context_of(visitor).keeper.current is None, 300)
+        with pytest.raises(NoDirectory):
+            await find(context_of(visitor), IdentityKeys.generate(seeded(50)).A)
