@@ -331,22 +331,22 @@ DOORS = (
     Target("crypto.handshake.respond", _respond, (_asked().message,)),
     Target("crypto.handshake.ClientHandshake.finish", _finish, (_respond(_asked().message).reply,)),
     Target(
-        "core.params.Params.from_pairs_untrusted",
+        "core.base.params.Params.from_pairs_untrusted",
         lambda data: Params.from_pairs_untrusted(unpack_untrusted(data, _PAIRS, g.CONSENSUS_MAX)),
         (pack(Params().to_pairs()), pack([["window", 124], ["of a later version", 7], ["ack_every", 31]])),
     ),
     Target(
-        "core.guards.GuardSet.from_document_untrusted",
+        "core.paths.guards.GuardSet.from_document_untrusted",
         GuardSet.from_document_untrusted,
         (_GUARDS.to_document(),),
     ),
     Target(
-        "core.guards.LayerTwoGuards.from_document_untrusted",
+        "core.paths.guards.LayerTwoGuards.from_document_untrusted",
         LayerTwoGuards.from_document_untrusted,
         (_LAYER_TWO.to_document(),),
     ),
     Target(
-        "core.whisper.Record.decode_untrusted",
+        "core.delivery.record.Record.decode_untrusted",
         Record.decode_untrusted,
         (
             WHISPER.encode(),
@@ -372,35 +372,35 @@ DOORS = (
         (_BODY,),
     ),
     Target(
-        "core.publish.check_outer_untrusted",
+        "core.endpoint.descriptor.check_outer_untrusted",
         lambda data: check_outer_untrusted(data, wall=WALL),
         (test_descriptor.DATA,),
     ),
     Target(
-        "core.publish.check_outer_untrusted:signed",
+        "core.endpoint.descriptor.check_outer_untrusted:signed",
         _outer_signed,
         (
             _numbers(PERIOD, 5, CERTIFIED) + bytes(g.SALT) + b"sealed",
             _numbers(PERIOD, 2**63 - 1, CERTIFIED),
         ),
     ),
-    Target("core.publish.open_descriptor_untrusted", test_descriptor.opened, (test_descriptor.DATA,)),
+    Target("core.endpoint.descriptor.open_descriptor_untrusted", test_descriptor.opened, (test_descriptor.DATA,)),
     Target(
-        "core.publish.open_descriptor_untrusted:sealed",
+        "core.endpoint.descriptor.open_descriptor_untrusted:sealed",
         lambda data: test_descriptor.opened(test_descriptor.around(_plain(data))),
         (test_descriptor.inner().encode(),),
     ),
     Target(
-        "core.publish.open_descriptor_untrusted:signed",
+        "core.endpoint.descriptor.open_descriptor_untrusted:signed",
         lambda data: _row_signed(data[: g.DESCRIPTOR_PLAIN]),
         (test_descriptor.DESCRIPTOR.encode()[2:],),
     ),
     Target(
-        "core.introduce.open_introduction_untrusted",
+        "core.endpoint.introduce.open_introduction_untrusted",
         lambda data: _introduced(m.Introduce.decode_untrusted(data)),
         (_INTRODUCTION.message, introduce(_ENDPOINT, b"").message),
     ),
-    Target("core.introduce.open_introduction_untrusted:sealed", _introduced_sealed, (_INTRODUCE_PLAIN,)),
+    Target("core.endpoint.introduce.open_introduction_untrusted:sealed", _introduced_sealed, (_INTRODUCE_PLAIN,)),
     Target("core.introduce.Introduction.finish", _met, (_RENDEZVOUS1[g.COOKIE :],)),
     Target(
         "core.introduce.Introduction.finish:sealed",
