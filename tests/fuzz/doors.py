@@ -384,7 +384,9 @@ DOORS = (
             _numbers(PERIOD, 2**63 - 1, CERTIFIED),
         ),
     ),
-    Target("core.endpoint.descriptor.open_descriptor_untrusted", test_descriptor.opened, (test_descriptor.DATA,)),
+    Target(
+        "core.endpoint.descriptor.open_descriptor_untrusted", test_descriptor.opened, (test_descriptor.DATA,)
+    ),
     Target(
         "core.endpoint.descriptor.open_descriptor_untrusted:sealed",
         lambda data: test_descriptor.opened(test_descriptor.around(_plain(data))),
@@ -400,8 +402,10 @@ DOORS = (
         lambda data: _introduced(m.Introduce.decode_untrusted(data)),
         (_INTRODUCTION.message, introduce(_ENDPOINT, b"").message),
     ),
-    Target("core.endpoint.introduce.open_introduction_untrusted:sealed", _introduced_sealed, (_INTRODUCE_PLAIN,)),
-    Target("core.introduce.Introduction.finish", _met, (_RENDEZVOUS1[g.COOKIE :],)),
+    Target(
+        "core.endpoint.introduce.open_introduction_untrusted:sealed", _introduced_sealed, (_INTRODUCE_PLAIN,)
+    ),
+    Target("core.endpoint.introduce.Introduction.finish", _met, (_RENDEZVOUS1[g.COOKIE :],)),
     Target(
         "core.introduce.Introduction.finish:sealed",
         _met_sealed,
