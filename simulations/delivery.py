@@ -40,7 +40,8 @@ from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.outgoing import FINAL, State
 from onionshh.core.delivery.receiver import Receiver
 from onionshh.core.delivery.record import REFUSED, WHISPER, Record, new_whisper
-from onionshh.core.delivery.sender import LEAVING_MOST, Sender
+from onionshh.core.delivery.sender import Sender
+from onionshh.core.delivery.way import SENDINGS_MOST
 from onionshh.ids import WhisperId
 
 STEPS_MOST = 20_000
@@ -151,7 +152,7 @@ class Run:
                 case Send(lane, records, whisper_sent):
                     self.check(lane in self._lanes, "sent over what is not there")
                     self._in_lane[lane] += 1
-                    self.check(self._in_lane[lane] <= LEAVING_MOST, "too much in a lane")
+                    self.check(self._in_lane[lane] <= SENDINGS_MOST, "too much in a lane")
                     self._take(lane, records, whisper_sent)
 
     def _told(self, whisper: WhisperId, state: State) -> None:

@@ -13,7 +13,7 @@ from onionshh.client.endpoint import Endpoint, Whisper
 from onionshh.client.reach.connect import connect
 from onionshh.core.delivery import kept, outgoing, receiver
 from onionshh.core.delivery.actions import LaneId
-from onionshh.core.delivery.receiver import LEAVING_MOST
+from onionshh.core.delivery.receiver import VISITOR_SENDINGS_MOST
 from onionshh.core.delivery.record import RECEIPT, new_whisper
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.world import Stranger, context_of, echo, hosted, small, until
@@ -99,7 +99,7 @@ async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autoju
                 await exchange.send(whisper)
                 await trio.sleep(0.1)
             (served,) = endpoint._hidden.joined_circuits
-            assert served.circuit._machine.waiting_messages <= 2 * LEAVING_MOST
+            assert served.circuit._machine.waiting_messages <= 2 * VISITOR_SENDINGS_MOST
             assert endpoint._hidden.receiver.replies < 20
             exchange.close()
             await until(lambda: not endpoint._hidden.joined_circuits)
@@ -268,7 +268,7 @@ async def test_receipts_owed_for_too_long_end_no_circuit(autojump_clock: MockClo
             await contact.ask(b"question")
             of_visitor(contact).circuit.close("cut")  # before the receipt of the answer has left
             await trio.sleep(1)
-            assert [record.kind for record in contact._visitor._sender._owed] == [RECEIPT]
+            assert [record.kind for record in contact._visitor._sender._owed._records] == [RECEIPT]
             await trio.sleep(1300)
             assert (await contact.whisper(b"after a pause")).status == "delivered"
             await trio.sleep(1)

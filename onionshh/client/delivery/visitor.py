@@ -31,7 +31,8 @@ from onionshh.core.delivery.actions import (
 )
 from onionshh.core.delivery.outgoing import FINAL, State
 from onionshh.core.delivery.record import EXPIRED, EXPIRY_GRACE_SECONDS, WHISPER, Record
-from onionshh.core.delivery.sender import LEAVING_MOST, Sender
+from onionshh.core.delivery.sender import Sender
+from onionshh.core.delivery.way import SENDINGS_MOST
 from onionshh.core.endpoint.introduce import fits_introduction
 from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
@@ -209,7 +210,7 @@ class Visitor(Driver):
         self._connect_seconds[lane.number] = connect_seconds
         if self._nursery is not None:
             self._nursery.start_soon(self._read, lane)
-            for _ in range(LEAVING_MOST):
+            for _ in range(SENDINGS_MOST):
                 self._nursery.start_soon(lane.write)
         return lane
 

@@ -57,8 +57,8 @@ SEEN_MOST: Final = 1_000_000
 REPLIES_MOST: Final = 1024
 """Replies kept for visitors that have not come back."""
 LANES_MOST: Final = 1024
-IDLE_SECONDS: Final = 600.0
-LEAVING_MOST: Final = 4
+VISITOR_IDLE_SECONDS: Final = 600.0
+VISITOR_SENDINGS_MOST: Final = 4
 """Sendings that may wait for one visitor's window before nothing more is taken from him."""
 RECEIPTS_TOGETHER: Final = 8
 """So many receipts may wait for the whisper that is on its way."""
@@ -94,7 +94,7 @@ class _Lane:
 
     @property
     def may_be_read(self) -> bool:
-        return self.blocked is None and not self.judging and self.leaving < LEAVING_MOST
+        return self.blocked is None and not self.judging and self.leaving < VISITOR_SENDINGS_MOST
 
     @property
     def may_wait(self) -> bool:
@@ -345,7 +345,7 @@ class Receiver:
         """About once a minute: give up lanes that idle, and replies that nobody came for in time."""
         actions: list[Action] = []
         for lane, held in list(self._lanes.items()):
-            if now >= held.used_at + IDLE_SECONDS:
+            if now >= held.used_at + VISITOR_IDLE_SECONDS:
                 actions.append(EndLane(lane, "idle"))
                 self._gone(lane)
         for reply, until in list(self._replies.items()):

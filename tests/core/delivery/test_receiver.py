@@ -26,10 +26,10 @@ from onionshh.core.delivery.actions import (
 )
 from onionshh.core.delivery.outgoing import State
 from onionshh.core.delivery.receiver import (
-    IDLE_SECONDS,
-    LEAVING_MOST,
     RECEIPTS_TOGETHER,
     REPLIES_MOST,
+    VISITOR_IDLE_SECONDS,
+    VISITOR_SENDINGS_MOST,
     Receiver,
 )
 from onionshh.core.delivery.record import (
@@ -365,7 +365,7 @@ def test_what_is_being_finished_is_offered_to_nobody() -> None:
 
 def test_a_visitor_who_takes_nothing_is_read_no_further() -> None:
     receiver = made()
-    for _ in range(LEAVING_MOST - 1):
+    for _ in range(VISITOR_SENDINGS_MOST - 1):
         actions = remembered(receiver, bring(receiver, whisper()))
         assert not only(actions, Pause)
     assert only(remembered(receiver, bring(receiver, whisper())), Pause) == [Pause(ONE)]
@@ -420,7 +420,7 @@ def test_of_too_many_replies_the_oldest_is_given_up(monkeypatch: pytest.MonkeyPa
 def test_lanes_that_idle_or_are_too_many_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     receiver = made()
     bring(receiver, whisper(), lane=TWO, now=100.0)
-    assert receiver.tidy(IDLE_SECONDS) == (EndLane(ONE, "idle"),)
+    assert receiver.tidy(VISITOR_IDLE_SECONDS) == (EndLane(ONE, "idle"),)
     monkeypatch.setattr(module, "LANES_MOST", 2)
     receiver = made()
     bring(receiver, whisper(), now=1.0)
