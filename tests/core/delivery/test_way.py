@@ -80,9 +80,9 @@ def test_where_nobody_is_published_tries_are_rarer_and_it_is_said() -> None:
     way, now = made(), 0.0
     for pause in (*PAUSES_NOBODY_SECONDS, PAUSES_NOBODY_SECONDS[-1]):
         assert way.may_open(now)
-        assert not way.away
+        before = way.away
         way.failed(Failure("nobody", nobody=True), now)
-        assert way.away
+        assert (before, way.away) == (False, True)
         assert now + pause / 2 <= way.openable_at <= now + pause
         now = way.openable_at
 
