@@ -305,12 +305,12 @@ class OtherEnd:
         """Its program runs, again: what it had in hand and not finished is as if it was never shown."""
         self._life += 1
         self.receiver = Receiver(self._run.random.randbytes, most=self._most)
-        self.receiver.restored(
+        self.receiver.inbox.restored(
             (key, len(taken.body), taken.expires, shown) for key, (taken, shown) in self.disk.rows.items()
         )
         replies = [one.whisper_id for one in self.disk.replies.values()]
         self.do(self.receiver.counted(len(self.disk.seen), replies, self._best(), self._run.now))
-        self.do(self.receiver.want(self._best()))
+        self.do(self.receiver.inbox.want(self._best()))
 
     def _best(self) -> int:
         return int(self._run.now)
@@ -388,7 +388,7 @@ class OtherEnd:
                     self._end_row(row)
             self.do(self.receiver.remembered(remember.token, self._best(), self._run.now))
             if any(isinstance(row, Finish) for row in remember.rows):
-                self.do(self.receiver.want(self._best()))
+                self.do(self.receiver.inbox.want(self._best()))
 
         self._run.after(self._run.random.choice((0.0, 0.001, 3.0)) if self._run.fault() else 0.001, done)
 
@@ -431,8 +431,8 @@ class OtherEnd:
 
     def _raised(self, whisper: WhisperId, life: int) -> None:
         if life == self._life:
-            self.do(self.receiver.let_go(whisper, self._best()))
-            self.do(self.receiver.want(self._best()))
+            self.do(self.receiver.inbox.let_go(whisper, self._best()))
+            self.do(self.receiver.inbox.want(self._best()))
 
     def _killed(self, life: int) -> None:
         if life == self._life:

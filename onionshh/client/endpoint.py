@@ -221,7 +221,7 @@ class Endpoint:
     def waiting(self) -> tuple[int, int]:
         """How many whispers are unfinished, and how many replies wait for their visitors."""
         self._check_open()
-        return self._hidden.receiver.unfinished, self._hidden.receiver.replies
+        return len(self._hidden.receiver.inbox), len(self._hidden.receiver.replies)
 
     def reachability_changes(self) -> ReachabilityChanges:
         """`async for` every gain and loss of reachability from now on, a present gain included."""
@@ -283,9 +283,9 @@ class Endpoint:
             why=state.why,
             introducers=state.introducers,
             visitors=receiver.lanes,
-            unfinished=receiver.unfinished,
-            given_up=receiver.given_up,
-            replies_waiting=receiver.replies,
+            unfinished=len(receiver.inbox),
+            given_up=receiver.inbox.given_up,
+            replies_waiting=len(receiver.replies),
         )
 
     # For whispers and iterations.

@@ -35,8 +35,9 @@ from onionshh.core.delivery.actions import (
 )
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.outgoing import State
-from onionshh.core.delivery.receiver import CLOSED, Receiver
+from onionshh.core.delivery.receiver import Receiver
 from onionshh.core.delivery.record import WHISPER, Record
+from onionshh.core.delivery.replies import CLOSED
 from onionshh.errors import BadData, Closed
 from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
@@ -82,7 +83,7 @@ class Hidden(Driver):
     async def load(self) -> None:
         """Take up what is on disk. BadData."""
         seen, replies = await self._inbox.tidy(self._context.clock.earliest())
-        self._receiver.restored(await self._inbox.held())
+        self._receiver.inbox.restored(await self._inbox.held())
         self._receiver.counted(seen, replies, self._best(), self.now())
 
     async def run(self) -> None:
@@ -128,18 +129,18 @@ class Hidden(Driver):
                 raise
             if taken is not None:
                 return taken, offer.shown
-            self._receiver.missing(offer.whisper)
+            self._receiver.inbox.forget(offer.whisper)
         return None
 
     async def given_up(self) -> list[tuple[Taken, int]]:
         """Those set aside that the program does not hold; it does from now on. BadData."""
         found: list[tuple[Taken, int]] = []
-        aside = self._receiver.take_aside()
+        aside = self._receiver.inbox.take_aside()
         try:
             for one in aside:
                 taken = one.taken or await self._inbox.look(one.whisper)
                 if taken is None:
-                    self._receiver.missing(one.whisper)
+                    self._receiver.inbox.forget(one.whisper)
                 else:
                     found.append((taken, one.shown))
         except BaseException:
@@ -151,7 +152,7 @@ class Hidden(Driver):
     async def _offered(self) -> Offer | None:
         wish = _Wish()
         self._wishes.append(wish)
-        self.do(self._receiver.want(self._best()))
+        self.do(self._receiver.inbox.want(self._best()))
         try:
             if wish.offered is None:
                 await wish.came.wait()
@@ -162,18 +163,18 @@ class Hidden(Driver):
                 self._not_shown(wish.offered)
             else:
                 self._wishes.remove(wish)
-                self._receiver.unwant()
+                self._receiver.inbox.unwant()
             raise
         return wish.offered
 
     def _not_shown(self, offer: Offer) -> None:
         if not self._closed:
-            self.do(self._receiver.not_shown(offer.whisper, self._best()))
+            self.do(self._receiver.inbox.not_shown(offer.whisper, self._best()))
 
     def let_go(self, whisper_id: WhisperId) -> None:
         """The program does not hold it any more, and has not finished it."""
         if not self._closed:
-            self.do(self._receiver.let_go(whisper_id, self._best()))
+            self.do(self._receiver.inbox.let_go(whisper_id, self._best()))
 
     async def finish(self, whisper_id: WhisperId, reply: Record | None = None) -> Receipt:
         """Finished, and the reply with it: on disk when this returns. BadData, Closed."""
@@ -264,7 +265,7 @@ class Hidden(Driver):
             self.do(self._receiver.not_remembered(remember.token, self.now()))
             raise
         self.do(self._receiver.remembered(remember.token, self._best(), self.now()))
-        self._receiver.dropped(dropped)
+        self._receiver.replies.dropped(dropped)
 
     async def _keep(self, remember: Remember) -> None:
         try:
