@@ -124,7 +124,7 @@ async def test_joined_circuits_are_few_though_the_inbox_is_full(
                 joined_circuits = endpoint._hidden.joined_circuits
                 assert len(joined_circuits) <= 2
                 assert all(one.open for one in joined_circuits)
-            tasks = endpoint._hidden._nursery
+            tasks = endpoint._hidden.nursery
             assert tasks is not None
             assert sum("_read" in one.name for one in tasks.child_tasks) <= 2
             # Who is thrown out comes again, and ever later; else eight would join a thousand times a second.
