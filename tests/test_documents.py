@@ -17,7 +17,15 @@ from onionshh.wire import cell, messages
 from tests.layers import SHIPPED, WHOLE_FOLDERS
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "SPEC.md", "THREATS.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "SPEC.md",
+    "THREATS.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "API.md",
+)
 SECTIONS = 18
 NO_KEY_OF_THE_WIRE = {"endpoint folder"}
 
