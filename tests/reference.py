@@ -181,7 +181,7 @@ class _Entry:
         bare = self.name.rpartition(".")[2]
         if isinstance(member, classmethod):
             return bare
-        return {"Network": "net", "RunningRelay": "relay"}.get(bare, bare.lower())
+        return _variable(bare)
 
     def lines(self) -> Iterator[str]:
         yield f"### {self.name}\n"
@@ -257,7 +257,12 @@ def _plain(member: object) -> Callable[..., object]:
 
 
 def _type(text: str) -> str:
-    return re.sub(r"\w+", lambda found: TYPES.get(found[0], found[0]), text)
+    return re.sub(r"\w+", lambda found: TYPES.get(found[0], found[0]), text).replace("'", '"')
+
+
+def _variable(kind: str) -> str:
+    """The usual name of a variable that holds one of these."""
+    return {"Network": "net", "RunningRelay": "relay"}.get(kind, kind.lower())
 
 
 def _returns(function: Callable[..., object]) -> str:
@@ -277,7 +282,7 @@ def _signature(title: str, function: Callable[..., object]) -> str:
     returned = _returns(inner).replace("Self", title.rpartition(".")[0])
     opening, after = "", f" -> {returned}"
     if inspect.isasyncgenfunction(inner):  # made a context manager by contextlib
-        opening, after = "async with ", f" as {returned.partition('[')[2].removesuffix(']').lower()}"
+        opening, after = "async with ", f" as {_variable(returned.partition('[')[2].removesuffix(']'))}"
     elif inspect.iscoroutinefunction(inner):
         opening = "await "
     line = f"{opening}{title}({', '.join(texts)}){after}"

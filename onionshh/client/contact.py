@@ -194,7 +194,8 @@ class Contact:
         """Send a whisper, wait for the endpoint's reply to it, and return the reply.
 
         - `timeout_seconds`: how long to wait for the reply, more than 0.
-        - `ttl_seconds`: until when the whisper may be delivered, as in `send`. With None it is the timeout.
+        - `ttl_seconds`: until when the whisper may be delivered, as in `send`. With None it is the timeout,
+          which then is at most 7 days.
         - `unless_away`: raise Away as soon as nobody is found at the address, rather than at the timeout.
 
         Raises NotDelivered when no reply comes in time; its `status` and `why` say what is known of the

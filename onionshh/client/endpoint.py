@@ -296,7 +296,7 @@ class Endpoint:
 
     @property
     def reachability(self) -> Reachability:
-        """What the last tests said, a `Reachability`. Raises Closed when the endpoint is not open."""
+        """What the last tests said. Raises Closed when the endpoint is not open."""
         self._check_open()
         return self._reachability.state
 

@@ -58,7 +58,7 @@ class Receipt:
     | `failed` | it will not be tried any more; `why` says the reason | yes |
 
     A whisper whose circuit is lost before its receipt came is `queued` again, and is sent again on another.
-    The endpoint shows it once, however often it arrives.
+    However often it arrives, it is one whisper to the endpoint.
 
     ```python
     import onionshh
@@ -86,7 +86,7 @@ class Receipt:
         async with node.contact(onionshh.Identity.generate().address) as contact:
             receipt = await contact.whisper(b"hello", ttl_seconds=20)
             print(receipt.status)  # expired
-            print(receipt.why)  # …
+            print(receipt.why)  # no endpoint is published …
             print(await receipt.reply())  # None
     ```
     """
