@@ -150,8 +150,9 @@ class Network:
         self._names = 0
 
     async def add_relay(self, *, family: tuple[str, ...] = ()) -> RunningRelay:
-        """Start one more relay, and return it. The directory lists it in one of its next consensuses: wait for
-        `settled`. `family`: the ids of relays that have the same owner; they count where both name each other.
+        """Start one more relay, and return it. The directory lists it in one of its next consensuses: wait
+        for `settled`. `family`: the ids of relays that have the same owner; they count where both name each
+        other.
         """
         self._names += 1
         name = f"relay{self._names}"
@@ -268,7 +269,8 @@ async def network(
 
     - `relays`: how many relays.
     - `transport`: what links run over, "memory" or "loopback" (TCP on 127.0.0.1).
-    - `params`: consensus parameters (SPEC 8), by name, that are to differ from those of a one-machine network.
+    - `params`: consensus parameters (SPEC 8), by name, that are to differ from those of a one-machine
+      network.
     - `wall_start`: Unix seconds. With it the wall clock starts there and follows trio's clock, so that under
       `trio.testing.MockClock` hours pass in seconds and nothing waits for real. Without it the wall clock is
       the system's.

@@ -51,6 +51,7 @@ class Example:
     line: int
     source: str
     printed: set[int] = field(default_factory=set)
+    said: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return f"{self.document}: {self.heading}"
@@ -82,6 +83,7 @@ class Example:
             pattern = ".*".join(map(re.escape, expected[line].split("…")))
             assert re.fullmatch(pattern, said, re.DOTALL), f"{self.document}:{line} printed {said}"
             self.printed.add(line)
+            self.said.append(said)
 
         return printer
 

@@ -10,11 +10,13 @@ from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
+import trio
 
 import onionshh
 from onionshh import testing
 from tests import reference
-from tests.examples import Example, examples, run_example
+from tests.client.world import until
+from tests.examples import Example, examples, run_example, run_in_virtual_time, world
 
 README = reference.FILE.parent / "README.md"
 NAMES = [name for group in reference.GROUPS for name in group.names]
@@ -116,3 +118,23 @@ def test_the_examples_do_what_they_say(
     caplog.set_level(logging.CRITICAL)  # an error that is kept keeps the whisper whose handler raised it
     monkeypatch.chdir(tmp_path)
     run_example(example, monkeypatch)
+
+
+def test_the_programs_of_the_readme_talk_to_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first hosts, the second asks it."""
+    monkeypatch.chdir(tmp_path)
+    host, visitor = examples(README)
+
+    async def talk() -> None:
+        async with world(monkeypatch), trio.open_nursery() as nursery:
+            nursery.start_soon(host.load()["main"])
+            await until(lambda: bool(host.said))
+            monkeypatch.setattr("sys.argv", ["ask.py", host.said[0]])
+            await visitor.load()["main"]()
+            nursery.cancel_scope.cancel()
+
+    run_in_virtual_time(talk)
+    host.finish()
+    visitor.finish()
