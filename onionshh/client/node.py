@@ -257,7 +257,8 @@ async def join(
       is gone when the endpoint closes.
     - `wait_seconds`: how long to try again while no directory answers or the clocks differ. With 0 there is
       one try.
-    - `bind`: the local IP address of every outgoing connection.
+    - `bind`: the local IP address of every outgoing connection. With an address that this machine does not
+      have, no directory answers.
     - `own_relays`: the identities (64 hex digits each) of relays that you run. They are never on a path.
     - `introduction_hops`: relays between this node and an introducer or ring relay, 0 to 3. Leave it alone
       unless you know why: with 1 the guard learns which relays this node asks, and with 0 the relay that is
