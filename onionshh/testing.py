@@ -8,6 +8,9 @@ The real authority, the real relays and real nodes; only what is below a link is
 memory (the default) or TCP on loopback, and the HTTP to the authority, by a call. With `wall_start` the wall
 clock follows trio's, so under `trio.testing.MockClock` hours pass in seconds; with `seed` every choice is the
 same each time.
+
+What a program sees of a node or an endpoint shows little and lets nothing be changed. `inside(node)` and
+`parts(endpoint)` give what works behind them, for tests that must look there; none of it is public API.
 """
 
 from __future__ import annotations
@@ -15,15 +18,18 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
 import trio
 
+from onionshh.client.assemble import assembled
+from onionshh.client.context import Context
+from onionshh.client.endpoint import Endpoint
+from onionshh.client.hosting.hosting import Parts
 from onionshh.client.node import Node
-from onionshh.client.node import node as make_node
 from onionshh.config import Authority as Named
 from onionshh.config import NetworkFile
 from onionshh.core.base.chance import Chance
@@ -32,7 +38,7 @@ from onionshh.core.roles import Role
 from onionshh.directory.authority import Authority
 from onionshh.directory.registry import Verdict
 from onionshh.directory.store import create_or_open
-from onionshh.errors import ProtocolError
+from onionshh.errors import Closed, ProtocolError
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.authority_client import DirectorySource
 from onionshh.net.background import background
@@ -62,12 +68,30 @@ def seeded(seed: int) -> RandomBytes:
     return random_bytes
 
 
-class RunningRelay:
-    """One relay of the network. `stop` ends it as a kill would; `host` is its address."""
+def inside(node: Node) -> Context:
+    """What the parts of a node share."""
+    return node._context
 
-    def __init__(self, relay: Relay, host: str) -> None:
+
+def parts(endpoint: Endpoint) -> Parts:
+    """What works behind an endpoint, also once it is closed. Closed before it was entered."""
+    if endpoint._hosting is None:
+        raise Closed("This endpoint was never entered.")
+    return endpoint._hosting.parts
+
+
+Mount = Callable[[Mounting], Sequence[Role]]
+"""Makes the roles of one relay."""
+
+
+class RunningRelay:
+    """One relay of the network. `stop` ends it as a kill would; `host` is its address, `roles` are what is
+    mounted on it."""
+
+    def __init__(self, relay: Relay, host: str, roles: tuple[Role, ...]) -> None:
         self.relay = relay
         self.host = host
+        self.roles = roles
         self.scope = trio.CancelScope()
         self.stopped = trio.Event()
 
@@ -96,6 +120,7 @@ class Network:
         run_blocking: RunBlocking,
         nursery: trio.Nursery,
         memory: MemoryNetwork | None,
+        mount: Mount,
     ) -> None:
         self.file = file
         self.authority = authority
@@ -106,6 +131,7 @@ class Network:
         self._random_bytes = random_bytes
         self._run_blocking = run_blocking
         self._nursery = nursery
+        self._mount = mount
         self._nodes = 0
         self._names = 0
 
@@ -115,6 +141,12 @@ class Network:
         name = f"relay{self._names}"
         host = f"10.0.{self._names // 250}.{self._names % 250 + 1}"
         listener: Listener = self.memory.listen(host) if self.memory else TcpListener("127.0.0.1", 0)
+        mounted: list[Role] = []
+
+        def mount(mounting: Mounting) -> Sequence[Role]:
+            mounted.extend(self._mount(mounting))
+            return mounted
+
         about = About(name, listener.address[0], listener.address[1], _ids(family))
         relay = Relay(
             network=self.file,
@@ -125,10 +157,10 @@ class Network:
             about=about,
             clock=self.clock,
             chance=Chance(self._random_bytes),
-            mount=_mount,
+            mount=mount,
             say=lambda line: None,
         )
-        running = RunningRelay(relay, host)
+        running = RunningRelay(relay, host, tuple(mounted))
 
         async def run(task_status: trio.TaskStatus[None]) -> None:
             with running.scope:
@@ -163,7 +195,7 @@ class Network:
         `own_relays`: as for `onionshh.join`."""
         self._nodes += 1
         name = name or f"node{self._nodes}"
-        async with make_node(
+        async with assembled(
             self.file,
             folder=DataDirectory(self.folder / name),
             source=self.source(name),
@@ -172,8 +204,8 @@ class Network:
             random_bytes=self._random_bytes,
             run_blocking=self._run_blocking,
             own_relays=frozenset(_ids(own_relays)),
-        ) as node:
-            yield node
+        ) as context:
+            yield Node(context)
 
     def source(self, host: str) -> DirectorySource:
         """The authority as that host asks it, with no HTTP in between."""
@@ -211,6 +243,11 @@ class LocalSource:
         return self._authority.clock.wall()
 
 
+def usual_roles(mounting: Mounting) -> tuple[Role, ...]:
+    """The roles that a relay of `onionshh relay` has."""
+    return roles(mounting.relay_id, mounting.params, mounting.view)
+
+
 @asynccontextmanager
 async def network(
     relays: int = 8,
@@ -219,11 +256,13 @@ async def network(
     params: Mapping[str, int] | None = None,
     wall_start: int | None = None,
     seed: int | None = None,
+    mount: Mount = usual_roles,
 ) -> AsyncIterator[Network]:
     """A network with so many relays, all listed when the block begins.
 
     `params`: consensus parameters in place of the one-machine defaults. `wall_start`: Unix seconds at which
-    the wall clock starts and follows trio's. Files lie in a temporary folder that goes with the block.
+    the wall clock starts and follows trio's. `mount` makes each relay's roles. Files lie in a temporary
+    folder that goes with the block.
     """
     random_bytes = os.urandom if seed is None else seeded(seed)
     clock = Clock(wall_start)
@@ -267,15 +306,12 @@ async def network(
             run_blocking=run_blocking,
             nursery=nursery,
             memory=memory,
+            mount=mount,
         )
         for _ in range(relays):
             await net.add_relay()
         await net.settled()
         yield net
-
-
-def _mount(mounting: Mounting) -> tuple[Role, ...]:
-    return roles(mounting.relay_id, mounting.params, mounting.view)
 
 
 def _ids(family: Collection[str]) -> tuple[RelayId, ...]:

@@ -17,6 +17,7 @@ from onionshh.core.base.params import Params
 from onionshh.core.circuit.conversation import Conversation
 from onionshh.core.delivery import sender
 from onionshh.crypto.identity import IdentityKeys
+from onionshh.testing import parts
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.world import WALL, Stranger, echo, hosted, small, until
 from tests.seeded import seeded
@@ -120,16 +121,16 @@ async def test_reply_and_done(autojump_clock: MockClock) -> None:
             for body in (b"three", b"four"):
                 await contact.whisper(body)
             three = await anext(iteration)
-            assert (three.body, endpoint._hidden.receiver.unfinished) == (b"three", 2)
+            assert (three.body, parts(endpoint).delivery.receiver.unfinished) == (b"three", 2)
             four = await anext(iteration)
-            assert (four.body, endpoint._hidden.receiver.unfinished) == (b"four", 1)
+            assert (four.body, parts(endpoint).delivery.receiver.unfinished) == (b"four", 1)
             with pytest.raises(onionshh.Closed):
                 await three.reply(b"too late")
             with trio.move_on_after(5) as nothing:
                 await anext(aiter(endpoint))  # it is shown to somebody already
             assert nothing.cancelled_caught
             await four.done()
-            assert endpoint._hidden.receiver.unfinished == 0
+            assert parts(endpoint).delivery.receiver.unfinished == 0
 
 
 async def test_a_whisper_nobody_holds_any_more_is_shown_again(autojump_clock: MockClock) -> None:
@@ -187,13 +188,13 @@ async def test_sent_at_once_over_a_circuit_that_is_there_then_delivered(autojump
     async with small(5, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
         async with visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"first")).status == "delivered"
-            assert endpoint._database is not None
-            await endpoint._database._turn.acquire()  # so that no receipt comes yet
+            assert parts(endpoint).database is not None
+            await parts(endpoint).database._turn.acquire()  # so that no receipt comes yet
             receipt = contact.send(b"hello")
             seen = [receipt.status]
             await trio.sleep(2)
             seen.append(receipt.status)
-            endpoint._database._turn.release()
+            parts(endpoint).database._turn.release()
             await receipt.final()
             seen.append(receipt.status)
             assert seen == ["sent", "sent", "delivered"]

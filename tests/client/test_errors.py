@@ -14,11 +14,12 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh import testing
-from onionshh.client.endpoint import DATABASE_FILE
+from onionshh.client.hosting.hosting import DATABASE_FILE
 from onionshh.client.reach.connect import RENDEZVOUS_SECONDS
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.net.authority_client import HttpSource
 from onionshh.net.clocks import Clock
+from onionshh.testing import parts
 from tests.client.world import WALL, context_of, hosted, small
 from tests.seeded import seeded
 
@@ -48,7 +49,7 @@ async def test_no_such_endpoint_and_an_endpoint_that_is_silent_are_told_apart(
                 await trio.lowlevel.checkpoint()
                 looked_at(True)
 
-            endpoint._reachability._introducers._introduced = ignore
+            parts(endpoint).reachability._introducers._introduced = ignore
             async with visitor.contact(endpoint.address) as contact:
                 receipt = await contact.whisper(b"hello", ttl_seconds=4 * RENDEZVOUS_SECONDS)
                 assert (receipt.status, receipt.why) == (
@@ -98,7 +99,7 @@ async def test_hops_that_cannot_be_had_fail_with_the_number_of_relays_it_takes(
             with pytest.raises(onionshh.NotDelivered, match="needs 4 relays"):
                 await contact.ask(b"hello")
             assert "rendezvous" not in {one.purpose for one in visitor.circuits()}
-            assert endpoint._hidden.receiver.unfinished == 0
+            assert parts(endpoint).delivery.receiver.unfinished == 0
 
 
 async def test_waiting_for_a_reply_that_no_path_can_bring_costs_nothing(autojump_clock: MockClock) -> None:
@@ -159,7 +160,7 @@ async def test_what_is_too_large_is_refused_before_anything_is_sent(autojump_clo
             await trio.sleep(20)
             purposes = {one.purpose for one in visitor.circuits()}
             assert purposes <= {"ready", "consensus"}  # nothing was asked of anybody
-            assert endpoint._hidden.receiver.unfinished == 0
+            assert parts(endpoint).delivery.receiver.unfinished == 0
 
             # And so with replies: the whisper can still be answered.
             receipt = contact.send(b"question")
@@ -297,7 +298,7 @@ async def test_everything_is_closed_after_its_block(autojump_clock: MockClock) -
                 )
                 iteration = aiter(endpoint)
                 whisper = await anext(iteration)
-                unfinished = [whisper, await endpoint._next()]
+                unfinished = [whisper, await anext(aiter(endpoint))]
                 assert receipts[0].status == "delivered"
             with pytest.raises(onionshh.Closed):
                 await endpoint.reachable()

@@ -17,6 +17,7 @@ from onionshh.net import store
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.serve import KEY_CHECK_SECONDS
 from onionshh.rendezvous.ring import Ring
+from onionshh.testing import parts
 from tests.client.world import context_of, hosted, small, until
 
 WALL = 1_790_000_000
@@ -92,14 +93,14 @@ async def test_a_whisper_waits_out_a_cut_network(autojump_clock: trio.testing.Mo
         await endpoint.reachable()
         assert net.memory is not None
         assert (await contact.whisper(b"before")).status == "delivered"
-        guards = visitor._context.guard_file.guards.sample
+        guards = context_of(visitor).guard_file.guards.sample
         net.memory.cut("visitor")
         receipt = contact.send(b"while offline")
         await trio.sleep(120)
         assert not receipt.is_final
         net.memory.heal("visitor")
         assert (await receipt.final()).status == "delivered"
-        assert visitor._context.guard_file.guards.sample == guards
+        assert context_of(visitor).guard_file.guards.sample == guards
 
 
 async def test_ring_relays_that_die_do_not_hide_the_endpoint(autojump_clock: trio.testing.MockClock) -> None:
@@ -131,7 +132,7 @@ async def test_a_disk_that_is_full_for_a_while_ends_no_node(
 ) -> None:
     """A consensus comes, an introducer goes: neither can be written down."""
     async with small(7, interval_seconds=60) as net, hosted(net) as (node, endpoint):
-        database = endpoint._database
+        database = parts(endpoint).database
         assert database is not None
         database._connection.execute("PRAGMA busy_timeout=0")
         block = sqlite3.connect(database._path, timeout=0)

@@ -14,10 +14,10 @@ from pathlib import Path
 import trio
 
 from onionshh import testing
+from onionshh.client.assemble import assembled
 from onionshh.client.context import Context
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.node import Node
-from onionshh.client.node import node as make_node
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import find
 from onionshh.core.delivery.record import new_whisper
@@ -27,6 +27,7 @@ from onionshh.ids import AuthKey, RelayId
 from onionshh.net.clocks import Clock
 from onionshh.net.store import DataDirectory, run_inline
 from onionshh.rendezvous.ring import Ring
+from onionshh.testing import parts
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry
 
@@ -70,7 +71,7 @@ class WrongClock(Clock):
 @asynccontextmanager
 async def joined(net: testing.Network, name: str, clock: Clock) -> AsyncIterator[Node]:
     """A node with a clock of its own."""
-    async with make_node(
+    async with assembled(
         net.file,
         folder=DataDirectory(net.folder / name),
         source=net.source(name),
@@ -78,13 +79,13 @@ async def joined(net: testing.Network, name: str, clock: Clock) -> AsyncIterator
         clock=clock,
         random_bytes=testing.seeded(len(name)),
         run_blocking=run_inline,
-    ) as node:
-        yield node
+    ) as context:
+        yield Node(context)
 
 
 def context_of(node: Node) -> Context:
     """The parts of a node."""
-    return node._context
+    return testing.inside(node)
 
 
 async def until(true: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
@@ -201,7 +202,7 @@ async def dropped(
 def on_ring(net: testing.Network, endpoint: Endpoint, period: int) -> dict[str, int]:
     """Which running relays keep the endpoint's descriptor of a period: their ids, hex, and its revision."""
     seconds = net.relays[0].relay.params().period_seconds
-    name = endpoint._identity.blind(period, seconds).public, period
+    name = parts(endpoint).identity.blind(period, seconds).public, period
     return {
         running.id: role._kept[name].revision
         for running in net.relays

@@ -11,7 +11,7 @@ from onionshh import geometry as g
 from onionshh.client.endpoint import Endpoint
 from onionshh.core.endpoint.effort import EFFORT_LEAST, EFFORT_MOST, NO_PROOF, Search, publish_task
 from onionshh.crypto.identity import SigningKey
-from onionshh.testing import Network
+from onionshh.testing import Network, parts
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import Outer, period_key_signed
 from tests.client.hostile import origins, ring_of
@@ -58,7 +58,7 @@ def flood(net: Network, effort: int = 0, names: int = 3 * PLACES) -> None:
 
 
 def effort_of(endpoint: Endpoint, period: int) -> int:
-    bid = endpoint._reachability._publication._bidding._bids.get(period)
+    bid = parts(endpoint).reachability._publication._bidding._bids.get(period)
     return bid.search.effort if bid is not None else 0
 
 
@@ -79,8 +79,8 @@ async def test_without_need_there_is_no_work(autojump_clock: MockClock) -> None:
         period = period_now(node)
         await until(lambda: len(on_ring(net, endpoint, period)) == 5)
         assert effort_of(endpoint, period) == 0
-        endpoint._reachability._publication._bidding.higher(period, b"not ours")
-        assert not endpoint._reachability._publication._bidding.working(period)
+        parts(endpoint).reachability._publication._bidding.higher(period, b"not ours")
+        assert not parts(endpoint).reachability._publication._bidding.working(period)
 
 
 async def test_a_newcomer_outbids_a_flood_over_every_neighbour(autojump_clock: MockClock) -> None:

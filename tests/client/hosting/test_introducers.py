@@ -14,7 +14,7 @@ from onionshh.geometry import INTRODUCE
 from onionshh.net.clocks import Clock
 from onionshh.relay import switch
 from onionshh.rendezvous.introducer import Introducer
-from onionshh.testing import Network
+from onionshh.testing import Network, parts
 from onionshh.wire import messages as m
 from tests.client.hostile import HostileIntroducer, by_id, junk, mount
 from tests.client.world import Stranger, context_of, hosted, small, until
@@ -109,7 +109,7 @@ async def test_rotation_has_no_moment_without(autojump_clock: MockClock) -> None
                     if not change.reachable:
                         lost.append(change.why)  # noqa: PERF401
 
-            introducers = endpoint._reachability._introducers
+            introducers = parts(endpoint).reachability._introducers
             fewest = len(introducers.entries)
 
             async def count() -> None:
@@ -153,7 +153,7 @@ async def test_after_a_restart_the_same_are_taken_up_and_what_is_too_many_is_dro
             assert set(fewer) < set(before)
         async with hosted(net, introducers=4) as (_, endpoint):
             assert set(fewer) < set(await all_published(net, visitor, endpoint, 4))
-            kept = await endpoint._keys.introducers(net.clock.wall())
+            kept = await parts(endpoint).key_store.introducers(net.clock.wall())
             assert len(kept) == 4
 
 
@@ -181,11 +181,11 @@ async def test_an_introducer_that_passes_on_what_no_stranger_can_have_sent_loses
 
 async def taken_over(node: Node, endpoint: Endpoint, net: Network, **hostile: int) -> str:
     """One introducer of the endpoint becomes hostile; its identity, hex."""
-    introducers = endpoint._reachability._introducers
+    introducers = parts(endpoint).reachability._introducers
     await until(lambda: introducers.complete)
     bad = by_id(net, introducers.entries[0].relay_id.hex())
     mount(bad, HostileIntroducer(bad, **hostile))
-    for circuit in [one for one in node._context.circuits.circuits if one.purpose == "introducer"]:
+    for circuit in [one for one in context_of(node).circuits.circuits if one.purpose == "introducer"]:
         if circuit.path[-1].identity.hex() == bad.id:
             circuit.close("test")
     return bad.id
@@ -201,7 +201,7 @@ async def test_an_introducer_that_invents_is_given_up_and_shunned(
     monkeypatch.setattr(switch, "REPLIES_WAITING_MOST", 10**6)  # a hostile relay ends nothing for it
     async with small(6, interval_seconds=300, introduce_rate=rate) as net, net.join("visitor") as visitor:
         async with hosted(net) as (node, endpoint):
-            introducers = endpoint._reachability._introducers
+            introducers = parts(endpoint).reachability._introducers
             bad = await taken_over(node, endpoint, net, invents=1490)
             # Which of the two comes first depends on how fast its junk is opened.
             await until(lambda: bool({"introducer-floods", "introducer-junk"} & set(node.drops())), 120)
@@ -225,7 +225,7 @@ async def test_as_fast_as_the_consensus_allows_is_no_flood(autojump_clock: MockC
             await trio.sleep(0.5)
             looked_at(True)
 
-        introducers = endpoint._reachability._introducers
+        introducers = parts(endpoint).reachability._introducers
         introducers._introduced = opens
         bad = await taken_over(node, endpoint, net, invents=25)
         await trio.sleep(200)
@@ -238,7 +238,7 @@ async def test_much_junk_and_the_introducer_is_replaced_but_only_so_often(
 ) -> None:
     """An honest one brings what it is given: a stranger's junk must not drive us through the network."""
     async with small(8, interval_seconds=300) as net, hosted(net) as (node, endpoint):
-        introducers = endpoint._reachability._introducers
+        introducers = parts(endpoint).reachability._introducers
         await until(lambda: introducers.complete)
 
         async def unopened(body: bytes, auth_key: bytes, looked_at: LookedAt) -> None:
@@ -267,7 +267,7 @@ async def test_one_introducers_flood_does_not_keep_anothers_introductions_waitin
     autojump_clock: MockClock,
 ) -> None:
     async with small(5) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
-        introducers = endpoint._reachability._introducers
+        introducers = parts(endpoint).reachability._introducers
         await until(lambda: introducers.complete)
         crowded, other = introducers.entries
         at_work: list[bytes] = []
@@ -297,14 +297,14 @@ async def test_an_introducer_that_ends_its_circuits_is_given_up(autojump_clock: 
     """Each time at once after it was established: that is no introducer."""
 
     async with small(6, interval_seconds=300) as net, hosted(net) as (node, endpoint):
-        introducers = endpoint._reachability._introducers
+        introducers = parts(endpoint).reachability._introducers
         await until(lambda: introducers.complete)
         bad = introducers.entries[0]
 
         async def end_them() -> None:
             while True:
                 await trio.sleep(0.5)
-                for circuit in list(node._context.circuits.circuits):
+                for circuit in list(context_of(node).circuits.circuits):
                     if circuit.purpose == "introducer" and circuit.path[-1].identity == bad.relay_id:
                         circuit.close("test")
 
@@ -316,13 +316,13 @@ async def test_an_introducer_that_ends_its_circuits_is_given_up(autojump_clock: 
 
 async def test_what_is_shunned_is_a_third_of_the_relays_at_most(autojump_clock: MockClock) -> None:
     async with small(6, interval_seconds=1800) as net, hosted(net) as (node, endpoint):
-        introducers = endpoint._reachability._introducers
+        introducers = parts(endpoint).reachability._introducers
         for _ in range(5):
             await until(lambda: introducers.complete)
             introducers._give_up(introducers.entries[0].auth_key, "introducer-floods", "floods")
             await trio.sleep(1)
         await until(lambda: introducers.complete)
-        view = node._context.view
+        view = context_of(node).view
         assert len(introducers._shunned) > 2
         latest = sorted(introducers._shunned, key=lambda one: introducers._shunned[one])[-2:]
         assert introducers._shun(view) == set(latest)
@@ -337,14 +337,14 @@ async def test_an_introducer_that_left_the_network_is_replaced_though_its_circui
     """Visitors do not find it in their consensus."""
     async with small(7) as net, hosted(net) as (node, endpoint):
         assert net.memory is not None
-        introducers = endpoint._reachability._introducers
+        introducers = parts(endpoint).reachability._introducers
         await until(lambda: introducers.complete)
         gone = by_id(net, introducers.entries[0].relay_id.hex())
         for host, port in list(net.memory.listeners):
             if host == gone.host:  # the directory cannot reach it any more, and what stands stays
                 del net.memory.listeners[host, port]
         relay = bytes.fromhex(gone.id)
-        await until(lambda: node._context.view.any_relay(relay) is None, 600)
+        await until(lambda: context_of(node).view.any_relay(relay) is None, 600)
         await until(lambda: gone.id not in standing(node), 3)
         assert node.drops()["introducer-left"] == 1
         await until(lambda: introducers.complete, 60)
@@ -353,14 +353,14 @@ async def test_an_introducer_that_left_the_network_is_replaced_though_its_circui
 async def test_lives_are_told_by_the_network_s_time(autojump_clock: MockClock) -> None:
     """A clock that is years off when introducers are drawn or taken up makes none stay or go."""
     async with small(6, interval_seconds=900) as net, net.join("host") as node:
-        context = node._context
+        context = context_of(node)
 
         async def held(years: int, wanted: int) -> tuple[set[bytes], list[float]]:
             strange = Clock(net.clock.wall() + years * 365 * 86400)
             strange.confirm(context.view.consensus.valid_after)
             object.__setattr__(context, "clock", strange)
             async with node.host(net.folder / "identity", introducers=wanted) as endpoint:
-                introducers = endpoint._reachability._introducers
+                introducers = parts(endpoint).reachability._introducers
                 await until(lambda: introducers.complete)
                 lives = [slot.ends - strange.monotonic() for slot in introducers._slots.values()]
                 return {one.relay_id for one in introducers.entries}, lives

@@ -19,6 +19,7 @@ from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.core.delivery.record import NO_ID, RECEIPT, WHISPER, Record
 from onionshh.ids import RelayId, WhisperId
 from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.testing import parts
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.endpoint import IntroducerEntry
@@ -88,9 +89,9 @@ async def test_every_bad_introduction_is_one_named_drop_and_nothing_else(autojum
             before = _answers(node)
             await dropped(node, reason, stranger.send, entry, message)
             assert _answers(node) == before, name
-            assert not endpoint._hidden.joined_circuits, name
+            assert not parts(endpoint).delivery.joined_circuits, name
         # Nothing of it was kept, and whoever comes now is served.
-        assert endpoint._hidden.receiver.unfinished == 0
+        assert parts(endpoint).delivery.receiver.unfinished == 0
         async with visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"hello")).status == "delivered"
 
@@ -113,11 +114,11 @@ async def test_an_introduction_for_another_of_our_introducers_keys_is_dropped(
         await dropped(node, "introduce-auth-key", answering.introduced, message, other.auth_key)
         await answering.introduced(message, one.auth_key)
         with trio.fail_after(30):
-            assert await endpoint._next() is not None
+            assert await anext(aiter(endpoint)) is not None
 
 
 def _answering_of(endpoint: Endpoint) -> IntroductionService:
-    return endpoint._reachability._introduction_service
+    return parts(endpoint).reachability._introduction_service
 
 
 async def test_junk_does_not_fill_the_replay_log(autojump_clock: MockClock) -> None:
@@ -130,7 +131,7 @@ async def test_junk_does_not_fill_the_replay_log(autojump_clock: MockClock) -> N
                 message = with_flipped_seal(stranger.introduction(found, entry).message, 1200 + number)
                 await _answering_of(endpoint).introduced(message, entry.auth_key)
             assert node.drops()["seal-open"] == 20
-            keys = endpoint._keys.named(found.period & 0xFF)
+            keys = parts(endpoint).key_store.named(found.period & 0xFF)
             assert keys is not None
             assert len(keys.replay) <= 4
 
@@ -251,7 +252,7 @@ async def test_a_silent_rendezvous_point_named_to_every_introducer_keeps_no_visi
                 nursery.cancel_scope.cancel()
             # A visitor who draws that very point waits for its own patience, once or twice.
             assert sorted(waits)[2] < 2, waits
-            assert before == {one.auth_key for one in endpoint._reachability._introducers.entries}
+            assert before == {one.auth_key for one in parts(endpoint).reachability._introducers.entries}
             assert "introducer-failed" not in node.drops()
 
 
@@ -261,14 +262,14 @@ async def test_nothing_is_answered_before_the_replay_log_is_on_disk(autojump_clo
         found = await stranger.find()
         entry = found.descriptor.introducers[0]
         await trio.sleep(30)
-        assert endpoint._database is not None
-        await endpoint._database._turn.acquire()  # a disk that takes its time
+        assert parts(endpoint).database is not None
+        await parts(endpoint).database._turn.acquire()  # a disk that takes its time
         await stranger.send(entry, stranger.introduction(found, entry, body=b"x").message)
         await trio.sleep(20)
         assert _answers(node) == 0
-        endpoint._database._turn.release()
+        parts(endpoint).database._turn.release()
         with trio.fail_after(30):
-            assert await endpoint._next() is not None
+            assert await anext(aiter(endpoint)) is not None
 
 
 async def test_a_flood_waits_in_a_short_line(autojump_clock: MockClock) -> None:
@@ -278,13 +279,13 @@ async def test_a_flood_waits_in_a_short_line(autojump_clock: MockClock) -> None:
         found = await stranger.find()
         entry = found.descriptor.introducers[0]
         answering = _answering_of(endpoint)
-        assert endpoint._database is not None
-        await endpoint._database._turn.acquire()
+        assert parts(endpoint).database is not None
+        await parts(endpoint).database._turn.acquire()
         messages = [stranger.introduction(found, entry).message for _ in range(70)]
         async with trio.open_nursery() as nursery:
             for message in messages:
                 nursery.start_soon(answering.introduced, message, entry.auth_key)
             await trio.sleep(1)
             assert node.drops()["introductions-waiting"] == 70 - 64
-            endpoint._database._turn.release()
+            parts(endpoint).database._turn.release()
         assert context_of(node).drops.counts["introductions-waiting"] == 6

@@ -12,9 +12,10 @@ from trio.testing import MockClock
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting.reachability import LOST_AFTER, SETTLED_SECONDS, TEST_SECONDS, Reachability
 from onionshh.net.circuits import Circuit, CircuitSet
+from onionshh.testing import parts
 from onionshh.wire import messages as m
 from tests.client.hostile import HostileIntroducer, by_id, mount, ring_of
-from tests.client.world import hosted, on_ring, period_now, small, until
+from tests.client.world import context_of, hosted, on_ring, period_now, small, until
 
 
 @asynccontextmanager
@@ -81,7 +82,7 @@ async def test_one_failed_test_is_no_loss(autojump_clock: MockClock, monkeypatch
             return outcomes[len(done) - 1] if len(done) <= len(outcomes) else None
 
         async with watched(endpoint) as changes:
-            monkeypatch.setattr(endpoint._reachability, "_test", test)
+            monkeypatch.setattr(parts(endpoint).reachability, "_test", test)
             await until(lambda: len(done) == 3, 2000)
             assert endpoint.reachability.reachable
             await until(lambda: len(done) == 4, 2000)
@@ -121,15 +122,15 @@ async def test_a_test_looks_like_any_introduction_and_opens_no_rendezvous(
         net.join("visitor") as visitor,
         net.join("host") as node,
     ):
-        owners[id(node._context.circuits)] = "host"
-        owners[id(visitor._context.circuits)] = "visitor"
+        owners[id(context_of(node).circuits)] = "host"
+        owners[id(context_of(visitor).circuits)] = "visitor"
         async with node.host(net.folder / "identity", introducers=2) as endpoint:
             await endpoint.reachable()
             await trio.sleep(1000)
             tests = [one for one in said["host"] if one[0] == m.INTRODUCE1]
             assert len(tests) >= 3
             assert "answer" not in started
-            assert not endpoint._hidden.joined_circuits
+            assert not parts(endpoint).delivery.joined_circuits
             assert set(node.drops()) <= {"link-idle", "link-ended"}  # a guard may be idle, by chance
             async with visitor.contact(endpoint.address) as contact:
                 assert (await contact.whisper(b"hello")).status == "delivered"
@@ -144,7 +145,7 @@ async def test_the_line_breaks_during_a_test_and_that_is_said(
     async with small(5, interval_seconds=300) as net, hosted(net) as (_, endpoint):
         memory = net.memory
         assert memory is not None
-        reachability = endpoint._reachability
+        reachability = parts(endpoint).reachability
         real = reachability._test
 
         async def test() -> str | None:
@@ -170,7 +171,7 @@ async def test_the_last_link_to_a_guard_goes_during_a_test(
 ) -> None:
     """Introducers may still seem to stand: their circuits hang on links that are not noticed yet."""
     async with small(5, interval_seconds=300) as net, hosted(net) as (node, endpoint):
-        reachability, builder = endpoint._reachability, type(node._context.builder)
+        reachability, builder = parts(endpoint).reachability, type(context_of(node).builder)
         begun = trio.Event()
 
         async def test() -> str | None:
@@ -191,7 +192,7 @@ async def test_the_last_introducer_goes_during_a_test(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with small(5, interval_seconds=300) as net, hosted(net) as (node, endpoint):
-        reachability = endpoint._reachability
+        reachability = parts(endpoint).reachability
         begun: list[float] = []
 
         async def test() -> str | None:
@@ -200,7 +201,7 @@ async def test_the_last_introducer_goes_during_a_test(
 
         monkeypatch.setattr(reachability, "_test", test)
         await until(lambda: len(begun) == 1, 500)
-        for circuit in [one for one in node._context.circuits.circuits if one.purpose == "introducer"]:
+        for circuit in [one for one in context_of(node).circuits.circuits if one.purpose == "introducer"]:
             circuit.close("test")
         await trio.sleep(0.1)
         assert endpoint.reachability.why == "it has no introducer"
@@ -211,7 +212,7 @@ async def test_a_test_that_has_no_end_of_its_own_has_one(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with small(5, interval_seconds=300) as net, hosted(net) as (_, endpoint):
-        reachability = endpoint._reachability
+        reachability = parts(endpoint).reachability
         begun: list[float] = []
 
         async def test() -> str | None:
@@ -233,7 +234,7 @@ async def test_what_the_state_says_is_true_when_it_is_read(autojump_clock: MockC
             await endpoint.reachable()
             took = endpoint.reachability.seconds
             await until(lambda: endpoint.reachability.introducers == 3)
-            entries = endpoint._reachability._introducers.entries
+            entries = parts(endpoint).reachability._introducers.entries
             for _ in range(5):
                 await trio.sleep(200)
                 state = endpoint.reachability
@@ -254,7 +255,7 @@ async def test_what_the_state_says_is_true_when_it_is_read(autojump_clock: MockC
 
 async def _soon_two(endpoint: Endpoint) -> bool:
     """Whether the state says two as soon as one of three is gone."""
-    await until(lambda: len(endpoint._reachability._introducers.entries) == 2, 60)
+    await until(lambda: len(parts(endpoint).reachability._introducers.entries) == 2, 60)
     return endpoint.reachability.introducers == 2
 
 
@@ -264,11 +265,11 @@ async def test_an_introducer_that_does_not_bring_a_test_is_replaced(
 ) -> None:
     """One that refuses, one that swallows, one that does not answer at all."""
     async with small(6, interval_seconds=900) as net, hosted(net, introducers=1) as (node, endpoint):
-        introducers = endpoint._reachability._introducers
+        introducers = parts(endpoint).reachability._introducers
         await until(lambda: introducers.complete)
         bad = by_id(net, introducers.entries[0].relay_id.hex())
         mount(bad, HostileIntroducer(bad, answer=answer))
-        for circuit in [one for one in node._context.circuits.circuits if one.purpose == "introducer"]:
+        for circuit in [one for one in context_of(node).circuits.circuits if one.purpose == "introducer"]:
             if circuit.path[-1].identity.hex() == bad.id:
                 circuit.close("test")  # it is established anew, with the hostile one
         await until(lambda: "introducer-failed" in node.drops(), 500)
@@ -287,19 +288,19 @@ async def test_a_descriptor_of_keys_that_are_gone_is_replaced_and_no_introducer_
         period = period_now(node)
         await until(lambda: len(on_ring(net, endpoint, period)) == 4)
         rings = [ring_of(running) for running in net.relays]
-        name = endpoint._identity.blind(period, 86400).public, period
+        name = parts(endpoint).identity.blind(period, 86400).public, period
         before = [ring._kept[name] for ring in rings]
         for _ in range(5):  # each test of oneself fills the log by two entries
-            await endpoint._reachability._test()
+            await parts(endpoint).reachability._test()
             await trio.sleep(5)
         later = on_ring(net, endpoint, period)
         assert min(later.values()) > before[0].revision
         for ring, kept in zip(rings, before, strict=True):
             ring._kept[name] = kept
-        why = await endpoint._reachability._test()
+        why = await parts(endpoint).reachability._test()
         assert why == "the ring shows a descriptor of other keys than ours; ours is published again"
         await until(lambda: min(on_ring(net, endpoint, period).values()) > max(later.values()), 30)
-        assert await endpoint._reachability._test() is None
+        assert await parts(endpoint).reachability._test() is None
         assert "introducer-failed" not in node.drops()
 
 
@@ -307,11 +308,11 @@ async def test_who_knows_the_seed_of_a_test_alone_can_tell(autojump_clock: MockC
     """A test that is over leaves nothing: its seed is forgotten whether it came or not."""
     async with small(5, interval_seconds=300) as net, hosted(net) as (_, endpoint):
         assert net.memory is not None
-        answering = endpoint._reachability._introduction_service
+        answering = parts(endpoint).reachability._introduction_service
         for _ in range(3):
-            await endpoint._reachability._test()
+            await parts(endpoint).reachability._test()
         assert not answering.expected
         net.memory.cut("host")
         with trio.move_on_after(100):
-            await endpoint._reachability._test()
+            await parts(endpoint).reachability._test()
         assert not answering.expected

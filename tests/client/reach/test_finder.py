@@ -20,6 +20,7 @@ from onionshh.errors import NetworkUnreachable, NoDirectory
 from onionshh.net.authority_client import DirectoryUnreachable
 from onionshh.net.circuits import CircuitFailed
 from onionshh.rendezvous.ring import Ring
+from onionshh.testing import parts
 from tests.client.world import context_of, hosted, on_ring, period_now, small, until
 from tests.seeded import seeded
 
@@ -34,7 +35,7 @@ def tamper(
     net: testing.Network, endpoint: Endpoint, period: int, change: Callable[[bytes], bytes | None]
 ) -> None:
     """Every relay of the ring serves something else for this endpoint."""
-    name = endpoint._identity.blind(period, 86400).public, period
+    name = parts(endpoint).identity.blind(period, 86400).public, period
     for ring in rings(net):
         kept = ring._kept.pop(name, None)
         if kept is not None and (document := change(kept.document)) is not None:
@@ -51,7 +52,7 @@ async def test_the_neighbour_is_asked_when_the_current_period_has_none(autojump_
         period = period_now(visitor)
         found = await find(context_of(visitor), key)
         assert (found.period, len(found.descriptor.introducers)) == (period, 2)
-        assert found.subcredential == endpoint._identity.blind(period, 86400).subcredential
+        assert found.subcredential == parts(endpoint).identity.blind(period, 86400).subcredential
         with pytest.raises(NoDescriptor):
             await find(context_of(visitor), IdentityKeys.generate(seeded(50)).A)
 
@@ -99,7 +100,7 @@ async def test_another_endpoints_descriptor_is_not_taken_for_this_ones(autojump_
         async with hosted(net, "other", identity="identity-other") as (_, other):
             period = period_now(visitor)
             await until(lambda: len(on_ring(net, one, period)) == len(on_ring(net, other, period)) == 4)
-            name = other._identity.blind(period, 86400).public, period
+            name = parts(other).identity.blind(period, 86400).public, period
             theirs = {kept.document for ring in rings(net) for key, kept in ring._kept.items() if key == name}
             tamper(net, one, period, lambda document: theirs.copy().pop())
             with pytest.raises(NoDescriptor):
