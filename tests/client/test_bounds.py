@@ -18,6 +18,7 @@ from onionshh.ids import WhisperId
 from onionshh.net.authority_client import DirectoryUnreachable
 from onionshh.net.database import Database
 from onionshh.net.store import run_inline
+from onionshh.testing import parts
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.hosting.test_whisper_store import Whispers
 from tests.client.world import WALL, context_of, hosted, small
@@ -120,10 +121,10 @@ async def test_joined_circuits_are_few_though_the_inbox_is_full(
                 contact = await stack.enter_async_context(visitor.contact(endpoint.address))
                 contact.send(b"hello")
                 await trio.sleep(1)
-                joined_circuits = endpoint._hidden.joined_circuits
+                joined_circuits = parts(endpoint).delivery.joined_circuits
                 assert len(joined_circuits) <= 2
                 assert all(one.open for one in joined_circuits)
-            tasks = endpoint._hidden._nursery
+            tasks = parts(endpoint).delivery._nursery
             assert tasks is not None
             assert sum("_read" in one.name for one in tasks.child_tasks) <= 2
             # Who is thrown out comes again, and ever later; else eight would join a thousand times a second.

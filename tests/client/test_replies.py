@@ -15,6 +15,7 @@ from onionshh.core.delivery import kept, outgoing, receiver
 from onionshh.core.delivery.actions import LaneId
 from onionshh.core.delivery.receiver import LEAVING_MOST
 from onionshh.core.delivery.record import RECEIPT, new_whisper
+from onionshh.testing import parts
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.world import Stranger, context_of, echo, hosted, small, until
 
@@ -67,11 +68,11 @@ async def test_a_slow_answer_finds_its_way_however_many_whispers_came_meanwhile(
                 await trio.sleep(1)
                 for number in range(20):
                     await other.ask(b"quick %d" % number)
-                assert endpoint._hidden.receiver.unfinished <= 4
+                assert parts(endpoint).delivery.receiver.unfinished <= 4
                 await until(lambda: bool(answers), 10)
                 assert answers == [b"answer to slow"]
                 nursery.cancel_scope.cancel()
-    assert not endpoint._hidden.joined_circuits
+    assert not parts(endpoint).delivery.joined_circuits
 
 
 async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autojump_clock: MockClock) -> None:
@@ -98,11 +99,11 @@ async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autoju
                 )
                 await exchange.send(whisper)
                 await trio.sleep(0.1)
-            (served,) = endpoint._hidden.joined_circuits
+            (served,) = parts(endpoint).delivery.joined_circuits
             assert served.circuit._machine.waiting_messages <= 2 * LEAVING_MOST
-            assert endpoint._hidden.receiver.replies < 20
+            assert parts(endpoint).delivery.receiver.replies < 20
             exchange.close()
-            await until(lambda: not endpoint._hidden.joined_circuits)
+            await until(lambda: not parts(endpoint).delivery.joined_circuits)
             nursery.cancel_scope.cancel()
 
 
