@@ -158,5 +158,5 @@ async def _shown(endpoint: Endpoint) -> list[Whisper]:
     shown = []
     with trio.move_on_after(5):
         while True:
-            shown.append(await anext(aiter(endpoint)))  # noqa: PERF401
+            shown.append(await anext(aiter(endpoint)))
     return shown
