@@ -26,10 +26,10 @@ from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.ids import AuthKey, RelayId
 from onionshh.net.clocks import Clock
 from onionshh.net.store import DataDirectory, run_inline
-from onionshh.rendezvous.ring import Ring
 from onionshh.testing import parts
 from onionshh.wire import messages as m
-from onionshh.wire.endpoint import IntroducerEntry
+from onionshh.wire.endpoint import IntroducerEntry, Outer
+from tests.client.hostile import replaceable, shown
 
 WALL = 1_790_000_000 // 86400 * 86400 + 36_000
 """Ten hours into a day: the period's second half is far, its grace over."""
@@ -41,8 +41,14 @@ def small(
     relays: int = 5, *, seed: int = 1, wall: int = WALL, **params: int
 ) -> AbstractAsyncContextManager[testing.Network]:
     """A network of few relays in virtual time. `params`: consensus parameters; the interval is a minute, so
-    that time which passes costs little."""
-    return testing.network(relays, params={"interval_seconds": 60, **params}, wall_start=wall, seed=seed)
+    that time which passes costs little. What its relays serve can be replaced (`tests.client.hostile`)."""
+    return testing.network(
+        relays,
+        params={"interval_seconds": 60, **params},
+        wall_start=wall,
+        seed=seed,
+        mount=replaceable,
+    )
 
 
 @asynccontextmanager
@@ -199,15 +205,19 @@ async def dropped(
         raise AssertionError(f"dropped {found}, not one {reason}")
 
 
+def blinded(endpoint: Endpoint, period: int, period_seconds: int = 86_400) -> bytes:
+    """The key under which an endpoint is published in a period."""
+    return parts(endpoint).identity.blind(period, period_seconds).public
+
+
 def on_ring(net: testing.Network, endpoint: Endpoint, period: int) -> dict[str, int]:
-    """Which running relays keep the endpoint's descriptor of a period: their ids, hex, and its revision."""
-    seconds = net.relays[0].relay.params().period_seconds
-    name = parts(endpoint).identity.blind(period, seconds).public, period
+    """Which running relays show the endpoint's descriptor of a period: their ids, hex, and its revision."""
+    key = blinded(endpoint, period, net.relays[0].relay.params().period_seconds)
+    found = {running.id: shown(running, key, period) for running in net.relays}
     return {
-        running.id: role._kept[name].revision
-        for running in net.relays
-        for role in running.relay.switch._roles
-        if isinstance(role, Ring) and name in role._kept
+        name: Outer.decode_untrusted(document).revision
+        for name, document in found.items()
+        if document is not None
     }
 
 

@@ -10,6 +10,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Final
 
+from onionshh.core.endpoint.introducers import HeldIntroducer
 from onionshh.core.endpoint.replay import ReplayLog
 from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import KeyPair
@@ -40,15 +41,6 @@ class PeriodKeys:
     signing: SigningKey = field(repr=False)
     revision: int
     replay: ReplayLog
-
-
-@dataclass(frozen=True, slots=True)
-class HeldIntroducer:
-    """An introducer and the key we are known by there. `expiry`: Unix seconds."""
-
-    relay: RelayId
-    key: SigningKey = field(repr=False)
-    expiry: int
 
 
 class KeyStore:
