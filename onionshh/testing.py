@@ -85,15 +85,21 @@ Mount = Callable[[Mounting], Sequence[Role]]
 
 
 class RunningRelay:
-    """One relay of the network. `stop` ends it as a kill would; `host` is its address, `roles` are what is
-    mounted on it."""
+    """One relay of the network. `stop` ends it as a kill would; `about` is what it says of itself, `roles`
+    are what is mounted on it, `said` is what its operator was told."""
 
-    def __init__(self, relay: Relay, host: str, roles: tuple[Role, ...]) -> None:
+    def __init__(self, relay: Relay, about: About, roles: tuple[Role, ...], said: list[str]) -> None:
         self.relay = relay
-        self.host = host
+        self.about = about
         self.roles = roles
+        self.said = said
         self.scope = trio.CancelScope()
         self.stopped = trio.Event()
+
+    @property
+    def host(self) -> str:
+        """Its address."""
+        return self.about.host
 
     @property
     def id(self) -> str:
@@ -135,13 +141,17 @@ class Network:
         self._nodes = 0
         self._names = 0
 
-    async def add_relay(self, *, family: tuple[str, ...] = ()) -> RunningRelay:
-        """One more relay, running; listed with one of the next consensuses."""
-        self._names += 1
-        name = f"relay{self._names}"
-        host = f"10.0.{self._names // 250}.{self._names % 250 + 1}"
+    async def add_relay(
+        self, *, family: tuple[str, ...] = (), again: RunningRelay | None = None
+    ) -> RunningRelay:
+        """One more relay, running; listed with one of the next consensuses. `again`: one that was stopped,
+        with its keys and at its host, on another port."""
+        self._names += again is None
+        name = f"relay{self._names}" if again is None else again.about.nickname
+        host = f"10.0.{self._names // 250}.{self._names % 250 + 1}" if again is None else again.host
         listener: Listener = self.memory.listen(host) if self.memory else TcpListener("127.0.0.1", 0)
         mounted: list[Role] = []
+        said: list[str] = []
 
         def mount(mounting: Mounting) -> Sequence[Role]:
             mounted.extend(self._mount(mounting))
@@ -158,9 +168,9 @@ class Network:
             clock=self.clock,
             chance=Chance(self._random_bytes),
             mount=mount,
-            say=lambda line: None,
+            say=said.append,
         )
-        running = RunningRelay(relay, host, tuple(mounted))
+        running = RunningRelay(relay, about, tuple(mounted), said)
 
         async def run(task_status: trio.TaskStatus[None]) -> None:
             with running.scope:

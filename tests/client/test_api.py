@@ -19,7 +19,7 @@ from onionshh.core.delivery import sender
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.testing import parts
 from tests.client.delivery.test_joined import of_visitor
-from tests.client.world import WALL, Stranger, echo, hosted, small, until
+from tests.client.world import WALL, Disk, Stranger, echo, hosted, hosted_on, small, until
 from tests.seeded import seeded
 
 QUIET = dict(interval_seconds=300)
@@ -185,16 +185,20 @@ async def test_what_a_receipt_tells(autojump_clock: MockClock) -> None:
 
 
 async def test_sent_at_once_over_a_circuit_that_is_there_then_delivered(autojump_clock: MockClock) -> None:
-    async with small(5, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+    disk = Disk()
+    async with (
+        small(5, **QUIET) as net,
+        net.join("visitor") as visitor,
+        hosted_on(net, disk) as (_, endpoint),
+    ):
         async with visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"first")).status == "delivered"
-            assert parts(endpoint).database is not None
-            await parts(endpoint).database._turn.acquire()  # so that no receipt comes yet
+            disk.hold()  # so that no receipt comes yet
             receipt = contact.send(b"hello")
             seen = [receipt.status]
             await trio.sleep(2)
             seen.append(receipt.status)
-            parts(endpoint).database._turn.release()
+            disk.release()
             await receipt.final()
             seen.append(receipt.status)
             assert seen == ["sent", "sent", "delivered"]
@@ -218,7 +222,7 @@ async def test_at_most_so_many_wait(autojump_clock: MockClock, monkeypatch: pyte
 
 async def test_the_circuits_of_a_node(autojump_clock: MockClock) -> None:
     async with small(6, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
-        nicknames = {one.id: one.relay.publisher._about.nickname for one in net.relays}
+        nicknames = {one.id: one.about.nickname for one in net.relays}
         async with visitor.contact(endpoint.address, hops=3) as contact:
             await contact.whisper(b"hello")
             await trio.sleep(5)

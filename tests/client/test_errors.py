@@ -20,6 +20,7 @@ from onionshh.crypto.identity import IdentityKeys
 from onionshh.net.authority_client import HttpSource
 from onionshh.net.clocks import Clock
 from onionshh.testing import parts
+from tests.client.hostile import HostileIntroducer, mount
 from tests.client.world import WALL, context_of, hosted, small
 from tests.seeded import seeded
 
@@ -44,12 +45,8 @@ async def test_no_such_endpoint_and_an_endpoint_that_is_silent_are_told_apart(
             assert caught.value.why == receipt.why
 
         async with hosted(net) as (_, endpoint):
-
-            async def ignore(body: bytes, auth_key: bytes, looked_at: Callable[[bool | None], None]) -> None:
-                await trio.lowlevel.checkpoint()
-                looked_at(True)
-
-            parts(endpoint).reachability._introducers._introduced = ignore
+            for running in net.relays:  # each says that it passes introductions on, and does not
+                mount(running, HostileIntroducer(running))
             async with visitor.contact(endpoint.address) as contact:
                 receipt = await contact.whisper(b"hello", ttl_seconds=4 * RENDEZVOUS_SECONDS)
                 assert (receipt.status, receipt.why) == (
@@ -156,7 +153,6 @@ async def test_what_is_too_large_is_refused_before_anything_is_sent(autojump_clo
             for ttl in (0, -1, 7 * 86400 + 1, float("nan")):
                 with pytest.raises(ValueError, match="TTL"):
                     contact.send(b"", ttl_seconds=ttl)
-            assert not contact._visitor._sender.waiting
             await trio.sleep(20)
             purposes = {one.purpose for one in visitor.circuits()}
             assert purposes <= {"ready", "consensus"}  # nothing was asked of anybody

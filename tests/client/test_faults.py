@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh import testing
+from onionshh.client.hosting.hosting import DATABASE_FILE
 from onionshh.net import store
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.serve import KEY_CHECK_SECONDS
@@ -132,10 +133,9 @@ async def test_a_disk_that_is_full_for_a_while_ends_no_node(
 ) -> None:
     """A consensus comes, an introducer goes: neither can be written down."""
     async with small(7, interval_seconds=60) as net, hosted(net) as (node, endpoint):
-        database = parts(endpoint).database
-        assert database is not None
-        database._connection.execute("PRAGMA busy_timeout=0")
-        block = sqlite3.connect(database._path, timeout=0)
+        await parts(endpoint).database.read(lambda connection: connection.execute("PRAGMA busy_timeout=0"))
+        (path,) = net.folder.rglob(DATABASE_FILE)
+        block = sqlite3.connect(path, timeout=0)
         block.execute("BEGIN IMMEDIATE")
 
         def full(path: Path, data: bytes) -> None:
@@ -160,13 +160,12 @@ async def test_a_network_whose_relays_all_moved_is_found_again_before_its_consen
     async with small(5, interval_seconds=60) as net, net.join("visitor") as visitor:
         async with hosted(net) as (_, endpoint), visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"before")).status == "delivered"
-            ports = {one.relay.publisher._about.port for one in net.relays}
-            for relay in list(net.relays):
+            before = list(net.relays)
+            for relay in before:
                 await relay.stop()
-            net._names = 0
-            for _ in range(5):
-                await net.add_relay()  # the same keys at the same hosts, on other ports
-            assert ports.isdisjoint(one.relay.publisher._about.port for one in net.relays)
+            for relay in before:
+                await net.add_relay(again=relay)
+            assert {one.about.port for one in before}.isdisjoint(one.about.port for one in net.relays)
             moved = trio.current_time()
             receipt = await contact.whisper(b"after", ttl_seconds=600)
             assert receipt.status == "delivered"

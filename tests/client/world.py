@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -25,11 +26,13 @@ from onionshh.core.endpoint.introduce import Introduction
 from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.ids import AuthKey, RelayId
 from onionshh.net.clocks import Clock
-from onionshh.net.store import DataDirectory, run_inline
+from onionshh.net.store import DataDirectory, RunBlocking, run_inline
 from onionshh.testing import parts
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry, Outer
 from tests.client.hostile import replaceable, shown
+
+T = TypeVar("T")
 
 WALL = 1_790_000_000 // 86400 * 86400 + 36_000
 """Ten hours into a day: the period's second half is far, its grace over."""
@@ -74,9 +77,29 @@ class WrongClock(Clock):
         return super().wall() + self.shift
 
 
+class Disk:
+    """A disk that can take its time: while it is held, whatever wants it waits."""
+
+    def __init__(self) -> None:
+        self._free = trio.Event()
+        self._free.set()
+
+    def hold(self) -> None:
+        self._free = trio.Event()
+
+    def release(self) -> None:
+        self._free.set()
+
+    async def __call__(self, function: Callable[[], T], /) -> T:
+        await self._free.wait()
+        return await run_inline(function)
+
+
 @asynccontextmanager
-async def joined(net: testing.Network, name: str, clock: Clock) -> AsyncIterator[Node]:
-    """A node with a clock of its own."""
+async def joined(
+    net: testing.Network, name: str, clock: Clock, run_blocking: RunBlocking = run_inline
+) -> AsyncIterator[Node]:
+    """A node with a clock and a disk of its own."""
     async with assembled(
         net.file,
         folder=DataDirectory(net.folder / name),
@@ -84,7 +107,7 @@ async def joined(net: testing.Network, name: str, clock: Clock) -> AsyncIterator
         dialer=net.dialer(name),
         clock=clock,
         random_bytes=testing.seeded(len(name)),
-        run_blocking=run_inline,
+        run_blocking=run_blocking,
     ) as context:
         yield Node(context)
 
@@ -112,6 +135,18 @@ async def echo(endpoint: Endpoint) -> None:
 def bytes_on_disk(folder: Path) -> bytes:
     """Everything in every file below a folder, SQLite's side files included."""
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+@asynccontextmanager
+async def hosted_on(
+    net: testing.Network, disk: Disk, introducers: int = 2
+) -> AsyncIterator[tuple[Node, Endpoint]]:
+    """As `hosted`, on this disk."""
+    async with joined(net, "host", net.clock, disk) as node:
+        async with node.host(net.folder / "identity", introducers=introducers) as endpoint:
+            with trio.fail_after(PATIENCE_SECONDS):
+                await endpoint.reachable()
+            yield node, endpoint
 
 
 @asynccontextmanager

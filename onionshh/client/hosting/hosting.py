@@ -17,7 +17,8 @@ from onionshh.client.hosting.introducers import Introducers
 from onionshh.client.hosting.introduction_service import IntroductionService
 from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
 from onionshh.client.hosting.publication import Publication
-from onionshh.client.hosting.reachability import ReachabilityTest
+from onionshh.client.hosting.reachability import ReachabilityWatch
+from onionshh.client.hosting.self_test import SelfTest
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
 from onionshh.client.pool import STUBS
 from onionshh.client.receipt import Receipt
@@ -47,7 +48,8 @@ class Parts:
     introduction_service: IntroductionService
     introducers: Introducers
     publication: Publication
-    reachability: ReachabilityTest
+    self_test: SelfTest
+    reachability: ReachabilityWatch
 
 
 def put_together(
@@ -64,8 +66,9 @@ def put_together(
     service = IntroductionService(context, identity, key_store, delivery.start)
     held = Introducers(context, key_store, introducers, service.introduced)
     publication = Publication(context, identity, key_store, held)
-    reachability = ReachabilityTest(context, identity, held, service, publication)
-    return Parts(identity, database, key_store, delivery, service, held, publication, reachability)
+    self_test = SelfTest(context, identity, held, service, publication)
+    reachability = ReachabilityWatch(context, held, publication, self_test.once)
+    return Parts(identity, database, key_store, delivery, service, held, publication, self_test, reachability)
 
 
 class Hosting:

@@ -27,6 +27,9 @@ class DescriptorCache:
     def __init__(self) -> None:
         self._found: dict[bytes, CheckedDescriptor] = {}
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def get(self, address_key: bytes, period: int, earliest: int) -> CheckedDescriptor | None:
         """The one at hand, while it is of this period or the one before and has not expired."""
         held = self._found.get(address_key)
