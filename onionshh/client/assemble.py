@@ -23,6 +23,7 @@ from onionshh.config import NetworkFile
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.classes import INTRODUCTION_HOPS
 from onionshh.core.base.params import Params
+from onionshh.core.base.patience import CONSENSUS_SECONDS
 from onionshh.core.base.reasons import Drops
 from onionshh.core.link.outbox import Memory
 from onionshh.core.paths.view import View
@@ -42,7 +43,6 @@ from onionshh.net.transport import Dialer
 from onionshh.wire import messages as m
 
 MEMORY_BYTES = 256 * 1024 * 1024
-CONSENSUS_SECONDS = 120.0
 PAUSE_SECONDS = 0.5
 PAUSE_MOST_SECONDS = 30.0
 

@@ -22,7 +22,7 @@ from onionshh.errors import Closed
 
 logger = logging.getLogger("onionshh.client")
 
-AGAIN_MOST_SECONDS = 300.0
+HANDLED_AGAIN_MOST_SECONDS = 300.0
 
 
 class Whisper:
@@ -216,7 +216,7 @@ class Endpoint:
                 pass
             except Exception:
                 logger.exception("a whisper could not be handled, and is tried again")
-                await trio.sleep(min(2.0 ** min(whisper.shown - 1, 16), AGAIN_MOST_SECONDS))
+                await trio.sleep(min(2.0 ** min(whisper.shown - 1, 16), HANDLED_AGAIN_MOST_SECONDS))
 
         async with trio.open_nursery() as nursery:
             while True:

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 import onionshh
 from onionshh import testing
 from onionshh.client.hosting.hosting import DATABASE_FILE
-from onionshh.client.reach.connect import RENDEZVOUS_SECONDS
+from onionshh.core.base.patience import RENDEZVOUS_SECONDS
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.net.authority_client import HttpSource
 from onionshh.net.clocks import Clock

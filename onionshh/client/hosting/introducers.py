@@ -18,6 +18,7 @@ import trio
 
 from onionshh.client.context import Context
 from onionshh.client.hosting.key_store import KeyStore
+from onionshh.core.base.patience import ANSWER_SECONDS
 from onionshh.core.endpoint.introducers import Decision, GiveUp, HeldIntroducer, IntroducerSet
 from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.net.circuits import Circuit, CircuitFailed
@@ -27,9 +28,10 @@ from onionshh.wire.endpoint import IntroducerEntry
 
 logger = logging.getLogger("onionshh.client")
 
-ANSWER_SECONDS = 10.0
-RETRY_SECONDS = 1.0
-CHECK_SECONDS = 30.0
+NEXT_CIRCUIT_SECONDS = 1.0
+"""At most so long after one circuit to an introducer the next is tried."""
+FILL_SECONDS = 30.0
+"""How often it is looked whether some are missing, if nothing else says so."""
 IN_HAND_MOST = 64
 """Introductions that are looked at, over all introducers: each has its part."""
 
@@ -119,7 +121,7 @@ class Introducers:
             nursery.start_soon(self._follow_consensus)
             while True:
                 await self._fill(nursery)
-                with trio.move_on_after(CHECK_SECONDS):
+                with trio.move_on_after(FILL_SECONDS):
                     await self._poke.wait()
 
     # Inside.
@@ -168,7 +170,7 @@ class Introducers:
                     self._set.not_had(key)
                 else:
                     await self._serve(holding, circuit, nursery)
-                await trio.sleep(RETRY_SECONDS * self._context.chance.between(0.2, 1.0))
+                await trio.sleep(NEXT_CIRCUIT_SECONDS * self._context.chance.between(0.2, 1.0))
         del self._held[key]
         self._set.over(key)
         await self._forget(held)

@@ -19,6 +19,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.hosting.key_store import KeyStore, PeriodKeys
 from onionshh.client.hosting.places import NoPlace, Places
+from onionshh.core.base.patience import MEETING_SECONDS
 from onionshh.core.delivery.record import Record
 from onionshh.core.endpoint.introduce import EndToEndKeys, Opened, answer, open_introduction_untrusted
 from onionshh.crypto.identity import IdentityKeys
@@ -35,8 +36,6 @@ WAITING_MOST = 32
 OPENING_MOST = 64
 """Introductions that wait for the disk."""
 TRIES = 2
-MEETING_SECONDS = 15.0
-"""To RENDEZVOUS1, waiting for a place included: its visitor waits 20 s in all."""
 
 
 class IntroductionService:

@@ -19,6 +19,7 @@ from onionshh.client.hosting.introducers import Introducers
 from onionshh.client.hosting.key_store import KeyStore, PeriodKeys
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import ask_ring
+from onionshh.core.base.patience import PUBLISH_ANSWER_SECONDS, UPLOAD_SECONDS
 from onionshh.core.endpoint.descriptor import (
     EXPIRY_MOST_SECONDS,
     build_descriptor,
@@ -40,10 +41,8 @@ logger = logging.getLogger("onionshh.client")
 
 _FAILURES = (CircuitFailed, NetworkUnreachable, ProtocolError)
 
-ANSWER_SECONDS = 20.0
-UPLOAD_SECONDS = 60.0
-"""For one upload in all: offline, a circuit alone would wait without end."""
 SETTLE_SECONDS = 1.0
+"""What changes together is published together."""
 FIRST_SETTLE_SECONDS = 2.0
 
 
@@ -261,7 +260,7 @@ class Publication:
     async def _store(self, row: RelayRow, document: bytes) -> int:
         circuit = await self._context.builder.build(self._context.kinds.holding, "publish", last=row.identity)
         try:
-            body = await circuit.ask(m.PUBLISH, document, m.FOUND, ANSWER_SECONDS)
+            body = await circuit.ask(m.PUBLISH, document, m.FOUND, PUBLISH_ANSWER_SECONDS)
             return m.Found.decode_untrusted(body).status
         finally:
             circuit.close("published")

@@ -15,13 +15,12 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.hosting.introducers import Introducers
 from onionshh.client.hosting.publication import Publication
+from onionshh.core.base.patience import TEST_SECONDS
 from onionshh.core.endpoint.publication import ANOTHER
 from onionshh.core.endpoint.reachability import NO_GUARD, NO_INTRODUCER, ReachabilityState
 from onionshh.net.signals import Broadcast, Poke
 
-TEST_SECONDS = 60.0
-"""A test has this long in all: offline, a circuit alone would wait without end."""
-GUARD_CHECK_SECONDS = 1.0
+ONLINE_CHECK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ class ReachabilityWatch:
         was_online = False
         while builder.online or not was_online:
             was_online = builder.online
-            await trio.sleep(GUARD_CHECK_SECONDS)
+            await trio.sleep(ONLINE_CHECK_SECONDS)
         self._end_test(NO_GUARD)
 
     def _end_test(self, why: str) -> None:

@@ -16,6 +16,7 @@ from onionshh.client.hosting.publication import Publication
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import NoDescriptor, find
 from onionshh.core.base.classes import TALK
+from onionshh.core.base.patience import ANSWER_SECONDS, ARRIVAL_SECONDS
 from onionshh.core.endpoint.introduce import Introduction
 from onionshh.core.endpoint.publication import ANOTHER
 from onionshh.core.paths.path import choose_target
@@ -26,9 +27,6 @@ from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.endpoint import IntroducerEntry
-
-ARRIVAL_SECONDS = 15.0
-ANSWER_SECONDS = 10.0
 
 
 class SelfTest:

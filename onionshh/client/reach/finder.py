@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onionshh.client.context import Context
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.core.base.patience import RING_ANSWER_SECONDS
 from onionshh.core.endpoint.descriptor import open_descriptor_untrusted
 from onionshh.core.endpoint.ring import fetch_order
 from onionshh.core.paths.view import View
@@ -13,8 +14,6 @@ from onionshh.net.builder import Kind
 from onionshh.net.circuits import CircuitFailed
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
-
-ANSWER_SECONDS = 15.0
 
 
 class NoDescriptor(Exception):
@@ -69,7 +68,7 @@ async def ask_ring(context: Context, row: RelayRow, blinded: bytes, period: int,
     """What one ring relay holds under a blinded key, over a circuit of its own; None for nothing."""
     circuit = await context.pool.to(kind, row, "ring")
     try:
-        body = await circuit.ask(m.FETCH, m.Fetch(blinded, period).encode(), m.FOUND, ANSWER_SECONDS)
+        body = await circuit.ask(m.FETCH, m.Fetch(blinded, period).encode(), m.FOUND, RING_ANSWER_SECONDS)
         found = m.Found.decode_untrusted(body)
     finally:
         circuit.close("asked")

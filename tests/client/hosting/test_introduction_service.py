@@ -13,10 +13,10 @@ import trio
 from trio.testing import MockClock
 
 from onionshh import testing
-from onionshh.client.hosting.introduction_service import MEETING_SECONDS
 from onionshh.client.node import Node
 from onionshh.client.pool import STUBS
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.core.base.patience import MEETING_SECONDS
 from onionshh.core.delivery.record import NO_ID, RECEIPT, WHISPER, Record
 from onionshh.core.link.port import LinkPort
 from onionshh.ids import RelayId, WhisperId

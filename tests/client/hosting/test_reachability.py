@@ -11,12 +11,12 @@ from trio.testing import MockClock
 
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting.reachability import (
-    TEST_SECONDS,
     Reachability,
     ReachabilityChanges,
     ReachabilityWatch,
 )
 from onionshh.client.node import Node
+from onionshh.core.base.patience import TEST_SECONDS
 from onionshh.core.endpoint.reachability import LOST_AFTER, NO_GUARD, NO_INTRODUCER, SETTLED_SECONDS
 from onionshh.net.builder import CircuitBuilder
 from onionshh.net.circuits import Circuit, CircuitSet
