@@ -272,11 +272,17 @@ async def test_a_later_revision_is_noticed_though_all_else_is_our_own(autojump_c
         keys = parts(endpoint).key_store.named(period & 0xFF)
         assert keys is not None
         later = keys.revision
-        keys.revision -= 1  # as if the ring's had come from another program with this disk
-        assert await parts(endpoint).self_test.once() == ANOTHER
-        await until(lambda: not endpoint.reachability.reachable, 1)
-        await until(lambda: min(on_ring(net, endpoint, period).values()) > later, 30)
-        await until(lambda: endpoint.reachability.reachable, 60)
+        said: list[Reachability] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(told, endpoint, said)
+            await until(lambda: len(said) == 1)
+            keys.revision -= 1  # as if the ring's had come from another program with this disk
+            assert await parts(endpoint).self_test.once() == ANOTHER
+            await until(lambda: len(said) > 1, 1)
+            assert said[1].why == ANOTHER
+            await until(lambda: min(on_ring(net, endpoint, period).values()) > later, 30)
+            await until(lambda: endpoint.reachability.reachable, 60)
+            nursery.cancel_scope.cancel()
 
 
 async def test_two_copies_of_one_disk_are_told_as_well(autojump_clock: MockClock) -> None:
