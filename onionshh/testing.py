@@ -20,6 +20,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -51,7 +52,6 @@ from onionshh.net.transport import Dialer, Listener
 from onionshh.relay.publish import About
 from onionshh.relay.serve import Mounting, Relay
 from onionshh.rendezvous.serve import roles
-from onionshh.wire.descriptor import RelayDescriptor
 
 SETTLED_SECONDS = 120.0
 
@@ -291,12 +291,7 @@ async def network(
         )
         chosen = default_params(one_machine=True).with_overrides(params or {})
         dialer: Dialer = memory.dialer("authority") if memory else TcpDialer()
-
-        async def check(descriptor: RelayDescriptor) -> str | None:
-            return await probe(
-                descriptor, dialer=dialer, clock=clock, params=chosen, chance=Chance(random_bytes)
-            )
-
+        check = partial(probe, dialer=dialer, clock=clock, params=chosen, chance=Chance(random_bytes))
         authority = Authority(
             store,
             params=chosen,

@@ -78,7 +78,8 @@ class Node:
     ) -> Endpoint:
         """An endpoint to be entered with `async with`. `identity`: an `Identity`, or the path of its file,
         created if absent. `introducers`: how many are wanted, 1 to 20. `give_up_after`: a whisper that was
-        shown so often and never finished is set aside, for `Endpoint.given_up`; None: it is shown for ever.
+        shown so often and never finished is set aside, for `Endpoint.given_up`; None: it is shown again each
+        time.
 
         Raises BadData; on entering DataInUse when it is hosted already from this data folder.
         """
@@ -117,16 +118,16 @@ class Node:
 
     def circuits(self) -> list[CircuitInfo]:
         """Every circuit of this node, oldest first."""
-        circuits = sorted(self._context.circuits.circuits, key=lambda one: one.made_at)
+        circuits = sorted(self._context.circuits.circuits, key=lambda circuit: circuit.made_at)
         return [
             CircuitInfo(
-                one.purpose,
-                tuple(row.nickname for row in one.path),
-                tuple(row.identity.hex() for row in one.path),
-                round(one.age_seconds, 3),
-                reveals(len(one.path) - 1),
+                circuit.purpose,
+                tuple(row.nickname for row in circuit.path),
+                tuple(row.identity.hex() for row in circuit.path),
+                round(circuit.age_seconds, 3),
+                reveals(len(circuit.path) - 1),
             )
-            for one in circuits
+            for circuit in circuits
         ]
 
     @property
@@ -188,7 +189,7 @@ async def join(
         source=HttpSource(bind),
         dialer=TcpDialer(bind),
         clock=Clock(),
-        own_relays=frozenset(RelayId(bytes.fromhex(one)) for one in own_relays),
+        own_relays=frozenset(RelayId(bytes.fromhex(relay)) for relay in own_relays),
         introduction_hops=introduction_hops,
     ) as context:
         yield Node(context)

@@ -127,7 +127,7 @@ async def until(true: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> 
 
 
 async def echo(endpoint: Endpoint) -> None:
-    """Answer every whisper with its own body, for ever."""
+    """Answer every whisper with its own body, until cancelled."""
     async for whisper in endpoint:
         await whisper.reply(whisper.body)
 

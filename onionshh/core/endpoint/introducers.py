@@ -113,8 +113,8 @@ class IntroducerSet:
     @property
     def entries(self) -> tuple[IntroducerEntry, ...]:
         """Those that stand, for the descriptor."""
-        held = (self._ours[key].held for key in self._standing)
-        return tuple(IntroducerEntry(one.relay, one.key.public, one.expiry) for one in held)
+        standing = (self._ours[key].held for key in self._standing)
+        return tuple(IntroducerEntry(held.relay, held.key.public, held.expiry) for held in standing)
 
     def target(self, view: View | None, now: float) -> int:
         """How many there should be: as many as are wanted and can be had."""
@@ -129,14 +129,16 @@ class IntroducerSet:
 
     def shunned(self, view: View, now: float) -> frozenset[RelayId]:
         """Relays that were given up lately: the latest, and a third of all at most."""
-        for relay in [one for one, until in self._shunned.items() if now >= until]:
+        for relay in [relay for relay, until in self._shunned.items() if now >= until]:
             del self._shunned[relay]
-        latest = sorted(self._shunned, key=lambda one: self._shunned[one], reverse=True)
+        latest = sorted(self._shunned, key=lambda relay: self._shunned[relay], reverse=True)
         return frozenset(latest[: len(view.relays) // SHUNNED_PART])
 
     def doubtful(self, entries: Sequence[IntroducerEntry]) -> Sequence[IntroducerEntry]:
         """Those of them to be tested next: the doubtful ones, else all."""
-        return [one for one in entries if (ours := self._ours.get(one.auth_key)) and ours.doubts] or entries
+        return [
+            entry for entry in entries if (ours := self._ours.get(entry.auth_key)) and ours.doubts
+        ] or entries
 
     # Coming and going.
 
@@ -148,10 +150,10 @@ class IntroducerSet:
         Each has what its date leaves of its life, and never more than the longest, whoever set the clock.
         """
         again: dict[HeldIntroducer, float] = {}
-        for one in held:
+        for introducer in held:
             if len(self._ours) < self._wanted:
-                life = min(max(0, one.expiry - wall), params.introducer_life_max_seconds)
-                again[one] = self.taken(one, now + life)
+                life = min(max(0, introducer.expiry - wall), params.introducer_life_max_seconds)
+                again[introducer] = self.taken(introducer, now + life)
         return again
 
     def draw(
@@ -161,12 +163,12 @@ class IntroducerSet:
         with `taken`. What is about to end does not count, nor hinder a new one anywhere."""
         params = view.params
         overlap = params.introducer_life_min_seconds // OVERLAP_PART
-        fresh = [one for one in self._ours.values() if one.ends > now + overlap]
+        fresh = [ours for ours in self._ours.values() if ours.ends > now + overlap]
         missing = self.target(view, now) - len(fresh)
         drawn: dict[HeldIntroducer, float] = {}
         if missing <= 0:
             return drawn
-        used = self._own_relays.union(one.held.relay for one in fresh) | self.shunned(view, now)
+        used = self._own_relays.union(ours.held.relay for ours in fresh) | self.shunned(view, now)
         for row in choose_targets(view, self._chance, missing, exclude=used, avoid=avoid):
             life = self._chance.between(
                 params.introducer_life_min_seconds, params.introducer_life_max_seconds
@@ -199,21 +201,21 @@ class IntroducerSet:
         """Its circuit is over."""
         lasted = now - self._standing.pop(auth_key)
         if lasted >= STEADY_SECONDS:
-            one = self._ours[auth_key]
-            one.failures = one.target_failures = 0
+            ours = self._ours[auth_key]
+            ours.failures = ours.target_failures = 0
         else:
             self.not_had(auth_key)
 
     def not_had(self, auth_key: bytes, *, its_fault: bool = False) -> None:
         """No circuit to it could be had, or none that lasted. `its_fault`: the circuit failed there."""
-        one = self._ours[auth_key]
-        one.failures += 1
-        one.target_failures += its_fault
+        ours = self._ours[auth_key]
+        ours.failures += 1
+        ours.target_failures += its_fault
 
     def has_failed(self, auth_key: bytes) -> bool:
         """Whether that was too often."""
-        one = self._ours[auth_key]
-        return one.target_failures >= TARGET_FAILURES_MOST or one.failures >= FAILURES_MOST
+        ours = self._ours[auth_key]
+        return ours.target_failures >= TARGET_FAILURES_MOST or ours.failures >= FAILURES_MOST
 
     # What it does.
 
@@ -228,17 +230,17 @@ class IntroducerSet:
 
     def proved(self, auth_key: bytes) -> None:
         """A test of ours arrived through it."""
-        one = self._ours.get(auth_key)
-        if one is not None:
-            one.doubts = 0
+        ours = self._ours.get(auth_key)
+        if ours is not None:
+            ours.doubts = 0
 
     def doubted(self, auth_key: bytes, now: float) -> tuple[Decision, ...]:
         """It may not have answered a test of ours."""
-        one = self._ours.get(auth_key)
-        if one is None:
+        ours = self._ours.get(auth_key)
+        if ours is None:
             return ()
-        one.doubts += 1
-        return self.failed(auth_key, "does not answer", now) if one.doubts >= DOUBTS_MOST else ()
+        ours.doubts += 1
+        return self.failed(auth_key, "does not answer", now) if ours.doubts >= DOUBTS_MOST else ()
 
     def failed(self, auth_key: bytes, what: str, now: float) -> tuple[Decision, ...]:
         """A test did not get through it. `what` it does wrong, for people."""
@@ -258,8 +260,8 @@ class IntroducerSet:
 
     def brought_junk(self, auth_key: bytes, now: float) -> tuple[Decision, ...]:
         """What it brought was not for us, or not new."""
-        one = self._ours.get(auth_key)
-        if one is None or one.junk.take(now):
+        ours = self._ours.get(auth_key)
+        if ours is None or ours.junk.take(now):
             return ()
         return self._replace(auth_key, "introducer-junk", "brings much that does not open", now)
 
@@ -267,8 +269,8 @@ class IntroducerSet:
 
     def _replace(self, auth_key: bytes, reason: str, what: str, now: float) -> tuple[Decision, ...]:
         """Give up one that may be honest, if that has not happened too often."""
-        one = self._ours.get(auth_key)
-        if one is None or one.given_up:
+        ours = self._ours.get(auth_key)
+        if ours is None or ours.given_up:
             return ()
         if self._replacing.take(now):
             return self._give_up(auth_key, reason, what, now)
@@ -277,10 +279,10 @@ class IntroducerSet:
     def _give_up(
         self, auth_key: bytes, reason: str, what: str, now: float, *, shun: bool = True
     ) -> tuple[Decision, ...]:
-        one = self._ours.get(auth_key)
-        if one is None or one.given_up:
+        ours = self._ours.get(auth_key)
+        if ours is None or ours.given_up:
             return ()
-        one.given_up = True
+        ours.given_up = True
         if shun:
-            self._shunned[one.held.relay] = now + SHUNNED_SECONDS
+            self._shunned[ours.held.relay] = now + SHUNNED_SECONDS
         return (GiveUp(auth_key, reason, what),)

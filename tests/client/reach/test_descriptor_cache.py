@@ -6,8 +6,7 @@ import pytest
 import trio
 
 from onionshh.client.context import Context
-from onionshh.client.reach import descriptor_cache as known_file
-from onionshh.client.reach import finder
+from onionshh.client.reach import descriptor_cache, finder
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import find
 from onionshh.crypto.identity import decode_address_untrusted
@@ -48,7 +47,7 @@ async def test_what_leads_nowhere_is_fetched_anew(autojump_clock: trio.testing.M
 async def test_not_without_end(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(known_file, "KNOWN_MOST", 1)
+    monkeypatch.setattr(descriptor_cache, "DESCRIPTORS_MOST", 1)
     async with small() as net, net.join() as visitor, hosted(net) as (host, one):
         async with host.host(net.folder / "other", introducers=2) as other:
             await other.reachable()
