@@ -315,7 +315,7 @@ async def test_an_introducer_that_ends_its_circuits_is_given_up(autojump_clock: 
 
 
 async def test_what_was_given_up_is_not_taken_again_for_some_hours(autojump_clock: MockClock) -> None:
-    async with small(6, interval_seconds=3600) as net, hosted(net) as (node, endpoint):
+    async with small(6, interval_seconds=1800) as net, hosted(net) as (node, endpoint):
         introducers = parts(endpoint).introducers
         await until(lambda: introducers.complete)
         given_up = introducers.entries[0]
