@@ -314,15 +314,15 @@ async def test_an_introducer_that_ends_its_circuits_is_given_up(autojump_clock: 
             nursery.cancel_scope.cancel()
 
 
-async def test_what_was_given_up_is_not_taken_again_for_some_hours(autojump_clock: MockClock) -> None:
+async def test_what_was_given_up_is_not_taken_again(autojump_clock: MockClock) -> None:
     async with small(6, interval_seconds=1800) as net, hosted(net) as (node, endpoint):
         introducers = parts(endpoint).introducers
         await until(lambda: introducers.complete)
         given_up = introducers.entries[0]
         introducers.failed(given_up.auth_key, "refuses introductions")
         await until(lambda: introducers.complete)
-        for _ in range(3):
-            await trio.sleep(3600)
+        for _ in range(3):  # the hours themselves are a matter of the pure machine
+            await trio.sleep(900)
             assert given_up.relay_id not in {one.relay_id for one in introducers.entries}
         assert node.drops()["introducer-failed"] == 1
 
