@@ -26,9 +26,7 @@ HANDLED_AGAIN_MOST_SECONDS = 300.0
 
 
 class Whisper:
-    """One whisper as the program gets it. `id`: 32 hex digits; `received_at` and `expires_at`: Unix seconds;
-    `shown`: how often it was shown with this time. Until `expires_at` its sender may still wait; one whose
-    sender has its receipt is shown later, too.
+    """One whisper as the program gets it.
 
     Finished by `reply`, by `done`, or by asking the iteration for the next one. One that the program lets go
     unfinished, because it raised or left the loop, is shown again, and so it is after a restart, under the
@@ -50,22 +48,28 @@ class Whisper:
 
     @property
     def id(self) -> str:
+        """32 hex digits, the same each time it is shown."""
         return self._taken.whisper_id.hex()
 
     @property
     def body(self) -> bytes:
+        """What its sender wrote, at most 65 535 bytes."""
         return self._taken.body
 
     @property
     def received_at(self) -> float:
+        """When it came, Unix seconds."""
         return self._taken.received_at
 
     @property
     def expires_at(self) -> int:
+        """Until when its sender may still wait, Unix seconds. One whose sender has its receipt is shown later,
+        too."""
         return self._taken.expires
 
     @property
     def shown(self) -> int:
+        """How often it was shown, this time included."""
         return self._shown
 
     def __repr__(self) -> str:
