@@ -8,6 +8,9 @@ The real authority, the real relays and real nodes; only what is below a link is
 memory (the default) or TCP on loopback, and the HTTP to the authority, by a call. With `wall_start` the wall
 clock follows trio's, so under `trio.testing.MockClock` hours pass in seconds; with `seed` every choice is the
 same each time.
+
+What a program sees of a node or an endpoint shows little and lets nothing be changed. `inside(node)` and
+`parts(endpoint)` give what works behind them, for tests that must look there; none of it is public API.
 """
 
 from __future__ import annotations
@@ -15,15 +18,16 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import trio
 
+from onionshh.client.assemble import assembled
 from onionshh.client.node import Node
-from onionshh.client.node import node as make_node
 from onionshh.config import Authority as Named
 from onionshh.config import NetworkFile
 from onionshh.core.base.chance import Chance
@@ -45,7 +49,6 @@ from onionshh.net.transport import Dialer, Listener
 from onionshh.relay.publish import About
 from onionshh.relay.serve import Mounting, Relay
 from onionshh.rendezvous.serve import roles
-from onionshh.wire.descriptor import RelayDescriptor
 
 SETTLED_SECONDS = 120.0
 
@@ -73,19 +76,32 @@ def seeded(seed: int) -> RandomBytes:
     return random_bytes
 
 
+Mount = Callable[[Mounting], Sequence[Role]]
+"""Makes the roles of one relay."""
+
+
 class RunningRelay:
     """One relay of the network.
 
     - `host: str`. The IP address at which it is reached.
-    - `relay: Relay`. The relay itself, whose inside may change between versions.
+    - `about: About`. What it says of itself. `said: list[str]`: the lines that its operator was told.
+    - `relay: Relay`. The relay itself, whose inside may change between versions. `roles: tuple[Role, ...]`:
+      what is mounted on it.
     - `scope: trio.CancelScope`, `stopped: trio.Event`. What `stop` cancels, and what it waits for.
     """
 
-    def __init__(self, relay: Relay, host: str) -> None:
+    def __init__(self, relay: Relay, about: About, roles: tuple[Role, ...], said: list[str]) -> None:
         self.relay = relay
-        self.host = host
+        self.about = about
+        self.roles = roles
+        self.said = said
         self.scope = trio.CancelScope()
         self.stopped = trio.Event()
+
+    @property
+    def host(self) -> str:
+        """The IP address at which it is reached."""
+        return self.about.host
 
     @property
     def id(self) -> str:
@@ -136,6 +152,7 @@ class Network:
         run_blocking: RunBlocking,
         nursery: trio.Nursery,
         memory: MemoryNetwork | None,
+        mount: Mount,
     ) -> None:
         self.file = file
         self.authority = authority
@@ -146,18 +163,28 @@ class Network:
         self._random_bytes = random_bytes
         self._run_blocking = run_blocking
         self._nursery = nursery
+        self._mount = mount
         self._nodes = 0
         self._names = 0
 
-    async def add_relay(self, *, family: tuple[str, ...] = ()) -> RunningRelay:
+    async def add_relay(
+        self, *, family: tuple[str, ...] = (), again: RunningRelay | None = None
+    ) -> RunningRelay:
         """Start one more relay, and return it. The directory lists it in one of its next consensuses: wait
         for `settled`. `family`: the ids of relays that have the same owner; they count where both name each
-        other.
+        other. `again`: one that was stopped, which comes back with its keys and at its host, on another port.
         """
-        self._names += 1
-        name = f"relay{self._names}"
-        host = f"10.0.{self._names // 250}.{self._names % 250 + 1}"
+        self._names += again is None
+        name = f"relay{self._names}" if again is None else again.about.nickname
+        host = f"10.0.{self._names // 250}.{self._names % 250 + 1}" if again is None else again.host
         listener: Listener = self.memory.listen(host) if self.memory else TcpListener("127.0.0.1", 0)
+        mounted: list[Role] = []
+        said: list[str] = []
+
+        def mount(mounting: Mounting) -> Sequence[Role]:
+            mounted.extend(self._mount(mounting))
+            return mounted
+
         about = About(name, listener.address[0], listener.address[1], _ids(family))
         relay = Relay(
             network=self.file,
@@ -168,10 +195,10 @@ class Network:
             about=about,
             clock=self.clock,
             chance=Chance(self._random_bytes),
-            mount=_mount,
-            say=lambda line: None,
+            mount=mount,
+            say=said.append,
         )
-        running = RunningRelay(relay, host)
+        running = RunningRelay(relay, about, tuple(mounted), said)
 
         async def run(task_status: trio.TaskStatus[None]) -> None:
             with running.scope:
@@ -208,7 +235,7 @@ class Network:
         `onionshh.join`."""
         self._nodes += 1
         name = name or f"node{self._nodes}"
-        async with make_node(
+        async with assembled(
             self.file,
             folder=DataDirectory(self.folder / name),
             source=self.source(name),
@@ -217,8 +244,8 @@ class Network:
             random_bytes=self._random_bytes,
             run_blocking=self._run_blocking,
             own_relays=frozenset(_ids(own_relays)),
-        ) as node:
-            yield node
+        ) as context:
+            yield Node(context)
 
     def source(self, host: str) -> DirectorySource:
         """The authority as that host asks it, without HTTP in between: what `join` uses for a node."""
@@ -256,6 +283,11 @@ class LocalSource:
         return self._authority.clock.wall()
 
 
+def usual_roles(mounting: Mounting) -> tuple[Role, ...]:
+    """The roles that a relay of `onionshh relay` has."""
+    return roles(mounting.relay_id, mounting.params, mounting.view)
+
+
 @asynccontextmanager
 async def network(
     relays: int = 8,
@@ -264,6 +296,7 @@ async def network(
     params: Mapping[str, int] | None = None,
     wall_start: int | None = None,
     seed: int | None = None,
+    mount: Mount = usual_roles,
 ) -> AsyncIterator[Network]:
     """A whole network in this process. The block gets a `Network`, in which every relay is listed already.
 
@@ -274,6 +307,7 @@ async def network(
     - `wall_start`: Unix seconds. With it the wall clock starts there and follows trio's clock, so that under
       `trio.testing.MockClock` hours pass in seconds and nothing waits for real. Without it the wall clock is
       the system's.
+    - `mount`: makes each relay's roles. Without it they are those of `onionshh relay`.
     - `seed`: with it every choice is the same in each run.
 
     Files lie in a temporary folder, which is removed when the block ends. Raises ValueError for a parameter
@@ -318,12 +352,7 @@ async def network(
         )
         chosen = default_params(one_machine=True).with_overrides(params or {})
         dialer: Dialer = memory.dialer("authority") if memory else TcpDialer()
-
-        async def check(descriptor: RelayDescriptor) -> str | None:
-            return await probe(
-                descriptor, dialer=dialer, clock=clock, params=chosen, chance=Chance(random_bytes)
-            )
-
+        check = partial(probe, dialer=dialer, clock=clock, params=chosen, chance=Chance(random_bytes))
         authority = Authority(
             store,
             params=chosen,
@@ -343,15 +372,12 @@ async def network(
             run_blocking=run_blocking,
             nursery=nursery,
             memory=memory,
+            mount=mount,
         )
         for _ in range(relays):
             await net.add_relay()
         await net.settled()
         yield net
-
-
-def _mount(mounting: Mounting) -> tuple[Role, ...]:
-    return roles(mounting.relay_id, mounting.params, mounting.view)
 
 
 def _ids(family: Collection[str]) -> tuple[RelayId, ...]:

@@ -30,6 +30,7 @@ from trio.testing import MockClock
 import onionshh
 from onionshh import testing
 from onionshh.client import node as nodes
+from onionshh.client.assemble import assembled
 from onionshh.client.node import Node
 from onionshh.config import NetworkFile, format_network_file
 from onionshh.net.store import Folder, run_inline
@@ -156,13 +157,12 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[testing.Networ
         Path(NETWORK_FILE).write_text(format_network_file(net.file))
         monkeypatch.setenv("ONIONSHH_NETWORK", NETWORK_FILE)
         with monkeypatch.context() as patched:
-            patched.setattr(nodes, "node", _over_memory(net))
+            patched.setattr(nodes, "assembled", _over_memory(net))
             yield net
 
 
 def _over_memory(net: testing.Network) -> Callable[..., object]:
-    """`onionshh.client.node.node`, with this network below the links in place of HTTP and TCP."""
-    node = nodes.node
+    """How a node is put together, with this network below the links in place of HTTP and TCP."""
     count = 0
 
     def joined(network: NetworkFile, *, folder: Folder, **given: Any) -> object:
@@ -176,7 +176,7 @@ def _over_memory(net: testing.Network) -> Callable[..., object]:
             "random_bytes": testing.seeded(count),
             "run_blocking": run_inline,
         }
-        return node(network, folder=folder, **(given | below))
+        return assembled(network, folder=folder, **(given | below))
 
     return joined
 

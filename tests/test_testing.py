@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from onionshh import testing
 from onionshh.crypto.identity import IdentityKeys
+from tests.inside import inside
 from tests.seeded import seed_tasks, seeded
 
 WALL = 1_790_000_000
@@ -45,9 +46,9 @@ async def test_every_relay_is_listed_and_knows_the_others_when_the_block_begins(
 
 
 async def test_the_wall_clock_follows_trios(autojump_clock: MockClock) -> None:
-    params = {"interval_seconds": 300}
+    params, started = {"interval_seconds": 300}, trio.current_time()
     async with testing.network(relays=3, params=params, wall_start=WALL, seed=1) as net:
-        assert net.clock.wall() == WALL + int(trio.current_time() - net.clock._trio_start)
+        assert net.clock.wall() == WALL + int(trio.current_time() - started)
         before = net.clock.wall()
         await trio.sleep(3600)
         assert net.clock.wall() - before == 3600
@@ -88,7 +89,7 @@ async def test_parameters_are_those_of_the_network(autojump_clock: MockClock) ->
         relays=3, params={"interval_seconds": 7, "cookies": 9}, wall_start=WALL
     ) as net:
         async with net.join() as node:
-            params = node._context.params
+            params = inside(node).params
             assert (params.interval_seconds, params.cookies, params.subnet_rule) == (7, 9, 0)
     with pytest.raises(ValueError, match="There is no parameter 'colour'"):
         async with testing.network(relays=3, params={"colour": 1}):
@@ -112,8 +113,8 @@ async def test_relays_come_and_go(autojump_clock: MockClock) -> None:
             assert guard not in {relay for one in node.circuits() for relay in one.relays[:1]}
             await trio.sleep(30)  # two failed checks, and it is listed no more
             await net.settled()
-            assert guard not in {row.identity.hex() for row in node._context.view.relays}
-            assert len(node._context.view.relays) == 4
+            assert guard not in {row.identity.hex() for row in inside(node).view.relays}
+            assert len(inside(node).view.relays) == 4
 
 
 def _address() -> str:
@@ -134,11 +135,11 @@ async def test_a_name_is_a_folder(autojump_clock: MockClock) -> None:
         samples = []
         for name in ("alice", "bob", "alice"):
             async with net.join(name) as node:
-                samples.append(node._context.guard_file.guards.sample)
+                samples.append(inside(node).guard_file.guards.sample)
                 assert "guards" in _files(net.folder / name)
         assert samples[0] == samples[2] != samples[1]
         async with net.join() as one, net.join() as two:
-            assert one._context.folder.named("x") != two._context.folder.named("x")
+            assert inside(one).folder.named("x") != inside(two).folder.named("x")
 
 
 async def test_a_node_that_is_left_lets_go_of_everything(autojump_clock: MockClock) -> None:
@@ -147,6 +148,6 @@ async def test_a_node_that_is_left_lets_go_of_everything(autojump_clock: MockClo
         async with net.join("node") as node, node.contact(_address()) as contact:
             await contact.whisper(b"hello", ttl_seconds=3)
         await trio.sleep(1)
-        assert not node._context.nursery.child_tasks
+        assert not inside(node).nursery.child_tasks
         assert node.circuits() == []
         assert "node" not in {end for ends in net.memory._streams.values() for end in ends}

@@ -50,7 +50,7 @@ class Contact:
         *,
         background: bool,
     ) -> None:
-        self.address = address
+        self._address = address
         self._context = context
         self._privacy = privacy
         self._hops = hops
@@ -63,6 +63,11 @@ class Contact:
         self._visitor = Visitor(context, reach, background=background)
         self._scope: trio.CancelScope | None = None
         self._closed = False
+
+    @property
+    def address(self) -> str:
+        """The endpoint that this leads to."""
+        return self._address
 
     async def __aenter__(self) -> Contact:
         if self._scope is not None:

@@ -1,51 +1,32 @@
-"""A hidden endpoint: hosted by a node, reached by its address alone (SPEC 10, 11, 13)."""
+"""A hidden endpoint: hosted by a node, reached by its address alone (SPEC 10, 11, 13).
+
+This is what a program sees of it; `hosting/hosting.py` holds what works behind it.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import trio
 
 from onionshh.client.context import Context
-from onionshh.client.delivery.hidden import Hidden
-from onionshh.client.hosting.introducers import Introducers
-from onionshh.client.hosting.introduction_service import IntroductionService
-from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
-from onionshh.client.hosting.publication import Publication
-from onionshh.client.hosting.reachability import Reachability, ReachabilityChanges, ReachabilityTest
-from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
-from onionshh.client.pool import STUBS
+from onionshh.client.hosting.hosting import Hosting, open_hosting
+from onionshh.client.hosting.reachability import Reachability, ReachabilityChanges
 from onionshh.client.receipt import Receipt
 from onionshh.core.delivery.incoming import Taken
-from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS, check_body, new_whisper
+from onionshh.core.delivery.record import check_body
 from onionshh.crypto.identity import IdentityKeys
-from onionshh.crypto.primitives import kdf
 from onionshh.errors import Closed
-from onionshh.ids import WhisperId
-from onionshh.net.database import Database
-from onionshh.net.store import Folder
 
 logger = logging.getLogger("onionshh.client")
 
-DATABASE_FILE = "endpoint.db"
-AGAIN_MOST_SECONDS = 300.0
-_VAULT, _FIRST_INBOX = KEY_MIGRATIONS[0], WHISPER_MIGRATIONS[0]
-MIGRATIONS = (_VAULT + _FIRST_INBOX, *WHISPER_MIGRATIONS[1:])
-"""Of the one file that holds both. New ones go at the end, whichever of the two they are for."""
+HANDLED_AGAIN_MOST_SECONDS = 300.0
 
 
 class Whisper:
     """One whisper as the program that hosts an endpoint gets it.
-
-    - `id: str`. 32 hex digits, the same that the sender's receipt has.
-    - `body: bytes`. What it says, 0 to 65 535 bytes.
-    - `received_at: int`. When it came, Unix seconds.
-    - `expires_at: int`. Until when its sender may wait for it, Unix seconds. A whisper that was acknowledged
-      before is shown later, too.
-    - `shown: int`. How often it was shown, this time included.
 
     A whisper is finished by `reply`, by `done`, or when the program asks the same loop for the next one. A
     whisper that the program lets go unfinished is shown again: under the same id, after those that were never
@@ -76,31 +57,43 @@ class Whisper:
     ```
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_endpoint",
-        "_finished",
-        "_taken",
-        "body",
-        "expires_at",
-        "id",
-        "received_at",
-        "shown",
-    )
+    __slots__ = ("__weakref__", "_finished", "_hosting", "_shown", "_taken")
 
-    def __init__(self, endpoint: Endpoint, taken: Taken, shown: int) -> None:
-        self.shown = shown
-        self.id = taken.whisper_id.hex()
-        self.body = taken.body
-        self.received_at = taken.received_at
-        self.expires_at = taken.expires
+    def __init__(self, hosting: Hosting, taken: Taken, shown: int) -> None:
+        self._hosting = hosting
         self._taken = taken
-        self._endpoint = endpoint
+        self._shown = shown
         self._finished = False
 
     def __del__(self) -> None:
         if not self._finished:
-            self._endpoint._dropped(self._taken.whisper_id)
+            self._hosting.let_go(self._taken.whisper_id)
+
+    @property
+    def id(self) -> str:
+        """32 hex digits, the same each time it is shown, and the same that its sender's receipt has."""
+        return self._taken.whisper_id.hex()
+
+    @property
+    def body(self) -> bytes:
+        """What it says, 0 to 65 535 bytes."""
+        return self._taken.body
+
+    @property
+    def received_at(self) -> float:
+        """When it came, Unix seconds."""
+        return self._taken.received_at
+
+    @property
+    def expires_at(self) -> int:
+        """Until when its sender may wait for it, Unix seconds. A whisper that was acknowledged before that is
+        shown later, too."""
+        return self._taken.expires
+
+    @property
+    def shown(self) -> int:
+        """How often it was shown, this time included."""
+        return self._shown
 
     def __repr__(self) -> str:
         return f"<Whisper of {len(self.body)} bytes>"
@@ -134,7 +127,7 @@ class Whisper:
             raise Closed("This whisper is finished already.")
         self._finished = True
         try:
-            return await self._endpoint._reply(self._taken, body)
+            return await self._hosting.reply(self._taken, body)
         except BaseException:
             self._finished = False  # nothing of it is on disk: cancelled before that, or closed
             raise
@@ -147,7 +140,7 @@ class Whisper:
         if not self._finished:
             self._finished = True
             try:
-                await self._endpoint._finish(self._taken.whisper_id)
+                await self._hosting.finish(self._taken.whisper_id)
             except BaseException:
                 self._finished = False
                 raise
@@ -176,8 +169,8 @@ class EndpointStatus:
 class _Iteration:
     """`async for whisper in endpoint`: asking for the next finishes the one before."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, hosting: Hosting) -> None:
+        self._hosting = hosting
         self._last: Whisper | None = None
 
     def __aiter__(self) -> _Iteration:
@@ -190,11 +183,11 @@ class _Iteration:
             except Closed:  # unfinished: it is shown again when the endpoint runs again
                 raise StopAsyncIteration from None
             self._last = None
-        whisper = await self._endpoint._next()
-        if whisper is None:
+        found = await self._hosting.next()
+        if found is None:
             raise StopAsyncIteration
-        self._last = whisper
-        return whisper
+        self._last = Whisper(self._hosting, *found)
+        return self._last
 
 
 class Endpoint:
@@ -230,82 +223,51 @@ class Endpoint:
     """
 
     def __init__(
-        self,
-        context: Context,
-        identity: IdentityKeys,
-        folder: Folder,
-        introducers: int,
-        give_up_after: int | None = None,
+        self, context: Context, identity: IdentityKeys, introducers: int, give_up_after: int | None
     ) -> None:
-        self.address = identity.address
         self._context = context
         self._identity = identity
-        self._folder = folder
-        self._database: Database | None = None
-        self._stack = ExitStack()
-        self._scope: trio.CancelScope | None = None
-        self._wanted = introducers
+        self._introducers = introducers
         self._give_up_after = give_up_after
-        self._closed = trio.Event()
-        self._token: trio.lowlevel.TrioToken | None = None
+        self._hosting: Hosting | None = None
+
+    @property
+    def address(self) -> str:
+        """The text that whoever is to reach this endpoint must know."""
+        return self._identity.address
 
     async def __aenter__(self) -> Endpoint:
-        if self._scope is not None:
+        if self._hosting is not None:
             raise Closed("An endpoint is entered once.")
-        context = self._context
-        context.check_open()
-        self._stack.enter_context(self._folder.lock())
-        try:
-            path = self._folder.database(DATABASE_FILE)
-            database = self._database = Database(path, MIGRATIONS, context.run_blocking)
-            self._stack.callback(database.close)
-            self._hidden = Hidden(context, WhisperStore(database), self._give_up_after)
-            await self._hidden.load()
-            self._keys = KeyStore(database, context.chance.bytes, context.params.replay_log_entries)
-            await self._keys.load()
-            context.check_open()
-            context.guard_file.update_layer_two(context.view)
-        except BaseException:
-            self._stack.close()
-            raise
-        self._token = trio.lowlevel.current_trio_token()
-        answering = IntroductionService(context, self._identity, self._keys, self._hidden.start)
-        introducers = Introducers(context, self._keys, self._wanted, answering.introduced)
-        publication = Publication(context, self._identity, self._keys, introducers)
-        answering.log_full = publication.poke
-        self._reachability = ReachabilityTest(context, self._identity, introducers, answering, publication)
-        self._scope = trio.CancelScope()
-        for kind in (context.kinds.answering, context.kinds.asking):
-            context.pool.use(kind, stubs=STUBS)
-        await context.nursery.start(self._run, introducers, publication)
+        self._context.check_open()
+        self._hosting = await open_hosting(
+            self._context, self._identity, self._introducers, self._give_up_after
+        )
+        await self._hosting.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._scope is not None:
-            self._scope.cancel()
-            with trio.CancelScope(shield=True):
-                await self._closed.wait()
+        if self._hosting is not None:
+            await self._hosting.aclose()
 
     async def reachable(self) -> None:
         """Wait until the endpoint has tested that a stranger can reach it. This waits as long as that takes.
 
         Raises Closed when the endpoint is not open.
         """
-        self._check_open()
-        await self._reachability.reachable()
+        await self._running().parts.reachability.reachable()
 
     @property
     def reachability(self) -> Reachability:
         """What the last tests said. Raises Closed when the endpoint is not open."""
-        self._check_open()
-        return self._reachability.state
+        return self._running().parts.reachability.state
 
     @property
     def waiting(self) -> tuple[int, int]:
         """How many whispers are unfinished, and how many replies wait for their visitors. Raises Closed when
         the endpoint is not open."""
-        self._check_open()
-        return len(self._hidden.receiver.inbox), len(self._hidden.receiver.replies)
+        receiver = self._running().parts.delivery.receiver
+        return len(receiver.inbox), len(receiver.replies)
 
     def reachability_changes(self) -> ReachabilityChanges:
         """`async for` over every gain and loss of reachability from now on. If the endpoint is reachable
@@ -323,12 +285,10 @@ class Endpoint:
                     break
         ```
         """
-        self._check_open()
-        return ReachabilityChanges(self._reachability)
+        return ReachabilityChanges(self._running().parts.reachability)
 
     def __aiter__(self) -> _Iteration:
-        self._check_open()
-        return _Iteration(self)
+        return _Iteration(self._running())
 
     async def serve(self, handler: Callable[[Whisper], Awaitable[bytes | None]], *, at_once: int = 8) -> None:
         """Handle whispers until the endpoint closes.
@@ -364,7 +324,7 @@ class Endpoint:
         """
         if at_once < 1:
             raise ValueError(f"at_once must be 1 or more, not {at_once}.")
-        self._check_open()
+        hosting = self._running()
         places = trio.Semaphore(at_once)
 
         async def one(whisper: Whisper) -> None:
@@ -378,16 +338,15 @@ class Endpoint:
                 pass
             except Exception:
                 logger.exception("a whisper could not be handled, and is tried again")
-                await trio.sleep(min(2.0 ** min(whisper.shown - 1, 16), AGAIN_MOST_SECONDS))
+                await trio.sleep(min(2.0 ** min(whisper.shown - 1, 16), HANDLED_AGAIN_MOST_SECONDS))
 
         async with trio.open_nursery() as nursery:
             while True:
                 await places.acquire()
-                whisper = await self._next()
-                if whisper is None:
+                found = await hosting.next()
+                if found is None:
                     break
-                nursery.start_soon(one, whisper)
-                del whisper  # else the last one would never be let go
+                nursery.start_soon(one, Whisper(hosting, *found))
             nursery.cancel_scope.cancel()
 
     async def given_up(self) -> list[Whisper]:
@@ -422,13 +381,13 @@ class Endpoint:
                 nursery.cancel_scope.cancel()
         ```
         """
-        self._check_open()
-        return [Whisper(self, *one) for one in await self._hidden.given_up()]
+        hosting = self._running()
+        return [Whisper(hosting, *one) for one in await hosting.parts.delivery.given_up()]
 
     def status(self) -> EndpointStatus:
         """The numbers of this moment. Raises Closed when the endpoint is not open."""
-        self._check_open()
-        state, receiver = self._reachability.state, self._hidden.receiver
+        parts = self._running().parts
+        state, receiver = parts.reachability.state, parts.delivery.receiver
         return EndpointStatus(
             reachable=state.reachable,
             why=state.why,
@@ -439,73 +398,7 @@ class Endpoint:
             replies_waiting=len(receiver.replies),
         )
 
-    # For whispers and iterations.
-
-    async def _next(self) -> Whisper | None:
-        found = await self._hidden.next()
-        return None if found is None else Whisper(self, *found)
-
-    def _dropped(self, whisper_id: WhisperId) -> None:
-        """From any thread: the program has let a whisper go, and who waits for one may have it."""
-        if self._token is not None and not self._closed.is_set():
-            with suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(self._hidden.let_go, whisper_id)
-
-    async def _finish(self, whisper_id: WhisperId) -> None:
-        self._check_open()
-        await self._hidden.finish(whisper_id)
-
-    async def _reply(self, taken: Taken, body: bytes) -> Receipt:
-        self._check_open()
-        record = new_whisper(
-            body,
-            expires=max(taken.expires, self._context.clock.best() + TTL_DEFAULT_SECONDS),
-            privacy_class=taken.privacy_class,
-            random_bytes=self._context.chance.bytes,
-            in_reply_to=taken.whisper_id,
-        )
-        return await self._hidden.finish(taken.whisper_id, record)
-
-    # Inside.
-
-    def _check_open(self) -> None:
-        if self._scope is None or self._closed.is_set():
+    def _running(self) -> Hosting:
+        if self._hosting is None or self._hosting.over:
             raise Closed("This endpoint is not open.")
-
-    async def _run(
-        self,
-        introducers: Introducers,
-        publication: Publication,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        scope = self._scope
-        if scope is None:
-            raise Closed("This endpoint is not open.")
-        try:
-            with scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(introducers.run)
-                    nursery.start_soon(publication.run)
-                    nursery.start_soon(self._reachability.run)
-                    nursery.start_soon(self._hidden.run)
-                    nursery.start_soon(self._follow_consensus)
-                    if self._database is not None:
-                        nursery.start_soon(self._database.keep_erased)
-                    task_status.started()
-        finally:
-            for kind in (self._context.kinds.answering, self._context.kinds.asking):
-                self._context.pool.leave(kind, stubs=STUBS)
-            if self._database is not None:
-                await self._database.aclose()
-            self._stack.close()
-            self._closed.set()
-
-    async def _follow_consensus(self) -> None:
-        while True:
-            await self._context.keeper.changed()
-            self._context.guard_file.update_layer_two(self._context.view)
-
-
-def endpoint_folder(parent: Folder, identity: IdentityKeys) -> Folder:
-    """Where an endpoint's database lies: named by a hash, so that a listing shows no address."""
-    return parent.inside("endpoints").inside(kdf("endpoint folder", identity.A, length=8).hex())
+        return self._hosting

@@ -1,8 +1,10 @@
-"""A node: one membership in a network, under which endpoints are hosted and contacts made."""
+"""A node: one membership in a network, under which endpoints are hosted and contacts made.
+
+This is what a program sees of it; `assemble.py` puts together what works behind it.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,45 +13,25 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from onionshh.client.assemble import assembled
 from onionshh.client.contact import Contact
 from onionshh.client.context import Context
 from onionshh.client.identities import Identity
-from onionshh.client.kinds import Kinds
 from onionshh.client.one_machine import find_network
-from onionshh.client.pool import STUBS, Pool
-from onionshh.config import NetworkFile
-from onionshh.core.base.chance import Chance
 from onionshh.core.base.classes import INTRODUCTION_HOPS, check_hops, privacy_class, reveals
-from onionshh.core.base.params import Params
-from onionshh.core.base.reasons import Drops
-from onionshh.core.link.outbox import Memory
-from onionshh.core.paths.view import View
 from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted, encode_address
-from onionshh.errors import ClockWrong, NoDirectory, WrongLoop
-from onionshh.ids import RandomBytes, RelayId
-from onionshh.net.authority_client import DirectorySource, HttpSource
-from onionshh.net.background import background
-from onionshh.net.builder import CircuitBuilder
-from onionshh.net.circuits import CircuitSet
+from onionshh.errors import WrongLoop
+from onionshh.ids import RelayId
+from onionshh.net.authority_client import HttpSource
 from onionshh.net.clocks import Clock
-from onionshh.net.consensus_keeper import ConsensusKeeper, NotThisNetwork
-from onionshh.net.freed_memory import GivingBack
-from onionshh.net.guard_file import GuardFile, NoGuardAnswers
-from onionshh.net.links import LinkSet
 from onionshh.net.memory_folder import InMemory
 from onionshh.net.network_file import read_network_file
-from onionshh.net.store import DataDirectory, Folder, RunBlocking, RunWhereQuick, run_in_thread
+from onionshh.net.store import DataDirectory
 from onionshh.net.tcp import TcpDialer
-from onionshh.net.transport import Dialer
-from onionshh.wire import messages as m
 
 if TYPE_CHECKING:
     from onionshh.client.endpoint import Endpoint
 
-MEMORY_BYTES = 256 * 1024 * 1024
-CONSENSUS_SECONDS = 120.0
-PAUSE_SECONDS = 0.5
-PAUSE_MOST_SECONDS = 30.0
 INTRODUCERS_DEFAULT = 6
 INTRODUCERS_MOST = 20
 
@@ -143,14 +125,13 @@ class Node:
             raise ValueError(f"introducers must be from 1 to {INTRODUCERS_MOST}, not {introducers}.")
         if give_up_after is not None and give_up_after < 1:
             raise ValueError(f"give_up_after must be 1 or more, not {give_up_after}.")
-        self._check_open()
+        self._context.check_open()
         if not isinstance(identity, IdentityKeys):
             identity = Identity.load_or_create(identity, self._context.chance.bytes)
         # Whoever only visits needs neither a database nor the rest of what hosting takes.
-        from onionshh.client.endpoint import Endpoint, endpoint_folder
+        from onionshh.client.endpoint import Endpoint
 
-        folder = endpoint_folder(self._context.folder, identity)
-        return Endpoint(self._context, identity, folder, introducers, give_up_after)
+        return Endpoint(self._context, identity, introducers, give_up_after)
 
     def contact(
         self, address: str, *, privacy: str = "talk", hops: int | None = None, background: bool = False
@@ -182,7 +163,7 @@ class Node:
                 print(error)  # An address has 63 characters and this one has 6, 57 missing; …
         ```
         """
-        self._check_open()
+        self._context.check_open()
         key = decode_address_untrusted(address)
         return Contact(
             self._context,
@@ -198,13 +179,13 @@ class Node:
         circuits = sorted(self._context.circuits.circuits, key=lambda one: one.made_at)
         return [
             CircuitInfo(
-                one.purpose,
-                tuple(row.nickname for row in one.path),
-                tuple(row.identity.hex() for row in one.path),
-                round(one.age_seconds, 3),
-                reveals(len(one.path) - 1),
+                circuit.purpose,
+                tuple(row.nickname for row in circuit.path),
+                tuple(row.identity.hex() for row in circuit.path),
+                round(circuit.age_seconds, 3),
+                reveals(len(circuit.path) - 1),
             )
-            for one in circuits
+            for circuit in circuits
         ]
 
     @property
@@ -229,12 +210,6 @@ class Node:
     def drops(self) -> dict[str, int]:
         """How often this node dropped or refused something since it started, by reason."""
         return dict(self._context.drops.counts)
-
-    def _check_open(self) -> None:
-        self._context.check_open()
-
-    def _close(self) -> None:
-        self._context.closed.set()
 
 
 @asynccontextmanager
@@ -301,135 +276,14 @@ async def join(
         raise WrongLoop(
             "onionshh runs under trio, and this is another event loop or none: use trio.run(main)."
         ) from None
-    async with node(
+    async with assembled(
         read_network_file(find_network() if network is None else network),
         folder=InMemory() if data_dir is None else DataDirectory(data_dir),
         wait_seconds=wait_seconds,
         source=HttpSource(bind),
         dialer=TcpDialer(bind),
         clock=Clock(),
-        own_relays=frozenset(RelayId(bytes.fromhex(one)) for one in own_relays),
+        own_relays=frozenset(RelayId(bytes.fromhex(relay)) for relay in own_relays),
         introduction_hops=introduction_hops,
-    ) as joined:
-        yield joined
-
-
-@asynccontextmanager
-async def node(
-    network: NetworkFile,
-    *,
-    folder: Folder,
-    source: DirectorySource,
-    dialer: Dialer,
-    clock: Clock,
-    wait_seconds: float = 0.0,
-    random_bytes: RandomBytes = os.urandom,
-    run_blocking: RunBlocking | None = None,
-    own_relays: frozenset[RelayId] = frozenset(),
-    introduction_hops: int = INTRODUCTION_HOPS,
-) -> AsyncIterator[Node]:
-    """`join` with everything it rests on given: for tests and simulations."""
-    chance = Chance(random_bytes)
-    drops = Drops()
-    memory = Memory(MEMORY_BYTES)
-    kinds = Kinds(introduction_hops)
-
-    def params() -> Params:
-        view = keeper.view
-        return view.params if view is not None else _DEFAULTS
-
-    async def over_circuit(valid_after: int) -> bytes:
-        with trio.CancelScope() as asking:
-            async with background() as beside:
-                beside.start_soon(guard_file.end_when_offline, asking)
-                circuit = await builder.build(kinds.consensus, "consensus")
-                try:
-                    question = m.encode_fetch_consensus(valid_after)
-                    return await circuit.ask(m.FETCH_CONSENSUS, question, m.CONSENSUS, CONSENSUS_SECONDS)
-                finally:
-                    circuit.close("asked")
-        raise NoGuardAnswers("no guard answers")
-
-    keeper = ConsensusKeeper(
-        network=network,
-        source=source,
-        clock=clock,
-        chance=chance,
-        folder=folder,
-        over_circuit=over_circuit,
-    )
-    circuits = CircuitSet(clock=clock, params=params, memory=memory, drops=drops, random_bytes=random_bytes)
-    links = LinkSet(
-        dialer=dialer,
-        clock=clock,
-        sink=circuits,
-        params=params,
-        chance=chance,
-        memory=memory,
-        drops=drops,
-        on_tick=GivingBack().tick,
-    )
-    circuits.flush = links.flush
-    guard_file = GuardFile(folder, chance, own_relays)
-    builder = CircuitBuilder(
-        links=links,
-        circuits=circuits,
-        guard_file=guard_file,
-        clock=clock,
-        chance=chance,
-        view=keeper.require,
-        own_relays=own_relays,
-    )
-    guard_file.update(await _first_view(keeper, wait_seconds))
-    pool = Pool(builder)
-    pool.use(kinds.consensus, stubs=STUBS)  # until the node is closed, whoever else uses that kind
-
-    async def follow_consensus() -> None:
-        while True:
-            await keeper.changed()
-            guard_file.update(keeper.require())
-
-    async with links.running(), background() as nursery:
-        context = Context(
-            folder=folder,
-            keeper=keeper,
-            guard_file=guard_file,
-            builder=builder,
-            circuits=circuits,
-            pool=pool,
-            kinds=kinds,
-            clock=clock,
-            chance=chance,
-            drops=drops,
-            run_blocking=run_blocking or RunWhereQuick(),
-            run_long=run_blocking or run_in_thread,
-            nursery=nursery,
-        )
-        nursery.start_soon(keeper.keep)
-        nursery.start_soon(builder.watch_guards)
-        nursery.start_soon(guard_file.watch, keeper.fetch_soon)
-        nursery.start_soon(pool.run)
-        nursery.start_soon(follow_consensus)
-        joined = Node(context)
-        try:
-            yield joined
-        finally:
-            joined._close()
-
-
-async def _first_view(keeper: ConsensusKeeper, wait_seconds: float) -> View:
-    """The consensus to begin with, tried again for so long. Errors as `ConsensusKeeper.first`."""
-    end, pause = trio.current_time() + wait_seconds, PAUSE_SECONDS
-    while True:
-        try:
-            return await keeper.first()
-        except NotThisNetwork:
-            raise  # waiting mends no file
-        except (NoDirectory, ClockWrong):
-            if trio.current_time() + pause > end:
-                raise
-        await trio.sleep(pause)
-        pause = min(1.5 * pause, PAUSE_MOST_SECONDS)
-
-
-_DEFAULTS = Params()
+    ) as context:
+        yield Node(context)

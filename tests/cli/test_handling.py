@@ -17,6 +17,7 @@ from onionshh.cli.handling import AT_ONCE, Handle, Handling, NotHandled, Patienc
 from onionshh.client.contact import Contact
 from onionshh.client.endpoint import Endpoint, Whisper
 from tests.client.world import hosted, small, until
+from tests.inside import parts
 
 Captured = pytest.CaptureFixture[str]
 
@@ -35,7 +36,7 @@ async def handled(net: testing.Network, handle: Handle) -> AsyncIterator[tuple[E
 
 def full(endpoint: Endpoint, *, on: bool) -> None:
     """Make the endpoint's disk as full as it is, or large again."""
-    database = endpoint._database
+    database = parts(endpoint).database
     assert database is not None
     pages = database._connection.execute("PRAGMA page_count").fetchone()[0] if on else 1_000_000
     database._connection.execute(f"PRAGMA max_page_count={pages}")

@@ -1,37 +1,89 @@
-"""Relays that speak their part wrongly: what tests mount in place of an honest ring or introducer."""
+"""Relays that speak their part wrongly: what tests mount in place of an honest ring or introducer.
+
+The relays of a network made by `tests.client.world.small` have roles that can be replaced while they run.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import count
+
 from onionshh import geometry as g
+from onionshh import testing
 from onionshh.core.base.params import Params
 from onionshh.core.roles import CircuitHandle, Reply, Role, RoleAction
 from onionshh.ids import RelayId
+from onionshh.relay.serve import Mounting
 from onionshh.rendezvous.introducer import Introducer
 from onionshh.rendezvous.ring import Ring
 from onionshh.testing import Network, RunningRelay
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import Outer
+from tests.rendezvous.circuits import Circuit
+
+_looks = count()
 
 
-def role_of(running: RunningRelay, kind: type[Role]) -> Role:
-    """The honest role of this kind at a relay."""
-    return next(role for role in running.relay.switch._roles if isinstance(role, kind))
+class Replaceable:
+    """Stands in for `role`, which may be another at any time."""
+
+    def __init__(self, role: Role) -> None:
+        self.accepts = role.accepts
+        self.role = role
+
+    def handle(
+        self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
+    ) -> tuple[RoleAction, ...]:
+        return self.role.handle(circuit, message_type, body, now, wall)
+
+    def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        return self.role.circuit_closed(circuit, now)
+
+    def tick(self, now: float, wall: int) -> tuple[RoleAction, ...]:
+        return self.role.tick(now, wall)
+
+
+def replaceable(mounting: Mounting) -> Sequence[Role]:
+    """The usual roles of a relay, each replaceable."""
+    return [Replaceable(role) for role in testing.usual_roles(mounting)]
+
+
+def _place(running: RunningRelay, accepts: frozenset[int]) -> Replaceable:
+    (place,) = (one for one in running.roles if one.accepts == accepts)
+    if not isinstance(place, Replaceable):
+        raise TypeError("this network's roles cannot be replaced")
+    return place
 
 
 def ring_of(running: RunningRelay) -> Ring:
-    """Its ring."""
-    role = role_of(running, Ring)
+    """Its honest ring."""
+    role = _place(running, Ring.accepts).role
     if not isinstance(role, Ring):
         raise TypeError
     return role
 
 
 def mount(running: RunningRelay, role: Role) -> None:
-    """Put a role in the place of the honest one that takes the same messages."""
-    switch = running.relay.switch
-    replaced = {switch._by_type[kind] for kind in role.accepts}
-    switch._roles = (*(one for one in switch._roles if one not in replaced), role)
-    switch._by_type |= dict.fromkeys(role.accepts, role)
+    """Put a role in the place of the one that takes the same messages."""
+    _place(running, role.accepts).role = role
+
+
+def new_ring(running: RunningRelay) -> Ring:
+    """An empty ring for this relay, as after a restart."""
+    return Ring(running.relay.keys.relay_id, lambda: running.relay.keeper.view, running.relay.params)
+
+
+def shown(running: RunningRelay, blinded: bytes, period: int) -> bytes | None:
+    """The descriptor that its ring shows to whoever asks, also one that has expired."""
+    number = next(_looks)
+    asking = Circuit(number, f"look {number}")
+    place = _place(running, Ring.accepts)
+    (answer,) = place.handle(asking, m.FETCH, m.Fetch(blinded, period).encode(), 0.0, 0)
+    place.circuit_closed(asking, 0.0)
+    if not isinstance(answer, Reply):
+        raise TypeError
+    found = m.Found.decode_untrusted(answer.body)
+    return found.descriptor if found.status == m.FOUND_IT else None
 
 
 def by_id(net: Network, identity: str) -> RunningRelay:
@@ -39,38 +91,103 @@ def by_id(net: Network, identity: str) -> RunningRelay:
     return next(one for one in net.relays if one.id == identity)
 
 
-class HostileIntroducer(Introducer):
+class HostileIntroducer:
     """Takes endpoints as an honest one does. `answer`: what visitors are told, None for nothing; nothing is
-    passed on. `invents`: introductions a second, of junk."""
+    passed on. `invents`: introductions a second, of junk. `brings`: said once to every endpoint."""
 
-    def __init__(self, running: RunningRelay, *, answer: int | None = m.OK, invents: int = 0) -> None:
-        super().__init__(running.relay.keys.relay_id, running.relay.params)
+    accepts = Introducer.accepts
+
+    def __init__(
+        self,
+        running: RunningRelay,
+        *,
+        answer: int | None = m.OK,
+        invents: int = 0,
+        brings: bytes | None = None,
+    ) -> None:
         self.answer = answer
         self.invents = invents
+        self.brings = brings
+        self._honest = Introducer(running.relay.keys.relay_id, running.relay.params)
+        self._endpoints: dict[CircuitHandle, bytes] = {}
         self._ticked = 0.0
 
-    def _introduce(
-        self, circuit: CircuitHandle, message: m.Introduce, body: bytes, now: float
+    def handle(
+        self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
     ) -> tuple[RoleAction, ...]:
-        if self.answer is None:
-            return ()
-        return (Reply(circuit, m.INTRODUCE_ACK, bytes((self.answer,))),)
+        """Only what it says to visitors is its own."""
+        if message_type == m.INTRODUCE1:
+            return () if self.answer is None else (Reply(circuit, m.INTRODUCE_ACK, bytes((self.answer,))),)
+        actions = self._honest.handle(circuit, message_type, body, now, wall)
+        self._endpoints[circuit] = m.EstablishIntro.decode_untrusted(body).auth_key
+        return actions
+
+    def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        self._endpoints.pop(circuit, None)
+        return self._honest.circuit_closed(circuit, now)
 
     def tick(self, now: float, wall: int) -> tuple[RoleAction, ...]:
         """Invent as many as the time since the last tick allows."""
-        count = int(self.invents * min(5.0, now - self._ticked))
+        number = int(self.invents * min(5.0, now - self._ticked))
         self._ticked = now
-        return tuple(
-            Reply(endpoint.circuit, m.INTRODUCE2, junk(key, number))
-            for key, endpoint in self._endpoints.items()
-            for number in range(count - endpoint.circuit.waiting_messages)
+        invented = tuple(
+            Reply(circuit, m.INTRODUCE2, junk(key, at))
+            for circuit, key in self._endpoints.items()
+            for at in range(number - circuit.waiting_messages)
         )
+        if self.brings is None or not self._endpoints:
+            return invented
+        body, self.brings = self.brings, None
+        return (*invented, *(Reply(circuit, m.INTRODUCE2, body) for circuit in self._endpoints))
 
 
 def junk(auth_key: bytes, number: int) -> bytes:
     """An introduction that does not open."""
     sealed = number.to_bytes(4, "big") * (g.INTRODUCE_SEALED // 4)
     return m.Introduce(auth_key, m.INTRODUCE_NEW, 1, bytes(g.POW), sealed).encode()
+
+
+class LyingRing:
+    """A ring relay that shows what the test wants in place of some descriptors (None: that it has none), as
+    long as no other comes. `origins`: who brought descriptors, as the relay saw them come."""
+
+    accepts = Ring.accepts
+
+    def __init__(self, honest: Ring) -> None:
+        self.honest = honest
+        self.lies: dict[tuple[bytes, int], bytes | None] = {}
+        self.origins: set[object] = set()
+
+    def handle(
+        self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
+    ) -> tuple[RoleAction, ...]:
+        if message_type == m.PUBLISH:
+            outer = Outer.decode_untrusted(body)
+            self.lies.pop((outer.blinded, outer.period), None)
+            self.origins.add(circuit.origin)
+        else:
+            wanted = m.Fetch.decode_untrusted(body)
+            name = wanted.blinded, wanted.period
+            if name in self.lies:
+                lie = self.lies[name]
+                found = m.Found(m.NOT_FOUND) if lie is None else m.Found(m.FOUND_IT, lie)
+                return (Reply(circuit, m.FOUND, found.encode()),)
+        return self.honest.handle(circuit, message_type, body, now, wall)
+
+    def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        return self.honest.circuit_closed(circuit, now)
+
+    def tick(self, now: float, wall: int) -> tuple[RoleAction, ...]:
+        return self.honest.tick(now, wall)
+
+
+def lying_rings(net: Network) -> list[LyingRing]:
+    """Every relay of the network has one from now on, truthful at first and with what it held."""
+    rings = []
+    for running in net.relays:
+        rings.append(LyingRing(ring_of(running)))
+        mount(running, rings[-1])
+    return rings
 
 
 class Stale(Ring):
@@ -80,6 +197,7 @@ class Stale(Ring):
         super().__init__(running.relay.keys.relay_id, lambda: running.relay.keeper.view, Params)
         self.old = old
         self.uploads = 0
+        self._seen: set[tuple[bytes, int]] = set()
 
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
@@ -89,8 +207,9 @@ class Stale(Ring):
             return super().handle(circuit, message_type, body, now, wall)
         self.uploads += 1
         outer = Outer.decode_untrusted(body)
-        if not self.old or (outer.blinded, outer.period) not in self._kept:
+        if not self.old or (outer.blinded, outer.period) not in self._seen:
             super().handle(circuit, message_type, body, now, wall)
+            self._seen.add((outer.blinded, outer.period))
         return (Reply(circuit, m.FOUND, m.Found(m.STALE).encode()),)
 
 

@@ -18,7 +18,8 @@ from onionshh.core.circuit.conversation import Conversation
 from onionshh.core.delivery import inbox, sender
 from onionshh.crypto.identity import IdentityKeys
 from tests.client.delivery.test_joined import of_visitor
-from tests.client.world import WALL, Stranger, echo, hosted, small, until
+from tests.client.world import WALL, Disk, Stranger, echo, hosted, hosted_on, small, until
+from tests.inside import parts
 from tests.seeded import seeded
 
 QUIET = dict(interval_seconds=300)
@@ -120,16 +121,16 @@ async def test_reply_and_done(autojump_clock: MockClock) -> None:
             for body in (b"three", b"four"):
                 await contact.whisper(body)
             three = await anext(iteration)
-            assert (three.body, len(endpoint._hidden.receiver.inbox)) == (b"three", 2)
+            assert (three.body, len(parts(endpoint).delivery.receiver.inbox)) == (b"three", 2)
             four = await anext(iteration)
-            assert (four.body, len(endpoint._hidden.receiver.inbox)) == (b"four", 1)
+            assert (four.body, len(parts(endpoint).delivery.receiver.inbox)) == (b"four", 1)
             with pytest.raises(onionshh.Closed):
                 await three.reply(b"too late")
             with trio.move_on_after(5) as nothing:
                 await anext(aiter(endpoint))  # it is shown to somebody already
             assert nothing.cancelled_caught
             await four.done()
-            assert len(endpoint._hidden.receiver.inbox) == 0
+            assert len(parts(endpoint).delivery.receiver.inbox) == 0
 
 
 async def test_a_whisper_nobody_holds_any_more_is_shown_again(autojump_clock: MockClock) -> None:
@@ -184,16 +185,20 @@ async def test_what_a_receipt_tells(autojump_clock: MockClock) -> None:
 
 
 async def test_sent_at_once_over_a_circuit_that_is_there_then_delivered(autojump_clock: MockClock) -> None:
-    async with small(5, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+    disk = Disk()
+    async with (
+        small(5, **QUIET) as net,
+        net.join("visitor") as visitor,
+        hosted_on(net, disk) as (_, endpoint),
+    ):
         async with visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"first")).status == "delivered"
-            assert endpoint._database is not None
-            await endpoint._database._turn.acquire()  # so that no receipt comes yet
+            disk.hold()  # so that no receipt comes yet
             receipt = contact.send(b"hello")
             seen = [receipt.status]
             await trio.sleep(2)
             seen.append(receipt.status)
-            endpoint._database._turn.release()
+            disk.release()
             await receipt.final()
             seen.append(receipt.status)
             assert seen == ["sent", "sent", "delivered"]
@@ -217,7 +222,7 @@ async def test_at_most_so_many_wait(autojump_clock: MockClock, monkeypatch: pyte
 
 async def test_the_circuits_of_a_node(autojump_clock: MockClock) -> None:
     async with small(6, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
-        nicknames = {one.id: one.relay.publisher._about.nickname for one in net.relays}
+        nicknames = {one.id: one.about.nickname for one in net.relays}
         async with visitor.contact(endpoint.address, hops=3) as contact:
             await contact.whisper(b"hello")
             await trio.sleep(5)

@@ -21,7 +21,8 @@ from onionshh.net.database import Database
 from onionshh.net.store import run_inline
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.hosting.test_whisper_store import Whispers
-from tests.client.world import WALL, context_of, hosted, small
+from tests.client.world import WALL, hosted, small
+from tests.inside import inside, parts
 from tests.seeded import seeded
 
 
@@ -76,7 +77,7 @@ async def test_a_client_past_its_memory_ends_the_circuit_that_fills_it(
     async with small(relays=8) as net, hosted(net) as (_, endpoint), net.join() as visitor:
         async with visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"hello")).status == "delivered"
-            memory = context_of(visitor).circuits.memory
+            memory = inside(visitor).circuits.memory
             before = memory.used_bytes
             exchange = of_visitor(contact)
             assert exchange is not None
@@ -121,10 +122,10 @@ async def test_joined_circuits_are_few_though_the_inbox_is_full(
                 contact = await stack.enter_async_context(visitor.contact(endpoint.address))
                 contact.send(b"hello")
                 await trio.sleep(1)
-                joined_circuits = endpoint._hidden.joined_circuits
+                joined_circuits = parts(endpoint).delivery.joined_circuits
                 assert len(joined_circuits) <= 2
                 assert all(one.open for one in joined_circuits)
-            tasks = endpoint._hidden.nursery
+            tasks = parts(endpoint).delivery.nursery
             assert tasks is not None
             assert sum("_read" in one.name for one in tasks.child_tasks) <= 2
             # Who is thrown out comes again, and ever later; else eight would join a thousand times a second.

@@ -14,7 +14,8 @@ from trio.testing import MockClock
 import onionshh
 from onionshh import testing
 from onionshh.client.pool import STUBS
-from tests.client.world import context_of, echo, hosted, small, until
+from tests.client.world import echo, hosted, small, until
+from tests.inside import inside, parts
 
 QUIET = dict(interval_seconds=300)
 
@@ -48,7 +49,7 @@ def points(most: int) -> Iterator[int]:
 async def nothing_left(node: onionshh.Node) -> None:
     """No circuit of anybody is left, and the pool keeps none but for the node itself."""
     await until(lambda: {one.purpose for one in node.circuits()} <= {"consensus", "ready"}, 60)
-    (shelf,) = context_of(node).pool._shelves.values()
+    (shelf,) = inside(node).pool._shelves.values()
     assert (shelf.idle_wanted, shelf.stubs_wanted) == (0, STUBS)
     await until(lambda: sum(one.purpose == "ready" for one in node.circuits()) == STUBS, 60)
 
@@ -171,7 +172,7 @@ async def test_reading_finishing_and_replying(autojump_clock: MockClock) -> None
                                 after += 1
                         nursery.cancel_scope.cancel()
             await whisper.done()
-            assert len(endpoint._hidden.receiver.inbox) == 0
+            assert len(parts(endpoint).delivery.receiver.inbox) == 0
 
 
 async def test_asking_for_the_next_finishes_the_last_even_when_cut_off(autojump_clock: MockClock) -> None:
@@ -193,7 +194,7 @@ async def test_asking_for_the_next_finishes_the_last_even_when_cut_off(autojump_
             assert got == [b"%d" % number for number in range(8)]
             with trio.move_on_after(5):
                 await take()
-            assert len(endpoint._hidden.receiver.inbox) == 0
+            assert len(parts(endpoint).delivery.receiver.inbox) == 0
 
 
 async def test_waiting_for_reachability(autojump_clock: MockClock) -> None:

@@ -158,8 +158,5 @@ async def _shown(endpoint: Endpoint) -> list[Whisper]:
     shown = []
     with trio.move_on_after(5):
         while True:
-            whisper = await endpoint._next()
-            if whisper is None:
-                break
-            shown.append(whisper)
+            shown.append(await anext(aiter(endpoint)))
     return shown

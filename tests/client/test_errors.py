@@ -14,12 +14,14 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh import testing
-from onionshh.client.endpoint import DATABASE_FILE
-from onionshh.client.reach.connect import RENDEZVOUS_SECONDS
+from onionshh.client.hosting.hosting import DATABASE_FILE
+from onionshh.core.base.patience import RENDEZVOUS_SECONDS
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.net.authority_client import HttpSource
 from onionshh.net.clocks import Clock
-from tests.client.world import WALL, context_of, hosted, small
+from tests.client.hostile import HostileIntroducer, mount
+from tests.client.world import WALL, hosted, small
+from tests.inside import inside, parts
 from tests.seeded import seeded
 
 NOBODY = IdentityKeys.generate(seeded(99)).address
@@ -43,12 +45,8 @@ async def test_no_such_endpoint_and_an_endpoint_that_is_silent_are_told_apart(
             assert caught.value.why == receipt.why
 
         async with hosted(net) as (_, endpoint):
-
-            async def ignore(body: bytes, auth_key: bytes, looked_at: Callable[[bool | None], None]) -> None:
-                await trio.lowlevel.checkpoint()
-                looked_at(True)
-
-            endpoint._reachability._introducers._introduced = ignore
+            for running in net.relays:  # each says that it passes introductions on, and does not
+                mount(running, HostileIntroducer(running))
             async with visitor.contact(endpoint.address) as contact:
                 receipt = await contact.whisper(b"hello", ttl_seconds=4 * RENDEZVOUS_SECONDS)
                 assert (receipt.status, receipt.why) == (
@@ -98,7 +96,7 @@ async def test_hops_that_cannot_be_had_fail_with_the_number_of_relays_it_takes(
             with pytest.raises(onionshh.NotDelivered, match="needs 4 relays"):
                 await contact.ask(b"hello")
             assert "rendezvous" not in {one.purpose for one in visitor.circuits()}
-            assert len(endpoint._hidden.receiver.inbox) == 0
+            assert len(parts(endpoint).delivery.receiver.inbox) == 0
 
 
 async def test_waiting_for_a_reply_that_no_path_can_bring_costs_nothing(autojump_clock: MockClock) -> None:
@@ -155,11 +153,10 @@ async def test_what_is_too_large_is_refused_before_anything_is_sent(autojump_clo
             for ttl in (0, -1, 7 * 86400 + 1, float("nan")):
                 with pytest.raises(ValueError, match="TTL"):
                     contact.send(b"", ttl_seconds=ttl)
-            assert not contact._visitor._sender.waiting
             await trio.sleep(20)
             purposes = {one.purpose for one in visitor.circuits()}
             assert purposes <= {"ready", "consensus"}  # nothing was asked of anybody
-            assert len(endpoint._hidden.receiver.inbox) == 0
+            assert len(parts(endpoint).delivery.receiver.inbox) == 0
 
             # And so with replies: the whisper can still be answered.
             receipt = contact.send(b"question")
@@ -297,7 +294,7 @@ async def test_everything_is_closed_after_its_block(autojump_clock: MockClock) -
                 )
                 iteration = aiter(endpoint)
                 whisper = await anext(iteration)
-                unfinished = [whisper, await endpoint._next()]
+                unfinished = [whisper, await anext(aiter(endpoint))]
                 assert receipts[0].status == "delivered"
             with pytest.raises(onionshh.Closed):
                 await endpoint.reachable()
@@ -425,7 +422,7 @@ async def test_a_damaged_consensus_is_fetched_anew(autojump_clock: MockClock) ->
         for name in ("consensus", "consensus-previous"):
             (net.folder / "node" / name).write_bytes(b"damaged")
         async with net.join("node") as node:
-            assert len(context_of(node).view.relays) == 3
+            assert len(inside(node).view.relays) == 3
 
 
 @pytest.mark.parametrize(

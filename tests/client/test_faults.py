@@ -13,11 +13,13 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh import testing
+from onionshh.client.hosting.hosting import DATABASE_FILE
 from onionshh.net import store
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.serve import KEY_CHECK_SECONDS
 from onionshh.rendezvous.ring import Ring
-from tests.client.world import context_of, hosted, small, until
+from tests.client.world import hosted, small, until
+from tests.inside import inside, parts
 
 WALL = 1_790_000_000
 
@@ -92,14 +94,14 @@ async def test_a_whisper_waits_out_a_cut_network(autojump_clock: trio.testing.Mo
         await endpoint.reachable()
         assert net.memory is not None
         assert (await contact.whisper(b"before")).status == "delivered"
-        guards = visitor._context.guard_file.guards.sample
+        guards = inside(visitor).guard_file.guards.sample
         net.memory.cut("visitor")
         receipt = contact.send(b"while offline")
         await trio.sleep(120)
         assert not receipt.is_final
         net.memory.heal("visitor")
         assert (await receipt.final()).status == "delivered"
-        assert visitor._context.guard_file.guards.sample == guards
+        assert inside(visitor).guard_file.guards.sample == guards
 
 
 async def test_ring_relays_that_die_do_not_hide_the_endpoint(autojump_clock: trio.testing.MockClock) -> None:
@@ -123,7 +125,7 @@ async def test_ring_relays_that_die_do_not_hide_the_endpoint(autojump_clock: tri
 
 def _descriptors(running: testing.RunningRelay) -> int:
     """How many endpoint descriptors a relay's ring keeps."""
-    return sum(role.kept for role in running.relay.switch._roles if isinstance(role, Ring))
+    return sum(role.kept for role in running.roles if isinstance(role, Ring))
 
 
 async def test_a_disk_that_is_full_for_a_while_ends_no_node(
@@ -131,10 +133,9 @@ async def test_a_disk_that_is_full_for_a_while_ends_no_node(
 ) -> None:
     """A consensus comes, an introducer goes: neither can be written down."""
     async with small(7, interval_seconds=60) as net, hosted(net) as (node, endpoint):
-        database = endpoint._database
-        assert database is not None
-        database._connection.execute("PRAGMA busy_timeout=0")
-        block = sqlite3.connect(database._path, timeout=0)
+        await parts(endpoint).database.read(lambda connection: connection.execute("PRAGMA busy_timeout=0"))
+        (path,) = net.folder.rglob(DATABASE_FILE)
+        block = sqlite3.connect(path, timeout=0)
         block.execute("BEGIN IMMEDIATE")
 
         def full(path: Path, data: bytes) -> None:
@@ -142,12 +143,12 @@ async def test_a_disk_that_is_full_for_a_while_ends_no_node(
 
         with monkeypatch.context() as patch:
             patch.setattr(store, "atomic_write", full)
-            held = context_of(node).view.consensus.valid_after
+            held = inside(node).view.consensus.valid_after
             introducer = next(one.relays[-1] for one in node.circuits() if one.purpose == "introducer")
             for relay in [one for one in net.relays if one.id == introducer]:
                 await relay.stop()
             await trio.sleep(300)
-        assert context_of(node).view.consensus.valid_after > held
+        assert inside(node).view.consensus.valid_after > held
         block.rollback()
         block.close()
         await until(lambda: endpoint.reachability.reachable, 300)
@@ -159,13 +160,12 @@ async def test_a_network_whose_relays_all_moved_is_found_again_before_its_consen
     async with small(5, interval_seconds=60) as net, net.join("visitor") as visitor:
         async with hosted(net) as (_, endpoint), visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"before")).status == "delivered"
-            ports = {one.relay.publisher._about.port for one in net.relays}
-            for relay in list(net.relays):
+            before = list(net.relays)
+            for relay in before:
                 await relay.stop()
-            net._names = 0
-            for _ in range(5):
-                await net.add_relay()  # the same keys at the same hosts, on other ports
-            assert ports.isdisjoint(one.relay.publisher._about.port for one in net.relays)
+            for relay in before:
+                await net.add_relay(again=relay)
+            assert {one.about.port for one in before}.isdisjoint(one.about.port for one in net.relays)
             moved = trio.current_time()
             receipt = await contact.whisper(b"after", ttl_seconds=600)
             assert receipt.status == "delivered"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import trio
 
@@ -112,9 +110,8 @@ async def test_relays_of_one_family_never_share_a_path(autojump_clock: trio.test
     async with testing.network(relays=4, wall_start=WALL, seed=7) as net:
         one = await net.add_relay()
         other = await net.add_relay(family=(one.id,))
-        publisher = one.relay.publisher
-        publisher._about = dataclasses.replace(publisher._about, family=(other.relay.keys.relay_id,))
-        publisher.now.set()
+        await one.stop()
+        await net.add_relay(again=one, family=(other.id,))
         await trio.sleep(30)
         await net.settled()
         async with net.join() as host, host.host(net.folder / "identity") as endpoint:
@@ -129,11 +126,9 @@ async def test_a_relay_that_moved_is_not_called_listed_before_the_list_has_its_n
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with testing.network(relays=4, wall_start=WALL, seed=7) as net:
-        publisher = net.relays[0].relay.publisher
-        said: list[str] = []
-        publisher._say = said.append
-        there = publisher._about
-        publisher._about = dataclasses.replace(there, port=there.port + 1)
+        before = net.relays[0]
+        await before.stop()
+        moved = await net.add_relay(again=before)
         await trio.sleep(2 * net.authority.params.interval_seconds + 60)
-        assert said
-        assert said[0].startswith(f"listed at {there.host}:{there.port}, where it was")
+        assert moved.said
+        assert moved.said[0].startswith(f"listed at {before.host}:{before.about.port}, where it was")

@@ -10,7 +10,8 @@ from onionshh.client.pool import IDLE_CIRCUITS, MOST_AGE_SECONDS, STUBS, Pool
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.net.builder import Kind
 from onionshh.net.circuits import Circuit
-from tests.client.world import context_of, small, until
+from tests.client.world import small, until
+from tests.inside import inside
 from tests.seeded import seeded
 
 QUIET = dict(interval_seconds=300)
@@ -31,7 +32,7 @@ def shelved(pool: Pool) -> list[Circuit]:
 
 async def test_what_somebody_uses_is_kept_ready(autojump_clock: MockClock) -> None:
     async with small(6, **QUIET) as net, net.join() as node:
-        pool = context_of(node).pool
+        pool = inside(node).pool
         await trio.sleep(30)
         assert ready(node) == [2, 2]  # the node's own, as long as it is there
         pool.use(OTHER, idle=IDLE_CIRCUITS)
@@ -60,7 +61,7 @@ async def test_a_node_keeps_the_links_to_its_guards_open_and_padded_from_the_sta
     """Else the first cell on a new link would say when the first contact is made."""
     async with small(8, **QUIET) as net, net.join("node") as node:
         assert net.memory is not None
-        context = context_of(node)
+        context = inside(node)
         await until(lambda: len(ready(node)) == 2, 30)
         guards = set(context.guard_file.guards.usable(context.view))
         assert {one.path[0].identity for one in shelved(context.pool)} == guards
@@ -90,7 +91,7 @@ async def test_a_contact_that_was_never_entered_takes_nothing_from_the_shelf(
 
 async def test_a_circuit_is_taken_once(autojump_clock: MockClock) -> None:
     async with small(6, **QUIET) as net, net.join() as node:
-        pool = context_of(node).pool
+        pool = inside(node).pool
         pool.use(OTHER, idle=3)
         await until(lambda: len(ready(node)) == 5, 30)
         before = pool._shelves[OTHER].idle[:]
@@ -106,7 +107,7 @@ async def test_a_circuit_is_taken_once(autojump_clock: MockClock) -> None:
 
 async def test_a_stub_is_extended_by_the_relay_that_is_wanted(autojump_clock: MockClock) -> None:
     async with small(6, **QUIET) as net, net.join() as node:
-        context = context_of(node)
+        context = inside(node)
         pool = context.pool
         pool.use(THREE, stubs=2)
         await until(lambda: len(ready(node)) == 2, 30)
@@ -129,7 +130,7 @@ async def test_a_stub_is_extended_by_the_relay_that_is_wanted(autojump_clock: Mo
 async def test_what_is_old_or_dead_is_replaced(autojump_clock: MockClock) -> None:
     async with small(6, **QUIET) as net, net.join("node") as node:
         assert net.memory is not None
-        pool = context_of(node).pool
+        pool = inside(node).pool
         pool.use(THREE, idle=1)
         await until(lambda: len(ready(node)) == 3, 30)
         old = shelved(pool)
@@ -153,7 +154,7 @@ async def test_circuits_to_a_single_relay_are_never_built_ahead(autojump_clock: 
     """They would show our address to a relay for nothing."""
     async with small(5, **QUIET) as net, net.join("node") as node:
         assert net.memory is not None
-        pool = context_of(node).pool
+        pool = inside(node).pool
         pool.use(Kind(1, 0), idle=3)
         await trio.sleep(60)
         assert ready(node) == [2, 2]
@@ -167,7 +168,7 @@ async def test_only_the_first_hop_of_ready_circuits_is_dialled_and_it_is_a_guard
 ) -> None:
     async with small(8, **QUIET) as net, net.join("node") as node:
         assert net.memory is not None
-        context = context_of(node)
+        context = inside(node)
         for kind in (THREE, FOUR, Kind(2, 1)):
             context.pool.use(kind, idle=3, stubs=2)
         await until(lambda: len(ready(node)) == 15, 60)

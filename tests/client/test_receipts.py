@@ -16,6 +16,7 @@ from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.core.delivery import inbox
 from onionshh.core.delivery.record import RECEIPT, RECEIPTS_WAIT_SECONDS, WHISPER, Record
 from tests.client.world import bytes_on_disk, hosted, small, until
+from tests.inside import parts
 
 BULK = bytes(60_000)
 
@@ -86,8 +87,8 @@ async def test_a_reply_that_comes_at_once_is_the_receipt(
 
 
 async def replies_on_disk(endpoint: onionshh.Endpoint) -> int:
-    assert endpoint._database is not None
-    return await endpoint._database.read(
+    assert parts(endpoint).database is not None
+    return await parts(endpoint).database.read(
         lambda connection: int(connection.execute("SELECT COUNT(*) FROM replies").fetchone()[0])
     )
 
@@ -124,7 +125,7 @@ async def test_a_program_that_takes_its_time_holds_up_no_receipt(autojump_clock:
                 await receipt.final()
                 assert receipt.round_trip_seconds is not None
                 assert receipt.round_trip_seconds < RECEIPTS_WAIT_SECONDS * 1.5
-                assert len(endpoint._hidden.receiver.inbox) == 1
+                assert len(parts(endpoint).delivery.receiver.inbox) == 1
                 assert await receipt.reply() == b"answer"
             nursery.cancel_scope.cancel()
 
@@ -147,8 +148,8 @@ async def test_a_program_that_finishes_without_a_word_holds_up_no_receipt(
                 assert receipt.round_trip_seconds is not None
                 assert receipt.round_trip_seconds < RECEIPTS_WAIT_SECONDS / 2
             await trio.sleep(1)
-            assert endpoint._database is not None
-            assert secret not in bytes_on_disk(Path(endpoint._database._path).parent)
+            assert parts(endpoint).database is not None
+            assert secret not in bytes_on_disk(Path(parts(endpoint).database._path).parent)
             nursery.cancel_scope.cancel()
 
 
@@ -219,7 +220,7 @@ async def test_whatever_leaves_as_a_receipt_is_on_disk_or_finished(
     """Looked at from outside, as after a kill, at the moment each receipt or reply is handed to its circuit:
     the id is known, so no copy is shown again; and the body is there, unless the program was shown it."""
     async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
-        database = endpoint._database
+        database = parts(endpoint).database
         assert database is not None
         looker = sqlite3.connect(f"file:{database._path}?mode=ro", uri=True)
         shown: set[bytes] = set()

@@ -16,7 +16,8 @@ from onionshh.core.delivery.actions import LaneId
 from onionshh.core.delivery.record import RECEIPT, new_whisper
 from onionshh.core.delivery.visitor_lane import VISITOR_SENDINGS_MOST
 from tests.client.delivery.test_joined import of_visitor
-from tests.client.world import Stranger, context_of, echo, hosted, small, until
+from tests.client.world import Stranger, echo, hosted, small, until
+from tests.inside import inside, parts
 
 QUIET = dict(interval_seconds=300)
 
@@ -67,11 +68,11 @@ async def test_a_slow_answer_finds_its_way_however_many_whispers_came_meanwhile(
                 await trio.sleep(1)
                 for number in range(20):
                     await other.ask(b"quick %d" % number)
-                assert len(endpoint._hidden.receiver.inbox) <= 4
+                assert len(parts(endpoint).delivery.receiver.inbox) <= 4
                 await until(lambda: bool(answers), 10)
                 assert answers == [b"answer to slow"]
                 nursery.cancel_scope.cancel()
-    assert not endpoint._hidden.joined_circuits
+    assert not parts(endpoint).delivery.joined_circuits
 
 
 async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autojump_clock: MockClock) -> None:
@@ -84,7 +85,7 @@ async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autoju
                 async for whisper in endpoint:
                     await whisper.reply(bytes(65_535))
 
-            stranger, context = Stranger(visitor, endpoint.address), context_of(visitor)
+            stranger, context = Stranger(visitor, endpoint.address), inside(visitor)
             found = await stranger.find()
             introducer = found.descriptor.introducers[0]
             exchange = await connect(context, found, introducer, hops=2, privacy_class=1, record=b"")
@@ -98,11 +99,11 @@ async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autoju
                 )
                 await exchange.send(whisper)
                 await trio.sleep(0.1)
-            (served,) = endpoint._hidden.joined_circuits
+            (served,) = parts(endpoint).delivery.joined_circuits
             assert served.circuit._machine.waiting_messages <= 2 * VISITOR_SENDINGS_MOST
-            assert len(endpoint._hidden.receiver.replies) < 20
+            assert len(parts(endpoint).delivery.receiver.replies) < 20
             exchange.close()
-            await until(lambda: not endpoint._hidden.joined_circuits)
+            await until(lambda: not parts(endpoint).delivery.joined_circuits)
             nursery.cancel_scope.cancel()
 
 

@@ -12,6 +12,7 @@ from onionshh.core.delivery.actions import Actions, LaneId
 from onionshh.core.delivery.record import NO_ID, WHISPER, Record
 from onionshh.ids import RandomBytes, WhisperId
 from tests.client.world import Stranger, dropped, hosted, killed, small, until
+from tests.inside import parts
 
 
 async def test_what_was_acknowledged_and_not_finished_is_shown_again(autojump_clock: MockClock) -> None:
@@ -37,14 +38,14 @@ async def test_what_was_acknowledged_and_not_finished_is_shown_again(autojump_cl
             ]
             assert again[1].received_at == third.received_at
             with trio.move_on_after(60) as nothing_more:
-                await endpoint._next()
+                await anext(aiter(endpoint))
             assert nothing_more.cancelled_caught
 
 
 async def shown(endpoint: Endpoint) -> Whisper:
     """The next whisper that is not shown to anybody, without finishing the one before."""
     with trio.fail_after(30):
-        whisper = await endpoint._next()
+        whisper = await anext(aiter(endpoint))
     assert whisper is not None
     return whisper
 
@@ -66,17 +67,17 @@ async def test_a_finished_whisper_that_comes_again_is_acknowledged_and_not_shown
             again = stranger.introduction(found, entry, record=_record_of(whisper.id, b"once", stranger))
         async with hosted(net) as (_, endpoint):
             kept: list[WhisperId] = []
-            owe = endpoint._hidden.receiver._pay
+            owe = parts(endpoint).delivery.receiver._pay
 
             def watched(lane: LaneId, owed: dict[WhisperId, object]) -> Actions:
                 kept.extend(owed)
                 return owe(lane, owed)  # type: ignore[arg-type]
 
-            monkeypatch.setattr(endpoint._hidden.receiver, "_pay", watched)
+            monkeypatch.setattr(parts(endpoint).delivery.receiver, "_pay", watched)
             await stranger.send(entry, again.message)
             await until(lambda: bool(kept), 30)  # just before its receipt leaves
             with trio.move_on_after(30) as nothing:
-                await endpoint._next()
+                await anext(aiter(endpoint))
             assert nothing.cancelled_caught
 
 
@@ -112,7 +113,7 @@ async def test_a_replayed_introduction_is_refused_before_and_after_a_restart(
             for to, message in ((entry, first.message), (other, resealed.message)):
                 await dropped(node, "introduce-replayed", stranger.send, to, message)
             with trio.move_on_after(10) as nothing:
-                await endpoint._next()
+                await anext(aiter(endpoint))
             assert nothing.cancelled_caught
             assert "answer" not in {one.purpose for one in node.circuits()}
             # And who comes with something new is served, under the keys of before.
@@ -153,8 +154,8 @@ async def test_a_reply_of_before_the_crash_reaches_the_visitor_who_asks_again(
             assert answers == [b"the answer, from disk"]
             await trio.sleep(5)
             # The visitor acknowledged it: it is kept no longer; and the whisper was not shown a second time.
-            assert await endpoint._hidden._inbox.reply_to(whisper._taken.whisper_id) is None
-            assert len(endpoint._hidden.receiver.inbox) == 0
+            assert await parts(endpoint).delivery._inbox.reply_to(whisper._taken.whisper_id) is None
+            assert len(parts(endpoint).delivery.receiver.inbox) == 0
 
 
 async def test_killed_again_and_again_it_keeps_its_address(autojump_clock: MockClock) -> None:

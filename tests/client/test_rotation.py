@@ -9,6 +9,7 @@ from onionshh import testing
 from onionshh.client.reach.finder import find
 from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.wire.endpoint import IntroducerEntry
+from tests.inside import inside
 
 HOUR = 3600
 HOURS = 30
@@ -60,7 +61,7 @@ async def test_thirty_hours(autojump_clock: trio.testing.MockClock) -> None:
             await trio.sleep(HOUR / 2)
             for relay in net.relays:
                 onion_keys.setdefault(relay.id, set()).add(relay.relay.keys.onion_key.public)
-            view = host._context.view
+            view = inside(host).view
             periods.add(view.period)
             consensuses.add(view.consensus.valid_after)
             introducers |= {one.auth_key for one in await _introducers(visitor, endpoint.address)}
@@ -68,7 +69,7 @@ async def test_thirty_hours(autojump_clock: trio.testing.MockClock) -> None:
                 assert await contact.ask(b"fresh consensus") == b"fresh consensus"
             newest = net.authority.consensus
             assert newest is not None
-            if late._context.view.consensus.valid_after < newest.valid_after:
+            if inside(late).view.consensus.valid_after < newest.valid_after:
                 old_asked += 1
             async with late.contact(endpoint.address) as contact:
                 assert await contact.ask(b"old consensus") == b"old consensus"
@@ -82,7 +83,7 @@ async def test_thirty_hours(autojump_clock: trio.testing.MockClock) -> None:
 
 
 async def _introducers(node: onionshh.Node, address: str) -> tuple[IntroducerEntry, ...]:
-    found = await find(node._context, decode_address_untrusted(address))
+    found = await find(inside(node), decode_address_untrusted(address))
     return found.descriptor.introducers
 
 
@@ -94,7 +95,7 @@ async def _hold_back(net: testing.Network, node: onionshh.Node) -> None:
         await trio.lowlevel.checkpoint()
         return documents[-2] if len(documents) > 1 else b""
 
-    node._context.keeper._over_circuit = one_before
+    inside(node).keeper._over_circuit = one_before
     while True:
         await trio.sleep(30)
         if net.authority.document != documents[-1]:

@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
 from onionshh import testing
-from onionshh.client.context import Context
+from onionshh.client.assemble import assembled
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.node import Node
-from onionshh.client.node import node as make_node
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import find
 from onionshh.core.delivery.record import new_whisper
@@ -25,10 +25,13 @@ from onionshh.core.endpoint.introduce import Introduction
 from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.ids import AuthKey, RelayId
 from onionshh.net.clocks import Clock
-from onionshh.net.store import DataDirectory, run_inline
-from onionshh.rendezvous.ring import Ring
+from onionshh.net.store import DataDirectory, RunBlocking, run_inline
 from onionshh.wire import messages as m
-from onionshh.wire.endpoint import IntroducerEntry
+from onionshh.wire.endpoint import IntroducerEntry, Outer
+from tests.client.hostile import replaceable, shown
+from tests.inside import inside, parts
+
+T = TypeVar("T")
 
 WALL = 1_790_000_000 // 86400 * 86400 + 36_000
 """Ten hours into a day: the period's second half is far, its grace over."""
@@ -40,8 +43,14 @@ def small(
     relays: int = 5, *, seed: int = 1, wall: int = WALL, **params: int
 ) -> AbstractAsyncContextManager[testing.Network]:
     """A network of few relays in virtual time. `params`: consensus parameters; the interval is a minute, so
-    that time which passes costs little."""
-    return testing.network(relays, params={"interval_seconds": 60, **params}, wall_start=wall, seed=seed)
+    that time which passes costs little. What its relays serve can be replaced (`tests.client.hostile`)."""
+    return testing.network(
+        relays,
+        params={"interval_seconds": 60, **params},
+        wall_start=wall,
+        seed=seed,
+        mount=replaceable,
+    )
 
 
 @asynccontextmanager
@@ -67,24 +76,39 @@ class WrongClock(Clock):
         return super().wall() + self.shift
 
 
+class Disk:
+    """A disk that can take its time: while it is held, whatever wants it waits."""
+
+    def __init__(self) -> None:
+        self._free = trio.Event()
+        self._free.set()
+
+    def hold(self) -> None:
+        self._free = trio.Event()
+
+    def release(self) -> None:
+        self._free.set()
+
+    async def __call__(self, function: Callable[[], T], /) -> T:
+        await self._free.wait()
+        return await run_inline(function)
+
+
 @asynccontextmanager
-async def joined(net: testing.Network, name: str, clock: Clock) -> AsyncIterator[Node]:
-    """A node with a clock of its own."""
-    async with make_node(
+async def joined(
+    net: testing.Network, name: str, clock: Clock, run_blocking: RunBlocking = run_inline
+) -> AsyncIterator[Node]:
+    """A node with a clock and a disk of its own."""
+    async with assembled(
         net.file,
         folder=DataDirectory(net.folder / name),
         source=net.source(name),
         dialer=net.dialer(name),
         clock=clock,
         random_bytes=testing.seeded(len(name)),
-        run_blocking=run_inline,
-    ) as node:
-        yield node
-
-
-def context_of(node: Node) -> Context:
-    """The parts of a node."""
-    return node._context
+        run_blocking=run_blocking,
+    ) as context:
+        yield Node(context)
 
 
 async def until(true: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
@@ -97,7 +121,7 @@ async def until(true: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> 
 
 
 async def echo(endpoint: Endpoint) -> None:
-    """Answer every whisper with its own body, for ever."""
+    """Answer every whisper with its own body, until cancelled."""
     async for whisper in endpoint:
         await whisper.reply(whisper.body)
 
@@ -105,6 +129,18 @@ async def echo(endpoint: Endpoint) -> None:
 def bytes_on_disk(folder: Path) -> bytes:
     """Everything in every file below a folder, SQLite's side files included."""
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+@asynccontextmanager
+async def hosted_on(
+    net: testing.Network, disk: Disk, introducers: int = 2
+) -> AsyncIterator[tuple[Node, Endpoint]]:
+    """As `hosted`, on this disk."""
+    async with joined(net, "host", net.clock, disk) as node:
+        async with node.host(net.folder / "identity", introducers=introducers) as endpoint:
+            with trio.fail_after(PATIENCE_SECONDS):
+                await endpoint.reachable()
+            yield node, endpoint
 
 
 @asynccontextmanager
@@ -128,7 +164,7 @@ class Stranger:
     """Introductions by hand, as somebody who knows the address and keeps to no rule."""
 
     def __init__(self, node: Node, address: str) -> None:
-        self.context = context_of(node)
+        self.context = inside(node)
         self._key = decode_address_untrusted(address)
 
     async def find(self) -> CheckedDescriptor:
@@ -198,18 +234,22 @@ async def dropped(
         raise AssertionError(f"dropped {found}, not one {reason}")
 
 
+def blinded(endpoint: Endpoint, period: int, period_seconds: int = 86_400) -> bytes:
+    """The key under which an endpoint is published in a period."""
+    return parts(endpoint).identity.blind(period, period_seconds).public
+
+
 def on_ring(net: testing.Network, endpoint: Endpoint, period: int) -> dict[str, int]:
-    """Which running relays keep the endpoint's descriptor of a period: their ids, hex, and its revision."""
-    seconds = net.relays[0].relay.params().period_seconds
-    name = endpoint._identity.blind(period, seconds).public, period
+    """Which running relays show the endpoint's descriptor of a period: their ids, hex, and its revision."""
+    key = blinded(endpoint, period, net.relays[0].relay.params().period_seconds)
+    found = {running.id: shown(running, key, period) for running in net.relays}
     return {
-        running.id: role._kept[name].revision
-        for running in net.relays
-        for role in running.relay.switch._roles
-        if isinstance(role, Ring) and name in role._kept
+        name: Outer.decode_untrusted(document).revision
+        for name, document in found.items()
+        if document is not None
     }
 
 
 def period_now(node: Node) -> int:
     """The period of the consensus a node has in hand."""
-    return context_of(node).view.period
+    return inside(node).view.period

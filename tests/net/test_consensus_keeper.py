@@ -41,8 +41,9 @@ from onionshh.net.guard_file import NoGuardAnswers
 from onionshh.net.memory_folder import InMemory
 from onionshh.net.store import DataDirectory, Folder
 from onionshh.wire.consensus import Consensus
-from tests.client.world import context_of, hosted, small, until
+from tests.client.world import hosted, small, until
 from tests.directory.world import descriptor
+from tests.inside import inside
 from tests.net.test_clocks import Jumping
 from tests.seeded import seeded
 
@@ -830,9 +831,9 @@ async def test_a_client_of_a_network_talks_http_at_its_first_start_alone(
         await net.settled()
         for start in (1, 2):
             async with net.join("node") as node:
-                first = context_of(node).view.consensus.valid_after
+                first = inside(node).view.consensus.valid_after
                 await trio.sleep(60)
-                assert context_of(node).view.consensus.valid_after >= first + 45
+                assert inside(node).view.consensus.valid_after >= first + 45
             assert asked["node"] == {"consensus": 1}, start
         assert asked[relay.host]["consensus"] >= 15
         assert asked[relay.host]["publish"] >= 1
@@ -853,7 +854,7 @@ async def test_a_network_outlives_its_directory(
             monkeypatch.setattr(net.authority, "publish", nothing)
             await trio.sleep(60)
             assert (await contact.whisper(b"it holds for a while")).status == "delivered"
-            await until(lambda: _expired(context_of(visitor)) and _expired(context_of(node)), 300)
+            await until(lambda: _expired(inside(visitor)) and _expired(inside(node)), 300)
             # What stands goes on; what would need a new path waits, and says why.
             assert net.memory is not None
             net.memory.cut("visitor")

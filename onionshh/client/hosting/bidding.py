@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import trio
-
 from onionshh.client.context import Context
 from onionshh.core.endpoint.effort import EFFORT_LEAST, EFFORT_MOST, NO_PROOF, Search, publish_task
 from onionshh.crypto.identity import IdentityKeys
+from onionshh.net.signals import Poke
 
 PIECE_TRIES = 128
 """Some 20 ms: between two of these the work can be cancelled."""
@@ -34,7 +33,7 @@ class Bidding:
         self._identity = identity
         self._found = found
         self._bids: dict[int, _Bid] = {}
-        self._poke = trio.Event()
+        self._poke = Poke()
 
     def nonce(self, period: int) -> bytes:
         """The best proof so far, for a descriptor of this period."""
@@ -46,10 +45,15 @@ class Bidding:
         bid = self._bids.get(period)
         return bid.wanted if bid is not None else 0
 
-    def working(self, period: int) -> bool:
-        """Whether a better proof is being looked for."""
+    def effort(self, period: int) -> int:
+        """What the best proof so far is worth."""
         bid = self._bids.get(period)
-        return bid is not None and bid.search.effort < bid.wanted
+        return bid.search.effort if bid is not None else 0
+
+    @property
+    def working(self) -> frozenset[int]:
+        """Periods for which a better proof is being looked for."""
+        return frozenset(period for period, bid in self._bids.items() if bid.search.effort < bid.wanted)
 
     def higher(self, period: int, nonce: bytes) -> None:
         """This proof was not enough: look for twice as much, unless that is done or being done."""
@@ -64,7 +68,7 @@ class Bidding:
             bid = self._bids[period] = _Bid(search, 0)
         if bid.search.effort >= bid.wanted and bid.search.nonce == nonce:
             bid.wanted = min(EFFORT_MOST, max(EFFORT_LEAST, 2 * bid.search.effort))
-            self._poke.set()
+            self._poke.send()
 
     def forget_before(self, period: int) -> None:
         """Periods that are over."""
@@ -72,10 +76,9 @@ class Bidding:
             del self._bids[one]
 
     async def run(self) -> None:
-        """Work when there is work, for ever."""
+        """Work when there is work, until cancelled."""
         while True:
             await self._poke.wait()
-            self._poke = trio.Event()
             for period, bid in list(self._bids.items()):
                 if bid.search.effort >= bid.wanted:
                     continue

@@ -9,7 +9,8 @@ places of others (`client/hosting/places.py`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import trio
@@ -18,6 +19,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.hosting.key_store import KeyStore, PeriodKeys
 from onionshh.client.hosting.places import NoPlace, Places
+from onionshh.core.base.patience import MEETING_SECONDS
 from onionshh.core.delivery.record import Record
 from onionshh.core.endpoint.introduce import EndToEndKeys, Opened, answer, open_introduction_untrusted
 from onionshh.crypto.identity import IdentityKeys
@@ -34,8 +36,6 @@ WAITING_MOST = 32
 OPENING_MOST = 64
 """Introductions that wait for the disk."""
 TRIES = 2
-MEETING_SECONDS = 15.0
-"""To RENDEZVOUS1, waiting for a place included: its visitor waits 20 s in all."""
 
 
 class IntroductionService:
@@ -50,14 +50,26 @@ class IntroductionService:
     ) -> None:
         self._context = context
         self._identity = identity
-        self._keys = key_store
+        self._key_store = key_store
         self._serve = serve
         self._places = Places(AT_ONCE, WAITING_MOST)
         self._opening = 0
-        self.log_full: Callable[[], None] = lambda: None
-        """Called when a replay log has no room left: a descriptor with a new key is due."""
-        self.expected: dict[bytes, trio.Event] = {}
-        """Seeds of our own tests of reachability: set when such an introduction arrives."""
+        self._expected: dict[bytes, trio.Event] = {}
+        """By the seeds of our own tests of reachability."""
+
+    @property
+    def expected(self) -> int:
+        """How many tests of our own are under way."""
+        return len(self._expected)
+
+    @contextmanager
+    def expect(self, seed: bytes) -> Iterator[trio.Event]:
+        """A test of our own is sent within the block: the event is set when it arrives."""
+        arrived = self._expected[seed] = trio.Event()
+        try:
+            yield arrived
+        finally:
+            self._expected.pop(seed, None)
 
     async def introduced(
         self, body: bytes, auth_key: bytes, looked_at: Callable[[bool | None], None] = lambda good: None
@@ -107,7 +119,7 @@ class IntroductionService:
         message = m.Introduce.decode_untrusted(body)
         if message.auth_key != auth_key:
             raise ProtocolError("introduce-auth-key")
-        keys = self._keys.named(message.period_byte)
+        keys = self._key_store.named(message.period_byte)
         if keys is None:
             raise ProtocolError("introduce-period")
         sealed_hash = sha3_256(message.sealed)
@@ -119,10 +131,8 @@ class IntroductionService:
         # Only what could be opened fills the log: junk from a stranger must not wear it out.
         if not keys.replay.check_and_add(opened.seed) or not keys.replay.check_and_add(sealed_hash):
             raise ProtocolError("introduce-replayed")
-        await self._keys.remember(keys, sealed_hash, opened.seed)
-        if keys.replay.full:
-            self.log_full()
-        tested = self.expected.pop(opened.seed, None)
+        await self._key_store.remember(keys, sealed_hash, opened.seed)
+        tested = self._expected.pop(opened.seed, None)
         if tested is not None:
             tested.set()
             return None

@@ -10,12 +10,14 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Final
 
+from onionshh.core.endpoint.introducers import HeldIntroducer
 from onionshh.core.endpoint.replay import ReplayLog
 from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import KeyPair
 from onionshh.crypto.seal import SealKey
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.database import Database
+from onionshh.net.signals import Broadcast
 
 KEY_MIGRATIONS: Final = (
     """
@@ -42,23 +44,16 @@ class PeriodKeys:
     replay: ReplayLog
 
 
-@dataclass(frozen=True, slots=True)
-class HeldIntroducer:
-    """An introducer and the key we are known by there. `expiry`: Unix seconds."""
-
-    relay: RelayId
-    key: SigningKey = field(repr=False)
-    expiry: int
-
-
 class KeyStore:
-    """`load` it once before use."""
+    """`load` it once before use. `worn_out` is sent when a replay log has no room left: a descriptor with new
+    keys is due."""
 
     def __init__(self, database: Database, random_bytes: RandomBytes, replay_entries: int) -> None:
         self._database = database
         self._random_bytes = random_bytes
         self._replay_entries = replay_entries
         self._periods: dict[int, PeriodKeys] = {}
+        self.worn_out = Broadcast()
 
     async def load(self) -> None:
         """Take up what is on disk."""
@@ -101,6 +96,10 @@ class KeyStore:
         self._periods[period] = keys
         return keys
 
+    def keys_of(self, period: int) -> PeriodKeys | None:
+        """The keys of a period, if there are any."""
+        return self._periods.get(period)
+
     def named(self, period_byte: int) -> PeriodKeys | None:
         """The keys that an introduction names by the low byte of their period."""
         return next((one for period, one in self._periods.items() if period & 0xFF == period_byte), None)
@@ -120,6 +119,8 @@ class KeyStore:
         await self._database.transaction(
             lambda connection: connection.executemany("INSERT OR IGNORE INTO replay VALUES (?, ?)", rows)
         )
+        if keys.replay.full:
+            self.worn_out.send()
 
     async def forget_before(self, period: int) -> None:
         """Erase the keys of all earlier periods: what was sealed to them stays sealed."""

@@ -13,6 +13,7 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.core.base.patience import ANSWER_SECONDS, RENDEZVOUS_SECONDS
 from onionshh.core.endpoint.introduce import Introduction
 from onionshh.core.paths.path import PathImpossible
 from onionshh.errors import ProtocolError
@@ -20,9 +21,6 @@ from onionshh.ids import AuthKey, RelayId
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry
-
-ANSWER_SECONDS = 10.0
-RENDEZVOUS_SECONDS = 20.0
 
 
 class NotIntroduced(Exception):

@@ -1,4 +1,4 @@
-"""Descriptors a node has fetched, shared by its contacts: who is met again is not asked for again (SPEC 10).
+"""Descriptors that a node fetched, shared by its contacts: nobody is looked up twice in a row (SPEC 10).
 
 This links nothing on the network: a ring relay is asked less, and an introducer is told no more than before.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from onionshh.wire.endpoint import EndpointDescriptor
 
-KNOWN_MOST = 256
+DESCRIPTORS_MOST = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,9 @@ class DescriptorCache:
     def __init__(self) -> None:
         self._found: dict[bytes, CheckedDescriptor] = {}
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def get(self, address_key: bytes, period: int, earliest: int) -> CheckedDescriptor | None:
         """The one at hand, while it is of this period or the one before and has not expired."""
         held = self._found.get(address_key)
@@ -38,7 +41,7 @@ class DescriptorCache:
         """One that was just fetched."""
         self.forget(address_key)
         self._found[address_key] = found
-        if len(self._found) > KNOWN_MOST:
+        if len(self._found) > DESCRIPTORS_MOST:
             del self._found[next(iter(self._found))]
 
     def forget(self, address_key: bytes) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from onionshh.client.context import Context
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.core.base.patience import RING_ANSWER_SECONDS
 from onionshh.core.endpoint.descriptor import open_descriptor_untrusted
 from onionshh.core.endpoint.ring import fetch_order
+from onionshh.core.paths.view import View
 from onionshh.crypto.identity import blind_public, subcredential
 from onionshh.errors import NetworkUnreachable, ProtocolError
 from onionshh.net.builder import Kind
 from onionshh.net.circuits import CircuitFailed
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
-
-ANSWER_SECONDS = 15.0
 
 
 class NoDescriptor(Exception):
@@ -37,7 +37,7 @@ async def find(context: Context, address_key: bytes) -> CheckedDescriptor:
     view = context.view
     failure: Exception | None = None
     asked = 0
-    for period in _periods(context):
+    for period in periods_to_ask(view):
         blinded = blind_public(address_key, period, view.params.period_seconds)
         rows = fetch_order(view, period, blinded, context.chance) or ()
         for row in rows:
@@ -68,16 +68,15 @@ async def ask_ring(context: Context, row: RelayRow, blinded: bytes, period: int,
     """What one ring relay holds under a blinded key, over a circuit of its own; None for nothing."""
     circuit = await context.pool.to(kind, row, "ring")
     try:
-        body = await circuit.ask(m.FETCH, m.Fetch(blinded, period).encode(), m.FOUND, ANSWER_SECONDS)
+        body = await circuit.ask(m.FETCH, m.Fetch(blinded, period).encode(), m.FOUND, RING_ANSWER_SECONDS)
         found = m.Found.decode_untrusted(body)
     finally:
         circuit.close("asked")
     return found.descriptor if found.status == m.FOUND_IT else None
 
 
-def _periods(context: Context) -> tuple[int, int]:
+def periods_to_ask(view: View) -> tuple[int, int]:
     """The current period and the neighbour that is nearer in time."""
-    consensus, params = context.view.consensus, context.view.params
-    period = context.view.period
-    second_half = consensus.valid_after % params.period_seconds >= params.period_seconds // 2
+    period, seconds = view.period, view.params.period_seconds
+    second_half = view.consensus.valid_after % seconds >= seconds // 2
     return (period, period + 1) if second_half else (period, period - 1)

@@ -1,6 +1,6 @@
 """The way to one endpoint: its descriptor, one of its introducers, a joined circuit (SPEC 10, 11).
 
-One try a call. What was learned is kept between calls: the descriptor in hand, and which of its introducers
+One try per call. What was learned is kept between calls: the descriptor in hand, and which of its introducers
 led nowhere since one last did.
 """
 

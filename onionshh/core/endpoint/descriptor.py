@@ -105,7 +105,7 @@ def check_outer_untrusted(data: bytes, *, wall: int) -> Outer:
 def open_descriptor_untrusted(
     data: bytes, *, A: bytes, period: int, period_seconds: int, wall: int
 ) -> EndpointDescriptor:
-    """For who knows the address: the descriptor, if everything about it holds; else ProtocolError."""
+    """For whoever knows the address: the descriptor, if everything about it holds; else ProtocolError."""
     outer = Outer.decode_untrusted(data)
     blinded = blind_public(A, period, period_seconds)
     if (outer.blinded, outer.period) != (blinded, period):
@@ -132,5 +132,5 @@ def _check_outer(outer: Outer, wall: int) -> None:
 
 
 def _sealing_key(blinded: bytes, subcredential: bytes, revision: int, salt: bytes) -> bytes:
-    """Known only to who can make the subcredential, that is, who knows the address."""
+    """Known only to those who can make the subcredential, that is, who know the address."""
     return kdf("descriptor", blinded, subcredential, revision.to_bytes(8), salt)

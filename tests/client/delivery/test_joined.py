@@ -17,6 +17,7 @@ from onionshh.core.delivery.way import LANE_IDLE_SECONDS
 from onionshh.ids import WhisperId
 from onionshh.wire import messages as m
 from tests.client.world import WALL, echo, hosted, small, until
+from tests.inside import parts
 
 QUIET = dict(interval_seconds=300)
 
@@ -53,7 +54,7 @@ def again(contact: Contact, record: Record, seconds: float = 600.0) -> Receipt:
 
 
 def only(endpoint: Endpoint) -> JoinedCircuit:
-    (exchange,) = endpoint._hidden.joined_circuits
+    (exchange,) = parts(endpoint).delivery.joined_circuits
     return exchange
 
 
@@ -71,7 +72,7 @@ async def test_a_bad_record_ends_its_circuit_and_no_other(autojump_clock: MockCl
                 assert untouched.open
             assert (await bad.whisper(b"hello")).status == "delivered"
             assert of_visitor(good) is untouched
-            assert len(endpoint._hidden.joined_circuits) == 2
+            assert len(parts(endpoint).delivery.joined_circuits) == 2
 
 
 async def test_a_bad_record_from_the_endpoint_ends_the_circuit_too(autojump_clock: MockClock) -> None:
@@ -144,12 +145,12 @@ async def test_circuits_that_idle_are_let_go(autojump_clock: MockClock) -> None:
                 await trio.sleep(40)
                 ended.append(exchange.circuit.failed)
                 assert ended == [None, "idle"]
-                assert not endpoint._hidden.joined_circuits
+                assert not parts(endpoint).delivery.joined_circuits
                 assert await contact.ask(b"and anew") == b"and anew"
                 # A visitor who neither speaks nor leaves is let go by the endpoint.
                 of_visitor(contact).used_at = float("inf")
                 await trio.sleep(receiver.VISITOR_IDLE_SECONDS + 120)
-                assert not endpoint._hidden.joined_circuits
+                assert not parts(endpoint).delivery.joined_circuits
             nursery.cancel_scope.cancel()
 
 
@@ -186,9 +187,9 @@ async def test_a_reply_waits_on_disk_for_its_visitor_and_expires(autojump_clock:
         await trio.sleep(30)
         assert receipt.status == "queued"
         stored = whisper._taken.whisper_id
-        assert await endpoint._hidden._inbox.reply_to(stored) is not None
+        assert await parts(endpoint).delivery._inbox.reply_to(stored) is not None
         with trio.fail_after(800):
             await receipt.final()
         assert (receipt.status, receipt.why) == ("expired", "the visitor did not come back for it in time")
         await trio.sleep(61)
-        assert await endpoint._hidden._inbox.reply_to(stored) is None
+        assert await parts(endpoint).delivery._inbox.reply_to(stored) is None

@@ -14,8 +14,9 @@ from onionshh.crypto.identity import SigningKey
 from onionshh.testing import Network
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import Outer, period_key_signed
-from tests.client.hostile import origins, ring_of
+from tests.client.hostile import lying_rings, origins, ring_of
 from tests.client.world import hosted, on_ring, period_now, small, until
+from tests.inside import parts
 from tests.rendezvous.circuits import Circuit
 from tests.seeded import seeded
 
@@ -58,8 +59,7 @@ def flood(net: Network, effort: int = 0, names: int = 3 * PLACES) -> None:
 
 
 def effort_of(endpoint: Endpoint, period: int) -> int:
-    bid = endpoint._reachability._publication._bidding._bids.get(period)
-    return bid.search.effort if bid is not None else 0
+    return parts(endpoint).publication.bidding.effort(period)
 
 
 async def whys(endpoint: Endpoint, until_true: Callable[[], bool]) -> set[str]:
@@ -79,8 +79,9 @@ async def test_without_need_there_is_no_work(autojump_clock: MockClock) -> None:
         period = period_now(node)
         await until(lambda: len(on_ring(net, endpoint, period)) == 5)
         assert effort_of(endpoint, period) == 0
-        endpoint._reachability._publication._bidding.higher(period, b"not ours")
-        assert not endpoint._reachability._publication._bidding.working(period)
+        bidding = parts(endpoint).publication.bidding
+        bidding.higher(period, b"not ours")
+        assert not bidding.working
 
 
 async def test_a_newcomer_outbids_a_flood_over_every_neighbour(autojump_clock: MockClock) -> None:
@@ -118,9 +119,10 @@ async def test_who_is_displaced_finds_out_and_comes_back_for_a_higher_price(
 async def test_circuits_of_the_network_count_for_the_relay_they_came_over(
     autojump_clock: MockClock,
 ) -> None:
-    async with small(5) as net, hosted(net) as (node, endpoint):
-        await until(lambda: len(on_ring(net, endpoint, period_now(node))) == 5)
-        for running in net.relays:
-            brought = set(ring_of(running)._shares._of)
-            assert brought
-            assert brought <= set(origins(net)) - {running.relay.keys.relay_id}
+    async with small(5) as net:
+        rings = lying_rings(net)
+        async with hosted(net) as (node, endpoint):
+            await until(lambda: len(on_ring(net, endpoint, period_now(node))) == 5)
+        for running, ring in zip(net.relays, rings, strict=True):
+            assert ring.origins
+            assert ring.origins <= set(origins(net)) - {running.relay.keys.relay_id}

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import MockClock
 
 from onionshh.client.endpoint import Endpoint
-from onionshh.client.hosting.introducers import IN_HAND_MOST, JUNK_MOST, LookedAt
+from onionshh.client.hosting.introducers import IN_HAND_MOST, Introducers, LookedAt
+from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
 from onionshh.client.node import Node
-from onionshh.core.roles import Reply
+from onionshh.core.endpoint.introducers import JUNK_MOST
+from onionshh.crypto.identity import IdentityKeys
 from onionshh.geometry import INTRODUCE
-from onionshh.net.clocks import Clock
+from onionshh.net.database import Database
+from onionshh.net.store import run_inline
 from onionshh.relay import switch
-from onionshh.rendezvous.introducer import Introducer
 from onionshh.testing import Network
 from onionshh.wire import messages as m
 from tests.client.hostile import HostileIntroducer, by_id, junk, mount
-from tests.client.world import Stranger, context_of, hosted, small, until
+from tests.client.world import Stranger, WrongClock, hosted, joined, small, until
+from tests.inside import inside, parts
 
 
 def standing(node: Node) -> list[str]:
@@ -109,7 +116,7 @@ async def test_rotation_has_no_moment_without(autojump_clock: MockClock) -> None
                     if not change.reachable:
                         lost.append(change.why)  # noqa: PERF401
 
-            introducers = endpoint._reachability._introducers
+            introducers = parts(endpoint).introducers
             fewest = len(introducers.entries)
 
             async def count() -> None:
@@ -153,8 +160,40 @@ async def test_after_a_restart_the_same_are_taken_up_and_what_is_too_many_is_dro
             assert set(fewer) < set(before)
         async with hosted(net, introducers=4) as (_, endpoint):
             assert set(fewer) < set(await all_published(net, visitor, endpoint, 4))
-            kept = await endpoint._keys.introducers(net.clock.wall())
+            kept = await parts(endpoint).key_store.introducers(net.clock.wall())
             assert len(kept) == 4
+
+
+@asynccontextmanager
+async def held(
+    node: Node, wanted: int, introduced: Callable[[bytes, bytes, LookedAt], Awaitable[None]]
+) -> AsyncIterator[Introducers]:
+    """Introducers of nobody's endpoint, and what is done with what they bring."""
+    database = Database(":memory:", KEY_MIGRATIONS, run_inline)
+    context = inside(node)
+    key_store = KeyStore(database, context.chance.bytes, context.params.replay_log_entries)
+    introducers = Introducers(context, key_store, wanted, introduced)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(introducers.run)
+        await until(lambda: introducers.complete)
+        yield introducers
+        nursery.cancel_scope.cancel()
+    database.close()
+
+
+def take_over(node: Node, introducers: Introducers, net: Network, **hostile: Any) -> str:
+    """The first introducer becomes hostile, and has to be established anew; its identity, hex."""
+    bad = by_id(net, introducers.entries[0].relay_id.hex())
+    mount(bad, HostileIntroducer(bad, **hostile))
+    end_circuits(node, bad.id)
+    return bad.id
+
+
+def end_circuits(node: Node, identity: str) -> None:
+    """End those that hold this introducer."""
+    for circuit in [one for one in inside(node).circuits.circuits if one.purpose == "introducer"]:
+        if circuit.path[-1].identity.hex() == identity:
+            circuit.close("test")
 
 
 @pytest.mark.parametrize(
@@ -166,29 +205,13 @@ async def test_an_introducer_that_passes_on_what_no_stranger_can_have_sent_loses
     body: bytes, reason: str, autojump_clock: MockClock
 ) -> None:
     """Else it could send us cells without end that do nothing but be seen at our guard."""
-    async with small(5) as net, hosted(net) as (node, _):
-        (running, *_) = [one for one in net.relays if one.id == standing(node)[0]]
-        relay_switch = running.relay.switch
-        (role,) = [one for one in relay_switch._roles if isinstance(one, Introducer)]
-        (circuit,) = role._key_of
-        before = next(one for one in context_of(node).circuits.circuits if one.binding == circuit.binding)
-        relay_switch._carry_out((Reply(circuit, m.INTRODUCE2, body),))
-        running.relay.links.flush()
-        await until(lambda: before.failed is not None)
+    async with small(5) as net, hosted(net) as (node, endpoint):
+        introducers = parts(endpoint).introducers
+        await until(lambda: introducers.complete)
+        bad = take_over(node, introducers, net, brings=body)
+        await until(lambda: reason in node.drops())
         assert node.drops()[reason] == 1
-        await until(lambda: len(standing(node)) == 2)  # and another circuit in its place
-
-
-async def taken_over(node: Node, endpoint: Endpoint, net: Network, **hostile: int) -> str:
-    """One introducer of the endpoint becomes hostile; its identity, hex."""
-    introducers = endpoint._reachability._introducers
-    await until(lambda: introducers.complete)
-    bad = by_id(net, introducers.entries[0].relay_id.hex())
-    mount(bad, HostileIntroducer(bad, **hostile))
-    for circuit in [one for one in node._context.circuits.circuits if one.purpose == "introducer"]:
-        if circuit.path[-1].identity.hex() == bad.id:
-            circuit.close("test")
-    return bad.id
+        await until(lambda: bad in standing(node) and len(standing(node)) == 2)  # another circuit to it
 
 
 @pytest.mark.parametrize("rate", [0, 25])
@@ -201,8 +224,9 @@ async def test_an_introducer_that_invents_is_given_up_and_shunned(
     monkeypatch.setattr(switch, "REPLIES_WAITING_MOST", 10**6)  # a hostile relay ends nothing for it
     async with small(6, interval_seconds=300, introduce_rate=rate) as net, net.join("visitor") as visitor:
         async with hosted(net) as (node, endpoint):
-            introducers = endpoint._reachability._introducers
-            bad = await taken_over(node, endpoint, net, invents=1490)
+            introducers = parts(endpoint).introducers
+            await until(lambda: introducers.complete)
+            bad = take_over(node, introducers, net, invents=1490)
             # Which of the two comes first depends on how fast its junk is opened.
             await until(lambda: bool({"introducer-floods", "introducer-junk"} & set(node.drops())), 120)
             await until(lambda: introducers.complete and bad not in standing(node))
@@ -219,116 +243,89 @@ async def test_an_introducer_that_invents_is_given_up_and_shunned(
 
 
 async def test_as_fast_as_the_consensus_allows_is_no_flood(autojump_clock: MockClock) -> None:
-    async with small(6, interval_seconds=300, introduce_rate=25) as net, hosted(net) as (node, endpoint):
+    async def opens(body: bytes, auth_key: bytes, looked_at: LookedAt) -> None:
+        await trio.sleep(0.5)
+        looked_at(True)
 
-        async def opens(body: bytes, auth_key: bytes, looked_at: LookedAt) -> None:
-            await trio.sleep(0.5)
-            looked_at(True)
-
-        introducers = endpoint._reachability._introducers
-        introducers._introduced = opens
-        bad = await taken_over(node, endpoint, net, invents=25)
-        await trio.sleep(200)
-        assert bad in standing(node)
-        assert "introducer-floods" not in node.drops()
+    async with small(6, interval_seconds=300, introduce_rate=25) as net, net.join("host") as node:
+        async with held(node, 2, opens) as introducers:
+            bad = take_over(node, introducers, net, invents=25)
+            await trio.sleep(200)
+            assert bad in standing(node)
+            assert "introducer-floods" not in node.drops()
 
 
-async def test_much_junk_and_the_introducer_is_replaced_but_only_so_often(
-    autojump_clock: MockClock,
-) -> None:
-    """An honest one brings what it is given: a stranger's junk must not drive us through the network."""
-    async with small(8, interval_seconds=300) as net, hosted(net) as (node, endpoint):
-        introducers = endpoint._reachability._introducers
-        await until(lambda: introducers.complete)
+async def test_an_introducer_that_brings_much_junk_is_replaced(autojump_clock: MockClock) -> None:
+    async def unopened(body: bytes, auth_key: bytes, looked_at: LookedAt) -> None:
+        await trio.lowlevel.checkpoint()
+        looked_at(False)
 
-        async def unopened(body: bytes, auth_key: bytes, looked_at: LookedAt) -> None:
-            await trio.lowlevel.checkpoint()
-            looked_at(False)
-
-        introducers._introduced = unopened
-        for replaced in range(1, 5):
-            key = introducers.entries[0].auth_key
-            slot = introducers._slots[key]
-            for number in range(JUNK_MOST):
-                await slot.places.acquire()
-                await introducers._introduce(slot, junk(key, number))
-            assert key in {one.auth_key for one in introducers.entries}
-            await slot.places.acquire()
-            await introducers._introduce(slot, junk(key, 0))
-            await trio.sleep(1)
-            gone = key not in {one.auth_key for one in introducers.entries}
-            assert gone == (replaced <= 2)  # as many as are wanted, within some hours
-            await until(lambda: introducers.complete)
-        assert node.drops()["introducer-junk"] == 2
-        assert node.drops()["introducer-kept"] >= 2
+    async with small(8, interval_seconds=300) as net, net.join("host") as node:
+        async with held(node, 2, unopened) as introducers:
+            bad = take_over(node, introducers, net, invents=20)
+            await until(lambda: "introducer-junk" in node.drops(), JUNK_MOST / 20 + 10)
+            await until(lambda: introducers.complete and bad not in standing(node))
+            assert node.drops()["introducer-junk"] == 1
 
 
 async def test_one_introducers_flood_does_not_keep_anothers_introductions_waiting(
     autojump_clock: MockClock,
 ) -> None:
-    async with small(5) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
-        introducers = endpoint._reachability._introducers
-        await until(lambda: introducers.complete)
-        crowded, other = introducers.entries
-        at_work: list[bytes] = []
+    at_work: list[bytes] = []
 
-        async def introduced(body: bytes, auth_key: bytes, looked_at: LookedAt) -> None:
-            at_work.append(auth_key)
-            if auth_key == crowded.auth_key:
-                await trio.sleep_forever()
-            looked_at(True)
+    async def introduced(body: bytes, auth_key: bytes, looked_at: LookedAt) -> None:
+        at_work.append(auth_key)
+        if auth_key == introducers.entries[0].auth_key:
+            await trio.sleep_forever()
+        looked_at(True)
 
-        introducers._introduced = introduced
-        stranger = Stranger(visitor, endpoint.address)
-        found = await stranger.find()
-        message = stranger.introduction(found, crowded).message
-        statuses = []
-        for _ in range(IN_HAND_MOST + 150):
-            statuses.append(await stranger.send(crowded, message))  # noqa: PERF401
-        assert at_work.count(crowded.auth_key) == IN_HAND_MOST // 2
-        assert statuses[0] == m.OK
-        assert statuses[-1] == m.BUSY, "the introducer says so, and visitors go to another"
-        assert await stranger.send(other, stranger.introduction(found, other).message) == m.OK
-        await trio.sleep(1)
-        assert at_work[-1] == other.auth_key
+    async with small(5) as net, net.join("visitor") as visitor, net.join("host") as node:
+        async with held(node, 2, introduced) as introducers:
+            crowded, other = introducers.entries
+            stranger = Stranger(visitor, IdentityKeys.generate(inside(visitor).chance.bytes).address)
+            statuses = []
+            for number in range(IN_HAND_MOST + 150):
+                message = junk(crowded.auth_key, number)
+                statuses.append(await stranger.send(crowded, message))
+            assert at_work.count(crowded.auth_key) == IN_HAND_MOST // 2
+            assert statuses[0] == m.OK
+            assert statuses[-1] == m.BUSY, "the introducer says so, and visitors go to another"
+            assert await stranger.send(other, junk(other.auth_key, 0)) == m.OK
+            await trio.sleep(1)
+            assert at_work[-1] == other.auth_key
 
 
 async def test_an_introducer_that_ends_its_circuits_is_given_up(autojump_clock: MockClock) -> None:
     """Each time at once after it was established: that is no introducer."""
-
     async with small(6, interval_seconds=300) as net, hosted(net) as (node, endpoint):
-        introducers = endpoint._reachability._introducers
+        introducers, key_store = parts(endpoint).introducers, parts(endpoint).key_store
         await until(lambda: introducers.complete)
         bad = introducers.entries[0]
 
         async def end_them() -> None:
             while True:
                 await trio.sleep(0.5)
-                for circuit in list(node._context.circuits.circuits):
-                    if circuit.purpose == "introducer" and circuit.path[-1].identity == bad.relay_id:
-                        circuit.close("test")
+                end_circuits(node, bad.relay_id.hex())
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(end_them)
-            await until(lambda: bad.auth_key not in introducers._slots, 60)
+            with trio.fail_after(60):
+                while bad.auth_key in {one.key.public for one in await key_store.introducers(0)}:
+                    await trio.sleep(1)
             nursery.cancel_scope.cancel()
 
 
-async def test_what_is_shunned_is_a_third_of_the_relays_at_most(autojump_clock: MockClock) -> None:
+async def test_what_was_given_up_is_not_taken_again(autojump_clock: MockClock) -> None:
     async with small(6, interval_seconds=1800) as net, hosted(net) as (node, endpoint):
-        introducers = endpoint._reachability._introducers
-        for _ in range(5):
-            await until(lambda: introducers.complete)
-            introducers._give_up(introducers.entries[0].auth_key, "introducer-floods", "floods")
-            await trio.sleep(1)
+        introducers = parts(endpoint).introducers
         await until(lambda: introducers.complete)
-        view = node._context.view
-        assert len(introducers._shunned) > 2
-        latest = sorted(introducers._shunned, key=lambda one: introducers._shunned[one])[-2:]
-        assert introducers._shun(view) == set(latest)
-        assert not {one.relay_id for one in introducers.entries} & set(latest)
-        await trio.sleep(5 * 3600)
-        assert not introducers._shun(view)
+        given_up = introducers.entries[0]
+        introducers.failed(given_up.auth_key, "refuses introductions")
+        await until(lambda: introducers.complete)
+        for _ in range(3):  # the hours themselves are a matter of the pure machine
+            await trio.sleep(900)
+            assert given_up.relay_id not in {one.relay_id for one in introducers.entries}
+        assert node.drops()["introducer-failed"] == 1
 
 
 async def test_an_introducer_that_left_the_network_is_replaced_though_its_circuit_stands(
@@ -337,14 +334,14 @@ async def test_an_introducer_that_left_the_network_is_replaced_though_its_circui
     """Visitors do not find it in their consensus."""
     async with small(7) as net, hosted(net) as (node, endpoint):
         assert net.memory is not None
-        introducers = endpoint._reachability._introducers
+        introducers = parts(endpoint).introducers
         await until(lambda: introducers.complete)
         gone = by_id(net, introducers.entries[0].relay_id.hex())
         for host, port in list(net.memory.listeners):
             if host == gone.host:  # the directory cannot reach it any more, and what stands stays
                 del net.memory.listeners[host, port]
         relay = bytes.fromhex(gone.id)
-        await until(lambda: node._context.view.any_relay(relay) is None, 600)
+        await until(lambda: inside(node).view.any_relay(relay) is None, 600)
         await until(lambda: gone.id not in standing(node), 3)
         assert node.drops()["introducer-left"] == 1
         await until(lambda: introducers.complete, 60)
@@ -352,27 +349,25 @@ async def test_an_introducer_that_left_the_network_is_replaced_though_its_circui
 
 async def test_lives_are_told_by_the_network_s_time(autojump_clock: MockClock) -> None:
     """A clock that is years off when introducers are drawn or taken up makes none stay or go."""
-    async with small(6, interval_seconds=900) as net, net.join("host") as node:
-        context = node._context
+    async with small(6, interval_seconds=900) as net:
+        clock = WrongClock(net)
 
-        async def held(years: int, wanted: int) -> tuple[set[bytes], list[float]]:
-            strange = Clock(net.clock.wall() + years * 365 * 86400)
-            strange.confirm(context.view.consensus.valid_after)
-            object.__setattr__(context, "clock", strange)
+        async def seen(years: int, wanted: int) -> dict[bytes, float]:
+            """The introducers of an endpoint whose clock is so far off, and what is left of their lives."""
+            clock.shift = years * 365 * 86400
+            await trio.sleep(20)  # until the jump is believed
             async with node.host(net.folder / "identity", introducers=wanted) as endpoint:
-                introducers = endpoint._reachability._introducers
+                introducers = parts(endpoint).introducers
                 await until(lambda: introducers.complete)
-                lives = [slot.ends - strange.monotonic() for slot in introducers._slots.values()]
-                return {one.relay_id for one in introducers.entries}, lives
+                return {one.relay_id: one.expiry - net.clock.wall() for one in introducers.entries}
 
-        first, _ = await held(0, 2)
-        for years in (20, -20, 0):
-            again, lives = await held(years, 2)
-            assert again == first
-            assert all(15 * 3600 < life <= 24 * 3600 for life in lives)
-        for years, wanted in ((20, 3), (-20, 4)):
-            drawn, _ = await held(years, wanted)
-            assert len(drawn) == wanted
-            kept, lives = await held(0, wanted)
-            assert kept == drawn
-            assert all(15 * 3600 < life <= 24 * 3600 for life in lives)
+        async with joined(net, "host", clock) as node:
+            first = await seen(0, 2)
+            for years in (20, -20, 0):
+                again = await seen(years, 2)
+                assert set(again) == set(first)
+                assert all(15 * 3600 < life <= 24 * 3600 for life in again.values())
+            for years, wanted in ((20, 3), (-20, 4)):
+                drawn = await seen(years, wanted)
+                assert len(drawn) == wanted
+                assert set(await seen(0, wanted)) == set(drawn)

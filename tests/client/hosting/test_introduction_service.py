@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,17 +13,31 @@ import trio
 from trio.testing import MockClock
 
 from onionshh import testing
-from onionshh.client.endpoint import Endpoint
-from onionshh.client.hosting.introduction_service import MEETING_SECONDS, IntroductionService
 from onionshh.client.node import Node
+from onionshh.client.pool import STUBS
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.core.base.patience import MEETING_SECONDS
 from onionshh.core.delivery.record import NO_ID, RECEIPT, WHISPER, Record
+from onionshh.core.link.port import LinkPort
 from onionshh.ids import RelayId, WhisperId
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.wire import messages as m
+from onionshh.wire.cell import CREATE
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.endpoint import IntroducerEntry
-from tests.client.world import WALL, Stranger, altered, context_of, dropped, echo, hosted, small
+from tests.client.hostile import by_id
+from tests.client.world import (
+    WALL,
+    Disk,
+    Stranger,
+    altered,
+    dropped,
+    echo,
+    hosted,
+    hosted_on,
+    small,
+)
+from tests.inside import inside, parts
 
 LATE = WALL + 12 * 3600
 """In the period's second half, when the next one's keys are there too."""
@@ -88,9 +103,9 @@ async def test_every_bad_introduction_is_one_named_drop_and_nothing_else(autojum
             before = _answers(node)
             await dropped(node, reason, stranger.send, entry, message)
             assert _answers(node) == before, name
-            assert not endpoint._hidden.joined_circuits, name
+            assert not parts(endpoint).delivery.joined_circuits, name
         # Nothing of it was kept, and whoever comes now is served.
-        assert len(endpoint._hidden.receiver.inbox) == 0
+        assert len(parts(endpoint).delivery.receiver.inbox) == 0
         async with visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"hello")).status == "delivered"
 
@@ -108,16 +123,12 @@ async def test_an_introduction_for_another_of_our_introducers_keys_is_dropped(
         stranger = Stranger(visitor, endpoint.address)
         found = await stranger.find()
         one, other = found.descriptor.introducers
-        answering = _answering_of(endpoint)
+        answering = parts(endpoint).introduction_service
         message = stranger.introduction(found, one, body=b"hello").message
         await dropped(node, "introduce-auth-key", answering.introduced, message, other.auth_key)
         await answering.introduced(message, one.auth_key)
         with trio.fail_after(30):
-            assert await endpoint._next() is not None
-
-
-def _answering_of(endpoint: Endpoint) -> IntroductionService:
-    return endpoint._reachability._introduction_service
+            assert await anext(aiter(endpoint)) is not None
 
 
 async def test_junk_does_not_fill_the_replay_log(autojump_clock: MockClock) -> None:
@@ -128,32 +139,28 @@ async def test_junk_does_not_fill_the_replay_log(autojump_clock: MockClock) -> N
             entry = found.descriptor.introducers[0]
             for number in range(20):
                 message = with_flipped_seal(stranger.introduction(found, entry).message, 1200 + number)
-                await _answering_of(endpoint).introduced(message, entry.auth_key)
+                await parts(endpoint).introduction_service.introduced(message, entry.auth_key)
             assert node.drops()["seal-open"] == 20
-            keys = endpoint._keys.named(found.period & 0xFF)
+            keys = parts(endpoint).key_store.named(found.period & 0xFF)
             assert keys is not None
             assert len(keys.replay) <= 4
 
 
 def _beside_the_guards(*nodes: Node) -> RelayId:
     """A relay that is none of their guards in use: without its guards a node has nothing to expect."""
-    view = context_of(nodes[0]).view
-    guards = {guard for node in nodes for guard in context_of(node).guard_file.first_hops(view)}
+    view = inside(nodes[0]).view
+    guards = {guard for node in nodes for guard in inside(node).guard_file.first_hops(view)}
     return next(row.identity for row in view.relays if row.identity not in guards)
 
 
-class Hostile:
-    """A relay's way to answer CREATEs from now on: "refuse" them, or keep "silent"."""
+def closes_to_circuits(net: testing.Network, identity: bytes, way: str, patch: pytest.MonkeyPatch) -> None:
+    """From now on this relay refuses every CREATE ("refuse"), or does not answer any ("silent")."""
 
-    def __init__(self, net: testing.Network, identity: bytes, way: str) -> None:
-        (running,) = (one for one in net.relays if one.id == identity.hex())
-        setup = running.relay.switch.setup
+    def create_cell(port: LinkPort, circuit_id: int, command: int, body: bytes, now: float) -> None:
+        if way == "refuse" and command == CREATE:
+            port.refuse(circuit_id, os.urandom)
 
-        def answer(create: object) -> None:
-            if way == "refuse":
-                setup._refuse(create.port, create.circuit_id, "test")  # type: ignore[attr-defined]
-
-        setup._answer = answer  # type: ignore[method-assign]
+    patch.setattr(by_id(net, identity.hex()).relay.switch.setup, "create_cell", create_cell)
 
 
 @pytest.mark.parametrize("way", ["refuse", "silent"])
@@ -166,12 +173,13 @@ async def test_a_stranger_s_introduction_costs_two_circuits_at_most(
         stranger = Stranger(visitor, endpoint.address)
         found = await stranger.find()
         await trio.sleep(60)
-        pool = context_of(node).pool
-        shelf = pool._shelves[context_of(node).kinds.answering]
-        shelf.stubs[stubs:] = []
+        context = inside(node)
+        context.pool.leave(context.kinds.answering, stubs=STUBS)
+        context.pool.use(context.kinds.answering, stubs=stubs)
+        await trio.sleep(60)
         entry = found.descriptor.introducers[0]
         point = _beside_the_guards(node)
-        Hostile(net, point, way)
+        closes_to_circuits(net, point, way, monkeypatch)
         asked: list[bytes] = []
         add = Circuit.add
 
@@ -183,7 +191,7 @@ async def test_a_stranger_s_introduction_costs_two_circuits_at_most(
         monkeypatch.setattr(Circuit, "add", counted)
         before = Counter(node.drops())
         started = trio.current_time()
-        await _answering_of(endpoint).introduced(
+        await parts(endpoint).introduction_service.introduced(
             stranger.introduction(found, entry, rendezvous_point=point).message, entry.auth_key
         )
         assert 1 <= len(asked) <= 2
@@ -194,7 +202,9 @@ async def test_a_stranger_s_introduction_costs_two_circuits_at_most(
         assert new["rendezvous-failed"] + new["rendezvous-timeout"] == 1
 
 
-async def test_a_silent_rendezvous_point_keeps_no_visitor_out(autojump_clock: MockClock) -> None:
+async def test_a_silent_rendezvous_point_keeps_no_visitor_out(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """110 introductions to a point that keeps silent, and whoever comes meanwhile is served at once."""
     async with small(8) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
         stranger = Stranger(visitor, endpoint.address)
@@ -202,10 +212,10 @@ async def test_a_silent_rendezvous_point_keeps_no_visitor_out(autojump_clock: Mo
         entry = found.descriptor.introducers[0]
         point = _beside_the_guards(visitor, node)
         async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
-            Hostile(net, point, "silent")
+            closes_to_circuits(net, point, "silent", monkeypatch)
             for _ in range(110):
                 message = stranger.introduction(found, entry, rendezvous_point=point).message
-                nursery.start_soon(_answering_of(endpoint).introduced, message, entry.auth_key)
+                nursery.start_soon(parts(endpoint).introduction_service.introduced, message, entry.auth_key)
             await trio.sleep(1)
             started = trio.current_time()
             receipt = await contact.whisper(b"hello", ttl_seconds=120)
@@ -216,7 +226,7 @@ async def test_a_silent_rendezvous_point_keeps_no_visitor_out(autojump_clock: Mo
 
 
 async def test_a_silent_rendezvous_point_named_to_every_introducer_keeps_no_visitor_out(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over the wire, 5 a second through each introducer: nobody waits for what a stranger's point does not
     do, no test of our own finds an introducer busy, and none is given up."""
@@ -237,7 +247,7 @@ async def test_a_silent_rendezvous_point_named_to_every_introducer_keeps_no_visi
                     await trio.sleep(0.2)
 
             async with trio.open_nursery() as nursery:
-                Hostile(net, point, "silent")
+                closes_to_circuits(net, point, "silent", monkeypatch)
                 for entry in entries:
                     nursery.start_soon(flood, entry)
                 nursery.start_soon(echo, endpoint)
@@ -251,40 +261,40 @@ async def test_a_silent_rendezvous_point_named_to_every_introducer_keeps_no_visi
                 nursery.cancel_scope.cancel()
             # A visitor who draws that very point waits for its own patience, once or twice.
             assert sorted(waits)[2] < 2, waits
-            assert before == {one.auth_key for one in endpoint._reachability._introducers.entries}
+            assert before == {one.auth_key for one in parts(endpoint).introducers.entries}
             assert "introducer-failed" not in node.drops()
 
 
 async def test_nothing_is_answered_before_the_replay_log_is_on_disk(autojump_clock: MockClock) -> None:
-    async with small() as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
+    disk = Disk()
+    async with small() as net, net.join("visitor") as visitor, hosted_on(net, disk) as (node, endpoint):
         stranger = Stranger(visitor, endpoint.address)
         found = await stranger.find()
         entry = found.descriptor.introducers[0]
         await trio.sleep(30)
-        assert endpoint._database is not None
-        await endpoint._database._turn.acquire()  # a disk that takes its time
+        disk.hold()
         await stranger.send(entry, stranger.introduction(found, entry, body=b"x").message)
         await trio.sleep(20)
         assert _answers(node) == 0
-        endpoint._database._turn.release()
+        disk.release()
         with trio.fail_after(30):
-            assert await endpoint._next() is not None
+            assert await anext(aiter(endpoint)) is not None
 
 
 async def test_a_flood_waits_in_a_short_line(autojump_clock: MockClock) -> None:
     """A rendezvous point that never answers holds at most so many of our tasks, and no more wait for them."""
-    async with small() as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
+    disk = Disk()
+    async with small() as net, net.join("visitor") as visitor, hosted_on(net, disk) as (node, endpoint):
         stranger = Stranger(visitor, endpoint.address)
         found = await stranger.find()
         entry = found.descriptor.introducers[0]
-        answering = _answering_of(endpoint)
-        assert endpoint._database is not None
-        await endpoint._database._turn.acquire()
+        answering = parts(endpoint).introduction_service
+        disk.hold()
         messages = [stranger.introduction(found, entry).message for _ in range(70)]
         async with trio.open_nursery() as nursery:
             for message in messages:
                 nursery.start_soon(answering.introduced, message, entry.auth_key)
             await trio.sleep(1)
             assert node.drops()["introductions-waiting"] == 70 - 64
-            endpoint._database._turn.release()
-        assert context_of(node).drops.counts["introductions-waiting"] == 6
+            disk.release()
+        assert inside(node).drops.counts["introductions-waiting"] == 6

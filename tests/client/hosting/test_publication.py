@@ -12,26 +12,27 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.client.endpoint import Endpoint
-from onionshh.client.hosting.publication import ANOTHER
 from onionshh.client.hosting.reachability import Reachability
 from onionshh.client.node import Node
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import NoDescriptor, find
+from onionshh.core.endpoint.publication import ANOTHER
 from onionshh.crypto.identity import decode_address_untrusted
-from onionshh.net.clocks import Clock
-from tests.client.hostile import Stale, mount, ring_of
+from tests.client.hostile import Stale, mount, new_ring, ring_of
 from tests.client.world import (
     WALL,
     Stranger,
-    context_of,
+    WrongClock,
     dropped,
     hosted,
+    joined,
     killed,
     on_ring,
     period_now,
     small,
     until,
 )
+from tests.inside import inside, parts
 
 PERIOD = dict(interval_seconds=30, period_seconds=600, descriptor_grace_seconds=100)
 TURN = WALL // 600 * 600 + 600
@@ -55,7 +56,7 @@ async def test_the_next_periods_descriptor_is_there_before_it_begins(autojump_cl
             assert (await stranger.find()).period == period + 1
             assert len(held) == 4
             # Keys are another period's: nothing of one descriptor is in the other.
-            keys = [endpoint._keys.named(one & 0xFF) for one in (period, period + 1)]
+            keys = [parts(endpoint).key_store.named(one & 0xFF) for one in (period, period + 1)]
             assert keys[0] is not None
             assert keys[1] is not None
             assert keys[0].seal.public != keys[1].seal.public
@@ -74,7 +75,7 @@ async def test_the_previous_period_is_answered_for_its_grace_and_no_longer(
             assert period_now(node) == old.period + 1
             await stranger.send(entry, stranger.introduction(old, entry, body=b"late").message)
             with trio.fail_after(30):
-                whisper = await endpoint._next()
+                whisper = await anext(aiter(endpoint))
             assert whisper is not None
             assert whisper.body == b"late"
             await until(lambda: net.clock.wall() >= TURN + 200, 400)
@@ -155,11 +156,10 @@ async def test_a_ring_that_lost_everything_gets_it_again(autojump_clock: MockClo
     async with small(4) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
         await until(lambda: len(on_ring(net, endpoint, period_now(node))) == 4)
         for running in net.relays:
-            for role in running.relay.switch._roles:
-                getattr(role, "_kept", {}).clear()
+            mount(running, new_ring(running))
         assert not on_ring(net, endpoint, period_now(node))
         with pytest.raises(NoDescriptor):
-            await find(context_of(visitor), decode_address_untrusted(endpoint.address))
+            await find(inside(visitor), decode_address_untrusted(endpoint.address))
         await until(lambda: len(on_ring(net, endpoint, period_now(node))) == 4, 900)
         async with visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"hello")).status == "delivered"
@@ -184,7 +184,7 @@ async def test_a_full_replay_log_means_a_descriptor_with_a_new_key(autojump_cloc
 async def names_its_own(visitor: Node, endpoint: Endpoint) -> bool:
     """Whether the ring shows the introducers that this endpoint has now."""
     found = await Stranger(visitor, endpoint.address).find()
-    mine = {entry.auth_key for entry in endpoint._reachability._introducers.entries}
+    mine = {entry.auth_key for entry in parts(endpoint).introducers.entries}
     return {entry.auth_key for entry in found.descriptor.introducers} <= mine
 
 
@@ -251,7 +251,7 @@ async def test_a_ring_relay_that_says_stale_for_ever_changes_nothing(
             liar = Stale(net.relays[0], old=old)
             mount(net.relays[0], liar)
             for _ in range(2):
-                endpoint._reachability._publication.again()
+                parts(endpoint).publication.again()
                 await trio.sleep(60)
             revisions: set[int] = set()
             for _ in range(100):
@@ -268,14 +268,20 @@ async def test_a_later_revision_is_noticed_though_all_else_is_our_own(autojump_c
     async with small(4, interval_seconds=300) as net, hosted(net) as (node, endpoint):
         period = period_now(node)
         await until(lambda: len(on_ring(net, endpoint, period)) == 4)
-        keys = endpoint._keys.named(period & 0xFF)
+        keys = parts(endpoint).key_store.named(period & 0xFF)
         assert keys is not None
         later = keys.revision
-        keys.revision -= 1  # as if the ring's had come from another program with this disk
-        assert await endpoint._reachability._test() == ANOTHER
-        assert not endpoint.reachability.reachable
-        await until(lambda: min(on_ring(net, endpoint, period).values()) > later, 30)
-        await until(lambda: endpoint.reachability.reachable, 60)
+        said: list[Reachability] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(told, endpoint, said)
+            await until(lambda: len(said) == 1)
+            keys.revision -= 1  # as if the ring's had come from another program with this disk
+            assert await parts(endpoint).self_test.once() == ANOTHER
+            await until(lambda: len(said) > 1, 1)
+            assert said[1].why == ANOTHER
+            await until(lambda: min(on_ring(net, endpoint, period).values()) > later, 30)
+            await until(lambda: endpoint.reachability.reachable, 60)
+            nursery.cancel_scope.cancel()
 
 
 async def test_two_copies_of_one_disk_are_told_as_well(autojump_clock: MockClock) -> None:
@@ -303,17 +309,16 @@ async def test_a_relay_whose_clock_jumps_keeps_what_is_good_and_forgets_what_is_
 ) -> None:
     """What a consensus confirmed counts, not what the machine says."""
     async with small(4, **PERIOD) as net, hosted(net) as (node, endpoint):
-        good, net.clock = net.clock, Clock(net.clock.wall())
-        strange = net.clock
+        good, strange = net.clock, WrongClock(net)
+        net.clock = strange
         running = await net.add_relay()
         net.clock = good
         await net.settled()
         period = period_now(node)
         await until(lambda: running.id in on_ring(net, endpoint, period), 120)
-        assert strange._wall_start is not None
-        for jump in (20 * 365 * 86400, -40 * 365 * 86400):
-            strange._wall_start += jump
-            endpoint._reachability._publication.again()
+        for shift in (20 * 365 * 86400, -20 * 365 * 86400):
+            strange.shift = shift
+            parts(endpoint).publication.again()
             before = on_ring(net, endpoint, period)[running.id]
             await until(lambda before=before: on_ring(net, endpoint, period).get(running.id, 0) > before, 60)  # type: ignore[misc]
         held = ring_of(running)
@@ -323,16 +328,11 @@ async def test_a_relay_whose_clock_jumps_keeps_what_is_good_and_forgets_what_is_
 async def test_an_endpoint_with_a_strange_clock_writes_dates_that_the_ring_takes(
     autojump_clock: MockClock,
 ) -> None:
-    async with small(4) as net, net.join("host") as node:
-        context = context_of(node)
-        for behind in (30 * 86400, -30 * 86400):
-            strange = Clock(net.clock.wall() - behind)
-            strange.confirm(context.view.consensus.valid_after)
-            object.__setattr__(context, "clock", strange)
-            async with node.host(net.folder / f"identity{behind}", introducers=2) as endpoint:
-                await until(lambda e=endpoint: len(on_ring(net, e, period_now(node))) == 4)  # type: ignore[misc]
-                lives = {
-                    slot.ends - strange.monotonic()
-                    for slot in endpoint._reachability._introducers._slots.values()
-                }
-                assert all(17 * 3600 < one <= 24 * 3600 for one in lives)
+    async with small(4, interval_seconds=900) as net:
+        clock = WrongClock(net)
+        async with joined(net, "host", clock) as node:
+            for shift in (30 * 86400, -30 * 86400):
+                clock.shift = shift
+                await trio.sleep(20)  # until the jump is believed
+                async with node.host(net.folder / f"identity{shift}", introducers=2) as endpoint:
+                    await until(lambda e=endpoint: len(on_ring(net, e, period_now(node))) == 4)  # type: ignore[misc]

@@ -29,8 +29,8 @@ from onionshh.core.delivery.record import (
 from onionshh.errors import BadData
 from onionshh.ids import WhisperId
 from onionshh.net.database import Database
-from onionshh.net.store import run_inline
-from tests.client.world import WALL, bytes_on_disk
+from onionshh.net.store import RunBlocking, run_inline
+from tests.client.world import WALL, Disk, bytes_on_disk
 from tests.seeded import seeded
 
 
@@ -135,7 +135,7 @@ class Whispers:
             dropped = await self.inbox.commit(remember.rows)
         except BaseException:
             self.receiver.not_remembered(remember.token, self._now)
-            if LANE not in self.receiver._lanes:
+            if not self.receiver.lanes:
                 self.receiver.lane_opened(LANE, self._now)
             raise
         await self._do(self.receiver.remembered(remember.token, WALL, self._now))
@@ -143,8 +143,8 @@ class Whispers:
 
 
 @asynccontextmanager
-async def opened(folder: Path, wall: int = WALL) -> AsyncIterator[Whispers]:
-    database = Database(folder / "endpoint.db", WHISPER_MIGRATIONS, run_inline)
+async def opened(folder: Path, wall: int = WALL, disk: RunBlocking = run_inline) -> AsyncIterator[Whispers]:
+    database = Database(folder / "endpoint.db", WHISPER_MIGRATIONS, disk)
     try:
         inbox = Whispers(database)
         await inbox.load(wall)
@@ -326,9 +326,10 @@ async def test_what_a_quick_program_finished_is_known_for_ever_and_its_body_neve
 
 @pytest.mark.parametrize("first", ["keep", "finish"])
 async def test_keeping_and_finishing_at_once_leaves_nothing_to_show(tmp_path: Path, first: str) -> None:
-    async with opened(tmp_path) as inbox:
+    disk = Disk()
+    async with opened(tmp_path, disk=disk) as inbox:
         await inbox.accept(record(1), WALL)
-        await inbox.database._turn.acquire()  # both wait for the same transaction
+        disk.hold()  # both wait for the same transaction
         async with trio.open_nursery() as nursery:
             steps = {
                 "keep": lambda: inbox.keep([record(1).whisper_id]),
@@ -337,7 +338,7 @@ async def test_keeping_and_finishing_at_once_leaves_nothing_to_show(tmp_path: Pa
             for step in (first, *({*steps} - {first})):
                 nursery.start_soon(steps[step])
                 await trio.testing.wait_all_tasks_blocked()
-            inbox.database._turn.release()
+            disk.release()
         assert await inbox.next_unfinished((), 0) is None
     async with opened(tmp_path) as inbox:
         assert await inbox.next_unfinished((), 0) is None
@@ -427,7 +428,7 @@ async def test_what_could_not_be_written_can_be_tried_again(
     monkeypatch.setattr(inbox_file, "WHISPERS_MOST", 1)
     async with opened(tmp_path) as inbox:
         block = sqlite3.connect(tmp_path / "endpoint.db", timeout=0)
-        inbox.database._connection.execute("PRAGMA busy_timeout=0")
+        await inbox.database.read(lambda connection: connection.execute("PRAGMA busy_timeout=0"))
         await inbox.accept(record(1), WALL)
         block.execute("BEGIN IMMEDIATE")  # as a disk that refuses
         with pytest.raises(BadData):
@@ -572,10 +573,12 @@ async def test_who_acknowledges_what_was_never_sent_makes_no_work(tmp_path: Path
         await inbox.finish(record(1).whisper_id, answer)
         for number in range(2, 10_000):
             inbox.reply_acknowledged(record(number).whisper_id)
-        assert not inbox.database._waiting
         for _ in range(1000):
             inbox.reply_acknowledged(answer.whisper_id)
-        assert len(inbox.database._waiting) == 1
+        done: list[str] = []
+        await inbox.database.read(lambda connection: connection.set_trace_callback(done.append))
+        await inbox.database.empty_log()
+        assert sum(statement.startswith("DELETE") for statement in done) == 1
     async with opened(tmp_path) as inbox:  # a reply of before is known after a restart
         inbox.reply_acknowledged(answer.whisper_id)
         await inbox.database.empty_log()

@@ -6,11 +6,12 @@ import pytest
 import trio
 
 from onionshh.client.context import Context
-from onionshh.client.reach import descriptor_cache as known_file
-from onionshh.client.reach import finder
+from onionshh.client.reach import descriptor_cache, finder
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import find
-from tests.client.world import context_of, hosted, small
+from onionshh.crypto.identity import decode_address_untrusted
+from tests.client.world import hosted, small
+from tests.inside import inside
 
 
 async def test_contacts_share_what_was_fetched(
@@ -29,8 +30,7 @@ async def test_contacts_share_what_was_fetched(
             async with visitor.contact(endpoint.address) as contact:
                 assert (await contact.whisper(b"hello")).status == "delivered"
         assert fetched == 1
-        key = next(iter(context_of(visitor).descriptors._found))
-        context_of(visitor).descriptors.forget(key)
+        inside(visitor).descriptors.forget(decode_address_untrusted(endpoint.address))
         async with visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"hello")).status == "delivered"
         assert fetched == 2
@@ -48,11 +48,11 @@ async def test_what_leads_nowhere_is_fetched_anew(autojump_clock: trio.testing.M
 async def test_not_without_end(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(known_file, "KNOWN_MOST", 1)
+    monkeypatch.setattr(descriptor_cache, "DESCRIPTORS_MOST", 1)
     async with small() as net, net.join() as visitor, hosted(net) as (host, one):
         async with host.host(net.folder / "other", introducers=2) as other:
             await other.reachable()
             for endpoint in (one, other, one):
                 async with visitor.contact(endpoint.address) as contact:
                     assert (await contact.whisper(b"hello")).status == "delivered"
-        assert len(context_of(visitor).descriptors._found) == 1
+        assert len(inside(visitor).descriptors) == 1

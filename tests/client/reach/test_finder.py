@@ -4,7 +4,6 @@ the address itself vouches for it (SPEC 10)."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import trio
@@ -13,32 +12,34 @@ from trio.testing import MockClock
 from onionshh import testing
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.reach import finder
-from onionshh.client.reach.finder import NoDescriptor, find
+from onionshh.client.reach.finder import NoDescriptor, find, periods_to_ask
 from onionshh.config import Authority
 from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted
 from onionshh.errors import NetworkUnreachable, NoDirectory
 from onionshh.net.authority_client import DirectoryUnreachable
 from onionshh.net.circuits import CircuitFailed
-from onionshh.rendezvous.ring import Ring
-from tests.client.world import context_of, hosted, on_ring, period_now, small, until
+from tests.client.hostile import LyingRing, lying_rings, shown
+from tests.client.world import blinded, hosted, on_ring, period_now, small, until
+from tests.core.networks import START, plain, view
+from tests.inside import inside, parts
 from tests.seeded import seeded
 
 QUIET = dict(interval_seconds=300)
 
 
-def rings(net: testing.Network) -> list[Ring]:
-    return [role for one in net.relays for role in one.relay.switch._roles if isinstance(role, Ring)]
-
-
 def tamper(
-    net: testing.Network, endpoint: Endpoint, period: int, change: Callable[[bytes], bytes | None]
+    rings: list[LyingRing],
+    net: testing.Network,
+    endpoint: Endpoint,
+    period: int,
+    change: Callable[[bytes], bytes | None],
 ) -> None:
-    """Every relay of the ring serves something else for this endpoint."""
-    name = endpoint._identity.blind(period, 86400).public, period
-    for ring in rings(net):
-        kept = ring._kept.pop(name, None)
-        if kept is not None and (document := change(kept.document)) is not None:
-            ring._kept[name] = replace(kept, document=document)
+    """Every relay of the ring shows something else for this endpoint."""
+    name = blinded(endpoint, period), period
+    for ring, running in zip(rings, net.relays, strict=True):
+        ring.lies.clear()
+        document = shown(running, *name)
+        ring.lies[name] = None if document is None else change(document)
 
 
 def flipped(at: int) -> Callable[[bytes], bytes]:
@@ -49,28 +50,19 @@ async def test_the_neighbour_is_asked_when_the_current_period_has_none(autojump_
     async with small(4, **QUIET) as net, net.join() as visitor, hosted(net) as (_, endpoint):
         key = decode_address_untrusted(endpoint.address)
         period = period_now(visitor)
-        found = await find(context_of(visitor), key)
+        found = await find(inside(visitor), key)
         assert (found.period, len(found.descriptor.introducers)) == (period, 2)
-        assert found.subcredential == endpoint._identity.blind(period, 86400).subcredential
+        assert found.subcredential == parts(endpoint).identity.blind(period, 86400).subcredential
         with pytest.raises(NoDescriptor):
-            await find(context_of(visitor), IdentityKeys.generate(seeded(50)).A)
-
-        # Ten hours into its day the neighbour is yesterday, and in the second half tomorrow.
-        late = net.clock.wall() // 86400 * 86400 + 70_000
-        for wall, neighbour in ((net.clock.wall(), period - 1), (late, period + 1)):
-            view = context_of(visitor).view
-            consensus = replace(view.consensus, valid_after=wall)
-            assert finder._periods(_Fixed(context_of(visitor), consensus)) == (period, neighbour)  # type: ignore[arg-type]
+            await find(inside(visitor), IdentityKeys.generate(seeded(50)).A)
 
 
-class _Fixed:
-    """A context whose consensus is of another time of the same day."""
-
-    def __init__(self, context, consensus) -> None:  # type: ignore[no-untyped-def]
-        self.params = context.params
-        self.view = self
-        self.consensus = consensus
-        self.period = context.view.period
+@pytest.mark.parametrize("into_the_day, neighbour", [(36_000, -1), (43_199, -1), (43_200, 1), (70_000, 1)])
+def test_the_neighbour_is_yesterday_in_the_morning_and_tomorrow_in_the_afternoon(
+    into_the_day: int, neighbour: int
+) -> None:
+    seen = view(plain(3), at=START + into_the_day)
+    assert periods_to_ask(seen) == (seen.period, seen.period + neighbour)
 
 
 async def test_what_a_relay_forged_is_dropped_and_the_next_one_asked(autojump_clock: MockClock) -> None:
@@ -79,19 +71,15 @@ async def test_what_a_relay_forged_is_dropped_and_the_next_one_asked(autojump_cl
         period = period_now(visitor)
         await until(lambda: len(on_ring(net, endpoint, period)) == 4)
         key = decode_address_untrusted(endpoint.address)
-        good = {id(ring): dict(ring._kept) for ring in rings(net)}
+        rings = lying_rings(net)
         for number, at in enumerate((0, 33, 41, 60, 90, 130, 200, 5000, 12_000), start=1):
-            tamper(net, endpoint, period, flipped(at))
+            tamper(rings, net, endpoint, period, flipped(at))
             with pytest.raises(NoDescriptor):
-                await find(context_of(visitor), key)
+                await find(inside(visitor), key)
             assert sum(visitor.drops().values()) == 4 * number, at
-            for ring in rings(net):
-                ring._kept = dict(good[id(ring)])
         # One honest relay is enough.
-        tamper(net, endpoint, period, flipped(5000))
-        honest = rings(net)[2]
-        honest._kept = good[id(honest)]
-        assert (await find(context_of(visitor), key)).period == period
+        rings[2].lies.clear()
+        assert (await find(inside(visitor), key)).period == period
 
 
 async def test_another_endpoints_descriptor_is_not_taken_for_this_ones(autojump_clock: MockClock) -> None:
@@ -99,11 +87,10 @@ async def test_another_endpoints_descriptor_is_not_taken_for_this_ones(autojump_
         async with hosted(net, "other", identity="identity-other") as (_, other):
             period = period_now(visitor)
             await until(lambda: len(on_ring(net, one, period)) == len(on_ring(net, other, period)) == 4)
-            name = other._identity.blind(period, 86400).public, period
-            theirs = {kept.document for ring in rings(net) for key, kept in ring._kept.items() if key == name}
-            tamper(net, one, period, lambda document: theirs.copy().pop())
+            theirs = shown(net.relays[0], blinded(other, period), period)
+            tamper(lying_rings(net), net, one, period, lambda document: theirs)
             with pytest.raises(NoDescriptor):
-                await find(context_of(visitor), decode_address_untrusted(one.address))
+                await find(inside(visitor), decode_address_untrusted(one.address))
             assert visitor.drops() == {"descriptor-of-another": 4}
 
 
@@ -113,14 +100,13 @@ async def test_an_expired_descriptor_is_none(autojump_clock: MockClock) -> None:
         async with hosted(net) as (_, endpoint):
             period = period_now(visitor)
             await until(lambda: len(on_ring(net, endpoint, period)) == 4)
-            kept = {id(ring): dict(ring._kept) for ring in rings(net)}
+            name = blinded(endpoint, period), period
+            kept = shown(net.relays[0], *name)
         await trio.sleep(3 * 3600 + 60)
-        for ring in rings(net):
-            ring._kept = {
-                name: replace(one, expiry=net.clock.wall() + 3600) for name, one in kept[id(ring)].items()
-            }
+        for ring in lying_rings(net):
+            ring.lies[name] = kept
         with pytest.raises(NoDescriptor):
-            await find(context_of(visitor), decode_address_untrusted(endpoint.address))
+            await find(inside(visitor), decode_address_untrusted(endpoint.address))
         assert visitor.drops()["document-expired"] == 4
 
 
@@ -132,7 +118,7 @@ async def test_dead_relays_are_passed_over_and_none_at_all_is_another_error(
         key = decode_address_untrusted(endpoint.address)
         await until(lambda: len(on_ring(net, endpoint, period)) == 6)
         real = finder.ask_ring
-        dead = {row.identity for row in context_of(visitor).view.relays[:5]}
+        dead = {row.identity for row in inside(visitor).view.relays[:5]}
         faults = [CircuitFailed("answer-timeout"), NetworkUnreachable("offline")]
         asked = []
 
@@ -143,12 +129,12 @@ async def test_dead_relays_are_passed_over_and_none_at_all_is_another_error(
             return await real(context, row, blinded, period, kind)
 
         monkeypatch.setattr(finder, "ask_ring", ask_ring)
-        assert (await find(context_of(visitor), key)).period == period
-        dead |= {row.identity for row in context_of(visitor).view.relays}
+        assert (await find(inside(visitor), key)).period == period
+        dead |= {row.identity for row in inside(visitor).view.relays}
         asked.clear()
         # That nobody could be asked does not mean that there is nothing.
         with pytest.raises((CircuitFailed, NetworkUnreachable)):
-            await find(context_of(visitor), key)
+            await find(inside(visitor), key)
         assert set(asked) == dead
 
 
@@ -162,6 +148,6 @@ async def test_without_a_consensus_it_says_so(
         for relay in list(net.relays):
             await relay.stop()
         monkeypatch.setattr(testing.LocalSource, "consensus", silent)
-        await until(lambda: context_of(visitor).keeper.current is None, 300)
+        await until(lambda: inside(visitor).keeper.current is None, 300)
         with pytest.raises(NoDirectory):
-            await find(context_of(visitor), IdentityKeys.generate(seeded(50)).A)
+            await find(inside(visitor), IdentityKeys.generate(seeded(50)).A)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh import testing
+from onionshh.client.assemble import assembled
 from onionshh.client.identities import Identity
 from onionshh.client.node import Node
-from onionshh.client.node import node as make_node
 from onionshh.config import Authority
 from onionshh.ids import RelayId
 from onionshh.net.authority_client import DirectorySource
@@ -50,10 +51,11 @@ class Late:
         return None
 
 
-def joined(
+@asynccontextmanager
+async def joined(
     net: testing.Network, source: DirectorySource, wait_seconds: float = 0.0
-) -> AbstractAsyncContextManager[Node]:
-    return make_node(
+) -> AsyncIterator[Node]:
+    async with assembled(
         net.file,
         folder=InMemory(),
         source=source,
@@ -62,7 +64,8 @@ def joined(
         wait_seconds=wait_seconds,
         random_bytes=seeded(3),
         run_blocking=run_inline,
-    )
+    ) as context:
+        yield Node(context)
 
 
 async def test_a_directory_that_is_down_is_waited_for_and_no_longer_than_wanted(

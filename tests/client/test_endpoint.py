@@ -1,4 +1,4 @@
-"""`Endpoint.serve`: a handler's fault is its whisper's alone."""
+"""An endpoint as a program sees it; with `serve` a handler's fault is its whisper's alone."""
 
 from __future__ import annotations
 
@@ -127,3 +127,51 @@ async def test_what_fails_too_often_is_set_aside_listed_and_still_answered(
                 assert endpoint.status().given_up == 0
                 assert await bad.reply() == b"sorry"
                 nursery.cancel_scope.cancel()
+
+
+async def test_a_program_can_look_at_an_endpoint_and_its_whispers_and_change_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(**QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+        async with visitor.contact(endpoint.address) as contact:
+            receipt = contact.send(b"hello", ttl_seconds=100)
+            whisper = await anext(aiter(endpoint))
+            for one, names in (
+                (endpoint, ("address", "reachability", "waiting")),
+                (whisper, ("id", "body", "received_at", "expires_at", "shown")),
+                (endpoint.status(), ("reachable", "visitors")),
+                (endpoint.reachability, ("reachable", "why")),
+            ):
+                for name in names:
+                    with pytest.raises((AttributeError, TypeError)):
+                        setattr(one, name, None)
+            with pytest.raises(AttributeError):
+                whisper.note = "mine"  # type: ignore[attr-defined]
+            assert (whisper.body, whisper.shown) == (b"hello", 1)
+            assert len(bytes.fromhex(whisper.id)) == 16
+            assert whisper.expires_at - whisper.received_at == pytest.approx(100, abs=5)
+            assert repr(whisper) == "<Whisper of 5 bytes>"
+            await whisper.done()
+            await whisper.done()  # twice is harmless
+            with pytest.raises(onionshh.Closed, match="finished"):
+                await whisper.reply(b"late")
+            assert (await receipt.final()).status == "delivered"
+
+
+async def test_before_and_after_its_block_an_endpoint_is_closed(autojump_clock: MockClock) -> None:
+    async with small(3, **QUIET) as net, net.join("host") as node:
+        endpoint = node.host(net.folder / "identity", introducers=1)
+        assert endpoint.address == Identity.load(net.folder / "identity").address
+        for entered in (False, True):
+            if entered:
+                async with endpoint:
+                    assert endpoint.waiting == (0, 0)
+            for ask in (
+                endpoint.status,
+                endpoint.reachability_changes,
+                endpoint.__aiter__,
+                lambda: endpoint.waiting,
+                lambda: endpoint.reachability,
+            ):
+                with pytest.raises(onionshh.Closed, match="not open"):
+                    ask()

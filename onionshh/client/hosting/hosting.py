@@ -1,0 +1,187 @@
+"""One endpoint while it is hosted: its parts, how they are put together, and the tasks that run them.
+
+`Endpoint` is the face of it that a program sees. The parts share one database, held under a lock, so that an
+identity runs once in a data folder. It is erased and closed last, when nothing writes any more.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+
+import trio
+
+from onionshh.client.context import Context
+from onionshh.client.delivery.hidden import Hidden
+from onionshh.client.hosting.introducers import Introducers
+from onionshh.client.hosting.introduction_service import IntroductionService
+from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
+from onionshh.client.hosting.publication import Publication
+from onionshh.client.hosting.reachability import ReachabilityWatch
+from onionshh.client.hosting.self_test import SelfTest
+from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
+from onionshh.client.pool import STUBS
+from onionshh.client.receipt import Receipt
+from onionshh.core.delivery.incoming import Taken
+from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS, new_whisper
+from onionshh.crypto.identity import IdentityKeys
+from onionshh.crypto.primitives import kdf
+from onionshh.errors import Closed
+from onionshh.ids import WhisperId
+from onionshh.net.database import Database
+from onionshh.net.store import Folder
+
+DATABASE_FILE = "endpoint.db"
+_FIRST_KEYS, _FIRST_WHISPERS = KEY_MIGRATIONS[0], WHISPER_MIGRATIONS[0]
+MIGRATIONS = (_FIRST_KEYS + _FIRST_WHISPERS, *WHISPER_MIGRATIONS[1:])
+"""Of the one file that holds both. New ones go at the end, whichever of the two they are for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What works behind one endpoint. Made once by `put_together`."""
+
+    identity: IdentityKeys = field(repr=False)
+    database: Database
+    key_store: KeyStore
+    delivery: Hidden
+    introduction_service: IntroductionService
+    introducers: Introducers
+    publication: Publication
+    self_test: SelfTest
+    reachability: ReachabilityWatch
+
+
+def put_together(
+    context: Context,
+    identity: IdentityKeys,
+    database: Database,
+    *,
+    introducers: int,
+    give_up_after: int | None = None,
+) -> Parts:
+    """The parts of one endpoint over its database: nothing is read yet, and nothing runs."""
+    key_store = KeyStore(database, context.chance.bytes, context.params.replay_log_entries)
+    delivery = Hidden(context, WhisperStore(database), give_up_after)
+    service = IntroductionService(context, identity, key_store, delivery.start)
+    held = Introducers(context, key_store, introducers, service.introduced)
+    publication = Publication(context, identity, key_store, held)
+    self_test = SelfTest(context, identity, held, service, publication)
+    reachability = ReachabilityWatch(context, held, publication, self_test.once)
+    return Parts(identity, database, key_store, delivery, service, held, publication, self_test, reachability)
+
+
+class Hosting:
+    """Made by `open_hosting`; `start` it once, `aclose` it."""
+
+    def __init__(self, context: Context, parts: Parts, held: ExitStack) -> None:
+        self.parts = parts
+        self._context = context
+        self._held = held
+        self._scope = trio.CancelScope()
+        self._over = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, and everything is closed."""
+        return self._over.is_set()
+
+    async def start(self) -> None:
+        """Run it in the node's nursery."""
+        for kind in (self._context.kinds.answering, self._context.kinds.asking):
+            self._context.pool.use(kind, stubs=STUBS)
+        await self._context.nursery.start(self._run)
+
+    async def aclose(self) -> None:
+        """End it, and wait until all is on disk and closed, also when cancelled."""
+        self._scope.cancel()
+        with trio.CancelScope(shield=True):
+            await self._over.wait()
+
+    # What the program does with its whispers.
+
+    async def next(self) -> tuple[Taken, int] | None:
+        """The next whisper, and how often it is shown with this; None once it is over."""
+        return await self.parts.delivery.next()
+
+    async def finish(self, whisper_id: WhisperId) -> None:
+        """The program has done with it. Closed, BadData."""
+        self._check_open()
+        await self.parts.delivery.finish(whisper_id)
+
+    async def reply(self, taken: Taken, body: bytes) -> Receipt:
+        """The program has done with it, and answers. Closed, BadData."""
+        self._check_open()
+        record = new_whisper(
+            body,
+            expires=max(taken.expires, self._context.clock.best() + TTL_DEFAULT_SECONDS),
+            privacy_class=taken.privacy_class,
+            random_bytes=self._context.chance.bytes,
+            in_reply_to=taken.whisper_id,
+        )
+        return await self.parts.delivery.finish(taken.whisper_id, record)
+
+    def let_go(self, whisper_id: WhisperId) -> None:
+        """From any thread: the program has let a whisper go, and who waits for one may have it."""
+        if not self._over.is_set():
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self.parts.delivery.let_go, whisper_id)
+
+    # Inside.
+
+    def _check_open(self) -> None:
+        if self._over.is_set():
+            raise Closed("This endpoint is not open.")
+
+    async def _run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        parts = self.parts
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(parts.introducers.run)
+                    nursery.start_soon(parts.publication.run)
+                    nursery.start_soon(parts.reachability.run)
+                    nursery.start_soon(parts.delivery.run)
+                    nursery.start_soon(self._follow_consensus)
+                    nursery.start_soon(parts.database.keep_erased)
+                    task_status.started()
+        finally:
+            for kind in (self._context.kinds.answering, self._context.kinds.asking):
+                self._context.pool.leave(kind, stubs=STUBS)
+            await parts.database.aclose()
+            self._held.close()
+            self._over.set()
+
+    async def _follow_consensus(self) -> None:
+        while True:
+            await self._context.keeper.changed()
+            self._context.guard_file.update_layer_two(self._context.view)
+
+
+async def open_hosting(
+    context: Context, identity: IdentityKeys, introducers: int, give_up_after: int | None
+) -> Hosting:
+    """An endpoint with its folder held and its database read. DataInUse, BadData."""
+    folder = endpoint_folder(context.folder, identity)
+    held = ExitStack()
+    try:
+        held.enter_context(folder.lock())
+        database = Database(folder.database(DATABASE_FILE), MIGRATIONS, context.run_blocking)
+        held.callback(database.close)
+        parts = put_together(
+            context, identity, database, introducers=introducers, give_up_after=give_up_after
+        )
+        await parts.delivery.load()
+        await parts.key_store.load()
+        context.check_open()
+        context.guard_file.update_layer_two(context.view)
+    except BaseException:
+        held.close()
+        raise
+    return Hosting(context, parts, held)
+
+
+def endpoint_folder(parent: Folder, identity: IdentityKeys) -> Folder:
+    """Where an endpoint's database lies: named by a hash, so that a listing shows no address."""
+    return parent.inside("endpoints").inside(kdf("endpoint folder", identity.A, length=8).hex())

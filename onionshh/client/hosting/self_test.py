@@ -1,0 +1,125 @@
+"""One test of whether a stranger reaches the endpoint: fresh circuits, the ring, an introducer (SPEC 11).
+
+The test is a real introduction, sealed to our own descriptor as any visitor's; only we know its seed, and
+only we can tell that it was ours. What it finds is acted upon: a ring that has not what we published is
+published to again, an introducer that does not bring the test is replaced.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from onionshh.client.context import Context
+from onionshh.client.hosting.introducers import Introducers
+from onionshh.client.hosting.introduction_service import IntroductionService
+from onionshh.client.hosting.publication import Publication
+from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.client.reach.finder import NoDescriptor, find
+from onionshh.core.base.classes import TALK
+from onionshh.core.base.patience import ANSWER_SECONDS, ARRIVAL_SECONDS
+from onionshh.core.endpoint.introduce import Introduction
+from onionshh.core.endpoint.publication import ANOTHER
+from onionshh.core.paths.path import choose_target
+from onionshh.crypto.identity import IdentityKeys
+from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
+from onionshh.ids import AuthKey, RelayId
+from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.wire import messages as m
+from onionshh.wire.consensus import RelayRow
+from onionshh.wire.endpoint import IntroducerEntry
+
+
+class SelfTest:
+    """One endpoint's; `once` is one test."""
+
+    def __init__(
+        self,
+        context: Context,
+        identity: IdentityKeys,
+        introducers: Introducers,
+        introduction_service: IntroductionService,
+        publication: Publication,
+    ) -> None:
+        self._context = context
+        self._identity = identity
+        self._introducers = introducers
+        self._introduction_service = introduction_service
+        self._publication = publication
+
+    async def once(self) -> str | None:
+        """None when a stranger's introduction would arrive, else why not."""
+        context = self._context
+        try:
+            needed, have = context.kinds.answering.relays, len(context.view.relays)
+            if have < needed:
+                return f"the way to a visitor takes {needed} relays, and the network has {have}"
+            return await self._over_the_ring(await find(context, self._identity.A))
+        except NoDescriptor:
+            self._publication.lost()
+            trouble = self._publication.trouble
+            return f"its descriptor is not on the ring{f': {trouble}' if trouble else ''}"
+        except (NoDirectory, BadData) as error:
+            return str(error)
+        except (CircuitFailed, NetworkUnreachable, ProtocolError) as error:
+            return f"the network does not carry a test to it ({error})"
+
+    async def _over_the_ring(self, found: CheckedDescriptor) -> str | None:
+        """Judge what the ring shows of us, and go on from there as a visitor would."""
+        if other := await self._publication.compare(found):
+            return other
+        standing = {entry.auth_key for entry in self._introducers.entries}
+        entries = [one for one in found.descriptor.introducers if one.auth_key in standing]
+        if not entries:
+            self._publication.again()
+            if self._publication.disputed:
+                return ANOTHER
+            return "the descriptor on the ring names none of its present introducers"
+        entry = self._context.chance.choice(self._introducers.doubtful(entries))
+        row = self._context.view.any_relay(RelayId(entry.relay_id))
+        if row is None:
+            self._introducers.left(entry.auth_key)
+            return "an introducer left the network"
+        return await self._through(entry, row, self._introduction(found, entry))
+
+    def _introduction(self, found: CheckedDescriptor, entry: IntroducerEntry) -> Introduction:
+        context = self._context
+        return Introduction(
+            auth_key=AuthKey(entry.auth_key),
+            period=found.period,
+            subcredential=found.subcredential,
+            rendezvous_key=found.descriptor.rendezvous_key,
+            seal_key=found.descriptor.seal_key,
+            rendezvous_point=choose_target(
+                context.view, context.chance, exclude=context.builder.own_relays
+            ).identity,
+            privacy_class=TALK.number,
+            record=b"",
+            random_bytes=context.chance.bytes,
+        )
+
+    async def _through(self, entry: IntroducerEntry, row: RelayRow, introduction: Introduction) -> str | None:
+        """Introduce ourselves through one introducer, and wait until that arrives."""
+        introducers = self._introducers
+        with self._introduction_service.expect(introduction.seed) as arrived:
+            circuit = await self._context.pool.to(self._context.kinds.asking, row, "test")
+            try:
+                if await self._status(entry, circuit, introduction.message) != m.OK:
+                    introducers.failed(entry.auth_key, "refuses introductions")
+                    return "an introducer refuses introductions"
+                with trio.move_on_after(ARRIVAL_SECONDS):
+                    await arrived.wait()
+                    introducers.proved(entry.auth_key)
+                    return None
+                introducers.failed(entry.auth_key, "does not bring introductions")
+                return "an introduction did not arrive"
+            finally:
+                circuit.close("tested")
+
+    async def _status(self, entry: IntroducerEntry, circuit: Circuit, message: bytes) -> int:
+        """What the introducer answers."""
+        try:
+            answer = await circuit.ask(m.INTRODUCE1, message, m.INTRODUCE_ACK, ANSWER_SECONDS)
+        except CircuitFailed:
+            self._introducers.doubt(entry.auth_key)
+            raise
+        return m.status_untrusted(answer)

@@ -1,0 +1,105 @@
+"""The way to one endpoint, try after try: which introducer next, and when a descriptor is fetched anew."""
+
+from __future__ import annotations
+
+import pytest
+from trio.testing import MockClock
+
+from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.node import Node
+from onionshh.client.reach.reach import NOBODY, NotReached, Reach
+from onionshh.core.delivery.sender import NO_ANSWER
+from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted
+from onionshh.testing import Network, RunningRelay
+from onionshh.wire import messages as m
+from tests.client.hostile import HostileIntroducer, mount
+from tests.client.world import hosted, on_ring, period_now, small, until
+from tests.inside import inside, parts
+from tests.seeded import seeded
+
+QUIET = dict(interval_seconds=300)
+
+
+class Busy(HostileIntroducer):
+    """Says the same to every visitor, and counts them."""
+
+    def __init__(self, running: RunningRelay, answer: int | None) -> None:
+        super().__init__(running, answer=answer)
+        self.asked = 0
+
+    def handle(self, circuit, message_type, body, now, wall):  # type: ignore[no-untyped-def]
+        self.asked += message_type == m.INTRODUCE1
+        return super().handle(circuit, message_type, body, now, wall)
+
+
+def reach(visitor: Node, address: str, hops: int = 1) -> Reach:
+    return Reach(
+        inside(visitor), decode_address_untrusted(address), draw_hops=lambda: hops, privacy_class=0
+    )
+
+
+def all_say(net: Network, answer: int | None) -> list[Busy]:
+    roles = [Busy(running, answer) for running in net.relays]
+    for running, role in zip(net.relays, roles, strict=True):
+        mount(running, role)
+    return roles
+
+
+async def failure(way: Reach) -> str:
+    with pytest.raises(NotReached) as caught:
+        await way.once(b"")
+    return caught.value.failure.why
+
+
+async def test_each_introducer_is_tried_before_any_a_second_time(autojump_clock: MockClock) -> None:
+    async with small(8, **QUIET) as net, net.join("visitor") as visitor:
+        async with hosted(net, introducers=3) as (_, endpoint):
+            await until(lambda: parts(endpoint).introducers.complete)
+            way = reach(visitor, endpoint.address)
+            first = await way.once(b"")
+            assert isinstance(first, JoinedCircuit)
+            roles = all_say(net, m.BUSY)
+            for tries in (1, 2):
+                for _ in range(3):
+                    assert await failure(way) == "an introducer is busy"
+                assert sorted(one.asked for one in roles) == [0] * 5 + [tries] * 3
+
+
+async def test_without_a_descriptor_nobody_is_there(autojump_clock: MockClock) -> None:
+    async with small(5, **QUIET) as net, net.join("visitor") as visitor:
+        way = reach(visitor, IdentityKeys.generate(seeded(5)).address)
+        with pytest.raises(NotReached, match=NOBODY) as caught:
+            await way.once(b"")
+        assert caught.value.failure.nobody
+        assert not caught.value.failure.hopeless
+
+
+async def test_a_path_that_no_relays_make_is_hopeless(autojump_clock: MockClock) -> None:
+    async with small(3, **QUIET) as net, net.join("visitor") as visitor, net.join("host") as node:
+        async with node.host(net.folder / "identity", introducers=1) as endpoint:
+            await until(lambda: bool(on_ring(net, endpoint, period_now(node))))
+            way = reach(visitor, endpoint.address, hops=3)
+            with pytest.raises(NotReached, match="the path needs 4 relays") as caught:
+                await way.once(b"")
+            assert caught.value.failure.hopeless
+
+
+@pytest.mark.parametrize(
+    "answer, why, forgets",
+    [
+        (m.NO_SUCH_KEY, "an introducer does not know the endpoint any more", True),
+        (m.OK, NO_ANSWER, True),
+        (m.BUSY, "an introducer is busy", False),
+    ],
+)
+async def test_what_tells_of_newer_keys_makes_it_fetch_the_descriptor_anew(
+    answer: int, why: str, forgets: bool, autojump_clock: MockClock
+) -> None:
+    async with small(6, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+        way = reach(visitor, endpoint.address)
+        (await way.once(b"")).close("test")
+        cache = inside(visitor).descriptors
+        assert len(cache) == 1
+        all_say(net, answer)
+        assert await failure(way) == why
+        assert len(cache) == (0 if forgets else 1)

@@ -1,0 +1,21 @@
+"""What works behind what a program sees. The only place where tests reach behind these faces."""
+
+from __future__ import annotations
+
+from onionshh.client.context import Context
+from onionshh.client.endpoint import Endpoint
+from onionshh.client.hosting.hosting import Parts
+from onionshh.client.node import Node
+from onionshh.errors import Closed
+
+
+def inside(node: Node) -> Context:
+    """What the parts of a node share."""
+    return node._context
+
+
+def parts(endpoint: Endpoint) -> Parts:
+    """What works behind an endpoint, also once it is closed. Closed before it was entered."""
+    if endpoint._hosting is None:
+        raise Closed("This endpoint was never entered.")
+    return endpoint._hosting.parts
