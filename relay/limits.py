@@ -20,9 +20,9 @@ ECHOES: Final = MappingProxyType({FLASH.number: SETUP_ECHOES, TALK.number: SETUP
 cover traffic will need more; one that this version does not know gets no more than the others."""
 
 
-def echoes_of(client_message: bytes) -> int:
-    """How many, for a circuit whose handshake said this (SPEC 4): its first byte is the class."""
-    return ECHOES.get(client_message[0], SETUP_ECHOES)
+def echoes_of(privacy_class: int) -> int:
+    """How many, for a circuit whose handshake said that it is of this class (SPEC 4)."""
+    return ECHOES.get(privacy_class, SETUP_ECHOES)
 
 
 class CreateLimits:

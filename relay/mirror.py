@@ -28,6 +28,10 @@ class Mirror:
         valid_after, document = self._held()
         return (Reply(circuit, m.CONSENSUS, document if valid_after > known else b""),)
 
+    def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        """Nothing waits to be sent: the consensus is one message."""
+        return ()
+
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         """Nothing is kept by circuit."""
         return ()

@@ -26,10 +26,10 @@ from onionshh.net.store import DataDirectory
 from onionshh.net.throttle import Throttle
 from onionshh.net.transport import Dialer, Listener, Reader
 from onionshh.relay.driver import SwitchDriver
+from onionshh.relay.forward import Switch
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.mirror import Mirror
 from onionshh.relay.publish import About, Publisher
-from onionshh.relay.switch import Switch
 from onionshh.wire.consensus import Consensus, RelayRow
 
 logger = logging.getLogger("onionshh.relay")

@@ -82,6 +82,10 @@ class Introducer:
             return self._introduce(circuit, m.Introduce.decode_untrusted(body), body, now)
         raise ProtocolError("message-type")
 
+    def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        """Nothing waits to be sent: an endpoint that is behind is answered for with `busy`."""
+        return ()
+
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         """Forget the key that this circuit established, unless another has taken it over."""
         self._visits.pop(circuit, None)

@@ -67,6 +67,10 @@ class Meeting:
             return self._meet(circuit, m.Rendezvous1.decode_untrusted(body), now)
         raise ProtocolError("message-type")
 
+    def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        """Nothing waits to be sent."""
+        return ()
+
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         """Forget the cookie this circuit waited under."""
         self._forget(circuit)

@@ -108,6 +108,10 @@ class Ring:
             return (Reply(circuit, m.FOUND, self._fetch(m.Fetch.decode_untrusted(body), wall).encode()),)
         raise ProtocolError("message-type")
 
+    def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        """Nothing waits to be sent: each request has one answer."""
+        return ()
+
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         """What was published stays; only the count of requests goes."""
         self._requests.pop(circuit, None)

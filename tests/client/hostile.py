@@ -15,7 +15,7 @@ from onionshh.wire.endpoint import Outer
 
 def role_of(running: RunningRelay, kind: type[Role]) -> Role:
     """The honest role of this kind at a relay."""
-    return next(role for role in running.relay.switch._roles if isinstance(role, kind))
+    return next(role for role in running.relay.switch.control.roles if isinstance(role, kind))
 
 
 def ring_of(running: RunningRelay) -> Ring:
@@ -28,10 +28,7 @@ def ring_of(running: RunningRelay) -> Ring:
 
 def mount(running: RunningRelay, role: Role) -> None:
     """Put a role in the place of the honest one that takes the same messages."""
-    switch = running.relay.switch
-    replaced = {switch._by_type[kind] for kind in role.accepts}
-    switch._roles = (*(one for one in switch._roles if one not in replaced), role)
-    switch._by_type |= dict.fromkeys(role.accepts, role)
+    running.relay.switch.control.mount(role)
 
 
 def by_id(net: Network, identity: str) -> RunningRelay:

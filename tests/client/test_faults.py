@@ -123,7 +123,7 @@ async def test_ring_relays_that_die_do_not_hide_the_endpoint(autojump_clock: tri
 
 def _descriptors(running: testing.RunningRelay) -> int:
     """How many endpoint descriptors a relay's ring keeps."""
-    return sum(role.kept for role in running.relay.switch._roles if isinstance(role, Ring))
+    return sum(role.kept for role in running.relay.switch.control.roles if isinstance(role, Ring))
 
 
 async def test_a_disk_that_is_full_for_a_while_ends_no_node(

@@ -205,7 +205,7 @@ def on_ring(net: testing.Network, endpoint: Endpoint, period: int) -> dict[str, 
     return {
         running.id: role._kept[name].revision
         for running in net.relays
-        for role in running.relay.switch._roles
+        for role in running.relay.switch.control.roles
         if isinstance(role, Ring) and name in role._kept
     }
 

@@ -27,10 +27,10 @@ from onionshh.wire.cell import (
     split_cells,
 )
 from onionshh.wire.framing import HandshakeParts, build_payload, split_handshake
+from simulations.world import Node, PureNetwork, PureRelay, relay_id
 from tests.core import networks
 from tests.core.circuit.test_circuit import Path
 from tests.fuzz.target import Left, Script, Target, given_back, string
-from tests.relay.pure import Node, PureNetwork, PureRelay
 from tests.seeded import seeded
 
 SMALL = Params(ack_every=2, window=4, queue_cap=8, create_queue=2, introduction_keys=2, cookies=2)
@@ -239,9 +239,9 @@ def _switch(data: bytes) -> None:
     view = networks.view(networks.plain(3))
     relays = [
         net.relay(
-            Introducer(networks.relay_id(number), lambda: SMALL),
+            Introducer(relay_id(number), lambda: SMALL),
             Meeting(lambda: SMALL),
-            Ring(networks.relay_id(number), lambda: view, lambda: SMALL),
+            Ring(relay_id(number), lambda: view, lambda: SMALL),
             Mirror(lambda: (7, bytes(3000))),
         )
         for number in range(2)

@@ -28,10 +28,10 @@ from onionshh.net.memory import MemoryNetwork
 from onionshh.net.tcp import TcpDialer, TcpListener
 from onionshh.net.transport import Dialer, Listener, Stream, StreamBroken
 from onionshh.relay.driver import SwitchDriver
-from onionshh.relay.switch import Switch
+from onionshh.relay.forward import Switch
 from onionshh.wire.consensus import RelayRow
+from simulations.world import Parrot
 from tests.core.networks import row
-from tests.relay.pure import Parrot
 from tests.seeded import seeded
 
 WALL = 1_700_000_000

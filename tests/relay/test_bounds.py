@@ -10,12 +10,13 @@ from onionshh.core.link.outbox import Memory
 from onionshh.core.link.port import REFUSALS_HELD_LEAST, LinkPort
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BODY, CELL
-from onionshh.relay import setup
-from onionshh.relay.setup import REFUSALS_WAITING_MOST
-from onionshh.relay.switch import REST_SECONDS, Switch
+from onionshh.relay import create
+from onionshh.relay.create import REFUSALS_WAITING_MOST
+from onionshh.relay.forward import Switch
+from onionshh.relay.resting import REST_SECONDS
 from onionshh.wire.cell import CREATE, INITIATOR_BIT, RELAY, pack_cell
+from simulations.world import ANSWER, ASK, PureNetwork
 from tests.core.networks import relay_id
-from tests.relay.pure import ANSWER, ASK, PureNetwork
 from tests.seeded import seeded
 
 
@@ -61,7 +62,7 @@ def test_a_silent_circuit_rests_and_wakes() -> None:
 
 
 def test_so_many_rest_at_a_tick_and_all_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onionshh.relay.switch.REST_A_TICK", 3)
+    monkeypatch.setattr("onionshh.relay.resting.REST_A_TICK", 3)
     net = PureNetwork()
     relay, last = net.relay(), net.relay()
     client = net.client(relay)
@@ -76,7 +77,7 @@ def test_so_many_rest_at_a_tick_and_all_in_the_end(monkeypatch: pytest.MonkeyPat
 
 
 def test_however_many_there_are_none_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onionshh.relay.switch.REST_A_TICK", 1)
+    monkeypatch.setattr("onionshh.relay.resting.REST_A_TICK", 1)
     net = PureNetwork()
     relay, last = net.relay(), net.relay()
     client = net.client(relay)
@@ -89,7 +90,7 @@ def test_however_many_there_are_none_is_left_out(monkeypatch: pytest.MonkeyPatch
 
 def test_circuits_that_end_honestly_are_no_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stranger hangs up with many circuits; the next CREATE of anybody else must not end the link."""
-    monkeypatch.setattr(setup, "REFUSALS_WAITING_MOST", 8)
+    monkeypatch.setattr(create, "REFUSALS_WAITING_MOST", 8)
     net = PureNetwork()
     a, b = net.relay(), net.relay()
     stranger, other = net.client(a), net.client(b)
@@ -110,7 +111,7 @@ def test_circuits_that_end_honestly_are_no_refusals(monkeypatch: pytest.MonkeyPa
 
 
 def test_half_made_circuits_that_run_out_fill_no_link_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "REFUSALS_WAITING_MOST", 64)
+    monkeypatch.setattr(create, "REFUSALS_WAITING_MOST", 64)
     net = PureNetwork()
     relay = net.relay()
     client = net.client(relay)

@@ -22,7 +22,7 @@ from onionshh.wire.cell import (
     split_cells,
 )
 from onionshh.wire.framing import split_handshake
-from tests.relay.pure import PureClient, PureNetwork, PureRelay
+from simulations.world import PureClient, PureNetwork, PureRelay
 from tests.seeded import seeded
 
 
@@ -183,10 +183,10 @@ def test_a_fourth_part_ends_the_set_up_and_fills_no_queue() -> None:
     bodies = create_bodies(client, relay)
     create(client, INITIATOR_BIT | 7, [*bodies, bodies[-1]])
     assert relay.drops.counts["create-order"] == 1
-    assert len(relay.switch.setup.handshakes_waiting) == 1
+    assert len(relay.switch.control.creates.waiting) == 1
     for _ in range(300):
         client.raw(INITIATOR_BIT | 7, CREATE_MORE)
-    assert len(relay.switch.setup.handshakes_waiting) == 1
+    assert len(relay.switch.control.creates.waiting) == 1
     net.serving = True
     net.settle()
     assert not relay.switch.circuits
@@ -360,6 +360,6 @@ def test_a_frame_of_many_creates_answers_none_before_the_frame_is_done() -> None
     )
     relay.switch.receive_frame(client.guard_port, frame, net.now)
     assert not relay.switch.circuits
-    assert len(relay.switch.setup.handshakes_waiting) == 5
+    assert len(relay.switch.control.creates.waiting) == 5
     assert relay.switch.serve_handshake(net.now) is True
     assert len(relay.switch.circuits) == 1

@@ -13,7 +13,8 @@ from onionshh.core.roles import Drop, EndCircuit, Join, Reply
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BODY, CELL, CELL_HEADER, LAYER_STATE
-from onionshh.relay.switch import REPLIES_WAITING_MOST
+from onionshh.relay.control import REPLIES_WAITING_MOST
+from onionshh.relay.state import Stage
 from onionshh.rendezvous.meeting import Meeting
 from onionshh.wire import messages as m
 from onionshh.wire.cell import (
@@ -29,7 +30,7 @@ from onionshh.wire.cell import (
     pack_cell,
     split_cells,
 )
-from tests.relay.pure import ANSWER, ASK, Parrot, PureCircuit, PureClient, PureNetwork, PureRelay
+from simulations.world import ANSWER, ASK, Parrot, PureCircuit, PureClient, PureNetwork, PureRelay
 from tests.seeded import seeded
 
 COOKIE = b"c" * 32
@@ -253,7 +254,7 @@ def test_a_relay_extends_only_to_relays_of_the_consensus() -> None:
     del net.relays[relays[1].identity]
     client.extend(circuit, relays[1])
     assert relays[0].drops.counts["extend-unknown-relay"] == 1
-    assert not relays[0].switch.setup.wanted_links
+    assert not relays[0].switch.control.extends.wanted_links
     assert circuit.machine.failed == "destroyed"
 
 
@@ -275,7 +276,7 @@ def test_a_second_extend_while_the_first_is_under_way_ends_the_circuit() -> None
     circuit.machine.add_relay(relays[1].identity, relays[1].keys[0].public)
     net.serving = False  # the next relay does not answer
     client.settle(circuit)
-    assert relays[0].circuit.extending_to == relays[1].identity
+    assert relays[0].circuit.stage is Stage.EXTENDING
     body, _ = circuit.machine._layers.send(0, RELAY_EARLY, _payload(m.EXTEND, b"x"))
     client.raw(circuit.circuit_id, RELAY_EARLY, body)
     assert relays[0].drops.counts["message-not-accepted"] == 1
@@ -489,7 +490,7 @@ def test_destroy_from_the_far_side_reaches_the_client() -> None:
     net, relays = network(3)
     client = net.client(relays[0])
     circuit = client.build(*relays)
-    relays[2].switch._carry_out((EndCircuit(relays[2].circuit, "test"),))
+    relays[2].switch.control.carry_out((EndCircuit(relays[2].circuit, "test"),))
     net.settle()
     assert relays[2].drops.counts["test"] == 1
     assert circuit.machine.failed == "destroyed"
@@ -516,7 +517,7 @@ def test_destroy_of_a_circuit_that_is_still_being_made() -> None:
     net.serving = False
     circuit.machine.add_relay(relays[0].identity, relays[0].keys[0].public)
     client.settle(circuit)
-    assert len(relays[0].switch.setup.handshakes_waiting) == 1
+    assert len(relays[0].switch.control.creates.waiting) == 1
     client.raw(circuit.circuit_id, DESTROY)
     assert relays[0].switch.serve_handshake(net.now) is False
     assert not relays[0].switch.circuits
@@ -531,8 +532,8 @@ def test_extend_over_a_link_that_closed_meanwhile_ends_the_circuit() -> None:
     circuit.machine.add_relay(relays[1].identity, relays[1].keys[0].public)
     client.flush(circuit)
     relays[0].switch.receive_frame(client.guard_port, b"".join(client.port.outbox.take(9)), net.now)
-    (wanted,) = relays[0].switch.setup.wanted_links
-    relays[0].switch.setup.wanted_links.clear()
+    (wanted,) = relays[0].switch.control.extends.wanted_links
+    relays[0].switch.control.extends.wanted_links.clear()
     net.cut(port)
     relays[0].switch.extend_over(wanted, port, net.now)
     net.settle()
@@ -548,8 +549,8 @@ def test_a_circuit_that_ended_while_its_next_link_was_dialled_sends_no_create() 
     circuit.machine.add_relay(relays[1].identity, relays[1].keys[0].public)
     client.flush(circuit)
     relays[0].switch.receive_frame(client.guard_port, b"".join(client.port.outbox.take(9)), net.now)
-    (wanted,) = relays[0].switch.setup.wanted_links
-    relays[0].switch.setup.wanted_links.clear()
+    (wanted,) = relays[0].switch.control.extends.wanted_links
+    relays[0].switch.control.extends.wanted_links.clear()
     client.raw(circuit.circuit_id, DESTROY)
     port, _ = net.connect(relays[0], relays[1], proven=True)
     relays[0].switch.extend_over(wanted, port, net.now)
@@ -712,7 +713,7 @@ def test_a_relay_that_drops_more_than_it_was_asked_ends_the_circuit(hop: int) ->
     client = net.client(relays[0])
     circuit = client.build(*relays)
     relays[hop].circuit.conversation.send(m.DROP, m.DROP_PLAIN)
-    relays[hop].switch._pump(relays[hop].circuit)
+    relays[hop].switch.control.pump(relays[hop].circuit)
     net.settle()
     assert circuit.machine.failed == "drop-not-due"
     everything_is_gone(net)
@@ -735,7 +736,7 @@ def test_a_join_with_a_circuit_that_is_gone_ends_the_other() -> None:
     first = next(c for c in relays[0].switch.circuits if c.inward.circuit_id == one.circuit_id)
     second = next(c for c in relays[0].switch.circuits if c.inward.circuit_id == other.circuit_id)
     client.raw(one.circuit_id, DESTROY)
-    relays[0].switch._carry_out((Join(first, second),))
+    relays[0].switch.control.carry_out((Join(first, second),))
     net.settle()
     assert relays[0].drops.counts["join-gone"] == 1
     assert other.machine.failed == "destroyed"

@@ -6,8 +6,8 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.net.throttle import Throttle
+from simulations.world import ANSWER, ASK
 from tests.net.world import World
-from tests.relay.pure import ANSWER, ASK
 
 
 def test_a_burst_is_free_and_then_bytes_cost_time() -> None:

@@ -168,11 +168,11 @@ async def test_an_introducer_that_passes_on_what_no_stranger_can_have_sent_loses
     """Else it could send us cells without end that do nothing but be seen at our guard."""
     async with small(5) as net, hosted(net) as (node, _):
         (running, *_) = [one for one in net.relays if one.id == standing(node)[0]]
-        relay_switch = running.relay.switch
-        (role,) = [one for one in relay_switch._roles if isinstance(one, Introducer)]
+        control = running.relay.switch.control
+        (role,) = [one for one in control.roles if isinstance(one, Introducer)]
         (circuit,) = role._key_of
         before = next(one for one in context_of(node).circuits.circuits if one.binding == circuit.binding)
-        relay_switch._carry_out((Reply(circuit, m.INTRODUCE2, body),))
+        control.carry_out((Reply(circuit, m.INTRODUCE2, body),))
         running.relay.links.flush()
         await until(lambda: before.failed is not None)
         assert node.drops()[reason] == 1

@@ -19,6 +19,7 @@ from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.core.delivery.record import NO_ID, RECEIPT, WHISPER, Record
 from onionshh.ids import RelayId, WhisperId
 from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.relay.create import WaitingCreate
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.endpoint import IntroducerEntry
@@ -147,13 +148,13 @@ class Hostile:
 
     def __init__(self, net: testing.Network, identity: bytes, way: str) -> None:
         (running,) = (one for one in net.relays if one.id == identity.hex())
-        setup = running.relay.switch.setup
+        creates = running.relay.switch.control.creates
 
-        def answer(create: object) -> None:
+        def answer(create: WaitingCreate, accepts: frozenset[int]) -> None:
             if way == "refuse":
-                setup._refuse(create.port, create.circuit_id, "test")  # type: ignore[attr-defined]
+                creates.refuse(create.port, create.circuit_id, "test")
 
-        setup._answer = answer  # type: ignore[method-assign]
+        creates.answer = answer  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("way", ["refuse", "silent"])

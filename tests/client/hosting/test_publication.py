@@ -155,7 +155,7 @@ async def test_a_ring_that_lost_everything_gets_it_again(autojump_clock: MockClo
     async with small(4) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
         await until(lambda: len(on_ring(net, endpoint, period_now(node))) == 4)
         for running in net.relays:
-            for role in running.relay.switch._roles:
+            for role in running.relay.switch.control.roles:
                 getattr(role, "_kept", {}).clear()
         assert not on_ring(net, endpoint, period_now(node))
         with pytest.raises(NoDescriptor):

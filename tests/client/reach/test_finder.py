@@ -27,7 +27,7 @@ QUIET = dict(interval_seconds=300)
 
 
 def rings(net: testing.Network) -> list[Ring]:
-    return [role for one in net.relays for role in one.relay.switch._roles if isinstance(role, Ring)]
+    return [role for one in net.relays for role in one.relay.switch.control.roles if isinstance(role, Ring)]
 
 
 def tamper(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from random import Random
 
 from onionshh.core.base.params import Params
 from onionshh.core.base.reasons import Drops
@@ -16,19 +17,22 @@ from onionshh.core.circuit.conversation import Flow
 from onionshh.core.link.outbox import CellQueue, Memory, Outbox
 from onionshh.core.link.port import FrameSink, LinkPort
 from onionshh.core.roles import CircuitHandle, Reply, Role, RoleAction
-from onionshh.crypto.primitives import KeyPair
+from onionshh.crypto.primitives import KeyPair, sha3_256
 from onionshh.errors import ProtocolError
 from onionshh.geometry import CELL, CELL_HEADER, FRAME_CELLS
 from onionshh.ids import RelayId
-from onionshh.relay.circuit import RelayCircuit
-from onionshh.relay.switch import Switch
+from onionshh.relay.forward import Switch
+from onionshh.relay.state import RelayCircuit
 from onionshh.wire import messages as m
 from onionshh.wire.cell import DESTROY, HEADER, pack_cell, split_cells
-from tests.core.networks import relay_id
-from tests.seeded import seeded
 
 ASK, ANSWER = m.PUBLISH, m.FOUND
 """Message types that `Parrot` speaks."""
+
+
+def relay_id(number: int) -> RelayId:
+    """The identity of the network's relay `number`, which counts from 0."""
+    return RelayId(sha3_256(b"relay", number.to_bytes(4, "big")))
 
 
 class Parrot:
@@ -38,6 +42,7 @@ class Parrot:
 
     def __init__(self) -> None:
         self.heard: list[tuple[CircuitHandle, bytes]] = []
+        self.ready: list[CircuitHandle] = []
         self.closed: list[CircuitHandle] = []
         self.ticks: list[tuple[float, int]] = []
         self.next_actions: tuple[RoleAction, ...] | None = None
@@ -52,6 +57,10 @@ class Parrot:
         if self.next_actions is not None:
             return self.next_actions
         return (Reply(circuit, ANSWER, body),)
+
+    def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        self.ready.append(circuit)
+        return ()
 
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         self.closed.append(circuit)
@@ -80,7 +89,7 @@ class PureRelay(Node):
     def __init__(self, net: PureNetwork, number: int, roles: Iterable[Role], memory_bytes: int) -> None:
         super().__init__(memory_bytes)
         self.identity = relay_id(number)
-        self.keys = [KeyPair.generate(seeded(1000 + number))]
+        self.keys = [KeyPair.generate(Random(1000 + number).randbytes)]
         self.links: dict[RelayId, LinkPort] = {}
         self.roles = tuple(roles)
         self.switch = Switch(
@@ -91,7 +100,7 @@ class PureRelay(Node):
             roles=self.roles,
             memory=self.memory,
             drops=self.drops,
-            random_bytes=seeded(number),
+            random_bytes=Random(number).randbytes,
             wall=lambda: net.wall,
         )
         self.sink = self.switch
@@ -133,7 +142,7 @@ class PureClient(Node):
         super().__init__(1 << 30)
         self.sink = self
         self.net = net
-        self.random = seeded(seed)
+        self.random = Random(seed).randbytes
         self.circuits: dict[int, PureCircuit] = {}
         self.port, self.guard_port = net.connect(self, guard, proven=False)
 
@@ -301,8 +310,8 @@ class PureNetwork:
             return moved
         while self.serving and node.switch.serve_handshake(self.now):
             moved = True
-        while node.switch.setup.wanted_links:
-            wanted = node.switch.setup.wanted_links.popleft()
+        while node.switch.control.extends.wanted_links:
+            wanted = node.switch.control.extends.wanted_links.popleft()
             moved = True
             if wanted.relay in self.unreachable:
                 node.switch.extend_failed(wanted, self.now)
