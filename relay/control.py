@@ -65,14 +65,19 @@ class Control:
         self.ports: set[LinkPort] = set()
         self.circuits: set[RelayCircuit] = set()
         self.remembering = Remembering()
-        self.roles: tuple[Role, ...] = ()
-        self._by_type: dict[int, Role] = {}
+        self.mounted: dict[int, Role] = {}
+        """The role that takes each type of message."""
+        self._spoken: list[RelayCircuit] = []
+        """Circuits to which a role has said something, or on which what it said has left at last."""
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Those that are mounted, in the order in which they were."""
+        return tuple(dict.fromkeys(self.mounted.values()))
 
     def mount(self, role: Role) -> None:
         """Serve the messages that this role takes, in place of whoever took them."""
-        replaced = {self._by_type.get(kind) for kind in role.accepts}
-        self.roles = (*(one for one in self.roles if one not in replaced), role)
-        self._by_type |= dict.fromkeys(role.accepts, role)
+        self.mounted |= dict.fromkeys(role.accepts, role)
 
     # Set-up.
 
@@ -81,7 +86,7 @@ class Control:
         create = self.creates.next_due()
         if create is None:
             return False
-        circuit = self.creates.answer(create, frozenset((EXTEND, *self._by_type)))
+        circuit = self.creates.answer(create, frozenset((EXTEND, *self.mounted)))
         if circuit is not None:
             self.circuits.add(circuit)
         return True
@@ -173,9 +178,8 @@ class Control:
             return
         self.pump(circuit)
         if waited and not talk.waiting_messages:
-            for role in circuit.roles:
-                if circuit.stage is not Stage.ENDED:
-                    self.carry_out(role.circuit_ready(circuit, self._memory.now))
+            self._spoken.append(circuit)
+            self.carry_out(())
 
     def _message(self, circuit: RelayCircuit, message_type: int, body: bytes) -> None:
         now = self._memory.now
@@ -186,20 +190,32 @@ class Control:
                 raise ProtocolError("extend-not-early")
             self.extends.extend(circuit, body, now)
             return
-        role = self._by_type[message_type]
+        role = self.mounted[message_type]
         circuit.roles |= {role}
         self.carry_out(role.handle(circuit, message_type, body, now, self._wall()))
 
     # What roles and conversations want.
 
     def carry_out(self, actions: Sequence[RoleAction]) -> None:
-        """What a role decided, in its order."""
+        """What a role decided, in its order; then roles hear on which circuits all that was said has left.
+
+        That ends, since whoever goes on saying more fills a window or a queue.
+        """
+        self._do(actions)
+        while self._spoken:
+            circuit = self._spoken.pop()
+            for role in circuit.roles:
+                if circuit.stage is not Stage.ENDED and not circuit.waiting_messages:
+                    self._do(role.circuit_ready(circuit, self._memory.now))
+
+    def _do(self, actions: Sequence[RoleAction]) -> None:
         for action in actions:
             match action:
                 case Reply(circuit=RelayCircuit() as circuit, message_type=message_type, body=body):
                     if circuit.stage is not Stage.ENDED:
                         circuit.conversation.send(message_type, body)
                         self.pump(circuit)
+                        self._spoken.append(circuit)
                 case Join(one=RelayCircuit() as one, other=RelayCircuit() as other):
                     self._join(one, other)
                 case EndCircuit(circuit=RelayCircuit() as circuit, reason=reason):
@@ -244,7 +260,7 @@ class Control:
     def _remember(self, asked: Remember) -> None:
         if not self.remembering.add(asked):
             self._drops.count("remember-full")
-            self.carry_out(asked.role.not_remembered(asked.token, self._memory.now, self._wall()))
+            self._do(asked.role.not_remembered(asked.token, self._memory.now, self._wall()))
 
     def answer(self, asked: Remember, *, kept: bool) -> None:
         """Tell the role whether it is on disk; it goes on from there."""
@@ -275,7 +291,7 @@ class Control:
             if leg is not told_by and port in self.ports:
                 port.destroy(leg.circuit_id, self._random_bytes)
         for role in circuit.roles:
-            self.carry_out(role.circuit_closed(circuit, self._memory.now))
+            self._do(role.circuit_closed(circuit, self._memory.now))
         circuit.roles = frozenset()
         join, circuit.join = circuit.join, None
         if join is not None:

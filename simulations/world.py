@@ -16,7 +16,7 @@ from onionshh.core.circuit.circuit import CircuitEvent, ClientCircuit, HopAdded,
 from onionshh.core.circuit.conversation import Flow
 from onionshh.core.link.outbox import CellQueue, Memory, Outbox
 from onionshh.core.link.port import FrameSink, LinkPort
-from onionshh.core.roles import CircuitHandle, Reply, Role, RoleAction
+from onionshh.core.roles import CircuitHandle, Remember, Reply, Role, RoleAction
 from onionshh.crypto.primitives import KeyPair, sha3_256
 from onionshh.errors import ProtocolError
 from onionshh.geometry import CELL, CELL_HEADER, FRAME_CELLS
@@ -243,6 +243,9 @@ class PureNetwork:
         self.unreachable: set[RelayId] = set()
         self.ended_links: list[tuple[LinkPort, str]] = []
         self.serving = True
+        """Whether handshakes are answered."""
+        self.committing = True
+        """Whether what roles ask to have remembered is committed; a store that raises OSError refuses it."""
 
     def relay(self, *roles: Role, memory_bytes: int = 1 << 30) -> PureRelay:
         relay = PureRelay(self, len(self.relays), roles or (Parrot(),), memory_bytes)
@@ -310,6 +313,10 @@ class PureNetwork:
             return moved
         while self.serving and node.switch.serve_handshake(self.now):
             moved = True
+        while self.committing and (batch := node.switch.control.remembering.take()):
+            moved = True
+            for asked in batch:
+                node.switch.remembered(asked, self.now, kept=_commit(asked))
         while node.switch.control.extends.wanted_links:
             wanted = node.switch.control.extends.wanted_links.popleft()
             moved = True
@@ -343,3 +350,11 @@ class PureNetwork:
                 node.sink.receive_frame(end, frame, self.now)
             except ProtocolError as error:
                 self.cut(end, error.reason)
+
+
+def _commit(asked: Remember) -> bool:
+    try:
+        asked.role.store.commit(asked.rows)
+    except OSError:
+        return False
+    return True

@@ -108,7 +108,8 @@ class Role(Protocol):
         """A whole message of an accepted type. Raises ProtocolError: the circuit ends."""
 
     def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
-        """Messages waited for this circuit's window, and all of them have left: there is room for more."""
+        """All that was replied on this circuit has left for its client, at once or once its window was open
+        again: there is room for more."""
 
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         """The circuit is gone: forget what was kept for it."""

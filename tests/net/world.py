@@ -25,6 +25,7 @@ from onionshh.net.circuits import Circuit, CircuitSet
 from onionshh.net.clocks import Clock
 from onionshh.net.links import LinkSet
 from onionshh.net.memory import MemoryNetwork
+from onionshh.net.store import RunBlocking, run_inline
 from onionshh.net.tcp import TcpDialer, TcpListener
 from onionshh.net.transport import Dialer, Listener, Stream, StreamBroken
 from onionshh.relay.driver import SwitchDriver
@@ -70,7 +71,11 @@ class Relay:
             wall=self.clock.wall,
         )
         self.driver = SwitchDriver(
-            switch=self.switch, clock=self.clock, memory=self.memory, find=world.rows.get
+            switch=self.switch,
+            clock=self.clock,
+            memory=self.memory,
+            find=world.rows.get,
+            run_blocking=world.run_blocking,
         )
         self.links = self.driver.links = LinkSet(
             dialer=world.dialer(host),
@@ -82,7 +87,7 @@ class Relay:
             drops=self.drops,
             identity=self.key,
             after_read=self.driver.after_read,
-            on_tick=self.switch.tick,
+            on_tick=self.driver.tick,
         )
 
     @property
@@ -142,8 +147,11 @@ class Client:
 class World:
     """Everything of one test. Make relays before `running()` is entered, clients inside it."""
 
-    def __init__(self, *, params: Params | None = None, tcp: bool = False) -> None:
+    def __init__(
+        self, *, params: Params | None = None, tcp: bool = False, run_blocking: RunBlocking = run_inline
+    ) -> None:
         self.tcp = tcp
+        self.run_blocking = run_blocking
         self.params = params or Params().with_overrides(ONE_MACHINE)
         self.network = MemoryNetwork()
         self.rows: dict[RelayId, RelayRow] = {}
