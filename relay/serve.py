@@ -162,7 +162,7 @@ class Relay:
             self.keys.let_go(now)
             try:
                 if self.keys.rotate(self._clock.earliest(), self.params().onion_key_seconds):
-                    self.publisher.now.set()
+                    self.publisher.now.send()
                 full.over("onion keys can be kept again")
             except OSError as error:
                 full.holds(f"a new onion key could not be kept, the old one serves on: {error}")

@@ -217,7 +217,7 @@ async def test_at_most_so_many_wait(autojump_clock: MockClock, monkeypatch: pyte
 
 async def test_the_circuits_of_a_node(autojump_clock: MockClock) -> None:
     async with small(6, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
-        nicknames = {one.id: one.relay.publisher._about.nickname for one in net.relays}
+        nicknames = {one.id: one.relay.publisher.about.nickname for one in net.relays}
         async with visitor.contact(endpoint.address, hops=3) as contact:
             await contact.whisper(b"hello")
             await trio.sleep(5)

@@ -159,13 +159,13 @@ async def test_a_network_whose_relays_all_moved_is_found_again_before_its_consen
     async with small(5, interval_seconds=60) as net, net.join("visitor") as visitor:
         async with hosted(net) as (_, endpoint), visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"before")).status == "delivered"
-            ports = {one.relay.publisher._about.port for one in net.relays}
+            ports = {one.relay.publisher.about.port for one in net.relays}
             for relay in list(net.relays):
                 await relay.stop()
             net._names = 0
             for _ in range(5):
                 await net.add_relay()  # the same keys at the same hosts, on other ports
-            assert ports.isdisjoint(one.relay.publisher._about.port for one in net.relays)
+            assert ports.isdisjoint(one.relay.publisher.about.port for one in net.relays)
             moved = trio.current_time()
             receipt = await contact.whisper(b"after", ttl_seconds=600)
             assert receipt.status == "delivered"

@@ -113,8 +113,8 @@ async def test_relays_of_one_family_never_share_a_path(autojump_clock: trio.test
         one = await net.add_relay()
         other = await net.add_relay(family=(one.id,))
         publisher = one.relay.publisher
-        publisher._about = dataclasses.replace(publisher._about, family=(other.relay.keys.relay_id,))
-        publisher.now.set()
+        publisher.about = dataclasses.replace(publisher.about, family=(other.relay.keys.relay_id,))
+        publisher.now.send()
         await trio.sleep(30)
         await net.settled()
         async with net.join() as host, host.host(net.folder / "identity") as endpoint:
@@ -131,9 +131,9 @@ async def test_a_relay_that_moved_is_not_called_listed_before_the_list_has_its_n
     async with testing.network(relays=4, wall_start=WALL, seed=7) as net:
         publisher = net.relays[0].relay.publisher
         said: list[str] = []
-        publisher._say = said.append
-        there = publisher._about
-        publisher._about = dataclasses.replace(there, port=there.port + 1)
+        publisher.reports.say = said.append
+        there = publisher.about
+        publisher.about = dataclasses.replace(there, port=there.port + 1)
         await trio.sleep(2 * net.authority.params.interval_seconds + 60)
         assert said
         assert said[0].startswith(f"listed at {there.host}:{there.port}, where it was")
