@@ -78,17 +78,7 @@ class Relay:
         self.drops = Drops()
         self.memory = Memory(memory_bytes)
         mounting = Mounting(self.keys.relay_id, self.params, lambda: self.keeper.view)
-        self.switch = Switch(
-            identity=self.keys.relay_id,
-            onion_keys=self.keys.onion_keys,
-            knows=lambda identity: self._find(identity) is not None,
-            params=self.params,
-            roles=(Mirror(self._held), *mount(mounting)),
-            memory=self.memory,
-            drops=self.drops,
-            random_bytes=chance.bytes,
-            wall=clock.earliest,
-        )
+        self.switch = self._make_switch((Mirror(self._held), *mount(mounting)), chance)
         self._driver = SwitchDriver(switch=self.switch, clock=clock, memory=self.memory, find=self._find)
         self.links = self._driver.links = LinkSet(
             dialer=dialer,
@@ -113,6 +103,19 @@ class Relay:
             clock=clock,
             chance=chance,
             say=say,
+        )
+
+    def _make_switch(self, roles: Sequence[Role], chance: Chance) -> Switch:
+        return Switch(
+            identity=self.keys.relay_id,
+            onion_keys=self.keys.onion_keys,
+            knows=self._knows,
+            params=self.params,
+            roles=roles,
+            memory=self.memory,
+            drops=self.drops,
+            random_bytes=chance.bytes,
+            wall=self._clock.earliest,
         )
 
     def params(self) -> Params:
@@ -145,7 +148,7 @@ class Relay:
             self._listener,
             identity=self.keys.relay_id,
             onion_keys=self.keys.onion_keys,
-            is_relay=lambda identity: self._find(identity) is not None,
+            is_relay=self._knows,
         )
 
     async def _turn_keys(self) -> None:
@@ -192,6 +195,9 @@ class Relay:
     def _find(self, identity: RelayId) -> RelayRow | None:
         view = self.keeper.view
         return view.any_relay(identity) if view is not None else None
+
+    def _knows(self, identity: RelayId) -> bool:
+        return self._find(identity) is not None
 
     def _held(self) -> tuple[int, bytes]:
         view = self.keeper.current

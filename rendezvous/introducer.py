@@ -70,6 +70,11 @@ class Introducer:
         """Keys that are established."""
         return len(self._endpoints)
 
+    @property
+    def circuits(self) -> int:
+        """Circuits for which anything is kept, of endpoints and of visitors."""
+        return len(self._key_of) + len(self._visits)
+
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
     ) -> tuple[RoleAction, ...]:

@@ -57,6 +57,40 @@ class _Kept:
     document: bytes
 
 
+class _Place:
+    """This relay's place on the rings of the view last seen and of the consensus before it."""
+
+    def __init__(self, own_id: RelayId) -> None:
+        self._own_id = own_id
+        self._views: tuple[View, ...] = ()
+        self._rings: dict[tuple[int, int], Positions | None] = {}
+        """By how many consensuses back it is (0 or 1), and by period; made when first asked for."""
+
+    def is_for(self, view: View, blinded: bytes, period: int) -> bool:
+        """Whether a descriptor of this key may be kept here, or somebody may rightly think so."""
+        if not self._views or self._views[0] is not view:
+            before = () if view.previous is None else (View(view.previous),)
+            self._views = (view, *before)
+            self._rings = {}
+        if view.relay(self._own_id) is None:
+            return True  # who asks us has a later consensus than we, in which we are listed
+        for age, seen in enumerate(self._views):
+            ring = self._ring(age, seen, period)
+            if ring is None:
+                if age == 0 and period == view.period + 1:
+                    return True  # its random value is out, but has not come to us
+                continue
+            near = ring.responsible(blinded, SPREAD + _SLACK)
+            if any(row.identity == self._own_id for rows in near for row in rows):
+                return True
+        return False
+
+    def _ring(self, age: int, seen: View, period: int) -> Positions | None:
+        if (age, period) not in self._rings:
+            self._rings[age, period] = positions(seen, period)
+        return self._rings[age, period]
+
+
 class Ring:
     """The Role of a ring relay. `own_id` is this relay's identity; `view` and `params` those in force."""
 
@@ -65,9 +99,9 @@ class Ring:
     def __init__(
         self, own_id: RelayId, view: Callable[[], View | None], params: Callable[[], Params]
     ) -> None:
-        self._own_id = own_id
         self._view = view
         self._params = params
+        self._place = _Place(own_id)
         self._kept: dict[_Name, _Kept] = {}
         self._shares: Shares[_Name] = Shares()
         self._numbered = 0
@@ -76,9 +110,6 @@ class Ring:
         self._requests: dict[CircuitHandle, int] = {}
         self._sweep_at = 0.0
         self._swept_wall = 0
-        # The rings of the view last seen and of the consensus before it, made when first asked for.
-        self._views: tuple[View, ...] = ()
-        self._rings: dict[tuple[int, int], Positions | None] = {}
 
     @property
     def kept(self) -> int:
@@ -89,6 +120,11 @@ class Ring:
     def kept_bytes(self) -> int:
         """What they measure together, in bytes."""
         return len(self._kept) * DESCRIPTOR
+
+    @property
+    def askers(self) -> int:
+        """Circuits whose requests are counted."""
+        return len(self._requests)
 
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
@@ -164,7 +200,7 @@ class Ring:
         """What to answer to a descriptor whose signatures hold."""
         if view is None or not _in_window(outer.period, view):
             return m.REFUSED
-        if not self._responsible(view, outer.blinded, outer.period):
+        if not self._place.is_for(view, outer.blinded, outer.period):
             return m.REFUSED
         held = self._kept.get((outer.blinded, outer.period))
         # The same bytes once more are an upload whose answer was lost.
@@ -199,26 +235,6 @@ class Ring:
     def _forget(self, name: _Name) -> None:
         self._kept.pop(name, None)
         self._shares.remove(name)
-
-    def _responsible(self, view: View, blinded: bytes, period: int) -> bool:
-        if not self._views or self._views[0] is not view:
-            before = () if view.previous is None else (View(view.previous),)
-            self._views = (view, *before)
-            self._rings = {}
-        if view.relay(self._own_id) is None:
-            return True  # who asks us has a later consensus than we, in which we are listed
-        for age, seen in enumerate(self._views):
-            if (age, period) not in self._rings:
-                self._rings[age, period] = positions(seen, period)
-            ring = self._rings[age, period]
-            if ring is None:
-                if age == 0 and period == view.period + 1:
-                    return True  # its random value is out, but has not come to us
-                continue
-            near = ring.responsible(blinded, SPREAD + _SLACK)
-            if any(row.identity == self._own_id for rows in near for row in rows):
-                return True
-        return False
 
     def _sweep(self, wall: int) -> None:
         self._swept_wall = wall

@@ -340,5 +340,5 @@ CIRCUITS = (
             b"\0\1" + _said((1, m.RECORD, 300, b"record")),
         ),
     ),
-    Target("relay.switch.Switch.receive_frame", _switch, _SWITCH_SEEDS),
+    Target("relay.forward.Switch.receive_frame", _switch, _SWITCH_SEEDS),
 )
