@@ -19,12 +19,21 @@ from onionshh.core.link.port import FrameSink, LinkPort
 from onionshh.core.roles import CircuitHandle, Remember, Reply, Role, RoleAction
 from onionshh.crypto.primitives import KeyPair, sha3_256
 from onionshh.errors import ProtocolError
-from onionshh.geometry import CELL, CELL_HEADER, FRAME_CELLS
+from onionshh.geometry import (
+    CELL,
+    CELL_HEADER,
+    FRAME_CELLS,
+)
 from onionshh.ids import RelayId
 from onionshh.relay.forward import Switch
 from onionshh.relay.state import RelayCircuit
 from onionshh.wire import messages as m
-from onionshh.wire.cell import DESTROY, HEADER, pack_cell, split_cells
+from onionshh.wire.cell import (
+    DESTROY,
+    HEADER,
+    pack_cell,
+    split_cells,
+)
 
 ASK, ANSWER = m.PUBLISH, m.FOUND
 """Message types that `Parrot` speaks."""
@@ -146,14 +155,14 @@ class PureClient(Node):
         self.circuits: dict[int, PureCircuit] = {}
         self.port, self.guard_port = net.connect(self, guard, proven=False)
 
-    def circuit(self) -> PureCircuit:
+    def circuit(self, privacy_class: int = 1) -> PureCircuit:
         """A circuit with no relay yet."""
         params = self.net.params
         machine = ClientCircuit(
             flow=Flow(params.ack_every, params.window),
             memory=self.memory,
             random_bytes=self.random,
-            privacy_class=1,
+            privacy_class=privacy_class,
             now=self.net.now,
         )
         circuit_id = self.port.new_circuit_id(self.random)
@@ -174,9 +183,9 @@ class PureClient(Node):
         self.port.outbox.push(self.port.control, pack_cell(circuit_id, command, body))
         self.net.settle()
 
-    def build(self, *relays: PureRelay, pad: bool = True) -> PureCircuit:
+    def build(self, *relays: PureRelay, pad: bool = True, privacy_class: int = 1) -> PureCircuit:
         """A whole circuit, set-up padded."""
-        circuit = self.circuit()
+        circuit = self.circuit(privacy_class)
         for relay in relays:
             self.extend(circuit, relay)
         if pad and len(relays) < 4:
