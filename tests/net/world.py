@@ -27,6 +27,7 @@ from onionshh.net.links import LinkSet
 from onionshh.net.memory import MemoryNetwork
 from onionshh.net.store import RunBlocking, run_inline
 from onionshh.net.tcp import TcpDialer, TcpListener
+from onionshh.net.throttle import Throttle
 from onionshh.net.transport import Dialer, Listener, Stream, StreamBroken
 from onionshh.relay.driver import SwitchDriver
 from onionshh.relay.forward import Switch
@@ -88,6 +89,7 @@ class Relay:
             identity=self.key,
             after_read=self.driver.after_read,
             on_tick=self.driver.tick,
+            throttle=world.throttle,
         )
 
     @property
@@ -148,9 +150,15 @@ class World:
     """Everything of one test. Make relays before `running()` is entered, clients inside it."""
 
     def __init__(
-        self, *, params: Params | None = None, tcp: bool = False, run_blocking: RunBlocking = run_inline
+        self,
+        *,
+        params: Params | None = None,
+        tcp: bool = False,
+        run_blocking: RunBlocking = run_inline,
+        throttle: Throttle | None = None,
     ) -> None:
         self.tcp = tcp
+        self.throttle = throttle
         self.run_blocking = run_blocking
         self.params = params or Params().with_overrides(ONE_MACHINE)
         self.network = MemoryNetwork()
