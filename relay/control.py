@@ -78,6 +78,7 @@ class Control:
     def mount(self, role: Role) -> None:
         """Serve the messages that this role takes, in place of whoever took them."""
         self.mounted |= dict.fromkeys(role.accepts, role)
+        self.creates.accepts = frozenset((EXTEND, *self.mounted))
 
     # Set-up.
 
@@ -86,7 +87,7 @@ class Control:
         create = self.creates.next_due()
         if create is None:
             return False
-        circuit = self.creates.answer(create, frozenset((EXTEND, *self.mounted)))
+        circuit = self.creates.answer(create)
         if circuit is not None:
             self.circuits.add(circuit)
         return True

@@ -25,6 +25,7 @@ from onionshh.relay.limits import CreateLimits, echoes_of
 from onionshh.relay.state import Leg, RelayCircuit
 from onionshh.wire.cell import CREATE, CREATED, CREATED_MORE, pack_cell
 from onionshh.wire.framing import HandshakeParts, split_handshake
+from onionshh.wire.messages import EXTEND
 
 REFUSALS_WAITING_MOST = 512
 """Refusals that may wait at a link when another CREATE comes: who reads no answers shall ask no more. More
@@ -66,6 +67,8 @@ class Creates:
         self._random_bytes = random_bytes
         self._limits = CreateLimits()
         self.waiting: deque[WaitingCreate] = deque()
+        self.accepts = frozenset((EXTEND,))
+        """The messages that a new circuit takes for this relay; one set for all of them."""
 
     def create_cell(self, port: LinkPort, circuit_id: int, command: int, body: bytes) -> None:
         """One CREATE or CREATE_MORE for an id that no circuit uses. ProtocolError ends the link."""
@@ -112,8 +115,8 @@ class Creates:
             return create
         return None
 
-    def answer(self, create: WaitingCreate, accepts: frozenset[int]) -> RelayCircuit | None:
-        """CREATED is queued; the circuit, which takes these types of messages. None: it was refused."""
+    def answer(self, create: WaitingCreate) -> RelayCircuit | None:
+        """CREATED is queued; the circuit that has come to be. None: it was refused."""
         port, circuit_id = create.port, create.circuit_id
         try:
             answer = handshake.respond(
@@ -135,7 +138,7 @@ class Creates:
         privacy_class = answer.client_message[0]
         conversation = Conversation(
             Flow(params.ack_every, params.window),
-            accepts=accepts,
+            accepts=self.accepts,
             echoes=echoes_of(privacy_class),
             memory=self._memory,
             random_bytes=self._random_bytes,

@@ -150,7 +150,7 @@ class Hostile:
         (running,) = (one for one in net.relays if one.id == identity.hex())
         creates = running.relay.switch.control.creates
 
-        def answer(create: WaitingCreate, accepts: frozenset[int]) -> None:
+        def answer(create: WaitingCreate) -> None:
             if way == "refuse":
                 creates.refuse(create.port, create.circuit_id, "test")
 
