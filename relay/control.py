@@ -206,14 +206,14 @@ class Control:
         while self._spoken:
             circuit = self._spoken.pop()
             for role in circuit.roles:
-                if circuit.stage is not Stage.ENDED and not circuit.waiting_messages:
+                if circuit.has_voice and not circuit.waiting_messages:
                     self._do(role.circuit_ready(circuit, self._memory.now))
 
     def _do(self, actions: Sequence[RoleAction]) -> None:
         for action in actions:
             match action:
                 case Reply(circuit=RelayCircuit() as circuit, message_type=message_type, body=body):
-                    if circuit.stage is not Stage.ENDED:
+                    if circuit.has_voice:
                         circuit.conversation.send(message_type, body)
                         self.pump(circuit)
                         self._spoken.append(circuit)

@@ -241,6 +241,11 @@ class RelayCircuit:
         return self.stage is Stage.JOINED
 
     @property
+    def has_voice(self) -> bool:
+        """Whether a role can still say something on it: a joined circuit belongs to its two ends."""
+        return self.stage is not Stage.ENDED and self.stage is not Stage.JOINED
+
+    @property
     def holds_since(self) -> float | None:
         """When the oldest cell or partial message that it keeps in memory came; None if it keeps nothing."""
         times = [leg.queue.since for leg in self.legs if leg.queue.cells]

@@ -43,7 +43,7 @@ class CircuitHandle(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Send a message back along a circuit. Nothing happens if the circuit has ended meanwhile."""
+    """Send a message back along a circuit. Nothing happens if it has ended or was joined meanwhile."""
 
     circuit: CircuitHandle
     message_type: int

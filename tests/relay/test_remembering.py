@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from onionshh.core.base.params import Params
-from onionshh.core.roles import Drop, Remember, Reply, RoleAction
+from onionshh.core.roles import Drop, Join, Remember, Reply, RoleAction
 from onionshh.relay import remembering
 from onionshh.relay.remembering import BATCH_MOST, Remembering
 from onionshh.wire.cell import DESTROY
@@ -80,6 +80,20 @@ def test_a_circuit_that_ends_meanwhile_is_told_nothing_and_its_note_is_kept(tmp_
     assert heard(stays) == [b"of one who stayed"]
     assert len(book.relay.switch.circuits) == 1
     assert book.relay.memory.used_bytes == 0
+
+
+def test_a_circuit_that_is_joined_meanwhile_hears_nothing_of_the_relay_s_own(tmp_path: Path) -> None:
+    book = Notebook(tmp_path)
+    circuit, other = book.circuit(), book.circuit()
+    book.net.committing = False
+    book.client.send(circuit, ASK, b"before the join")
+    one, two = book.relay.switch.circuits
+    book.relay.switch.control.carry_out((Join(one, two),))
+    book.net.committing = True
+    book.net.settle()
+    assert book.store.on_disk == [b"before the join"]
+    assert heard(circuit) == []
+    assert circuit.machine.failed is other.machine.failed is None
 
 
 def test_what_waits_for_the_disk_is_bounded_and_the_rest_is_refused_by_name(
