@@ -1,8 +1,8 @@
 """A relay makes itself known: its descriptor to every authority, and what became of it (SPEC 8).
 
-Whoever has a copy of a relay's folder can publish under its keys, and the later word counts. So what the
-network holds of us is looked at, and when it is not what we said last, we say it again: at once the first
-time, then ever later, since the other program may do the same.
+Anyone who has a copy of a relay's folder can publish under its keys, and the later descriptor counts. So this
+relay looks at what the network holds of it. When that is not what it said last, it says it again: at once the
+first time, then after ever longer waits, since the other program may do the same.
 """
 
 from __future__ import annotations
@@ -179,8 +179,8 @@ class Publisher:
                     await self.now.wait()
 
     async def testify(self) -> None:
-        """Our clock and the network's differ: tell the directories what time it is here, which who runs them
-        wants to know. Now and then, however often it is called."""
+        """Our clock and the network's differ. Tell the directories what time it is here: whoever runs them
+        wants to know. Once in `TESTIFY_SECONDS`, however often it is called."""
         now = self._clock.monotonic()
         if self._testified_at is None or now >= self._testified_at + TESTIFY_SECONDS:
             self._testified_at = now
@@ -233,8 +233,8 @@ class Publisher:
         return taken
 
     async def _watch(self) -> None:
-        """Say when we are listed; while we are not, or otherwise than we said, ask why. And ask now and then
-        whatever is listed: a copy's word is known to the directory before it is to the network."""
+        """Say when we are listed. While we are not, or not as we said, ask why. Ask now and then even if all
+        is well: the directory knows what a copy of us said before the network does."""
         asked_at = self._clock.monotonic()
         while True:
             now, view = self._clock.monotonic(), self._keeper.current

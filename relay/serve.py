@@ -41,7 +41,7 @@ KEY_CHECK_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Mounting:
-    """What roles get to know of the relay they are mounted on."""
+    """What a role gets to know of the relay that it is mounted on."""
 
     relay_id: RelayId
     params: Callable[[], Params]

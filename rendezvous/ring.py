@@ -1,14 +1,15 @@
 """The ring's keeper: holds endpoint descriptors in memory and hands them out (SPEC 10).
 
-What it keeps it cannot read, and it does not learn whose it is: a blinded key, a period, a revision, and
-signatures under that key which only the owner of the address can make. That is enough to refuse forgeries
-and rollbacks. A relay keeps what it is responsible for under its consensus or the one before; and since a
-publisher may already hold a later one than ours, in which neighbours of ours are gone, it also takes what
-lies a few places further. More than the cap is never kept, whoever asks.
+It cannot read what it keeps, and it does not learn whose it is. It sees a blinded key, a period, a revision,
+and signatures under that key which only the owner of the address can make. That is enough to refuse forgeries
+and rollbacks. A relay keeps what it is responsible for under its consensus or the one before. A publisher may
+already hold a later consensus than ours, in which neighbours of ours are gone, so it also takes what lies a
+few places further. It never keeps more than the cap.
 
-Anyone can make descriptors of no endpoint, so when it is full the places are shared out: by origin, then by
-effort (core/endpoint/effort.py), then by age, the youngest name first (`shares.py`). Who brings more than an
-origin may needs a proof of work as well. A proof costs less to check than the signatures, so it comes first.
+Anyone can make descriptors that belong to no endpoint. So when the ring relay is full the places are shared
+out: by origin, then by effort (core/endpoint/effort.py), then by age, and the youngest name goes first
+(`shares.py`). An origin that publishes more often than its rate needs a proof of work as well. A proof costs
+less to check than the signatures, so it is checked first.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class _Place:
             self._views = (view, *before)
             self._rings = {}
         if view.relay(self._own_id) is None:
-            return True  # who asks us has a later consensus than we, in which we are listed
+            return True  # whoever asks us has a later consensus, in which we are listed
         for age, seen in enumerate(self._views):
             ring = self._ring(age, seen, period)
             if ring is None:
@@ -216,7 +217,7 @@ class Ring:
         if held is None:
             self._numbered += 1
         else:
-            # Whoever brings another's descriptor from a crowded origin does not crowd it out.
+            # A stranger who brings it over a crowded origin must not get it displaced that way.
             origin = self._shares.lesser(name, origin)
         number = self._numbered if held is None else held.number
         self._kept[name] = _Kept(outer.revision, outer.expiry, number, document)
