@@ -61,7 +61,9 @@ async def test_a_note_is_answered_when_it_is_on_disk_and_the_relay_forwards_mean
             raise AssertionError("answered before it was on disk")
         assert store.on_disk == []
         disk.ready.set()
+        start = trio.current_time()
         assert (await circuit.receive()).body == b"to be kept"
+        assert trio.current_time() == start  # it leaves at once, not with somebody's next frame
         assert store.on_disk == [b"to be kept"]
 
 
