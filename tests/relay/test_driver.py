@@ -56,7 +56,7 @@ async def test_a_note_is_answered_when_it_is_on_disk_and_the_relay_forwards_mean
             through.send(ASK, bytes(2000))
             assert (await through.receive()).body == bytes(2000), number
         assert keeper.switch.cells_forwarded >= before + 200
-        with trio.move_on_after(60):
+        with trio.move_on_after(61.7):
             await circuit.receive()
             raise AssertionError("answered before it was on disk")
         assert store.on_disk == []
@@ -109,6 +109,25 @@ async def test_a_disk_that_refuses_is_said_once_and_whoever_waited_is_told_nothi
         assert await circuit.ask(ASK, b"kept", ANSWER, 7.0) == b"kept"
         assert len(caplog.records) == 2
         assert "can be written again" in caplog.text
+
+
+async def test_what_a_role_asks_for_at_a_tick_is_committed_though_nothing_is_read(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    world = World()
+    store = NotesFile(tmp_path / "notes.db")
+    keeper = world.relay(Notes(store))
+    async with world.running():
+        async with world.client() as client:
+            circuit = await client.build(keeper)
+            store.full = True
+            with pytest.raises(CircuitFailed):
+                await circuit.ask(ASK, b"later", ANSWER, 7.0)
+        await wait_all_tasks_blocked()
+        assert keeper.links.open_links == 0
+        store.full = False
+        await trio.sleep(10)
+        assert store.on_disk == [b"later"]
 
 
 async def test_one_row_that_cannot_be_kept_loses_no_other(autojump_clock: MockClock, tmp_path: Path) -> None:
