@@ -58,7 +58,7 @@ class SwitchDriver:
         """Set once the links, which need the switch, are made."""
 
     def after_read(self) -> bool:
-        """Called after each pass over what the links brought; True while handshakes wait.
+        """Called after each pass over what the links brought, and after each tick; True while handshakes wait.
 
         A handshake is worth fifty forwarded cells, so whoever has bytes to read comes before the next few;
         a few at a time, so that their answers share frames.
@@ -80,8 +80,6 @@ class SwitchDriver:
     def tick(self, now: float) -> None:
         """About once a second."""
         self._switch.tick(now)
-        if self._switch.control.remembering.waits:
-            self._commits.wanted.send()
         if self._switch.rested - self._given_back >= GIVE_BACK_CIRCUITS:
             self._given_back = self._switch.rested
             give_back()

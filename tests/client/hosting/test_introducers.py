@@ -12,7 +12,7 @@ from onionshh.client.node import Node
 from onionshh.core.roles import Reply
 from onionshh.geometry import INTRODUCE
 from onionshh.net.clocks import Clock
-from onionshh.relay import switch
+from onionshh.relay import control as control_file
 from onionshh.rendezvous.introducer import Introducer
 from onionshh.testing import Network
 from onionshh.wire import messages as m
@@ -198,7 +198,7 @@ async def test_an_introducer_that_invents_is_given_up_and_shunned(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(switch, "REPLIES_WAITING_MOST", 10**6)  # a hostile relay ends nothing for it
+    monkeypatch.setattr(control_file, "REPLIES_WAITING_MOST", 10**6)  # a hostile relay ends nothing for it
     async with small(6, interval_seconds=300, introduce_rate=rate) as net, net.join("visitor") as visitor:
         async with hosted(net) as (node, endpoint):
             introducers = endpoint._reachability._introducers
