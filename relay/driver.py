@@ -58,7 +58,7 @@ class SwitchDriver:
         """Set once the links, which need the switch, are made."""
 
     def after_read(self) -> bool:
-        """Called after each pass over what the links brought, and after each tick; True while handshakes wait.
+        """Called after each pass over what the links brought and each tick; True while handshakes wait.
 
         A handshake is worth fifty forwarded cells, so whoever has bytes to read comes before the next few;
         a few at a time, so that their answers share frames.
