@@ -71,8 +71,7 @@ class Extends:
             raise RuntimeError("a circuit that extends has forgotten what it extends to")
         reply = circuit.extending.add(body, first=command == CREATED)
         if reply is not None:
-            circuit.move(Event.CREATED)
-            circuit.extending = None
+            circuit.extended()
             circuit.conversation.send(EXTENDED, reply)
 
     def overdue(self, circuits: Iterable[RelayCircuit], now: float) -> list[RelayCircuit]:

@@ -219,6 +219,11 @@ class RelayCircuit:
         port.legs[circuit_id] = leg
         return leg
 
+    def extended(self) -> None:
+        """The next hop has answered in full."""
+        self.move(Event.CREATED)
+        self.extending = None
+
     def joins(self, other: RelayCircuit) -> None:
         """Cells that come from the client go on into the other circuit."""
         self.move(Event.JOIN)

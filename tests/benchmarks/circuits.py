@@ -27,7 +27,7 @@ from onionshh.geometry import BINDING, BODY, FRAME_CELLS, LAYER_STATE
 from onionshh.ids import RelayId
 from onionshh.net.freed_memory import give_back
 from onionshh.relay.forward import Switch
-from onionshh.relay.state import Event, RelayCircuit
+from onionshh.relay.state import RelayCircuit
 from onionshh.wire.cell import HEADER, RELAY
 from tests.benchmarks.processes import memory_kib
 
@@ -73,7 +73,7 @@ class Forwarding:
         self.near.legs[circuit_id] = circuit.inward
         circuit.extend(0.0)
         circuit.extends_over(self.far, circuit_id)
-        circuit.move(Event.CREATED)
+        circuit.extended()
         self.switch.circuits.add(circuit)
         return circuit
 

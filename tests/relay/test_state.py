@@ -55,6 +55,8 @@ def circuit_at(stage: Stage) -> RelayCircuit:
                 circuit.extend(5.0)
             case Event.LINK:
                 circuit.extends_over(port(), 7)
+            case Event.CREATED:
+                circuit.extended()
             case Event.JOIN:
                 circuit.joins(other)
                 other.joins(circuit)
@@ -128,6 +130,7 @@ def test_an_extend_remembers_when_it_came_until_it_is_answered() -> None:
     assert circuit.extending.since == 5.0
     with pytest.raises(ProtocolError, match="extend-timeout"):
         after(circuit.stage, Event.OVERDUE)
+    assert circuit_at(Stage.EXTENDED).extending is None
 
 
 def test_a_circuit_is_as_old_as_the_oldest_that_it_holds() -> None:
