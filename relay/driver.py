@@ -1,20 +1,29 @@
-"""What a relay's switch leaves to be done: handshakes between reads, links for EXTENDs, the memory quota."""
+"""What a relay's switch leaves to be done: handshakes between reads, links for EXTENDs, rows to be committed,
+the memory quota."""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import trio
 
 from onionshh.core.link.outbox import Memory
+from onionshh.core.roles import Remember
 from onionshh.ids import RelayId
 from onionshh.net.clocks import Clock
+from onionshh.net.conditions import Condition
 from onionshh.net.freed_memory import give_back
 from onionshh.net.links import LinkFailed, LinkSet
-from onionshh.relay.setup import WantedLink
-from onionshh.relay.switch import Switch
+from onionshh.net.signals import Poke
+from onionshh.net.store import RunBlocking, run_in_thread
+from onionshh.relay.extend import WantedLink
+from onionshh.relay.forward import Switch
 from onionshh.wire.consensus import RelayRow
+
+logger = logging.getLogger("onionshh.relay")
 
 LINKS_WANTED_MOST = 1024
 LINK_WANTED_MOST = 128
@@ -35,6 +44,7 @@ class SwitchDriver:
         clock: Clock,
         memory: Memory,
         find: Callable[[RelayId], RelayRow | None],
+        run_blocking: RunBlocking = run_in_thread,
     ) -> None:
         self._switch = switch
         self._clock = clock
@@ -43,23 +53,26 @@ class SwitchDriver:
         self._nursery: trio.Nursery | None = None
         self._dialling: Counter[RelayId] = Counter()
         self._given_back = 0
+        self._commits = Commits(switch, clock, run_blocking)
         self.links: LinkSet | None = None
         """Set once the links, which need the switch, are made."""
 
     def after_read(self) -> bool:
-        """Called after each pass over what the links brought; True while handshakes wait.
+        """Called after each pass over what the links brought and each tick; True while handshakes wait.
 
         A handshake is worth fifty forwarded cells, so whoever has bytes to read comes before the next few;
         a few at a time, so that their answers share frames.
         """
         switch = self._switch
-        setup = switch.setup
-        while setup.wanted_links:
-            self._extend(setup.wanted_links.popleft())
+        control = switch.control
+        while control.extends.wanted_links:
+            self._extend(control.extends.wanted_links.popleft())
+        if control.remembering.waits:
+            self._commits.wanted.send()
         if self._memory.used_bytes > self._memory.most_bytes:
             while (port := switch.relieve()) is not None and self.links is not None:
                 self.links.end(port, "memory")
-        if not setup.handshakes_waiting:
+        if not control.creates.waiting:
             return False
         now = self._clock.monotonic()
         return all(switch.serve_handshake(now) for _ in range(HANDSHAKES_A_PASS))
@@ -72,10 +85,17 @@ class SwitchDriver:
             give_back()
 
     async def run(self) -> None:
-        """For ever: dials may be under way meanwhile."""
+        """Until cancelled: dials, and commits of what roles keep."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self._commit)
             await trio.sleep_forever()
+
+    async def _commit(self) -> None:
+        while True:
+            await self._commits.next()
+            if self.links is not None:
+                self.links.flush()
 
     def _extend(self, wanted: WantedLink) -> None:
         port = self.links.open_to(wanted.relay) if self.links is not None else None
@@ -105,3 +125,45 @@ class SwitchDriver:
             self._dialling -= Counter((wanted.relay,))  # keeps none that are 0
         if links is not None:
             links.flush()
+
+
+class Commits:
+    """Commits what roles asked to have remembered, in order and never on the event loop (core/roles.py)."""
+
+    def __init__(self, switch: Switch, clock: Clock, run_blocking: RunBlocking) -> None:
+        self._switch = switch
+        self._clock = clock
+        self._run_blocking = run_blocking
+        self._disk = Condition(logger.error)
+        self.wanted = Poke()
+        """Send it when something waits to be committed."""
+
+    async def next(self) -> None:
+        """Wait until something is wanted, commit all of it, and tell the roles how it went."""
+        await self.wanted.wait()
+        while batch := self._switch.control.remembering.take():
+            if await self._committed(batch):
+                kept = [True] * len(batch)
+            elif len(batch) == 1:
+                kept = [False]
+            else:  # one bad row must not lose the others
+                kept = [await self._committed([asked]) for asked in batch]
+            for asked, is_kept in zip(batch, kept, strict=True):
+                self._tell(asked, kept=is_kept)
+
+    async def _committed(self, batch: Sequence[Remember]) -> bool:
+        store, rows = batch[0].role.store, [row for asked in batch for row in asked.rows]
+        try:
+            await self._run_blocking(partial(store.commit, rows))
+        except Exception as error:  # whatever it is, nothing is on disk, and the relay goes on
+            self._disk.holds(f"what this relay's roles keep cannot be written: {error}")
+            return False
+        self._disk.over("what this relay's roles keep can be written again")
+        return True
+
+    def _tell(self, asked: Remember, *, kept: bool) -> None:
+        try:
+            self._switch.remembered(asked, self._clock.monotonic(), kept=kept)
+        except Exception:
+            # A fault of ours that somebody's bytes brought out must not end the relay.
+            logger.exception("ended by a fault of this program: what a role does once its rows are on disk")

@@ -1,13 +1,14 @@
-"""A relay's keys on disk: its identity for good, its onion keys in turn (SPEC 6, 8).
+"""A relay's keys on disk: its identity, which stays, and its onion keys, which take turns (SPEC 6, 8).
 
-The identity is for relaying alone; an endpoint or client on the same machine has folders and keys of its
+The identity serves the relay alone. An endpoint or client on the same machine has a folder and keys of its
 own. An onion key serves for `onion_key_seconds` and then stays one such time in grace, which is longer than
 any consensus that still names it can be valid (core/base/params.py refuses other parameters).
 
 A key that is dropped too early cuts off everyone whose consensus names it, so no clock is trusted with that.
-Ages are told by what consensuses have confirmed (`Clock.earliest`), and a key made before there was one gets
-its date with the first. One that a consensus which we have seen names stays until that must be over, in
-monotonic seconds: even were all clocks a year ahead for a moment, the directory's too.
+A key's age is counted by what consensuses have confirmed (`Clock.earliest`); a key that was made before the
+first consensus gets its date with it. While a consensus that we have seen may still be valid, the key that it
+names stays. That is counted in monotonic seconds, so it holds even if all clocks jump a year ahead for a
+moment, the directory's too.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class _OnionKey:
 
 
 class RelayKeys:
-    """Held by the one process that runs this relay."""
+    """The keys. Only the process that runs this relay holds them."""
 
     def __init__(self, folder: DataDirectory, random_bytes: RandomBytes) -> None:
         self._folder = folder
@@ -77,7 +78,7 @@ class RelayKeys:
             self._named[onion_key] = max(until, self._named.get(onion_key, until))
 
     def let_go(self, now: float) -> None:
-        """Consensuses that are over by now (monotonic seconds) name nothing any more."""
+        """Forget what consensuses named that are over by now (monotonic seconds)."""
         self._named = {key: until for key, until in self._named.items() if until > now}
 
     def rotate(self, earliest: int, life_seconds: int) -> bool:

@@ -1,4 +1,5 @@
-"""How many circuits those who are no relay may make, per link and per address; echoes a circuit (SPEC 17)."""
+"""How many circuits a client may make, for each link and each address, and how many echoes a circuit gets
+(SPEC 17). A client is whoever has not proved to be a relay."""
 
 from __future__ import annotations
 
@@ -16,24 +17,25 @@ ADDRESSES_MOST = 4096
 
 SETUP_ECHOES: Final = SETUP_ROUNDS * ROUND_CELLS
 ECHOES: Final = MappingProxyType({FLASH.number: SETUP_ECHOES, TALK.number: SETUP_ECHOES})
-"""Echoes that a relay gives on one circuit, by the number of its class: what set-up needs. A class with
-cover traffic will need more; one that this version does not know gets no more than the others."""
+"""How many echoes a relay gives on one circuit, by the number of the circuit's class: as many as set-up
+needs. A class with cover traffic will need more. One that this version does not know gets no more than the
+others."""
 
 
-def echoes_of(client_message: bytes) -> int:
-    """How many, for a circuit whose handshake said this (SPEC 4): its first byte is the class."""
-    return ECHOES.get(client_message[0], SETUP_ECHOES)
+def echoes_of(privacy_class: int) -> int:
+    """How many echoes a circuit gets whose handshake said that it is of this class (SPEC 4)."""
+    return ECHOES.get(privacy_class, SETUP_ECHOES)
 
 
 class CreateLimits:
-    """Token buckets by link and by address. A rate of 0 is off."""
+    """Token buckets by link and by address. A rate of 0 means no limit."""
 
     def __init__(self) -> None:
         self._by_link: WeakKeyDictionary[LinkPort, TokenBucket] = WeakKeyDictionary()
         self._by_address: Buckets[str] | None = None
 
     def allow(self, port: LinkPort, params: Params, now: float) -> bool:
-        """Take one CREATE from both buckets."""
+        """Take one CREATE from both buckets; False when either is empty."""
         link = self._by_link.get(port)
         if link is None:
             link = self._by_link[port] = TokenBucket(params.create_rate, params.create_burst)

@@ -1,4 +1,5 @@
-"""The consensus mirror: any relay hands on what it holds, so no directory sees who is online (SPEC 8)."""
+"""The consensus mirror: any relay hands on the consensus that it holds, so that no directory sees who is
+online (SPEC 8)."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from onionshh.wire import messages as m
 
 
 class Mirror:
-    """The Role that answers FETCH_CONSENSUS. `held()`: (valid-after, document) of the one in hand."""
+    """The Role that answers FETCH_CONSENSUS. `held()`: (valid-after, document) of the consensus in hand."""
 
     accepts: Final = frozenset((m.FETCH_CONSENSUS,))
 
@@ -21,15 +22,19 @@ class Mirror:
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
     ) -> tuple[RoleAction, ...]:
-        """Answer with the document, or with nothing when the asker's is as new."""
+        """Answer with the document, or with an empty one when the asker's is as new."""
         known = m.decode_fetch_consensus_untrusted(body)
         if circuit.waiting_messages:
             raise ProtocolError("consensus-asked-twice")  # one at a time: it is the largest message there is
         valid_after, document = self._held()
         return (Reply(circuit, m.CONSENSUS, document if valid_after > known else b""),)
 
+    def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        """Nothing waits to be sent: the consensus is one message."""
+        return ()
+
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
-        """Nothing is kept by circuit."""
+        """Nothing is kept for a circuit."""
         return ()
 
     def tick(self, now: float, wall: int) -> tuple[RoleAction, ...]:

@@ -1,14 +1,14 @@
 """A relay makes itself known: its descriptor to every authority, and what became of it (SPEC 8).
 
-Whoever has a copy of a relay's folder can publish under its keys, and the later word counts. So what the
-network holds of us is looked at, and when it is not what we said last, we say it again: at once the first
-time, then ever later, since the other program may do the same.
+Anyone who has a copy of a relay's folder can publish under its keys, and the later descriptor counts. So this
+relay looks at what the network holds of it. When that is not what it said last, it says it again: at once the
+first time, then after ever longer waits, since the other program may do the same.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -23,6 +23,7 @@ from onionshh.net.authority_client import DirectorySource, DirectoryUnreachable
 from onionshh.net.clocks import Clock
 from onionshh.net.conditions import Condition
 from onionshh.net.consensus_keeper import ConsensusKeeper
+from onionshh.net.signals import Poke
 from onionshh.relay.keys import RelayKeys
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.descriptor import RelayDescriptor, format_address
@@ -47,6 +48,97 @@ class About:
     bandwidth: int = 10_000_000
 
 
+class Dates:
+    """The dates of our words, each later than whatever a directory knows of us."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        """Of our last word."""
+        self._known = 0
+        """The latest that a directory knows of us, whoever said it."""
+        self.taken: dict[str, int] = {}
+        """Authority -> the date of the last descriptor that it took."""
+
+    def next(self, best: int) -> int:
+        """The date of a word that is said now; `best`: Unix seconds."""
+        self.last = max(best, self.last + 1, self._known + 1)
+        return self.last
+
+    def go_past(self, known: object, best: int) -> None:
+        """A directory knows a word of this date: our next must be later, if that one can be of now."""
+        if isinstance(known, int) and known <= best + EARLY_SECONDS:
+            self._known = max(self._known, known)
+
+
+class Corrections:
+    """How often we contradict what the network holds of us: at once, then ever later."""
+
+    def __init__(self) -> None:
+        self._made = 0
+        self._next_at = 0.0
+
+    def make(self, now: float) -> str | None:
+        """One more, with what to say of the next; None while it is too early."""
+        if now < self._next_at:
+            return None
+        wait = min(CORRECT_SECONDS * 2 ** min(self._made, 16), AGAIN_SECONDS)
+        self._made += 1
+        self._next_at = now + wait
+        return f"; the next time not before {amount(int(wait))} from now" if self._made > 1 else ""
+
+    def all_is_well(self, now: float) -> None:
+        """After so long the next correction is the first again."""
+        if now > self._next_at + AGAIN_SECONDS:
+            self._made = 0
+
+
+class Reports:
+    """What the operator is told: each thing once, until it changes. `listed()`: the consensus in hand, if it
+    lists us."""
+
+    def __init__(
+        self, say: Callable[[str], None], authorities: Sequence[Authority], listed: Callable[[], View | None]
+    ) -> None:
+        self.say = say
+        self._listed = listed
+        self._last_word = ""
+        self._silent = {authority.url: Condition(say) for authority in authorities}
+        self._refused: dict[str, str] = {}
+        """Authority -> why it refuses, without the figures, which change."""
+
+    def tell(self, word: str) -> None:
+        """How we stand."""
+        if word != self._last_word:
+            self._last_word = word
+            self.say(word)
+
+    def answers(self, authority: Authority) -> None:
+        """It does, or does again."""
+        self._silent[authority.url].over(f"{authority.url} answers again")
+
+    def does_not_answer(self, authority: Authority, error: DirectoryUnreachable) -> None:
+        """Nothing follows from it while the consensus in hand lists us."""
+        word = f"{authority.url} does not answer ({error})"
+        view = self._listed()
+        if view is None:
+            word = f"not listed: {word}"
+        else:
+            word += f"; the consensus in hand lists this relay until {utc(view.consensus.valid_until)}"
+        self._silent[authority.url].holds(word)
+
+    def takes(self, authority: Authority) -> None:
+        """It took our word."""
+        self._refused.pop(authority.url, None)
+
+    def refuses(self, authority: Authority, why: str) -> None:
+        """It did not."""
+        word = f"{authority.url} refuses: {_short(why)}"
+        alike = re.sub(r"\d+", "0", word)
+        if self._refused.get(authority.url) != alike:
+            self._refused[authority.url] = alike
+            self.say(word if self._listed() is not None else f"not listed: {word}")
+
+
 class Publisher:
     """Publishes, publishes again, and tells `say` when the relay is listed, or why it is not."""
 
@@ -62,60 +154,56 @@ class Publisher:
         chance: Chance,
         say: Callable[[str], None],
     ) -> None:
-        self._about = about
+        self.about = about
+        """What our next word says."""
         self._keys = keys
-        self._network = network
+        self._authorities = network.authorities
         self._source = source
         self._keeper = keeper
         self._clock = clock
         self._chance = chance
-        self._say = say
-        self._published = 0
-        """The date of our last word."""
-        self._known = 0
-        """The latest that a directory knows of us, whoever said it."""
-        self._taken: dict[str, int] = {}
-        """Authority -> the date of the last descriptor that it took."""
-        self._last_word = ""
-        self._silent = {authority.url: Condition(say) for authority in network.authorities}
-        self._refused: dict[str, str] = {}
-        """Authority -> why it refuses, without the figures, which change."""
-        self._corrections = 0
-        self._correct_at = 0.0
+        self._dates = Dates()
+        self._corrections = Corrections()
+        self.reports = Reports(say, network.authorities, self._listed)
         self._testified_at: float | None = None
-        self.now = trio.Event()
-        """Set it to publish at once: a key has changed."""
+        self.now = Poke()
+        """Send it to publish at once: a key has changed."""
 
     async def run(self) -> None:
-        """For ever."""
+        """Until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
             while True:
-                self.now = trio.Event()
                 await self._publish()
                 with trio.move_on_after(AGAIN_SECONDS * self._chance.between(0.8, 1.0)):
                     await self.now.wait()
 
     async def testify(self) -> None:
-        """Our clock and the network's differ: tell the directories what time it is here, which who runs them
-        wants to know. Now and then, however often it is called."""
+        """Our clock and the network's differ. Tell the directories what time it is here: whoever runs them
+        wants to know. Once in `TESTIFY_SECONDS`, however often it is called."""
         now = self._clock.monotonic()
         if self._testified_at is None or now >= self._testified_at + TESTIFY_SECONDS:
             self._testified_at = now
-            await self._offer()
+            await self.offer()
 
     async def _publish(self) -> None:
         """Until at least one authority took it."""
         tries = 0
-        while not await self._offer():
+        while not await self.offer():
             await trio.sleep(
                 RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)] * self._chance.between(0.8, 1.2)
             )
             tries += 1
 
-    async def _offer(self) -> bool:
-        self._published = published = max(self._clock.best(), self._published + 1, self._known + 1)
-        about = self._about
+    @property
+    def published(self) -> int:
+        """The date of our last word, Unix seconds; 0 before the first."""
+        return self._dates.last
+
+    async def offer(self) -> bool:
+        """Say our word to every authority; whether any took it."""
+        published = self._dates.next(self._clock.best())
+        about = self.about
         descriptor = RelayDescriptor(
             identity=self._keys.relay_id,
             onion_key=self._keys.onion_key.public,
@@ -128,38 +216,38 @@ class Publisher:
         )
         document = sign_descriptor(descriptor, self._keys.identity)
         taken = False
-        for authority in self._network.authorities:
+        for authority in self._authorities:
             try:
                 refused = await self._source.publish(authority, document)
-                self._answers(authority)
+                self.reports.answers(authority)
                 if refused is None:
                     taken = True
-                    self._taken[authority.url] = published
-                    self._refused.pop(authority.url, None)
+                    self._dates.taken[authority.url] = published
+                    self.reports.takes(authority)
                 else:
-                    self._refuses(authority, refused)
-                    self._go_past(await self._source.status(authority, self._keys.relay_id))
+                    self.reports.refuses(authority, refused)
+                    status = await self._source.status(authority, self._keys.relay_id)
+                    self._dates.go_past(status.get("published"), self._clock.best())
             except DirectoryUnreachable as error:
-                self._does_not_answer(authority, error)
+                self.reports.does_not_answer(authority, error)
         return taken
 
     async def _watch(self) -> None:
-        """Say when we are listed; while we are not, or otherwise than we said, ask why. And ask now and then
-        whatever is listed: a copy's word is known to the directory before it is to the network."""
+        """Say when we are listed. While we are not, or not as we said, ask why. Ask now and then even if all
+        is well: the directory knows what a copy of us said before the network does."""
         asked_at = self._clock.monotonic()
         while True:
             now, view = self._clock.monotonic(), self._keeper.current
             row = view.relay(self._keys.relay_id) if view is not None else None
             well = row is not None and self._is_ours(row)
             if well:
-                self._tell("listed")
-                if now > self._correct_at + AGAIN_SECONDS:
-                    self._corrections = 0
+                self.reports.tell("listed")
+                self._corrections.all_is_well(now)
             elif view is None:
-                self._tell("not listed: the consensus in hand is over, and no newer one could be had")
+                self.reports.tell("not listed: the consensus in hand is over, and no newer one could be had")
             if self._keeper.out_of_time:
                 await self.testify()
-            elif self._taken and (now >= asked_at + CHECK_SECONDS or (view is not None and not well)):
+            elif self._dates.taken and (now >= asked_at + CHECK_SECONDS or (view is not None and not well)):
                 asked_at = now
                 await self._ask(view, row)
             with trio.move_on_after(CHECK_SECONDS):
@@ -167,7 +255,7 @@ class Publisher:
 
     @property
     def _address(self) -> str:
-        return format_address(self._about.host, self._about.port)
+        return format_address(self.about.host, self.about.port)
 
     def _is_ours(self, row: RelayRow) -> bool:
         ours = [pair.public for pair in self._keys.onion_keys()]
@@ -175,17 +263,18 @@ class Publisher:
 
     async def _ask(self, view: View | None, row: RelayRow | None) -> None:
         """What the directories hold of us, and why we are not listed as we said if we are not."""
-        for authority in self._network.authorities:
-            taken = self._taken.get(authority.url, 0)
+        tell = self.reports.tell
+        for authority in self._authorities:
+            taken = self._dates.taken.get(authority.url, 0)
             try:
                 status = await self._source.status(authority, self._keys.relay_id)
             except DirectoryUnreachable as error:
-                self._does_not_answer(authority, error)
+                self.reports.does_not_answer(authority, error)
                 continue
-            self._answers(authority)
+            self.reports.answers(authority)
             published, address, why = (status.get(name) for name in ("published", "address", "why"))
-            if isinstance(published, int) and published > self._published:
-                self._go_past(status)
+            if isinstance(published, int) and published > self._dates.last:
+                self._dates.go_past(published, self._clock.best())
                 where = f"at {address}" if address != self._address else "and says it is at this very address"
                 self._correct(f"another program runs with this relay's keys {_short(where)}")
             elif status.get("known") is False:
@@ -195,56 +284,18 @@ class Publisher:
             elif view is None or (row is not None and self._is_ours(row)):
                 pass
             elif row is not None and row.address != self._address:
-                self._tell(f"listed at {row.address}, where it was; the next list will have the new address")
+                tell(f"listed at {row.address}, where it was; the next list will have the new address")
             elif row is not None:
-                self._tell("listed with the onion key that it had; the next list will have the new one")
+                tell("listed with the onion key that it had; the next list will have the new one")
             elif why:
-                self._tell(f"not listed: {_short(why)}")
+                tell(f"not listed: {_short(why)}")
 
     def _correct(self, word: str) -> None:
         """The network holds something else of us than what we said last: say it again, in a while."""
-        now = self._clock.monotonic()
-        if now < self._correct_at:
-            return
-        wait = min(CORRECT_SECONDS * 2 ** min(self._corrections, 16), AGAIN_SECONDS)
-        self._corrections += 1
-        self._correct_at = now + wait
-        again = f"; the next time not before {amount(int(wait))} from now" if self._corrections > 1 else ""
-        self._tell(f"{word}; this one publishes again{again}")
-        self.now.set()
-
-    def _go_past(self, status: dict[str, object]) -> None:
-        """Our next word must be later than the one that the directory knows, if that one can be of now."""
-        known = status.get("published")
-        if isinstance(known, int) and known <= self._clock.best() + EARLY_SECONDS:
-            self._known = max(self._known, known)
-
-    # What the operator is told.
-
-    def _tell(self, word: str) -> None:
-        if word != self._last_word:
-            self._last_word = word
-            self._say(word)
-
-    def _answers(self, authority: Authority) -> None:
-        self._silent[authority.url].over(f"{authority.url} answers again")
-
-    def _does_not_answer(self, authority: Authority, error: DirectoryUnreachable) -> None:
-        """Nothing follows from it while the consensus in hand lists us."""
-        word = f"{authority.url} does not answer ({error})"
-        view = self._listed()
-        if view is None:
-            word = f"not listed: {word}"
-        else:
-            word += f"; the consensus in hand lists this relay until {utc(view.consensus.valid_until)}"
-        self._silent[authority.url].holds(word)
-
-    def _refuses(self, authority: Authority, why: str) -> None:
-        word = f"{authority.url} refuses: {_short(why)}"
-        alike = re.sub(r"\d+", "0", word)
-        if self._refused.get(authority.url) != alike:
-            self._refused[authority.url] = alike
-            self._say(word if self._listed() is not None else f"not listed: {word}")
+        again = self._corrections.make(self._clock.monotonic())
+        if again is not None:
+            self.reports.tell(f"{word}; this one publishes again{again}")
+            self.now.send()
 
     def _listed(self) -> View | None:
         view = self._keeper.current

@@ -26,10 +26,10 @@ from onionshh.net.store import DataDirectory
 from onionshh.net.throttle import Throttle
 from onionshh.net.transport import Dialer, Listener, Reader
 from onionshh.relay.driver import SwitchDriver
+from onionshh.relay.forward import Switch
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.mirror import Mirror
 from onionshh.relay.publish import About, Publisher
-from onionshh.relay.switch import Switch
 from onionshh.wire.consensus import Consensus, RelayRow
 
 logger = logging.getLogger("onionshh.relay")
@@ -41,7 +41,7 @@ KEY_CHECK_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Mounting:
-    """What roles get to know of the relay they are mounted on."""
+    """What a role gets to know of the relay that it is mounted on."""
 
     relay_id: RelayId
     params: Callable[[], Params]
@@ -78,17 +78,7 @@ class Relay:
         self.drops = Drops()
         self.memory = Memory(memory_bytes)
         mounting = Mounting(self.keys.relay_id, self.params, lambda: self.keeper.view)
-        self.switch = Switch(
-            identity=self.keys.relay_id,
-            onion_keys=self.keys.onion_keys,
-            knows=lambda identity: self._find(identity) is not None,
-            params=self.params,
-            roles=(Mirror(self._held), *mount(mounting)),
-            memory=self.memory,
-            drops=self.drops,
-            random_bytes=chance.bytes,
-            wall=clock.earliest,
-        )
+        self.switch = self._make_switch((Mirror(self._held), *mount(mounting)), chance)
         self._driver = SwitchDriver(switch=self.switch, clock=clock, memory=self.memory, find=self._find)
         self.links = self._driver.links = LinkSet(
             dialer=dialer,
@@ -113,6 +103,19 @@ class Relay:
             clock=clock,
             chance=chance,
             say=say,
+        )
+
+    def _make_switch(self, roles: Sequence[Role], chance: Chance) -> Switch:
+        return Switch(
+            identity=self.keys.relay_id,
+            onion_keys=self.keys.onion_keys,
+            knows=self._knows,
+            params=self.params,
+            roles=roles,
+            memory=self.memory,
+            drops=self.drops,
+            random_bytes=chance.bytes,
+            wall=self._clock.earliest,
         )
 
     def params(self) -> Params:
@@ -145,7 +148,7 @@ class Relay:
             self._listener,
             identity=self.keys.relay_id,
             onion_keys=self.keys.onion_keys,
-            is_relay=lambda identity: self._find(identity) is not None,
+            is_relay=self._knows,
         )
 
     async def _turn_keys(self) -> None:
@@ -162,7 +165,7 @@ class Relay:
             self.keys.let_go(now)
             try:
                 if self.keys.rotate(self._clock.earliest(), self.params().onion_key_seconds):
-                    self.publisher.now.set()
+                    self.publisher.now.send()
                 full.over("onion keys can be kept again")
             except OSError as error:
                 full.holds(f"a new onion key could not be kept, the old one serves on: {error}")
@@ -192,6 +195,9 @@ class Relay:
     def _find(self, identity: RelayId) -> RelayRow | None:
         view = self.keeper.view
         return view.any_relay(identity) if view is not None else None
+
+    def _knows(self, identity: RelayId) -> bool:
+        return self._find(identity) is not None
 
     def _held(self) -> tuple[int, bytes]:
         view = self.keeper.current

@@ -1,15 +1,16 @@
-"""The introducer: passes introductions on to an endpoint it knows by one key only (SPEC 11).
+"""The introducer: passes introductions on to an endpoint that it knows only by one key (SPEC 11).
 
-An endpoint proves on its circuit that it holds an auth key (a signature over this circuit's binding and
-this relay's identity, so it serves nowhere else); a visitor names that key, and the introducer hands its
-INTRODUCE1 over unread and answers with a status. It learns neither side: both come over circuits.
+An endpoint proves on its circuit that it holds an auth key. The proof is a signature over this circuit's
+binding and this relay's identity, so it is of use nowhere else. A visitor names that key; the introducer
+hands the visitor's INTRODUCE1 over unread and answers with a status. It learns who neither of them is, since
+both come over circuits.
 
-An endpoint that does not keep up is protected, not queued for: from 16 waiting introductions on, and above
-the rate for its key, the answer is `busy` and the visitor tries another introducer. While every effort is 0
-(no proof of work yet, SPEC 15), the 16 of highest effort are the first 16.
+An endpoint that does not keep up is protected: while 16 introductions wait, and above the rate for its key,
+the answer is `busy` and the visitor tries another introducer. While every effort is 0 (there is no proof of
+work yet, SPEC 15), the 16 of highest effort are the first 16.
 
-When there are as many keys as may be, a new one takes the place of the youngest of the origin that has most
-(`shares.py`); if it is that itself, the answer is `busy`.
+When there are as many keys as may be, a new one takes the place of the youngest key of the origin that has
+most (`shares.py`). If the new one is that youngest key, the answer is `busy`.
 """
 
 from __future__ import annotations
@@ -70,6 +71,11 @@ class Introducer:
         """Keys that are established."""
         return len(self._endpoints)
 
+    @property
+    def circuits(self) -> int:
+        """Circuits for which anything is kept, of endpoints and of visitors."""
+        return len(self._key_of) + len(self._visits)
+
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
     ) -> tuple[RoleAction, ...]:
@@ -81,6 +87,10 @@ class Introducer:
         if message_type == m.INTRODUCE1:
             return self._introduce(circuit, m.Introduce.decode_untrusted(body), body, now)
         raise ProtocolError("message-type")
+
+    def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        """Nothing waits to be sent: for an endpoint that does not keep up the answer is `busy`."""
+        return ()
 
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         """Forget the key that this circuit established, unless another has taken it over."""

@@ -4,9 +4,9 @@ The visitor's circuit waits under a cookie of 32 random bytes; the endpoint's, w
 inside the introduction, brings a sealed reply. The meeting point hands that over, joins the two and forgets
 the cookie: it works once.
 
-A cookie is looked up in a dict, in a time that may depend on its hash. That tells nothing: Python's hash of
-bytes is keyed afresh in each process, a match is of all 256 bits, and who could find a cookie by asking
-would need 2^256 circuits, since a wrong one ends the circuit it came on.
+A cookie is looked up in a dict, and how long that takes may depend on its hash. This tells nothing: Python
+keys the hash of bytes anew in each process, all 256 bits must match, and to find a cookie by asking would
+take 2^256 circuits, since a wrong cookie ends the circuit that it came on.
 
 When it is full, a new cookie takes the place of the one that has waited longest among those of the origin
 that has most (`shares.py`). An honest visitor waits for seconds, a flood for as long as it likes.
@@ -59,7 +59,7 @@ class Meeting:
         if circuit.joined:
             raise ProtocolError("message-on-joined-circuit")
         if circuit in self._cookie_of:
-            # Who waits has nothing more to say here: no second cookie, and no joining to itself.
+            # A circuit that waits has nothing more to say here: no second cookie, and no joining to itself.
             raise ProtocolError("rendezvous-second-use")
         if message_type == m.ESTABLISH_RENDEZVOUS:
             return self._establish(circuit, Cookie(m.exactly(body, COOKIE)), now)
@@ -67,13 +67,17 @@ class Meeting:
             return self._meet(circuit, m.Rendezvous1.decode_untrusted(body), now)
         raise ProtocolError("message-type")
 
+    def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        """Nothing waits to be sent."""
+        return ()
+
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         """Forget the cookie this circuit waited under."""
         self._forget(circuit)
         return ()
 
     def tick(self, now: float, wall: int) -> tuple[RoleAction, ...]:
-        """Ten minutes are enough: forget the cookie, and end the circuit so that its visitor knows."""
+        """After ten minutes forget the cookie, and end the circuit so that its visitor knows."""
         ended: list[RoleAction] = []
         while self._waiting:
             oldest = next(iter(self._waiting.values()))
@@ -102,7 +106,7 @@ class Meeting:
         if waiting is None or now >= waiting.until:
             raise ProtocolError("rendezvous-unknown-cookie")
         self._forget(waiting.circuit)
-        # The reply goes first: after the join this relay has no voice on either circuit.
+        # The reply goes first: after the join nothing that this relay says reaches either client.
         return (Reply(waiting.circuit, m.RENDEZVOUS2, message.sealed), Join(waiting.circuit, circuit))
 
     def _forget(self, circuit: CircuitHandle) -> None:

@@ -1,14 +1,15 @@
 """The ring's keeper: holds endpoint descriptors in memory and hands them out (SPEC 10).
 
-What it keeps it cannot read, and it does not learn whose it is: a blinded key, a period, a revision, and
-signatures under that key which only the owner of the address can make. That is enough to refuse forgeries
-and rollbacks. A relay keeps what it is responsible for under its consensus or the one before; and since a
-publisher may already hold a later one than ours, in which neighbours of ours are gone, it also takes what
-lies a few places further. More than the cap is never kept, whoever asks.
+It cannot read what it keeps, and it does not learn whose it is. It sees a blinded key, a period, a revision,
+and signatures under that key which only the owner of the address can make. That is enough to refuse forgeries
+and rollbacks. A relay keeps what it is responsible for under its consensus or the one before. A publisher may
+already hold a later consensus than ours, in which neighbours of ours are gone, so it also takes what lies a
+few places further. It never keeps more than the cap.
 
-Anyone can make descriptors of no endpoint, so when it is full the places are shared out: by origin, then by
-effort (core/endpoint/effort.py), then by age, the youngest name first (`shares.py`). Who brings more than an
-origin may needs a proof of work as well. A proof costs less to check than the signatures, so it comes first.
+Anyone can make descriptors that belong to no endpoint. So when the ring relay is full the places are shared
+out: by origin, then by effort (core/endpoint/effort.py), then by age, and the youngest name goes first
+(`shares.py`). An origin that publishes more often than its rate needs a proof of work as well. A proof costs
+less to check than the signatures, so it is checked first.
 """
 
 from __future__ import annotations
@@ -57,6 +58,40 @@ class _Kept:
     document: bytes
 
 
+class _Place:
+    """This relay's place on the rings of the view last seen and of the consensus before it."""
+
+    def __init__(self, own_id: RelayId) -> None:
+        self._own_id = own_id
+        self._views: tuple[View, ...] = ()
+        self._rings: dict[tuple[int, int], Positions | None] = {}
+        """By how many consensuses back it is (0 or 1), and by period; made when first asked for."""
+
+    def is_for(self, view: View, blinded: bytes, period: int) -> bool:
+        """Whether a descriptor of this key may be kept here, or somebody may rightly think so."""
+        if not self._views or self._views[0] is not view:
+            before = () if view.previous is None else (View(view.previous),)
+            self._views = (view, *before)
+            self._rings = {}
+        if view.relay(self._own_id) is None:
+            return True  # whoever asks us has a later consensus, in which we are listed
+        for age, seen in enumerate(self._views):
+            ring = self._ring(age, seen, period)
+            if ring is None:
+                if age == 0 and period == view.period + 1:
+                    return True  # its random value is out, but has not come to us
+                continue
+            near = ring.responsible(blinded, SPREAD + _SLACK)
+            if any(row.identity == self._own_id for rows in near for row in rows):
+                return True
+        return False
+
+    def _ring(self, age: int, seen: View, period: int) -> Positions | None:
+        if (age, period) not in self._rings:
+            self._rings[age, period] = positions(seen, period)
+        return self._rings[age, period]
+
+
 class Ring:
     """The Role of a ring relay. `own_id` is this relay's identity; `view` and `params` those in force."""
 
@@ -65,9 +100,9 @@ class Ring:
     def __init__(
         self, own_id: RelayId, view: Callable[[], View | None], params: Callable[[], Params]
     ) -> None:
-        self._own_id = own_id
         self._view = view
         self._params = params
+        self._place = _Place(own_id)
         self._kept: dict[_Name, _Kept] = {}
         self._shares: Shares[_Name] = Shares()
         self._numbered = 0
@@ -76,9 +111,6 @@ class Ring:
         self._requests: dict[CircuitHandle, int] = {}
         self._sweep_at = 0.0
         self._swept_wall = 0
-        # The rings of the view last seen and of the consensus before it, made when first asked for.
-        self._views: tuple[View, ...] = ()
-        self._rings: dict[tuple[int, int], Positions | None] = {}
 
     @property
     def kept(self) -> int:
@@ -89,6 +121,11 @@ class Ring:
     def kept_bytes(self) -> int:
         """What they measure together, in bytes."""
         return len(self._kept) * DESCRIPTOR
+
+    @property
+    def askers(self) -> int:
+        """Circuits whose requests are counted."""
+        return len(self._requests)
 
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
@@ -107,6 +144,10 @@ class Ring:
                 raise ProtocolError("fetch-rate")
             return (Reply(circuit, m.FOUND, self._fetch(m.Fetch.decode_untrusted(body), wall).encode()),)
         raise ProtocolError("message-type")
+
+    def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        """Nothing waits to be sent: each request has one answer."""
+        return ()
 
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         """What was published stays; only the count of requests goes."""
@@ -160,7 +201,7 @@ class Ring:
         """What to answer to a descriptor whose signatures hold."""
         if view is None or not _in_window(outer.period, view):
             return m.REFUSED
-        if not self._responsible(view, outer.blinded, outer.period):
+        if not self._place.is_for(view, outer.blinded, outer.period):
             return m.REFUSED
         held = self._kept.get((outer.blinded, outer.period))
         # The same bytes once more are an upload whose answer was lost.
@@ -176,7 +217,7 @@ class Ring:
         if held is None:
             self._numbered += 1
         else:
-            # Whoever brings another's descriptor from a crowded origin does not crowd it out.
+            # A stranger who brings it over a crowded origin must not get it displaced that way.
             origin = self._shares.lesser(name, origin)
         number = self._numbered if held is None else held.number
         self._kept[name] = _Kept(outer.revision, outer.expiry, number, document)
@@ -195,26 +236,6 @@ class Ring:
     def _forget(self, name: _Name) -> None:
         self._kept.pop(name, None)
         self._shares.remove(name)
-
-    def _responsible(self, view: View, blinded: bytes, period: int) -> bool:
-        if not self._views or self._views[0] is not view:
-            before = () if view.previous is None else (View(view.previous),)
-            self._views = (view, *before)
-            self._rings = {}
-        if view.relay(self._own_id) is None:
-            return True  # who asks us has a later consensus than we, in which we are listed
-        for age, seen in enumerate(self._views):
-            if (age, period) not in self._rings:
-                self._rings[age, period] = positions(seen, period)
-            ring = self._rings[age, period]
-            if ring is None:
-                if age == 0 and period == view.period + 1:
-                    return True  # its random value is out, but has not come to us
-                continue
-            near = ring.responsible(blinded, SPREAD + _SLACK)
-            if any(row.identity == self._own_id for rows in near for row in rows):
-                return True
-        return False
 
     def _sweep(self, wall: int) -> None:
         self._swept_wall = wall

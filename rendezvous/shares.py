@@ -1,11 +1,11 @@
-"""Who must go when a relay is full: shares of one store, by who brought what (SPEC 17).
+"""What must go when a relay is full: a store is shared out by who brought what (SPEC 17).
 
-A cap alone is no defence: whoever comes first takes all of it, and newcomers lose. So what is kept is
-counted by origin, the neighbour that a circuit came over. Past the cap something of the origin that holds
-most goes, and within it whatever has the lowest rank; between origins that hold equally many the rank
-decides as well. The newcomer is among those looked at, so a flood displaces itself.
+A cap alone does not defend: whoever comes first takes all of it, and newcomers lose. So what is kept is
+counted by origin, which is the neighbour that a circuit came over. Past the cap something of the origin that
+holds most goes: whatever has the lowest rank there. Between origins that hold equally many the rank decides
+as well. The newcomer is among those looked at, so a flood displaces itself.
 
-All of it is kept sorted, so that a flood of origins costs no more than a flood of things.
+Everything is kept sorted, so that a flood of origins costs no more than a flood of things from one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from onionshh.core.roles import Origin
 K = TypeVar("K", bound=Hashable)
 
 Rank = tuple[int, ...]
-"""What has the lowest goes first. No two things that are kept may have the same."""
+"""The lowest goes first. No two things that are kept may have the same."""
 
 
 class Shares(Generic[K]):
@@ -62,7 +62,7 @@ class Shares(Generic[K]):
             del self._of[origin]
 
     def goes_first(self) -> K:
-        """What must go when there is no room. There must be something."""
+        """What must go when there is no room. Something must be kept."""
         return self._names[self._first[0][1]]
 
     def would_stay(self, name: K, origin: Origin, rank: Rank) -> bool:

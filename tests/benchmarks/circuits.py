@@ -3,7 +3,7 @@
     python -m tests.benchmarks.circuits cpu | active | rested
 
 The switch, its circuits, links' ports and ciphers are the product's; only the handshakes are left out: a
-circuit is put where `relay/setup.py` would put it. Each comes over one link and goes on over another.
+circuit is put where `relay/create.py` would put it. Each comes over one link and goes on over another.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from onionshh.crypto.layers import RelayLayers
 from onionshh.geometry import BINDING, BODY, FRAME_CELLS, LAYER_STATE
 from onionshh.ids import RelayId
 from onionshh.net.freed_memory import give_back
-from onionshh.relay.circuit import Leg, RelayCircuit
-from onionshh.relay.switch import Switch
+from onionshh.relay.forward import Switch
+from onionshh.relay.state import RelayCircuit
 from onionshh.wire.cell import HEADER, RELAY
 from tests.benchmarks.processes import memory_kib
 
@@ -69,10 +69,11 @@ class Forwarding:
             self._flow, accepts=frozenset(), echoes=9, memory=self._memory, random_bytes=os.urandom
         )
         layers = RelayLayers(os.urandom(LAYER_STATE), os.urandom(LAYER_STATE))
-        circuit = RelayCircuit(layers, conversation, os.urandom(BINDING), self.near, circuit_id)
-        circuit.outward = Leg(circuit, self.far, circuit_id, outward=True)
+        circuit = RelayCircuit(layers, conversation, os.urandom(BINDING), 1, self.near, circuit_id)
         self.near.legs[circuit_id] = circuit.inward
-        self.far.legs[circuit_id] = circuit.outward
+        circuit.extend(0.0)
+        circuit.extends_over(self.far, circuit_id)
+        circuit.extended()
         self.switch.circuits.add(circuit)
         return circuit
 

@@ -36,6 +36,9 @@ class Replaceable:
     ) -> tuple[RoleAction, ...]:
         return self.role.handle(circuit, message_type, body, now, wall)
 
+    def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        return self.role.circuit_ready(circuit, now)
+
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         return self.role.circuit_closed(circuit, now)
 
@@ -122,6 +125,9 @@ class HostileIntroducer:
         self._endpoints[circuit] = m.EstablishIntro.decode_untrusted(body).auth_key
         return actions
 
+    def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        return ()
+
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         self._endpoints.pop(circuit, None)
         return self._honest.circuit_closed(circuit, now)
@@ -173,6 +179,9 @@ class LyingRing:
                 found = m.Found(m.NOT_FOUND) if lie is None else m.Found(m.FOUND_IT, lie)
                 return (Reply(circuit, m.FOUND, found.encode()),)
         return self.honest.handle(circuit, message_type, body, now, wall)
+
+    def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        return ()
 
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         return self.honest.circuit_closed(circuit, now)

@@ -140,7 +140,7 @@ async def test_a_clock_that_jumps_forgets_no_id(autojump_clock: MockClock) -> No
 async def test_what_expires_while_it_waits_for_room_is_refused_and_not_shown(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onionshh.core.delivery.receiver.WHISPERS_MOST", 1)
+    monkeypatch.setattr("onionshh.core.delivery.inbox.WHISPERS_MOST", 1)
     async with small(5, interval_seconds=60) as net, net.join("visitor") as visitor:
         async with hosted(net) as (node, endpoint), visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"fills it")).status == "delivered"

@@ -6,8 +6,6 @@ from onionshh import geometry as g
 from onionshh.core.base.params import Params
 from onionshh.core.circuit.conversation import Conversation, Flow
 from onionshh.core.link.outbox import Memory
-from onionshh.core.link.port import LinkPort
-from onionshh.crypto import handshake
 from onionshh.crypto.layers import ClientLayers
 from onionshh.errors import ProtocolError
 from onionshh.relay.mirror import Mirror
@@ -17,20 +15,18 @@ from onionshh.rendezvous.ring import Ring
 from onionshh.wire import messages as m
 from onionshh.wire.cell import (
     CREATE,
-    CREATE_MORE,
     CREATED,
     CREATED_MORE,
     DESTROY,
     RELAY,
     RELAY_EARLY,
-    pack_cell,
-    split_cells,
 )
-from onionshh.wire.framing import HandshakeParts, build_payload, split_handshake
+from onionshh.wire.framing import build_payload, split_handshake
+from simulations.stranger import Stranger
+from simulations.world import PureNetwork, PureRelay, relay_id
 from tests.core import networks
 from tests.core.circuit.test_circuit import Path
 from tests.fuzz.target import Left, Script, Target, given_back, string
-from tests.relay.pure import Node, PureNetwork, PureRelay
 from tests.seeded import seeded
 
 SMALL = Params(ack_every=2, window=4, queue_cap=8, create_queue=2, introduction_keys=2, cookies=2)
@@ -148,87 +144,6 @@ def _said(*cells: tuple[int, int, int, bytes]) -> bytes:
 # The switch, two relays, and a client that keeps to nothing.
 
 
-class _Stranger(Node):
-    """A client by hand: builds circuits as is due, and then says whatever the script has it say."""
-
-    def __init__(self, net: PureNetwork, guard: PureRelay) -> None:
-        super().__init__(1 << 30)
-        self.sink = self
-        self._net = net
-        self._came: dict[int, list[tuple[int, bytes]]] = {}
-        self.layers: dict[int, ClientLayers] = {}
-        self.port, self.guard_port = net.connect(self, guard, proven=False)
-
-    def link_opened(self, port: LinkPort, now: float) -> None:
-        """FrameSink."""
-
-    def link_closed(self, port: LinkPort, now: float) -> None:
-        """FrameSink."""
-
-    def receive_frame(self, port: LinkPort, frame: bytes, now: float) -> None:
-        """FrameSink: keep what came; layers are stateful, so all that comes is opened in its order."""
-        for circuit_id, command, body in split_cells(frame):
-            layers = self.layers.get(circuit_id)
-            if command == RELAY and layers is not None:
-                body = layers.receive(RELAY, body)[1]
-            self._came.setdefault(circuit_id, []).append((command, body))
-
-    def say(self, circuit_id: int, command: int, body: bytes) -> None:
-        """Any cell at all."""
-        self.port.outbox.push(self.port.control, pack_cell(circuit_id, command, body))
-        self._net.settle()
-
-    def say_to(self, circuit_id: int, hop: int, payload: bytes, *, early: bool) -> None:
-        """A cell that this hop takes for itself."""
-        layers, command = self.layers.get(circuit_id), RELAY_EARLY if early else RELAY
-        if layers is not None and hop < len(layers):
-            self.say(circuit_id, command, layers.send(hop, command, payload)[0])
-
-    def create(self, circuit_id: int, relay: PureRelay) -> None:
-        """A first hop."""
-        asked = self._asked(relay)
-        self._came.pop(circuit_id, None)
-        for number, body in enumerate(split_handshake(asked.message, seeded(11))):
-            self.say(circuit_id, CREATE_MORE if number else CREATE, body)
-        parts = HandshakeParts(g.CIRCUIT_SERVER, 0.0)
-        for command, body in self._came.get(circuit_id, ()):
-            if command in (CREATED, CREATED_MORE):
-                self._add(circuit_id, asked, parts.add(body, first=command == CREATED))
-
-    def extend(self, circuit_id: int, relay: PureRelay) -> None:
-        """One hop more."""
-        asked, hops = self._asked(relay), len(self.layers.get(circuit_id, ()))
-        self._came.pop(circuit_id, None)
-        for offset in range(0, len(asked.message), g.DATA):
-            payload = build_payload(m.EXTEND, asked.message, offset, seeded(12))
-            self.say_to(circuit_id, hops - 1, payload, early=True)
-        reply = b"".join(
-            payload[g.HEAD :]
-            for command, payload in self._came.get(circuit_id, ())
-            if command == RELAY and payload[0] in (m.EXTENDED, m.CONTINUE)
-        )
-        self._add(circuit_id, asked, reply[: g.CIRCUIT_SERVER])
-
-    def _asked(self, relay: PureRelay) -> handshake.ClientHandshake:
-        return handshake.ClientHandshake(
-            server_id=relay.identity,
-            server_key=relay.keys[0].public,
-            ver=handshake.CIRCUIT,
-            client_message=bytes(g.CIRCUIT_MESSAGE),
-            random_bytes=seeded(13),
-        )
-
-    def _add(self, circuit_id: int, asked: handshake.ClientHandshake, reply: bytes | None) -> None:
-        if not reply:
-            return
-        keys = asked.finish(
-            reply, server_message_bytes=g.CIRCUIT_MESSAGE, keystream_bytes=g.CIRCUIT_KEYSTREAM
-        ).keystream
-        self.layers.setdefault(circuit_id, ClientLayers()).add_hop(
-            keys[: g.LAYER_STATE], keys[g.LAYER_STATE : 2 * g.LAYER_STATE]
-        )
-
-
 _IDS = (0x8000_0001, 0x8000_0002, 0x8000_0003)
 _CREATE, _EXTEND, _CELL, _MESSAGE, _PAYLOAD, _TICK, _STUCK = range(7)
 
@@ -239,14 +154,14 @@ def _switch(data: bytes) -> None:
     view = networks.view(networks.plain(3))
     relays = [
         net.relay(
-            Introducer(networks.relay_id(number), lambda: SMALL),
+            Introducer(relay_id(number), lambda: SMALL),
             Meeting(lambda: SMALL),
-            Ring(networks.relay_id(number), lambda: view, lambda: SMALL),
+            Ring(relay_id(number), lambda: view, lambda: SMALL),
             Mirror(lambda: (7, bytes(3000))),
         )
         for number in range(2)
     ]
-    stranger = _Stranger(net, relays[0])
+    stranger = Stranger(net, relays[0])
     try:
         while not script.over and not net.ended_links:
             _step(script, net, relays, stranger)
@@ -260,7 +175,7 @@ def _switch(data: bytes) -> None:
         given_back(relay.memory)
 
 
-def _step(script: Script, net: PureNetwork, relays: list[PureRelay], stranger: _Stranger) -> None:
+def _step(script: Script, net: PureNetwork, relays: list[PureRelay], stranger: Stranger) -> None:
     step, circuit_id = script.number(1), _IDS[script.number(1) % len(_IDS)]
     if step == _CREATE:
         stranger.create(circuit_id, relays[0])
@@ -340,5 +255,5 @@ CIRCUITS = (
             b"\0\1" + _said((1, m.RECORD, 300, b"record")),
         ),
     ),
-    Target("relay.switch.Switch.receive_frame", _switch, _SWITCH_SEEDS),
+    Target("relay.forward.Switch.receive_frame", _switch, _SWITCH_SEEDS),
 )

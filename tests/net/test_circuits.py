@@ -15,12 +15,12 @@ from onionshh.core.link.port import LinkPort
 from onionshh.core.roles import EndCircuit
 from onionshh.geometry import BODY, CELL, LAYER_STATE
 from onionshh.net.circuits import INBOX_MESSAGES, Circuit, CircuitFailed
-from onionshh.relay.switch import Switch
+from onionshh.relay.forward import Switch
 from onionshh.rendezvous.meeting import Meeting
 from onionshh.wire import messages as m
 from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell
+from simulations.world import ANSWER, ASK
 from tests.net.world import Client, Relay, World, answer_as_peer
-from tests.relay.pure import ANSWER, ASK
 from tests.seeded import seeded
 
 COOKIE = b"c" * 32
@@ -157,7 +157,7 @@ async def test_padding_that_is_not_echoed_times_out(autojump_clock: MockClock) -
     async with network(1) as (_, relays, client):
         circuit = client.circuits.start(await client.links.to(relays[0].row), "test", 1)
         await circuit.add(relays[0].row)
-        relays[0].switch._recognised = lambda *args, **kinds: None  # type: ignore[method-assign]
+        relays[0].switch.control.recognised = lambda *args, **kinds: None  # type: ignore[method-assign]
         with pytest.raises(CircuitFailed, match="hop-timeout"):
             await circuit.pad()
 
@@ -186,7 +186,7 @@ async def test_what_came_before_the_end_can_still_be_read(autojump_clock: MockCl
         circuit.accept(ANSWER)
         circuit.send(ASK, b"one")
         await trio.testing.wait_all_tasks_blocked()
-        relays[0].switch._carry_out((EndCircuit(next(iter(relays[0].switch.circuits)), "test"),))
+        relays[0].switch.control.carry_out((EndCircuit(next(iter(relays[0].switch.circuits)), "test"),))
         relays[0].links.flush()
         assert await circuit.closed() == "destroyed"
         assert (await circuit.receive()).body == b"one"
@@ -269,7 +269,7 @@ async def test_a_reader_that_does_not_read_stops_the_sender(autojump_clock: Mock
         bodies = [seeded(number)(5000) for number in range(60)]  # eleven cells each
         for body in bodies:
             inner.conversation.send(ANSWER, body)
-        relays[0].switch._pump(inner)
+        relays[0].switch.control.pump(inner)
         relays[0].links.flush()
         await trio.sleep(1)
         assert INBOX_MESSAGES <= len(circuit._inbox) <= INBOX_MESSAGES + WINDOW // 11
@@ -426,7 +426,7 @@ async def test_a_destroy_is_not_answered(autojump_clock: MockClock) -> None:
 
 
 def _client_ports(switch: Switch) -> list[LinkPort]:
-    return [port for port in switch._ports if port.peer is None]
+    return [port for port in switch.control.ports if port.peer is None]
 
 
 async def test_closing_twice_says_the_first_reason(autojump_clock: MockClock) -> None:

@@ -29,8 +29,8 @@ from onionshh.net.memory import BUFFER_BYTES, MemoryDialer, MemoryNetwork, Memor
 from onionshh.net.transport import NoRoom, StreamBroken
 from onionshh.relay import driver as driver_file
 from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell, split_cells
+from simulations.world import ANSWER, ASK
 from tests.net.world import Client, Peer, Relay, World, answer_as_peer, dial_as_peer
-from tests.relay.pure import ANSWER, ASK
 from tests.seeded import seeded
 
 
@@ -45,8 +45,8 @@ async def network(relays: int, **kinds: object) -> AsyncIterator[tuple[World, li
 async def port_of(relay: Relay, count: int = 1) -> list[LinkPort]:
     """The open ports at a relay, once all is quiet."""
     await trio.testing.wait_all_tasks_blocked()
-    assert len(relay.switch._ports) == count
-    return list(relay.switch._ports)
+    assert len(relay.switch.control.ports) == count
+    return list(relay.switch.control.ports)
 
 
 # Over memory and over TCP alike.

@@ -25,13 +25,15 @@ from onionshh.net.circuits import Circuit, CircuitSet
 from onionshh.net.clocks import Clock
 from onionshh.net.links import LinkSet
 from onionshh.net.memory import MemoryNetwork
+from onionshh.net.store import RunBlocking, run_inline
 from onionshh.net.tcp import TcpDialer, TcpListener
+from onionshh.net.throttle import Throttle
 from onionshh.net.transport import Dialer, Listener, Stream, StreamBroken
 from onionshh.relay.driver import SwitchDriver
-from onionshh.relay.switch import Switch
+from onionshh.relay.forward import Switch
 from onionshh.wire.consensus import RelayRow
+from simulations.world import Parrot
 from tests.core.networks import row
-from tests.relay.pure import Parrot
 from tests.seeded import seeded
 
 WALL = 1_700_000_000
@@ -70,7 +72,11 @@ class Relay:
             wall=self.clock.wall,
         )
         self.driver = SwitchDriver(
-            switch=self.switch, clock=self.clock, memory=self.memory, find=world.rows.get
+            switch=self.switch,
+            clock=self.clock,
+            memory=self.memory,
+            find=world.rows.get,
+            run_blocking=world.run_blocking,
         )
         self.links = self.driver.links = LinkSet(
             dialer=world.dialer(host),
@@ -82,7 +88,8 @@ class Relay:
             drops=self.drops,
             identity=self.key,
             after_read=self.driver.after_read,
-            on_tick=self.switch.tick,
+            on_tick=self.driver.tick,
+            throttle=world.throttle,
         )
 
     @property
@@ -142,8 +149,17 @@ class Client:
 class World:
     """Everything of one test. Make relays before `running()` is entered, clients inside it."""
 
-    def __init__(self, *, params: Params | None = None, tcp: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        params: Params | None = None,
+        tcp: bool = False,
+        run_blocking: RunBlocking = run_inline,
+        throttle: Throttle | None = None,
+    ) -> None:
         self.tcp = tcp
+        self.throttle = throttle
+        self.run_blocking = run_blocking
         self.params = params or Params().with_overrides(ONE_MACHINE)
         self.network = MemoryNetwork()
         self.rows: dict[RelayId, RelayRow] = {}

@@ -133,7 +133,7 @@ def test_a_damaged_file_is_refused_with_its_name(tmp_path: Path, damage: str) ->
 
 def test_no_secret_shows(tmp_path: Path) -> None:
     keys = RelayKeys(DataDirectory(tmp_path), seeded(1))
-    shown = repr(keys) + repr(keys.onion_keys()) + repr(keys.identity) + repr(keys._onion)
+    shown = repr(keys) + repr(keys.onion_keys()) + repr(keys.identity) + repr(vars(keys))
     assert keys.identity.seed.hex() not in shown
     assert repr(keys.onion_key.private) not in shown
     assert repr(keys.identity.seed) not in shown

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from onionshh.relay.mirror import Mirror
 from onionshh.wire import messages as m
-from tests.relay.pure import PureCircuit, PureClient, PureNetwork, PureRelay
+from simulations.world import PureCircuit, PureClient, PureNetwork, PureRelay
 from tests.seeded import seeded
 
 DOCUMENT = seeded(1)(300_000)

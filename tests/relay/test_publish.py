@@ -30,25 +30,28 @@ INTERVAL = 20
 class Line:
     """The way to the authority, which may be down or say what a test puts in its mouth."""
 
-    def __init__(self, inner: LocalSource) -> None:
-        self._inner = inner
+    def __init__(self, world: World) -> None:
+        self._world = world
         self.down = ""
         self.says: dict[str, object] = {}
 
     async def consensus(self, authority: Named) -> bytes:
         await self._up()
-        return await self._inner.consensus(authority)
+        return await self._inner().consensus(authority)
 
     async def publish(self, authority: Named, descriptor: bytes) -> str | None:
         await self._up()
-        return await self._inner.publish(authority, descriptor)
+        return await self._inner().publish(authority, descriptor)
 
     async def status(self, authority: Named, relay: RelayId) -> dict[str, object]:
         await self._up()
-        return {**await self._inner.status(authority, relay), **self.says}
+        return {**await self._inner().status(authority, relay), **self.says}
 
     def date(self, authority: Named) -> int | None:
-        return self._inner.date(authority)
+        return self._inner().date(authority)
+
+    def _inner(self) -> LocalSource:
+        return LocalSource(self._world.authority, "127.0.0.1")
 
     async def _up(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -59,13 +62,36 @@ class Line:
 class World:
     """An authority, and programs with one relay's keys."""
 
-    def __init__(self, path: Path, authority: Authority, prober: Prober, clock: Clock) -> None:
-        self.authority = authority
-        self.prober = prober
-        self.line = Line(LocalSource(authority, "127.0.0.1"))
+    def __init__(self, path: Path, clock: Clock, interval: int, nursery: trio.Nursery) -> None:
+        self.authority: Authority
+        self.prober = Prober()
+        self.line = Line(self)
         self.said: list[str] = []
+        self.keys: dict[str, RelayKeys] = {}
         self._path = path
         self._clock = clock
+        self._interval = interval
+        self._nursery = nursery
+        self._scope = trio.CancelScope()
+
+    async def start(self, folder: str = "authority") -> None:
+        """The authority starts on this folder, in place of the one that ran. A new folder: it forgets all."""
+        self._scope.cancel()
+        self.authority = authority = Authority(
+            store_in(self._path / folder),
+            params=one_machine(interval_seconds=self._interval),
+            clock=self._clock,
+            probe=self.prober,
+            random_bytes=seeded(2),
+            run_blocking=run_inline,
+        )
+        self._scope = scope = trio.CancelScope()
+
+        async def run(*, task_status: trio.TaskStatus[None]) -> None:
+            with scope:
+                await authority.run(task_status=task_status)
+
+        await self._nursery.start(run)
 
     def relay(
         self, port: int = 9001, *, folder: str = "relay", clock: Clock | None = None, keys: str = "relay"
@@ -82,9 +108,10 @@ class World:
             folder=data,
             over_circuit=None,
         )
+        self.keys[keys] = RelayKeys(DataDirectory(self._path / keys), seeded(len(keys) + port))
         publisher = Publisher(
             about=About("relay", "127.0.0.1", port),
-            keys=RelayKeys(DataDirectory(self._path / keys), seeded(len(keys) + port)),
+            keys=self.keys[keys],
             network=NETWORK,
             source=self.line,
             keeper=keeper,
@@ -121,19 +148,10 @@ class World:
 
 @asynccontextmanager
 async def world(path: Path, clock: Clock | None = None, interval: int = INTERVAL) -> AsyncIterator[World]:
-    prober = Prober()
-    clock = clock or Clock(WALL)
-    authority = Authority(
-        store_in(path / "authority"),
-        params=one_machine(interval_seconds=interval),
-        clock=clock,
-        probe=prober,
-        random_bytes=seeded(2),
-        run_blocking=run_inline,
-    )
     async with trio.open_nursery() as nursery:
-        await nursery.start(lambda task_status: authority.run(task_status=task_status))
-        yield World(path, authority, prober, clock)
+        made = World(path, clock or Clock(WALL), interval, nursery)
+        await made.start()
+        yield made
         nursery.cancel_scope.cancel()
 
 
@@ -162,7 +180,7 @@ async def test_a_copy_that_ran_for_a_minute_is_put_right_at_once(
 
 async def test_a_copy_that_never_answered_is_put_right_too(autojump_clock: MockClock, tmp_path: Path) -> None:
     """The address that the copy said does not answer, and the relay would be listed no longer."""
-    async with world(tmp_path) as w, w.running() as publisher:
+    async with world(tmp_path) as w, w.running():
         await w.until(lambda: w.said[-1:] == ["listed"], 3 * INTERVAL)
         async with w.running(9002, folder="copy"):
             w.prober.dead["127.0.0.1:9002"] = "connection refused"
@@ -171,7 +189,7 @@ async def test_a_copy_that_never_answered_is_put_right_too(autojump_clock: MockC
             await trio.sleep(1)
             assert w.listed_at == ["127.0.0.1:9001"]
         assert any("another program" in line for line in w.said)
-        assert w.authority.told(publisher._keys.relay_id)["address"] == "127.0.0.1:9001"
+        assert w.authority.told(w.keys["relay"].relay_id)["address"] == "127.0.0.1:9001"
 
 
 async def test_two_that_run_at_once_do_not_take_turns_without_end(
@@ -200,10 +218,10 @@ async def test_the_key_or_the_date_tells_a_copy_at_the_same_address(
         (restored / "relay-keys").write_bytes((tmp_path / "relay" / "relay-keys").read_bytes())
         RelayKeys(DataDirectory(restored), seeded(8))
         keeper, copy = w.relay(9001, folder="copy", keys="restored")
-        copy._keys.rotate(WALL, 1)
-        copy._keys.rotate(WALL + 9, 1)
+        w.keys["restored"].rotate(WALL, 1)
+        w.keys["restored"].rotate(WALL + 9, 1)
         await keeper.first()
-        assert await copy._offer()
+        assert await copy.offer()
         await w.until(lambda: any("at this very address" in line for line in w.said), 6 * INTERVAL)
 
 
@@ -214,12 +232,12 @@ async def test_a_word_that_is_not_later_is_made_later(autojump_clock: MockClock,
         keeper, ahead = w.relay(clock=clock)
         clock.ahead = 500
         await keeper.first()
-        assert await ahead._offer()
+        assert await ahead.offer()
         clock.ahead = 0
         async with w.running():
             await w.until(lambda: w.said[-1:] == ["listed"], 4 * INTERVAL)
         assert any("refuses: a descriptor published at" in line for line in w.said)
-        newest = w.authority.told(ahead._keys.relay_id)
+        newest = w.authority.told(w.keys["relay"].relay_id)
         assert newest["published"] == WALL + 501
 
 
@@ -232,7 +250,7 @@ async def test_nobody_can_have_us_write_a_date_of_the_future(
             w.line.says = {"published": published, "address": "x" * 10_000, "why": 7}
             w.prober.dead["127.0.0.1:9001"] = "away"
             await trio.sleep(4 * INTERVAL)
-        assert publisher._published < WALL + 10_000
+        assert publisher.published < WALL + 10_000
         assert all(len(line) < 1000 for line in w.said)
 
 
@@ -244,7 +262,7 @@ async def test_while_the_directory_is_down_what_is_true_is_said_once(
         said = len(w.said)
         w.line.down = "connection refused"
         for _ in range(20):
-            publisher.now.set()
+            publisher.now.send()
             await trio.sleep(60)
         assert len(w.said) == said + 1
         assert "does not answer (connection refused" in w.said[said]
@@ -261,7 +279,7 @@ async def test_while_the_directory_is_down_what_is_true_is_said_once(
 async def test_a_directory_that_forgot_us_is_told_again(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.running():
         await w.until(lambda: w.said[-1:] == ["listed"], 3 * INTERVAL)
-        w.authority._registry._forget(next(iter(w.authority._registry._entries)))
+        await w.start("another")
         await w.until(lambda: w.listed_at == [], 3 * INTERVAL)
         await w.until(lambda: w.listed_at == ["127.0.0.1:9001"], 3 * INTERVAL + CORRECT_SECONDS)
 
@@ -290,8 +308,8 @@ async def test_relays_that_run_testify_too(autojump_clock: MockClock, tmp_path: 
             nursery.start_soon(keeper.keep)
             nursery.start_soon(relay.run)
         await w.until(lambda: len(w.listed_at) == 3, 4 * INTERVAL)
-        w.authority._witnesses._words.clear()
         theirs.ahead = 86_400
+        await w.start()
         await w.until(lambda: "ahead of that of 3 of the 3" in w.authority.clock_doubt, 200)
         theirs.ahead = 0
         await w.until(lambda: not w.authority.clock_doubt, 200)

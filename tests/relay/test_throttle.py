@@ -6,8 +6,8 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.net.throttle import Throttle
+from simulations.world import ANSWER, ASK
 from tests.net.world import World
-from tests.relay.pure import ANSWER, ASK
 
 
 def test_a_burst_is_free_and_then_bytes_cost_time() -> None:
@@ -25,10 +25,18 @@ def test_readers_share_one_ceiling() -> None:
     assert abs(pauses[-1] - 5.0) < 1e-6
 
 
+class Valve(Throttle):
+    """No ceiling until it is closed."""
+
+    open = True
+
+    def spend(self, count: int, now: float) -> float:
+        return 0.0 if self.open else super().spend(count, now)
+
+
 async def test_a_relay_with_a_ceiling_forwards_no_faster(autojump_clock: MockClock) -> None:
-    world = World()
+    world = World(throttle=Throttle(10_000))
     relay = world.relay()
-    relay.links._throttle = Throttle(10_000)
     async with world.running(), world.client() as client:
         circuit = await client.build(relay)
         circuit.accept(ANSWER)
@@ -42,12 +50,13 @@ async def test_a_relay_with_a_ceiling_forwards_no_faster(autojump_clock: MockClo
 
 async def test_a_link_lives_through_a_pause_longer_than_its_deadlines(autojump_clock: MockClock) -> None:
     """While we do not read, silence and half a frame are no fault of the peer's."""
-    world = World()
+    valve = Valve(1_000)
+    world = World(throttle=valve)
     relay = world.relay()
     async with world.running(), world.client() as client:
         circuit = await client.build(relay)
         circuit.accept(ANSWER)
-        relay.links._throttle = Throttle(1_000)
+        valve.open = False
         start = trio.current_time()
         for _ in range(20):
             circuit.send(ASK, bytes(10_000))

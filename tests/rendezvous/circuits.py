@@ -61,6 +61,8 @@ class Relay:
                     assert not circuit.ended_for
                     circuit.got.append((message_type, body))
                     circuit.waiting_messages += not circuit.window_open
+                    if circuit.window_open:
+                        self._carry_out(self.role.circuit_ready(circuit, self.now))
                 case Join(one=Circuit() as one, other=Circuit() as other):
                     assert one is not other
                     one.joined = other.joined = True

@@ -207,7 +207,16 @@ def test_a_flood_of_keys_over_one_neighbour_keeps_no_other_out() -> None:
     assert [one.ended_for for one in flood] == [""] * 5 + ["intro-displaced"] * 4
     assert introduce(relay, introduction(keys[8])) == m.NO_SUCH_KEY
     assert introduce(relay, introduction(KEY)) == m.OK
-    assert role.established == len(role._shares) == 10
+    assert role.established == 10
+    # Once the flood is over, its places are free for one more crowd, and for no more than that.
+    for circuit in flood:
+        relay.end(circuit)
+    assert role.established == 5
+    for key in keys[10:15]:
+        hosted(relay, key, "flood")
+    late = relay.circuit("flood")
+    assert relay.send(late, m.ESTABLISH_INTRO, establish(keys[15], late)) == answer
+    assert role.established == 10
 
 
 def test_nobody_goes_for_a_key_whose_proof_does_not_hold() -> None:
@@ -250,9 +259,8 @@ def test_what_is_kept_for_circuits_goes_with_them() -> None:
     for number in range(50):
         circuits.append(relay.circuit())
         introduce(relay, introduction(KEY, number), circuits[-1])
+    assert role.circuits == 51
     for circuit in circuits:
         relay.end(circuit)
     relay.tick()
-    assert role.established == 0
-    assert not role._visits
-    assert not role._key_of
+    assert role.established == role.circuits == 0

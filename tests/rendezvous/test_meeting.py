@@ -154,7 +154,11 @@ def test_a_flood_over_one_neighbour_displaces_itself_and_nobody_else() -> None:
     assert [bool(one.ended_for) for one in flood] == [True] * 290 + [False] * 10
     assert role.waiting == 20
     assert {come(relay, b"%032d" % n).joined for n in range(10)} == {True}
-    assert len(role._shares) == role.waiting == 10
+    assert role.waiting == 10
+    # The places of those who have met are free again, for one more crowd and for no more than that.
+    again = [wait(relay, b"%032d" % n, relay.circuit("another"))[0] for n in range(500, 511)]
+    assert role.waiting == 20
+    assert not any(one.ended_for for one in again[1:])
 
 
 @pytest.mark.parametrize(

@@ -409,7 +409,7 @@ def test_a_relay_that_its_own_consensus_does_not_list_yet_takes_what_it_is_given
 
 def test_a_relay_listed_but_not_on_the_ring_refuses() -> None:
     rows = plain(3)
-    relay, _, _ = make([rows[0]._replace(flags=0), *rows[1:]])
+    relay, _, _ = make([networks.row(0, flags=0), *rows[1:]])
     assert publish(relay, document()) == m.REFUSED
 
 
@@ -448,7 +448,7 @@ def test_a_circuit_asks_a_few_times_and_no_more() -> None:
         assert ask(relay, m.FETCH, wanted, circuit).status == m.NOT_FOUND
     assert relay.send(circuit, m.FETCH, wanted) == []
     assert circuit.ended_for == "ring-too-many"
-    assert not role._requests
+    assert role.askers == 0
 
 
 def test_a_joined_circuit_takes_nothing() -> None:

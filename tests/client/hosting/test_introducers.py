@@ -19,7 +19,7 @@ from onionshh.crypto.identity import IdentityKeys
 from onionshh.geometry import INTRODUCE
 from onionshh.net.database import Database
 from onionshh.net.store import run_inline
-from onionshh.relay import switch
+from onionshh.relay import control as control_file
 from onionshh.testing import Network
 from onionshh.wire import messages as m
 from tests.client.hostile import HostileIntroducer, by_id, junk, mount
@@ -221,7 +221,7 @@ async def test_an_introducer_that_invents_is_given_up_and_shunned(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(switch, "REPLIES_WAITING_MOST", 10**6)  # a hostile relay ends nothing for it
+    monkeypatch.setattr(control_file, "REPLIES_WAITING_MOST", 10**6)  # a hostile relay ends nothing for it
     async with small(6, interval_seconds=300, introduce_rate=rate) as net, net.join("visitor") as visitor:
         async with hosted(net) as (node, endpoint):
             introducers = parts(endpoint).introducers

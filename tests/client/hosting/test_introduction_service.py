@@ -156,11 +156,11 @@ def _beside_the_guards(*nodes: Node) -> RelayId:
 def closes_to_circuits(net: testing.Network, identity: bytes, way: str, patch: pytest.MonkeyPatch) -> None:
     """From now on this relay refuses every CREATE ("refuse"), or does not answer any ("silent")."""
 
-    def create_cell(port: LinkPort, circuit_id: int, command: int, body: bytes, now: float) -> None:
+    def create_cell(port: LinkPort, circuit_id: int, command: int, body: bytes) -> None:
         if way == "refuse" and command == CREATE:
             port.refuse(circuit_id, os.urandom)
 
-    patch.setattr(by_id(net, identity.hex()).relay.switch.setup, "create_cell", create_cell)
+    patch.setattr(by_id(net, identity.hex()).relay.switch.control.creates, "create_cell", create_cell)
 
 
 @pytest.mark.parametrize("way", ["refuse", "silent"])

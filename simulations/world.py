@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from random import Random
 
 from onionshh.core.base.params import Params
 from onionshh.core.base.reasons import Drops
@@ -15,20 +16,32 @@ from onionshh.core.circuit.circuit import CircuitEvent, ClientCircuit, HopAdded,
 from onionshh.core.circuit.conversation import Flow
 from onionshh.core.link.outbox import CellQueue, Memory, Outbox
 from onionshh.core.link.port import FrameSink, LinkPort
-from onionshh.core.roles import CircuitHandle, Reply, Role, RoleAction
-from onionshh.crypto.primitives import KeyPair
+from onionshh.core.roles import CircuitHandle, Remember, Reply, Role, RoleAction
+from onionshh.crypto.primitives import KeyPair, sha3_256
 from onionshh.errors import ProtocolError
-from onionshh.geometry import CELL, CELL_HEADER, FRAME_CELLS
+from onionshh.geometry import (
+    CELL,
+    CELL_HEADER,
+    FRAME_CELLS,
+)
 from onionshh.ids import RelayId
-from onionshh.relay.circuit import RelayCircuit
-from onionshh.relay.switch import Switch
+from onionshh.relay.forward import Switch
+from onionshh.relay.state import RelayCircuit
 from onionshh.wire import messages as m
-from onionshh.wire.cell import DESTROY, HEADER, pack_cell, split_cells
-from tests.core.networks import relay_id
-from tests.seeded import seeded
+from onionshh.wire.cell import (
+    DESTROY,
+    HEADER,
+    pack_cell,
+    split_cells,
+)
 
 ASK, ANSWER = m.PUBLISH, m.FOUND
 """Message types that `Parrot` speaks."""
+
+
+def relay_id(number: int) -> RelayId:
+    """The identity of the network's relay `number`, which counts from 0."""
+    return RelayId(sha3_256(b"relay", number.to_bytes(4, "big")))
 
 
 class Parrot:
@@ -38,6 +51,7 @@ class Parrot:
 
     def __init__(self) -> None:
         self.heard: list[tuple[CircuitHandle, bytes]] = []
+        self.ready: list[CircuitHandle] = []
         self.closed: list[CircuitHandle] = []
         self.ticks: list[tuple[float, int]] = []
         self.next_actions: tuple[RoleAction, ...] | None = None
@@ -52,6 +66,10 @@ class Parrot:
         if self.next_actions is not None:
             return self.next_actions
         return (Reply(circuit, ANSWER, body),)
+
+    def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        self.ready.append(circuit)
+        return ()
 
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         self.closed.append(circuit)
@@ -80,7 +98,7 @@ class PureRelay(Node):
     def __init__(self, net: PureNetwork, number: int, roles: Iterable[Role], memory_bytes: int) -> None:
         super().__init__(memory_bytes)
         self.identity = relay_id(number)
-        self.keys = [KeyPair.generate(seeded(1000 + number))]
+        self.keys = [KeyPair.generate(Random(1000 + number).randbytes)]
         self.links: dict[RelayId, LinkPort] = {}
         self.roles = tuple(roles)
         self.switch = Switch(
@@ -91,7 +109,7 @@ class PureRelay(Node):
             roles=self.roles,
             memory=self.memory,
             drops=self.drops,
-            random_bytes=seeded(number),
+            random_bytes=Random(number).randbytes,
             wall=lambda: net.wall,
         )
         self.sink = self.switch
@@ -133,18 +151,18 @@ class PureClient(Node):
         super().__init__(1 << 30)
         self.sink = self
         self.net = net
-        self.random = seeded(seed)
+        self.random = Random(seed).randbytes
         self.circuits: dict[int, PureCircuit] = {}
         self.port, self.guard_port = net.connect(self, guard, proven=False)
 
-    def circuit(self) -> PureCircuit:
+    def circuit(self, privacy_class: int = 1) -> PureCircuit:
         """A circuit with no relay yet."""
         params = self.net.params
         machine = ClientCircuit(
             flow=Flow(params.ack_every, params.window),
             memory=self.memory,
             random_bytes=self.random,
-            privacy_class=1,
+            privacy_class=privacy_class,
             now=self.net.now,
         )
         circuit_id = self.port.new_circuit_id(self.random)
@@ -165,9 +183,9 @@ class PureClient(Node):
         self.port.outbox.push(self.port.control, pack_cell(circuit_id, command, body))
         self.net.settle()
 
-    def build(self, *relays: PureRelay, pad: bool = True) -> PureCircuit:
+    def build(self, *relays: PureRelay, pad: bool = True, privacy_class: int = 1) -> PureCircuit:
         """A whole circuit, set-up padded."""
-        circuit = self.circuit()
+        circuit = self.circuit(privacy_class)
         for relay in relays:
             self.extend(circuit, relay)
         if pad and len(relays) < 4:
@@ -234,6 +252,9 @@ class PureNetwork:
         self.unreachable: set[RelayId] = set()
         self.ended_links: list[tuple[LinkPort, str]] = []
         self.serving = True
+        """Whether handshakes are answered."""
+        self.committing = True
+        """Whether what roles ask to have remembered is committed; a store that raises OSError refuses it."""
 
     def relay(self, *roles: Role, memory_bytes: int = 1 << 30) -> PureRelay:
         relay = PureRelay(self, len(self.relays), roles or (Parrot(),), memory_bytes)
@@ -301,8 +322,12 @@ class PureNetwork:
             return moved
         while self.serving and node.switch.serve_handshake(self.now):
             moved = True
-        while node.switch.setup.wanted_links:
-            wanted = node.switch.setup.wanted_links.popleft()
+        while self.committing and (batch := node.switch.control.remembering.take()):
+            moved = True
+            for asked in batch:
+                node.switch.remembered(asked, self.now, kept=_commit(asked))
+        while node.switch.control.extends.wanted_links:
+            wanted = node.switch.control.extends.wanted_links.popleft()
             moved = True
             if wanted.relay in self.unreachable:
                 node.switch.extend_failed(wanted, self.now)
@@ -334,3 +359,11 @@ class PureNetwork:
                 node.sink.receive_frame(end, frame, self.now)
             except ProtocolError as error:
                 self.cut(end, error.reason)
+
+
+def _commit(asked: Remember) -> bool:
+    try:
+        asked.role.store.commit(asked.rows)
+    except OSError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""CREATE at a relay: whose ids, in what order, how many, how long (SPEC 2, 6, 17)."""
+"""CREATE at a relay: whose ids, in what order, how many, how long; what is refused (SPEC 2, 6, 17)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 
 from onionshh.core.base.params import Params
-from onionshh.geometry import BODY
+from onionshh.core.base.reasons import Drops
+from onionshh.core.link.outbox import Memory
+from onionshh.core.link.port import LinkPort
+from onionshh.crypto.primitives import KeyPair
+from onionshh.errors import ProtocolError
+from onionshh.geometry import BODY, CELL
+from onionshh.relay.create import REFUSALS_WAITING_MOST
+from onionshh.relay.forward import Switch
 from onionshh.wire.cell import (
     COMMANDS,
     CREATE,
@@ -22,7 +29,8 @@ from onionshh.wire.cell import (
     split_cells,
 )
 from onionshh.wire.framing import split_handshake
-from tests.relay.pure import PureClient, PureNetwork, PureRelay
+from simulations.world import PureClient, PureNetwork, PureRelay, relay_id
+from tests.relay.network import network
 from tests.seeded import seeded
 
 
@@ -183,10 +191,10 @@ def test_a_fourth_part_ends_the_set_up_and_fills_no_queue() -> None:
     bodies = create_bodies(client, relay)
     create(client, INITIATOR_BIT | 7, [*bodies, bodies[-1]])
     assert relay.drops.counts["create-order"] == 1
-    assert len(relay.switch.setup.handshakes_waiting) == 1
+    assert len(relay.switch.control.creates.waiting) == 1
     for _ in range(300):
         client.raw(INITIATOR_BIT | 7, CREATE_MORE)
-    assert len(relay.switch.setup.handshakes_waiting) == 1
+    assert len(relay.switch.control.creates.waiting) == 1
     net.serving = True
     net.settle()
     assert not relay.switch.circuits
@@ -360,6 +368,110 @@ def test_a_frame_of_many_creates_answers_none_before_the_frame_is_done() -> None
     )
     relay.switch.receive_frame(client.guard_port, frame, net.now)
     assert not relay.switch.circuits
-    assert len(relay.switch.setup.handshakes_waiting) == 5
+    assert len(relay.switch.control.creates.waiting) == 5
     assert relay.switch.serve_handshake(net.now) is True
     assert len(relay.switch.circuits) == 1
+
+
+def test_a_key_in_grace_is_answered_and_an_older_one_is_not() -> None:
+    net, relays = network(1)
+    client = net.client(relays[0])
+    old = relays[0].keys[0]
+    relays[0].keys.insert(0, KeyPair.generate(seeded(77)))
+    circuit = client.circuit()
+    circuit.machine.add_relay(relays[0].identity, old.public)
+    client.settle(circuit)
+    assert circuit.hops_added == [relays[0].identity]
+    del relays[0].keys[1]
+    late = client.circuit()
+    late.machine.add_relay(relays[0].identity, old.public)
+    client.settle(late)
+    assert late.machine.failed == "destroyed"
+    assert circuit.machine.failed is None
+
+
+def test_destroy_of_a_circuit_that_is_still_being_made() -> None:
+    net, relays = network(1)
+    client = net.client(relays[0])
+    circuit = client.circuit()
+    net.serving = False
+    circuit.machine.add_relay(relays[0].identity, relays[0].keys[0].public)
+    client.settle(circuit)
+    assert len(relays[0].switch.control.creates.waiting) == 1
+    client.raw(circuit.circuit_id, DESTROY)
+    assert relays[0].switch.serve_handshake(net.now) is False
+    assert not relays[0].switch.circuits
+    assert net.cells_on(client.guard_port) == []
+
+
+# Refusals.
+
+
+def test_refusals_that_nobody_reads_end_the_link() -> None:
+    """Every refused CREATE is answered by a DESTROY; who only asks and never reads is cut off."""
+    memory = Memory(1 << 28)
+    switch = Switch(
+        identity=relay_id(1),
+        onion_keys=lambda: (),
+        knows=lambda identity: False,
+        params=Params,
+        roles=(),
+        memory=memory,
+        drops=Drops(),
+        random_bytes=seeded(1),
+        wall=lambda: 0,
+    )
+    port = LinkPort(memory, [], peer=None, initiated=False, host="10.0.0.1", now=0.0)
+    switch.link_opened(port, 0.0)
+    with pytest.raises(ProtocolError, match="refusals-unread"):
+        for number in range(1, 10_000):
+            switch.receive_frame(port, pack_cell(INITIATOR_BIT | number, CREATE, bytes(BODY)), 0.0)
+    assert memory.used_bytes <= (REFUSALS_WAITING_MOST + 1) * CELL
+    switch.link_closed(port, 0.0)
+    assert memory.used_bytes == 0
+
+
+def test_circuits_that_end_honestly_are_no_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger hangs up with many circuits; the next CREATE of anybody else must not end the link."""
+    monkeypatch.setattr("onionshh.relay.create.REFUSALS_WAITING_MOST", 8)
+    net = PureNetwork()
+    a, b = net.relay(), net.relay()
+    stranger, other = net.client(a), net.client(b)
+    for _ in range(20):
+        stranger.build(a, b, pad=False)
+    link = a.links[b.identity]
+    net.stuck.add(link)  # A's socket to B is full for a moment
+    net.cut(stranger.port)
+    net.settle()
+    assert len(link.control.cells) == 20
+    circuit = other.circuit()
+    other.extend(circuit, b)
+    other.extend(circuit, a)  # over the very same link
+    net.stuck.clear()
+    net.settle()
+    assert circuit.machine.failed is None
+    assert [reason for _, reason in net.ended_links] == ["cut", "cut"]
+
+
+def test_half_made_circuits_that_run_out_fill_no_link_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onionshh.relay.create.REFUSALS_WAITING_MOST", 64)
+    net = PureNetwork()
+    relay = net.relay()
+    client = net.client(relay)
+    net.stuck.add(client.guard_port)
+    for number in range(1, 301):
+        client.raw(INITIATOR_BIT | number, CREATE, bytes(BODY))
+    net.tick(11)
+    assert relay.drops.counts["create-unfinished"] == 300
+    assert len(client.guard_port.refusals.cells) == 65
+    assert not client.guard_port.creating
+
+
+def test_who_asks_for_much_at_once_and_reads_is_refused_and_not_cut_off() -> None:
+    """Refusals leave at the end of a pass; a pass may hold as many CREATEs as fit a read and a frame."""
+    net = PureNetwork(Params().with_overrides({"create_rate": 1, "create_burst": 1}))
+    relay = net.relay()
+    client = net.client(relay)
+    cells = [pack_cell(INITIATOR_BIT | number, CREATE, bytes(BODY)) for number in range(1, 319)]
+    relay.switch.receive_frame(client.guard_port, b"".join(cells), net.now)
+    assert relay.drops.counts["create-rate"] == 317

@@ -1,0 +1,299 @@
+"""What a cell means that is not simply forwarded: set-up, messages for roles, ends (SPEC 3, 6, 7).
+
+A bad cell ends its circuit and a breach of the link's own rules ends the link, both in silence; the reason
+is counted in `drops`. Roles decide by the actions that they return, and know nothing of cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from onionshh.core.base.reasons import Drops
+from onionshh.core.link.outbox import Memory
+from onionshh.core.link.port import LinkPort
+from onionshh.core.roles import Drop, EndCircuit, Join, Remember, Reply, Role, RoleAction
+from onionshh.errors import ProtocolError
+from onionshh.geometry import TAG
+from onionshh.ids import RandomBytes
+from onionshh.relay.create import Creates
+from onionshh.relay.extend import Extends
+from onionshh.relay.remembering import Remembering
+from onionshh.relay.state import Event, Leg, RelayCircuit, Stage, after
+from onionshh.wire.cell import (
+    COMMANDS,
+    CREATE,
+    CREATE_MORE,
+    CREATED,
+    CREATED_MORE,
+    DESTROY,
+    PADDING,
+    RELAY,
+    RELAY_EARLY,
+    pack_cell,
+)
+from onionshh.wire.messages import DROP, EXTEND
+
+REPLIES_WAITING_MOST = 64
+"""Messages a client may leave uncollected at a relay before its circuit ends."""
+
+
+class Control:
+    """Every circuit and link of one relay, and the roles that are mounted on it.
+
+    What time it is stands in `memory.now`, which whoever calls has set.
+    """
+
+    def __init__(
+        self,
+        *,
+        creates: Creates,
+        extends: Extends,
+        queue_cap: int,
+        memory: Memory,
+        drops: Drops,
+        random_bytes: RandomBytes,
+        wall: Callable[[], int],
+    ) -> None:
+        self._memory = memory
+        self._drops = drops
+        self._random_bytes = random_bytes
+        self._wall = wall
+        self.creates = creates
+        self.extends = extends
+        self.queue_cap = queue_cap
+        """Cells that a circuit may have waiting at a link, each way."""
+        self.ports: set[LinkPort] = set()
+        self.circuits: set[RelayCircuit] = set()
+        self.remembering = Remembering()
+        self.mounted: dict[int, Role] = {}
+        """The role that takes each type of message."""
+        self._spoken: list[RelayCircuit] = []
+        """Circuits to which a role has said something, or on which what it said has left at last."""
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Those that are mounted, in the order in which they were."""
+        return tuple(dict.fromkeys(self.mounted.values()))
+
+    def mount(self, role: Role) -> None:
+        """Serve the messages that this role takes, in place of whoever took them."""
+        self.mounted |= dict.fromkeys(role.accepts, role)
+        self.creates.accepts = frozenset((EXTEND, *self.mounted))
+
+    # Set-up.
+
+    def serve_handshake(self) -> bool:
+        """Answer one waiting CREATE; False when none waits."""
+        create = self.creates.next_due()
+        if create is None:
+            return False
+        circuit = self.creates.answer(create)
+        if circuit is not None:
+            self.circuits.add(circuit)
+        return True
+
+    def expire(self) -> None:
+        """End what is half-made for too long, and let the roles expire theirs."""
+        now = self._memory.now
+        self.creates.expire(tuple(self.ports))
+        for circuit in self.extends.overdue(self.circuits, now):
+            self.move(circuit, Event.OVERDUE)
+        for role in self.roles:
+            self.carry_out(role.tick(now, self._wall()))
+
+    def move(self, circuit: RelayCircuit, event: Event) -> None:
+        """By the table of relay/state.py."""
+        try:
+            circuit.move(event)
+        except ProtocolError as error:
+            self.end(circuit, error.reason)
+
+    # A cell that is not simply forwarded.
+
+    def seldom(self, port: LinkPort, leg: Leg | None, circuit_id: int, command: int, body: bytes) -> bool:
+        """Any cell but RELAY on a circuit; whether it was passed on. ProtocolError ends the link."""
+        if circuit_id == 0:
+            if command != PADDING:
+                raise ProtocolError("link-command")
+        elif leg is None:
+            self._without_circuit(port, circuit_id, command, body)
+        elif command == CREATE:
+            raise ProtocolError("create-id-in-use")
+        else:
+            try:
+                return self._on_circuit(leg, command, body)
+            except ProtocolError as error:
+                self.end(leg.circuit, error.reason)
+        return False
+
+    def _without_circuit(self, port: LinkPort, circuit_id: int, command: int, body: bytes) -> None:
+        if command in (CREATE, CREATE_MORE):
+            self.creates.create_cell(port, circuit_id, command, body)
+        elif command == DESTROY and port.creating.pop(circuit_id, None) is not None:
+            pass
+        else:
+            self._drops.count("unknown-circuit" if command in COMMANDS else "unknown-command")
+
+    def _on_circuit(self, leg: Leg, command: int, body: bytes) -> bool:
+        circuit = leg.circuit
+        if command == DESTROY:
+            self.end(circuit, "destroyed", told_by=leg)
+        elif command == RELAY_EARLY:
+            circuit.move(Event.EARLY_IN if leg.outward else Event.EARLY_OUT)
+            return self._early(circuit, body)
+        elif command in (CREATED, CREATED_MORE) and leg.outward:
+            self.extends.created_cell(circuit, command, body)
+            self.pump(circuit)
+        else:
+            raise ProtocolError("command-not-due")
+        return False
+
+    def _early(self, circuit: RelayCircuit, body: bytes) -> bool:
+        circuit.early_left -= 1
+        if circuit.early_left < 0:
+            raise ProtocolError("early-too-many")
+        tag, rest, mine = circuit.layers.outbound(RELAY_EARLY, body[:TAG], body[TAG:])
+        if mine:
+            self.recognised(circuit, rest, body[:TAG], early=True)
+            return False
+        circuit.move(Event.CELL_OUT)
+        out = circuit.inward.onward
+        if out is None:
+            raise RuntimeError("a circuit that passes cells on has nowhere to")
+        # At most nine a circuit, so no queue cap of their own is needed.
+        out.outbox.push(out.queue, pack_cell(out.circuit_id, RELAY_EARLY, tag + rest))
+        return True
+
+    def recognised(self, circuit: RelayCircuit, payload: bytes, tag: bytes, *, early: bool) -> None:
+        """A cell for this relay; `tag` is what its sender expects in an ACK (SPEC 7)."""
+        talk = circuit.conversation
+        waited = talk.waiting_messages
+        try:
+            message = talk.receive(payload, tag, early=early)
+            if message is not None:
+                self._message(circuit, *message)
+            if talk.waiting_messages > REPLIES_WAITING_MOST:
+                raise ProtocolError("replies-uncollected")
+        except ProtocolError as error:
+            self.end(circuit, error.reason)
+            return
+        self.pump(circuit)
+        if waited and not talk.waiting_messages:
+            self._spoken.append(circuit)
+            self.carry_out(())
+
+    def _message(self, circuit: RelayCircuit, message_type: int, body: bytes) -> None:
+        now = self._memory.now
+        if message_type == DROP:
+            return
+        if message_type == EXTEND:
+            if not circuit.conversation.came_early:  # in all its cells
+                raise ProtocolError("extend-not-early")
+            self.extends.extend(circuit, body, now)
+            return
+        role = self.mounted[message_type]
+        circuit.roles |= {role}
+        self.carry_out(role.handle(circuit, message_type, body, now, self._wall()))
+
+    # What roles and conversations want.
+
+    def carry_out(self, actions: Sequence[RoleAction]) -> None:
+        """What a role decided, in its order; then roles hear on which circuits all that was said has left.
+
+        That ends, since whoever goes on saying more fills a window or a queue.
+        """
+        self._do(actions)
+        while self._spoken:
+            circuit = self._spoken.pop()
+            for role in circuit.roles:
+                if circuit.has_voice and not circuit.waiting_messages:
+                    self._do(role.circuit_ready(circuit, self._memory.now))
+
+    def _do(self, actions: Sequence[RoleAction]) -> None:
+        for action in actions:
+            match action:
+                case Reply(circuit=RelayCircuit() as circuit, message_type=message_type, body=body):
+                    if circuit.has_voice:
+                        circuit.conversation.send(message_type, body)
+                        self.pump(circuit)
+                        self._spoken.append(circuit)
+                case Join(one=RelayCircuit() as one, other=RelayCircuit() as other):
+                    self._join(one, other)
+                case EndCircuit(circuit=RelayCircuit() as circuit, reason=reason):
+                    self.end(circuit, reason)
+                case Drop(reason=reason):
+                    self._drops.count(reason)
+                case Remember() if action is actions[-1]:
+                    self._remember(action)
+                case _:
+                    raise TypeError(f"a role returned {type(action).__name__} where it may not")
+
+    def _join(self, one: RelayCircuit, other: RelayCircuit) -> None:
+        try:
+            for circuit in (one, other):
+                after(circuit.stage, Event.JOIN)
+        except ProtocolError as error:
+            self.end(one, error.reason)
+            self.end(other, error.reason)
+            return
+        one.joins(other)
+        other.joins(one)
+        one.conversation.settle()
+        other.conversation.settle()
+
+    def pump(self, circuit: RelayCircuit) -> None:
+        """Wrap and queue what this relay's end of the circuit may send: at most a window, and ACKs."""
+        if circuit.stage is Stage.ENDED:
+            return
+        talk = circuit.conversation
+        leg = circuit.inward
+        while (outgoing := talk.next_payload()) is not None:
+            if len(leg.queue.cells) >= self.queue_cap:
+                self.end(circuit, "queue-full")
+                return
+            tag, rest = circuit.layers.originate(RELAY, outgoing.payload)
+            if outgoing.counts:
+                talk.sent(tag)
+            leg.outbox.push(leg.queue, leg.header + tag + rest)
+
+    # What roles keep on disk.
+
+    def _remember(self, asked: Remember) -> None:
+        if not self.remembering.add(asked):
+            self._drops.count("remember-full")
+            self._do(asked.role.not_remembered(asked.token, self._memory.now, self._wall()))
+
+    def answer(self, asked: Remember, *, kept: bool) -> None:
+        """Tell the role whether it is on disk; it goes on from there."""
+        self.remembering.answered()
+        now, wall = self._memory.now, self._wall()
+        if kept:
+            self.carry_out(asked.role.remembered(asked.token, now, wall))
+        else:
+            self._drops.count("not-remembered")
+            self.carry_out(asked.role.not_remembered(asked.token, now, wall))
+
+    # Ends.
+
+    def end(self, circuit: RelayCircuit, reason: str, told_by: Leg | None = None) -> None:
+        """The circuit, its queues, what roles keep for it, and whatever it is joined to."""
+        if circuit.stage is Stage.ENDED:
+            return
+        circuit.move(Event.END)
+        self._drops.count(reason)
+        self.circuits.discard(circuit)
+        circuit.conversation.close()
+        for leg in circuit.legs:
+            port = leg.port
+            del port.legs[leg.circuit_id]
+            leg.outbox.discard(leg.queue)
+            if not port.legs:
+                port.empty_since = self._memory.now
+            if leg is not told_by and port in self.ports:
+                port.destroy(leg.circuit_id, self._random_bytes)
+        for role in circuit.roles:
+            self._do(role.circuit_closed(circuit, self._memory.now))
+        circuit.roles = frozenset()
+        join, circuit.join = circuit.join, None
+        if join is not None:
+            self.end(join, "join-ended")

@@ -1,0 +1,189 @@
+"""The relay's switch: takes frames, peels or adds one layer a cell, and queues the result (SPEC 3, 6, 7).
+
+The path of a forwarded cell is `receive_frame` alone: a dict look-up, one call into the layers, one push.
+No object is made for it and nothing is awaited. Everything else, a cell for this relay, set-up, an end, is
+in relay/control.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from onionshh.core.base.params import Params
+from onionshh.core.base.reasons import Drops
+from onionshh.core.link.outbox import Memory
+from onionshh.core.link.port import LinkPort
+from onionshh.core.roles import Remember, Role
+from onionshh.crypto.primitives import KeyPair
+from onionshh.errors import ProtocolError
+from onionshh.geometry import CELL, CELL_HEADER, TAG
+from onionshh.ids import RandomBytes, RelayId
+from onionshh.relay.control import Control
+from onionshh.relay.create import Creates
+from onionshh.relay.extend import Extends, WantedLink
+from onionshh.relay.resting import Resting
+from onionshh.relay.state import Event, Leg, RelayCircuit
+from onionshh.wire.cell import HEADER, RELAY
+
+_REST = CELL_HEADER + TAG
+RELIEVED_EIGHTHS = 7
+"""Down to so many eighths of the quota: one byte would have everyone's data looked at again at once."""
+
+
+class Switch:
+    """Every circuit through one relay. `onion_keys()` gives the current key and the one in grace;
+    `knows(id)` says whether a relay stands in the current or previous consensus."""
+
+    def __init__(
+        self,
+        *,
+        identity: RelayId,
+        onion_keys: Callable[[], Sequence[KeyPair]],
+        knows: Callable[[RelayId], bool],
+        params: Callable[[], Params],
+        roles: Sequence[Role],
+        memory: Memory,
+        drops: Drops,
+        random_bytes: RandomBytes,
+        wall: Callable[[], int],
+    ) -> None:
+        self._params = params
+        self._memory = memory
+        self._resting = Resting()
+        self.control = Control(
+            creates=Creates(
+                identity=identity,
+                onion_keys=onion_keys,
+                params=params,
+                memory=memory,
+                drops=drops,
+                random_bytes=random_bytes,
+            ),
+            extends=Extends(identity=identity, knows=knows, params=params, random_bytes=random_bytes),
+            queue_cap=params().queue_cap,
+            memory=memory,
+            drops=drops,
+            random_bytes=random_bytes,
+            wall=wall,
+        )
+        for role in roles:
+            self.control.mount(role)
+        self.cells_forwarded = 0
+
+    @property
+    def circuits(self) -> set[RelayCircuit]:
+        """Those that have not ended."""
+        return self.control.circuits
+
+    @property
+    def rested(self) -> int:
+        """Circuits that gave up their cipher contexts so far."""
+        return self._resting.rested
+
+    def link_opened(self, port: LinkPort, now: float) -> None:
+        """FrameSink: cells may come and go."""
+        self.control.ports.add(port)
+
+    def link_closed(self, port: LinkPort, now: float) -> None:
+        """FrameSink: every circuit over the link ends."""
+        self._memory.now = now
+        self.control.ports.discard(port)
+        port.creating.clear()
+        for leg in list(port.legs.values()):
+            self.control.end(leg.circuit, "link-closed")
+        port.outbox.discard_all()
+
+    def receive_frame(self, port: LinkPort, frame: bytes, now: float) -> None:
+        """FrameSink: the forwarding loop."""
+        self._memory.now = now
+        control = self.control
+        legs = port.legs
+        cap = control.queue_cap
+        unpack = HEADER.unpack_from
+        forwarded = 0
+        for at in range(0, len(frame), CELL):
+            circuit_id, command = unpack(frame, at)
+            leg: Leg | None = legs.get(circuit_id)
+            if leg is None or command != RELAY:
+                body = frame[at + CELL_HEADER : at + CELL]
+                forwarded += control.seldom(port, leg, circuit_id, command, body)
+                continue
+            tag = frame[at + CELL_HEADER : at + _REST]
+            rest = frame[at + _REST : at + CELL]
+            circuit = leg.circuit
+            circuit.used = True
+            if leg.outward:
+                tag, rest = circuit.layers.inbound(RELAY, tag, rest)
+            else:
+                came, (tag, rest, mine) = tag, circuit.layers.outbound(RELAY, tag, rest)
+                if mine:
+                    control.recognised(circuit, rest, came, early=False)
+                    continue
+                join = circuit.join
+                if join is not None:
+                    tag, rest = join.layers.inbound(RELAY, tag, rest)
+            out = leg.onward
+            if out is None:
+                control.move(circuit, Event.CELL_IN if leg.outward else Event.CELL_OUT)
+                continue
+            queue = out.queue
+            if len(queue.cells) >= cap:
+                control.end(circuit, "queue-full")
+                continue
+            out.outbox.push(queue, out.header + tag + rest)
+            forwarded += 1
+        self.cells_forwarded += forwarded
+
+    # What the driver did.
+
+    def serve_handshake(self, now: float) -> bool:
+        """Answer one waiting CREATE; False when none waits. Called between reads, never inside one."""
+        self._memory.now = now
+        return self.control.serve_handshake()
+
+    def extend_over(self, wanted: WantedLink, port: LinkPort, now: float) -> None:
+        """The link that an EXTEND asked for is open."""
+        if port not in self.control.ports:
+            self.extend_failed(wanted, now)
+            return
+        self._memory.now = now
+        try:
+            self.control.extends.over(wanted, port)
+        except ProtocolError as error:
+            self.control.end(wanted.circuit, error.reason)
+
+    def extend_failed(self, wanted: WantedLink, now: float) -> None:
+        """The next hop cannot be had: the whole circuit ends (SPEC 6)."""
+        self._memory.now = now
+        self.control.move(wanted.circuit, Event.NO_LINK)
+
+    def remembered(self, asked: Remember, now: float, *, kept: bool) -> None:
+        """What a role asked to have remembered is on disk, or could not be committed."""
+        self._memory.now = now
+        self.control.answer(asked, kept=kept)
+
+    # Time and memory.
+
+    def tick(self, now: float) -> None:
+        """About once a second: expire what is half-made, let the roles expire theirs."""
+        self._memory.now = now
+        self.control.queue_cap = self._params().queue_cap
+        self.control.expire()
+        self._resting.tick(self.circuits, now)
+
+    def relieve(self) -> LinkPort | None:
+        """Past the memory quota whoever holds the oldest data ends first, until an eighth is free (SPEC 7).
+
+        Circuits end here. A link that reads none of many refusals is returned, for the driver to end.
+        """
+        holders: list[tuple[float, RelayCircuit | LinkPort]] = []
+        holders += ((since, one) for one in self.circuits if (since := one.holds_since) is not None)
+        holders += ((since, one) for one in self.control.ports if (since := one.holds_since()) is not None)
+        enough = self._memory.most_bytes * RELIEVED_EIGHTHS // 8
+        for _, holder in sorted(holders, key=lambda pair: pair[0]):
+            if self._memory.used_bytes <= enough:
+                break
+            if isinstance(holder, LinkPort):
+                return holder
+            self.control.end(holder, "memory")
+        return None
