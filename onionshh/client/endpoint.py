@@ -63,8 +63,8 @@ class Whisper:
 
     @property
     def expires_at(self) -> int:
-        """Until when its sender may still wait, Unix seconds. One whose sender has its receipt is shown later,
-        too."""
+        """Until when its sender may still wait, Unix seconds. One whose sender has its receipt is shown
+        later, too."""
         return self._taken.expires
 
     @property
