@@ -150,7 +150,8 @@ class Introducers:
             except BadData as error:
                 logger.error("a new introducer waits: %s", error)
                 return
-            self._start(held, self._set.taken(held, ends), nursery)
+            self._set.taken(held, ends)
+            self._start(held, ends, nursery)
 
     def _start(self, held: HeldIntroducer, ends: float, nursery: trio.Nursery) -> None:
         holding = _Holding(held, trio.CancelScope(deadline=ends), trio.Semaphore(self._places_each))

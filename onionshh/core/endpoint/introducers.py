@@ -153,7 +153,8 @@ class IntroducerSet:
         for introducer in held:
             if len(self._ours) < self._wanted:
                 life = min(max(0, introducer.expiry - wall), params.introducer_life_max_seconds)
-                again[introducer] = self.taken(introducer, now + life)
+                again[introducer] = now + life
+                self.taken(introducer, now + life)
         return again
 
     def draw(
@@ -177,15 +178,14 @@ class IntroducerSet:
             drawn[HeldIntroducer(row.identity, key, wall + int(life))] = now + life
         return drawn
 
-    def taken(self, held: HeldIntroducer, ends: float) -> float:
-        """It is ours, until then."""
+    def taken(self, held: HeldIntroducer, ends: float) -> None:
+        """It is ours, until then (monotonic seconds)."""
         self._ours[held.key.public] = _Introducer(
             held,
             ends,
             TokenBucket(RATE_UNLIMITED, BURST_UNLIMITED),
             TokenBucket(JUNK_MOST / JUNK_SECONDS, JUNK_MOST),
         )
-        return ends
 
     def over(self, auth_key: bytes) -> None:
         """It is not ours any more."""

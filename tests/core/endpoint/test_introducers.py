@@ -155,6 +155,16 @@ def test_a_circuit_that_lasted_for_moments_was_as_good_as_none(lasts: float, fai
     assert ours.has_failed(key) == fails
 
 
+def test_a_steady_circuit_makes_up_for_what_failed_before() -> None:
+    ours = made(1)
+    (key,) = fill(ours, view(plain(3)))
+    for turn in range(3):
+        ours.not_had(key, its_fault=True)
+        assert not ours.has_failed(key)
+        ours.stands(key, 100.0 * turn)
+        ours.falls(key, 100.0 * turn + STEADY_SECONDS)
+
+
 Misdeed = Callable[[IntroducerSet, bytes, float], tuple[Decision, ...]]
 
 
@@ -284,6 +294,30 @@ def test_what_is_shunned_is_a_third_of_the_relays_at_most_the_latest() -> None:
     # With fewer relays fewer are shunned, and none of so few that all are needed.
     assert len(ours.shunned(view(plain(3)), 5.0)) == 1
     assert not ours.shunned(view(plain(2)), 5.0)
+
+
+def test_what_is_shunned_is_neither_drawn_nor_counted() -> None:
+    ours, seen = made(20), view(plain(9))
+    assert len(fill(ours, seen)) == 9
+    entry = ours.entries[4]
+    ours.failed(entry.auth_key, "refuses", 1.0)
+    gone(ours, entry.auth_key, 1.0)
+    assert ours.target(seen, 1.0) == 8
+    assert ours.complete(seen, 1.0)
+    assert not fill(ours, seen, 1.0)
+    assert len(fill(ours, seen, 1.0 + SHUNNED_SECONDS)) == 1
+
+
+def test_whatever_the_seed_what_is_shunned_is_not_drawn_in_its_own_place() -> None:
+    seen = view(plain(4))
+    for seed in range(20):
+        ours = made(2, seed=seed)
+        fill(ours, seen)
+        entry = ours.entries[0]
+        ours.failed(entry.auth_key, "refuses", 1.0)
+        gone(ours, entry.auth_key, 1.0)
+        assert len(fill(ours, seen, 1.0)) == 1
+        assert entry.relay_id not in {one.relay_id for one in ours.entries}
 
 
 def test_a_consensus_without_it_gives_one_up_though_its_circuit_stands() -> None:

@@ -123,6 +123,9 @@ def test_what_a_relay_did_not_take_is_tried_again_at_longer_and_longer_intervals
     assert not missing(schedule, now + 10**6)
     upload(schedule, now, RING[:3])  # stored before, so nothing is missing
     assert not missing(schedule, now + 10**6)
+    new = (*RING, relay_id(9))
+    schedule.uploaded(PERIOD, new, (), now, full=False, later=False)
+    assert schedule.next_deadline(now) == now + RETRY_SECONDS  # what was tried in vain before is over
 
 
 def test_while_a_better_proof_is_looked_for_nothing_is_tried_again() -> None:
