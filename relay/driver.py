@@ -142,24 +142,24 @@ class Commits:
         """Wait until something is wanted, commit all of it, and tell the roles how it went."""
         await self.wanted.wait()
         while batch := self._switch.control.remembering.take():
-            if await self._committed(batch):
-                kept = [True] * len(batch)
-            elif len(batch) == 1:
-                kept = [False]
-            else:  # one bad row must not lose the others
-                kept = [await self._committed([asked]) for asked in batch]
-            for asked, is_kept in zip(batch, kept, strict=True):
-                self._tell(asked, kept=is_kept)
+            failures = [await self._failure(batch)] * len(batch)
+            if failures[0] is not None and len(batch) > 1:  # one bad row must not lose the others
+                failures = [await self._failure([asked]) for asked in batch]
+            if None in failures:
+                self._disk.over("what this relay's roles keep can be written again")
+            else:
+                self._disk.holds(f"what this relay's roles keep cannot be written: {failures[0]}")
+            for asked, failure in zip(batch, failures, strict=True):
+                self._tell(asked, kept=failure is None)
 
-    async def _committed(self, batch: Sequence[Remember]) -> bool:
+    async def _failure(self, batch: Sequence[Remember]) -> Exception | None:
+        """Commit; why it could not be done, None if it was."""
         store, rows = batch[0].role.store, [row for asked in batch for row in asked.rows]
         try:
             await self._run_blocking(partial(store.commit, rows))
         except Exception as error:  # whatever it is, nothing is on disk, and the relay goes on
-            self._disk.holds(f"what this relay's roles keep cannot be written: {error}")
-            return False
-        self._disk.over("what this relay's roles keep can be written again")
-        return True
+            return error
+        return None
 
     def _tell(self, asked: Remember, *, kept: bool) -> None:
         try:

@@ -130,7 +130,9 @@ async def test_what_a_role_asks_for_at_a_tick_is_committed_though_nothing_is_rea
         assert store.on_disk == [b"later"]
 
 
-async def test_one_row_that_cannot_be_kept_loses_no_other(autojump_clock: MockClock, tmp_path: Path) -> None:
+async def test_one_row_that_cannot_be_kept_loses_no_other_and_is_no_fault_of_the_disk(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     disk = Disk()
     world = World(run_blocking=disk)
     store = NotesFile(tmp_path / "notes.db")
@@ -148,6 +150,8 @@ async def test_one_row_that_cannot_be_kept_loses_no_other(autojump_clock: MockCl
         with pytest.raises(CircuitFailed, match="destroyed"):
             await circuits[2].receive()
         assert store.on_disk[:3] == [b"first", b"a", b"c"]
+        assert keeper.drops.counts["note-not-kept"] == 1
+        assert not caplog.records
 
 
 async def test_a_relay_that_ends_while_the_disk_is_busy_answers_nothing(
