@@ -1,4 +1,8 @@
-"""What holds for every test: the same choices in every run, real processes last.
+"""What holds for every test: the same choices in every run, and who runs beside whom.
+
+On several cores (`make unit`) each file is run by one process, with what its tests share. Whatever starts
+processes of its own has fixed addresses and waits in real time: it runs one after the other, in one process
+from the beginning on. On one core it runs last.
 
 Asynchronous tests need no mark (`trio_mode`). A test that waits asks for pytest-trio's `autojump_clock`,
 under which time passes only while every task sleeps; nothing outside tests/system sleeps for real.
@@ -20,12 +24,15 @@ hypothesis.settings.register_profile("onionshh", derandomize=True, database=None
 hypothesis.settings.load_profile("onionshh")
 
 SYSTEM = Path(__file__).parent / "system"
+LONG = frozenset({"test_rotation.py"})
+"""Files with a test of tens of seconds: begun early, or one core ends with it while the others rest."""
 
 
 @pytest.fixture(autouse=True)
 def _tasks_in_the_same_order(request: pytest.FixtureRequest) -> None:
     """Whatever depends on which of two ready tasks comes first comes out alike in every run."""
-    seed_tasks(request.node.nodeid)
+    path = request.node.path.relative_to(request.config.rootpath).as_posix()
+    seed_tasks(f"{path}::{request.node.name}")
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +51,17 @@ def _lines_of_before_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(talk, f"_{name}", talk.Mouth(name))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies under tests/system, and run it after everything that is fast."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what lies under tests/system, say what runs in one process, and in what order."""
     for item in items:
-        if SYSTEM in item.path.parents:
+        system = SYSTEM in item.path.parents
+        if system:
             item.add_marker(pytest.mark.system)
-    items.sort(key=lambda item: SYSTEM in item.path.parents)
+        item.add_marker(
+            pytest.mark.xdist_group("system" if system else item.path.relative_to(config.rootpath))
+        )
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: 0 if SYSTEM in item.path.parents else 1 if item.path.name in LONG else 2)
+    else:
+        items.sort(key=lambda item: SYSTEM in item.path.parents)

@@ -19,10 +19,10 @@ PARAMS = {
     "interval_seconds": HOUR,
     "valid_seconds": 3 * HOUR,
     # Padding is what thirty hours would be spent on: a quarter of it shows the same.
-    "client_padding_min_ms": 6_000,
-    "client_padding_max_ms": 38_000,
-    "relay_padding_seconds": 60,
-    "link_dead_seconds": 120,
+    "client_padding_min_ms": 60_000,
+    "client_padding_max_ms": 380_000,
+    "relay_padding_seconds": 600,
+    "link_dead_seconds": 1200,
 }
 
 
@@ -33,7 +33,7 @@ async def echo(endpoint: onionshh.Endpoint) -> None:
 
 async def test_thirty_hours(autojump_clock: trio.testing.MockClock) -> None:
     async with (
-        testing.network(wall_start=WALL, seed=1, params=PARAMS) as net,
+        testing.network(6, wall_start=WALL, seed=1, params=PARAMS) as net,
         net.join("host") as host,
         net.join("visitor") as visitor,
         net.join("late") as late,
