@@ -63,8 +63,7 @@ types: $(VENV)/.dev
 WORKERS ?= auto
 
 unit: $(VENV)/.dev
-	@$(BIN)/python -m pytest -q -W error -n $(WORKERS) --dist loadgroup --no-loadscope-reorder \
-	    --max-worker-restart 0 tests
+	@$(BIN)/python -m pytest -q -W error -n $(WORKERS) --max-worker-restart 0 tests
 
 # Whispers over bad lanes, a million runs: about twelve minutes on one core.
 simulate: $(VENV)/.dev

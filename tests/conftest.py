@@ -16,6 +16,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from onionshh.cli import talk
 from tests.seeded import seed_tasks
@@ -28,11 +29,25 @@ LONG = frozenset({"test_rotation.py"})
 """Files with a test of tens of seconds: begun early, or one core ends with it while the others rest."""
 
 
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Hands each file to one process, and all that lies under tests/system to one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "tests/system" if path.startswith("tests/system/") else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    """What `-n` shares the tests out with, in the order in which they are."""
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
 @pytest.fixture(autouse=True)
 def _tasks_in_the_same_order(request: pytest.FixtureRequest) -> None:
     """Whatever depends on which of two ready tasks comes first comes out alike in every run."""
-    path = request.node.path.relative_to(request.config.rootpath).as_posix()
-    seed_tasks(f"{path}::{request.node.name}")
+    seed_tasks(request.node.nodeid)
 
 
 @pytest.fixture(autouse=True)
@@ -51,17 +66,12 @@ def _lines_of_before_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(talk, f"_{name}", talk.Mouth(name))
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what lies under tests/system, say what runs in one process, and in what order."""
+    """Mark what lies under tests/system, and put all in order."""
     for item in items:
-        system = SYSTEM in item.path.parents
-        if system:
+        if SYSTEM in item.path.parents:
             item.add_marker(pytest.mark.system)
-        item.add_marker(
-            pytest.mark.xdist_group("system" if system else item.path.relative_to(config.rootpath))
-        )
-    if hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):  # of several processes
         items.sort(key=lambda item: 0 if SYSTEM in item.path.parents else 1 if item.path.name in LONG else 2)
     else:
         items.sort(key=lambda item: SYSTEM in item.path.parents)
