@@ -9,6 +9,7 @@ import click
 
 from onionshh.cli.failures import Usage
 from onionshh.cli.options import PATH
+from onionshh.client.identities import Identity
 
 IDENTITY_FILE = "identity"
 
@@ -25,8 +26,6 @@ def address(data: Path) -> int:
     Example:
       onionshh address --data me
     """
-    from onionshh.client.identities import Identity
-
     path = data / IDENTITY_FILE
     if not os.path.lexists(path):
         raise Usage(f"There is no endpoint in {data}; `onionshh host --data {data}` makes one.")

@@ -8,15 +8,15 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
 
 from onionshh.cli.failures import Usage
-
-if TYPE_CHECKING:
-    from onionshh.config import NetworkFile
+from onionshh.cli.talk import note
+from onionshh.client.one_machine import find_network
+from onionshh.config import NetworkFile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,8 +63,6 @@ def network_option(
 def _network_found(context: click.Context, parameter: click.Parameter, given: Path | None) -> Path:
     if given is not None:
         return given
-    from onionshh.cli.talk import note
-    from onionshh.client.one_machine import find_network
 
     file = find_network()
     note("using the network that `onionshh network` runs on this machine.")

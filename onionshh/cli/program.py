@@ -22,7 +22,7 @@ import trio
 
 from onionshh.cli.failures import Usage
 from onionshh.cli.handling import NotHandled
-from onionshh.cli.remarks import in_words
+from onionshh.cli.remarks import why_refused
 from onionshh.geometry import WHISPER_MAX
 
 PROGRAM_SECONDS = 60.0
@@ -72,7 +72,7 @@ async def run_program(command: list[str], body: bytes, *, seconds: float = PROGR
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
     except (OSError, MemoryError, RuntimeError) as error:  # the last: no thread can be had
-        raise NotHandled(f"the program cannot be started: {in_words(error)}") from error
+        raise NotHandled(f"the program cannot be started: {why_refused(error)}") from error
     output = bytearray()
     try:
         with trio.move_on_after(seconds):

@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from onionshh.cli.answers import Answers, BadAnswer, parse_answer
 from onionshh.cli.handling import Patience, Tally
-from onionshh.cli.lines import LINE_MOST, SAID_MOST, TOO_LONG, LineReader, Output, as_json, as_text
+from onionshh.cli.lines import LINE_BYTES, SAID_MOST, TOO_LONG, LineReader, Output, as_json, as_text
 from onionshh.client.endpoint import Whisper
 
 
@@ -59,11 +59,11 @@ async def test_a_line_too_long_is_one_error_and_the_next_is_read(pipe: Pipe) -> 
 
         def write() -> None:
             with os.fdopen(pipe.writing, "wb", closefd=False) as file:
-                file.write(b"x" * (3 * LINE_MOST) + b"\nnext\n" + b"y" * LINE_MOST + b"\n")
+                file.write(b"x" * (3 * LINE_BYTES) + b"\nnext\n" + b"y" * LINE_BYTES + b"\n")
             pipe.close(pipe.writing)
 
         nursery.start_soon(trio.to_thread.run_sync, write)
-        assert await everything(LineReader(pipe.reading)) == [TOO_LONG, b"next", b"y" * LINE_MOST]
+        assert await everything(LineReader(pipe.reading)) == [TOO_LONG, b"next", b"y" * LINE_BYTES]
 
 
 async def test_an_end_is_seen_without_waiting(pipe: Pipe) -> None:

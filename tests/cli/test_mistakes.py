@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -77,7 +78,7 @@ def test_mistyped_address(mistake: Mistake, network: Path) -> None:
     wrong = ADDRESS[:-1] + ("q" if ADDRESS[-1] != "q" else "p")
     for json_option in ((), ("--json",)):
         said = mistake(2, "whisper", "--network", network, wrong, "hello", *json_option)
-        assert f"{wrong} is no onionshh address" in said
+        assert f"{wrong} is not an onionshh address" in said
         assert "copy it again" in said
 
 
@@ -348,7 +349,7 @@ def test_a_bind_that_leads_nowhere(mistake: Mistake, network: Path, tmp_path: Pa
 
 def test_the_text_before_the_address(mistake: Mistake, network: Path) -> None:
     said = mistake(2, "whisper", "--network", network, "hello", ADDRESS)
-    assert "The address comes first and then the text; hello is no address." in said
+    assert "The address comes first and then the text; hello is not an address." in said
 
 
 def test_an_address_with_what_stood_around_it(mistake: Mistake, network: Path, tmp_path: Path) -> None:
@@ -361,7 +362,7 @@ def test_an_address_with_what_stood_around_it(mistake: Mistake, network: Path, t
 def test_an_address_that_would_be_obeyed(mistake: Mistake, network: Path) -> None:
     said = mistake(2, "whisper", "--network", network, "\x1b[2J\u202e" + "x" * 200, "hello")
     assert said.startswith(r"\x1b[2J\u202exxx")
-    assert "… is no onionshh address. An address has only" in said
+    assert "… is not an onionshh address. An address has only" in said
     assert said.isprintable()
 
 
@@ -395,8 +396,8 @@ def test_address_and_whisper_from_files(
         (f"{large} is more", ADDRESS, "--file", large),
         ("give a file, not a folder", ADDRESS, "--file", tmp_path),
         ("check the path", "--address-file", tmp_path / "none", "hello"),
-        (f"What {letter} holds is no onionshh address", "--address-file", letter, "hello"),
-        (f"What {large} holds is no onionshh address", "--address-file", large, "hello"),
+        (f"What {letter} holds is not an onionshh address", "--address-file", letter, "hello"),
+        (f"What {large} holds is not an onionshh address", "--address-file", large, "hello"),
     )
     for said, *wrong in bad:
         assert str(said) in mistake(2, *common, *wrong)
@@ -474,7 +475,7 @@ def test_help_has_every_option_and_an_example(
 
 def test_help_lists_the_commands_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
     listed = helped("", capsys).partition("\nCommands:\n")[2]
-    found = [line.split()[0] for line in listed.splitlines()]
+    found = re.findall(r"^  (\w+) ", listed, re.MULTILINE)
     assert found == ["demo", "network", "directory", "relay", "host", "whisper", "relays", "address"]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from onionshh.cli import main
 from onionshh.cli.failures import DEBUG_VARIABLE, configure_logging, explain, report
-from onionshh.cli.text import LINE_MOST, one_line, printable, shown, steady_streams
+from onionshh.cli.text import LINE_CHARACTERS, one_line, printable, shown, steady_streams
 from onionshh.errors import Error
 
 EVERYTHING = "".join(map(chr, range(sys.maxunicode + 1)))
@@ -29,7 +29,7 @@ def test_of_all_characters_none_that_is_obeyed_is_left() -> None:
     left = {one for one in text if unicodedata.category(one) in OBEYED}
     assert left == {"\n", "\t"}
     assert not set(UNSEEN) & set(text)
-    line = one_line(EVERYTHING[:LINE_MOST])
+    line = one_line(EVERYTHING[:LINE_CHARACTERS])
     assert not {one for one in line if unicodedata.category(one) in OBEYED or one.isspace()} - {" "}
 
 
@@ -47,8 +47,8 @@ def test_what_does_not_show_is_written_out() -> None:
 
 
 def test_a_line_has_an_end() -> None:
-    line = one_line("x" * 10 * LINE_MOST)
-    assert len(line) == LINE_MOST + 1
+    line = one_line("x" * 10 * LINE_CHARACTERS)
+    assert len(line) == LINE_CHARACTERS + 1
     assert line.endswith("…")
 
 
