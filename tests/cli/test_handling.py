@@ -16,7 +16,7 @@ from onionshh import testing
 from onionshh.cli.handling import AT_ONCE, Handle, Handling, NotHandled, Patience, Tally
 from onionshh.client.contact import Contact
 from onionshh.client.endpoint import Endpoint, Whisper
-from tests.client.world import hosted, small, until
+from tests.client.world import QUIET, hosted, small, until
 
 Captured = pytest.CaptureFixture[str]
 
@@ -64,7 +64,7 @@ async def test_what_was_not_handled_is_tried_again_ever_later(
             raise fault
         return b"at last"
 
-    async with small() as net, handled(net, handle) as (endpoint, contact, tally):
+    async with small(**QUIET) as net, handled(net, handle) as (endpoint, contact, tally):
         receipt = contact.send(b"x", ttl_seconds=3600)
         await until(lambda: len(tries) == 3)
         assert (tally.taken, tally.finished, tally.kept) == (1, 0, 1)
@@ -90,7 +90,7 @@ async def test_those_that_fail_hold_up_no_other(autojump_clock: MockClock) -> No
             raise NotHandled("the program took more than 60 s")
         return whisper.body
 
-    async with small() as net, handled(net, handle) as (_, contact, tally):
+    async with small(**QUIET) as net, handled(net, handle) as (_, contact, tally):
         for number in range(4 * AT_ONCE):
             contact.send(b"bad %d" % number, ttl_seconds=86400)
         await until(lambda: tally.kept == 4 * AT_ONCE, 600)
@@ -129,7 +129,7 @@ async def test_a_full_disk_ends_nothing_and_nothing_is_handled_twice(
         runs[whisper.body] += 1
         return whisper.body
 
-    async with small() as net, handled(net, handle) as (endpoint, contact, tally):
+    async with small(**QUIET) as net, handled(net, handle) as (endpoint, contact, tally):
         assert await contact.ask(b"before") == b"before"
         full(endpoint, on=True)
         bodies = [b"%d" % number * 20_000 for number in range(3)]

@@ -9,6 +9,7 @@ from onionshh import testing
 from onionshh.client.reach.finder import find
 from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.wire.endpoint import IntroducerEntry
+from tests.client.world import QUIET
 
 HOUR = 3600
 HOURS = 30
@@ -18,11 +19,7 @@ WALL = 1_790_000_000 // (24 * HOUR) * 24 * HOUR + 10 * HOUR
 PARAMS = {
     "interval_seconds": HOUR,
     "valid_seconds": 3 * HOUR,
-    # Padding is what thirty hours would be spent on: a quarter of it shows the same.
-    "client_padding_min_ms": 60_000,
-    "client_padding_max_ms": 380_000,
-    "relay_padding_seconds": 600,
-    "link_dead_seconds": 1200,
+    **QUIET,
 }
 
 

@@ -90,11 +90,18 @@ class Running:
         status = self.process.wait(PATIENCE_SECONDS)
         for thread in self._threads:
             thread.join()
+        assert not any("Traceback" in line for line in self.errors), self.errors
+        return status
+
+    def destroy(self) -> None:
+        """Whatever became of it, nothing of it is left."""
+        self.process.kill()
+        self.process.wait()
+        for thread in self._threads:
+            thread.join()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
-        assert not any("Traceback" in line for line in self.errors), self.errors
-        return status
 
 
 @contextmanager
@@ -105,11 +112,12 @@ def running(
     process = Running(*arguments, stdin=stdin, stdout=stdout)
     try:
         yield process
-    finally:
         if process.process.poll() is None:
             process.end()
         else:
             process.wait()
+    finally:
+        process.destroy()
 
 
 def until(true: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:

@@ -232,24 +232,24 @@ def test_what_a_signal_ended_undelivered_was_not_delivered(network: Network) -> 
     for number, options in ((signal.SIGTERM, ()), (signal.SIGINT, ("--json",)), (signal.SIGHUP, ())):
         command = ("whisper", "--network", network.file, nobody, "x", "--ttl", 60, "--wait", 60, *options)
         address = f"127.0.7.{130 + number}"
-        visitor = Running(*command, "--data", network.folder / "visitor", "--bind", address)
-        until(lambda address=address: connected(address, ended=False))  # type: ignore[misc]
-        visitor.process.send_signal(number)
-        assert visitor.wait() == 1
-        said = visitor.lines if options else visitor.errors
-        assert "interrupted" in said[-1] or "no endpoint is published" in said[-1]
+        with running(*command, "--data", network.folder / "visitor", "--bind", address) as visitor:
+            until(lambda address=address: connected(address, ended=False))  # type: ignore[misc]
+            visitor.process.send_signal(number)
+            assert visitor.wait() == 1
+            said = visitor.lines if options else visitor.errors
+            assert "interrupted" in said[-1] or "no endpoint is published" in said[-1]
 
 
 def test_who_waits_for_a_reply_is_told_that_the_whisper_was_delivered(network: Network) -> None:
     with running("host", "--network", network.file, "--data", network.folder / "silent") as host:
         address = host.until(lambda line: " endpoint shh1" in line).split()[-1]
         host.until(lambda line: " reachable through " in line)
-        visitor = Running(
+        with running(
             "whisper", "--network", network.file, address, "x", "--wait", 6, "--data", network.folder / "v2"
-        )
-        visitor.until(lambda line: "delivered; waiting for a reply" in line, of=visitor.errors)
-        assert visitor.wait() == 0
-        assert "; no reply came." in visitor.errors[-1]
+        ) as visitor:
+            visitor.until(lambda line: "delivered; waiting for a reply" in line, of=visitor.errors)
+            assert visitor.wait() == 0
+            assert "; no reply came." in visitor.errors[-1]
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
@@ -366,15 +366,15 @@ def test_a_visitor_that_waits_ends_at_a_signal(network: Network) -> None:
             for patience in (0.5, 3.0, 15.0):  # nothing is said when the receipt comes
                 lines = len(host.lines)
                 command = ("whisper", "--network", network.file, address, "x", "--json", "--wait", 60)
-                visitor = Running(*command, "--data", network.folder / "visitor")
-                host.until(lambda line: line == "  | x", after=lines)
-                time.sleep(patience)
-                visitor.process.send_signal(number)
-                status = visitor.wait()
-                assert len(visitor.lines) == 1
-                assert (status == 0) == (json.loads(visitor.lines[0])["status"] == "delivered")
-                if status == 0:
-                    break
+                with running(*command, "--data", network.folder / "visitor") as visitor:
+                    host.until(lambda line: line == "  | x", after=lines)
+                    time.sleep(patience)
+                    visitor.process.send_signal(number)
+                    status = visitor.wait()
+                    assert len(visitor.lines) == 1
+                    assert (status == 0) == (json.loads(visitor.lines[0])["status"] == "delivered")
+                    if status == 0:
+                        break
             assert status == 0
 
 
@@ -392,10 +392,10 @@ def test_a_folder_is_held_alone(network: Network) -> None:
             network.file,
         ),
     ):
-        second = Running(*command)
-        assert second.wait() == 1
-        assert len(second.errors) == 1
-        assert "is in use by another process" in second.errors[0]
+        with running(*command) as second:
+            assert second.wait() == 1
+            assert len(second.errors) == 1
+            assert "is in use by another process" in second.errors[0]
 
 
 def test_a_directory_that_restarts_goes_on(tmp_path: Path) -> None:
@@ -411,10 +411,12 @@ def test_a_directory_that_restarts_goes_on(tmp_path: Path) -> None:
     )
     texts = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        authority = Running(*command, "--interval", 60, "--param", "window=248", "--param", "queue_cap=600")
-        authority.until(lambda line: "a consensus every 60 s" in line)
-        texts.append((tmp_path / "n").read_text())
-        authority.end(number)
+        with running(
+            *command, "--interval", 60, "--param", "window=248", "--param", "queue_cap=600"
+        ) as authority:
+            authority.until(lambda line: "a consensus every 60 s" in line)
+            texts.append((tmp_path / "n").read_text())
+            authority.end(number)
     assert texts[0] == texts[1]
 
 
@@ -424,20 +426,20 @@ def test_a_directory_that_is_late_is_waited_for(network: Network, tmp_path: Path
     nowhere = tmp_path / "net.toml"
     nowhere.write_text(text.replace("127.0.7.100", "127.0.7.121"))
     for command in (("relay", "--listen", "127.0.0.1:0"), ("host",)):
-        waiting = Running(*command, "--network", nowhere, "--data", tmp_path / command[0])
-        waiting.until(lambda line: "Trying again until it answers." in line, of=waiting.errors)
-        waiting.end()
+        with running(*command, "--network", nowhere, "--data", tmp_path / command[0]) as waiting:
+            waiting.until(lambda line: "Trying again until it answers." in line, of=waiting.errors)
+            waiting.end()
 
 
 def test_demo() -> None:
-    demo = Running("demo", "--relays", 5, "--hops", 1)
-    assert demo.wait() == 0
-    assert "delivered both ways" in demo.lines[-1]
+    with running("demo", "--relays", 5, "--hops", 1) as demo:
+        assert demo.wait() == 0
+        assert "delivered both ways" in demo.lines[-1]
 
 
 def test_ended_before_there_was_anything_to_send(network: Network, tmp_path: Path) -> None:
     command = ("whisper", "--network", network.file, network.address, "--json", "--data", tmp_path / "v")
-    visitor = Running(*command, stdin=subprocess.PIPE)
-    until(lambda: heeds(visitor, signal.SIGTERM))  # SIGINT as well then; Python itself heeds that earlier
-    visitor.process.send_signal(signal.SIGINT)
-    assert visitor.wait() == 1
+    with running(*command, stdin=subprocess.PIPE) as visitor:
+        until(lambda: heeds(visitor, signal.SIGTERM))  # SIGINT as well then; Python itself heeds that earlier
+        visitor.process.send_signal(signal.SIGINT)
+        assert visitor.wait() == 1

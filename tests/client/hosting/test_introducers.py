@@ -17,7 +17,7 @@ from onionshh.rendezvous.introducer import Introducer
 from onionshh.testing import Network
 from onionshh.wire import messages as m
 from tests.client.hostile import HostileIntroducer, by_id, junk, mount
-from tests.client.world import Stranger, context_of, hosted, small, until
+from tests.client.world import QUIET, Stranger, context_of, hosted, small, until
 
 
 def standing(node: Node) -> list[str]:
@@ -315,7 +315,7 @@ async def test_an_introducer_that_ends_its_circuits_is_given_up(autojump_clock: 
 
 
 async def test_what_is_shunned_is_a_third_of_the_relays_at_most(autojump_clock: MockClock) -> None:
-    async with small(6, interval_seconds=1800) as net, hosted(net) as (node, endpoint):
+    async with small(6, interval_seconds=1800, **QUIET) as net, hosted(net) as (node, endpoint):
         introducers = endpoint._reachability._introducers
         for _ in range(5):
             await until(lambda: introducers.complete)
