@@ -25,8 +25,8 @@ from onionshh.cli.options import (
     json_option,
     network_option,
 )
-from onionshh.cli.outcome import Outcome
 from onionshh.cli.talk import note
+from onionshh.cli.teller import Teller
 from onionshh.cli.text import one_line
 from onionshh.client.contact import Contact
 from onionshh.client.node import Node, join
@@ -133,11 +133,11 @@ def whisper(
     joined = read_network_file(network)
     check_reach(bind, joined)
     letter = _Letter(to, _body(what), privacy, hops, ttl)
-    outcome = Outcome(privacy, wait, as_json=as_json)
+    teller = Teller(privacy, wait, as_json=as_json)
     node = join(network, data_dir=data or network_folder(joined), bind=bind)
-    status = run(lambda: _send(letter, node, wait, outcome))
-    if not outcome.is_told:  # a signal, before there was anything to tell
-        outcome.nothing_was_sent()
+    status = run(lambda: _send(letter, node, wait, teller))
+    if not teller.is_told:  # a signal, before there was anything to tell
+        teller.nothing_was_sent()
     return status
 
 
@@ -161,38 +161,38 @@ def _check_terms(privacy: str, ttl: float, wait: float) -> None:
 
 
 async def _send(
-    letter: _Letter, joining: AbstractAsyncContextManager[Node], wait: float, outcome: Outcome
+    letter: _Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller
 ) -> int:
     async with (
         joining as node,
         node.contact(letter.address, privacy=letter.privacy, hops=letter.hops) as contact,
     ):
         receipt = contact.send(letter.body, ttl_seconds=letter.ttl_seconds)
-        return await _see_it_through(receipt, contact, node, wait, outcome)
+        return await _see_it_through(receipt, contact, node, wait, teller)
 
 
 async def _see_it_through(
-    receipt: Receipt, contact: Contact, node: Node, wait: float, outcome: Outcome
+    receipt: Receipt, contact: Contact, node: Node, wait: float, teller: Teller
 ) -> int:
-    """Wait for the receipt, and for a reply to what was delivered, and tell the outcome. A signal ends the
+    """Wait for the receipt, and for a reply to what was delivered, and tell the teller. A signal ends the
     waiting, and then that is told. Returns the exit status."""
     try:
         with trio.move_on_after(wait or float("inf")):
-            await _final(receipt, contact, outcome)
+            await _final(receipt, contact, teller)
             if receipt.status == "delivered":
                 when_ended(0)
                 if wait:
-                    await _reply(receipt, wait, outcome)
+                    await _reply(receipt, wait, teller)
     except trio.Cancelled:  # a signal
-        outcome.tell(receipt, receipt.why or INTERRUPTED, interrupted=True)
+        teller.tell(receipt, receipt.why or INTERRUPTED, interrupted=True)
         raise
     why = receipt.why or contact.problem
     if not node.online:
         why = OFFLINE
-    return outcome.tell(receipt, why or f"no receipt came within {wait:g} s")
+    return teller.tell(receipt, why or f"no receipt came within {wait:g} s")
 
 
-async def _final(receipt: Receipt, contact: Contact, outcome: Outcome) -> None:
+async def _final(receipt: Receipt, contact: Contact, teller: Teller) -> None:
     """Wait for it, and say meanwhile what is in the way."""
     said = ""
     while True:
@@ -202,15 +202,15 @@ async def _final(receipt: Receipt, contact: Contact, outcome: Outcome) -> None:
         if contact.problem != said:
             said = contact.problem
             if said:
-                outcome.meanwhile(f"{said}; trying on.")
+                teller.meanwhile(f"{said}; trying on.")
 
 
-async def _reply(receipt: Receipt, wait: float, outcome: Outcome) -> None:
+async def _reply(receipt: Receipt, wait: float, teller: Teller) -> None:
     """Wait for it, and say so when it does not come at once: nobody shall think that nothing happens."""
     with trio.move_on_after(REPLY_SOON_SECONDS):
         await receipt.reply()
         return
-    outcome.meanwhile(f"delivered; waiting for a reply, {wait:g} s in all.")
+    teller.meanwhile(f"delivered; waiting for a reply, {wait:g} s in all.")
     await receipt.reply()
 
 

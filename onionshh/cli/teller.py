@@ -21,7 +21,7 @@ GIVEN_UP = "given up, nothing more is sent"
 MAYBE = "it may have arrived, nothing more is sent"
 
 
-class Outcome:
+class Teller:
     """Tells it. `wait_seconds`: how long the reply was waited for, 0 if it was not."""
 
     def __init__(self, privacy: str, wait_seconds: float, *, as_json: bool) -> None:
