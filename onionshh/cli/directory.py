@@ -134,7 +134,7 @@ class _Directory:
             seconds = params.interval_seconds
             tell(f"a consensus every {seconds} s; a relay that answers comes with the next one")
             _warn_of_urls(store, self._url, network)
-            await _watch(self._authority)
+            await watch(self._authority)
         return 0
 
     def report(self) -> None:
@@ -164,7 +164,7 @@ def _warn_of_urls(store: AuthorityStore, url: str, network: Path) -> None:
         note(f"{network} says {ours}; we listen at {url}. If nothing leads there from here, change one.")
 
 
-async def _watch(authority: Authority) -> None:
+async def watch(authority: Authority) -> None:
     """Say how many relays are listed, and when no new list comes."""
     stale = Trouble("a new consensus is out again.")
     before = -1

@@ -86,12 +86,12 @@ def configure_logging() -> Remarks:
         if isinstance(held, Remarks):
             return held
     handler = Remarks()
-    handler.setFormatter(_OneLine())
+    handler.setFormatter(OneLine())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     return handler
 
 
-class _OneLine(logging.Formatter):
+class OneLine(logging.Formatter):
     """A record as one line; what was raised by its name alone, unless details are wanted."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -168,9 +168,9 @@ class _Host:
             reader.look()
             answers = Answers(reader, self._output, patience, self._tally)
             nursery.start_soon(answers.run)
-            await self._show_and_hold(endpoint, patience, answers)
+            await show_and_hold(endpoint, self.voice, patience, answers, self._tally)
         else:
-            await self._show(endpoint, Patience())
+            await show(endpoint, self.voice, Patience(), self._tally)
 
     async def _reply(self, whisper: Whisper) -> bytes | None:
         """The program's output, or the whisper's own body."""
@@ -181,26 +181,6 @@ class _Host:
         except ProgramFailed as error:
             logger.warning("no reply to a whisper: %s", error)
             return None
-
-    async def _show(self, endpoint: Endpoint, patience: Patience) -> None:
-        """Show whispers in the order they came; what was shown is finished."""
-        while (whisper := await patience.next(endpoint)) is not None:
-            self._tally.taken += 1
-            await self.voice.show(whisper)
-            await patience(whisper.done)
-            self._tally.finished += 1
-
-    async def _show_and_hold(self, endpoint: Endpoint, patience: Patience, answers: Answers) -> None:
-        """Show whispers in the order they came, each kept until its line comes on stdin."""
-        while True:
-            await answers.room()
-            whisper = await patience.next(endpoint)
-            if whisper is None:
-                return
-            self._tally.taken += 1
-            answers.hold(whisper)
-            await self.voice.show(whisper)
-            await answers.shown(whisper)
 
     def _leave(self) -> None:
         self._joined = None
@@ -237,3 +217,27 @@ class _Host:
             f" of them {tally.kept} kept for another try; {counted(replies, 'reply', 'replies')} waiting;"
             f" {counted(circuits, 'circuit')}; drops: {names or 'none'}",
         )
+
+
+async def show(endpoint: Endpoint, voice: Voice, patience: Patience, tally: Tally) -> None:
+    """Show whispers in the order they came, until the endpoint is closed; what was shown is finished."""
+    while (whisper := await patience.next(endpoint)) is not None:
+        tally.taken += 1
+        await voice.show(whisper)
+        await patience(whisper.done)
+        tally.finished += 1
+
+
+async def show_and_hold(
+    endpoint: Endpoint, voice: Voice, patience: Patience, answers: Answers, tally: Tally
+) -> None:
+    """Show whispers in the order they came, each kept until its line comes on stdin."""
+    while True:
+        await answers.room()
+        whisper = await patience.next(endpoint)
+        if whisper is None:
+            return
+        tally.taken += 1
+        answers.hold(whisper)
+        await voice.show(whisper)
+        await answers.shown(whisper)

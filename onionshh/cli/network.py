@@ -43,7 +43,7 @@ def network(relays: int) -> int:
 
 async def _run(folder: Path, relays: int) -> NoReturn:
     file = folder / FILE
-    port = _port_before(file)
+    port = port_before(file)
     with suppress(FileNotFoundError):
         os.unlink(file)  # the port may be another now, and it is written again
     with ExitStack() as held:
@@ -58,7 +58,7 @@ async def _run(folder: Path, relays: int) -> NoReturn:
             await trio.sleep_forever()
 
 
-def _port_before(file: Path) -> int:
+def port_before(file: Path) -> int:
     """Where the directory was before, so that whoever joined then finds it again; 0 if that is not known."""
     with suppress(BadNetworkFile):
         return urlsplit(read_network_file(file).authorities[0].url).port or 0

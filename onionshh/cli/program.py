@@ -122,14 +122,14 @@ async def _converse(process: trio.Process, body: bytes, output: bytearray) -> No
         if len(output) <= WHISPER_MAX:
             await process.wait()
             # What it left behind may hold its stdout and write on: nothing of that is taken.
-            left = _written(stdout)
+            left = bytes_waiting(stdout)
             while left and (part := await stdout.receive_some(left)):
                 output += part
                 left -= len(part)
         nursery.cancel_scope.cancel()
 
 
-def _written(pipe: trio.abc.ReceiveStream) -> int:
+def bytes_waiting(pipe: trio.abc.ReceiveStream) -> int:
     """How many bytes wait in a pipe at this moment."""
     if not isinstance(pipe, trio.lowlevel.FdStream):
         return 0

@@ -168,12 +168,10 @@ async def _send(
         node.contact(letter.address, privacy=letter.privacy, hops=letter.hops) as contact,
     ):
         receipt = contact.send(letter.body, ttl_seconds=letter.ttl_seconds)
-        return await _see_it_through(receipt, contact, node, wait, teller)
+        return await see_it_through(receipt, contact, node, wait, teller)
 
 
-async def _see_it_through(
-    receipt: Receipt, contact: Contact, node: Node, wait: float, teller: Teller
-) -> int:
+async def see_it_through(receipt: Receipt, contact: Contact, node: Node, wait: float, teller: Teller) -> int:
     """Wait for the receipt, and for a reply to what was delivered, and tell the teller. A signal ends the
     waiting, and then that is told. Returns the exit status."""
     try:

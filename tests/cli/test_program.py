@@ -106,7 +106,7 @@ async def test_what_is_left_behind_writes_nothing_into_the_reply(
 ) -> None:
     """It writes on as soon as the program is over and what it wrote was counted."""
     over = tmp_path / "over"
-    counted = program._written
+    counted = program.bytes_waiting
 
     def then_more(pipe: trio.abc.ReceiveStream) -> int:
         count = counted(pipe)
@@ -115,7 +115,7 @@ async def test_what_is_left_behind_writes_nothing_into_the_reply(
             time.sleep(0.01)
         return count
 
-    monkeypatch.setattr(program, "_written", then_more)
+    monkeypatch.setattr(program, "bytes_waiting", then_more)
     spam = f"until test -e {over}; do sleep 0.01; done; while echo spam; do :; done"
     command = script(tmp_path, f"({spam}) & echo answer")
     assert await run_program(command, b"") == b"answer\n"

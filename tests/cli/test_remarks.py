@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from onionshh.cli.failures import _OneLine
+from onionshh.cli.failures import OneLine
 from onionshh.cli.remarks import COUNT_MOST_SECONDS, LINES_MOST, Remarks, Trouble
 
 Captured = pytest.CaptureFixture[str]
@@ -18,7 +18,7 @@ class Log:
     def __init__(self) -> None:
         self.now = 0.0
         self.handler = Remarks(lambda: self.now)
-        self.handler.setFormatter(_OneLine())
+        self.handler.setFormatter(OneLine())
         self._logger = logging.Logger("test")
         self._logger.addHandler(self.handler)
 
