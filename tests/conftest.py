@@ -63,7 +63,7 @@ def _logging_as_it_was() -> Iterator[None]:
 def _lines_of_before_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test could not write is not told in the next."""
     for name in ("stdout", "stderr"):
-        monkeypatch.setattr(talk, f"_{name}", talk.Mouth(name))
+        monkeypatch.setattr(talk, name, talk.Mouth(name))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

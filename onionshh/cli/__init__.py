@@ -1,4 +1,4 @@
-"""The command line: one file a command, and a few small ones they share.
+"""The command line: one file for each command, and a few small ones that they share.
 
 `main` turns whatever a command raises into one sentence on stderr (and `{"error": …}` on stdout with
 --json) and an exit status: 0 done, or a command that runs until a signal ends it; 1 not delivered,

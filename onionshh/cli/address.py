@@ -20,7 +20,7 @@ def address(data: Path) -> int:
     """Print the address of the endpoint whose folder this is.
 
     Others reach the endpoint by this address and nothing else. Back up the file `identity` in the folder:
-    who has it is the endpoint, and without it the address is lost.
+    anyone who has it is the endpoint, and without it the address is lost.
 
     \b
     Example:

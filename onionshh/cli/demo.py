@@ -1,7 +1,7 @@
 """`onionshh demo`: a whole network on this machine, and whispers through it.
 
-Everything is real: the authority answers HTTP, relays and nodes speak TCP on loopback; only that they share
-one process is not as it would be.
+Everything is real: the authority answers HTTP, relays and nodes speak TCP on loopback; only the
+process that they share is not as in a network of many machines.
 """
 
 from __future__ import annotations

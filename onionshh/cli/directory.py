@@ -38,7 +38,9 @@ WATCH_SECONDS = 1.0
 
 
 @click.command()
-@click.option("--listen", metavar="HOST:PORT", required=True, help="Where HTTP is served; port 0: any.")
+@click.option(
+    "--listen", metavar="HOST:PORT", required=True, help="Where HTTP is served; port 0: any free port."
+)
 @click.option(
     "--data",
     type=PATH,

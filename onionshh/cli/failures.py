@@ -21,7 +21,7 @@ DEBUG_VARIABLE = "ONIONSHH_DEBUG"
 
 
 class Usage(Error):
-    """An option or argument that cannot be; the message says what to do."""
+    """An option or argument that cannot be used; the message says what to do."""
 
 
 _USAGE = (Usage, BadAddress, BadNetworkFile, BadData, TooLarge)

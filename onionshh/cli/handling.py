@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 AT_ONCE = 8
 AGAIN_AT_ONCE = 4
-"""Places that those may take which were tried before: the others are for what is new."""
+"""Places for whispers that were tried before; the other places are for new ones."""
 RETRY_SECONDS = 1.0
 RETRY_MOST_SECONDS = 300.0
 SYSTEM_MOST_SECONDS = 10.0

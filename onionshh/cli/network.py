@@ -59,7 +59,7 @@ async def _run(folder: Path, relays: int) -> NoReturn:
 
 
 def port_before(file: Path) -> int:
-    """Where the directory was before, so that whoever joined then finds it again; 0 if that is not known."""
+    """The port of the directory when it last ran, so that nodes that joined then find it again; else 0."""
     with suppress(BadNetworkFile):
         return urlsplit(read_network_file(file).authorities[0].url).port or 0
     return 0

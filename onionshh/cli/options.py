@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Path(click.Path):
-    """A path as it was typed. Whether it can be read, says who opens it, in a sentence of its own.
+    """A path as it was typed. Whether it can be read is said by whatever opens it.
 
     An empty one is a variable that was never set, not the current folder. `~` is what it is in a shell, which
     does not see the one in `--data=~/me`.
@@ -42,7 +42,7 @@ PATH = _Path(path_type=Path, readable=False)
 
 
 def network_option(
-    help: str = "The network file, as whoever runs the network hands it out."
+    help: str = "The network file, from those who run the network."
     "  [default: that of `onionshh network`, while it runs]",
     *,
     found: bool = True,
@@ -77,7 +77,7 @@ def bind_option(command: F) -> F:
 
 def json_option(command: F) -> F:
     """`--json`, as `as_json`."""
-    said = "For programs: one JSON object a line on stdout."
+    said = "For programs: JSON on stdout, one object per line."
     return click.option("--json", "as_json", is_flag=True, help=said)(command)
 
 

@@ -40,9 +40,9 @@ def network_file_when_there(path: Path) -> NetworkFile:
 
 
 async def until_directory_answers(attempt: Callable[[], Awaitable[T]]) -> T:
-    """What `attempt` returns, tried for ever while no directory answers or the clocks differ, ever less
-    often: who runs a relay or hosts an endpoint wants it back after a power cut, whichever machine comes up
-    first, and whenever its clock is set. Each thing that is waited for is said once."""
+    """What `attempt` returns. While no directory answers or the clocks differ it is tried again, less and
+    less often, until cancelled: a relay or an endpoint must come back after a power cut by itself, whichever
+    machine starts first, and whenever its clock is set. Each thing that is waited for is said once."""
     said: type[Error] | None = None
     pause = ASK_AGAIN_SECONDS
     while True:

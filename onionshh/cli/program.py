@@ -46,7 +46,7 @@ def parse_command(text: str) -> list[str]:
         raise Usage(f"--exec {text!r} cannot be read: {error}.") from error
     found = shutil.which(words[0]) if words else None
     if found is None:
-        raise Usage(f"--exec needs a program that can be run, and {text!r} is none: {_why_not(words)}.")
+        raise Usage(f"--exec needs a program that can be run, and {text!r} is not one: {_why_not(words)}.")
     return [found, *words[1:]]
 
 

@@ -46,7 +46,9 @@ NICKNAME = "unnamed"
 
 @click.command()
 @network_option()
-@click.option("--listen", metavar="HOST:PORT", required=True, help="Where links are taken; port 0: any.")
+@click.option(
+    "--listen", metavar="HOST:PORT", required=True, help="Where links are accepted; port 0: any free port."
+)
 @click.option(
     "--data",
     type=PATH,
@@ -74,7 +76,7 @@ NICKNAME = "unnamed"
     type=click.IntRange(min=0),
     metavar="BYTES",
     default=0,
-    help="At most so many bytes a second; 0: no limit.",
+    help="Limit in bytes per second; 0: no limit.",
 )
 @bind_option
 def relay(
@@ -105,7 +107,7 @@ def relay(
     if advertise is not None:
         host_port(advertise, "--advertise")
     elif is_wildcard(host):
-        raise Usage(f"--listen {listen} is no address to give to others: add --advertise HOST:PORT.")
+        raise Usage(f"--listen {listen} is not an address that others can reach: add --advertise HOST:PORT.")
     file = network_file_when_there(network)
     check_reach(bind, file)
     folder = DataDirectory(data)

@@ -80,7 +80,7 @@ SHOWN_MOST = 80
     type=PATH,
     metavar="DIR",
     help="Folder of guards and the last consensus, shared by any number of processes."
-    "  [default: one a network, in $XDG_STATE_HOME/onionshh]",
+    "  [default: one for each network, in $XDG_STATE_HOME/onionshh]",
 )
 @bind_option
 @json_option

@@ -69,7 +69,7 @@ def test_its_own_id_in_the_list_of_its_family_says_nothing(started: Started, tmp
 @pytest.mark.parametrize(
     "options, said",
     [
-        (("--listen", "0.0.0.0:0"), "is no address to give to others: add --advertise"),
+        (("--listen", "0.0.0.0:0"), "is not an address that others can reach: add --advertise"),
         (("--listen", "127.0.0.1:0", "--advertise", "relay.example:9001"), "--advertise needs an IP address"),
         (("--listen", "127.0.0.1:0", "--advertise", "0.0.0.0:9001"), "--advertise needs an IP address"),
         (("--listen", "127.0.0.1:0", "--advertise", "192.0.2.7:0"), "--advertise needs an IP address"),
