@@ -24,8 +24,9 @@ from tests.seeded import seed_tasks
 hypothesis.settings.register_profile("onionshh", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("onionshh")
 
-SYSTEM = Path(__file__).parent / "system"
-LONG = frozenset({"test_rotation.py"})
+TESTS = Path(__file__).parent
+SYSTEM = TESTS / "system"
+LONG = frozenset((TESTS / "client" / "test_rotation.py", TESTS / "simulations" / "test_delivery.py"))
 """Files with a test of tens of seconds: begun early, or one core ends with it while the others rest."""
 
 
@@ -72,6 +73,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if SYSTEM in item.path.parents:
             item.add_marker(pytest.mark.system)
     if hasattr(config, "workerinput"):  # of several processes
-        items.sort(key=lambda item: 0 if SYSTEM in item.path.parents else 1 if item.path.name in LONG else 2)
+        items.sort(key=lambda item: 0 if SYSTEM in item.path.parents else 1 if item.path in LONG else 2)
     else:
         items.sort(key=lambda item: SYSTEM in item.path.parents)
