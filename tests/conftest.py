@@ -11,6 +11,9 @@ under which time passes only while every task sleeps; nothing outside tests/syst
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +31,20 @@ TESTS = Path(__file__).parent
 SYSTEM = TESTS / "system"
 LONG = frozenset((TESTS / "client" / "test_rotation.py", TESTS / "simulations" / "test_delivery.py"))
 """Files with a test of tens of seconds: begun early, or one core ends with it while the others rest."""
+
+
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 1 << 30
+
+
+def pytest_configure() -> None:
+    """Files of tests lie in memory where there is much. No test cuts the power, and to wait for a disk at
+    every sync would take longer than all else. TMPDIR names another place."""
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
+        return
+    if shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None  # it is looked for anew
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
