@@ -20,11 +20,11 @@ from onionshh.errors import BadData, Closed
 
 T = TypeVar("T")
 
-AT_ONCE = 8
+HANDLED_AT_ONCE = 8
 AGAIN_AT_ONCE = 4
 """Places for whispers that were tried before; the other places are for new ones."""
-RETRY_SECONDS = 1.0
-RETRY_MOST_SECONDS = 300.0
+HANDLE_AGAIN_SECONDS = 1.0
+HANDLE_AGAIN_MOST_SECONDS = 300.0
 SYSTEM_MOST_SECONDS = 10.0
 
 NOT_NOW = (BadData, OSError, MemoryError)
@@ -57,7 +57,7 @@ class Patience:
 
     async def __call__(self, work: Callable[[], Awaitable[T]]) -> T:
         """What `work` returns; it may be called many times. What is not `NOT_NOW` is raised."""
-        pause, refused = RETRY_SECONDS, False
+        pause, refused = HANDLE_AGAIN_SECONDS, False
         while True:
             try:
                 result = await work()
@@ -92,7 +92,7 @@ class Handling:
         self._tally = tally
         self._patience = Patience()
         self._kept = Trouble("every whisper that was kept is handled.")
-        self._places = trio.Semaphore(AT_ONCE)
+        self._places = trio.Semaphore(HANDLED_AT_ONCE)
         self._again = trio.Semaphore(AGAIN_AT_ONCE)
 
     async def run(self, endpoint: Endpoint) -> None:
@@ -117,10 +117,10 @@ class Handling:
         if handled:
             return
         self._tally.kept += 1
-        pause = RETRY_SECONDS
+        pause = HANDLE_AGAIN_SECONDS
         while not handled:
             await trio.sleep(pause)
-            pause = min(2 * pause, RETRY_MOST_SECONDS)
+            pause = min(2 * pause, HANDLE_AGAIN_MOST_SECONDS)
             async with self._again, self._places:
                 handled = await self._try(whisper)
         self._tally.kept -= 1

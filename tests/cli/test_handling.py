@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from onionshh import testing
-from onionshh.cli.handling import AT_ONCE, Handle, Handling, NotHandled, Patience, Tally
+from onionshh.cli.handling import HANDLED_AT_ONCE, Handle, Handling, NotHandled, Patience, Tally
 from onionshh.client.contact import Contact
 from onionshh.client.endpoint import Endpoint, Whisper
 from tests.client.world import QUIET, hosted, small, until
@@ -91,14 +91,14 @@ async def test_those_that_fail_hold_up_no_other(autojump_clock: MockClock) -> No
         return whisper.body
 
     async with small(**QUIET) as net, handled(net, handle) as (_, contact, tally):
-        for number in range(4 * AT_ONCE):
+        for number in range(4 * HANDLED_AT_ONCE):
             contact.send(b"bad %d" % number, ttl_seconds=86400)
-        await until(lambda: tally.kept == 4 * AT_ONCE, 600)
+        await until(lambda: tally.kept == 4 * HANDLED_AT_ONCE, 600)
         for _ in range(5):
             with trio.fail_after(5):
                 assert await contact.ask(b"good") == b"good"
             await trio.sleep(300)
-        assert tally.kept == 4 * AT_ONCE
+        assert tally.kept == 4 * HANDLED_AT_ONCE
 
 
 async def test_what_is_kept_survives_a_restart(autojump_clock: MockClock) -> None:
