@@ -1,7 +1,7 @@
 """What a person can do when the system refuses: a clause for each error number that leaves something to do.
 
-Kept apart from those who tell it, the commands and the files' own errors, and loaded with them: once out of
-descriptors or memory, nothing more could be.
+It is loaded together with the commands and the files that use it: a process that is out of descriptors or
+memory can load nothing more.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from onionshh.cli.app import app
@@ -150,11 +151,14 @@ def test_every_claim_of_the_threats_names_a_test() -> None:
 
 
 def test_the_commands_of_the_readme_are_commands() -> None:
-    commands = app.commands
+    context = click.Context(app)
+    commands = {name: app.get_command(context, name) for name in app.list_commands(context)}
     used = re.findall(r"onionshh ([a-z]+)((?: [^\s`;&#]+)*)", "\n".join(_code(text_of("README.md"), "")))
     assert {name for name, _ in used} >= {"directory", "relay", "host", "whisper"}
     for name, rest in used:
-        options = {option for one in commands[name].params for option in one.opts}
+        command = commands[name]
+        assert command is not None, name
+        options = {option for one in command.params for option in one.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options, name
 
 

@@ -1,9 +1,10 @@
-"""The command line: one file a command, and a few small ones they share.
+"""The command line: one file for each command, and a few small ones that they share.
 
 `main` turns whatever a command raises into one sentence on stderr (and `{"error": …}` on stdout with
---json) and an exit status: 0 done, or a program that runs for ever ended by a signal; 1 not delivered,
+--json) and an exit status: 0 done, or a command that runs until a signal ends it; 1 not delivered,
 directory down, port or folder in use; 2 wrong usage; 3 delivered, but stdout took no reply. No traceback,
-unless ONIONSHH_DEBUG is set. A command imports what it needs when it runs, so that `--help` is quick.
+unless ONIONSHH_DEBUG is set. Little is imported before a command is
+known, so that a signal is heeded from the first moment on and `--help` is quick.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-FOR_EVER = frozenset({"directory", "host", "network", "relay"})
+UNTIL_ENDED = frozenset({"directory", "host", "network", "relay"})
 """Commands that run until a signal ends them, which is then how they were meant to end."""
 
 
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with end_on_signals():
-            if given[:1] and given[0] in FOR_EVER:  # from its first moment on
+            if given[:1] and given[0] in UNTIL_ENDED:  # from its first moment on
                 when_ended(0)
             from onionshh.cli.failures import configure_logging
             from onionshh.cli.text import steady_streams

@@ -9,6 +9,7 @@ import click
 
 from onionshh.cli.failures import Usage
 from onionshh.cli.options import PATH
+from onionshh.client.identities import Identity
 
 IDENTITY_FILE = "identity"
 
@@ -19,14 +20,12 @@ def address(data: Path) -> int:
     """Print the address of the endpoint whose folder this is.
 
     Others reach the endpoint by this address and nothing else. Back up the file `identity` in the folder:
-    who has it is the endpoint, and without it the address is lost.
+    anyone who has it is the endpoint, and without it the address is lost.
 
     \b
     Example:
       onionshh address --data me
     """
-    from onionshh.client.identities import Identity
-
     path = data / IDENTITY_FILE
     if not os.path.lexists(path):
         raise Usage(f"There is no endpoint in {data}; `onionshh host --data {data}` makes one.")

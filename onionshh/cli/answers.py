@@ -14,7 +14,7 @@ import json
 import trio
 
 from onionshh.cli.handling import Patience, Tally
-from onionshh.cli.lines import LINE_MOST, LineReader, Output, as_json
+from onionshh.cli.lines import LINE_BYTES, LineReader, Output, as_json
 from onionshh.client.endpoint import Whisper
 from onionshh.errors import Error
 
@@ -22,7 +22,7 @@ HELD_MOST = 1024
 
 
 class BadAnswer(Error):
-    """A line that is no answer; the message says why."""
+    """A line that is not an answer; the message says why."""
 
 
 def parse_answer(line: bytes) -> tuple[str, bytes | None]:
@@ -30,7 +30,7 @@ def parse_answer(line: bytes) -> tuple[str, bytes | None]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise BadAnswer("This line is no JSON.") from error
+        raise BadAnswer("This line is not valid JSON.") from error
     if not isinstance(value, dict):
         raise BadAnswer("An answer is an object with reply_to and body, or with done.")
     if set(value) == {"done"} and isinstance(value["done"], str):
@@ -40,13 +40,13 @@ def parse_answer(line: bytes) -> tuple[str, bytes | None]:
         try:
             return whisper_id, body.encode()
         except UnicodeEncodeError as error:
-            raise BadAnswer("The body is no UTF-8; send it as body_base64.") from error
+            raise BadAnswer("The body is not valid UTF-8; send it as body_base64.") from error
     encoded = value.get("body_base64")
     if set(value) == {"reply_to", "body_base64"} and isinstance(whisper_id, str) and isinstance(encoded, str):
         try:
             return whisper_id, base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise BadAnswer("body_base64 is no base64.") from error
+            raise BadAnswer("body_base64 is not valid base64.") from error
     raise BadAnswer('An answer is {"reply_to": id, "body": text}, or body_base64, or {"done": id}.')
 
 
@@ -80,7 +80,7 @@ class Answers:
         while (line := await self._reader.next()) is not None:
             try:
                 if not isinstance(line, bytes):
-                    raise BadAnswer(f"A line is at most {LINE_MOST} bytes.")
+                    raise BadAnswer(f"A line is at most {LINE_BYTES} bytes.")
                 if line.strip():
                     await self._answer(*parse_answer(line))
             except Error as error:

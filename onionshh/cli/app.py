@@ -1,29 +1,52 @@
-"""All commands under one name."""
+"""All commands under one name. A command's module is imported when that command is asked for, so that the
+help of all, and each start, is quick.
+"""
 
 from __future__ import annotations
+
+import importlib
+from typing import Any
 
 import click
 
 from onionshh import __version__
-from onionshh.cli.address import address
-from onionshh.cli.demo import demo
-from onionshh.cli.directory import directory
-from onionshh.cli.host import host
-from onionshh.cli.network import network
-from onionshh.cli.relay import relay
-from onionshh.cli.relays import relays
-from onionshh.cli.whisper import whisper
+
+COMMANDS = {
+    "demo": "Show onionshh at work: a whole network on loopback in this one process.",
+    "network": "Run a whole network on this machine: a directory and relays, in one process.",
+    "directory": "Run a directory: it checks relays, and tells everyone which there are.",
+    "relay": "Run a relay: it passes on cells that it cannot read.",
+    "host": "Host an endpoint and show the whispers that come, or answer them.",
+    "whisper": "Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin.",
+    "relays": "List the relays of the network.",
+    "address": "Print the address of the endpoint whose folder this is.",
+}
+"""Each command in the order of the help, with the first sentence of its own."""
 
 
-class _AsAdded(click.Group):
-    """Its help lists the commands in the order they were added, not that of the alphabet."""
+class Commands(click.Group):
+    """The commands: `name` is what `onionshh.cli.name` calls by that name, imported when it is needed."""
+
+    def __init__(self, **settings: Any) -> None:
+        # Names to choose and to guess from; what they do is in the modules.
+        super().__init__(**settings, commands=[click.Command(name) for name in COMMANDS])
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"onionshh.cli.{cmd_name}"), cmd_name)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(
-    cls=_AsAdded,
+    cls=Commands,
     invoke_without_command=True,
     subcommand_metavar="COMMAND [ARGS]...",
     context_settings={"max_content_width": 100, "show_default": True},
@@ -57,10 +80,6 @@ def app(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         print(context.get_help())
-
-
-for _command in (demo, network, directory, relay, host, whisper, relays, address):
-    app.add_command(_command)
 
 
 def run_command(arguments: list[str]) -> int:

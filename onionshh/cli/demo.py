@@ -1,7 +1,7 @@
 """`onionshh demo`: a whole network on this machine, and whispers through it.
 
-Everything is real: the authority answers HTTP, relays and nodes speak TCP on loopback; only that they share
-one process is not as it would be.
+Everything is real: the authority answers HTTP, relays and nodes speak TCP on loopback; only the
+process that they share is not as in a network of many machines.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
-from typing import TYPE_CHECKING
 
 import click
+import trio
+from rich.console import Console
+from rich.markup import escape
 
+from onionshh.cli.ending import run
 from onionshh.cli.failures import FAILED
 from onionshh.cli.folders import temporary_folder
+from onionshh.cli.one_machine import listed, start_authority, start_relays
 from onionshh.cli.text import printable
-
-if TYPE_CHECKING:
-    from onionshh.client.endpoint import Endpoint
-    from onionshh.client.node import Node
-    from onionshh.client.receipt import Receipt
+from onionshh.client.endpoint import Endpoint
+from onionshh.client.node import Node, join
+from onionshh.client.receipt import Receipt
+from onionshh.net.network_file import read_network_file
 
 STEP_SECONDS = 30.0
 QUESTION = b"Is anybody there?"
@@ -49,8 +52,6 @@ def demo(relays: int, hops: int) -> int:
       onionshh demo
       onionshh demo --relays 12 --hops 1
     """
-    from onionshh.cli.ending import run
-
     return run(lambda: _Demo(relays, hops).run())
 
 
@@ -58,8 +59,6 @@ class _Demo:
     """One run."""
 
     def __init__(self, relays: int, hops: int) -> None:
-        from rich.console import Console
-
         self._console = Console(highlight=False, soft_wrap=True)
         self._relays = relays
         self._hops = hops
@@ -67,8 +66,6 @@ class _Demo:
 
     async def run(self) -> int:
         """All of it. Returns the exit status."""
-        import trio
-
         status, slow = FAILED, False
         try:
             status = await self._all()
@@ -77,12 +74,6 @@ class _Demo:
         return self._fail(f"this step took more than {STEP_SECONDS:.0f} s") if slow else status
 
     async def _all(self) -> int:
-        import trio
-
-        from onionshh.cli.one_machine import listed, start_authority, start_relays
-        from onionshh.client.node import join
-        from onionshh.net.network_file import read_network_file
-
         async with AsyncExitStack() as stack:
             folder = stack.enter_context(temporary_folder("onionshh-demo-"))
             # Entered before the nursery, so that what they hold is closed after all tasks have ended.
@@ -113,8 +104,6 @@ class _Demo:
             return await self._whisper(host, endpoint, visitor)
 
     async def _whisper(self, host: Node, endpoint: Endpoint, visitor: Node) -> int:
-        import trio
-
         replies: list[Receipt] = []
 
         async def answer() -> None:
@@ -152,8 +141,6 @@ class _Demo:
         return 0
 
     async def _ask(self, receipt: Receipt) -> tuple[Receipt, bytes] | None:
-        import trio
-
         reply = None
         with trio.move_on_after(STEP_SECONDS):
             reply = await receipt.reply()
@@ -204,8 +191,6 @@ def what_they_see(before: Sequence[str], meeting: str, after: Sequence[str]) -> 
 
 
 def _shown(body: bytes) -> str:
-    from rich.markup import escape
-
     return escape(printable(body))
 
 

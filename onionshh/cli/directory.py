@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import trio
 
+from onionshh.cli.ending import run
 from onionshh.cli.options import (
     PATH,
     as_usage,
@@ -18,22 +20,27 @@ from onionshh.cli.options import (
     is_wildcard,
     network_option,
 )
+from onionshh.cli.remarks import Trouble
 from onionshh.cli.talk import counted, note, tell
+from onionshh.core.base.chance import Chance
+from onionshh.core.base.params import Params, default_params, parse_override
+from onionshh.directory.authority import Authority
+from onionshh.directory.serve import choose_params, is_loopback, serve
+from onionshh.directory.store import AuthorityStore, create_or_open
+from onionshh.net.clocks import Clock
+from onionshh.net.http import listen as listen_http
+from onionshh.net.probe import probe
+from onionshh.net.store import DataDirectory
+from onionshh.net.tcp import TcpDialer
+from onionshh.wire.descriptor import RelayDescriptor, format_address
 
-if TYPE_CHECKING:
-    import socket
-
-    import trio
-
-    from onionshh.core.base.params import Params
-    from onionshh.directory.authority import Authority
-    from onionshh.directory.store import AuthorityStore
-
-LOOK_SECONDS = 1.0
+WATCH_SECONDS = 1.0
 
 
 @click.command()
-@click.option("--listen", metavar="HOST:PORT", required=True, help="Where HTTP is served; port 0: any.")
+@click.option(
+    "--listen", metavar="HOST:PORT", required=True, help="Where HTTP is served; port 0: any free port."
+)
 @click.option(
     "--data",
     type=PATH,
@@ -61,25 +68,17 @@ def directory(
       onionshh directory --listen 127.0.0.1:7000 --data dir --network net.toml
       onionshh directory --listen 192.0.2.1:80 --data dir --network net.toml --interval 600
     """
-    from onionshh.cli.ending import run
-    from onionshh.directory.store import create_or_open
-    from onionshh.net.http import listen as listen_http
-    from onionshh.net.store import DataDirectory
-    from onionshh.wire.descriptor import format_address
-
     host, port = host_port(listen, "--listen")
     check_bind(bind)
     overrides = _overrides(interval, param)
     check_params(host, overrides)
     with DataDirectory(data).lock():
-        pass  # in use? That is the better news than a port in use
+        pass  # a folder in use is said first: it explains a port in use, too
     listener = listen_http(host, port)
     port = listener.getsockname()[1]
     url = f"http://{format_address(host, port)}"
     with listener, create_or_open(data, network, url=url, random_bytes=os.urandom) as store:
         with as_usage():
-            from onionshh.directory.serve import choose_params
-
             params = choose_params(host, store.network, overrides)
         one = _Directory(store, network, url)
         return run(lambda: one.run(listener, params, bind), report=one.report)
@@ -87,9 +86,6 @@ def directory(
 
 def check_params(host: str, overrides: dict[str, int]) -> None:
     """Before anything is written: whether these parameters can be. Usage."""
-    from onionshh.core.base.params import default_params
-    from onionshh.directory.serve import is_loopback
-
     with as_usage():
         default_params(one_machine=is_loopback(host)).with_overrides(overrides)
 
@@ -103,13 +99,6 @@ async def serve_authority(
     task_status: trio.TaskStatus[Authority],
 ) -> None:
     """The authority with its HTTP and its probe over TCP, until cancelled; started when it answers."""
-    from onionshh.core.base.chance import Chance
-    from onionshh.directory.serve import serve
-    from onionshh.net.clocks import Clock
-    from onionshh.net.probe import probe
-    from onionshh.net.tcp import TcpDialer
-    from onionshh.wire.descriptor import RelayDescriptor
-
     clock, dialer, chance = Clock(), TcpDialer(bind), Chance(os.urandom)
 
     async def check(descriptor: RelayDescriptor) -> str | None:
@@ -137,8 +126,6 @@ class _Directory:
 
     async def run(self, listener: socket.socket, params: Params, bind: str | None) -> int:
         """Until cancelled."""
-        import trio
-
         store, network = self._store, self._network
         async with trio.open_nursery() as nursery:
             self._authority = await nursery.start(
@@ -149,7 +136,7 @@ class _Directory:
             seconds = params.interval_seconds
             tell(f"a consensus every {seconds} s; a relay that answers comes with the next one")
             _warn_of_urls(store, self._url, network)
-            await _watch(self._authority)
+            await watch(self._authority)
         return 0
 
     def report(self) -> None:
@@ -179,13 +166,9 @@ def _warn_of_urls(store: AuthorityStore, url: str, network: Path) -> None:
         note(f"{network} says {ours}; we listen at {url}. If nothing leads there from here, change one.")
 
 
-async def _watch(authority: Authority) -> None:
+async def watch(authority: Authority) -> None:
     """Say how many relays are listed, and when no new list comes."""
-    import trio
-
-    from onionshh.cli.remarks import Condition
-
-    stale = Condition("a new consensus is out again.")
+    stale = Trouble("a new consensus is out again.")
     before = -1
     while True:
         consensus = authority.consensus
@@ -199,12 +182,10 @@ async def _watch(authority: Authority) -> None:
                 stale.on("no new consensus is made; the last one serves while it is valid.")
             elif late <= 0:
                 stale.off()
-        await trio.sleep(LOOK_SECONDS)
+        await trio.sleep(WATCH_SECONDS)
 
 
 def _overrides(interval: int | None, params: Iterable[str]) -> dict[str, int]:
-    from onionshh.core.base.params import parse_override
-
     with as_usage():
         overrides = dict(parse_override(text) for text in params)
     if interval is not None:

@@ -75,6 +75,7 @@ def run(
 
     Errors come out bare, never as a group; the one that matters most of several.
     """
+    # Not at the top: `main` loads this file first, so that signals are heeded while the rest is loaded.
     import trio
 
     from onionshh.cli.failures import configure_logging, worst

@@ -6,14 +6,14 @@ import json
 import logging
 import os
 import traceback
-from typing import TYPE_CHECKING
+
+from click import ClickException
 
 from onionshh.advice import advice
+from onionshh.cli.remarks import Remarks
+from onionshh.cli.talk import note, remark, utter
 from onionshh.cli.text import one_line, shown
 from onionshh.errors import BadAddress, BadData, BadNetworkFile, Error, TooLarge
-
-if TYPE_CHECKING:
-    from onionshh.cli.remarks import Remarks
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -21,7 +21,7 @@ DEBUG_VARIABLE = "ONIONSHH_DEBUG"
 
 
 class Usage(Error):
-    """An option or argument that cannot be; the message says what to do."""
+    """An option or argument that cannot be used; the message says what to do."""
 
 
 _USAGE = (Usage, BadAddress, BadNetworkFile, BadData, TooLarge)
@@ -34,8 +34,6 @@ def debugging() -> bool:
 
 def report(error: BaseException, *, as_json: bool) -> int:
     """Say on stderr, and with --json on stdout, what went wrong. Returns the exit status."""
-    from onionshh.cli.talk import note, remark, utter
-
     if debugging():
         remark(shown("".join(traceback.format_exception(error))).rstrip())
     if isinstance(error, BrokenPipeError):
@@ -58,7 +56,6 @@ def explain(error: BaseException) -> tuple[str, int]:
         return one_line(f"{error.strerror}{where}{advice(error)}."), FAILED
     if isinstance(error, MemoryError):
         return "there is not enough memory; end other programs, or allow this one more.", FAILED
-    from click import ClickException  # raised by click only, which has then been imported
 
     if isinstance(error, ClickException):
         context = getattr(error, "ctx", None)
@@ -85,18 +82,16 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 def configure_logging() -> Remarks:
     """Warnings and worse, one line each, on stderr: from the first call on, however often it is called."""
-    from onionshh.cli.remarks import Remarks
-
     for held in logging.getLogger().handlers:
         if isinstance(held, Remarks):
             return held
     handler = Remarks()
-    handler.setFormatter(_OneLine())
+    handler.setFormatter(OneLine())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     return handler
 
 
-class _OneLine(logging.Formatter):
+class OneLine(logging.Formatter):
     """A record as one line; what was raised by its name alone, unless details are wanted."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from onionshh.cli.failures import Usage
+from onionshh.client.one_machine import user_folder
 from onionshh.config import NetworkFile
 from onionshh.errors import Error
 
@@ -18,8 +20,6 @@ _HASH_DIGITS = 12
 
 def state_folder() -> Path:
     """The XDG state directory's part that is ours. Usage when there is no home either, as in containers."""
-    from onionshh.client.one_machine import user_folder
-
     folder = user_folder()
     if folder is None:
         raise Usage(
@@ -32,8 +32,6 @@ def state_folder() -> Path:
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
     """A folder that goes with the block. Error when the system has no place for one."""
-    import tempfile
-
     try:
         folder = tempfile.TemporaryDirectory(prefix=prefix)
     except FileNotFoundError as error:

@@ -14,24 +14,24 @@ from typing import TypeVar
 
 import trio
 
-from onionshh.cli.remarks import Condition, in_words
+from onionshh.cli.remarks import Trouble, why_refused
 from onionshh.client.endpoint import Endpoint, Whisper
 from onionshh.errors import BadData, Closed
 
 T = TypeVar("T")
 
-AT_ONCE = 8
+HANDLED_AT_ONCE = 8
 AGAIN_AT_ONCE = 4
-"""Places that those may take which were tried before: the others are for what is new."""
-AGAIN_SECONDS = 1.0
-AGAIN_MOST_SECONDS = 300.0
+"""Places for whispers that were tried before; the other places are for new ones."""
+HANDLE_AGAIN_SECONDS = 1.0
+HANDLE_AGAIN_MOST_SECONDS = 300.0
 SYSTEM_MOST_SECONDS = 10.0
 
-REFUSED = (BadData, OSError, MemoryError)
+NOT_NOW = (BadData, OSError, MemoryError)
 """What the disk or the system refuses now and may grant later."""
 
 Handle = Callable[[Whisper], Awaitable[bytes | None]]
-"""The reply to a whisper, None for none. NotHandled, and `REFUSED`, when it is to be tried again."""
+"""The reply to a whisper, None for none. NotHandled, and `NOT_NOW`, when it is to be tried again."""
 
 
 class NotHandled(Exception):
@@ -51,20 +51,20 @@ class Patience:
     """Does what must be done until the system lets it be done, and says once that it does not."""
 
     def __init__(self) -> None:
-        self._trouble = Condition("whispers can be taken and finished again.")
+        self._trouble = Trouble("whispers can be taken and finished again.")
         self._refused = 0
         """How many wait for the system now."""
 
     async def __call__(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What `work` returns; it may be called many times. What is not `REFUSED` is raised."""
-        pause, refused = AGAIN_SECONDS, False
+        """What `work` returns; it may be called many times. What is not `NOT_NOW` is raised."""
+        pause, refused = HANDLE_AGAIN_SECONDS, False
         while True:
             try:
                 result = await work()
-            except REFUSED as error:
+            except NOT_NOW as error:
                 self._refused += not refused
                 refused = True
-                why = in_words(error).rstrip(".")
+                why = why_refused(error).rstrip(".")
                 self._trouble.on(f"a whisper cannot be taken or finished ({why}); trying until it can.")
             else:
                 self._refused -= refused
@@ -91,8 +91,8 @@ class Handling:
         self._came = came
         self._tally = tally
         self._patience = Patience()
-        self._kept = Condition("every whisper that was kept is handled.")
-        self._places = trio.Semaphore(AT_ONCE)
+        self._kept = Trouble("every whisper that was kept is handled.")
+        self._places = trio.Semaphore(HANDLED_AT_ONCE)
         self._again = trio.Semaphore(AGAIN_AT_ONCE)
 
     async def run(self, endpoint: Endpoint) -> None:
@@ -117,10 +117,10 @@ class Handling:
         if handled:
             return
         self._tally.kept += 1
-        pause = AGAIN_SECONDS
+        pause = HANDLE_AGAIN_SECONDS
         while not handled:
             await trio.sleep(pause)
-            pause = min(2 * pause, AGAIN_MOST_SECONDS)
+            pause = min(2 * pause, HANDLE_AGAIN_MOST_SECONDS)
             async with self._again, self._places:
                 handled = await self._try(whisper)
         self._tally.kept -= 1
@@ -131,8 +131,8 @@ class Handling:
         """Whether it is handled now. What could not be finished keeps its place: nothing else could be."""
         try:
             reply = await self._handle(whisper)
-        except (NotHandled, *REFUSED) as error:
-            self._kept.on(f"a whisper is kept and tried again: {in_words(error).rstrip('.')}.")
+        except (NotHandled, *NOT_NOW) as error:
+            self._kept.on(f"a whisper is kept and tried again: {why_refused(error).rstrip('.')}.")
             return False
         with suppress(Closed):
             await self._patience(whisper.done if reply is None else lambda: whisper.reply(reply))

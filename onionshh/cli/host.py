@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import trio
 
 from onionshh.cli.address import IDENTITY_FILE
+from onionshh.cli.answers import Answers
+from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
+from onionshh.cli.handling import Handling, Patience, Tally
+from onionshh.cli.lines import LineReader, Output
 from onionshh.cli.options import PATH, bind_option, check_bind, check_reach, json_option, network_option
-
-if TYPE_CHECKING:
-    import trio
-
-    from onionshh.cli.answers import Answers
-    from onionshh.cli.handling import Patience
-    from onionshh.cli.voice import Voice
-    from onionshh.client.endpoint import Endpoint, Whisper
-    from onionshh.client.node import Node
+from onionshh.cli.patience import network_file_when_there, until_directory_answers
+from onionshh.cli.program import ProgramFailed, parse_command, run_program
+from onionshh.cli.standing import Standing
+from onionshh.cli.talk import counted
+from onionshh.cli.voice import JsonVoice, PeopleVoice, Voice
+from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.client.identities import Identity
+from onionshh.client.node import Node, join
+from onionshh.net.store import DataDirectory
 
 logger = logging.getLogger("onionshh.host")
 
@@ -93,11 +98,6 @@ def host(
       onionshh host --network net.toml --data me --echo
       onionshh host --network net.toml --data me --exec "tr a-z A-Z"
     """
-    from onionshh.cli.ending import run
-    from onionshh.cli.patience import network_file_when_there
-    from onionshh.cli.program import parse_command
-    from onionshh.net.store import DataDirectory
-
     if echo and program is not None:
         raise Usage("--echo and --exec exclude each other.")
     command = parse_command(program) if program is not None else None
@@ -110,8 +110,6 @@ def host(
 
 
 async def _run(host: _Host) -> int:
-    import trio
-
     async with trio.open_nursery() as nursery:
         nursery.start_soon(host.voice.run)
         await host.run()
@@ -132,11 +130,6 @@ class _Host:
         command: list[str] | None,
         as_json: bool,
     ) -> None:
-        from onionshh.cli.handling import Tally
-        from onionshh.cli.lines import Output
-        from onionshh.cli.standing import Standing
-        from onionshh.cli.voice import JsonVoice, PeopleVoice
-
         self._network = network
         self._data = data
         self._bind = bind
@@ -152,14 +145,6 @@ class _Host:
 
     async def run(self) -> None:
         """Until the endpoint is closed."""
-        from contextlib import AsyncExitStack
-
-        import trio
-
-        from onionshh.cli.patience import until_directory_answers
-        from onionshh.client.identities import Identity
-        from onionshh.client.node import join
-
         identity = Identity.load_or_create(self._data / IDENTITY_FILE)
         self.voice.address(identity.address)
         async with AsyncExitStack() as stack:
@@ -176,10 +161,6 @@ class _Host:
             nursery.cancel_scope.cancel()
 
     async def _take(self, endpoint: Endpoint, nursery: trio.Nursery) -> None:
-        from onionshh.cli.answers import Answers
-        from onionshh.cli.handling import Handling, Patience
-        from onionshh.cli.lines import LineReader
-
         if self._echo or self._command is not None:
             await Handling(self._reply, self.voice.came, self._tally).run(endpoint)
         elif self._as_json:
@@ -187,14 +168,12 @@ class _Host:
             reader.look()
             answers = Answers(reader, self._output, patience, self._tally)
             nursery.start_soon(answers.run)
-            await self._show_and_hold(endpoint, patience, answers)
+            await show_and_hold(endpoint, self.voice, patience, answers, self._tally)
         else:
-            await self._show(endpoint, Patience())
+            await show(endpoint, self.voice, Patience(), self._tally)
 
     async def _reply(self, whisper: Whisper) -> bytes | None:
         """The program's output, or the whisper's own body."""
-        from onionshh.cli.program import ProgramFailed, run_program
-
         if self._command is None:
             return whisper.body
         try:
@@ -203,35 +182,11 @@ class _Host:
             logger.warning("no reply to a whisper: %s", error)
             return None
 
-    async def _show(self, endpoint: Endpoint, patience: Patience) -> None:
-        """Show whispers in the order they came; what was shown is finished."""
-        while (whisper := await patience.next(endpoint)) is not None:
-            self._tally.taken += 1
-            await self.voice.show(whisper)
-            await patience(whisper.done)
-            self._tally.finished += 1
-
-    async def _show_and_hold(self, endpoint: Endpoint, patience: Patience, answers: Answers) -> None:
-        """Show whispers in the order they came, each kept until its line comes on stdin."""
-        while True:
-            await answers.room()
-            whisper = await patience.next(endpoint)
-            if whisper is None:
-                return
-            self._tally.taken += 1
-            answers.hold(whisper)
-            await self.voice.show(whisper)
-            await answers.shown(whisper)
-
     def _leave(self) -> None:
         self._joined = None
 
     def report(self) -> None:
         """What this endpoint did so far, in one line: numbers and names of drops, no address, no id."""
-        import trio
-
-        from onionshh.cli.talk import counted
-
         if self._joined is None:
             self.voice.statistics({"joined": False}, "not in the network yet: no directory has answered")
             return
@@ -262,3 +217,27 @@ class _Host:
             f" of them {tally.kept} kept for another try; {counted(replies, 'reply', 'replies')} waiting;"
             f" {counted(circuits, 'circuit')}; drops: {names or 'none'}",
         )
+
+
+async def show(endpoint: Endpoint, voice: Voice, patience: Patience, tally: Tally) -> None:
+    """Show whispers in the order they came, until the endpoint is closed; what was shown is finished."""
+    while (whisper := await patience.next(endpoint)) is not None:
+        tally.taken += 1
+        await voice.show(whisper)
+        await patience(whisper.done)
+        tally.finished += 1
+
+
+async def show_and_hold(
+    endpoint: Endpoint, voice: Voice, patience: Patience, answers: Answers, tally: Tally
+) -> None:
+    """Show whispers in the order they came, each kept until its line comes on stdin."""
+    while True:
+        await answers.room()
+        whisper = await patience.next(endpoint)
+        if whisper is None:
+            return
+        tally.taken += 1
+        answers.hold(whisper)
+        await voice.show(whisper)
+        await answers.shown(whisper)

@@ -4,7 +4,7 @@ Writing and reading block in threads, on the descriptors themselves: Python's ow
 an abandoned thread would keep from being flushed at the end.
 
 Nothing that is written here ends the program. What the system does not take now, since a disk is full or
-nobody reads any more, is tried again for ever, each line whole and in its order.
+nobody reads any more, is tried again until it is taken, each line whole and in its order.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Final
 
 import trio
 
-from onionshh.cli.remarks import Condition, in_words
+from onionshh.cli.remarks import Trouble, why_refused
 from onionshh.cli.talk import counted
 
 STDIN, STDOUT = 0, 1
-LINE_MOST = 512 * 1024
+LINE_BYTES = 512 * 1024
 """A reply of 65 535 bytes, each of which JSON may write as six."""
 SAID_MOST = 1024 * 1024
 """Bytes of lines that wait to be written and that nobody waits for."""
-AGAIN_SECONDS = 0.5
-AGAIN_MOST_SECONDS = 10.0
+REWRITE_SECONDS = 0.5
+REWRITE_MOST_SECONDS = 10.0
 _READ_BYTES = 65536
 
 TOO_LONG: Final = object()
@@ -56,8 +56,8 @@ class Output:
         self._bytes = 0
         self._lost = 0
         self._some = trio.Event()
-        self._trouble = Condition("stdout can be written again.")
-        self._loss = Condition("stdout is read again")
+        self._trouble = Trouble("stdout can be written again.")
+        self._loss = Trouble("stdout is read again")
 
     @property
     def stuck(self) -> bool:
@@ -84,7 +84,7 @@ class Output:
         self._some.set()
 
     async def run(self) -> None:
-        """For ever."""
+        """Write what waits, until cancelled."""
         while True:
             while not self._waiting:
                 self._loss.off(f"; {counted(self._lost, 'line')} lost.")
@@ -98,17 +98,17 @@ class Output:
             written.set()
 
     async def _write(self, line: bytes) -> None:
-        left, pause = line, AGAIN_SECONDS
+        left, pause = line, REWRITE_SECONDS
         while left:
             try:
                 count = await trio.to_thread.run_sync(self._some_of, left, abandon_on_cancel=True)
             except (OSError, MemoryError, RuntimeError) as error:  # the last: no thread can be had
-                why = in_words(error)
+                why = why_refused(error)
                 self._trouble.on(f"stdout cannot be written ({why}); we go on, and try again until it can.")
                 if isinstance(error, BrokenPipeError):
                     left = line  # who had the first part is gone
                 await trio.sleep(pause)
-                pause = min(2 * pause, AGAIN_MOST_SECONDS)
+                pause = min(2 * pause, REWRITE_MOST_SECONDS)
             else:
                 left = left[count:]
         self._trouble.off()
@@ -143,8 +143,8 @@ class LineReader:
             if newline:
                 self._buffer = rest
                 skipped, self._skipping = self._skipping, False
-                return TOO_LONG if skipped or len(line) > LINE_MOST else bytes(line)
-            if len(self._buffer) > LINE_MOST:
+                return TOO_LONG if skipped or len(line) > LINE_BYTES else bytes(line)
+            if len(self._buffer) > LINE_BYTES:
                 self._buffer.clear()
                 self._skipping = True
             if self.ended:
@@ -153,7 +153,7 @@ class LineReader:
             try:
                 data = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
             except (MemoryError, RuntimeError):  # no thread can be had now
-                await trio.sleep(AGAIN_SECONDS)
+                await trio.sleep(REWRITE_SECONDS)
             else:
                 self._take(data)
 

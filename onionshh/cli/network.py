@@ -6,11 +6,19 @@ import os
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 import click
+import trio
 
+from onionshh.cli.ending import run
 from onionshh.cli.folders import state_folder
+from onionshh.cli.one_machine import listed, start_authority, start_relays
 from onionshh.cli.talk import tell
+from onionshh.client.one_machine import FILE, FOLDER
+from onionshh.errors import BadNetworkFile
+from onionshh.net.network_file import read_network_file
+from onionshh.net.store import DataDirectory
 
 
 @click.command()
@@ -28,24 +36,14 @@ def network(relays: int) -> int:
       onionshh host --data me --echo
       onionshh whisper shh1… "hello"
     """
-    from onionshh.cli.ending import run
-    from onionshh.client.one_machine import FOLDER
-    from onionshh.net.store import DataDirectory
-
     folder = DataDirectory(state_folder() / FOLDER)
     with folder.lock():
         return run(lambda: _run(folder.path, relays))
 
 
 async def _run(folder: Path, relays: int) -> NoReturn:
-    import trio
-
-    from onionshh.cli.one_machine import listed, start_authority, start_relays
-    from onionshh.client.one_machine import FILE
-    from onionshh.net.network_file import read_network_file
-
     file = folder / FILE
-    port = _port_before(file)
+    port = port_before(file)
     with suppress(FileNotFoundError):
         os.unlink(file)  # the port may be another now, and it is written again
     with ExitStack() as held:
@@ -60,13 +58,8 @@ async def _run(folder: Path, relays: int) -> NoReturn:
             await trio.sleep_forever()
 
 
-def _port_before(file: Path) -> int:
-    """Where the directory was before, so that whoever joined then finds it again; 0 if that is not known."""
-    from urllib.parse import urlsplit
-
-    from onionshh.errors import BadNetworkFile
-    from onionshh.net.network_file import read_network_file
-
+def port_before(file: Path) -> int:
+    """The port of the directory when it last ran, so that nodes that joined then find it again; else 0."""
     with suppress(BadNetworkFile):
         return urlsplit(read_network_file(file).authorities[0].url).port or 0
     return 0

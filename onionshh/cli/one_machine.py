@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import trio
+import trio
 
-    from onionshh.config import NetworkFile
-    from onionshh.directory.authority import Authority
+from onionshh.cli.directory import serve_authority
+from onionshh.cli.relay import make_relay
+from onionshh.config import NetworkFile
+from onionshh.directory.authority import Authority
+from onionshh.directory.serve import choose_params
+from onionshh.directory.store import create_or_open
+from onionshh.errors import Error
+from onionshh.net.http import listen
+from onionshh.net.store import DataDirectory
+from onionshh.net.tcp import TcpListener
+from onionshh.relay.publish import About
 
 LOOPBACK = "127.0.0.1"
 INTERVAL_SECONDS = 2
@@ -22,12 +29,6 @@ async def start_authority(
 ) -> Authority:
     """The authority, answering; it writes the network file. `held` closes what it holds once all tasks have
     ended. `port`: where it should listen, if that is free."""
-    from onionshh.cli.directory import serve_authority
-    from onionshh.directory.serve import choose_params
-    from onionshh.directory.store import create_or_open
-    from onionshh.errors import Error
-    from onionshh.net.http import listen
-
     try:
         listener = listen(LOOPBACK, port)
     except Error:
@@ -48,11 +49,6 @@ async def start_relays(
     held: ExitStack, nursery: trio.Nursery, folder: Path, network: NetworkFile, count: int
 ) -> None:
     """So many relays, running; the authority lists them soon."""
-    from onionshh.cli.relay import make_relay
-    from onionshh.net.store import DataDirectory
-    from onionshh.net.tcp import TcpListener
-    from onionshh.relay.publish import About
-
     for number in range(1, count + 1):
         name = f"relay{number}"
         listener = TcpListener(LOOPBACK, 0)
@@ -64,8 +60,6 @@ async def start_relays(
 
 async def listed(authority: Authority, count: int) -> list[str]:
     """Until so many relays are listed; their names."""
-    import trio
-
     while True:
         rows = authority.consensus.relays if authority.consensus is not None else ()
         if len(rows) >= count:

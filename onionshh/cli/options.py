@@ -8,21 +8,21 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
 
 from onionshh.cli.failures import Usage
-
-if TYPE_CHECKING:
-    from onionshh.config import NetworkFile
+from onionshh.cli.talk import note
+from onionshh.client.one_machine import find_network
+from onionshh.config import NetworkFile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Path(click.Path):
-    """A path as it was typed. Whether it can be read, says who opens it, in a sentence of its own.
+    """A path as it was typed. Whether it can be read is said by whatever opens it.
 
     An empty one is a variable that was never set, not the current folder. `~` is what it is in a shell, which
     does not see the one in `--data=~/me`.
@@ -42,7 +42,7 @@ PATH = _Path(path_type=Path, readable=False)
 
 
 def network_option(
-    help: str = "The network file, as whoever runs the network hands it out."
+    help: str = "The network file, from those who run the network."
     "  [default: that of `onionshh network`, while it runs]",
     *,
     found: bool = True,
@@ -63,8 +63,6 @@ def network_option(
 def _network_found(context: click.Context, parameter: click.Parameter, given: Path | None) -> Path:
     if given is not None:
         return given
-    from onionshh.cli.talk import note
-    from onionshh.client.one_machine import find_network
 
     file = find_network()
     note("using the network that `onionshh network` runs on this machine.")
@@ -79,7 +77,7 @@ def bind_option(command: F) -> F:
 
 def json_option(command: F) -> F:
     """`--json`, as `as_json`."""
-    said = "For programs: one JSON object a line on stdout."
+    said = "For programs: JSON on stdout, one object per line."
     return click.option("--json", "as_json", is_flag=True, help=said)(command)
 
 

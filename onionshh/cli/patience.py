@@ -7,14 +7,18 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+import trio
+
 from onionshh.cli.talk import note
 from onionshh.cli.text import one_line
 from onionshh.config import NetworkFile
 from onionshh.errors import BadNetworkFile, ClockWrong, Error, NoDirectory
+from onionshh.net.consensus_keeper import NotThisNetwork
+from onionshh.net.network_file import read_network_file
 
 FILE_SECONDS = 5.0
-PAUSE_SECONDS = 0.5
-PAUSE_MOST_SECONDS = 30.0
+ASK_AGAIN_SECONDS = 0.5
+ASK_AGAIN_MOST_SECONDS = 30.0
 
 T = TypeVar("T")
 
@@ -22,8 +26,6 @@ T = TypeVar("T")
 def network_file_when_there(path: Path) -> NetworkFile:
     """The network file, which the directory writes when it first starts. One that is not there yet, or not
     whole yet, is waited for; not for long. BadNetworkFile then."""
-    from onionshh.net.network_file import read_network_file
-
     end, said = time.monotonic() + FILE_SECONDS, False
     while True:
         try:
@@ -34,19 +36,15 @@ def network_file_when_there(path: Path) -> NetworkFile:
             if not said:
                 said = True
                 note(f"{one_line(str(error))} Waiting {FILE_SECONDS:.0f} s for it.")
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(ASK_AGAIN_SECONDS)
 
 
 async def until_directory_answers(attempt: Callable[[], Awaitable[T]]) -> T:
-    """What `attempt` returns, tried for ever while no directory answers or the clocks differ, ever less
-    often: who runs a relay or hosts an endpoint wants it back after a power cut, whichever machine comes up
-    first, and whenever its clock is set. Each thing that is waited for is said once."""
-    import trio
-
-    from onionshh.net.consensus_keeper import NotThisNetwork
-
+    """What `attempt` returns. While no directory answers or the clocks differ it is tried again, less and
+    less often, until cancelled: a relay or an endpoint must come back after a power cut by itself, whichever
+    machine starts first, and whenever its clock is set. Each thing that is waited for is said once."""
     said: type[Error] | None = None
-    pause = PAUSE_SECONDS
+    pause = ASK_AGAIN_SECONDS
     while True:
         try:
             return await attempt()
@@ -58,4 +56,4 @@ async def until_directory_answers(attempt: Callable[[], Awaitable[T]]) -> T:
                 end = "the times agree" if isinstance(error, ClockWrong) else "it answers"
                 note(f"{one_line(str(error))} Trying again until {end}.")
         await trio.sleep(pause)
-        pause = min(1.5 * pause, PAUSE_MOST_SECONDS)
+        pause = min(1.5 * pause, ASK_AGAIN_MOST_SECONDS)

@@ -22,7 +22,7 @@ import trio
 
 from onionshh.cli.failures import Usage
 from onionshh.cli.handling import NotHandled
-from onionshh.cli.remarks import in_words
+from onionshh.cli.remarks import why_refused
 from onionshh.geometry import WHISPER_MAX
 
 PROGRAM_SECONDS = 60.0
@@ -46,7 +46,7 @@ def parse_command(text: str) -> list[str]:
         raise Usage(f"--exec {text!r} cannot be read: {error}.") from error
     found = shutil.which(words[0]) if words else None
     if found is None:
-        raise Usage(f"--exec needs a program that can be run, and {text!r} is none: {_why_not(words)}.")
+        raise Usage(f"--exec needs a program that can be run, and {text!r} is not one: {_why_not(words)}.")
     return [found, *words[1:]]
 
 
@@ -72,7 +72,7 @@ async def run_program(command: list[str], body: bytes, *, seconds: float = PROGR
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
     except (OSError, MemoryError, RuntimeError) as error:  # the last: no thread can be had
-        raise NotHandled(f"the program cannot be started: {in_words(error)}") from error
+        raise NotHandled(f"the program cannot be started: {why_refused(error)}") from error
     output = bytearray()
     try:
         with trio.move_on_after(seconds):
@@ -122,14 +122,14 @@ async def _converse(process: trio.Process, body: bytes, output: bytearray) -> No
         if len(output) <= WHISPER_MAX:
             await process.wait()
             # What it left behind may hold its stdout and write on: nothing of that is taken.
-            left = _written(stdout)
+            left = bytes_waiting(stdout)
             while left and (part := await stdout.receive_some(left)):
                 output += part
                 left -= len(part)
         nursery.cancel_scope.cancel()
 
 
-def _written(pipe: trio.abc.ReceiveStream) -> int:
+def bytes_waiting(pipe: trio.abc.ReceiveStream) -> int:
     """How many bytes wait in a pipe at this moment."""
     if not isinstance(pipe, trio.lowlevel.FdStream):
         return 0

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import trio
 
+from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.options import (
     PATH,
@@ -21,23 +23,32 @@ from onionshh.cli.options import (
     is_wildcard,
     network_option,
 )
+from onionshh.cli.patience import network_file_when_there, until_directory_answers
 from onionshh.cli.talk import tell
-
-if TYPE_CHECKING:
-    from onionshh.config import NetworkFile
-    from onionshh.ids import RelayId
-    from onionshh.net.store import DataDirectory
-    from onionshh.net.tcp import TcpListener
-    from onionshh.net.transport import Reader
-    from onionshh.relay.publish import About
-    from onionshh.relay.serve import Relay
+from onionshh.config import NetworkFile
+from onionshh.core.base.chance import Chance
+from onionshh.geometry import KEY
+from onionshh.ids import RelayId
+from onionshh.net.authority_client import HttpSource
+from onionshh.net.clocks import Clock
+from onionshh.net.hosted import HostedReader
+from onionshh.net.store import DataDirectory
+from onionshh.net.tcp import TcpDialer, TcpListener
+from onionshh.net.transport import Reader
+from onionshh.relay.keys import RelayKeys
+from onionshh.relay.publish import About
+from onionshh.relay.serve import Relay
+from onionshh.rendezvous.serve import roles
+from onionshh.wire.descriptor import FAMILY_MOST, canonical_host, format_address, good_nickname
 
 NICKNAME = "unnamed"
 
 
 @click.command()
 @network_option()
-@click.option("--listen", metavar="HOST:PORT", required=True, help="Where links are taken; port 0: any.")
+@click.option(
+    "--listen", metavar="HOST:PORT", required=True, help="Where links are accepted; port 0: any free port."
+)
 @click.option(
     "--data",
     type=PATH,
@@ -65,7 +76,7 @@ NICKNAME = "unnamed"
     type=click.IntRange(min=0),
     metavar="BYTES",
     default=0,
-    help="At most so many bytes a second; 0: no limit.",
+    help="Limit in bytes per second; 0: no limit.",
 )
 @bind_option
 def relay(
@@ -88,15 +99,6 @@ def relay(
       onionshh relay --network net.toml --listen 127.0.0.1:0 --data relay1
       onionshh relay --network net.toml --listen 0.0.0.0:9001 --advertise 192.0.2.7:9001 --data relay1
     """
-    from onionshh.cli.ending import run
-    from onionshh.cli.patience import network_file_when_there
-    from onionshh.net.hosted import HostedReader
-    from onionshh.net.store import DataDirectory
-    from onionshh.net.tcp import TcpListener
-    from onionshh.relay.keys import RelayKeys
-    from onionshh.relay.publish import About
-    from onionshh.wire.descriptor import good_nickname
-
     host, port = host_port(listen, "--listen")
     check_bind(bind)
     if not good_nickname(nickname):
@@ -105,7 +107,7 @@ def relay(
     if advertise is not None:
         host_port(advertise, "--advertise")
     elif is_wildcard(host):
-        raise Usage(f"--listen {listen} is no address to give to others: add --advertise HOST:PORT.")
+        raise Usage(f"--listen {listen} is not an address that others can reach: add --advertise HOST:PORT.")
     file = network_file_when_there(network)
     check_reach(bind, file)
     folder = DataDirectory(data)
@@ -138,13 +140,6 @@ def make_relay(
     say: Callable[[str], None],
 ) -> Relay:
     """A relay on TCP with every role mounted."""
-    from onionshh.core.base.chance import Chance
-    from onionshh.net.authority_client import HttpSource
-    from onionshh.net.clocks import Clock
-    from onionshh.net.tcp import TcpDialer
-    from onionshh.relay.serve import Relay
-    from onionshh.rendezvous.serve import roles
-
     return Relay(
         network=network,
         source=HttpSource(bind),
@@ -162,13 +157,6 @@ def make_relay(
 
 
 async def _run(made: Relay, about: About) -> int:
-    import gc
-
-    import trio
-
-    from onionshh.cli.patience import until_directory_answers
-    from onionshh.wire.descriptor import format_address
-
     tell(f"relay {about.nickname}, id {made.keys.relay_id.hex()}")
     await until_directory_answers(made.first)
     async with trio.open_nursery() as nursery:
@@ -191,8 +179,6 @@ def _ask_for_long_turns() -> None:
 
 def _advertised(advertise: str | None, bound: tuple[str, int]) -> tuple[str, int]:
     """What the descriptor says: an IP address in its one form."""
-    from onionshh.wire.descriptor import canonical_host
-
     given, port = bound if advertise is None else host_port(advertise, "--advertise")
     host = canonical_host(given)
     if host is None or is_wildcard(host) or not port:
@@ -202,10 +188,6 @@ def _advertised(advertise: str | None, bound: tuple[str, int]) -> tuple[str, int
 
 
 def _family(texts: Iterable[str]) -> tuple[RelayId, ...]:
-    from onionshh.geometry import KEY
-    from onionshh.ids import RelayId
-    from onionshh.wire.descriptor import FAMILY_MOST
-
     members = set()
     for text in texts:
         try:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from onionshh.cli.ending import run
 from onionshh.cli.options import bind_option, check_bind, check_reach, json_option, network_option
 from onionshh.cli.text import one_line
-
-if TYPE_CHECKING:
-    from onionshh.wire.consensus import Consensus
+from onionshh.core.base.chance import Chance
+from onionshh.net.authority_client import HttpSource
+from onionshh.net.clocks import Clock
+from onionshh.net.consensus_keeper import ConsensusKeeper
+from onionshh.net.memory_folder import InMemory
+from onionshh.net.network_file import read_network_file
+from onionshh.wire.consensus import Consensus
 
 WIDE = 120
 
@@ -37,22 +46,11 @@ def relays(network: Path, bind: str | None, as_json: bool) -> int:
       onionshh relays --network net.toml
       ONIONSHH_NETWORK=net.toml onionshh relays --json
     """
-    from onionshh.cli.ending import run
-    from onionshh.net.network_file import read_network_file
-
     check_bind(bind)
     file = read_network_file(network)
     check_reach(bind, file)
 
     async def fetch() -> int:
-        import os
-
-        from onionshh.core.base.chance import Chance
-        from onionshh.net.authority_client import HttpSource
-        from onionshh.net.clocks import Clock
-        from onionshh.net.consensus_keeper import ConsensusKeeper
-        from onionshh.net.memory_folder import InMemory
-
         keeper = ConsensusKeeper(
             network=file,
             source=HttpSource(bind),
@@ -73,12 +71,6 @@ def relays(network: Path, bind: str | None, as_json: bool) -> int:
 
 
 def _show(consensus: Consensus) -> None:
-    from datetime import UTC, datetime
-
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     total = sum(row.weight for row in consensus.relays) or 1
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("Nickname", "Address", "Flags", "Weight", "Listed since", "Id"):

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from onionshh.cli.talk import note, remark
 
-AGAIN_SECONDS = 60.0
-AGAIN_MOST_SECONDS = 3600.0
+COUNT_SECONDS = 60.0
+COUNT_MOST_SECONDS = 3600.0
 LINES_MOST = 32
-"""So many different lines are told apart; further ones are one line together."""
+"""Different lines that are told apart; further ones are counted together."""
 _OTHERS = "onionshh: (other remarks)"
 WHYS_MOST = 8
 
@@ -26,7 +26,7 @@ class _Said:
     """A line that was said: how often it came since, and when that is to be told."""
 
     until: float
-    span: float = AGAIN_SECONDS
+    span: float = COUNT_SECONDS
     times: int = 0
 
 
@@ -50,7 +50,7 @@ class Remarks(logging.Handler):
         if line in self._said:
             self._said[line].times += 1
         else:
-            self._said[line] = _Said(self._now() + AGAIN_SECONDS, times=int(line == _OTHERS))
+            self._said[line] = _Said(self._now() + COUNT_SECONDS, times=int(line == _OTHERS))
             if line != _OTHERS:
                 remark(line)
 
@@ -64,15 +64,15 @@ class Remarks(logging.Handler):
             times = "once" if said.times == 1 else f"{said.times} times"
             remark(f"{line} (again {times} in {said.span / 60:.0f} min)")
             said.times = 0
-            said.span = min(2 * said.span, AGAIN_MOST_SECONDS)
+            said.span = min(2 * said.span, COUNT_MOST_SECONDS)
             said.until = now + said.span
 
     async def run(self) -> None:
-        """For ever."""
+        """Tell the counts when they are due, until cancelled."""
         import trio  # not for those commands that need none
 
         while True:
-            await trio.sleep(AGAIN_SECONDS)
+            await trio.sleep(COUNT_SECONDS)
             self.acquire()  # records come from threads, too
             try:
                 self.tell_counts()
@@ -80,8 +80,8 @@ class Remarks(logging.Handler):
                 self.release()
 
 
-class Condition:
-    """Something that goes on for a while: said when it begins, once for each reason, and when it is over."""
+class Trouble:
+    """Something that is wrong for a while: said when it begins, once for each reason, and when it is over."""
 
     def __init__(self, over: str) -> None:
         self._over = over
@@ -105,7 +105,7 @@ class Condition:
             note(self._over + more)
 
 
-def in_words(error: Exception) -> str:
+def why_refused(error: Exception) -> str:
     """What the system refuses, for a sentence."""
     if isinstance(error, MemoryError):
         return "out of memory"

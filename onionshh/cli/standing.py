@@ -1,11 +1,12 @@
 """Whether strangers can reach the endpoint, in words that stay true: each gain and loss at once, the number
-of introducers when it has settled, and another reason when the one that was given is none any more.
+of introducers when it has settled, and another reason when the one that was given is no longer the reason.
 """
 
 from __future__ import annotations
 
 import trio
 
+from onionshh.cli.remarks import WHYS_MOST
 from onionshh.cli.voice import Voice
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting.reachability import Reachability
@@ -15,7 +16,6 @@ LOOK_SECONDS = 5.0
 SETTLED_LOOKS = 2
 """A number or a reason that is the same so many looks later stands."""
 SAY_UNREACHABLE_SECONDS = 30.0
-WHYS_MOST = 8
 
 
 class Standing:
@@ -34,7 +34,7 @@ class Standing:
         """When it was gained or lost, in trio's time."""
 
     async def run(self, endpoint: Endpoint) -> None:
-        """For ever."""
+        """Until the endpoint is closed."""
         started = trio.current_time()
         try:
             changes = endpoint.reachability_changes()

@@ -64,7 +64,8 @@ class Mouth:
             self._cut = (self._cut or len(left) < len(data)) and bool(left)
 
 
-_stdout, _stderr = Mouth("stdout"), Mouth("stderr")
+stdout, stderr = Mouth("stdout"), Mouth("stderr")
+"""What `tell`, `note` and the others speak through."""
 
 
 def tell(line: str) -> None:
@@ -74,7 +75,7 @@ def tell(line: str) -> None:
 
 def utter(text: str) -> None:
     """A line on stdout as it is."""
-    trouble = _stdout.say(text)
+    trouble = stdout.say(text)
     if trouble:
         note(f"stdout cannot be written ({trouble}); we go on, and what we would say there is lost.")
 
@@ -86,13 +87,13 @@ def nothing_more_to_stdout() -> None:
 
 
 def note(line: str) -> None:
-    """A remark that is no part of the output."""
+    """A remark, which is not part of the output."""
     remark(f"onionshh: {one_line(line)}")
 
 
 def remark(text: str) -> None:
     """One line on stderr, or several, as they are."""
-    _stderr.say(text)
+    stderr.say(text)
 
 
 def stamped(line: str) -> str:

@@ -13,7 +13,7 @@ import io
 import os
 import sys
 
-LINE_MOST = 4000
+LINE_CHARACTERS = 4000
 """Characters of one line; a directory may give its reasons in 64 KiB."""
 
 # Letters and marks that take no room: Default_Ignorable_Code_Point, as far as Python calls them printable.
@@ -35,14 +35,15 @@ def shown(text: str) -> str:
 
 
 def printable(body: bytes) -> str:
-    """A peer's bytes as text; what is no UTF-8 is �."""
+    """A peer's bytes as text; what is not valid UTF-8 is �."""
     return shown(body.decode(errors="replace"))
 
 
 def one_line(text: str) -> str:
     """Text as one line: any blanks and breaks are one blank."""
-    more = "…" if len(text) > LINE_MOST else ""
-    return " ".join("".join(one if one.isspace() else _one(one) for one in text[:LINE_MOST]).split()) + more
+    more = "…" if len(text) > LINE_CHARACTERS else ""
+    visible = "".join(one if one.isspace() else _one(one) for one in text[:LINE_CHARACTERS])
+    return " ".join(visible.split()) + more
 
 
 def steady_streams() -> None:

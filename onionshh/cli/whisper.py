@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import os
 import sys
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import trio
 
 from onionshh.advice import advice
-from onionshh.cli.failures import FAILED, Usage
+from onionshh.cli.ending import run, when_ended
+from onionshh.cli.failures import Usage
+from onionshh.cli.folders import network_folder
 from onionshh.cli.options import (
     PATH,
     as_usage,
@@ -21,20 +25,21 @@ from onionshh.cli.options import (
     json_option,
     network_option,
 )
-from onionshh.cli.talk import note, nothing_more_to_stdout
-from onionshh.cli.text import one_line, printable
+from onionshh.cli.talk import note
+from onionshh.cli.teller import Teller
+from onionshh.cli.text import one_line
+from onionshh.client.contact import Contact
+from onionshh.client.node import Node, join
+from onionshh.client.receipt import Receipt
+from onionshh.core.base.classes import privacy_class
+from onionshh.core.delivery.record import check_body, check_ttl
+from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.errors import BadAddress, TooLarge
-
-if TYPE_CHECKING:
-    from onionshh.client.contact import Contact
-    from onionshh.client.receipt import Receipt
+from onionshh.geometry import WHISPER_MAX
+from onionshh.net.network_file import read_network_file
 
 OFFLINE = "no guard answers: this machine's network is down, or the network's relays are"
-UNWRITTEN = 3
-"""Exit status: delivered, and the reply could not be written."""
 INTERRUPTED = "interrupted before a receipt came"
-GIVEN_UP = "given up, nothing more is sent"
-MAYBE = "it may have arrived, nothing more is sent"
 REPLY_SOON_SECONDS = 1.0
 IN_THE_WAY_SECONDS = 5.0
 STDIN = Path("-")
@@ -75,7 +80,7 @@ SHOWN_MOST = 80
     type=PATH,
     metavar="DIR",
     help="Folder of guards and the last consensus, shared by any number of processes."
-    "  [default: one a network, in $XDG_STATE_HOME/onionshh]",
+    "  [default: one for each network, in $XDG_STATE_HOME/onionshh]",
 )
 @bind_option
 @json_option
@@ -122,98 +127,89 @@ def whisper(
       [ADDRESS]   The endpoint, shh1…, if there is no --address-file.
       [TEXT | -]  What to whisper; - or nothing: read stdin. Before one that begins with -, put --.
     """
-    from onionshh.cli.ending import run, when_ended
-    from onionshh.cli.folders import network_folder
-    from onionshh.core.base.classes import privacy_class
-    from onionshh.core.delivery.record import check_body, check_ttl
-    from onionshh.net.network_file import read_network_file
+    _check_terms(privacy, ttl, wait)
+    check_bind(bind)
+    to, what = _whom_and_what(address, text, address_file, file)
+    joined = read_network_file(network)
+    check_reach(bind, joined)
+    letter = _Letter(to, _body(what), privacy, hops, ttl)
+    teller = Teller(privacy, wait, as_json=as_json)
+    node = join(network, data_dir=data or network_folder(joined), bind=bind)
+    status = run(lambda: _send(letter, node, wait, teller))
+    if not teller.is_told:  # a signal, before there was anything to tell
+        teller.nothing_was_sent()
+    return status
 
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """What is to be sent, to whom, and on what terms."""
+
+    address: str
+    body: bytes
+    privacy: str
+    hops: int | None
+    ttl_seconds: float
+
+
+def _check_terms(privacy: str, ttl: float, wait: float) -> None:
     with as_usage():
         privacy_class(privacy)
         check_ttl(ttl)
     if not math.isfinite(wait):
         raise Usage("--wait needs a number of seconds.")
-    check_bind(bind)
-    to, what = _whom_and_what(address, text, address_file, file)
-    joined = read_network_file(network)
-    check_reach(bind, joined)
-    folder = data if data is not None else network_folder(joined)
-    body = _body(what) if isinstance(what, Path) else what
-    check_body(body)
-
-    told = False
-
-    async def send() -> int:
-        nonlocal told
-        import trio
-
-        from onionshh.client.node import join
-
-        async with (
-            join(network, data_dir=folder, bind=bind) as node,
-            node.contact(to, privacy=privacy, hops=hops) as contact,
-        ):
-            receipt = contact.send(body, ttl_seconds=ttl)
-            waited = False
-            try:
-                with trio.move_on_after(wait or float("inf")):
-                    await _final(receipt, contact, as_json)
-                    if receipt.status == "delivered":
-                        when_ended(0)
-                        if wait:
-                            await _reply(receipt, wait, as_json)
-                waited = True
-            finally:
-                if not waited:  # a signal
-                    told = True
-                    _report(receipt, receipt.why or INTERRUPTED, privacy, 0.0, as_json)
-            why = receipt.why or contact.problem
-            if not node.online:
-                why = OFFLINE
-            why = why or f"no receipt came within {wait:g} s"
-            told = True
-            return _report(receipt, why, privacy, wait, as_json)
-
-    status = run(send)
-    if not told:  # a signal, before there was anything to tell
-        _say_nothing_was_sent(as_json)
-    return status
 
 
-async def _final(receipt: Receipt, contact: Contact, as_json: bool) -> None:
+async def _send(
+    letter: _Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller
+) -> int:
+    async with (
+        joining as node,
+        node.contact(letter.address, privacy=letter.privacy, hops=letter.hops) as contact,
+    ):
+        receipt = contact.send(letter.body, ttl_seconds=letter.ttl_seconds)
+        return await see_it_through(receipt, contact, node, wait, teller)
+
+
+async def see_it_through(receipt: Receipt, contact: Contact, node: Node, wait: float, teller: Teller) -> int:
+    """Wait for the receipt, and for a reply to what was delivered, and tell the teller. A signal ends the
+    waiting, and then that is told. Returns the exit status."""
+    try:
+        with trio.move_on_after(wait or float("inf")):
+            await _final(receipt, contact, teller)
+            if receipt.status == "delivered":
+                when_ended(0)
+                if wait:
+                    await _reply(receipt, wait, teller)
+    except trio.Cancelled:  # a signal
+        teller.tell(receipt, receipt.why or INTERRUPTED, interrupted=True)
+        raise
+    why = receipt.why or contact.problem
+    if not node.online:
+        why = OFFLINE
+    return teller.tell(receipt, why or f"no receipt came within {wait:g} s")
+
+
+async def _final(receipt: Receipt, contact: Contact, teller: Teller) -> None:
     """Wait for it, and say meanwhile what is in the way."""
-    import trio
-
     said = ""
     while True:
         with trio.move_on_after(IN_THE_WAY_SECONDS):
             await receipt.final()
             return
-        if contact.problem != said and not as_json:
+        if contact.problem != said:
             said = contact.problem
             if said:
-                note(f"{said}; trying on.")
+                teller.meanwhile(f"{said}; trying on.")
 
 
-async def _reply(receipt: Receipt, wait: float, as_json: bool) -> None:
+async def _reply(receipt: Receipt, wait: float, teller: Teller) -> None:
     """Wait for it, and say so when it does not come at once: nobody shall think that nothing happens."""
-    import trio
-
     with trio.move_on_after(REPLY_SOON_SECONDS):
         await receipt.reply()
         return
-    if not as_json:
-        note(f"delivered; waiting for a reply, {wait:g} s in all.")
+    teller.meanwhile(f"delivered; waiting for a reply, {wait:g} s in all.")
     await receipt.reply()
-
-
-def _say_nothing_was_sent(as_json: bool) -> None:
-    sentence = "interrupted before the whisper was sent."
-    note(sentence)
-    if as_json:
-        import json
-
-        print(json.dumps({"error": sentence}), flush=True)
 
 
 def _whom_and_what(
@@ -243,27 +239,26 @@ def _whom_and_what(
 
 def _check_address(address: str, given: str, text: str | None) -> None:
     """BadAddress that shows what was `given` as one, or that it is the other argument."""
-    from onionshh.crypto.identity import decode_address_untrusted
-
     try:
         decode_address_untrusted(address)
     except BadAddress as error:
         try:
             decode_address_untrusted(text or "")
         except BadAddress:
-            raise BadAddress(f"{given or 'An empty text'} is no onionshh address. {error}") from error
-        raise Usage(f"The address comes first and then the text; {given} is no address.") from error
+            raise BadAddress(f"{given or 'An empty text'} is not an onionshh address. {error}") from error
+        raise Usage(f"The address comes first and then the text; {given} is not an address.") from error
 
 
-def _body(source: Path) -> bytes:
-    """What to send, from a file or stdin, unless it is more than a whisper can hold."""
-    from onionshh.geometry import WHISPER_MAX
-
-    body = _read(source, WHISPER_MAX + 1, "whisper")
-    if len(body) > WHISPER_MAX:
-        where = "what comes on stdin" if source == STDIN else str(source)
-        raise TooLarge(f"A whisper holds at most {WHISPER_MAX} bytes; {where} is more.")
-    return body
+def _body(what: bytes | Path) -> bytes:
+    """What to send, read from a file or stdin if it was not typed. TooLarge for more than a whisper holds."""
+    if isinstance(what, Path):
+        body = _read(what, WHISPER_MAX + 1, "whisper")
+        if len(body) > WHISPER_MAX:
+            where = "what comes on stdin" if what == STDIN else str(what)
+            raise TooLarge(f"A whisper holds at most {WHISPER_MAX} bytes; {where} is more.")
+        return body
+    check_body(what)
+    return what
 
 
 def _read(source: Path, most: int, what: str) -> bytes:
@@ -279,79 +274,3 @@ def _read(source: Path, most: int, what: str) -> bytes:
     if sys.stdin.isatty():
         note(f"type the {what}, then Ctrl-D.")
     return sys.stdin.buffer.read(most)
-
-
-def _report(receipt: Receipt, why: str, privacy: str, wait: float, as_json: bool) -> int:
-    """Say what became of it. Returns the exit status."""
-    status, why = _at_the_end(receipt, why)
-    exit_status = 0 if status == "delivered" else FAILED
-    if not as_json:
-        if status == "delivered":
-            missing = "; no reply came" if wait and receipt.reply_body is None else ""
-            note(f"delivered over {receipt.hops} hops{_timing(receipt)}{missing}.")
-        else:
-            note(f"{'sent without a receipt' if status == 'sent' else f'not delivered ({status})'}: {why}.")
-    try:
-        if as_json:
-            import json
-
-            print(json.dumps(outcome(receipt, status, why, privacy)), flush=True)
-        elif receipt.reply_body is not None:
-            _print_reply(receipt.reply_body)
-    except OSError as error:
-        if status != "delivered":
-            raise
-        nothing_more_to_stdout()
-        note(
-            f"stdout cannot be written: {error.strerror}. The whisper was delivered; its reply, if one came,"
-            " is lost. Do not send it again for that."
-        )
-        exit_status = UNWRITTEN
-    return exit_status
-
-
-def _at_the_end(receipt: Receipt, why: str) -> tuple[str, str]:
-    """The status, and why: with this command every try ends, so nothing stays queued."""
-    if receipt.status == "delivered":
-        return receipt.status, ""
-    if receipt.is_final:
-        return receipt.status, one_line(why)
-    status, then = ("sent", MAYBE) if receipt.status == "sent" else ("failed", GIVEN_UP)
-    return status, f"{one_line(why)}; {then}"
-
-
-def outcome(receipt: Receipt, status: str, why: str, privacy: str) -> dict[str, object]:
-    """The object that --json prints."""
-    from onionshh.cli.lines import as_text
-
-    found: dict[str, object] = {
-        "status": status,
-        "why": why,
-        "id": receipt.id,
-        "hops": receipt.hops,
-        "class": privacy,
-        "connect_seconds": _rounded(receipt.connect_seconds),
-        "round_trip_seconds": _rounded(receipt.round_trip_seconds),
-    }
-    reply = receipt.reply_body
-    return found | ({"reply": None} if reply is None else as_text("reply", reply))
-
-
-def _print_reply(reply: bytes) -> None:
-    if sys.stdout is None:  # closed by whoever started us
-        return
-    if sys.stdout.isatty():
-        print(printable(reply), flush=True)
-    else:
-        sys.stdout.buffer.write(reply)
-        sys.stdout.buffer.flush()
-
-
-def _timing(receipt: Receipt) -> str:
-    if receipt.connect_seconds is None or receipt.round_trip_seconds is None:
-        return ""
-    return f", connected in {receipt.connect_seconds:.2f} s, receipt after {receipt.round_trip_seconds:.2f} s"
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 6)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
-from typing import Any
+import os
+from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.cli.directory import _watch
+from onionshh.cli.directory import check_params, watch
+from onionshh.cli.failures import Usage
 from tests.client.world import small
 
 
@@ -18,16 +19,19 @@ async def test_a_list_that_is_made_no_more_is_said_once_and_so_is_its_end(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The disk refuses for an hour of a network with a consensus every minute."""
+    replace = os.replace
 
-    async def refuse(write: Callable[[], Any]) -> Any:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def refuse(source: Path, target: Path) -> None:
+        if target.is_relative_to(net.folder / "authority"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
 
     async with small(3) as net, trio.open_nursery() as nursery:
-        nursery.start_soon(_watch, net.authority)
+        nursery.start_soon(watch, net.authority)
         await trio.sleep(600)
         assert capsys.readouterr().err == ""
         with monkeypatch.context() as patched:
-            patched.setattr(net.authority, "_run_blocking", refuse)
+            patched.setattr(os, "replace", refuse)
             await trio.sleep(3600)
             assert capsys.readouterr().err == (
                 "onionshh: no new consensus is made; the last one serves while it is valid.\n"
@@ -35,3 +39,33 @@ async def test_a_list_that_is_made_no_more_is_said_once_and_so_is_its_end(
         await trio.sleep(600)
         assert capsys.readouterr().err == "onionshh: a new consensus is out again.\n"
         nursery.cancel_scope.cancel()
+
+
+async def test_how_many_are_listed_is_said_when_it_changes(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with small(2) as net, trio.open_nursery() as nursery:
+        nursery.start_soon(watch, net.authority)
+        await trio.sleep(300)
+        await net.add_relay()
+        await net.settled()
+        await trio.sleep(300)
+        nursery.cancel_scope.cancel()
+    said = [line.partition(" ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["2 relays listed", "3 relays listed"]
+
+
+@pytest.mark.parametrize(
+    "host, overrides, said",
+    [
+        ("127.0.0.1", {"no_such": 1}, "There is no parameter 'no_such'"),
+        ("192.0.2.1", {"interval_seconds": 0}, "interval_seconds must lie between"),
+        ("127.0.0.1", {"window": 100}, "ack_every must divide window"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused_before_anything_is_written(
+    host: str, overrides: dict[str, int], said: str
+) -> None:
+    with pytest.raises(Usage, match=said):
+        check_params(host, overrides)
+    check_params(host, {"interval_seconds": 60})

@@ -13,10 +13,10 @@ import trio
 from trio.testing import MockClock
 
 from onionshh import testing
-from onionshh.cli.handling import AT_ONCE, Handle, Handling, NotHandled, Patience, Tally
+from onionshh.cli.handling import HANDLED_AT_ONCE, Handle, Handling, NotHandled, Patience, Tally
 from onionshh.client.contact import Contact
 from onionshh.client.endpoint import Endpoint, Whisper
-from tests.client.world import hosted, small, until
+from tests.client.world import QUIET, hosted, small, until
 from tests.inside import parts
 
 Captured = pytest.CaptureFixture[str]
@@ -65,7 +65,7 @@ async def test_what_was_not_handled_is_tried_again_ever_later(
             raise fault
         return b"at last"
 
-    async with small() as net, handled(net, handle) as (endpoint, contact, tally):
+    async with small(**QUIET) as net, handled(net, handle) as (endpoint, contact, tally):
         receipt = contact.send(b"x", ttl_seconds=3600)
         await until(lambda: len(tries) == 3)
         assert (tally.taken, tally.finished, tally.kept) == (1, 0, 1)
@@ -91,15 +91,15 @@ async def test_those_that_fail_hold_up_no_other(autojump_clock: MockClock) -> No
             raise NotHandled("the program took more than 60 s")
         return whisper.body
 
-    async with small() as net, handled(net, handle) as (_, contact, tally):
-        for number in range(4 * AT_ONCE):
+    async with small(**QUIET) as net, handled(net, handle) as (_, contact, tally):
+        for number in range(4 * HANDLED_AT_ONCE):
             contact.send(b"bad %d" % number, ttl_seconds=86400)
-        await until(lambda: tally.kept == 4 * AT_ONCE, 600)
+        await until(lambda: tally.kept == 4 * HANDLED_AT_ONCE, 600)
         for _ in range(5):
             with trio.fail_after(5):
                 assert await contact.ask(b"good") == b"good"
             await trio.sleep(300)
-        assert tally.kept == 4 * AT_ONCE
+        assert tally.kept == 4 * HANDLED_AT_ONCE
 
 
 async def test_what_is_kept_survives_a_restart(autojump_clock: MockClock) -> None:
@@ -130,7 +130,7 @@ async def test_a_full_disk_ends_nothing_and_nothing_is_handled_twice(
         runs[whisper.body] += 1
         return whisper.body
 
-    async with small() as net, handled(net, handle) as (endpoint, contact, tally):
+    async with small(**QUIET) as net, handled(net, handle) as (endpoint, contact, tally):
         assert await contact.ask(b"before") == b"before"
         full(endpoint, on=True)
         bodies = [b"%d" % number * 20_000 for number in range(3)]

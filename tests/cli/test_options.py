@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import tempfile
 from pathlib import Path
 
 import click
 import pytest
 
-from onionshh.cli import main
-from onionshh.cli.failures import Usage, explain, worst
-from onionshh.cli.folders import network_folder, state_folder, temporary_folder
+from onionshh.cli.failures import Usage
 from onionshh.cli.options import PATH, check_bind, check_reach, host_port, is_wildcard
 from onionshh.config import Authority, NetworkFile
-from onionshh.errors import (
-    BadAddress,
-    BadData,
-    BadNetworkFile,
-    ClockWrong,
-    DataInUse,
-    Error,
-    NoDirectory,
-    TooLarge,
-)
-from onionshh.net.tcp import PortInUse
 
 
 @pytest.mark.parametrize(
@@ -63,73 +48,6 @@ def test_bind_must_be_ours(address: str) -> None:
 def test_bind_of_this_machine() -> None:
     check_bind(None)
     check_bind("127.0.0.77")
-
-
-@pytest.mark.parametrize(
-    "error, status",
-    [
-        (Usage("x"), 2),
-        (BadAddress("x"), 2),
-        (BadNetworkFile("x"), 2),
-        (BadData("x"), 2),
-        (TooLarge("x"), 2),
-        (Error("port"), 1),
-        (PortInUse("x"), 1),
-        (DataInUse("x"), 1),
-        (NoDirectory("x"), 1),
-        (ClockWrong("x", 60), 1),
-        (PermissionError(13, "Permission denied", "/x"), 1),
-        (ValueError("unexpected"), 1),
-    ],
-)
-def test_exit_status(error: Exception, status: int) -> None:
-    assert explain(error)[1] == status
-
-
-def test_what_nobody_expected_is_called_a_bug() -> None:
-    sentence, _ = explain(KeyError("a\nb"))
-    assert sentence.startswith("this is a bug in onionshh: KeyError: 'a")
-    assert "\n" not in sentence
-
-
-def test_of_several_errors_the_unexpected_one_is_told() -> None:
-    bug = RuntimeError("bug")
-    group = BaseExceptionGroup("", [NoDirectory("x"), BaseExceptionGroup("", [bug])])
-    assert worst(group) is bug
-    known = NoDirectory("y")
-    assert worst(BaseExceptionGroup("", [known, DataInUse("z")])) is known
-
-
-def test_each_network_has_its_own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    one, other = Authority("http://a", bytes(32)), Authority("http://a", bytes([1] * 32))
-    first = network_folder(NetworkFile("my net/..", 1, (one, other)))
-    assert first.parent == tmp_path / "onionshh"
-    assert first.name.startswith("my-net----")
-    assert first == network_folder(NetworkFile("my net/..", 1, (other, one)))
-    assert first != network_folder(NetworkFile("my net/..", 1, (one,)))
-    monkeypatch.setenv("XDG_STATE_HOME", "relative")
-    assert network_folder(NetworkFile("n", 1, (one,))).is_relative_to(Path.home())
-
-
-@pytest.mark.parametrize("home", [None, "", "relative"])
-def test_where_nobody_has_a_home(home: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container with a user of its own: no HOME, and no line in the system's list of users."""
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    if home is None:
-        monkeypatch.delenv("HOME", raising=False)
-        monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
-    else:
-        monkeypatch.setenv("HOME", home)
-    with pytest.raises(Usage, match="--data, or an absolute path in XDG_STATE_HOME"):
-        state_folder()
-
-
-def test_where_no_temporary_folder_can_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "none")])
-    with pytest.raises(Error, match="set TMPDIR"), temporary_folder("x"):
-        pass
 
 
 # Paths
@@ -197,23 +115,3 @@ def test_bind_may_lead_to_a_directory(bind: str | None, urls: list[str]) -> None
 
 def of_directories(urls: list[str]) -> NetworkFile:
     return NetworkFile("n", 1, tuple(Authority(url, bytes([n] * 32)) for n, url in enumerate(urls)))
-
-
-def test_signals_are_given_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    assert main(["--version"]) == 0
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
-@pytest.mark.parametrize(
-    ("command", "status"), [("host", 0), ("relay", 0), ("directory", 0), ("network", 0), ("whisper", 1)]
-)
-def test_a_signal_in_the_first_moment_ends_what_runs_for_ever_as_any_later_one(
-    command: str, status: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def run_command(arguments: list[str]) -> int:
-        os.kill(os.getpid(), signal.SIGTERM)
-        raise AssertionError("went on")
-
-    monkeypatch.setattr("onionshh.cli.app.run_command", run_command)
-    assert main([command]) == status

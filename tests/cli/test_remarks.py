@@ -1,4 +1,4 @@
-"""One line for one condition, and one when it ends."""
+"""One line for one trouble, and one when it ends."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from onionshh.cli.failures import _OneLine
-from onionshh.cli.remarks import AGAIN_MOST_SECONDS, LINES_MOST, Condition, Remarks
+from onionshh.cli.failures import OneLine
+from onionshh.cli.remarks import COUNT_MOST_SECONDS, LINES_MOST, Remarks, Trouble
 
 Captured = pytest.CaptureFixture[str]
 
@@ -18,7 +18,7 @@ class Log:
     def __init__(self) -> None:
         self.now = 0.0
         self.handler = Remarks(lambda: self.now)
-        self.handler.setFormatter(_OneLine())
+        self.handler.setFormatter(OneLine())
         self._logger = logging.Logger("test")
         self._logger.addHandler(self.handler)
 
@@ -37,7 +37,7 @@ def test_a_line_that_comes_again_is_said_once_and_then_counted_ever_less_often(c
     assert told[0] == (0, "onionshh: the disk refuses: it is full\n")
     assert told[1] == (60, "onionshh: the disk refuses: it is full (again 59 times in 1 min)\n")
     assert [second for second, _ in told] == [0, 60, 180, 420, 900, 1860, 3780, 7380, 10980, 14580, 18180]
-    assert told[-1][0] - told[-2][0] == AGAIN_MOST_SECONDS
+    assert told[-1][0] - told[-2][0] == COUNT_MOST_SECONDS
 
 
 def test_a_line_that_does_not_come_again_is_forgotten(capsys: Captured) -> None:
@@ -66,13 +66,13 @@ def test_a_record_that_is_wrong_ends_nothing(capsys: Captured) -> None:
     assert "could not be put into words" in capsys.readouterr().err
 
 
-def test_a_condition_is_said_when_it_begins_for_each_reason_and_when_it_is_over(capsys: Captured) -> None:
-    condition = Condition("it is over.")
-    condition.off()
+def test_a_trouble_is_said_when_it_begins_for_each_reason_and_when_it_is_over(capsys: Captured) -> None:
+    trouble = Trouble("it is over.")
+    trouble.off()
     for _ in range(2):
         for why in ("one", "other", "one"):
-            condition.on(why)
-        condition.off()
-    condition.off()
+            trouble.on(why)
+        trouble.off()
+    trouble.off()
     said = [line.removeprefix("onionshh: ") for line in capsys.readouterr().err.splitlines()]
     assert said == 2 * ["one", "other", "it is over."]

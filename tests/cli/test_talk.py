@@ -66,7 +66,7 @@ def test_what_stdout_cannot_take_is_said_once_on_stderr(
     piped: Piped, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And Python keeps nothing of it to try again when the process ends."""
-    monkeypatch.setattr(talk, "_stdout", piped.put())
+    monkeypatch.setattr(talk, "stdout", piped.put())
     writing = piped.stdout.fileno()
     kept = os.dup(writing)
     with open("/dev/full", "w") as full:

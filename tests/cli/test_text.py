@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import io
-import logging
 import subprocess
 import sys
 import unicodedata
 from pathlib import Path
 
-import click
 import pytest
 
-from onionshh.cli import main
-from onionshh.cli.failures import DEBUG_VARIABLE, configure_logging, explain, report
-from onionshh.cli.text import LINE_MOST, one_line, printable, shown, steady_streams
-from onionshh.errors import Error
+from onionshh.cli.text import LINE_CHARACTERS, one_line, printable, shown, steady_streams
 
 EVERYTHING = "".join(map(chr, range(sys.maxunicode + 1)))
 OBEYED = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -29,7 +24,7 @@ def test_of_all_characters_none_that_is_obeyed_is_left() -> None:
     left = {one for one in text if unicodedata.category(one) in OBEYED}
     assert left == {"\n", "\t"}
     assert not set(UNSEEN) & set(text)
-    line = one_line(EVERYTHING[:LINE_MOST])
+    line = one_line(EVERYTHING[:LINE_CHARACTERS])
     assert not {one for one in line if unicodedata.category(one) in OBEYED or one.isspace()} - {" "}
 
 
@@ -47,8 +42,8 @@ def test_what_does_not_show_is_written_out() -> None:
 
 
 def test_a_line_has_an_end() -> None:
-    line = one_line("x" * 10 * LINE_MOST)
-    assert len(line) == LINE_MOST + 1
+    line = one_line("x" * 10 * LINE_CHARACTERS)
+    assert len(line) == LINE_CHARACTERS + 1
     assert line.endswith("…")
 
 
@@ -80,59 +75,3 @@ def test_descriptors_that_were_closed_are_nobody_elses(tmp_path: Path) -> None:
     command = ["sh", "-c", '"$0" -c "$1" <&- >&- 2>&-', sys.executable, script]
     assert subprocess.run(command, check=False).returncode > 2
     assert (tmp_path / "file").read_bytes() == b""
-
-
-# Who tells
-
-
-def test_click_s_own_errors(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in ([f"a{NASTY}"], [f"--a{NASTY}"], ["relays", NASTY], ["demo", "--hops", NASTY]):
-        assert main(arguments) == 2
-        err = capsys.readouterr().err
-        assert err.endswith("\n")
-        assert err[:-1].isprintable()
-
-
-def test_whatever_is_raised() -> None:
-    error = OSError(2, NASTY, NASTY)
-    for one in (Error(NASTY), error, click.BadParameter(NASTY), ValueError(NASTY)):
-        assert explain(one)[0].isprintable()
-
-
-def test_tracebacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv(DEBUG_VARIABLE, "1")
-    with pytest.raises(Error) as caught:
-        raise Error(NASTY)
-    assert report(caught.value, as_json=True) == 1
-    out, err = capsys.readouterr()
-    assert "Traceback" in err
-    for text in (out, err):
-        assert text.replace("\n", "").isprintable()
-
-
-@pytest.mark.parametrize("debug", ["", "1"])
-def test_logged_lines(
-    debug: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv(DEBUG_VARIABLE, debug)
-    root = logging.getLogger()
-    before = root.handlers[:]
-    root.handlers.clear()
-    try:
-        configure_logging()
-        try:
-            raise OSError(NASTY)
-        except OSError:
-            logging.getLogger("onionshh").warning("a %s", NASTY, exc_info=True)
-    finally:
-        root.handlers[:] = before
-    assert capsys.readouterr().err.replace("\n", "").isprintable()
-
-
-def test_an_error_whose_stderr_is_full_has_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full(io.StringIO):
-        def write(self, text: str, /) -> int:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(sys, "stderr", Full())
-    assert main(["no-such-command"]) == 2

@@ -9,6 +9,7 @@ from onionshh import testing
 from onionshh.client.reach.finder import find
 from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.wire.endpoint import IntroducerEntry
+from tests.client.world import QUIET
 from tests.inside import inside
 
 HOUR = 3600
@@ -19,11 +20,7 @@ WALL = 1_790_000_000 // (24 * HOUR) * 24 * HOUR + 10 * HOUR
 PARAMS = {
     "interval_seconds": HOUR,
     "valid_seconds": 3 * HOUR,
-    # Padding is what thirty hours would be spent on: a quarter of it shows the same.
-    "client_padding_min_ms": 6_000,
-    "client_padding_max_ms": 38_000,
-    "relay_padding_seconds": 60,
-    "link_dead_seconds": 120,
+    **QUIET,
 }
 
 
@@ -34,7 +31,7 @@ async def echo(endpoint: onionshh.Endpoint) -> None:
 
 async def test_thirty_hours(autojump_clock: trio.testing.MockClock) -> None:
     async with (
-        testing.network(wall_start=WALL, seed=1, params=PARAMS) as net,
+        testing.network(6, wall_start=WALL, seed=1, params=PARAMS) as net,
         net.join("host") as host,
         net.join("visitor") as visitor,
         net.join("late") as late,

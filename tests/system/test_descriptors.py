@@ -26,7 +26,7 @@ from onionshh.net.network_file import read_network_file
 from onionshh.net.tcp import TcpDialer
 from onionshh.wire.consensus import RelayRow
 from tests.net.world import Peer
-from tests.system.test_command_line import Running, running
+from tests.system.processes import PATIENCE_SECONDS, Running, running
 
 DESCRIPTORS = 100
 ADDRESSES = 8
@@ -45,7 +45,7 @@ def relay(tmp_path: Path) -> Iterator[tuple[Running, Path]]:
                 *("--network", file),
             )
         )
-        directory.until(lambda line: "0 relays listed" in line, 20)
+        directory.until(lambda line: "0 relays listed" in line)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
         try:
             process = stack.enter_context(
@@ -56,7 +56,7 @@ def relay(tmp_path: Path) -> Iterator[tuple[Running, Path]]:
             )
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        process.until(lambda line: line.endswith("listed") and "not" not in line, 60)
+        process.until(lambda line: line.endswith("listed") and "not" not in line)
         yield process, file
 
 
@@ -91,7 +91,7 @@ async def _crowd(file: Path) -> None:
             for peer in [await _idle(row, f"127.0.6.{10 + number}") for _ in range(LINKS_EACH)]
         ]
         for number in range(3):
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_SECONDS):
                 async with _circuit(row, f"127.0.6.{61 + number}") as late:
                     assert late.failed is None
         assert early.failed is None
@@ -112,7 +112,7 @@ async def _idle(row: RelayRow, address: str) -> Peer:
     )
     peer = Peer(stream, machine)
     peer.push(machine.data_to_send())
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_SECONDS):
         await peer.read_until(lambda: peer.opened)
     return peer
 

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.processes import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 OURS = ("onionshh", "relay", "rendezvous", "directory", "tests", "simulations")
 LEFT = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info", "tests", "simulations")
 SDIST = "import sys\nfrom setuptools import build_meta\nprint(build_meta.build_sdist(sys.argv[1]))"
-WAIT_SECONDS = 60
 
 DAPP = """
 
@@ -75,7 +76,7 @@ def run(*command: object, folder: Path, status: int = 0) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=WAIT_SECONDS,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == status, (done.stdout, done.stderr)
     return done.stdout

@@ -15,7 +15,7 @@ import onionshh
 from onionshh.client.one_machine import find_network, running_network
 from onionshh.config import Authority, NetworkFile, format_network_file
 from onionshh.net.store import DataDirectory
-from tests.system.test_command_line import Running, running
+from tests.system.processes import COMMAND, PATIENCE_SECONDS, Running, running
 
 
 @pytest.fixture
@@ -28,24 +28,24 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @contextmanager
 def network(*options: object) -> Iterator[Running]:
     with running("network", *options) as process:
-        process.until(lambda line: " relays listed; ready." in line, 20)
+        process.until(lambda line: " relays listed; ready." in line)
         yield process
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "onionshh", *map(str, arguments)],
+        [*COMMAND, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
 
 def test_from_nothing_to_the_first_reply_in_three_lines(home: Path) -> None:
     with network("--relays", 5), running("host", "--data", home / "me", "--echo") as host:
-        address = host.until(lambda line: " endpoint shh1" in line, 20).split()[-1]
-        host.until(lambda line: " reachable through " in line, 30)
+        address = host.until(lambda line: " endpoint shh1" in line).split()[-1]
+        host.until(lambda line: " reachable through " in line)
         done = command("whisper", address, "hello")
         assert (done.returncode, done.stdout) == (0, "hello")
         assert "using the network that `onionshh network` runs" in done.stderr
@@ -60,13 +60,17 @@ def test_from_nothing_to_the_first_reply_in_three_lines(home: Path) -> None:
             "        print('written', arguments, file=sys.stderr)\n"
             "sys.addaudithook(audit)\n"
             "async def main():\n"
-            "    async with onionshh.join(data_dir=None, wait_seconds=5) as node:\n"
+            "    async with onionshh.join(data_dir=None, wait_seconds=60) as node:\n"
             f"        async with node.contact({address!r}) as contact:\n"
             "            print(await contact.ask(b'from a program'))\n"
             "trio.run(main)\n"
         )
         done = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
         )
         assert done.stdout == "b'from a program'\n", done.stderr
         # The one file it opens to write is the lock by which it sees that the network runs.

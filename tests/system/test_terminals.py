@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import trio
 
 from onionshh import Identity, testing
+from tests.system.processes import COMMAND, PATIENCE_SECONDS
 
 NASTY = "Grüße 🤫\n\x1b[2J\x9b2J\u202e\u200b\u2028end"
 LOCALES = {
@@ -45,11 +45,11 @@ def whisper_on_a_terminal(locale: str, *arguments: object) -> tuple[int, bytes, 
     thread.start()
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "onionshh", "whisper", *map(str, arguments)],
+            [*COMMAND, "whisper", *map(str, arguments)],
             stdout=ours,
             stderr=subprocess.PIPE,
             env=environment(locale),
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
         )
     finally:
         os.close(ours)
@@ -103,7 +103,7 @@ async def shown_by_a_host(net: testing.Network, locale: str) -> None:
     (net.folder / "host" / "identity").chmod(0o600)
     host = subprocess.Popen(
         [
-            *(sys.executable, "-m", "onionshh", "host", "--network", str(net.folder / "network.toml")),
+            *(*COMMAND, "host", "--network", str(net.folder / "network.toml")),
             *("--data", str(net.folder / "host")),
         ],
         stdout=subprocess.PIPE,
@@ -113,8 +113,8 @@ async def shown_by_a_host(net: testing.Network, locale: str) -> None:
     try:
         async with net.join() as node, node.contact(identity.address) as contact:
             for _ in range(2):
-                with trio.fail_after(40):
-                    receipt = await contact.whisper(NASTY.encode(), ttl_seconds=60)
+                with trio.fail_after(PATIENCE_SECONDS):
+                    receipt = await contact.whisper(NASTY.encode(), ttl_seconds=600)
                 assert receipt.status == "delivered"
             await trio.sleep(0.5)
         assert host.poll() is None
@@ -132,10 +132,10 @@ def test_commands_that_say_much_end_well(locale: str) -> None:
     demo = [["demo", "--relays", "4", "--hops", "1"]] if locale == "C" else []
     for command in (["--help"], ["whisper", "--help"], *demo):
         done = subprocess.run(
-            [sys.executable, "-m", "onionshh", *command],
+            [*COMMAND, *command],
             capture_output=True,
             env=environment(locale),
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
         )
         assert done.returncode == 0, done.stderr
         assert done.stderr == b""

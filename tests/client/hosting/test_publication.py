@@ -20,6 +20,7 @@ from onionshh.core.endpoint.publication import ANOTHER
 from onionshh.crypto.identity import decode_address_untrusted
 from tests.client.hostile import Stale, mount, new_ring, ring_of
 from tests.client.world import (
+    QUIET,
     WALL,
     Stranger,
     WrongClock,
@@ -217,7 +218,7 @@ async def test_an_identity_that_ran_elsewhere_for_a_while_is_published_again_at_
 async def test_two_programs_with_one_identity_are_both_told_and_do_not_wear_the_ring_out(
     autojump_clock: MockClock,
 ) -> None:
-    async with small(6, interval_seconds=300) as net:
+    async with small(6, interval_seconds=300, **QUIET) as net:
         async with (
             hosted(net, "one") as (node, first),
             hosted(net, "two") as (_, second),

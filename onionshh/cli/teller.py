@@ -1,0 +1,118 @@
+"""What became of one whisper, told once: in lines for a person, or as the one object of `whisper --json`.
+
+The reply goes to stdout byte by byte, and remarks to stderr. Standard output may fail when the whisper has
+been delivered already: that is a status of its own, so that nobody sends the whisper again for it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from onionshh.cli.failures import FAILED
+from onionshh.cli.lines import as_text
+from onionshh.cli.talk import note, nothing_more_to_stdout
+from onionshh.cli.text import one_line, printable
+from onionshh.client.receipt import Receipt
+
+UNWRITTEN = 3
+"""Exit status: delivered, and the reply could not be written."""
+GIVEN_UP = "given up, nothing more is sent"
+MAYBE = "it may have arrived, nothing more is sent"
+
+
+class Teller:
+    """Tells it. `wait_seconds`: how long the reply was waited for, 0 if it was not."""
+
+    def __init__(self, privacy: str, wait_seconds: float, *, as_json: bool) -> None:
+        self._privacy = privacy
+        self._wait_seconds = wait_seconds
+        self._as_json = as_json
+        self.is_told = False
+
+    def meanwhile(self, line: str) -> None:
+        """What a person who waits should know; a program waits for the object."""
+        if not self._as_json:
+            note(line)
+
+    def nothing_was_sent(self) -> None:
+        """A signal ended the command before there was a whisper to tell of."""
+        self.is_told = True
+        sentence = "interrupted before the whisper was sent."
+        note(sentence)
+        if self._as_json:
+            print(json.dumps({"error": sentence}), flush=True)
+
+    def tell(self, receipt: Receipt, why: str, *, interrupted: bool = False) -> int:
+        """All of it; `why` it was not delivered, if it was not. Returns the exit status."""
+        self.is_told = True
+        status, why = _at_the_end(receipt, why)
+        if not self._as_json:
+            note(self._sentence(receipt, status, why, waited=bool(self._wait_seconds) and not interrupted))
+        try:
+            self._write(receipt, status, why)
+        except OSError as error:
+            if status != "delivered":
+                raise
+            nothing_more_to_stdout()
+            note(
+                f"stdout cannot be written: {error.strerror}. The whisper was delivered; its reply, if one"
+                " came, is lost. Do not send it again for that."
+            )
+            return UNWRITTEN
+        return 0 if status == "delivered" else FAILED
+
+    def _sentence(self, receipt: Receipt, status: str, why: str, *, waited: bool) -> str:
+        if status == "delivered":
+            missing = "; no reply came" if waited and receipt.reply_body is None else ""
+            return f"delivered over {receipt.hops} hops{_timing(receipt)}{missing}."
+        return f"{'sent without a receipt' if status == 'sent' else f'not delivered ({status})'}: {why}."
+
+    def _write(self, receipt: Receipt, status: str, why: str) -> None:
+        if self._as_json:
+            print(json.dumps(self._as_object(receipt, status, why)), flush=True)
+        elif receipt.reply_body is not None:
+            _print_reply(receipt.reply_body)
+
+    def _as_object(self, receipt: Receipt, status: str, why: str) -> dict[str, object]:
+        found: dict[str, object] = {
+            "status": status,
+            "why": why,
+            "id": receipt.id,
+            "hops": receipt.hops,
+            "class": self._privacy,
+            "connect_seconds": _rounded(receipt.connect_seconds),
+            "round_trip_seconds": _rounded(receipt.round_trip_seconds),
+        }
+        reply = receipt.reply_body
+        return found | ({"reply": None} if reply is None else as_text("reply", reply))
+
+
+def _at_the_end(receipt: Receipt, why: str) -> tuple[str, str]:
+    """The status, and why: with this command every try ends, so nothing stays queued."""
+    if receipt.status == "delivered":
+        return receipt.status, ""
+    if receipt.is_final:
+        return receipt.status, one_line(why)
+    status, then = ("sent", MAYBE) if receipt.status == "sent" else ("failed", GIVEN_UP)
+    return status, f"{one_line(why)}; {then}"
+
+
+def _print_reply(reply: bytes) -> None:
+    if sys.stdout is None:  # closed by whoever started us
+        return
+    if sys.stdout.isatty():
+        print(printable(reply), flush=True)
+    else:
+        sys.stdout.buffer.write(reply)
+        sys.stdout.buffer.flush()
+
+
+def _timing(receipt: Receipt) -> str:
+    if receipt.connect_seconds is None or receipt.round_trip_seconds is None:
+        return ""
+    return f", connected in {receipt.connect_seconds:.2f} s, receipt after {receipt.round_trip_seconds:.2f} s"
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

@@ -1,0 +1,127 @@
+"""Every command ends cleanly at the first signal, with the status that is true by then."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from onionshh.cli import main
+from onionshh.cli.ending import SIGNALS, end_on_signals, ended_by_signal, run, status_when_ended, when_ended
+from onionshh.errors import DataInUse, NoDirectory
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Nothing that a command sets for its process is left for the next test."""
+    numbers = (*SIGNALS, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_signals_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["--version"]) == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [("host", 0), ("relay", 0), ("directory", 0), ("network", 0), ("whisper", 1)]
+)
+def test_a_signal_in_the_first_moment_ends_what_runs_for_ever_as_any_later_one(
+    command: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_command(arguments: list[str]) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("went on")
+
+    monkeypatch.setattr("onionshh.cli.app.run_command", run_command)
+    assert main([command]) == status
+
+
+def test_a_command_that_no_signal_ends_has_its_own_status() -> None:
+    async def work() -> int:
+        await trio.lowlevel.checkpoint()
+        return 3
+
+    with end_on_signals():
+        assert run(work) == 3
+        assert not ended_by_signal()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("status", [None, 0])
+def test_a_signal_cancels_the_work_and_what_it_opened_is_closed(
+    number: signal.Signals, status: int | None
+) -> None:
+    """What it was to do is not done, unless it has said so before."""
+    closed = []
+
+    async def work() -> int:
+        if status is not None:
+            when_ended(status)
+        try:
+            os.kill(os.getpid(), number)
+            await trio.sleep_forever()
+        finally:
+            closed.append(True)
+
+    with end_on_signals():
+        assert run(work) == (1 if status is None else status)
+        assert ended_by_signal()
+        assert status_when_ended() == (1 if status is None else status)
+    assert closed
+
+
+def test_who_started_us_may_want_a_signal_ignored() -> None:
+    """As nohup does SIGHUP."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    async def work() -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await trio.lowlevel.checkpoint()
+        return 0
+
+    with end_on_signals():
+        assert run(work) == 0
+        assert not ended_by_signal()
+
+
+def test_a_report_that_was_asked_for_before_anybody_could_give_it_is_given() -> None:
+    given: list[bool] = []
+
+    async def work() -> int:
+        while not given:
+            await trio.sleep(0)
+        return 0
+
+    with end_on_signals():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert run(work, report=lambda: given.append(True)) == 0
+    assert given == [True]
+
+
+def test_of_several_errors_one_comes_out_bare() -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    async def work() -> int:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail, NoDirectory("x"))
+            nursery.start_soon(fail, KeyError("a fault of ours"))
+        return 0
+
+    with end_on_signals(), pytest.raises(KeyError):
+        run(work)
+
+    async def one() -> int:
+        await fail(DataInUse("x"))
+        return 0
+
+    with end_on_signals(), pytest.raises(DataInUse):
+        run(one)
