@@ -46,11 +46,15 @@ class MemoryStream:
         """What comes in and what goes out, for a reader."""
         return self._incoming, self._outgoing
 
+    @property
+    def room(self) -> int:
+        """How many bytes it would take now."""
+        return 0 if self._network.is_held(self) else BUFFER_BYTES - len(self._outgoing.data)
+
     def send_some(self, data: bytes) -> int:
         if self._closed or self._outgoing.ended:
             raise StreamBroken("closed")
-        room = BUFFER_BYTES - len(self._outgoing.data)
-        part = data[:room]
+        part = data[: self.room]
         if part:
             self._outgoing.data += part
             self._outgoing.wake()
@@ -58,7 +62,7 @@ class MemoryStream:
 
     async def wait_sendable(self) -> None:
         await trio.lowlevel.checkpoint()
-        while len(self._outgoing.data) >= BUFFER_BYTES:
+        while not self.room:
             if self._closed or self._outgoing.ended:
                 raise StreamBroken("closed")
             await self._outgoing.changed.park()
@@ -79,6 +83,10 @@ class MemoryStream:
         while (data := self.receive_now()) is None:
             await self._incoming.changed.park()
         return data
+
+    def wake(self) -> None:
+        """Whoever waits for room looks again."""
+        self._outgoing.wake()
 
     def close(self) -> None:
         self._closed = True
@@ -131,8 +139,8 @@ class MemoryReader:
 
     def _is_ready(self, one: Watched) -> bool:
         stream, for_room, _ = self._watched[one]
-        incoming, outgoing = stream.pipes
-        return bool(incoming.data) or incoming.ended or (for_room and len(outgoing.data) < BUFFER_BYTES)
+        incoming, _ = stream.pipes
+        return bool(incoming.data) or incoming.ended or (for_room and stream.room > 0)
 
 
 class MemoryListener:
@@ -176,6 +184,7 @@ class MemoryNetwork:
         """How many streams a host may have, if not any number."""
         self._streams: dict[MemoryStream, tuple[str, str]] = {}
         self._cut: set[str] = set()
+        self._held: set[str] = set()
         self._next_port = 1
 
     def listen(self, host: str) -> MemoryListener:
@@ -211,6 +220,21 @@ class MemoryNetwork:
     def heal(self, host: str) -> None:
         """Put it back."""
         self._cut.discard(host)
+
+    def hold(self, host: str) -> None:
+        """From now on a host's streams take no byte, either way; what was sent before arrives."""
+        self._held.add(host)
+
+    def release(self, host: str) -> None:
+        """They take bytes again."""
+        self._held.discard(host)
+        for stream, ends in list(self._streams.items()):
+            if host in ends:
+                stream.wake()
+
+    def is_held(self, stream: MemoryStream) -> bool:
+        """Whether a stream takes no byte for now."""
+        return bool(self._held) and not self._held.isdisjoint(self._streams.get(stream, ()))
 
     def forget(self, stream: MemoryStream) -> None:
         """A stream was closed."""

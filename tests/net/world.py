@@ -108,6 +108,7 @@ class Client:
 
     def __init__(self, world: World, host: str, seed: int) -> None:
         self.world = world
+        self.host = host
         self.memory = Memory(1 << 28)
         self.drops = Drops()
         self.clock = Clock(WALL)
@@ -184,6 +185,10 @@ class World:
     def kill(self, relay: Relay) -> None:
         """Stop one relay: its links break and nobody listens there any more."""
         relay.listener.close()
+        self._scopes[relay.identity].cancel()
+
+    def silence(self, relay: Relay) -> None:
+        """Stop one relay so that connections to it are taken, and nobody answers."""
         self._scopes[relay.identity].cancel()
 
     @asynccontextmanager

@@ -28,7 +28,7 @@ def test_readers_share_one_ceiling() -> None:
 async def test_a_relay_with_a_ceiling_forwards_no_faster(autojump_clock: MockClock) -> None:
     world = World()
     relay = world.relay()
-    relay.links._throttle = Throttle(10_000)
+    relay.links.slow_down(Throttle(10_000))
     async with world.running(), world.client() as client:
         circuit = await client.build(relay)
         circuit.accept(ANSWER)
@@ -47,7 +47,7 @@ async def test_a_link_lives_through_a_pause_longer_than_its_deadlines(autojump_c
     async with world.running(), world.client() as client:
         circuit = await client.build(relay)
         circuit.accept(ANSWER)
-        relay.links._throttle = Throttle(1_000)
+        relay.links.slow_down(Throttle(1_000))
         start = trio.current_time()
         for _ in range(20):
             circuit.send(ASK, bytes(10_000))
