@@ -47,11 +47,11 @@ def test_only_what_is_due_before_the_next_look_comes_nearer() -> None:
     timers = Timers(Name)
     timers.set(Name.FIRST, 5.0)
     assert timers.wait() == timers.awaited == 5.0
-    timers.set(Name.FIRST, 9.0)
-    timers.set(Name.SECOND, 5.0)
-    assert not timers.nearer
-    timers.set(Name.THIRD, 4.9)
-    assert timers.nearer
+    looks = []
+    for name, at in ((Name.FIRST, 9.0), (Name.SECOND, 5.0), (Name.THIRD, 4.9)):
+        timers.set(name, at)
+        looks.append(timers.nearer)
+    assert looks == [False, False, True]
     assert timers.wait() == 4.9
     assert not timers.nearer
 
