@@ -54,10 +54,9 @@ class Timers(Generic[N]):
 
     def expired(self, now: float) -> N | None:
         """The first name, in the enum's order, whose deadline is due."""
-        for name, at in zip(self._names, self.at, strict=True):
-            if at <= now:
-                return name
-        return None
+        if min(self.at) > now:
+            return None
+        return next(name for name in self._names if self.at[name] <= now)
 
     def wait(self) -> float:
         """When whoever asks is to look again; that is what it awaits from now on."""
