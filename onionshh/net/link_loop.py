@@ -1,4 +1,4 @@
-"""What a node's links do, over and over: whatever came over all of them is worked off in one pass.
+"""The work of a node's links: whatever came over all of them is worked off in one pass.
 
 A pass reads what each ready link brought, does what that left to do, and then flushes every link that was
 touched. A fault of ours on the way ends the link whose bytes brought it out and no other.
@@ -77,13 +77,13 @@ class LinkLoop:
         return more
 
     def act(self, due: Sequence[Timed], now: float) -> None:
-        """Let those whose time has come do what is due, then send what that left."""
+        """Let each machine whose time has come do what is due, then send what that left."""
         self._memory.now = now
-        for one in due:
+        for machine in due:
             try:
-                one.tick(now)
+                machine.tick(now)
             except Exception:
-                self._links.fault(one if isinstance(one, LinkDriver) else None, now)
+                self._links.fault(machine if isinstance(machine, LinkDriver) else None, now)
         self.work(())
 
     def _slow_down(self, driver: LinkDriver, seconds: float) -> None:
@@ -101,7 +101,7 @@ class _Every(enum.IntEnum):
 
 
 class Ticker:
-    """Calls `tick` about once a second, as one of those that have deadlines."""
+    """A machine whose only deadline is the next second: calls `tick` then."""
 
     def __init__(self, tick: Callable[[float], None], now: float) -> None:
         self._tick = tick
@@ -109,6 +109,6 @@ class Ticker:
         self.timers.set(_Every.TICK, now + TICK_SECONDS)
 
     def tick(self, now: float) -> None:
-        """Again a second from now, whatever becomes of this call."""
+        """Call, and be due again a second from now even if the call fails."""
         self.timers.set(_Every.TICK, now + TICK_SECONDS)
         self._tick(now)

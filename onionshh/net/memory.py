@@ -1,4 +1,4 @@
-"""A network in memory: streams with bounded buffers, addresses of one's own, hosts that can be cut off.
+"""A network in memory: streams with bounded buffers, hosts that can be cut off or held.
 
 For tests and simulations, and for a DApp's own tests. Nothing here knows what travels over it.
 """
@@ -104,24 +104,24 @@ class MemoryReader:
         self._changed: dict[Watched, None] = {}
         self._parked = trio.lowlevel.ParkingLot()
 
-    def watch(self, one: Watched, *, for_room: bool = False) -> None:
-        self.forget(one)
-        stream = one.stream
+    def watch(self, watched: Watched, *, for_room: bool = False) -> None:
+        self.forget(watched)
+        stream = watched.stream
         if not isinstance(stream, MemoryStream):
             raise TypeError(f"a MemoryReader cannot watch a {type(stream).__name__}")
 
         def changed() -> None:
-            self._changed[one] = None
+            self._changed[watched] = None
             self._parked.unpark_all()
 
-        self._watched[one] = (stream, for_room, changed)
+        self._watched[watched] = (stream, for_room, changed)
         for pipe in stream.pipes:
             pipe.on_change.append(changed)
         changed()
 
-    def forget(self, one: Watched) -> None:
-        stream, _, changed = self._watched.pop(one, (None, False, None))
-        self._changed.pop(one, None)
+    def forget(self, watched: Watched) -> None:
+        stream, _, changed = self._watched.pop(watched, (None, False, None))
+        self._changed.pop(watched, None)
         if stream is not None and changed is not None:
             for pipe in stream.pipes:
                 pipe.on_change.remove(changed)
@@ -130,15 +130,15 @@ class MemoryReader:
         more = False
         while True:
             await trio.lowlevel.checkpoint()
-            ready = [one for one in self._changed if self._is_ready(one)]
+            ready = [watched for watched in self._changed if self._is_ready(watched)]
             self._changed = dict.fromkeys(ready)  # what is left unread is ready again
             if ready or more:
                 more = work(ready)
             else:
                 await self._parked.park()
 
-    def _is_ready(self, one: Watched) -> bool:
-        stream, for_room, _ = self._watched[one]
+    def _is_ready(self, watched: Watched) -> bool:
+        stream, for_room, _ = self._watched[watched]
         incoming, _ = stream.pipes
         return bool(incoming.data) or incoming.ended or (for_room and stream.room > 0)
 
@@ -174,7 +174,9 @@ class MemoryListener:
 
 
 class MemoryNetwork:
-    """Every host of one test. A host is any text; `cut` ends its streams and refuses new ones."""
+    """Every host of one test. A host is any text. `cut` ends its streams and refuses new ones; `hold` keeps
+    them from taking bytes.
+    """
 
     def __init__(self) -> None:
         self.listeners: dict[tuple[str, int], MemoryListener] = {}
@@ -202,9 +204,9 @@ class MemoryNetwork:
         listener = self.listeners.get((host, port))
         if listener is None or self._cut & {source, host}:
             raise StreamBroken("connection refused")
-        one, other = _Pipe(), _Pipe()
-        ours = MemoryStream(self, host, one, other)
-        theirs = MemoryStream(self, source, other, one)
+        back, forth = _Pipe(), _Pipe()
+        ours = MemoryStream(self, host, back, forth)
+        theirs = MemoryStream(self, source, forth, back)
         self._streams[ours] = self._streams[theirs] = (source, host)
         self.dialled.append((source, host))
         listener.offer(theirs)

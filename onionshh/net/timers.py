@@ -39,7 +39,7 @@ class Timed(Protocol):
 
 
 class TimerHeap:
-    """Who is due when."""
+    """Which machine is due when."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -50,12 +50,12 @@ class TimerHeap:
     def __len__(self) -> int:
         return len(self._heap)
 
-    def add(self, one: Timed) -> None:
-        """Wait for its first deadline; again, whenever one has come nearer."""
-        at = one.timers.wait()
+    def add(self, machine: Timed) -> None:
+        """Wait for this machine's first deadline. To be called again whenever one has come nearer."""
+        at = machine.timers.wait()
         if at < NEVER:
-            heapq.heappush(self._heap, (at, next(self._number), one))
-            if self._heap[0][2] is one:
+            heapq.heappush(self._heap, (at, next(self._number), machine))
+            if self._heap[0][2] is machine:
                 self._sooner.send()
 
     @property
@@ -73,16 +73,16 @@ class TimerHeap:
             woke = self._clock.monotonic()
             due = self._take(woke)
             act(due, woke)
-            for one in due:
-                if one.timers.awaited == NEVER:
-                    self.add(one)
+            for machine in due:
+                if machine.timers.awaited == NEVER:  # or it was added while it acted
+                    self.add(machine)
 
     def _take(self, now: float) -> list[Timed]:
-        """Those that come up, in order of time. Nobody waits for them until they are added again."""
+        """The machines that come up, in order of time. Nobody waits for them until they are added again."""
         due: list[Timed] = []
         while self._heap and self._heap[0][0] <= now:
-            at, _, one = heapq.heappop(self._heap)
-            if one.timers.awaited == at:
-                one.timers.awaited = NEVER
-                due.append(one)
+            at, _, machine = heapq.heappop(self._heap)
+            if machine.timers.awaited == at:
+                machine.timers.awaited = NEVER
+                due.append(machine)
         return due

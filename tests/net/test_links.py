@@ -167,7 +167,7 @@ async def test_a_peer_that_says_nothing_times_out_after_ten_seconds(autojump_clo
         start = trio.current_time()
         with pytest.raises(LinkFailed):
             await client.links.to(relay.row._replace(host="30.0.0.1", port=listener.address[1]))
-        assert 10.0 <= trio.current_time() - start <= 10.5
+        assert 10.0 <= trio.current_time() - start <= 10.1
         stream = await listener.accept()
         while await stream.receive_some():  # the flight, and then the end
             pass
@@ -290,7 +290,7 @@ async def test_a_half_open_link_ends_and_others_go_on(autojump_clock: MockClock)
         start = trio.current_time()
         circuit = await client.build(relay)
         assert await stream.receive_some() == b""
-        assert 10.0 <= trio.current_time() - start <= 16.0
+        assert 10.0 <= trio.current_time() - start <= 10.1
         assert relay.drops.counts["link-setup-timeout"] == 1
         assert circuit.failed is None
 
@@ -305,7 +305,7 @@ async def test_a_peer_that_sends_one_byte_a_second_never_opens_a_link(autojump_c
                 peer.stream.send_some(flight[sent : sent + 1])
                 sent += 1
                 await trio.sleep(1)
-        assert 10 <= sent <= 16
+        assert 10 <= sent <= 11
         assert relay.links.open_links == 0
 
 
@@ -320,7 +320,7 @@ async def test_a_peer_that_sends_a_frame_byte_by_byte_loses_its_link(autojump_cl
                 peer.stream.send_some(frame[sent : sent + 1])
                 sent += 1
                 await trio.sleep(1)
-        assert 10 <= sent <= 16
+        assert 10 <= sent <= 11
         assert relay.drops.counts["frame-timeout"] == 1
         assert circuit.failed is None
 
@@ -620,7 +620,7 @@ async def test_a_peer_that_stops_reading_loses_its_link_after_thirty_seconds(
 
             with trio.fail_after(120):
                 most = await flood(relay, port, lambda: bool(relay.drops.counts["link-stuck"]))
-        assert 30.0 <= trio.current_time() - start <= 45.0
+        assert 30.0 <= trio.current_time() - start <= 35.1  # looked at every five seconds
         assert most <= 256 * CELL  # the circuit's cap: what waits beyond one frame stays in its queue
         assert 0 < unsent <= FRAME
         assert relay.links.statistics().unsent_bytes == 0
@@ -690,7 +690,7 @@ async def test_an_idle_link_closes_after_three_minutes_on_both_sides(autojump_cl
         start = trio.current_time()
         while client.links.open_links:
             await trio.sleep(1)
-        assert 180.0 <= trio.current_time() - start <= 190.0
+        assert 180.0 <= trio.current_time() - start <= 181.0
         await trio.sleep(10)
         assert relay.links.open_links == 0
         # Whichever side looks first ends it; both do when they look at the same moment.
@@ -812,7 +812,7 @@ async def test_a_peer_that_falls_silent_is_noticed_after_thirty_seconds(autojump
         circuit = client.circuits.start(port, "test", 1)
         start = trio.current_time()
         assert await circuit.closed() == "link-closed"
-        assert 30.0 <= trio.current_time() - start <= 36.0
+        assert 30.0 <= trio.current_time() - start <= 30.1
         assert client.drops.counts["link-silent"] == 1
 
 
