@@ -206,8 +206,6 @@ class LinkDriver:
             self._blocked = not all_of_it
             if not self._paused:
                 self._home.reader.watch(self, for_room=self._blocked)
-            if self.machine.timers.nearer:
-                self._home.timers.add(self)
         return all_of_it
 
     def _events(self, now: float) -> None:

@@ -697,6 +697,17 @@ async def test_an_idle_link_closes_after_three_minutes_on_both_sides(autojump_cl
         assert client.drops.counts["link-idle"] + relay.drops.counts["link-idle"] in (1, 2)
 
 
+async def test_three_minutes_count_from_the_end_of_the_last_circuit(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, (relay,), client):
+        circuit = await client.build(relay)
+        await trio.sleep(303.3)  # longer than a link without circuits lasts
+        circuit.close()
+        start = trio.current_time()
+        while client.links.open_links and relay.links.open_links:
+            await trio.sleep(0.05)
+        assert 180.0 <= trio.current_time() - start <= 180.1
+
+
 Frame = tuple[float, str]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -9,6 +11,7 @@ from trio.testing import MockClock
 from onionshh.core.link.outbox import Outbox
 from onionshh.core.link.port import LinkPort
 from onionshh.geometry import BODY
+from onionshh.net.link_driver import LinkDriver
 from onionshh.net.open_links import LinkStatistics
 from onionshh.wire.cell import PADDING, pack_cell
 from tests.net.test_links import network, port_of
@@ -58,6 +61,25 @@ async def test_what_left_over_ended_links_stays_counted(autojump_clock: MockCloc
         assert client.links.ports() == []
         assert client.links.peers() == []
         assert client.links.open_to(relay.identity) is None
+
+
+def kept() -> int:
+    """How many drivers and ports there are in this process."""
+    gc.collect()
+    return sum(isinstance(found, (LinkDriver, LinkPort)) for found in gc.get_objects())
+
+
+async def test_nothing_of_a_link_that_ended_is_kept(autojump_clock: MockClock) -> None:
+    before = kept()
+    async with network(2) as (world, (relay, other), client):
+        await client.build(relay, other)
+        peer = await dial_as_peer(world.network.dialer("40.0.0.1"), relay, identity=other.key)
+        await peer.read_until(lambda: peer.opened)
+        peer.stream.close()
+        for host in ("20.1.0.1", relay.row.host, other.row.host):
+            world.network.cut(host)
+        await trio.sleep(60)  # so long its deadlines may stand in the heap
+        assert kept() == before
 
 
 async def test_a_flush_sends_what_waits_on_every_link_that_was_touched(autojump_clock: MockClock) -> None:

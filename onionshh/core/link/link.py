@@ -187,7 +187,7 @@ class Link:
         if not blocked:
             deadlines[_STUCK] = NEVER
         elif self.is_open:
-            self.timers.set(Timer.STUCK, now + self._params.link_dead_seconds)
+            deadlines[_STUCK] = now + self._params.link_dead_seconds  # never before that of SILENT
 
     def not_read(self, now: float) -> None:
         """We have not read up to now: what the peer owes counts from here."""
