@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help venv demo test lint types unit bench simulate fuzz coverage lock clean
+.PHONY: help venv demo test lint types unit bench simulate fuzz coverage reference lock clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
@@ -19,6 +19,7 @@ help:
 	@echo "make fuzz   hostile inputs for every door, guided by coverage where atheris installs (SECONDS=60,"
 	@echo "            for all together; DOOR=TEXT: those with this in their names)"
 	@echo "make coverage  the lines that no test runs; takes twice as long as the tests"
+	@echo "make reference  API.md, written anew from the docstrings"
 	@echo "make venv   only the environment, in $(VENV)"
 	@echo "make lint | types | unit   one part of make test"
 	@echo "make lock   write the lock files anew from pyproject.toml (UPGRADE=1: take newer versions)"
@@ -84,6 +85,9 @@ coverage: $(VENV)/.dev
 	    echo "a test that measures time or memory may fail while each line is watched"
 	@$(BIN)/python -m coverage report --show-missing --skip-covered --skip-empty | sed -nE \
 	    -e 's/^([^ ]+\.py) .*% +/\1: /p' -e 's/^TOTAL .* ([0-9]+%).*/\1 of the lines are run by a test/p'
+
+reference: $(VENV)/.dev
+	@$(BIN)/python -m tests.reference
 
 bench: $(VENV)/.bench
 	@$(BIN)/python -m tests.benchmarks

@@ -6,8 +6,8 @@
             async for whisper in endpoint:
                 await whisper.reply(whisper.body)
 
-The names below are the public API; everything else may change. They are loaded when first used, so that a
-command line that needs one of them does not wait for the others.
+The names below are the public API, and API.md describes each of them; everything else may change. They are
+loaded when first used, so that a command line that needs one of them does not wait for the others.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The network file: from which authorities a node takes its view of the network (SPEC 8).
 
-Trust starts here and nowhere else. The file is TOML, made by the directory's first start and handed to
-people, who may have saved it anew in their editor; this file parses and formats its text, reading it from
-disk is the caller's.
+Trust starts here and nowhere else. A network file is TOML. The directory's first start makes it and people
+hand it on, who may have saved it anew in their editor. Here its text is parsed and formatted;
+`net/network_file.py` reads it from disk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_AUTHORITIES = 32
 NAME_MOST = 64
 
 _VERSION_MOST = 2**31 - 1
-"""What can be written in a sentence: a hexadecimal number of 5 000 digits cannot."""
+"""A larger number may have too many digits to be written in a sentence."""
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9 ._-]{{0,{NAME_MOST - 1}}}")
 _MARK = "\ufeff"
 """The byte order mark that some editors put before UTF-8."""
@@ -46,7 +46,7 @@ class NetworkFile:
 
     @property
     def needed(self) -> int:
-        """Signatures a consensus needs: the threshold, and never fewer than more than half (SPEC 8)."""
+        """How many signatures a consensus needs: the threshold, and in any case more than half (SPEC 8)."""
         return max(self.threshold, len(self.authorities) // 2 + 1)
 
     @property
@@ -61,14 +61,14 @@ def good_name(name: str) -> bool:
 
 
 def parse_network_file(given: str | bytes) -> NetworkFile:
-    """The network file that this TOML text is. BadNetworkFile, one sentence and what to do."""
+    """Parse the text of a network file. Raises BadNetworkFile: one sentence, and what to do."""
     text = (given if isinstance(given, str) else _decoded(given)).removeprefix(_MARK)
     if not text.strip():
         raise _bad("The network file is empty")
     try:
         table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a number of 5 000 digits is no TOMLDecodeError
-        raise _bad(f"The network file is no TOML ({error})") from error
+    except (ValueError, RecursionError) as error:  # not TOMLDecodeError for a number of 5 000 digits
+        raise _bad(f"The network file is not valid TOML ({error})") from error
     version = table.get("version", NETWORK_FILE_VERSION)
     if type(version) is not int or not 0 <= version <= _VERSION_MOST:
         raise _bad(
@@ -115,13 +115,13 @@ def format_network_file(network: NetworkFile) -> str:
 
 def _decoded(data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
-        raise BadNetworkFile("The network file is no UTF-8 text but UTF-16, or no text; save it as UTF-8.")
+        raise BadNetworkFile("The network file is not UTF-8 text but UTF-16, or not text; save it as UTF-8.")
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise BadNetworkFile(
-            f"The network file is no UTF-8 text (line {line} has the byte 0x{data[error.start]:02x});"
+            f"The network file is not UTF-8 text (line {line} has the byte 0x{data[error.start]:02x});"
             " save it as UTF-8."
         ) from error
 
@@ -142,7 +142,7 @@ def _good_url(url: str) -> bool:
         return False
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises for a port that is no number
+        _ = parts.port  # raises for a port that is not a number
     except ValueError:
         return False
     bare = not (parts.query or parts.fragment or parts.username or parts.password)

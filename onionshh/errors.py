@@ -10,37 +10,55 @@ from __future__ import annotations
 
 
 class Error(Exception):
-    """Base of every error that the public API raises."""
+    """What all errors of onionshh derive from. The message is one sentence that says what happened and, where
+    a person can do something about it, what to do.
+
+    A wrong argument is a ValueError or TypeError, and what the system refuses (a full disk) an OSError.
+
+    ```python
+    import onionshh
+
+
+    async def main(node: onionshh.Node, address: str) -> None:
+        try:
+            async with node.contact(address) as contact:
+                await contact.whisper(bytes(65_536))
+        except onionshh.Error as error:
+            print(type(error).__name__)  # TooLarge
+            print(error)  # A whisper holds at most 65535 bytes; this one has 65536.
+    ```
+    """
 
 
 class BadAddress(Error, ValueError):
-    """An address that is no onionshh address; the message says what is wrong with it."""
+    """This text is not an address; the message says what is wrong with it."""
 
 
 class BadNetworkFile(Error):
-    """A network file that is missing or cannot be used; the message says what to do."""
+    """The network file is missing or cannot be used; the message says what to do."""
 
 
 class TooLarge(Error, ValueError):
-    """A whisper of more than 65 535 bytes: refused before anything is sent."""
+    """A whisper or reply of more than 65 535 bytes. Nothing of it was sent."""
 
 
 class Full(Error):
-    """Too much waits already; once some of it has its receipt, more is taken."""
+    """Too many whispers of this contact wait already. Once some have a receipt, there is room for more."""
 
 
 class NetworkUnreachable(Error):
-    """No guard answers, or no path of the asked length can be made."""
+    """No guard answers, or no path of the wanted length exists. A contact tries on and does not raise this:
+    its `problem` and the receipt's `why` say it."""
 
 
 class NoDirectory(Error):
-    """No directory answers and no valid consensus is held."""
+    """No directory answers, and no valid consensus is at hand."""
 
 
 class ClockWrong(Error):
-    """The local clock disagrees with the network's signed time.
+    """The local clock does not agree with the network's signed time.
 
-    `offset_seconds` is about how far the local clock is ahead (positive) or behind (negative).
+    - `offset_seconds: int`. About how far the local clock is ahead (more than 0) or behind (less than 0).
     """
 
     def __init__(self, message: str, offset_seconds: int) -> None:
@@ -49,15 +67,22 @@ class ClockWrong(Error):
 
 
 class DataInUse(Error):
-    """Another process holds this data directory."""
+    """This data folder is in use already: for an endpoint, by another `host` of the same identity, in this
+    process or in another."""
 
 
 class BadData(Error):
-    """A file of ours on disk that cannot be read back; the message names it."""
+    """A file or folder of ours cannot be used: it cannot be read or written, or is damaged. The message names
+    it."""
 
 
 class NotDelivered(Error):
-    """A whisper whose answer was asked for did not get one; `status` and `why` say more."""
+    """No reply came to a whisper that asked for one.
+
+    - `status: str`. The status of its receipt at that moment. A whisper that was `sent` may have arrived, and
+      one that was `delivered` has.
+    - `why: str`. What is known of the reason, in words.
+    """
 
     def __init__(self, message: str, status: str = "failed", why: str = "") -> None:
         super().__init__(message)
@@ -66,15 +91,35 @@ class NotDelivered(Error):
 
 
 class Away(NotDelivered):
-    """Nobody is found at the address right now. The whisper may still be delivered until its TTL ends."""
+    """Nobody is found at the address right now. The whisper waits on, and may be delivered until its TTL
+    ends."""
 
 
 class WrongLoop(Error):
-    """onionshh was used outside trio."""
+    """onionshh was used outside trio.
+
+    ```python
+    import asyncio
+
+    import onionshh
+
+
+    async def main() -> None:
+        try:
+            async with onionshh.join("network.toml", data_dir=None):
+                pass
+        except onionshh.WrongLoop as error:
+            print(error)  # onionshh runs under trio, and this is another event loop …
+
+
+    asyncio.run(main())
+    ```
+    """
 
 
 class Closed(Error):
-    """The node, endpoint or contact was closed."""
+    """The node, endpoint or contact is not open: it was closed, was never entered, or was to be entered
+    twice. Also for a second reply to one whisper."""
 
 
 class ProtocolError(Exception):

@@ -51,7 +51,18 @@ SETTLED_SECONDS = 120.0
 
 
 def seeded(seed: int) -> RandomBytes:
-    """Bytes that the seed determines, as many as are asked for."""
+    """A function that gives as many bytes as it is asked for, the same ones for the same `seed`. For tests:
+    whoever knows the seed knows the bytes.
+
+    ```python
+    from onionshh import Identity, testing
+
+
+    async def main() -> None:
+        same = Identity.generate(testing.seeded(7)).address == Identity.generate(testing.seeded(7)).address
+        print(same)  # True
+    ```
+    """
     counter = 0
 
     def random_bytes(n: int) -> bytes:
@@ -63,7 +74,12 @@ def seeded(seed: int) -> RandomBytes:
 
 
 class RunningRelay:
-    """One relay of the network. `stop` ends it as a kill would; `host` is its address."""
+    """One relay of the network.
+
+    - `host: str`. The IP address at which it is reached.
+    - `relay: Relay`. The relay itself, whose inside may change between versions.
+    - `scope: trio.CancelScope`, `stopped: trio.Event`. What `stop` cancels, and what it waits for.
+    """
 
     def __init__(self, relay: Relay, host: str) -> None:
         self.relay = relay
@@ -73,17 +89,41 @@ class RunningRelay:
 
     @property
     def id(self) -> str:
-        """Its identity, hex, as `Node.circuits` and the directory name it."""
+        """The relay's identity, 64 hex digits, as `Node.circuits` and the directory name it."""
         return self.relay.keys.relay_id.hex()
 
     async def stop(self) -> None:
-        """End it; its links break, its circuits with them."""
+        """End the relay as a kill would: its links break, and its circuits with them. The consensus still
+        lists it for a while."""
         self.scope.cancel()
         await self.stopped.wait()
 
 
 class Network:
-    """What `network` yields. `relays` are the running ones, `folder` holds everything on disk."""
+    """What the block of `testing.network` gets.
+
+    - `relays: list[RunningRelay]`. The relays that run.
+    - `folder: Path`. Where all files of this network lie; it is removed when the block ends.
+    - `file: NetworkFile`. The network file, as `join` would read it.
+    - `clock: Clock`. The clock of everything in this network.
+    - `authority: Authority`, `memory: MemoryNetwork | None`. What the network is made of, whose inside may
+      change between versions.
+
+    ```python
+    from onionshh import testing
+    from trio.testing import MockClock
+
+
+    async def test_a_relay_less(autojump_clock: MockClock) -> None:
+        async with testing.network(relays=6, wall_start=1_790_000_000, seed=1) as net, net.join() as node:
+            added = await net.add_relay()
+            await net.settled()
+            print(len(net.relays), added in net.relays)  # 7 True
+            await net.relays[0].stop()
+            print(len(net.relays), len(added.id))  # 6 64
+            print(node.status().relays >= 6)  # True
+    ```
+    """
 
     def __init__(
         self,
@@ -110,7 +150,10 @@ class Network:
         self._names = 0
 
     async def add_relay(self, *, family: tuple[str, ...] = ()) -> RunningRelay:
-        """One more relay, running; listed with one of the next consensuses."""
+        """Start one more relay, and return it. The directory lists it in one of its next consensuses: wait
+        for `settled`. `family`: the ids of relays that have the same owner; they count where both name each
+        other.
+        """
         self._names += 1
         name = f"relay{self._names}"
         host = f"10.0.{self._names // 250}.{self._names % 250 + 1}"
@@ -145,7 +188,8 @@ class Network:
         return running
 
     async def settled(self) -> None:
-        """Until the consensus lists every running relay and each of them knows all the others."""
+        """Wait until the consensus lists every running relay and each of them knows all the others. Raises
+        trio.TooSlowError after 120 s and three consensus intervals."""
         with trio.fail_after(SETTLED_SECONDS + 3 * self.authority.params.interval_seconds):
             while not self._settled():
                 await trio.sleep(0.2)
@@ -159,8 +203,9 @@ class Network:
 
     @asynccontextmanager
     async def join(self, name: str | None = None, *, own_relays: Collection[str] = ()) -> AsyncIterator[Node]:
-        """A node of this network. `name`: its data folder, the same name the same folder; else a new one.
-        `own_relays`: as for `onionshh.join`."""
+        """A node of this network, as `onionshh.join` makes one. `name`: the name of its data folder in
+        `folder`; the same name is the same folder, and without a name it is a new one. `own_relays`: as in
+        `onionshh.join`."""
         self._nodes += 1
         name = name or f"node{self._nodes}"
         async with make_node(
@@ -176,11 +221,11 @@ class Network:
             yield node
 
     def source(self, host: str) -> DirectorySource:
-        """The authority as that host asks it, with no HTTP in between."""
+        """The authority as that host asks it, without HTTP in between: what `join` uses for a node."""
         return LocalSource(self.authority, host)
 
     def dialer(self, host: str) -> Dialer:
-        """What that host dials with."""
+        """What that host makes connections with: what `join` uses for a node."""
         return self.memory.dialer(host) if self.memory else TcpDialer()
 
 
@@ -220,10 +265,41 @@ async def network(
     wall_start: int | None = None,
     seed: int | None = None,
 ) -> AsyncIterator[Network]:
-    """A network with so many relays, all listed when the block begins.
+    """A whole network in this process. The block gets a `Network`, in which every relay is listed already.
 
-    `params`: consensus parameters in place of the one-machine defaults. `wall_start`: Unix seconds at which
-    the wall clock starts and follows trio's. Files lie in a temporary folder that goes with the block.
+    - `relays`: how many relays.
+    - `transport`: what links run over, "memory" or "loopback" (TCP on 127.0.0.1).
+    - `params`: consensus parameters (SPEC 8), by name, that are to differ from those of a one-machine
+      network.
+    - `wall_start`: Unix seconds. With it the wall clock starts there and follows trio's clock, so that under
+      `trio.testing.MockClock` hours pass in seconds and nothing waits for real. Without it the wall clock is
+      the system's.
+    - `seed`: with it every choice is the same in each run.
+
+    Files lie in a temporary folder, which is removed when the block ends. Raises ValueError for a parameter
+    that does not exist or is out of its range.
+
+    A test of your own, with pytest-trio:
+
+    ```python
+    import onionshh
+    import trio
+    from onionshh import testing
+    from trio.testing import MockClock
+
+
+    async def test_echo(autojump_clock: MockClock) -> None:
+        async with testing.network(wall_start=1_790_000_000, seed=1) as net, net.join("host") as host:
+            async with host.host(net.folder / "identity") as endpoint, trio.open_nursery() as nursery:
+                nursery.start_soon(endpoint.serve, echo)
+                async with net.join("visitor") as visitor, visitor.contact(endpoint.address) as contact:
+                    assert await contact.ask(b"hello") == b"hello"
+                nursery.cancel_scope.cancel()
+
+
+    async def echo(whisper: onionshh.Whisper) -> bytes:
+        return whisper.body
+    ```
     """
     random_bytes = os.urandom if seed is None else seeded(seed)
     clock = Clock(wall_start)

@@ -40,7 +40,8 @@ from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.outgoing import FINAL, State
 from onionshh.core.delivery.receiver import Receiver
 from onionshh.core.delivery.record import REFUSED, WHISPER, Record, new_whisper
-from onionshh.core.delivery.sender import LEAVING_MOST, Sender
+from onionshh.core.delivery.sender import Sender
+from onionshh.core.delivery.way import SENDINGS_MOST
 from onionshh.ids import WhisperId
 
 STEPS_MOST = 20_000
@@ -151,7 +152,7 @@ class Run:
                 case Send(lane, records, whisper_sent):
                     self.check(lane in self._lanes, "sent over what is not there")
                     self._in_lane[lane] += 1
-                    self.check(self._in_lane[lane] <= LEAVING_MOST, "too much in a lane")
+                    self.check(self._in_lane[lane] <= SENDINGS_MOST, "too much in a lane")
                     self._take(lane, records, whisper_sent)
 
     def _told(self, whisper: WhisperId, state: State) -> None:
@@ -304,12 +305,12 @@ class OtherEnd:
         """Its program runs, again: what it had in hand and not finished is as if it was never shown."""
         self._life += 1
         self.receiver = Receiver(self._run.random.randbytes, most=self._most)
-        self.receiver.restored(
+        self.receiver.inbox.restored(
             (key, len(taken.body), taken.expires, shown) for key, (taken, shown) in self.disk.rows.items()
         )
         replies = [one.whisper_id for one in self.disk.replies.values()]
         self.do(self.receiver.counted(len(self.disk.seen), replies, self._best(), self._run.now))
-        self.do(self.receiver.want(self._best()))
+        self.do(self.receiver.inbox.want(self._best()))
 
     def _best(self) -> int:
         return int(self._run.now)
@@ -387,7 +388,7 @@ class OtherEnd:
                     self._end_row(row)
             self.do(self.receiver.remembered(remember.token, self._best(), self._run.now))
             if any(isinstance(row, Finish) for row in remember.rows):
-                self.do(self.receiver.want(self._best()))
+                self.do(self.receiver.inbox.want(self._best()))
 
         self._run.after(self._run.random.choice((0.0, 0.001, 3.0)) if self._run.fault() else 0.001, done)
 
@@ -430,8 +431,8 @@ class OtherEnd:
 
     def _raised(self, whisper: WhisperId, life: int) -> None:
         if life == self._life:
-            self.do(self.receiver.let_go(whisper, self._best()))
-            self.do(self.receiver.want(self._best()))
+            self.do(self.receiver.inbox.let_go(whisper, self._best()))
+            self.do(self.receiver.inbox.want(self._best()))
 
     def _killed(self, life: int) -> None:
         if life == self._life:

@@ -41,16 +41,16 @@ KEY = "ab" * 32
         ("", "is empty"),
         ("\ufeff\n", "is empty"),
         ("x = 1", "name"),
-        ("name = ", "no TOML"),
-        ("\x00", "no TOML"),
+        ("name = ", "not valid TOML"),
+        ("\x00", "not valid TOML"),
         ('name = "x"', "[[authority]]"),
         ('version = 2\nname = "x"', "version 2"),
         ('version = "1"\nname = "x"', "a whole number, as in version = 1"),
         ('version = true\nname = "x"', "a whole number"),
         ('version = -1\nname = "x"', "a whole number"),
-        pytest.param(f"version = {'1' * 5000}", "no TOML", id="5000 digits"),
+        pytest.param(f"version = {'1' * 5000}", "not valid TOML", id="5000 digits"),
         pytest.param(f"version = 0x{'f' * 5000}", "a whole number", id="5000 hexadecimal digits"),
-        pytest.param(f"a = 1\nx = {'1' * 5000}", "no TOML", id="5000 digits elsewhere"),
+        pytest.param(f"a = 1\nx = {'1' * 5000}", "not valid TOML", id="5000 digits elsewhere"),
         (f'name = ""\n[[authority]]\nurl="http://h:1"\nkey="{KEY}"', "name"),
         (f'name = "<b>"\n[[authority]]\nurl="http://h:1"\nkey="{KEY}"', "name"),
         (f'name = 5\n[[authority]]\nurl="http://h:1"\nkey="{KEY}"', "name"),
@@ -86,7 +86,7 @@ def test_a_mark_before_the_text_means_nothing(encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_another_encoding_is_named(encoding: str) -> None:
-    with pytest.raises(BadNetworkFile, match="no UTF-8 text but UTF-16, or no text; save it as UTF-8"):
+    with pytest.raises(BadNetworkFile, match="not UTF-8 text but UTF-16, or not text; save it as UTF-8"):
         parse_network_file(format_network_file(ONE).encode(encoding))
 
 

@@ -19,10 +19,25 @@ from onionshh.net.builder import Kind
 
 
 class Contact:
-    """Made by `Node.contact`; use it as an async context manager.
+    """A peer known by its address alone (SPEC 13). Made by `Node.contact`; enter it once, with `async with`.
 
-    Any number of tasks may whisper at once. Whispers share a circuit while there is one; nothing links one
-    contact's circuits to another's.
+    Any number of tasks may use one contact at once. Its whispers share a circuit while there is one; nothing
+    links the circuits of one contact to those of another. Leaving the block closes the contact, and a whisper
+    without a receipt fails then: wait for `Receipt.final` where that matters.
+
+    - `address: str`. The endpoint's address, as it is written by itself.
+
+    ```python
+    import onionshh
+
+
+    async def main(node: onionshh.Node, address: str) -> None:
+        async with node.contact(address) as contact:
+            print(await contact.ask(b"hello"))  # b'HELLO'
+            receipt = await contact.whisper(b"no answer needed")
+            print(receipt.status)  # delivered
+            print(contact.address == address)  # True
+    ```
     """
 
     def __init__(
@@ -65,7 +80,23 @@ class Contact:
         self.close()
 
     def close(self) -> None:
-        """Stop; whispers without a receipt fail."""
+        """Stop now, before the block ends. Whispers without a receipt fail; calling it twice does no harm.
+
+        ```python
+        import onionshh
+
+
+        async def main(node: onionshh.Node, address: str) -> None:
+            async with node.contact(address) as contact:
+                receipt = contact.send(b"hello")
+                contact.close()
+                print(receipt.status, receipt.why)  # failed the contact was closed before a receipt came
+                try:
+                    contact.send(b"once more")
+                except onionshh.Closed as error:
+                    print(error)  # This contact is not open.
+        ```
+        """
         if self._closed:
             return
         self._closed = True
@@ -78,11 +109,31 @@ class Contact:
         self._context.pool.leave(self._context.kinds.asking, stubs=STUBS)
 
     def send(self, body: bytes, *, ttl_seconds: float = TTL_DEFAULT_SECONDS) -> Receipt:
-        """Take a whisper of at most 65 535 bytes on and return at once.
+        """Take on a whisper of at most 65 535 bytes and return at once; its `Receipt` follows what becomes of
+        it.
 
-        The receipt's status moves queued → sent → delivered, expired (the TTL, at most 7 days, ended
-        without a receipt) or failed (with why). Raises Full while too much waits, TooLarge, ValueError,
-        Closed.
+        - `ttl_seconds`: until when it may be delivered, more than 0 and at most 604 800 (7 days). While
+          nobody is found at the address, the whisper waits; when its TTL ends without a receipt, it has
+          expired.
+
+        Raises Full while 1 024 whispers of this contact have no receipt, TooLarge, ValueError for a TTL out
+        of range, TypeError when the body is not bytes, Closed.
+
+        ```python
+        import onionshh
+
+
+        async def main(node: onionshh.Node, address: str) -> None:
+            async with node.contact(address) as contact:
+                receipts = []
+                try:
+                    while True:
+                        receipts.append(contact.send(b"hello", ttl_seconds=3600))
+                except onionshh.Full as error:
+                    print(error)  # 1024 whispers to this contact wait already; …
+                print(len(receipts), receipts[0].status)  # 1024 queued
+                print((await receipts[0].final()).status)  # delivered
+        ```
         """
         check_body(body)
         check_ttl(ttl_seconds)
@@ -103,14 +154,28 @@ class Contact:
             ) from None
 
     async def whisper(self, body: bytes, *, ttl_seconds: float = TTL_DEFAULT_SECONDS) -> Receipt:
-        """Send a whisper and wait until its status is final; nothing is raised for a failed delivery.
+        """As `send`, and wait until the status is final. Nothing is raised for a whisper that is not
+        delivered: look at the receipt. If you cancel the wait, the whisper stays on its way.
 
-        Raises TooLarge, ValueError, Closed. A cancellation leaves the whisper on its way.
+        Raises what `send` raises.
         """
         return await self.send(body, ttl_seconds=ttl_seconds).final()
 
     async def put(self, body: bytes, *, ttl_seconds: float = TTL_DEFAULT_SECONDS) -> Receipt:
-        """As `send`, but while too much waits this waits too. Raises TooLarge, ValueError, Closed."""
+        """As `send`, but where `send` raises Full this waits for room. Raises TooLarge, ValueError,
+        TypeError, Closed.
+
+        ```python
+        import onionshh
+
+
+        async def main(node: onionshh.Node, address: str) -> None:
+            async with node.contact(address) as contact:
+                receipts = [await contact.put(b"line %d" % number) for number in range(1100)]
+                await receipts[-1].final()
+                print(len(receipts))  # 1100
+        ```
+        """
         await trio.lowlevel.checkpoint()
         while True:
             try:
@@ -126,11 +191,31 @@ class Contact:
         ttl_seconds: float | None = None,
         unless_away: bool = False,
     ) -> bytes:
-        """Send a whisper and wait for the endpoint's reply to it. `ttl_seconds`: until when it may still be
-        delivered, by itself the timeout. `unless_away`: raise Away as soon as nobody is found there.
+        """Send a whisper, wait for the endpoint's reply to it, and return the reply.
 
-        Raises NotDelivered when no reply comes in time (its `status` and `why` say what is known), Full,
-        TooLarge, ValueError, Closed.
+        - `timeout_seconds`: how long to wait for the reply, more than 0.
+        - `ttl_seconds`: until when the whisper may be delivered, as in `send`. With None it is the timeout,
+          which then is at most 7 days.
+        - `unless_away`: raise Away as soon as nobody is found at the address, rather than at the timeout.
+
+        Raises NotDelivered when no reply comes in time; its `status` and `why` say what is known of the
+        whisper, which may have been delivered. Raises Away, Full, TooLarge, ValueError, TypeError and Closed
+        besides.
+
+        ```python
+        import onionshh
+
+
+        async def main(node: onionshh.Node) -> None:
+            nobody = onionshh.Identity.generate().address
+            async with node.contact(nobody) as contact:
+                try:
+                    await contact.ask(b"hello", timeout_seconds=300, unless_away=True)
+                except onionshh.Away as error:
+                    print(error)  # No reply: no endpoint is published …
+                    print(error.status)  # queued
+                print(contact.problem)  # no endpoint is published …
+        ```
         """
         if not timeout_seconds > 0:
             raise ValueError(f"timeout_seconds must be more than 0, not {timeout_seconds}.")
@@ -161,7 +246,7 @@ class Contact:
 
     @property
     def problem(self) -> str:
-        """What stands in the way of delivery right now, in words; empty when nothing does."""
+        """What stands in the way of delivery right now, in words. Empty when nothing does."""
         return self._visitor.problem
 
     def _meeting_kinds(self) -> tuple[Kind, ...]:

@@ -38,14 +38,42 @@ MIGRATIONS = (_VAULT + _FIRST_INBOX, *WHISPER_MIGRATIONS[1:])
 
 
 class Whisper:
-    """One whisper as the program gets it. `id`: 32 hex digits; `received_at` and `expires_at`: Unix seconds;
-    `shown`: how often it was shown with this time. Until `expires_at` its sender may still wait; one whose
-    sender has its receipt is shown later, too.
+    """One whisper as the program that hosts an endpoint gets it.
 
-    Finished by `reply`, by `done`, or by asking the iteration for the next one. One that the program lets go
-    unfinished, because it raised or left the loop, is shown again, and so it is after a restart, under the
-    same id and after those that were never shown: from disk once it was acknowledged, which waits 20 ms for a
-    program that is quick, and else because its visitor brings it again.
+    - `id: str`. 32 hex digits, the same that the sender's receipt has.
+    - `body: bytes`. What it says, 0 to 65 535 bytes.
+    - `received_at: int`. When it came, Unix seconds.
+    - `expires_at: int`. Until when its sender may wait for it, Unix seconds. A whisper that was acknowledged
+      before is shown later, too.
+    - `shown: int`. How often it was shown, this time included.
+
+    A whisper is finished by `reply`, by `done`, or when the program asks the same loop for the next one. A
+    whisper that the program lets go unfinished is shown again: under the same id, after those that were never
+    shown, and also after a restart. It then comes from disk, or, if it was not acknowledged yet, because its
+    sender brings it again. (What a program finishes within 20 ms is acknowledged at once; everything else is
+    on disk first.)
+
+    Letting go means that nothing in the program refers to the whisper any more: no variable, and no error
+    with a traceback that somebody keeps. After `break` the loop's variable still does, hence the `del` below.
+
+    ```python
+    import onionshh
+
+
+    async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
+        async with node.host("identity") as endpoint, visitor.contact(endpoint.address) as contact:
+            receipt = contact.send(b"hello", ttl_seconds=60)
+            async for whisper in endpoint:
+                print(whisper.body, whisper.shown)  # b'hello' 1
+                print(whisper.id == receipt.id)  # True
+                print(whisper.expires_at - whisper.received_at <= 60)  # True
+                break  # it is not finished
+            del whisper
+            async for whisper in endpoint:
+                print(whisper.body, whisper.shown)  # b'hello' 2
+                await whisper.done()
+                break
+    ```
     """
 
     __slots__ = (
@@ -78,10 +106,28 @@ class Whisper:
         return f"<Whisper of {len(self.body)} bytes>"
 
     async def reply(self, body: bytes) -> Receipt:
-        """Answer with at most 65 535 bytes and finish; the reply is on disk when this returns.
+        """Answer with at most 65 535 bytes, and finish. The reply is on disk when this returns.
 
-        It goes out on the circuit the whisper came on, or when the visitor asks again; the receipt tells
-        what becomes of it. Raises TooLarge, Closed (also when this whisper was finished before).
+        It leaves on the circuit that the whisper came on, or when the visitor asks again. The receipt tells
+        what becomes of it. A reply waits until the whisper's own TTL ends, and at least 600 s.
+
+        Raises TooLarge, TypeError when the body is not bytes, Closed when the endpoint is closed or this
+        whisper was finished before, OSError when the disk takes nothing. After an error the whisper is not
+        finished.
+
+        ```python
+        import onionshh
+
+
+        async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
+            async with node.host("identity") as endpoint, visitor.contact(endpoint.address) as contact:
+                question = contact.send(b"how many?")
+                async for whisper in endpoint:
+                    answer = await whisper.reply(b"seven")
+                    break
+                print(await question.reply())  # b'seven'
+                print((await answer.final()).status)  # delivered
+        ```
         """
         check_body(body)
         if self._finished:
@@ -94,7 +140,10 @@ class Whisper:
             raise
 
     async def done(self) -> None:
-        """Finish without an answer: the whisper is erased from disk. Once is enough, twice is harmless."""
+        """Finish without an answer. The whisper is erased from disk. Calling it twice does no harm.
+
+        Raises Closed when the endpoint is closed, OSError when the disk takes nothing.
+        """
         if not self._finished:
             self._finished = True
             try:
@@ -106,17 +155,22 @@ class Whisper:
 
 @dataclass(frozen=True, slots=True)
 class EndpointStatus:
-    """`introducers` that stand; `visitors`: joined circuits; `unfinished`: whispers the program has still to
-    finish with, and of these `given_up`; `replies_waiting` for their visitors; `why`: a sentence when not
-    reachable."""
+    """The numbers of one moment: what `Endpoint.status` returns."""
 
     reachable: bool
+    """Whether the last tests say that a stranger can reach it."""
     why: str
+    """When not reachable, why, in words. Else empty."""
     introducers: int
+    """How many introducers stand ready."""
     visitors: int
+    """How many circuits from visitors are joined to it."""
     unfinished: int
+    """How many whispers the program has not finished yet."""
     given_up: int
+    """How many of these were given up."""
     replies_waiting: int
+    """How many replies wait for their visitors."""
 
 
 class _Iteration:
@@ -144,9 +198,35 @@ class _Iteration:
 
 
 class Endpoint:
-    """Made by `Node.host`; use it as an async context manager, and iterate over its whispers.
+    """A hidden endpoint (SPEC 10 to 13). Made by `Node.host`; enter it once, with `async with`.
 
-    Several tasks may iterate at once: each whisper goes to one of them.
+    - `address: str`. The endpoint's address, `shh1…`. Whoever knows it can send whispers.
+
+    `async for whisper in endpoint` shows one `Whisper` after the other, until the endpoint is closed. Asking
+    for the next one finishes the one before. Several tasks may iterate at once: each whisper goes to one of
+    them. `serve` does that for you.
+
+    At most 1 024 whispers and 16 MiB wait here to be finished. While there is no more room, whispers wait
+    with their senders.
+
+    ```python
+    import onionshh
+
+
+    async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
+        async with node.host("identity") as endpoint, visitor.contact(endpoint.address) as contact:
+            await endpoint.reachable()
+            first, second = contact.send(b"first"), contact.send(b"second")
+            async for whisper in endpoint:
+                receipt = await whisper.reply(whisper.body.upper())
+                if whisper.body == b"second":
+                    break
+            print(await first.reply(), await second.reply())  # b'FIRST' b'SECOND'
+            await receipt.final()
+            status = endpoint.status()
+            print(status.reachable, status.unfinished, status.replies_waiting)  # True 0 0
+            print(endpoint.waiting)  # (0, 0)
+    ```
     """
 
     def __init__(
@@ -207,24 +287,42 @@ class Endpoint:
                 await self._closed.wait()
 
     async def reachable(self) -> None:
-        """Wait until the endpoint has tested that a stranger can reach it."""
+        """Wait until the endpoint has tested that a stranger can reach it. This waits as long as that takes.
+
+        Raises Closed when the endpoint is not open.
+        """
         self._check_open()
         await self._reachability.reachable()
 
     @property
     def reachability(self) -> Reachability:
-        """What the last tests said."""
+        """What the last tests said. Raises Closed when the endpoint is not open."""
         self._check_open()
         return self._reachability.state
 
     @property
     def waiting(self) -> tuple[int, int]:
-        """How many whispers are unfinished, and how many replies wait for their visitors."""
+        """How many whispers are unfinished, and how many replies wait for their visitors. Raises Closed when
+        the endpoint is not open."""
         self._check_open()
-        return self._hidden.receiver.unfinished, self._hidden.receiver.replies
+        return len(self._hidden.receiver.inbox), len(self._hidden.receiver.replies)
 
     def reachability_changes(self) -> ReachabilityChanges:
-        """`async for` every gain and loss of reachability from now on, a present gain included."""
+        """`async for` over every gain and loss of reachability from now on. If the endpoint is reachable
+        already, that comes first. Raises Closed when the endpoint is not open.
+
+        ```python
+        import onionshh
+
+
+        async def main(node: onionshh.Node) -> None:
+            async with node.host("identity", introducers=3) as endpoint:
+                print(endpoint.reachability.reachable)  # False
+                async for change in endpoint.reachability_changes():
+                    print(change.reachable, change.why == "")  # True True
+                    break
+        ```
+        """
         self._check_open()
         return ReachabilityChanges(self._reachability)
 
@@ -233,11 +331,36 @@ class Endpoint:
         return _Iteration(self)
 
     async def serve(self, handler: Callable[[Whisper], Awaitable[bytes | None]], *, at_once: int = 8) -> None:
-        """Handle whispers until the endpoint closes, `at_once` at a time. `handler(whisper)` returns the
-        reply, or None for none.
+        """Handle whispers until the endpoint closes.
 
-        A handler that raises affects its whisper alone: the error is logged, and the whisper is shown again
-        after 1 s, 2, 4 … up to 5 min, later than those never shown. So it is when the disk takes no reply.
+        - `handler`: `await handler(whisper)` returns the reply, or None for none.
+        - `at_once`: how many whispers are handled at a time, 1 or more.
+
+        A handler that raises an error affects its own whisper alone. The error is logged, and the whisper is
+        shown again after 1 s, then 2, then 4, up to 5 min, and later than those that were never shown. The
+        same happens when the disk does not take the reply.
+
+        Raises ValueError, and Closed when the endpoint is not open.
+
+        ```python
+        import onionshh
+        import trio
+
+
+        async def shout(whisper: onionshh.Whisper) -> bytes | None:
+            if whisper.body == b"no answer needed":
+                return None
+            return whisper.body.upper()
+
+
+        async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
+            async with node.host("identity") as endpoint, trio.open_nursery() as nursery:
+                nursery.start_soon(endpoint.serve, shout)
+                async with visitor.contact(endpoint.address) as contact:
+                    print(await contact.ask(b"hello"))  # b'HELLO'
+                    print((await contact.whisper(b"no answer needed")).status)  # delivered
+                nursery.cancel_scope.cancel()
+        ```
         """
         if at_once < 1:
             raise ValueError(f"at_once must be 1 or more, not {at_once}.")
@@ -268,14 +391,42 @@ class Endpoint:
             nursery.cancel_scope.cancel()
 
     async def given_up(self) -> list[Whisper]:
-        """The whispers that were shown `give_up_after` times and never finished, oldest first. They are not
-        shown again by themselves. Each has its place in the inbox until it is finished, by `done` or `reply`;
-        one that is let go unfinished is in the next list again."""
+        """The whispers that were shown `give_up_after` times (see `Node.host`) and never finished, oldest
+        first.
+
+        They are not shown again by themselves. Each keeps its place in the inbox until it is finished, by
+        `done` or `reply`. A whisper that you let go unfinished is in the next list again.
+
+        Raises Closed when the endpoint is not open, BadData when what is on disk cannot be read.
+
+        ```python
+        import onionshh
+        import trio
+
+
+        async def fail(whisper: onionshh.Whisper) -> bytes | None:
+            raise RuntimeError("this cannot be handled")
+
+
+        async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
+            async with node.host("identity", give_up_after=2) as endpoint, trio.open_nursery() as nursery:
+                nursery.start_soon(endpoint.serve, fail)
+                async with visitor.contact(endpoint.address) as contact:
+                    receipt = contact.send(b"hello")
+                    while endpoint.status().given_up == 0:
+                        await trio.sleep(1)
+                    for whisper in await endpoint.given_up():
+                        print(whisper.body, whisper.shown)  # b'hello' 2
+                        await whisper.reply(b"sorry")
+                    print(await receipt.reply())  # b'sorry'
+                nursery.cancel_scope.cancel()
+        ```
+        """
         self._check_open()
         return [Whisper(self, *one) for one in await self._hidden.given_up()]
 
     def status(self) -> EndpointStatus:
-        """Numbers of this moment."""
+        """The numbers of this moment. Raises Closed when the endpoint is not open."""
         self._check_open()
         state, receiver = self._reachability.state, self._hidden.receiver
         return EndpointStatus(
@@ -283,9 +434,9 @@ class Endpoint:
             why=state.why,
             introducers=state.introducers,
             visitors=receiver.lanes,
-            unfinished=receiver.unfinished,
-            given_up=receiver.given_up,
-            replies_waiting=receiver.replies,
+            unfinished=len(receiver.inbox),
+            given_up=receiver.inbox.given_up,
+            replies_waiting=len(receiver.replies),
         )
 
     # For whispers and iterations.

@@ -16,26 +16,57 @@ FILE_BYTES_MOST = 4096
 
 
 class Identity(IdentityKeys):
-    """All secrets of one endpoint. Whoever has them is the endpoint; others need its `address` alone."""
+    """All secrets of one endpoint (SPEC 9). Whoever has them is the endpoint. Others need the address alone.
+
+    - `address: str`. The endpoint's address, `shh1…`, 63 characters.
+
+    `Node.host` takes an identity or the path of its file, so a program needs this class only when it makes or
+    keeps identities by itself.
+
+    ```python
+    import onionshh
+
+
+    async def main(node: onionshh.Node) -> None:
+        identity = onionshh.Identity.generate()
+        identity.save("keys/identity")
+        print(onionshh.Identity.load("keys/identity").address == identity.address)  # True
+        print(onionshh.Identity.load_or_create("keys/identity").address == identity.address)  # True
+        async with node.host(identity) as endpoint:
+            print(endpoint.address == identity.address)  # True
+        try:
+            onionshh.Identity.generate().save("keys/identity")
+        except onionshh.BadData as error:
+            print(error)  # keys/identity holds another identity; …
+    ```
+    """
 
     __slots__ = ()
 
     @classmethod
     def generate(cls, random_bytes: RandomBytes = os.urandom) -> Self:
-        """A new one, of random bytes of the system's."""
+        """A new identity. `random_bytes(n)` returns n random bytes; by itself the system's are used."""
         return super().generate(random_bytes)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """That of a file. Raises BadData, also when there is no such file."""
+        """The identity in a file.
+
+        Raises BadData when there is no such file or no identity of ours in it, ValueError for a path that
+        names no file.
+        """
         identity = cls._load_if_there(_file(path))
         if identity is None:
             raise BadData(f"There is no {path}: make an identity with Identity.generate() and save it there.")
         return identity
 
     def save(self, path: Path | str) -> None:
-        """Write it to a file for its owner alone (0600), whole or not at all; folders are made. Another
-        identity that is there is left there. Raises BadData."""
+        """Write it to a file that its owner alone can read (mode 0600), whole or not at all. Missing folders
+        are made. Saving the same identity again does no harm; another identity is never written over.
+
+        Raises BadData when another identity is there or the file cannot be written, ValueError for a path
+        that names no file.
+        """
         path = _file(path)
         there = self._load_if_there(path)
         if there is None:
@@ -52,8 +83,10 @@ class Identity(IdentityKeys):
 
     @classmethod
     def load_or_create(cls, path: Path | str, random_bytes: RandomBytes = os.urandom) -> Self:
-        """That of a file, made and saved if there is none. Raises BadData, and ValueError for an empty
-        path."""
+        """The identity in a file. If there is no such file, a new identity is made and saved there.
+
+        Raises what `load` and `save` raise.
+        """
         path = _file(path)
         identity = cls._load_if_there(path)
         if identity is None:

@@ -56,33 +56,56 @@ INTRODUCERS_MOST = 20
 
 @dataclass(frozen=True, slots=True)
 class CircuitInfo:
-    """One circuit, for debugging. `path`: the relays' nicknames, first hop first; `age_seconds` since its
-    CREATE."""
+    """One circuit, for debugging: what `Node.circuits` lists."""
 
     purpose: str
+    """What the circuit is for, in a word."""
     path: tuple[str, ...]
+    """The nicknames of the relays, first hop first. Relays choose their own; they prove nothing."""
     relays: tuple[str, ...]
-    """The relays' identities, hex, in the same order."""
+    """The identities of the relays, 64 hex digits each, in the same order."""
     age_seconds: float
+    """How long ago the first relay was asked for this circuit."""
     reveals: str
     """What this path shows to whom, in a sentence (SPEC 1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """`guards_up`: guards to which a link is open; `relays` of the consensus in hand, and its age, None
-    without one; `circuits` of all kinds; `drops` by reason."""
+    """The numbers of one moment: what `Node.status` returns."""
 
     online: bool
+    """As `Node.online`."""
     guards_up: int
+    """How many guards this node has an open link to."""
     relays: int
+    """How many relays the consensus in hand lists, 0 without one."""
     consensus_age_seconds: int | None
+    """How old that consensus is, None without one."""
     circuits: int
+    """How many circuits this node has, of all kinds."""
     drops: dict[str, int]
+    """As `Node.drops`."""
 
 
 class Node:
-    """Made by `join`. Hosts any number of endpoints and makes any number of contacts."""
+    """One membership in a network, made by `join`. It hosts any number of endpoints and makes any number of
+    contacts, all at once. It is closed when the block of `join` ends.
+
+    ```python
+    import onionshh
+
+
+    async def main(node: onionshh.Node, address: str) -> None:
+        async with node.contact(address) as contact:
+            await contact.whisper(b"hello")
+            print(node.online)  # True
+            print(node.status().relays)  # 8
+            print(node.status().drops == node.drops())  # True
+            for circuit in node.circuits():
+                print(circuit.purpose, circuit.path, circuit.reveals)  # …
+    ```
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -94,11 +117,27 @@ class Node:
         introducers: int = INTRODUCERS_DEFAULT,
         give_up_after: int | None = None,
     ) -> Endpoint:
-        """An endpoint to be entered with `async with`. `identity`: an `Identity`, or the path of its file,
-        created if absent. `introducers`: how many are wanted, 1 to 20. `give_up_after`: a whisper that was
-        shown so often and never finished is set aside, for `Endpoint.given_up`; None: it is shown for ever.
+        """An endpoint, to be entered with `async with`.
 
-        Raises BadData; on entering DataInUse when it is hosted already from this data folder.
+        - `identity`: an `Identity`, or the path of its file. If there is no such file, a new identity is made
+          and saved there.
+        - `introducers`: how many relays should stand ready to pass introductions on, 1 to 20.
+        - `give_up_after`: a whisper that was shown this often and never finished is set aside, for
+          `Endpoint.given_up`. With None every whisper is shown until it is finished.
+
+        Raises BadData when the file cannot be read or written, ValueError for a number out of its range or a
+        path that names no file, Closed when the node is closed. Entering the block raises DataInUse when this
+        data folder hosts the same endpoint already, BadData when what is kept for it cannot be read, and
+        NoDirectory when the consensus in hand has expired.
+
+        ```python
+        import onionshh
+
+
+        async def main(node: onionshh.Node) -> None:
+            async with node.host("identity", introducers=3) as endpoint:
+                print(endpoint.address)  # shh1…
+        ```
         """
         if not 1 <= introducers <= INTRODUCERS_MOST:
             raise ValueError(f"introducers must be from 1 to {INTRODUCERS_MOST}, not {introducers}.")
@@ -116,12 +155,32 @@ class Node:
     def contact(
         self, address: str, *, privacy: str = "talk", hops: int | None = None, background: bool = False
     ) -> Contact:
-        """A contact to be entered with `async with`. `privacy`: flash or talk (SPEC 16). `hops`: relays
-        between us and the rendezvous point, 0 to 3; None lets the class draw. With 0 that relay sees our
-        address, with 1 our guard sees which relay it is. `background`: much is sent and nobody waits for it;
-        it leaves room on the way for what other contacts say, always, so that its pace tells nothing of them.
+        """A contact, to be entered with `async with`.
 
-        Raises BadAddress, ValueError.
+        - `address`: the endpoint's, `shh1…`. Quotes, brackets and blanks around it do no harm.
+        - `privacy`: the privacy class, "talk" (2 or 3 hops) or "flash" (0 or 1), SPEC 16.
+        - `hops`: relays between this node and the rendezvous point, 0 to 3. With None the class draws a
+          number for each circuit. With 0 the rendezvous point sees this node's IP address, and with 1 the
+          guard sees which relay the rendezvous point is.
+        - `background`: for much that nobody waits for. It always leaves room for what other contacts send, so
+          its pace tells nothing about them.
+
+        Raises BadAddress, ValueError for an unknown class or number of hops, TypeError when the address is
+        not text, Closed when the node is closed.
+
+        ```python
+        import onionshh
+
+
+        async def main(node: onionshh.Node, address: str) -> None:
+            async with node.contact(address, privacy="flash", hops=1) as contact:
+                receipt = await contact.whisper(b"hello")
+                print(receipt.hops)  # 1
+            try:
+                node.contact("shh1qq")
+            except onionshh.BadAddress as error:
+                print(error)  # An address has 63 characters and this one has 6, 57 missing; …
+        ```
         """
         self._check_open()
         key = decode_address_untrusted(address)
@@ -135,7 +194,7 @@ class Node:
         )
 
     def circuits(self) -> list[CircuitInfo]:
-        """Every circuit of this node, oldest first."""
+        """Every circuit of this node, oldest first. For debugging: what is built ahead is listed too."""
         circuits = sorted(self._context.circuits.circuits, key=lambda one: one.made_at)
         return [
             CircuitInfo(
@@ -150,11 +209,11 @@ class Node:
 
     @property
     def online(self) -> bool:
-        """Whether a guard answers; without one nothing of ours reaches the network (SPEC 6)."""
+        """Whether a guard answers. Without one, nothing of this node reaches the network (SPEC 6)."""
         return self._context.builder.online
 
     def status(self) -> NodeStatus:
-        """Numbers of this moment."""
+        """The numbers of this moment."""
         context = self._context
         view = context.keeper.view
         age = None if view is None else max(0, context.clock.best() - view.consensus.valid_after)
@@ -168,7 +227,7 @@ class Node:
         )
 
     def drops(self) -> dict[str, int]:
-        """What this node dropped or refused so far, by reason."""
+        """How often this node dropped or refused something since it started, by reason."""
         return dict(self._context.drops.counts)
 
     def _check_open(self) -> None:
@@ -188,17 +247,53 @@ async def join(
     own_relays: Iterable[str] = (),
     introduction_hops: int = INTRODUCTION_HOPS,
 ) -> AsyncIterator[Node]:
-    """Join a network. `network`: path of its network file; by itself that of ONIONSHH_NETWORK, else of the
-    network that `onionshh network` runs on this machine. `data_dir`: folder for guards, the consensus and
-    endpoints, shared by any number of nodes. None: all of it in memory, nothing on disk; then each start
-    draws other guards, which over time shows more of you than keeping them does, and what an endpoint
-    acknowledged and did not finish is gone when it closes. `wait_seconds`: how long to try again while no
-    directory answers or the clocks differ. `bind`: local IP address of every outgoing connection.
-    `own_relays`: identities (hex) of relays that you run, which are then never on a path.
-    `introduction_hops`: relays between us and an introducer or ring relay, 0 to 3, for those who know why:
-    with 1 our guard learns whom we ask, with 0 whom we ask learns our address.
+    """Join a network. The block gets a `Node`; when the block ends, everything of that node is closed.
 
-    Raises BadNetworkFile, NoDirectory, ClockWrong, BadData, ValueError; WrongLoop outside trio.
+    - `network`: the path of the network file. With None it is the file that the environment variable
+      ONIONSHH_NETWORK names, else that of the network which `onionshh network` runs on this machine.
+    - `data_dir`: the folder for guards, the consensus and endpoints. Any number of nodes may share it. With
+      None everything is in memory and nothing on disk. Then each start draws other guards, which over time
+      shows more of you than keeping them does; and a whisper that an endpoint acknowledged but did not finish
+      is gone when the endpoint closes.
+    - `wait_seconds`: how long to try again while no directory answers or the clocks differ. With 0 there is
+      one try.
+    - `bind`: the local IP address of every outgoing connection. With an address that this machine does not
+      have, no directory answers.
+    - `own_relays`: the identities (64 hex digits each) of relays that you run. They are never on a path.
+    - `introduction_hops`: relays between this node and an introducer or ring relay, 0 to 3. Leave it alone
+      unless you know why: with 1 the guard learns which relays this node asks, and with 0 the relay that is
+      asked learns this node's IP address.
+
+    Raises BadNetworkFile when there is no network file or it cannot be used, NoDirectory when no directory
+    answers, ClockWrong when the local clock is wrong, BadData when a file in the data folder cannot be used,
+    ValueError for a bad argument, and WrongLoop outside trio.
+
+    Everything in memory:
+
+    ```python
+    import onionshh
+
+
+    async def main() -> None:
+        async with onionshh.join("network.toml", data_dir=None) as node:
+            print(node.status().relays)  # 8
+    ```
+
+    A program that is started together with its directory waits for it, and keeps its guards:
+
+    ```python
+    import onionshh
+
+
+    async def main() -> None:
+        try:
+            async with onionshh.join("network.toml", data_dir="node", wait_seconds=60) as node:
+                print(node.status().consensus_age_seconds is not None)  # True
+            async with onionshh.join("missing.toml", data_dir="node"):
+                pass
+        except onionshh.BadNetworkFile as error:
+            print(error)  # There is no network file at missing.toml; …
+    ```
     """
     try:
         trio.lowlevel.current_task()

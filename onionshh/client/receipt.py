@@ -47,12 +47,48 @@ def nobody_waits(waits: bool) -> None:
 
 
 class Receipt:
-    """queued → sent → delivered, expired or failed; the last three are final. Nothing of it can be set.
+    """What became of one whisper, or of one reply. It changes by itself and cannot be set.
 
-    `id`: 32 hex digits. `why`: a sentence when it was not delivered, or what is in the way so far. `hops`:
-    relays between us and the rendezvous point on the path used last, None before. `connect_seconds`: how
-    long reaching the endpoint took, `round_trip_seconds`: from sending the whisper to its receipt; None
-    before. `reply_body`: the answer, once it came.
+    | status | what it means | final |
+    |---|---|---|
+    | `queued` | it waits for a way to the endpoint | no |
+    | `sent` | it left; no receipt came so far | no |
+    | `delivered` | the endpoint has it | yes |
+    | `expired` | its TTL ended without a receipt; it may have arrived | yes |
+    | `failed` | it will not be tried any more; `why` says the reason | yes |
+
+    A whisper whose circuit is lost before its receipt came is `queued` again, and is sent again on another.
+    However often it arrives, it is one whisper to the endpoint.
+
+    ```python
+    import onionshh
+
+
+    async def main(node: onionshh.Node, address: str) -> None:
+        async with node.contact(address, hops=2) as contact:
+            receipt = contact.send(b"hello")
+            print(receipt.status, receipt.is_final, receipt.hops)  # queued False None
+            await receipt.final()
+            print(receipt.status, receipt.is_final, receipt.hops)  # delivered True 2
+            print(receipt.why == "", len(receipt.id))  # True 32
+            print(receipt.connect_seconds, receipt.round_trip_seconds)  # 0.… 0.…
+            print(await receipt.reply())  # b'HELLO'
+            print(receipt.reply_body)  # b'HELLO'
+    ```
+
+    A whisper to somebody who does not come in time:
+
+    ```python
+    import onionshh
+
+
+    async def main(node: onionshh.Node) -> None:
+        async with node.contact(onionshh.Identity.generate().address) as contact:
+            receipt = await contact.whisper(b"hello", ttl_seconds=20)
+            print(receipt.status)  # expired
+            print(receipt.why)  # no endpoint is published …
+            print(await receipt.reply())  # None
+    ```
     """
 
     __slots__ = ("__weakref__", "_awaiting", "_outcome", "_waiting")
@@ -67,30 +103,37 @@ class Receipt:
 
     @property
     def id(self) -> str:
+        """The whisper's id, 32 hex digits: the same that the endpoint's program sees."""
         return self._outcome.id
 
     @property
     def status(self) -> Status:
+        """One of the five words above."""
         return self._outcome.status
 
     @property
     def why(self) -> str:
+        """Why it was not delivered, or what is in the way so far. Empty when there is nothing to say."""
         return self._outcome.why
 
     @property
     def hops(self) -> int | None:
+        """Relays between this node and the rendezvous point on the circuit used last. None before."""
         return self._outcome.hops
 
     @property
     def connect_seconds(self) -> float | None:
+        """How long reaching the endpoint took. None before."""
         return self._outcome.connect_seconds
 
     @property
     def round_trip_seconds(self) -> float | None:
+        """How long it took from sending the whisper to its receipt. None before."""
         return self._outcome.round_trip_seconds
 
     @property
     def reply_body(self) -> bytes | None:
+        """The reply, once it has come."""
         return self._outcome.answer
 
     @property
@@ -99,15 +142,17 @@ class Receipt:
         return self.status in FINAL
 
     async def final(self) -> Receipt:
-        """Wait until the status is final; returns the receipt itself."""
+        """Wait until the status is final, and return this receipt."""
         await self._outcome.final.wait()
         return self
 
     async def reply(self) -> bytes | None:
-        """The answer to this whisper; None when it ends without having been delivered, or when none can
-        come any more: the contact was closed, or the circuit was lost too late to ask again.
+        """Wait for the reply to this whisper, and return it. None when the whisper ends without having been
+        delivered, or when no reply can come any more: the contact was closed, or the circuit was lost too
+        late to ask again.
 
-        Waits as long as that takes: bound it with a cancel scope.
+        This waits as long as it takes, since an endpoint need not reply. Bound it with `trio.move_on_after`,
+        or use `Contact.ask`.
         """
         if self._outcome.settled.is_set():
             await trio.lowlevel.checkpoint()

@@ -216,7 +216,7 @@ def _check_folder(folder: Path) -> None:
 
 
 class Folder(Protocol):
-    """Where a node keeps what it keeps: on disk (`DataDirectory`) or in memory (`in_memory.py`)."""
+    """Where a node keeps what it keeps: on disk (`DataDirectory`) or in memory (`memory_folder.py`)."""
 
     def read(self, name: str) -> bytes | None: ...
     def write(self, name: str, data: bytes) -> None: ...

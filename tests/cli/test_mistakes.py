@@ -225,7 +225,7 @@ def test_wrong_parameters(mistake: Mistake, tmp_path: Path, options: tuple[str, 
 def test_damaged_network_file(mistake: Mistake, tmp_path: Path) -> None:
     path = tmp_path / "net.toml"
     for damage, said in (
-        (b"nonsense", "is no TOML"),
+        (b"nonsense", "is not valid TOML"),
         ("name".encode("utf-16"), "UTF-16"),
         (b"\xef\xbb\xbf \n", "is empty"),
         (bytes(300_000), "larger than any network file"),

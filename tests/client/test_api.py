@@ -15,7 +15,7 @@ from onionshh import testing
 from onionshh.core.base.classes import CLASSES
 from onionshh.core.base.params import Params
 from onionshh.core.circuit.conversation import Conversation
-from onionshh.core.delivery import sender
+from onionshh.core.delivery import inbox, sender
 from onionshh.crypto.identity import IdentityKeys
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.world import WALL, Stranger, echo, hosted, small, until
@@ -120,16 +120,16 @@ async def test_reply_and_done(autojump_clock: MockClock) -> None:
             for body in (b"three", b"four"):
                 await contact.whisper(body)
             three = await anext(iteration)
-            assert (three.body, endpoint._hidden.receiver.unfinished) == (b"three", 2)
+            assert (three.body, len(endpoint._hidden.receiver.inbox)) == (b"three", 2)
             four = await anext(iteration)
-            assert (four.body, endpoint._hidden.receiver.unfinished) == (b"four", 1)
+            assert (four.body, len(endpoint._hidden.receiver.inbox)) == (b"four", 1)
             with pytest.raises(onionshh.Closed):
                 await three.reply(b"too late")
             with trio.move_on_after(5) as nothing:
                 await anext(aiter(endpoint))  # it is shown to somebody already
             assert nothing.cancelled_caught
             await four.done()
-            assert endpoint._hidden.receiver.unfinished == 0
+            assert len(endpoint._hidden.receiver.inbox) == 0
 
 
 async def test_a_whisper_nobody_holds_any_more_is_shown_again(autojump_clock: MockClock) -> None:
@@ -281,9 +281,7 @@ async def test_a_full_inbox_stops_the_visitor_and_lets_it_go_on(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What does not fit is not acknowledged: the visitor waits, and loses nothing."""
-    from onionshh.core.delivery import receiver
-
-    monkeypatch.setattr(receiver, "WHISPERS_MOST", 3)
+    monkeypatch.setattr(inbox, "WHISPERS_MOST", 3)
     async with small(5, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
         async with visitor.contact(endpoint.address) as contact:
             receipts = [contact.send(b"%d" % number, ttl_seconds=3600) for number in range(8)]

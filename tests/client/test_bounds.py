@@ -12,6 +12,7 @@ from onionshh import testing
 from onionshh.client.hosting import whisper_store as inbox_file
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS
 from onionshh.config import Authority
+from onionshh.core.delivery import inbox as unfinished
 from onionshh.core.delivery import receiver
 from onionshh.core.delivery.record import new_whisper
 from onionshh.ids import WhisperId
@@ -88,7 +89,7 @@ async def test_a_client_past_its_memory_ends_the_circuit_that_fills_it(
 
 
 async def test_ids_and_replies_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver, "SEEN_MOST", 3)
+    monkeypatch.setattr(unfinished, "SEEN_MOST", 3)
     monkeypatch.setattr(inbox_file, "REPLIES_MOST", 2)
     random_bytes = seeded(1)
     inbox = Whispers(Database(":memory:", WHISPER_MIGRATIONS, run_inline))
@@ -113,7 +114,7 @@ async def test_joined_circuits_are_few_though_the_inbox_is_full(
 ) -> None:
     """One that is closed for it may still be waiting for room: it is not counted, and does not wait on."""
     monkeypatch.setattr(receiver, "LANES_MOST", 2)
-    monkeypatch.setattr(receiver, "WHISPERS_MOST", 1)
+    monkeypatch.setattr(unfinished, "WHISPERS_MOST", 1)
     async with small(5, interval_seconds=300) as net, net.join("visitor") as visitor:
         async with hosted(net) as (node, endpoint), AsyncExitStack() as stack:
             for _ in range(8):
@@ -123,7 +124,7 @@ async def test_joined_circuits_are_few_though_the_inbox_is_full(
                 joined_circuits = endpoint._hidden.joined_circuits
                 assert len(joined_circuits) <= 2
                 assert all(one.open for one in joined_circuits)
-            tasks = endpoint._hidden._nursery
+            tasks = endpoint._hidden.nursery
             assert tasks is not None
             assert sum("_read" in one.name for one in tasks.child_tasks) <= 2
             # Who is thrown out comes again, and ever later; else eight would join a thousand times a second.

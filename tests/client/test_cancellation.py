@@ -171,8 +171,7 @@ async def test_reading_finishing_and_replying(autojump_clock: MockClock) -> None
                                 after += 1
                         nursery.cancel_scope.cancel()
             await whisper.done()
-            assert endpoint._hidden.receiver.unfinished == 0
-            assert endpoint._hidden.receiver._bytes == 0
+            assert len(endpoint._hidden.receiver.inbox) == 0
 
 
 async def test_asking_for_the_next_finishes_the_last_even_when_cut_off(autojump_clock: MockClock) -> None:
@@ -194,7 +193,7 @@ async def test_asking_for_the_next_finishes_the_last_even_when_cut_off(autojump_
             assert got == [b"%d" % number for number in range(8)]
             with trio.move_on_after(5):
                 await take()
-            assert endpoint._hidden.receiver.unfinished == 0
+            assert len(endpoint._hidden.receiver.inbox) == 0
 
 
 async def test_waiting_for_reachability(autojump_clock: MockClock) -> None:

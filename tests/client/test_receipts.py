@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh.client.delivery.joined import JoinedCircuit
-from onionshh.core.delivery import receiver
+from onionshh.core.delivery import inbox
 from onionshh.core.delivery.record import RECEIPT, RECEIPTS_WAIT_SECONDS, WHISPER, Record
 from tests.client.world import bytes_on_disk, hosted, small, until
 
@@ -124,7 +124,7 @@ async def test_a_program_that_takes_its_time_holds_up_no_receipt(autojump_clock:
                 await receipt.final()
                 assert receipt.round_trip_seconds is not None
                 assert receipt.round_trip_seconds < RECEIPTS_WAIT_SECONDS * 1.5
-                assert endpoint._hidden.receiver.unfinished == 1
+                assert len(endpoint._hidden.receiver.inbox) == 1
                 assert await receipt.reply() == b"answer"
             nursery.cancel_scope.cancel()
 
@@ -171,7 +171,7 @@ async def test_receipts_share_a_frame_while_whispers_follow(
 async def test_what_is_kept_is_acknowledged_before_the_endpoint_waits_for_room(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receiver, "WHISPERS_MOST", 3)
+    monkeypatch.setattr(inbox, "WHISPERS_MOST", 3)
     async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
         async with visitor.contact(endpoint.address) as contact:
             receipts = [contact.send(BULK, ttl_seconds=3600) for _ in range(6)]
@@ -193,7 +193,7 @@ async def test_what_is_kept_is_acknowledged_before_the_endpoint_waits_for_room(
 async def test_room_in_the_inbox_is_offered_to_all_who_wait_for_it(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receiver, "WHISPERS_MOST", 1)
+    monkeypatch.setattr(inbox, "WHISPERS_MOST", 1)
     async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
         async with AsyncExitStack() as stack:
             contacts = [await stack.enter_async_context(visitor.contact(endpoint.address)) for _ in range(6)]

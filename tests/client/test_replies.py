@@ -11,10 +11,10 @@ from trio.testing import MockClock
 import onionshh
 from onionshh.client.endpoint import Endpoint, Whisper
 from onionshh.client.reach.connect import connect
-from onionshh.core.delivery import kept, outgoing, receiver
+from onionshh.core.delivery import inbox, kept, outgoing
 from onionshh.core.delivery.actions import LaneId
-from onionshh.core.delivery.receiver import LEAVING_MOST
 from onionshh.core.delivery.record import RECEIPT, new_whisper
+from onionshh.core.delivery.visitor_lane import VISITOR_SENDINGS_MOST
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.world import Stranger, context_of, echo, hosted, small, until
 
@@ -53,7 +53,7 @@ async def test_a_reply_wanted_once_another_circuit_is_there_is_asked_for_over_th
 async def test_a_slow_answer_finds_its_way_however_many_whispers_came_meanwhile(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receiver, "WHISPERS_MOST", 4)
+    monkeypatch.setattr(inbox, "WHISPERS_MOST", 4)
     async with small(**QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
         async with visitor.contact(endpoint.address) as contact, visitor.contact(endpoint.address) as other:
             async with trio.open_nursery() as nursery:
@@ -67,7 +67,7 @@ async def test_a_slow_answer_finds_its_way_however_many_whispers_came_meanwhile(
                 await trio.sleep(1)
                 for number in range(20):
                     await other.ask(b"quick %d" % number)
-                assert endpoint._hidden.receiver.unfinished <= 4
+                assert len(endpoint._hidden.receiver.inbox) <= 4
                 await until(lambda: bool(answers), 10)
                 assert answers == [b"answer to slow"]
                 nursery.cancel_scope.cancel()
@@ -99,8 +99,8 @@ async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autoju
                 await exchange.send(whisper)
                 await trio.sleep(0.1)
             (served,) = endpoint._hidden.joined_circuits
-            assert served.circuit._machine.waiting_messages <= 2 * LEAVING_MOST
-            assert endpoint._hidden.receiver.replies < 20
+            assert served.circuit._machine.waiting_messages <= 2 * VISITOR_SENDINGS_MOST
+            assert len(endpoint._hidden.receiver.replies) < 20
             exchange.close()
             await until(lambda: not endpoint._hidden.joined_circuits)
             nursery.cancel_scope.cancel()
@@ -268,7 +268,7 @@ async def test_receipts_owed_for_too_long_end_no_circuit(autojump_clock: MockClo
             await contact.ask(b"question")
             of_visitor(contact).circuit.close("cut")  # before the receipt of the answer has left
             await trio.sleep(1)
-            assert [record.kind for record in contact._visitor._sender._owed] == [RECEIPT]
+            assert [record.kind for record in contact._visitor._sender._owed._records] == [RECEIPT]
             await trio.sleep(1300)
             assert (await contact.whisper(b"after a pause")).status == "delivered"
             await trio.sleep(1)

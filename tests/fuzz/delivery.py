@@ -25,7 +25,7 @@ def _receive(data: bytes) -> None:
         now += script.number(1) / 100
         record = Record.decode_untrusted(script.string())
         if flags & 1:
-            receiver.want(0)
+            receiver.inbox.want(0)
         actions = receiver.record_in(
             LaneId(1 + (flags >> 1 & 1)),
             record,
@@ -38,8 +38,8 @@ def _receive(data: bytes) -> None:
         )
         _remember(receiver, actions, now, fails=bool(flags & 32))
         _remember(receiver, receiver.tick(now), now, fails=False)
-        if receiver.unfinished > _MOST:
-            raise Left(f"{receiver.unfinished} whispers where {_MOST} may be")
+        if len(receiver.inbox) > _MOST:
+            raise Left(f"{len(receiver.inbox)} whispers where {_MOST} may be")
     receiver.close()
 
 

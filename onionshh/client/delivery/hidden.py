@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import trio
@@ -20,6 +19,7 @@ from onionshh.client.hosting.whisper_store import WhisperStore
 from onionshh.client.receipt import Outcome, Receipt
 from onionshh.core.delivery.actions import (
     Action,
+    Actions,
     Count,
     EndLane,
     Erase,
@@ -35,8 +35,9 @@ from onionshh.core.delivery.actions import (
 )
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.outgoing import State
-from onionshh.core.delivery.receiver import CLOSED, Receiver
+from onionshh.core.delivery.receiver import Receiver
 from onionshh.core.delivery.record import WHISPER, Record
+from onionshh.core.delivery.replies import CLOSED
 from onionshh.errors import BadData, Closed
 from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
@@ -62,11 +63,8 @@ class Hidden(Driver):
         self._inbox = inbox
         self._receiver = Receiver(context.chance.bytes, give_up_after=give_up_after)
         super().__init__(self._receiver, context.clock)
-        self._lanes: dict[LaneId, Lane] = {}
-        self._lanes_made = 0
         self._outcomes: dict[WhisperId, Outcome] = {}
         self._wishes: deque[_Wish] = deque()
-        self._nursery: trio.Nursery | None = None
         self._closed = False
 
     @property
@@ -74,26 +72,21 @@ class Hidden(Driver):
         """For its numbers."""
         return self._receiver
 
-    @property
-    def joined_circuits(self) -> list[JoinedCircuit]:
-        """The joined circuits that are served."""
-        return [lane.joined for lane in self._lanes.values()]
-
     async def load(self) -> None:
         """Take up what is on disk. BadData."""
         seen, replies = await self._inbox.tidy(self._context.clock.earliest())
-        self._receiver.restored(await self._inbox.held())
+        self._receiver.inbox.restored(await self._inbox.held())
         self._receiver.counted(seen, replies, self._best(), self.now())
 
     async def run(self) -> None:
         """Serve, until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self.nursery = nursery
             nursery.start_soon(self._tidy)
             try:
                 await self.keep_time()
             finally:
-                self._nursery = None
+                self.nursery = None
                 self._closed = True
                 self.do(self._receiver.close())
                 for wish in self._wishes:
@@ -101,15 +94,12 @@ class Hidden(Driver):
 
     def start(self, joined: JoinedCircuit, first: Record | None) -> None:
         """Serve a joined circuit from now on; `first` rode along with the introduction."""
-        if self._nursery is None:
+        if self.nursery is None:
             joined.close("endpoint-closed")
             return
-        self._lanes_made += 1
-        lane = Lane(LaneId(self._lanes_made), joined, self._left)
-        self._lanes[lane.number] = lane
+        lane = self.add_lane(joined, writers=1)
         self.do(self._receiver.lane_opened(lane.number, self.now()))
-        self._nursery.start_soon(self._read, lane, first)
-        self._nursery.start_soon(lane.write)
+        self.soon(self._read, lane, first)
 
     # For the program.
 
@@ -128,18 +118,18 @@ class Hidden(Driver):
                 raise
             if taken is not None:
                 return taken, offer.shown
-            self._receiver.missing(offer.whisper)
+            self._receiver.inbox.forget(offer.whisper)
         return None
 
     async def given_up(self) -> list[tuple[Taken, int]]:
         """Those set aside that the program does not hold; it does from now on. BadData."""
         found: list[tuple[Taken, int]] = []
-        aside = self._receiver.take_aside()
+        aside = self._receiver.inbox.take_aside()
         try:
             for one in aside:
                 taken = one.taken or await self._inbox.look(one.whisper)
                 if taken is None:
-                    self._receiver.missing(one.whisper)
+                    self._receiver.inbox.forget(one.whisper)
                 else:
                     found.append((taken, one.shown))
         except BaseException:
@@ -151,7 +141,7 @@ class Hidden(Driver):
     async def _offered(self) -> Offer | None:
         wish = _Wish()
         self._wishes.append(wish)
-        self.do(self._receiver.want(self._best()))
+        self.do(self._receiver.inbox.want(self._best()))
         try:
             if wish.offered is None:
                 await wish.came.wait()
@@ -162,18 +152,18 @@ class Hidden(Driver):
                 self._not_shown(wish.offered)
             else:
                 self._wishes.remove(wish)
-                self._receiver.unwant()
+                self._receiver.inbox.unwant()
             raise
         return wish.offered
 
     def _not_shown(self, offer: Offer) -> None:
         if not self._closed:
-            self.do(self._receiver.not_shown(offer.whisper, self._best()))
+            self.do(self._receiver.inbox.not_shown(offer.whisper, self._best()))
 
     def let_go(self, whisper_id: WhisperId) -> None:
         """The program does not hold it any more, and has not finished it."""
         if not self._closed:
-            self.do(self._receiver.let_go(whisper_id, self._best()))
+            self.do(self._receiver.inbox.let_go(whisper_id, self._best()))
 
     async def finish(self, whisper_id: WhisperId, reply: Record | None = None) -> Receipt:
         """Finished, and the reply with it: on disk when this returns. BadData, Closed."""
@@ -215,26 +205,27 @@ class Hidden(Driver):
     def carry_out(self, action: Action) -> None:
         match action:
             case Send():
-                self._send(action)
+                self.send(action)
             case Offer():
                 wish = self._wishes.popleft()
                 wish.offered = action
                 wish.came.set()
             case Remember():
-                self._soon(self._keep, action)
+                self.soon(self._keep, action)
             case Tell(reply, state, why):
                 self._tell(reply, state, why)
             case Erase(reply):
                 self._inbox.erase_reply(reply)
             case Judge(lane, record):
-                self._soon(self._judge, lane, record)
+                self.soon(self._judge, lane, record)
             case Repeat(lane, whisper):
-                self._soon(self._repeat, lane, whisper)
+                self.soon(self._repeat, lane, whisper)
             case Pause(number) | Resume(number):
-                if number in self._lanes:
-                    self._lanes[number].pause(isinstance(action, Pause))
+                paused = self.lane(number)
+                if paused is not None:
+                    paused.pause(isinstance(action, Pause))
             case EndLane(number, reason):
-                self._end(number, reason)
+                self.end_lane(number, reason)
             case Count(reason):
                 self._context.drops.count(reason)
 
@@ -251,10 +242,6 @@ class Hidden(Driver):
         else:
             outcome.conclude("expired" if state is State.EXPIRED else "failed", why)
 
-    def _soon(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        if self._nursery is not None:
-            self._nursery.start_soon(task, *arguments)
-
     # The disk.
 
     async def _commit(self, remember: Remember) -> None:
@@ -264,7 +251,7 @@ class Hidden(Driver):
             self.do(self._receiver.not_remembered(remember.token, self.now()))
             raise
         self.do(self._receiver.remembered(remember.token, self._best(), self.now()))
-        self._receiver.dropped(dropped)
+        self._receiver.replies.dropped(dropped)
 
     async def _keep(self, remember: Remember) -> None:
         try:
@@ -298,7 +285,7 @@ class Hidden(Driver):
             pass
         except BadData as error:
             logger.error("a whisper could not be looked up: %s", error)
-        self._lost(lane)
+        self.lost(lane)
 
     async def _bring(self, lane: Lane, record: Record) -> None:
         if record.kind != WHISPER:
@@ -323,7 +310,7 @@ class Hidden(Driver):
         )
 
     async def _judge(self, number: LaneId, record: Record) -> None:
-        lane = self._lanes.get(number)
+        lane = self.lane(number)
         if lane is None:
             return
         try:
@@ -332,25 +319,7 @@ class Hidden(Driver):
             pass
         except BadData as error:
             logger.error("a whisper could not be looked up: %s", error)
-            self._lost(lane)
+            self.lost(lane)
 
-    def _send(self, send: Send) -> None:
-        lane = self._lanes.get(send.lane)
-        if lane is not None:
-            try:
-                lane.send(send)
-            except CircuitFailed:
-                self._lost(lane)
-
-    def _left(self, send: Send) -> None:
-        self.do(self._receiver.lane_sent(send.lane, send.whisper, self.now()))
-
-    def _end(self, number: LaneId, reason: str) -> None:
-        lane = self._lanes.pop(number, None)
-        if lane is not None:
-            lane.end(reason)
-
-    def _lost(self, lane: Lane) -> None:
-        if self._lanes.get(lane.number) is lane:
-            self._end(lane.number, "exchange-over")
-            self.do(self._receiver.lane_lost(lane.number, self._best(), self.now()))
+    def lane_lost(self, number: LaneId) -> Actions:
+        return self._receiver.lane_lost(number, self._best(), self.now())

@@ -1,84 +1,44 @@
 """What the drivers of delivery share: a machine's actions carried out, its deadlines kept, its lanes.
 
 A lane is a joined circuit. Whatever its window takes leaves at once and needs no other task; the rest waits
-in turn for the tasks that write.
+in turn for the tasks that write. What a Sender and a Receiver ask of lanes is the same.
 """
 
 from __future__ import annotations
 
 import abc
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import inf
-from typing import Protocol
+from typing import Protocol, TypeVarTuple, Unpack
 
 import trio
 
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.core.delivery.actions import Action, Actions, LaneId, Send
+from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.clocks import Clock
 from onionshh.net.signals import Broadcast, Poke
 
-
-class Machine(Protocol):
-    """What a driver knows of a Sender or Receiver."""
-
-    def tick(self, now: float) -> Actions: ...
-
-    def next_deadline(self) -> float: ...
-
-
-class Driver(abc.ABC):
-    """Carries out a machine's actions, and wakes it when its time has come."""
-
-    def __init__(self, machine: Machine, clock: Clock) -> None:
-        self._machine = machine
-        self._clock = clock
-        self._todo: deque[Action] = deque()
-        self._doing = False
-        self._sooner = Poke()
-        self._asleep_until = inf
-
-    def now(self) -> float:
-        """Monotonic seconds."""
-        return self._clock.monotonic()
-
-    def do(self, actions: Actions) -> None:
-        """In order; what one brings about comes behind those that are there."""
-        self._todo.extend(actions)
-        if self._doing:
-            return
-        self._doing = True
-        try:
-            while self._todo:
-                self.carry_out(self._todo.popleft())
-        finally:
-            self._doing = False
-        if self._machine.next_deadline() < self._asleep_until:
-            self._sooner.send()
-
-    async def keep_time(self) -> None:
-        """Until cancelled."""
-        while True:
-            self._asleep_until = self._machine.next_deadline()
-            with trio.move_on_at(self._asleep_until):
-                await self._sooner.wait()
-            if self.now() >= self._asleep_until:
-                self.do(self._machine.tick(self.now()))
-
-    @abc.abstractmethod
-    def carry_out(self, action: Action) -> None:
-        """One action; nothing is awaited."""
+Ts = TypeVarTuple("Ts")
 
 
 class Lane:
     """A joined circuit, and what waits to be sent over it. `left` is told of each sending that has left."""
 
-    def __init__(self, number: LaneId, joined: JoinedCircuit, left: Callable[[Send], None]) -> None:
+    def __init__(
+        self,
+        number: LaneId,
+        joined: JoinedCircuit,
+        left: Callable[[Send], None],
+        connect_seconds: float | None = None,
+    ) -> None:
         self.number = number
         self.joined = joined
+        self.connect_seconds = connect_seconds
+        """How long its opening took, where that was ours."""
         self._left = left
         self._waiting: deque[Send] = deque()
         self._more = Broadcast()
@@ -94,7 +54,7 @@ class Lane:
             self._more.send()
 
     async def write(self) -> None:
-        """What waits, until the circuit ends. Two such tasks: one fills what window the other leaves open."""
+        """What waits, until the circuit ends."""
         with suppress(CircuitFailed):
             while self.joined.open:
                 if self._waiting:
@@ -137,3 +97,113 @@ class Lane:
         self.joined.close(reason)
         self._more.send()
         self._resumed.send()
+
+
+class Machine(Protocol):
+    """What a driver knows of a Sender or Receiver."""
+
+    def tick(self, now: float) -> Actions: ...
+
+    def next_deadline(self) -> float: ...
+
+    def lane_sent(self, lane: LaneId, whisper: WhisperId | None, now: float) -> Actions: ...
+
+
+class Driver(abc.ABC):
+    """Carries out a machine's actions, keeps its lanes, and wakes it when its time has come."""
+
+    def __init__(self, machine: Machine, clock: Clock) -> None:
+        self._machine = machine
+        self._clock = clock
+        self._todo: deque[Action] = deque()
+        self._doing = False
+        self._sooner = Poke()
+        self._asleep_until = inf
+        self._lanes: dict[LaneId, Lane] = {}
+        self._lanes_made = 0
+        self.nursery: trio.Nursery | None = None
+        """Where its tasks run; None before the first and after the last."""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._clock.monotonic()
+
+    def do(self, actions: Actions) -> None:
+        """In order; what one brings about comes behind those that are there."""
+        self._todo.extend(actions)
+        if self._doing:
+            return
+        self._doing = True
+        try:
+            while self._todo:
+                self.carry_out(self._todo.popleft())
+        finally:
+            self._doing = False
+        if self._machine.next_deadline() < self._asleep_until:
+            self._sooner.send()
+
+    async def keep_time(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._asleep_until = self._machine.next_deadline()
+            with trio.move_on_at(self._asleep_until):
+                await self._sooner.wait()
+            if self.now() >= self._asleep_until:
+                self.do(self._machine.tick(self.now()))
+
+    @abc.abstractmethod
+    def carry_out(self, action: Action) -> None:
+        """One action; nothing is awaited."""
+
+    # Lanes.
+
+    @property
+    def joined_circuits(self) -> list[JoinedCircuit]:
+        """Those that records go over now."""
+        return [lane.joined for lane in self._lanes.values()]
+
+    def soon(self, task: Callable[[Unpack[Ts]], Awaitable[object]], *arguments: *Ts) -> None:
+        """Run a task, while there is room for any."""
+        if self.nursery is not None:
+            self.nursery.start_soon(task, *arguments)
+
+    def add_lane(self, joined: JoinedCircuit, *, writers: int, connect_seconds: float | None = None) -> Lane:
+        """A joined circuit that so many tasks write to: one fills what window another leaves open."""
+        self._lanes_made += 1
+        lane = Lane(LaneId(self._lanes_made), joined, self._left, connect_seconds)
+        self._lanes[lane.number] = lane
+        for _ in range(writers):
+            self.soon(lane.write)
+        return lane
+
+    def lane(self, number: LaneId | None) -> Lane | None:
+        """The lane of this number, while it is there."""
+        return None if number is None else self._lanes.get(number)
+
+    def send(self, send: Send) -> None:
+        """Over its lane, if that is still there."""
+        lane = self._lanes.get(send.lane)
+        if lane is not None:
+            try:
+                lane.send(send)
+            except CircuitFailed:
+                self.lost(lane)
+
+    def end_lane(self, number: LaneId, reason: str) -> None:
+        """The machine has no use for it any more, or knows that it is over."""
+        lane = self._lanes.pop(number, None)
+        if lane is not None:
+            lane.end(reason)
+
+    def lost(self, lane: Lane) -> None:
+        """It ended, and not by us."""
+        if self._lanes.get(lane.number) is lane:
+            self.end_lane(lane.number, "exchange-over")
+            self.do(self.lane_lost(lane.number))
+
+    @abc.abstractmethod
+    def lane_lost(self, number: LaneId) -> Actions:
+        """What the machine makes of that."""
+
+    def _left(self, send: Send) -> None:
+        self.do(self._machine.lane_sent(send.lane, send.whisper, self.now()))

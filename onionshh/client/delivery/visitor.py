@@ -19,6 +19,7 @@ from onionshh.client.receipt import Outcome, Receipt
 from onionshh.core.base.words import amount
 from onionshh.core.delivery.actions import (
     Action,
+    Actions,
     Answered,
     Count,
     EndLane,
@@ -31,7 +32,8 @@ from onionshh.core.delivery.actions import (
 )
 from onionshh.core.delivery.outgoing import FINAL, State
 from onionshh.core.delivery.record import EXPIRED, EXPIRY_GRACE_SECONDS, WHISPER, Record
-from onionshh.core.delivery.sender import LEAVING_MOST, Sender
+from onionshh.core.delivery.sender import Sender
+from onionshh.core.delivery.way import SENDINGS_MOST
 from onionshh.core.endpoint.introduce import fits_introduction
 from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
@@ -54,12 +56,8 @@ class Visitor(Driver):
         )
         super().__init__(self._sender, context.clock)
         self._outcomes: dict[WhisperId, Outcome] = {}
-        self._lanes: dict[LaneId, Lane] = {}
-        self._connect_seconds: dict[LaneId, float] = {}
-        self._lanes_made = 0
         self._opening: trio.CancelScope | None = None
         self._changed = Broadcast()
-        self._nursery: trio.Nursery | None = None
 
     @property
     def away(self) -> bool:
@@ -90,13 +88,13 @@ class Visitor(Driver):
         """Deliver, until cancelled. `started` is called once whispers may be submitted."""
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                self.nursery = nursery
                 started()
                 await self.keep_time()
         finally:
-            self._nursery = None
-            for lane in list(self._lanes.values()):
-                self._context.nursery.start_soon(self._let_go, lane.joined)
+            self.nursery = None
+            for joined in self.joined_circuits:
+                self._context.nursery.start_soon(self._let_go, joined)
 
     def close(self, why: str) -> None:
         """Nothing more will be tried, nor come."""
@@ -107,7 +105,7 @@ class Visitor(Driver):
     def carry_out(self, action: Action) -> None:
         match action:
             case Send():
-                self._send(action)
+                self.send(action)
             case Tell():
                 self._tell(action)
             case Answered(whisper, body):
@@ -115,11 +113,10 @@ class Visitor(Driver):
                 if outcome is not None:
                     outcome.settle(body)
             case EndLane(lane, reason):
-                self._end(lane, reason)
+                self.end_lane(lane, reason)
             case NeedLane(first):
-                if self._nursery is not None:
-                    self._opening = trio.CancelScope()
-                    self._nursery.start_soon(self._open, first, self._opening)
+                self._opening = trio.CancelScope()
+                self.soon(self._open, first, self._opening)
             case StopOpening():
                 if self._opening is not None:
                     self._opening.cancel()
@@ -131,11 +128,11 @@ class Visitor(Driver):
         outcome = self._outcomes.get(told.whisper)
         if outcome is None:
             return
-        lane = self._lanes.get(told.lane) if told.lane is not None else None
+        lane = self.lane(told.lane)
         if lane is not None:
             outcome.hops = lane.joined.relays_between
             if told.state is State.OUT:
-                outcome.connect_seconds = self._connect_seconds[lane.number]
+                outcome.connect_seconds = lane.connect_seconds
         if told.round_trip_seconds is not None:
             outcome.round_trip_seconds = told.round_trip_seconds
         if told.state in FINAL:
@@ -199,41 +196,12 @@ class Visitor(Driver):
             return
         if self._background:
             joined.circuit.leave_room()
-        lane = self._add(joined, now - began)
+        lane = self.add_lane(joined, writers=SENDINGS_MOST, connect_seconds=now - began)
+        self.soon(self._read, lane)
         self.do(self._sender.lane_opened(lane.number, began, first.whisper_id if rides else None, now))
 
-    def _add(self, joined: JoinedCircuit, connect_seconds: float) -> Lane:
-        self._lanes_made += 1
-        lane = Lane(LaneId(self._lanes_made), joined, self._left)
-        self._lanes[lane.number] = lane
-        self._connect_seconds[lane.number] = connect_seconds
-        if self._nursery is not None:
-            self._nursery.start_soon(self._read, lane)
-            for _ in range(LEAVING_MOST):
-                self._nursery.start_soon(lane.write)
-        return lane
-
-    def _end(self, number: LaneId, reason: str) -> None:
-        lane = self._lanes.pop(number, None)
-        self._connect_seconds.pop(number, None)
-        if lane is not None:
-            lane.end(reason)
-
-    def _lost(self, lane: Lane) -> None:
-        if self._lanes.get(lane.number) is lane:
-            self._end(lane.number, "exchange-over")
-            self.do(self._sender.lane_lost(lane.number, self.now()))
-
-    def _send(self, send: Send) -> None:
-        lane = self._lanes.get(send.lane)
-        if lane is not None:
-            try:
-                lane.send(send)
-            except CircuitFailed:
-                self._lost(lane)
-
-    def _left(self, send: Send) -> None:
-        self.do(self._sender.lane_sent(send.lane, send.whisper, self.now()))
+    def lane_lost(self, number: LaneId) -> Actions:
+        return self._sender.lane_lost(number, self.now())
 
     async def _read(self, lane: Lane) -> None:
         with suppress(CircuitFailed):
@@ -241,7 +209,7 @@ class Visitor(Driver):
                 record = await lane.joined.receive()
                 refuse = lane.joined.why_refused(record) if record.kind == WHISPER else None
                 self.do(self._sender.record_in(lane.number, record, self.now(), refuse=refuse))
-        self._lost(lane)
+        self.lost(lane)
 
     async def _let_go(self, joined: JoinedCircuit) -> None:
         """A moment late: the end of a circuit overtakes what waits in it, perhaps our last receipt."""

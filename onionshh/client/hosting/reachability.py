@@ -47,15 +47,19 @@ NO_GUARD = "no guard answers"
 
 @dataclass(frozen=True, slots=True)
 class Reachability:
-    """`introducers`: how many stand. `seconds`: for how long the endpoint has not been reachable, since it
-    started or was so last; when it is reachable, how long that took. `why`: a sentence when not reachable.
-    `tested_at`: when the last test ended, Unix seconds, 0 before the first."""
+    """Whether strangers reach an endpoint, as its last tests say: what `Endpoint.reachability` returns."""
 
     reachable: bool
+    """Whether they do."""
     introducers: int
+    """How many introducers stand ready."""
     seconds: float
+    """When reachable, how long that took. Else for how long it has not been reachable, since it started or
+    was reachable last."""
     why: str = ""
+    """When not reachable, why, in words."""
     tested_at: int = 0
+    """When the last test ended, Unix seconds; 0 before the first."""
 
 
 class ReachabilityChanges:

@@ -18,8 +18,8 @@ import trio
 
 from onionshh.core.delivery.actions import Finish, Keep
 from onionshh.core.delivery.incoming import Taken
-from onionshh.core.delivery.receiver import REPLIES_MOST
 from onionshh.core.delivery.record import EXPIRY_GRACE_SECONDS, SEEN_EXTRA_SECONDS, Record
+from onionshh.core.delivery.replies import REPLIES_MOST
 from onionshh.errors import BadData
 from onionshh.ids import WhisperId
 from onionshh.net.database import Database

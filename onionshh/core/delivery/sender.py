@@ -8,7 +8,7 @@ Whatever is not acknowledged in time goes out again over another lane under the 
 long each time; the other end knows an id that it has seen. A whisper whose answer is awaited goes out again
 likewise after it was delivered, as long as the other end takes a copy: that is how it gets a way back.
 
-What this side owes, the receipts of answers, waits a moment for a whisper to share a frame with.
+What there is of lanes stands in the table of `way.py`, what this side owes for answers in `receipts.py`.
 """
 
 from __future__ import annotations
@@ -32,26 +32,18 @@ from onionshh.core.delivery.actions import (
 )
 from onionshh.core.delivery.kept import Kept
 from onionshh.core.delivery.outgoing import FINAL, TABLE, Happens, OutgoingWhisper, State
+from onionshh.core.delivery.receipts import ReceiptsOwed
 from onionshh.core.delivery.record import (
     EXPIRED,
     RECEIPT,
-    RECEIPTS_WAIT_SECONDS,
     REFUSED,
     Record,
-    receipt_for,
-    refusal_of,
 )
+from onionshh.core.delivery.way import Way, WayEvent
 from onionshh.ids import WhisperId
 
 WAITING_MOST: Final = 1024
 """Whispers without a final status; more are refused."""
-LEAVING_MOST: Final = 2
-"""Sendings that wait in a lane: one fills what window the other leaves open."""
-OWED_MOST: Final = 64
-IDLE_SECONDS: Final = 120.0
-PAUSES_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
-PAUSES_NOBODY_SECONDS: Final = (2.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
-"""Between tries while nobody is published under the address, who may be about to start."""
 NO_ANSWER: Final = "the endpoint is there, but does not answer"
 
 
@@ -64,7 +56,6 @@ class Sender:
 
     def __init__(self, *, receipt_seconds: float, chance: Chance) -> None:
         self._receipt_seconds = receipt_seconds
-        self._chance = chance
         self._active: dict[WhisperId, OutgoingWhisper] = {}
         """Those without a final state, and those whose answers are awaited."""
         self._queue: dict[WhisperId, None] = {}
@@ -72,23 +63,20 @@ class Sender:
         self._waiting = 0
         self._kept = Kept()
         self._look_at = inf
-        """When `tick` has something to do at the earliest."""
-        self._owed: list[Record] = []
-        self._owed_at = inf
-        self._lane: LaneId | None = None
-        self._opening = False
-        self._leaving = 0
-        self._heard = False
-        """Whether anything came back over the lane."""
-        self._used_at = 0.0
-        self._failures = 0
-        """Lanes in a row that could not be opened, or ended before anything came back."""
-        self._not_before = 0.0
+        """When a whisper has something to do at the earliest."""
+        self._way = Way(chance)
+        self._owed = ReceiptsOwed(chance.bytes)
         self._closed = False
-        self.problem = ""
+
+    @property
+    def problem(self) -> str:
         """What stands in the way right now, in words; empty when nothing does."""
-        self.away = False
+        return self._way.problem
+
+    @property
+    def away(self) -> bool:
         """Whether the last try found that nobody is there, and none is under way."""
+        return self._way.away
 
     # What the program asks for.
 
@@ -129,20 +117,16 @@ class Sender:
             actions += self._move(whisper_id, whisper, Happens.HOPELESS, why)
             if whisper.state is State.DELIVERED:
                 actions += self._no_answer(whisper_id, whisper)
-        if self._lane is not None and self._owed:
-            actions.append(Send(self._lane, tuple(self._owed), None))
-            self._owed = []
+        owed = self._owed.take()
+        if self._way.lane is not None and owed:
+            actions.append(Send(self._way.lane, owed, None))
         return (*actions, *self._stop_if_idle())
 
     # What becomes of lanes.
 
     def lane_opened(self, lane: LaneId, began: float, rode: WhisperId | None, now: float) -> Actions:
         """There is one. `began`: when its opening did; `rode`: the whisper that rode along in it."""
-        self._opening = False
-        self._lane, self._leaving, self._heard = lane, 0, False
-        self._used_at = now
-        self.problem = ""
-        self.away = False
+        self._way.opened(lane, now)
         actions: Actions = ()
         if rode is not None and rode in self._queue:
             actions = self._left(rode, lane, began, now) + self._on_its_way(rode, now)
@@ -150,12 +134,7 @@ class Sender:
 
     def lane_failed(self, failure: Failure, now: float) -> Actions:
         """None could be opened."""
-        self._opening = False
-        self.problem = failure.why
-        self.away = failure.nobody
-        self._failures += 1
-        pauses = PAUSES_NOBODY_SECONDS if failure.nobody or failure.hopeless else PAUSES_SECONDS
-        self._pause(pauses, now)
+        self._way.failed(failure, now)
         actions: list[Action] = []
         for whisper_id in list(self._queue):
             whisper = self._active[whisper_id]
@@ -167,28 +146,22 @@ class Sender:
 
     def lane_sent(self, lane: LaneId, whisper_id: WhisperId | None, now: float) -> Actions:
         """One sending has wholly left."""
-        if lane != self._lane:
+        if lane != self._way.lane:
             return ()
-        self._leaving -= 1
-        self._used_at = now
+        self._way.sent(now)
         actions = self._on_its_way(whisper_id, now) if whisper_id is not None else ()
         return actions + self._go_on(now)
 
     def lane_lost(self, lane: LaneId, now: float) -> Actions:
         """It ended, and not by us."""
-        if lane != self._lane:
+        if lane != self._way.lane:
             return ()
-        if not self._heard:  # opened and ended at once: whoever is there may be full
-            self._failures += 1
-            self._pause(PAUSES_SECONDS, now)
+        self._way.lost(now)
         return self._gone(now) + self._go_on(now)
 
     def record_in(self, lane: LaneId, record: Record, now: float, *, refuse: int | None = None) -> Actions:
         """A receipt, a refusal or an answer came. `refuse`: why an answer is not taken on."""
-        if lane == self._lane:
-            self._heard = True
-            self._used_at = now
-        self._failures = 0
+        self._way.heard(lane, now)
         whisper_id = record.in_reply_to
         whisper = self._get(whisper_id)
         actions: Actions = ()
@@ -209,7 +182,7 @@ class Sender:
                 actions += (Count("record-expired" if refuse == EXPIRED else "record-far-future"),)
             elif whisper is not None:
                 actions += self._answered(whisper_id, whisper, record.body)
-            self._owe(record, refuse, now)
+            self._owed.add(record, refuse, now)
         return actions + self._go_on(now)
 
     # Time.
@@ -224,18 +197,17 @@ class Sender:
                     actions += self._no_answer(whisper_id, whisper)
                     continue
             elif now >= whisper.deadline:
-                why = self.problem or "no receipt came before its time to live ended"
+                why = self._way.problem or "no receipt came before its time to live ended"
                 actions += self._move(whisper_id, whisper, Happens.EXPIRES, why)
                 continue
             if now >= whisper.due:
                 whisper.wait *= 2
                 late = True
-        if late and self._lane is not None:
-            self.problem = NO_ANSWER
-            actions.append(EndLane(self._lane, "receipt-late"))
-            actions += self._gone(now)
-        elif self._lane is not None and self._idle_at() <= now:
-            actions.append(EndLane(self._lane, "idle"))
+        lane = self._way.lane
+        if lane is not None and (late or self._idle_at() <= now):
+            if late:
+                self._way.problem = NO_ANSWER
+            actions.append(EndLane(lane, "receipt-late" if late else "idle"))
             actions += self._gone(now)
         actions += self._go_on(now)
         self._look_at = min((self._due_of(one, now) for one in self._active.values()), default=inf)
@@ -243,13 +215,11 @@ class Sender:
 
     def next_deadline(self) -> float:
         """When to `tick` next, monotonic seconds; perhaps sooner than something is due."""
-        when = self._look_at
-        if self._lane is not None:
-            when = min(when, self._idle_at())
-            if self._owed and self._leaving < LEAVING_MOST:
-                when = min(when, self._owed_at)
-        elif self._queue and not self._opening:
-            when = min(when, self._not_before)
+        when = min(self._look_at, self._idle_at())
+        if self._way.lane is not None and self._way.has_room:
+            when = min(when, self._owed.due_at)
+        if self._queue:
+            when = min(when, self._way.openable_at)
         return when
 
     @property
@@ -263,37 +233,28 @@ class Sender:
         """Whatever can be done now: send, open a lane, or stop opening one."""
         if self._closed:
             return ()
-        lane = self._lane
+        lane = self._way.lane
         if lane is None:
-            if self._queue and not self._opening and now >= self._not_before:
-                self._opening = True
-                self.away = False
+            if self._queue and self._way.may_open(now):
                 return (NeedLane(self._active[next(iter(self._queue))].record),)
             return self._stop_if_idle()
         actions: list[Action] = []
-        while self._queue and self._leaving < LEAVING_MOST:
+        while self._queue and self._way.has_room:
             whisper_id = next(iter(self._queue))
             record = self._active[whisper_id].record
             actions += self._left(whisper_id, lane, now, now)
             actions.append(self._sending(lane, record, whisper_id))
-        if (
-            self._owed
-            and self._leaving < LEAVING_MOST
-            and (now >= self._owed_at or len(self._owed) >= OWED_MOST)
-        ):
+        if self._way.has_room and now >= self._owed.due_at:
             actions.append(self._sending(lane, None, None))
         return tuple(actions)
 
     def _sending(self, lane: LaneId, record: Record | None, whisper_id: WhisperId | None) -> Send:
-        owed, self._owed = self._owed, []
-        self._leaving += 1
-        return Send(lane, (*owed, record) if record is not None else tuple(owed), whisper_id)
+        owed = self._owed.take()
+        self._way.sending()
+        return Send(lane, owed if record is None else (*owed, record), whisper_id)
 
     def _stop_if_idle(self) -> Actions:
-        if self._opening and not self._queue:
-            self._opening = False
-            return (StopOpening(),)
-        return ()
+        return (StopOpening(),) if not self._queue and self._way.move(WayEvent.STOPPED) else ()
 
     def _left(self, whisper_id: WhisperId, lane: LaneId, left_at: float, now: float) -> Actions:
         """It was handed to the lane; from here the lane has a while to let it go."""
@@ -378,11 +339,15 @@ class Sender:
         return (Answered(whisper_id, None),)
 
     def _may_be_answered(self, whisper: OutgoingWhisper, now: float) -> bool:
-        return (whisper.lane is not None and whisper.lane == self._lane) or now < whisper.askable_until
+        return self._is_on(whisper) or now < whisper.askable_until
+
+    def _is_on(self, whisper: OutgoingWhisper) -> bool:
+        """Whether the lane that it went out on last is there still."""
+        return whisper.lane is not None and whisper.lane == self._way.lane
 
     def _ask_again(self, whisper_id: WhisperId, whisper: OutgoingWhisper, now: float) -> Actions:
         """A delivered whisper whose answer is awaited: without the lane it went out on, none would come."""
-        if whisper.state is not State.DELIVERED or (whisper.lane is not None and whisper.lane == self._lane):
+        if whisper.state is not State.DELIVERED or self._is_on(whisper):
             return ()
         if whisper.answered or now >= whisper.askable_until:
             return self._no_answer(whisper_id, whisper)
@@ -392,7 +357,7 @@ class Sender:
 
     def _gone(self, now: float) -> Actions:
         """There is no lane now: what it has not acknowledged goes over another."""
-        self._lane = None
+        self._way.move(WayEvent.GONE)
         actions: list[Action] = []
         for whisper_id, whisper in list(self._active.items()):
             if whisper.lane is not None:
@@ -403,22 +368,8 @@ class Sender:
         self._queue = again | self._queue  # in the order in which they were asked for; answers last
         return tuple(actions)
 
-    def _pause(self, pauses: tuple[float, ...], now: float) -> None:
-        seconds = pauses[min(self._failures, len(pauses)) - 1]
-        self._not_before = now + seconds * self._chance.between(0.5, 1.0)
-
-    def _owe(self, record: Record, refuse: int | None, now: float) -> None:
-        random_bytes = self._chance.bytes
-        if not self._owed:
-            self._owed_at = now + RECEIPTS_WAIT_SECONDS
-        self._owed.append(
-            receipt_for(record, random_bytes) if refuse is None else refusal_of(record, refuse, random_bytes)
-        )
-        # What is lost of them costs little: the other end keeps its answer until that expires.
-        del self._owed[:-OWED_MOST]
-
     def _idle_at(self) -> float:
-        return inf if self._active else self._used_at + IDLE_SECONDS
+        return inf if self._active else self._way.idle_at
 
     def _finish(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> None:
         """Delivered, and nobody awaits its answer."""

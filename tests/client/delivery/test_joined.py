@@ -13,7 +13,7 @@ from onionshh.client.endpoint import Endpoint
 from onionshh.client.receipt import Receipt
 from onionshh.core.delivery import receiver
 from onionshh.core.delivery.record import NO_ID, RECEIPT, REFUSED, WHISPER, Record
-from onionshh.core.delivery.sender import IDLE_SECONDS
+from onionshh.core.delivery.way import LANE_IDLE_SECONDS
 from onionshh.ids import WhisperId
 from onionshh.wire import messages as m
 from tests.client.world import WALL, echo, hosted, small, until
@@ -136,10 +136,10 @@ async def test_circuits_that_idle_are_let_go(autojump_clock: MockClock) -> None:
             async with visitor.contact(endpoint.address) as contact:
                 assert await contact.ask(b"hello") == b"hello"
                 exchange = of_visitor(contact)
-                await trio.sleep(IDLE_SECONDS - 20)
+                await trio.sleep(LANE_IDLE_SECONDS - 20)
                 assert await contact.ask(b"again") == b"again"
                 assert of_visitor(contact) is exchange
-                await trio.sleep(IDLE_SECONDS - 20)
+                await trio.sleep(LANE_IDLE_SECONDS - 20)
                 ended = [exchange.circuit.failed]
                 await trio.sleep(40)
                 ended.append(exchange.circuit.failed)
@@ -148,7 +148,7 @@ async def test_circuits_that_idle_are_let_go(autojump_clock: MockClock) -> None:
                 assert await contact.ask(b"and anew") == b"and anew"
                 # A visitor who neither speaks nor leaves is let go by the endpoint.
                 of_visitor(contact).used_at = float("inf")
-                await trio.sleep(receiver.IDLE_SECONDS + 120)
+                await trio.sleep(receiver.VISITOR_IDLE_SECONDS + 120)
                 assert not endpoint._hidden.joined_circuits
             nursery.cancel_scope.cancel()
 

@@ -90,7 +90,7 @@ async def test_every_bad_introduction_is_one_named_drop_and_nothing_else(autojum
             assert _answers(node) == before, name
             assert not endpoint._hidden.joined_circuits, name
         # Nothing of it was kept, and whoever comes now is served.
-        assert endpoint._hidden.receiver.unfinished == 0
+        assert len(endpoint._hidden.receiver.inbox) == 0
         async with visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"hello")).status == "delivered"
 

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
-from onionshh.core.delivery import receiver
+from onionshh.core.delivery import inbox as inbox_file
 from onionshh.core.delivery.actions import Actions, Erase, LaneId, Offer, Pause, Remember, Send
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.receiver import Receiver
@@ -60,12 +60,12 @@ class Whispers:
 
     async def load(self, wall: int) -> None:
         await self.tidy(wall)
-        self.receiver.restored(await self.inbox.held())
+        self.receiver.inbox.restored(await self.inbox.held())
 
     async def accept(self, record: Record, received_at: float) -> str:
         """How it was taken: new, known or full."""
         async with self.inbox.known(record.whisper_id) as known:
-            before = self.receiver.unfinished
+            before = len(self.receiver.inbox)
             actions = self.receiver.record_in(
                 LANE,
                 record,
@@ -76,7 +76,7 @@ class Whispers:
                 best=WALL,
                 now=self._now,
             )
-            taken = self.receiver.unfinished > before
+            taken = len(self.receiver.inbox) > before
             full = any(isinstance(one, Pause) for one in actions)
             if full:  # whoever waits for room is let go, so that the next is looked at by itself
                 self.receiver.lane_lost(LANE, 0, 0.0)
@@ -101,13 +101,13 @@ class Whispers:
     async def next_unfinished(self, held: Collection[WhisperId], now: int) -> Taken | None:
         """What is shown to a program that holds these."""
         for whisper_id in self._held.difference(held):
-            self.receiver.let_go(whisper_id, now)
+            self.receiver.inbox.let_go(whisper_id, now)
         self._held.intersection_update(held)
-        for action in self.receiver.want(now):
+        for action in self.receiver.inbox.want(now):
             if isinstance(action, Offer):
                 self._held.add(action.whisper)
                 return action.taken or await self.inbox.show(action.whisper)
-        self.receiver.unwant()
+        self.receiver.inbox.unwant()
         return None
 
     async def reply_to(self, whisper_id: WhisperId) -> Record | None:
@@ -139,7 +139,7 @@ class Whispers:
                 self.receiver.lane_opened(LANE, self._now)
             raise
         await self._do(self.receiver.remembered(remember.token, WALL, self._now))
-        self.receiver.dropped(dropped)
+        self.receiver.replies.dropped(dropped)
 
 
 @asynccontextmanager
@@ -380,11 +380,11 @@ async def test_an_id_is_known_until_no_copy_can_be_accepted_any_more(tmp_path: P
 
 
 def by_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver, "WHISPERS_MOST", 3)
+    monkeypatch.setattr(inbox_file, "WHISPERS_MOST", 3)
 
 
 def by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver, "BYTES_MOST", 300)
+    monkeypatch.setattr(inbox_file, "BYTES_MOST", 300)
 
 
 @pytest.mark.parametrize("limit", [by_count, by_bytes])
@@ -408,7 +408,7 @@ async def test_a_full_inbox_takes_no_more_until_one_is_finished(
 async def test_whispers_that_come_at_once_do_not_pass_the_limit_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receiver, "WHISPERS_MOST", 3)
+    monkeypatch.setattr(inbox_file, "WHISPERS_MOST", 3)
     async with opened(tmp_path) as inbox:
         results: list[str] = []
 
@@ -424,7 +424,7 @@ async def test_whispers_that_come_at_once_do_not_pass_the_limit_together(
 async def test_what_could_not_be_written_can_be_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receiver, "WHISPERS_MOST", 1)
+    monkeypatch.setattr(inbox_file, "WHISPERS_MOST", 1)
     async with opened(tmp_path) as inbox:
         block = sqlite3.connect(tmp_path / "endpoint.db", timeout=0)
         inbox.database._connection.execute("PRAGMA busy_timeout=0")
@@ -448,7 +448,7 @@ async def test_what_could_not_be_written_can_be_tried_again(
 
 
 def test_the_limits_of_the_inbox() -> None:
-    assert (receiver.WHISPERS_MOST, receiver.BYTES_MOST) == (1024, 16 * 1024 * 1024)
+    assert (inbox_file.WHISPERS_MOST, inbox_file.BYTES_MOST) == (1024, 16 * 1024 * 1024)
 
 
 @pytest.mark.parametrize("size", [100, 60_000])

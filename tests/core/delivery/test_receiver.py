@@ -6,6 +6,7 @@ from math import inf
 
 import pytest
 
+from onionshh.core.delivery import inbox, replies
 from onionshh.core.delivery import receiver as module
 from onionshh.core.delivery.actions import (
     Actions,
@@ -26,10 +27,7 @@ from onionshh.core.delivery.actions import (
 )
 from onionshh.core.delivery.outgoing import State
 from onionshh.core.delivery.receiver import (
-    IDLE_SECONDS,
-    LEAVING_MOST,
-    RECEIPTS_TOGETHER,
-    REPLIES_MOST,
+    VISITOR_IDLE_SECONDS,
     Receiver,
 )
 from onionshh.core.delivery.record import (
@@ -43,6 +41,8 @@ from onionshh.core.delivery.record import (
     receipt_for,
     refusal_of,
 )
+from onionshh.core.delivery.replies import REPLIES_MOST
+from onionshh.core.delivery.visitor_lane import RECEIPTS_TOGETHER, VISITOR_SENDINGS_MOST
 from onionshh.ids import WhisperId
 from tests.seeded import seeded
 
@@ -114,7 +114,7 @@ def test_nobody_waits_so_it_is_written_and_then_acknowledged() -> None:
 
 def test_a_program_that_waits_is_shown_it_first_and_has_20_ms() -> None:
     receiver, record = made(), whisper()
-    assert receiver.want(0) == ()
+    assert receiver.inbox.want(0) == ()
     (offer,) = bring(receiver, record)
     assert isinstance(offer, Offer)
     assert offer.taken is not None
@@ -127,7 +127,7 @@ def test_a_program_that_waits_is_shown_it_first_and_has_20_ms() -> None:
 
 def test_a_quick_reply_is_the_receipt_and_its_body_was_never_written() -> None:
     receiver, record = made(), whisper()
-    receiver.want(0)
+    receiver.inbox.want(0)
     bring(receiver, record)
     reply = reply_to(record)
     remember = receiver.finish(record.whisper_id, reply, 900.0)
@@ -136,13 +136,13 @@ def test_a_quick_reply_is_the_receipt_and_its_body_was_never_written() -> None:
     assert (row.fresh is not None, row.reply) == (True, reply)
     actions = receiver.remembered(remember.token, 0, 0.01)
     assert kinds(actions) == [[WHISPER]]
-    assert receiver.unfinished == 0
+    assert len(receiver.inbox) == 0
     assert receiver.next_deadline() == inf
 
 
 def test_before_a_long_reply_goes_a_receipt() -> None:
     receiver, record = made(), whisper()
-    receiver.want(0)
+    receiver.inbox.want(0)
     bring(receiver, record)
     remember = receiver.finish(record.whisper_id, reply_to(record, bytes(60_000)), 900.0)
     assert kinds(receiver.remembered(remember.token, 0, 0.01)) == [[RECEIPT, WHISPER]]
@@ -150,7 +150,7 @@ def test_before_a_long_reply_goes_a_receipt() -> None:
 
 def test_one_that_is_done_quickly_is_acknowledged_once_that_is_on_disk() -> None:
     receiver, record = made(), whisper()
-    receiver.want(0)
+    receiver.inbox.want(0)
     bring(receiver, record)
     remember = receiver.finish(record.whisper_id, None)
     assert receiver.tick(RECEIPTS_WAIT_SECONDS) == ()  # it is just being written
@@ -159,7 +159,7 @@ def test_one_that_is_done_quickly_is_acknowledged_once_that_is_on_disk() -> None
 
 def test_an_ending_that_fails_is_as_if_it_never_was() -> None:
     receiver, record = made(), whisper()
-    receiver.want(0)
+    receiver.inbox.want(0)
     bring(receiver, record)
     remember = receiver.finish(record.whisper_id, None)
     (keep,) = receiver.not_remembered(remember.token, 0.01)  # the receipt waits no longer for the program
@@ -200,7 +200,7 @@ def test_a_copy_gets_its_receipt_again_and_what_was_replied() -> None:
     assert kinds(actions) == [[RECEIPT]]
     reply = reply_to(old)
     assert kinds(receiver.repeated(ONE, reply)) == [[WHISPER]]
-    assert receiver.unfinished == 1
+    assert len(receiver.inbox) == 1
 
 
 def test_a_reply_goes_where_its_whisper_came_last() -> None:
@@ -216,7 +216,7 @@ def test_a_whisper_of_a_wrong_date_is_refused_and_nothing_of_it_kept() -> None:
     receiver = made()
     actions = bring(receiver, whisper(), refuse=EXPIRED)
     assert kinds(actions) == [[REFUSED]]
-    assert receiver.unfinished == 0
+    assert len(receiver.inbox) == 0
 
 
 def test_without_room_nothing_is_read_and_whoever_waited_longest_is_first() -> None:
@@ -231,7 +231,7 @@ def test_without_room_nothing_is_read_and_whoever_waited_longest_is_first() -> N
     actions = bring(receiver, second, now=1.0)
     assert Resume(ONE) in actions
     assert kinds(remembered(receiver, actions)) == [[RECEIPT]]
-    assert receiver.unfinished == 1
+    assert len(receiver.inbox) == 1
     assert receiver.lane_lost(TWO, 0, 1.0) == ()
     remember = receiver.finish(second.whisper_id, None)
     assert receiver.remembered(remember.token, 0, 2.0) == ()  # nobody waits any more
@@ -279,12 +279,12 @@ def test_what_expired_while_it_waited_for_room_takes_none() -> None:
 
 
 def test_room_by_bytes_and_by_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BYTES_MOST", 300)
+    monkeypatch.setattr(inbox, "BYTES_MOST", 300)
     receiver = made()
     for _ in range(3):
         remembered(receiver, bring(receiver, whisper(bytes(100))))
     assert Pause(ONE) in bring(receiver, whisper(b"x"))
-    monkeypatch.setattr(module, "SEEN_MOST", 2)
+    monkeypatch.setattr(inbox, "SEEN_MOST", 2)
     receiver = made()
     receiver.counted(2, (), 0, 0.0)
     waits = whisper()
@@ -299,23 +299,23 @@ def test_whispers_never_shown_come_first_then_those_who_still_wait() -> None:
         remembered(receiver, bring(receiver, record))
     order = []
     for best in (0, 50, 50, 50):
-        (offer,) = receiver.want(best)
+        (offer,) = receiver.inbox.want(best)
         assert isinstance(offer, Offer)
         order.append([one.whisper_id for one in records].index(offer.whisper))
     assert order == [0, 1, 3, 2]
-    assert receiver.want(50) == ()
-    (offer,) = receiver.let_go(records[3].whisper_id, 50)
+    assert receiver.inbox.want(50) == ()
+    (offer,) = receiver.inbox.let_go(records[3].whisper_id, 50)
     assert isinstance(offer, Offer)
     assert offer.whisper == records[3].whisper_id
 
 
 def test_an_offer_goes_to_whoever_waits_and_to_nobody_else() -> None:
     receiver = made()
-    receiver.want(0)
-    receiver.unwant()
+    receiver.inbox.want(0)
+    receiver.inbox.unwant()
     assert not only(bring(receiver, whisper()), Offer)
     receiver = made()
-    receiver.want(0)
+    receiver.inbox.want(0)
     assert len(only(bring(receiver, whisper()), Offer)) == 1
     assert not only(bring(receiver, whisper()), Offer)
 
@@ -324,9 +324,9 @@ def test_one_that_was_not_shown_after_all_does_not_count_as_shown() -> None:
     receiver, first, second = made(), whisper(), whisper()
     remembered(receiver, bring(receiver, first))
     remembered(receiver, bring(receiver, second))
-    receiver.want(0)
-    assert receiver.not_shown(first.whisper_id, 0) == ()
-    (offer,) = receiver.want(0)
+    receiver.inbox.want(0)
+    assert receiver.inbox.not_shown(first.whisper_id, 0) == ()
+    (offer,) = receiver.inbox.want(0)
     assert offer == Offer(first.whisper_id, None, 1)
 
 
@@ -334,15 +334,15 @@ def test_one_shown_too_often_is_set_aside_and_handed_out_when_asked_for() -> Non
     receiver, bad = made(give_up_after=2), whisper()
     remembered(receiver, bring(receiver, bad))
     for _ in range(2):
-        assert only(receiver.want(0), Offer)
-        told = receiver.let_go(bad.whisper_id, 0)
+        assert only(receiver.inbox.want(0), Offer)
+        told = receiver.inbox.let_go(bad.whisper_id, 0)
     assert told == (Count("whisper-given-up"),)
-    assert receiver.want(0) == ()
-    assert (receiver.unfinished, receiver.given_up) == (1, 1)
-    assert receiver.take_aside() == [Offer(bad.whisper_id, None, 2)]
-    assert receiver.take_aside() == []  # one has it in hand
-    assert receiver.let_go(bad.whisper_id, 0) == ()  # nor is it counted twice
-    assert receiver.take_aside() == [Offer(bad.whisper_id, None, 2)]
+    assert receiver.inbox.want(0) == ()
+    assert (len(receiver.inbox), receiver.inbox.given_up) == (1, 1)
+    assert receiver.inbox.take_aside() == [Offer(bad.whisper_id, None, 2)]
+    assert receiver.inbox.take_aside() == []  # one has it in hand
+    assert receiver.inbox.let_go(bad.whisper_id, 0) == ()  # nor is it counted twice
+    assert receiver.inbox.take_aside() == [Offer(bad.whisper_id, None, 2)]
     (finish,) = receiver.finish(bad.whisper_id, None).rows
     assert finish == Finish(bad.whisper_id, None, None)
 
@@ -350,22 +350,22 @@ def test_one_shown_too_often_is_set_aside_and_handed_out_when_asked_for() -> Non
 def test_what_was_given_up_before_a_restart_stays_so_and_by_what_is_wanted_now() -> None:
     for give_up_after, aside in ((2, 1), (3, 0), (None, 0)):
         receiver = Receiver(seeded(1), give_up_after=give_up_after)
-        receiver.restored([(WhisperId(b"a" * 16), 5, 600, 2), (WhisperId(b"b" * 16), 5, 600, 1)])
-        assert receiver.given_up == aside
+        receiver.inbox.restored([(WhisperId(b"a" * 16), 5, 600, 2), (WhisperId(b"b" * 16), 5, 600, 1)])
+        assert receiver.inbox.given_up == aside
 
 
 def test_what_is_being_finished_is_offered_to_nobody() -> None:
     receiver, record = made(), whisper()
     remembered(receiver, bring(receiver, record))
-    receiver.want(0)
+    receiver.inbox.want(0)
     receiver.finish(record.whisper_id, None)
-    receiver.let_go(record.whisper_id, 0)
-    assert receiver.want(0) == ()
+    receiver.inbox.let_go(record.whisper_id, 0)
+    assert receiver.inbox.want(0) == ()
 
 
 def test_a_visitor_who_takes_nothing_is_read_no_further() -> None:
     receiver = made()
-    for _ in range(LEAVING_MOST - 1):
+    for _ in range(VISITOR_SENDINGS_MOST - 1):
         actions = remembered(receiver, bring(receiver, whisper()))
         assert not only(actions, Pause)
     assert only(remembered(receiver, bring(receiver, whisper())), Pause) == [Pause(ONE)]
@@ -406,7 +406,7 @@ def test_a_refused_reply_and_one_that_nobody_came_for() -> None:
 
 def test_of_too_many_replies_the_oldest_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert REPLIES_MOST == 1024
-    monkeypatch.setattr(module, "REPLIES_MOST", 1)
+    monkeypatch.setattr(replies, "REPLIES_MOST", 1)
     receiver = made()
     told: list[object] = []
     for _ in range(2):
@@ -420,7 +420,7 @@ def test_of_too_many_replies_the_oldest_is_given_up(monkeypatch: pytest.MonkeyPa
 def test_lanes_that_idle_or_are_too_many_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     receiver = made()
     bring(receiver, whisper(), lane=TWO, now=100.0)
-    assert receiver.tidy(IDLE_SECONDS) == (EndLane(ONE, "idle"),)
+    assert receiver.tidy(VISITOR_IDLE_SECONDS) == (EndLane(ONE, "idle"),)
     monkeypatch.setattr(module, "LANES_MOST", 2)
     receiver = made()
     bring(receiver, whisper(), now=1.0)
@@ -434,7 +434,7 @@ def test_what_a_lost_lane_owed_is_not_sent_and_what_it_brought_stays() -> None:
     assert isinstance(remember, Remember)
     assert receiver.lane_lost(ONE, 0, 1.0) == ()
     assert receiver.remembered(remember.token, 0, 1.0) == ()
-    assert receiver.unfinished == 1
+    assert len(receiver.inbox) == 1
     assert bring(receiver, whisper(), lane=ONE) == ()
 
 
@@ -453,8 +453,8 @@ def test_closing_tells_whose_replies_wait() -> None:
 def test_what_was_there_before_is_shown_and_counted() -> None:
     receiver = made(most=1)
     old = WhisperId(b"o" * 16)
-    receiver.restored([(old, 100, 600, 2)])
+    receiver.inbox.restored([(old, 100, 600, 2)])
     assert Pause(ONE) in bring(receiver, whisper())
-    assert receiver.want(0) == (Offer(old, None, 3),)
-    receiver.missing(old)
-    assert receiver.unfinished == 0
+    assert receiver.inbox.want(0) == (Offer(old, None, 3),)
+    receiver.inbox.forget(old)
+    assert len(receiver.inbox) == 0

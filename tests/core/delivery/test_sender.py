@@ -20,6 +20,7 @@ from onionshh.core.delivery.actions import (
     Tell,
 )
 from onionshh.core.delivery.outgoing import ASKABLE_SECONDS, State
+from onionshh.core.delivery.receipts import OWED_MOST
 from onionshh.core.delivery.record import (
     EXPIRED,
     RECEIPT,
@@ -32,14 +33,8 @@ from onionshh.core.delivery.record import (
     receipt_for,
     refusal_of,
 )
-from onionshh.core.delivery.sender import (
-    IDLE_SECONDS,
-    LEAVING_MOST,
-    OWED_MOST,
-    WAITING_MOST,
-    Sender,
-    TooMany,
-)
+from onionshh.core.delivery.sender import WAITING_MOST, Sender, TooMany
+from onionshh.core.delivery.way import LANE_IDLE_SECONDS, SENDINGS_MOST
 from onionshh.ids import WhisperId
 from tests.seeded import seeded
 
@@ -93,7 +88,7 @@ def test_only_so_many_are_in_a_lane_and_the_rest_follows_in_order() -> None:
     for record in records:
         sender.submit(record, 600, 0)
     left = sent(sender.lane_opened(ONE, 0, None, 0))
-    assert len(left) == LEAVING_MOST
+    assert len(left) == SENDINGS_MOST
     while len(left) < 5:
         left += sent(sender.lane_sent(ONE, left[-1], 1))
     assert left == [record.whisper_id for record in records]
@@ -220,7 +215,7 @@ def test_a_copy_of_an_answer_that_was_taken_on_is_acknowledged_though_its_time_i
 def test_answers_that_nobody_asked_for_are_acknowledged_and_owed_up_to_a_number() -> None:
     sender, record = made(), whisper()
     out(sender, record)
-    for _ in range(LEAVING_MOST):
+    for _ in range(SENDINGS_MOST):
         sender.submit(whisper(), 600, 0)  # the lane takes nothing more
     for _ in range(500):
         assert sender.record_in(ONE, answer_to(whisper()), 1) == ()
@@ -267,13 +262,13 @@ def test_an_idle_lane_is_given_up_and_one_that_is_awaited_on_is_not() -> None:
     sender, record = made(), whisper()
     out(sender, record)
     sender.record_in(ONE, receipt_for(record, random_bytes), 1)
-    assert sender.tick(IDLE_SECONDS) == ()
-    assert sender.tick(1 + IDLE_SECONDS) == (EndLane(ONE, "idle"),)
+    assert sender.tick(LANE_IDLE_SECONDS) == ()
+    assert sender.tick(1 + LANE_IDLE_SECONDS) == (EndLane(ONE, "idle"),)
     sender, record = made(), whisper()
     out(sender, record)
     sender.record_in(ONE, receipt_for(record, random_bytes), 1)
     sender.await_answer(record.whisper_id, 2)
-    assert sender.tick(1 + 2 * IDLE_SECONDS) == ()
+    assert sender.tick(1 + 2 * LANE_IDLE_SECONDS) == ()
 
 
 def test_lanes_that_fail_are_tried_less_and_less_often() -> None:

@@ -1,0 +1,84 @@
+"""Replies that no visitor has acknowledged: what becomes of each, and which are on disk. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from onionshh.core.delivery.actions import Action, Actions, Erase, Tell
+from onionshh.core.delivery.outgoing import State
+from onionshh.core.delivery.record import REFUSED, Record
+from onionshh.ids import WhisperId
+
+REPLIES_MOST: Final = 1024
+"""Replies kept for visitors that have not come back."""
+CLOSED: Final = "the endpoint was closed; the reply goes out when it runs again"
+
+
+class Replies:
+    """Of one endpoint."""
+
+    def __init__(self) -> None:
+        self._told: dict[WhisperId, float] = {}
+        """Those whose program is told what becomes of them, and until when each lives, monotonic seconds."""
+        self._on_disk: set[WhisperId] = set()
+        """All on disk, so that nobody can ask for others to be erased."""
+
+    def __len__(self) -> int:
+        return len(self._on_disk)
+
+    def counted(self, replies: Iterable[WhisperId]) -> None:
+        """These are on disk, after a tidying."""
+        self._on_disk = set(replies)
+
+    def dropped(self, replies: Iterable[WhisperId]) -> None:
+        """These had to make room for another, and are not on disk any more."""
+        self._on_disk.difference_update(replies)
+
+    def made(self, reply: WhisperId, lives_until: float) -> None:
+        """The program has made one, which is being written."""
+        self._told[reply] = lives_until
+
+    def kept(self, reply: WhisperId) -> Actions:
+        """It is on disk. With too many the oldest is told to have failed."""
+        self._on_disk.add(reply)
+        actions: list[Action] = []
+        while len(self._told) > REPLIES_MOST:
+            oldest = next(iter(self._told))
+            del self._told[oldest]
+            actions.append(Tell(oldest, State.FAILED, "too many other replies wait for their visitors"))
+        return tuple(actions)
+
+    def not_kept(self, reply: WhisperId) -> None:
+        """It could not be written."""
+        self._told.pop(reply, None)
+
+    def left(self, reply: WhisperId | None) -> Actions:
+        """It has wholly left a lane."""
+        return (Tell(reply, State.OUT),) if reply is not None and reply in self._told else ()
+
+    def acknowledged(self, record: Record) -> Actions:
+        """A visitor has taken one on, or refused it."""
+        reply = record.in_reply_to
+        if reply not in self._on_disk:
+            return ()  # whoever acknowledges what was never sent makes no work
+        self._on_disk.discard(reply)
+        if self._told.pop(reply, None) is None:
+            return (Erase(reply),)
+        if record.kind == REFUSED:
+            return (Erase(reply), Tell(reply, State.EXPIRED, "the visitor refused it: its time was over"))
+        return (Erase(reply), Tell(reply, State.DELIVERED))
+
+    def expire(self, now: float) -> Actions:
+        """Nobody came for these in time."""
+        gone = [reply for reply, until in self._told.items() if now >= until]
+        for reply in gone:
+            del self._told[reply]
+        why = "the visitor did not come back for it in time"
+        return tuple(Tell(reply, State.EXPIRED, why) for reply in gone)
+
+    def close(self) -> Actions:
+        """Nothing more goes out in this run; what is on disk stays there."""
+        told = tuple(Tell(reply, State.FAILED, CLOSED) for reply in self._told)
+        self._told.clear()
+        return told
