@@ -25,8 +25,8 @@ class Timers(Generic[N]):
     __slots__ = ("_names", "at", "awaited", "nearer")
 
     def __init__(self, names: type[N]) -> None:
-        self._names = tuple(names)
-        self.at = [NEVER] * len(self._names)
+        self._names = names
+        self.at = [NEVER] * len(names)
         """The deadline of each name. Written from outside only to put off."""
         self.awaited = NEVER
         """When whoever waits looks here next."""
