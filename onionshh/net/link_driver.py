@@ -65,6 +65,7 @@ class LinkDriver:
         "_blocked",
         "_home",
         "_paused",
+        "_sent",
         "_sink",
         "_unsent",
         "machine",
@@ -84,6 +85,7 @@ class LinkDriver:
         """Set when the link is open, or has ended without."""
         self._home = home
         self._sink = home.sink
+        self._sent = home.sent
         self._unsent = b""
         self._blocked = False
         self._paused = False
@@ -170,9 +172,8 @@ class LinkDriver:
                 if port is None or not port.outbox.waiting or not machine.is_open:
                     return
                 cells = port.outbox.take(FRAME_CELLS)
-                sent = self._home.sent
-                sent.cells += len(cells)
-                sent.frames += 1
+                self._sent.cells += len(cells)
+                self._sent.frames += 1
                 self._unsent = machine.seal(b"".join(cells))
         except StreamBroken:
             machine.send_failed()

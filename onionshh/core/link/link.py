@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from onionshh import geometry as g
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
 from onionshh.core.base.timers import NEVER, Timers
@@ -23,6 +22,7 @@ from onionshh.core.link.opening import Answering, Asking, Opened, Opening
 from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import FrameCipher, KeyPair
 from onionshh.errors import ProtocolError
+from onionshh.geometry import AEAD_TAG, BODY, CELL, FRAME_CELLS, FRAME_HEADER, LINK_FLIGHT
 from onionshh.ids import RelayId
 from onionshh.wire.cell import LINK_AUTH, PADDING, pack_cell
 
@@ -102,7 +102,7 @@ class Padding:
 
     def cell(self) -> bytes:
         """What goes out."""
-        return pack_cell(0, PADDING, self._chance.bytes(g.BODY))
+        return pack_cell(0, PADDING, self._chance.bytes(BODY))
 
 
 class Link:
@@ -137,24 +137,23 @@ class Link:
             return
         if self._buffer:
             data = self._buffer + data
-        at = 0
         try:
-            if not self.is_open:
-                at = self._set_up(data, now)
+            at = 0 if self.is_open else self._set_up(data, now)
             if self.is_open:
-                at = self._frames(data, at, self._events.append)
+                at = self._frames(data, at)
         except ProtocolError as error:
             self._close(error.reason)
             return
-        complete = at == len(data)
-        self._buffer = b"" if complete else data[at:]
-        if self.is_open:
-            deadlines = self.timers.at
-            deadlines[_SILENT] = now + self._params.link_dead_seconds
-            if complete:
-                deadlines[_FRAME] = NEVER
-            elif at or deadlines[_FRAME] == NEVER:
+        deadlines = self.timers.at
+        if at == len(data):
+            self._buffer = b""
+            deadlines[_FRAME] = NEVER
+        else:
+            self._buffer = data[at:]
+            if self.is_open and (at or deadlines[_FRAME] == NEVER):
                 self.timers.set(Timer.FRAME, now + self._params.frame_seconds)
+        if self.is_open:
+            deadlines[_SILENT] = now + self._params.link_dead_seconds
 
     def next_event(self) -> LinkEvent | None:
         """The next thing that happened, None when more bytes are needed."""
@@ -171,7 +170,7 @@ class Link:
         key = self._seal_key
         if key is None or not self.is_open:
             raise ProtocolError("link-not-open")
-        header = (len(cells) + g.AEAD_TAG).to_bytes(g.FRAME_HEADER, "big")
+        header = (len(cells) + AEAD_TAG).to_bytes(FRAME_HEADER, "big")
         return header + key.seal(cells, header)
 
     def send_failed(self) -> None:
@@ -262,15 +261,15 @@ class Link:
         if opening is None:
             return at
         if self._open_key is None:
-            if len(data) < g.LINK_FLIGHT:
+            if len(data) < LINK_FLIGHT:
                 return at
-            at = g.LINK_FLIGHT
+            at = LINK_FLIGHT
             self._cross(opening, data[:at], now)
         if not self.is_open:
-            first: list[bytes] = []
-            at = self._frames(data, at, first.append, only_one=True)
-            for plain in first:
-                self._open(opening.prove(plain), now)
+            at = self._frames(data, at)
+            first = self._events.pop() if self._events else None
+            if isinstance(first, bytes):
+                self._open(opening.prove(first), now)
         return at
 
     def _cross(self, opening: Opening, flight: bytes, now: float) -> None:
@@ -279,27 +278,29 @@ class Link:
         self._outgoing += crossed.reply
         if crossed.opened is not None:
             self._open(crossed.opened, now)
-            body = crossed.proof + self._chance.bytes(g.BODY - len(crossed.proof))
+            body = crossed.proof + self._chance.bytes(BODY - len(crossed.proof))
             self._outgoing += self.seal(pack_cell(0, LINK_AUTH, body))
 
-    def _frames(self, data: bytes, at: int, take: Callable[[bytes], None], *, only_one: bool = False) -> int:
-        """Open the frames that begin at `at` and are whole, all or the first; returns where they end."""
+    def _frames(self, data: bytes, at: int) -> int:
+        """Open the frames that begin at `at` and are whole; returns where they end. Before the link is open
+        only the first, since what is behind it depends on what that says."""
         key = self._open_key
         if key is None:
             return at
         size = len(data)
         sealed = memoryview(data)
-        while (begins := at + g.FRAME_HEADER) <= size:
+        while (begins := at + FRAME_HEADER) <= size:
             header = data[at:begins]
             length = int.from_bytes(header, "big")
-            cells, odd = divmod(length - g.AEAD_TAG, g.CELL)
-            if odd or not 1 <= cells <= g.FRAME_CELLS:
+            cells, odd = divmod(length - AEAD_TAG, CELL)
+            if odd or not 1 <= cells <= FRAME_CELLS:
                 raise ProtocolError("frame-size")
-            if begins + length > size:
+            ends = begins + length
+            if ends > size:
                 break
-            at = begins + length
-            take(key.open(sealed[begins:at], header))
-            if only_one:
+            self._events.append(key.open(sealed[begins:ends], header))
+            at = ends
+            if not self.is_open:
                 break
         return at
 
