@@ -356,6 +356,7 @@ class CircuitSet:
         if circuit is None:
             return
         self.circuits.discard(circuit)
+        port.empty_since = self.clock.monotonic()
         port.outbox.discard(queue)
         if tell:
             port.destroy(circuit_id, self._random_bytes)

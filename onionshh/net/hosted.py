@@ -1,10 +1,10 @@
 """A program whose main loop is the links' own selector, with trio as a guest on it.
 
-A relay's work is frames that come and frames that go; trio is needed for timers, dials and documents. Where
-trio waits, each frame costs its round: wake a task, run it down its chain of awaits, register anew, some
-100 µs with cold caches. Here the selector is waited for directly and a frame meets no task at all. What
-trio is asked for meanwhile it does as a guest (`trio.lowlevel.start_guest_run`), with a thread that waits
-in its place.
+A relay's work is frames that come and frames that go; trio is needed for deadlines, dials and documents.
+Where trio waits, each frame costs a round of trio's loop: wake a task, run it down its chain of awaits,
+register anew, some 100 µs with cold caches. Here the program waits for the selector itself, and a frame
+meets no task at all. Trio does its own work meanwhile as a guest (`trio.lowlevel.start_guest_run`), with a
+thread that waits in its place.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class HostedReader(TcpReader):
         self._selector.register(self._bell, selectors.EVENT_READ, None)
 
     def run_program(self, main: Callable[[], Awaitable[T]]) -> T:
-        """Run an async function as `trio.run` would, and its links beside it. Once."""
+        """Run an async function as `trio.run` would, and its links beside it. May be called once."""
         ended: list[outcome.Outcome[T]] = []
         trio.lowlevel.start_guest_run(
             main,
@@ -78,7 +78,7 @@ class HostedReader(TcpReader):
         if None in ready:
             with contextlib.suppress(BlockingIOError):
                 self._bell.recv(4096)
-            ready = [one for one in ready if one is not None]
+            ready = [watched for watched in ready if watched is not None]
         return ready
 
     def _worked(self, ready: list[Watched]) -> bool:

@@ -42,7 +42,7 @@ _SEND_BYTES = 65536
 _BACKLOG = 512
 _PAUSE_SECONDS = 0.1
 _QUIET_SECONDS = 60.0
-_RESERVED = 32
+RESERVED_DESCRIPTORS = 32
 """So many descriptors are left to the rest of the program: its files, and its checks of relays."""
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -149,7 +149,7 @@ async def serve_http(
 def _is_room_above(descriptor: int) -> bool:
     """Whether the rest of the program can have some, if this is the newest: the lowest free one is taken."""
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return most == resource.RLIM_INFINITY or descriptor < most - min(_RESERVED, most // 2)
+    return most == resource.RLIM_INFINITY or descriptor < most - min(RESERVED_DESCRIPTORS, most // 2)
 
 
 class _Place:

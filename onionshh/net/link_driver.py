@@ -7,35 +7,67 @@ is watched for room, for as long as that lasts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
-from onionshh.core.base.reasons import Drops
-from onionshh.core.link.link import Link, LinkClosed, LinkOpen
+from onionshh.core.base.timers import Timers
+from onionshh.core.link.link import Link, LinkClosed, LinkOpen, Timer
 from onionshh.core.link.port import FrameSink, LinkPort
 from onionshh.errors import ProtocolError
 from onionshh.geometry import FRAME_CELLS
 from onionshh.ids import RelayId
+from onionshh.net.timers import TimerHeap
 from onionshh.net.transport import Reader, Stream, StreamBroken
 
 
+class Sent:
+    """What left over all links of a node."""
+
+    __slots__ = ("cells", "frames")
+
+    def __init__(self) -> None:
+        self.cells = 0
+        self.frames = 0
+
+
+class Home(Protocol):
+    """The node that a link belongs to, as its driver sees it."""
+
+    @property
+    def sink(self) -> FrameSink:
+        """Takes the frames."""
+
+    @property
+    def reader(self) -> Reader:
+        """Watches the streams."""
+
+    @property
+    def timers(self) -> TimerHeap:
+        """Wakes the link when something is due."""
+
+    @property
+    def sent(self) -> Sent:
+        """Counts what leaves."""
+
+    def opened(self, driver: LinkDriver, peer: RelayId | None, now: float) -> LinkPort:
+        """The link is open: a port for its cells."""
+
+    def ended(self, driver: LinkDriver, reason: str) -> None:
+        """The link is gone."""
+
+
 class LinkDriver:
-    """One link from handshake to end. `make_port` and `ended` tie it to its `LinkSet`."""
+    """One link from handshake to end."""
 
     __slots__ = (
         "__weakref__",
         "_blocked",
-        "_drops",
-        "_ended",
-        "_make_port",
-        "_over",
+        "_home",
         "_paused",
-        "_reader",
+        "_sent",
         "_sink",
         "_unsent",
-        "cells_sent",
-        "frames_sent",
         "machine",
         "opened",
         "port",
@@ -43,51 +75,48 @@ class LinkDriver:
         "stream",
     )
 
-    def __init__(
-        self,
-        *,
-        stream: Stream,
-        machine: Link,
-        sink: FrameSink,
-        reader: Reader,
-        drops: Drops,
-        make_port: Callable[[LinkDriver, RelayId | None], LinkPort],
-        ended: Callable[[LinkDriver], None],
-    ) -> None:
+    def __init__(self, *, stream: Stream, machine: Link, home: Home) -> None:
         self.stream = stream
         self.machine = machine
         self.port: LinkPort | None = None
-        self.reason = ""
-        self.cells_sent = 0
-        self.frames_sent = 0
+        self.reason: str | None = None
+        """Why the link ended; None while it lives."""
         self.opened = trio.Event()
         """Set when the link is open, or has ended without."""
-        self._sink = sink
-        self._reader = reader
-        self._drops = drops
-        self._make_port = make_port
-        self._ended = ended
+        self._home = home
+        self._sink = home.sink
+        self._sent = home.sent
         self._unsent = b""
         self._blocked = False
         self._paused = False
-        self._over = False
+
+    @property
+    def timers(self) -> Timers[Timer]:
+        """The link's deadlines."""
+        return self.machine.timers
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What was sealed and the kernel has not taken yet: less than a frame."""
+        return len(self._unsent)
 
     def in_use(self) -> tuple[int, float]:
         """How much, to be compared: circuits, and since when there have been none, or nothing came."""
         port = self.port
-        circuits = len(port.legs) + len(port.creating) if port is not None else 0
+        circuits = port.circuits if port is not None else 0
         if port is None or circuits:
-            return circuits, self.machine.received_at
+            return circuits, self.machine.quiet_since()
         return 0, port.empty_since
 
     def start(self, now: float) -> None:
         """Send what the handshake begins with, and listen."""
-        self._reader.watch(self)
+        self._home.timers.add(self)
+        self._home.reader.watch(self)
         self.flush(now)
 
     def ready(self, now: float) -> int:
         """There are bytes to read, or room to write; returns how many bytes were read."""
-        if self._over:
+        if self.reason is not None:
             return 0
         if self._blocked:
             self.flush(now, try_again=True)
@@ -97,36 +126,40 @@ class LinkDriver:
             data = b""
         if data is None:
             return 0
-        self.machine.receive_data(data, now)
+        machine = self.machine
+        machine.receive_data(data, now)
+        if machine.timers.nearer:
+            self._home.timers.add(self)
         self._events(now)
         return len(data)
 
     def pause(self) -> None:
         """Read nothing for now."""
         self._paused = True
-        self._reader.forget(self)
+        self._home.reader.forget(self)
 
-    def resume(self) -> None:
+    def resume(self, now: float) -> None:
         """Read again."""
         self._paused = False
-        if not self._over:
-            self._reader.watch(self, for_room=self._blocked)
+        if self.reason is None:
+            self.machine.not_read(now)
+            self._home.reader.watch(self, for_room=self._blocked)
 
     def close(self, reason: str, now: float) -> None:
         """End the link. What still fits goes out first, so that DESTROYs reach the neighbour."""
-        if not self._over:
+        if self.reason is None:
             self.flush(now)
             self.abandon(reason, now)
 
     def abandon(self, reason: str, now: float) -> None:
         """End the link and send nothing more."""
-        if not self._over:
+        if self.reason is None:
             self.machine.close(reason)
             self._events(now)
 
     def flush(self, now: float, *, try_again: bool = False) -> None:
         """Seal and send what waits, as much as the kernel takes. `try_again`: it may have room now."""
-        if self._over or (self._blocked and not try_again):
+        if self.reason is not None or (self._blocked and not try_again):
             return
         machine = self.machine
         try:
@@ -139,8 +172,8 @@ class LinkDriver:
                 if port is None or not port.outbox.waiting or not machine.is_open:
                     return
                 cells = port.outbox.take(FRAME_CELLS)
-                self.cells_sent += len(cells)
-                self.frames_sent += 1
+                self._sent.cells += len(cells)
+                self._sent.frames += 1
                 self._unsent = machine.seal(b"".join(cells))
         except StreamBroken:
             machine.send_failed()
@@ -148,14 +181,19 @@ class LinkDriver:
 
     def tick(self, now: float) -> None:
         """Let the machine act on its deadlines; what the peer owes is not due while we do not read."""
+        machine, port = self.machine, self.port
         if self._paused:
-            self.machine.not_read(now)
-        if self.port is not None:
-            self.machine.circuits(len(self.port.legs) + len(self.port.creating), now)
-        padding = self.machine.tick(now)
-        if padding is not None and self.port is not None and not self.port.outbox.waiting:
-            self.port.outbox.push(self.port.control, padding)
-        if self.machine.is_closed:
+            machine.not_read(now)
+        if port is not None:
+            if port.circuits:
+                port.empty_since = now
+                machine.in_use()
+            else:
+                machine.unused(port.empty_since)
+        padding = machine.tick(now)
+        if padding is not None and port is not None and not port.outbox.waiting:
+            port.outbox.push(port.control, padding)
+        if machine.is_closed:
             self._events(now)
 
     def _send(self, now: float) -> bool:
@@ -168,7 +206,7 @@ class LinkDriver:
         if all_of_it is self._blocked:
             self._blocked = not all_of_it
             if not self._paused:
-                self._reader.watch(self, for_room=self._blocked)
+                self._home.reader.watch(self, for_room=self._blocked)
         return all_of_it
 
     def _events(self, now: float) -> None:
@@ -185,7 +223,7 @@ class LinkDriver:
                     self.flush(now)
                     if machine.is_closed:
                         continue  # the flush failed, and has already said so
-                    self.port = self._make_port(self, peer)
+                    self.port = self._home.opened(self, peer, now)
                     self._sink.link_opened(self.port, now)
                     self.opened.set()
                 case LinkClosed(reason=reason):
@@ -194,15 +232,13 @@ class LinkDriver:
             self.flush(now)  # a responder's handshake flight
 
     def _close(self, reason: str, now: float) -> None:
-        self._over = True
         self._unsent = b""
         self.reason = reason
-        self._drops.count(reason)
-        self._reader.forget(self)
+        self._home.reader.forget(self)
         self.stream.close()
         try:
             if self.port is not None:
                 self._sink.link_closed(self.port, now)
         finally:
-            self._ended(self)
+            self._home.ended(self, reason)
             self.opened.set()

@@ -1,31 +1,22 @@
-"""Every link of one node: dialled once, shared by all circuits, ticked together.
+"""Every link of one node: dialled once, shared by all circuits, woken together.
 
-Whatever came over all links is worked off in one pass, and then every link that was touched is flushed, so
-that what leaves for one neighbour leaves in one frame. A dial belongs to the node, not to whoever asked
-first, so a cancelled caller takes no link from others.
-
-Deadlines are looked at for all links together, once in a second or more; but each link's padding leaves at
-its own time, or one instant would show which links hang on one node.
+A dial belongs to the node, not to whoever asked first, so a cancelled caller takes no link from others. What
+the links do once they are there is in `net/link_loop.py`, and when they are due in `net/timers.py`.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import trio
 
-from onionshh.core.base.addresses import host_group
-from onionshh.core.base.buckets import Buckets
 from onionshh.core.base.chance import Chance
-from onionshh.core.base.holders import Holders
 from onionshh.core.base.params import Params
 from onionshh.core.base.reasons import Drops
-from onionshh.core.base.timers import Timetable
 from onionshh.core.link.link import LinkInitiator, LinkResponder
-from onionshh.core.link.outbox import Memory, Outbox
+from onionshh.core.link.outbox import Memory
 from onionshh.core.link.port import FrameSink, LinkPort
 from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import KeyPair
@@ -34,21 +25,17 @@ from onionshh.ids import RelayId
 from onionshh.net.background import background
 from onionshh.net.clocks import Clock
 from onionshh.net.link_driver import LinkDriver
+from onionshh.net.link_loop import LinkLoop
+from onionshh.net.open_links import LinkStatistics, OpenLinks
 from onionshh.net.throttle import Throttle
-from onionshh.net.transport import Dialer, Listener, NoRoom, Reader, Stream, StreamBroken, Watched
+from onionshh.net.timers import TimerHeap
+from onionshh.net.transport import Dialer, Listener, NoRoom, Reader, Stream, StreamBroken
 from onionshh.wire.consensus import RelayRow
 
 logger = logging.getLogger("onionshh.net")
 
-TICK_LEAST_SECONDS = 1.0
-TICK_MOST_SECONDS = 5.0
-PADDING_STEP_SECONDS = 0.01
-"""Padding that is due within it leaves in one wake, so thousands of links make a hundred wakes a second."""
-ADDRESSES_MOST = 4096
 NO_ROOM_SECONDS = 0.2
 NO_ROOM_SAID_SECONDS = 600.0
-LOOKED_AT_MOST = 128
-"""Links among which the idlest is sought when room is made for another."""
 
 
 class LinkFailed(Exception):
@@ -57,8 +44,8 @@ class LinkFailed(Exception):
 
 class LinkSet:
     """Links by relay. `identity`: a relay's own key, by which its links are proved; None for others.
-    `reader`: whoever watches the streams, by default the dialer's kind. `after_read` says whether it wants
-    to be called again soon.
+    `reader`: whoever watches the streams, by default the dialer's kind. `after_read` is called after each
+    pass over what links brought and says whether it wants to be called again soon, `on_tick` once a second.
     """
 
     def __init__(
@@ -79,44 +66,41 @@ class LinkSet:
     ) -> None:
         self._dialer = dialer
         self._clock = clock
-        self._sink = sink
         self._params = params
         self._chance = chance
-        self._memory = memory
         self._drops = drops
         self._identity = identity
-        self._after_read = after_read
-        self._on_tick = on_tick
-        self._throttle = throttle
-        self._reader = reader or dialer.reader()
-        self._touched: list[Outbox] = []
-        self._drivers: dict[LinkDriver, None] = {}  # in order, so that a seed governs all draws
-        self._by_outbox: dict[Outbox, LinkDriver] = {}
-        self._by_peer: dict[RelayId, LinkDriver] = {}
+        self._links = OpenLinks(
+            sink=sink,
+            reader=reader or dialer.reader(),
+            timers=TimerHeap(clock),
+            params=params,
+            memory=memory,
+            drops=drops,
+        )
+        self._loop = LinkLoop(
+            links=self._links,
+            clock=clock,
+            memory=memory,
+            after_read=after_read,
+            on_tick=on_tick,
+            throttle=throttle,
+        )
         self._dials: dict[RelayId, _Dial] = {}
-        self._pads: Timetable[LinkDriver] = Timetable(_padding_due)
-        self._sooner = trio.Event()
-        self._by_host: Holders[LinkDriver] = Holders()
-        self._no_room_said = float("-inf")
-        self._ended_cells_sent = 0
-        self._ended_frames_sent = 0
-        self._link_rates: Buckets[str] | None = None
         self._nursery: trio.Nursery | None = None
+        self._no_room_said = float("-inf")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Links live while this block does."""
         async with background() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._tick)
-            nursery.start_soon(self._reader.run, self._work)
+            self._loop.start(nursery)
             try:
                 yield
             finally:
                 self._nursery = None
-                now = self._clock.monotonic()
-                for driver in list(self._drivers):
-                    driver.close("node-closed", now)
+                self._links.end_all("node-closed", self._clock.monotonic())
 
     async def to(self, relay: RelayRow) -> LinkPort:
         """An open link to that relay, dialled if there is none. LinkFailed."""
@@ -138,8 +122,7 @@ class LinkSet:
 
     def open_to(self, relay: RelayId) -> LinkPort | None:
         """The link to that relay if one is open."""
-        driver = self._by_peer.get(relay)
-        return driver.port if driver is not None and driver.machine.is_open else None
+        return self._links.to(relay)
 
     async def serve(
         self,
@@ -159,7 +142,9 @@ class LinkSet:
                 await self._no_room(str(error))
                 continue
             now = self._clock.monotonic()
-            if not self._admit(stream, now):
+            refusal = self._links.strangers.refusal(stream.host, now)
+            if refusal is not None:
+                self._drops.count(refusal)
                 stream.close()
                 continue
             machine = LinkResponder(
@@ -174,157 +159,51 @@ class LinkSet:
 
     def end(self, port: LinkPort, reason: str) -> None:
         """End one link, and send nothing more on it."""
-        driver = self._by_outbox.get(port.outbox)
-        if driver is not None:
-            driver.abandon(reason, self._clock.monotonic())
+        self._links.end(port, reason, self._clock.monotonic())
 
     def flush(self) -> None:
         """Send what waits on every link that was touched."""
-        if self._touched:
-            self._flush(self._clock.monotonic())
+        if self._links.touched:
+            self._links.flush(self._clock.monotonic())
+
+    def ports(self) -> list[LinkPort]:
+        """The open links, oldest first."""
+        return self._links.ports()
 
     def peers(self) -> list[RelayId]:
         """The relays that open links lead to."""
-        return [peer for peer, driver in self._by_peer.items() if driver.machine.is_open]
+        return self._links.peers()
+
+    def statistics(self) -> LinkStatistics:
+        """How many links of each kind there are, and what left over them."""
+        return self._links.statistics(len(self._dials))
 
     @property
     def open_links(self) -> int:
         """How many links are open, both ways."""
-        return sum(driver.machine.is_open for driver in self._drivers)
+        return len(self._links.ports())
 
     @property
     def cells_sent(self) -> int:
         """Cells that left over all links so far, padding included."""
-        return self._ended_cells_sent + sum(driver.cells_sent for driver in self._drivers)
+        return self._links.sent.cells
 
     @property
     def frames_sent(self) -> int:
         """Frames in which they left."""
-        return self._ended_frames_sent + sum(driver.frames_sent for driver in self._drivers)
+        return self._links.sent.frames
 
     # Inside.
 
-    def _work(self, ready: Sequence[Watched]) -> bool:
-        """Read what came over these links, then send what that left on any."""
-        now = self._clock.monotonic()
-        for driver in ready:
-            if isinstance(driver, LinkDriver):
-                try:
-                    count = driver.ready(now)
-                except Exception:
-                    self._fault(driver, now)
-                    continue
-                if self._throttle is not None and count:
-                    self._slow_down(driver, self._throttle.spend(count, now))
-        try:
-            more = self._after_read()
-        except Exception:
-            self._fault(None, now)
-            more = False
-        if self._touched:
-            self._flush(now)
-        return more
-
-    def _fault(self, driver: LinkDriver | None, now: float) -> None:
-        """A fault of ours that somebody's bytes brought out must not take the other links along."""
-        what = "what links left to do" if driver is None else "a link"
-        logger.exception("ended by a fault of this program: %s", what)
-        self._drops.count("internal-fault")
-        if driver is not None:
-            try:
-                driver.abandon("link-faulty", now)
-            except Exception:
-                logger.exception("a link that ended by a fault could not be cleared away whole")
-
-    def _slow_down(self, driver: LinkDriver, seconds: float) -> None:
-        if seconds and self._nursery is not None:
-            driver.pause()
-            self._nursery.start_soon(_resume_later, driver, seconds)
-
-    def _flush(self, now: float) -> None:
-        while self._touched:
-            touched, self._touched[:] = self._touched[:], []
-            for outbox in touched:
-                outbox.untouch()
-                driver = self._by_outbox.get(outbox)
-                try:
-                    if driver is not None:
-                        driver.flush(now)
-                except Exception:
-                    self._fault(driver, now)
-
     def _start(self, stream: Stream, machine: LinkInitiator | LinkResponder, now: float) -> LinkDriver:
-        if len(self._drivers) >= self._dialer.places:
-            self._make_room(now)
-        driver = LinkDriver(
-            stream=stream,
-            machine=machine,
-            sink=self._sink,
-            reader=self._reader,
-            drops=self._drops,
-            make_port=self._make_port,
-            ended=self._ended,
-        )
-        self._drivers[driver] = None
-        if isinstance(machine, LinkResponder):
-            self._by_host.add(host_group(stream.host), driver)
-        driver.start(now)
-        return driver
-
-    def _make_port(self, driver: LinkDriver, peer: RelayId | None) -> LinkPort:
-        port = LinkPort(
-            self._memory,
-            self._touched,
-            peer=peer,
-            initiated=isinstance(driver.machine, LinkInitiator),
-            host=host_group(driver.stream.host),
-            now=self._clock.monotonic(),
-        )
-        self._by_outbox[port.outbox] = driver
-        if peer is not None:
-            self._by_peer[peer] = driver
-        if self._pads.add(driver):
-            self._sooner.set()
-        return port
-
-    def _ended(self, driver: LinkDriver) -> None:
-        self._drivers.pop(driver, None)
-        self._ended_cells_sent += driver.cells_sent
-        self._ended_frames_sent += driver.frames_sent
-        port = driver.port
-        if port is not None:
-            self._by_outbox.pop(port.outbox, None)
-            if port.peer is not None and self._by_peer.get(port.peer) is driver:
-                del self._by_peer[port.peer]
-        if isinstance(driver.machine, LinkResponder):
-            self._by_host.remove(host_group(driver.stream.host), driver)
-
-    def _admit(self, stream: Stream, now: float) -> bool:
-        params = self._params()
-        if self._link_rates is None:
-            self._link_rates = Buckets(params.link_rate, params.link_burst, ADDRESSES_MOST)
-        self._link_rates.rate, self._link_rates.burst = params.link_rate, params.link_burst
-        host = host_group(stream.host)
-        if params.links_per_ip and self._by_host.count(host) >= params.links_per_ip:
-            self._drops.count("links-per-address")
-            return False
-        if not self._link_rates.take(host, now):
-            self._drops.count("link-rate")
-            return False
-        return True
-
-    def _make_room(self, now: float) -> None:
-        """End the idlest link of whichever address holds most: no circuits, or fewest, and that for long."""
-        held = itertools.islice(self._by_host.of_the_largest(), LOOKED_AT_MOST)
-        idlest = min(held, key=LinkDriver.in_use, default=None)
-        if idlest is not None:
-            idlest.close("no-room", now)
-            self.flush()  # what ended with it may have left cells on others
+        if self._links.count >= self._dialer.places:
+            self._links.make_room(now)
+        return self._links.start(stream, machine, now)
 
     async def _no_room(self, why: str) -> None:
         """Nothing more can be taken: end a link, and try again in a moment."""
         now = self._clock.monotonic()
-        self._make_room(now)
+        self._links.make_room(now)
         if now >= self._no_room_said + NO_ROOM_SAID_SECONDS:
             self._no_room_said = now
             logger.warning(
@@ -352,7 +231,7 @@ class LinkSet:
                 if driver.port is not None and machine.is_open:
                     dial.port, dial.reason = driver.port, ""
                 else:
-                    dial.reason = driver.reason
+                    dial.reason = driver.reason or ""
         except StreamBroken as error:
             dial.reason = str(error)
         except ProtocolError as error:  # the onion key it published is no key
@@ -367,38 +246,6 @@ class LinkSet:
                 self.flush()  # what ended with the link may have left cells on others
             self._dials.pop(relay.identity, None)
             dial.done.set()
-
-    async def _tick(self) -> None:
-        look_at = self._next_look()
-        while True:
-            due = min(look_at, self._pads.first)
-            self._sooner = trio.Event()
-            with trio.move_on_at(max(due, self._clock.monotonic() + PADDING_STEP_SECONDS)):
-                await self._sooner.wait()
-                continue
-            now = self._memory.now = self._clock.monotonic()
-            for driver in self._pads.take(now):
-                driver.tick(now)
-            if now >= look_at:
-                for driver in list(self._drivers):
-                    driver.tick(now)
-                self._on_tick(now)
-                look_at = self._next_look()
-            self._work(())
-
-    def _next_look(self) -> float:
-        now = self._clock.monotonic()
-        due = min((driver.machine.next_deadline() for driver in self._drivers), default=float("inf"))
-        return max(now + TICK_LEAST_SECONDS, min(due, now + TICK_MOST_SECONDS))
-
-
-def _padding_due(driver: LinkDriver) -> float | None:
-    return None if driver.machine.is_closed else driver.machine.pad_at
-
-
-async def _resume_later(driver: LinkDriver, seconds: float) -> None:
-    await trio.sleep(seconds)
-    driver.resume()
 
 
 class _Dial:

@@ -1,4 +1,4 @@
-"""A network in memory: streams with bounded buffers, addresses of one's own, hosts that can be cut off.
+"""A network in memory: streams with bounded buffers, hosts that can be cut off or held.
 
 For tests and simulations, and for a DApp's own tests. Nothing here knows what travels over it.
 """
@@ -46,11 +46,15 @@ class MemoryStream:
         """What comes in and what goes out, for a reader."""
         return self._incoming, self._outgoing
 
+    @property
+    def room(self) -> int:
+        """How many bytes it would take now."""
+        return 0 if self._network.is_held(self) else BUFFER_BYTES - len(self._outgoing.data)
+
     def send_some(self, data: bytes) -> int:
         if self._closed or self._outgoing.ended:
             raise StreamBroken("closed")
-        room = BUFFER_BYTES - len(self._outgoing.data)
-        part = data[:room]
+        part = data[: self.room]
         if part:
             self._outgoing.data += part
             self._outgoing.wake()
@@ -58,7 +62,7 @@ class MemoryStream:
 
     async def wait_sendable(self) -> None:
         await trio.lowlevel.checkpoint()
-        while len(self._outgoing.data) >= BUFFER_BYTES:
+        while not self.room:
             if self._closed or self._outgoing.ended:
                 raise StreamBroken("closed")
             await self._outgoing.changed.park()
@@ -80,6 +84,10 @@ class MemoryStream:
             await self._incoming.changed.park()
         return data
 
+    def wake(self) -> None:
+        """Whoever waits for room looks again."""
+        self._outgoing.wake()
+
     def close(self) -> None:
         self._closed = True
         for pipe in (self._incoming, self._outgoing):
@@ -96,24 +104,24 @@ class MemoryReader:
         self._changed: dict[Watched, None] = {}
         self._parked = trio.lowlevel.ParkingLot()
 
-    def watch(self, one: Watched, *, for_room: bool = False) -> None:
-        self.forget(one)
-        stream = one.stream
+    def watch(self, watched: Watched, *, for_room: bool = False) -> None:
+        self.forget(watched)
+        stream = watched.stream
         if not isinstance(stream, MemoryStream):
             raise TypeError(f"a MemoryReader cannot watch a {type(stream).__name__}")
 
         def changed() -> None:
-            self._changed[one] = None
+            self._changed[watched] = None
             self._parked.unpark_all()
 
-        self._watched[one] = (stream, for_room, changed)
+        self._watched[watched] = (stream, for_room, changed)
         for pipe in stream.pipes:
             pipe.on_change.append(changed)
         changed()
 
-    def forget(self, one: Watched) -> None:
-        stream, _, changed = self._watched.pop(one, (None, False, None))
-        self._changed.pop(one, None)
+    def forget(self, watched: Watched) -> None:
+        stream, _, changed = self._watched.pop(watched, (None, False, None))
+        self._changed.pop(watched, None)
         if stream is not None and changed is not None:
             for pipe in stream.pipes:
                 pipe.on_change.remove(changed)
@@ -122,17 +130,17 @@ class MemoryReader:
         more = False
         while True:
             await trio.lowlevel.checkpoint()
-            ready = [one for one in self._changed if self._is_ready(one)]
+            ready = [watched for watched in self._changed if self._is_ready(watched)]
             self._changed = dict.fromkeys(ready)  # what is left unread is ready again
             if ready or more:
                 more = work(ready)
             else:
                 await self._parked.park()
 
-    def _is_ready(self, one: Watched) -> bool:
-        stream, for_room, _ = self._watched[one]
-        incoming, outgoing = stream.pipes
-        return bool(incoming.data) or incoming.ended or (for_room and len(outgoing.data) < BUFFER_BYTES)
+    def _is_ready(self, watched: Watched) -> bool:
+        stream, for_room, _ = self._watched[watched]
+        incoming, _ = stream.pipes
+        return bool(incoming.data) or incoming.ended or (for_room and stream.room > 0)
 
 
 class MemoryListener:
@@ -166,7 +174,9 @@ class MemoryListener:
 
 
 class MemoryNetwork:
-    """Every host of one test. A host is any text; `cut` ends its streams and refuses new ones."""
+    """Every host of one test. A host is any text. `cut` ends its streams and refuses new ones; `hold` keeps
+    them from taking bytes.
+    """
 
     def __init__(self) -> None:
         self.listeners: dict[tuple[str, int], MemoryListener] = {}
@@ -176,6 +186,7 @@ class MemoryNetwork:
         """How many streams a host may have, if not any number."""
         self._streams: dict[MemoryStream, tuple[str, str]] = {}
         self._cut: set[str] = set()
+        self._held: set[str] = set()
         self._next_port = 1
 
     def listen(self, host: str) -> MemoryListener:
@@ -193,9 +204,9 @@ class MemoryNetwork:
         listener = self.listeners.get((host, port))
         if listener is None or self._cut & {source, host}:
             raise StreamBroken("connection refused")
-        one, other = _Pipe(), _Pipe()
-        ours = MemoryStream(self, host, one, other)
-        theirs = MemoryStream(self, source, other, one)
+        back, forth = _Pipe(), _Pipe()
+        ours = MemoryStream(self, host, back, forth)
+        theirs = MemoryStream(self, source, forth, back)
         self._streams[ours] = self._streams[theirs] = (source, host)
         self.dialled.append((source, host))
         listener.offer(theirs)
@@ -211,6 +222,21 @@ class MemoryNetwork:
     def heal(self, host: str) -> None:
         """Put it back."""
         self._cut.discard(host)
+
+    def hold(self, host: str) -> None:
+        """From now on a host's streams take no byte, either way; what was sent before arrives."""
+        self._held.add(host)
+
+    def release(self, host: str) -> None:
+        """They take bytes again."""
+        self._held.discard(host)
+        for stream, ends in list(self._streams.items()):
+            if host in ends:
+                stream.wake()
+
+    def is_held(self, stream: MemoryStream) -> bool:
+        """Whether a stream takes no byte for now."""
+        return bool(self._held) and not self._held.isdisjoint(self._streams.get(stream, ()))
 
     def forget(self, stream: MemoryStream) -> None:
         """A stream was closed."""

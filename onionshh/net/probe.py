@@ -1,10 +1,10 @@
-"""Does a relay answer? A link handshake to it and no more: how an authority checks whom it lists (SPEC 8)."""
+"""Does a relay answer? A handshake of a link to it and no more: so an authority checks a relay (SPEC 8)."""
 
 from __future__ import annotations
 
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
-from onionshh.core.link.link import LinkInitiator
+from onionshh.core.link.link import LinkClosed, LinkInitiator
 from onionshh.errors import ProtocolError
 from onionshh.net.clocks import Clock
 from onionshh.net.transport import Dialer, StreamBroken
@@ -19,7 +19,7 @@ _IN_WORDS = {
 async def probe(
     descriptor: RelayDescriptor, *, dialer: Dialer, clock: Clock, params: Params, chance: Chance
 ) -> str | None:
-    """None when the relay proved its keys at its address, else why not, in words. Bounded by the caller."""
+    """None when the relay proved its keys at its address, else why not. The caller limits the time."""
     address = descriptor.address
     try:
         stream = await dialer.dial(descriptor.host, descriptor.port)
@@ -44,7 +44,7 @@ async def probe(
         if machine.is_open:
             return None
         event = machine.next_event()
-        reason = getattr(event, "reason", "")
+        reason = event.reason if isinstance(event, LinkClosed) else ""
         return f"the handshake with {address} failed: {_IN_WORDS.get(reason, reason)}"
     except StreamBroken as error:
         return f"the connection to {address} broke: {error}"

@@ -83,7 +83,7 @@ class TcpStream:
 
 
 def _check_open(sock: socket.socket) -> None:
-    """StreamBroken for a socket we closed: trio must never be asked to wait for one."""
+    """StreamBroken for a socket that we closed: trio must never be asked to wait for it."""
     if sock.fileno() < 0:
         raise StreamBroken("closed")
 
@@ -97,20 +97,20 @@ class TcpReader:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
 
-    def watch(self, one: Watched, *, for_room: bool = False) -> None:
-        stream = one.stream
+    def watch(self, watched: Watched, *, for_room: bool = False) -> None:
+        stream = watched.stream
         if not isinstance(stream, TcpStream):
             raise TypeError(f"a TcpReader cannot watch a {type(stream).__name__}")
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if for_room else 0)
         try:
-            self._selector.modify(stream, events, one)
+            self._selector.modify(stream, events, watched)
         except KeyError:
-            self._selector.register(stream, events, one)
+            self._selector.register(stream, events, watched)
 
-    def forget(self, one: Watched) -> None:
-        if isinstance(one.stream, TcpStream):
+    def forget(self, watched: Watched) -> None:
+        if isinstance(watched.stream, TcpStream):
             with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(one.stream)
+                self._selector.unregister(watched.stream)
 
     async def run(self, work: Work) -> None:
         more = False
@@ -126,7 +126,7 @@ class TcpReader:
 
 
 class TcpDialer:
-    """Opens TCP connections. `bind`: the local address of every one of them."""
+    """Opens TCP connections. `bind`: the local address that each of them comes from."""
 
     def __init__(self, bind: str | None = None) -> None:
         self.bind = bind

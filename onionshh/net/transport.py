@@ -1,8 +1,8 @@
 """What a link needs of the network below it: a byte stream that never waits, and who has bytes to read.
 
-TCP (`net/tcp.py`) and a network in memory (`net/memory.py`) both are one; links do not know which. All
-streams of a node hang on one `Reader`: a wake costs as much as fifty cells, so whatever came is worked off
-in one, and what it leaves for a neighbour goes out in one frame.
+TCP (`net/tcp.py`) and a network in memory (`net/memory.py`) both offer this; links do not know which of them
+they have. All streams of a node hang on one `Reader`: a wake costs as much as fifty cells, so whatever came
+is worked off in one wake, and what it leaves for a neighbour goes out in one frame.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class NoRoom(Exception):
 
 
 class Stream(Protocol):
-    """Two-way bytes. One task reads; anyone may call `send_some`, which never waits."""
+    """Bytes both ways. One task reads; anyone may call `send_some`, which never waits."""
 
     @property
     def host(self) -> str:
         """Address of the other end, as text without a port."""
 
     def send_some(self, data: bytes) -> int:
-        """How many bytes the network took now, perhaps 0. StreamBroken when it takes no more ever."""
+        """How many bytes the network took now, perhaps 0. StreamBroken once it will never take more."""
 
     def receive_now(self) -> bytes | None:
         """From 1 to READ_BYTES bytes, b"" at the end, None while nothing is there. StreamBroken."""
@@ -50,7 +50,7 @@ class Watched(Protocol):
 
     @property
     def stream(self) -> Stream:
-        """What is watched."""
+        """Its stream, which is what is watched."""
 
 
 Work = Callable[[Sequence[Watched]], bool]
@@ -58,13 +58,13 @@ Work = Callable[[Sequence[Watched]], bool]
 
 
 class Reader(Protocol):
-    """Watches streams for bytes to read, and for room to write where somebody waits for it."""
+    """Watches streams: for bytes to read, and for room to write where somebody waits for it."""
 
-    def watch(self, one: Watched, *, for_room: bool = False) -> None:
-        """From now on, until `forget`; again, to change what is waited for."""
+    def watch(self, watched: Watched, *, for_room: bool = False) -> None:
+        """Watch from now on, until `forget`. Called again, it changes what is waited for."""
 
-    def forget(self, one: Watched) -> None:
-        """No longer; at the latest before its stream is closed. Any number of times."""
+    def forget(self, watched: Watched) -> None:
+        """Watch no longer; at the latest before the stream is closed. May be called any number of times."""
 
     async def run(self, work: Work) -> None:
         """Call `work` with everything that is ready, whenever something is, until cancelled."""

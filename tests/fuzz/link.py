@@ -5,7 +5,8 @@ from __future__ import annotations
 from onionshh import geometry as g
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
-from onionshh.core.link.link import Link, LinkInitiator, LinkResponder, link_auth_text
+from onionshh.core.link.link import Link, LinkInitiator, LinkResponder
+from onionshh.core.link.opening import link_auth_text
 from onionshh.crypto import handshake
 from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import FrameCipher, KeyPair

@@ -200,7 +200,6 @@ async def test_what_came_before_the_end_can_still_be_read(autojump_clock: MockCl
 async def test_the_end_wakes_whoever_waits(autojump_clock: MockClock, wait: str) -> None:
     async with network(1) as (_, relays, client):
         circuit = await client.build(*relays)
-        relays[0].links._throttle = None
         stuck_client(client)
         for _ in range(Params().window // 34 + 2):
             circuit.send(ASK, bytes(17_000))  # of 35 cells: more than a window holds
@@ -227,9 +226,8 @@ async def test_the_end_wakes_whoever_waits(autojump_clock: MockClock, wait: str)
 
 
 def stuck_client(client: Client) -> None:
-    """Nothing leaves the client any more."""
-    (task,) = client.links._drivers
-    task._blocked = True
+    """Nothing leaves the client any more: its network takes no byte."""
+    client.world.network.hold(client.host)
 
 
 async def test_a_delivery_after_the_end_is_no_success(autojump_clock: MockClock) -> None:
@@ -447,8 +445,7 @@ async def test_a_link_that_breaks_while_joining_gives_memory_back_once(autojump_
         circuit.send(ASK, bytes(1000))
         await trio.sleep(1)  # the answer lies unread
         assert client.memory.used_bytes == 1000
-        (driver,) = client.links._drivers
-        driver.stream._outgoing.ended = True  # type: ignore[attr-defined]
+        world.network.cut(client.host)  # and the next byte shows it
         circuit._port.send(0, PADDING, bytes(BODY))  # something waits for that link
         circuit.join(bytes(80), bytes(80), as_visitor=True, accepts=frozenset())
         assert circuit.failed is not None

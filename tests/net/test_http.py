@@ -23,8 +23,14 @@ from onionshh.directory.app import app
 from onionshh.directory.authority import Authority
 from onionshh.errors import Error
 from onionshh.net.clocks import Clock
-from onionshh.net.http import _RESERVED as RESERVED
-from onionshh.net.http import Asgi, Limits, listen, serve_connection, serve_http
+from onionshh.net.http import (
+    RESERVED_DESCRIPTORS,
+    Asgi,
+    Limits,
+    listen,
+    serve_connection,
+    serve_http,
+)
 from onionshh.net.store import run_inline
 from tests.directory.world import WALL, Prober, one_machine, store_in
 from tests.seeded import seeded
@@ -265,7 +271,7 @@ async def test_want_of_descriptors_is_one_line_and_the_idlest_give_way(
     caplog.set_level(logging.WARNING, "onionshh.net")
     async with serving(Limits()) as port:
         streams = unaccepted(port, 10)
-        with descriptors(RESERVED + 4):
+        with descriptors(RESERVED_DESCRIPTORS + 4):
             await trio.sleep(1)
             for each in [os.open("/dev/null", os.O_RDONLY) for _ in range(20)]:
                 os.close(each)

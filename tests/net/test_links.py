@@ -15,19 +15,21 @@ from trio.testing import MockClock
 
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
+from onionshh.core.link import strangers as strangers_file
 from onionshh.core.link.link import LinkResponder
 from onionshh.core.link.outbox import CellQueue
 from onionshh.core.link.port import REFUSALS_HELD_LEAST, LinkPort
 from onionshh.crypto.identity import SigningKey
 from onionshh.geometry import BODY, CELL, FRAME
 from onionshh.ids import RelayId
-from onionshh.net import links as links_file
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.link_driver import LinkDriver
-from onionshh.net.links import PADDING_STEP_SECONDS, LinkFailed
-from onionshh.net.memory import BUFFER_BYTES, MemoryDialer, MemoryNetwork, MemoryStream
-from onionshh.net.transport import NoRoom, StreamBroken
+from onionshh.net.links import LinkFailed
+from onionshh.net.memory import BUFFER_BYTES, MemoryDialer, MemoryStream
+from onionshh.net.timers import STEP_SECONDS
+from onionshh.net.transport import Dialer, NoRoom, StreamBroken
 from onionshh.relay import driver as driver_file
+from onionshh.relay.driver import SwitchDriver
 from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell, split_cells
 from simulations.world import ANSWER, ASK
 from tests.net.world import Client, Peer, Relay, World, answer_as_peer, dial_as_peer
@@ -45,8 +47,9 @@ async def network(relays: int, **kinds: object) -> AsyncIterator[tuple[World, li
 async def port_of(relay: Relay, count: int = 1) -> list[LinkPort]:
     """The open ports at a relay, once all is quiet."""
     await trio.testing.wait_all_tasks_blocked()
-    assert len(relay.switch.control.ports) == count
-    return list(relay.switch.control.ports)
+    ports = relay.links.ports()
+    assert len(ports) == count
+    return ports
 
 
 # Over memory and over TCP alike.
@@ -147,7 +150,7 @@ async def test_nobody_listens(autojump_clock: MockClock) -> None:
             with pytest.raises(LinkFailed, match="refused"):
                 await client.links.to(relay.row)
         assert client.links.open_links == 0
-        assert not client.links._dials
+        assert client.links.statistics().dialling == 0
 
 
 async def test_a_relay_with_other_keys_is_refused_and_tried_anew(autojump_clock: MockClock) -> None:
@@ -164,23 +167,29 @@ async def test_a_peer_that_says_nothing_times_out_after_ten_seconds(autojump_clo
         start = trio.current_time()
         with pytest.raises(LinkFailed):
             await client.links.to(relay.row._replace(host="30.0.0.1", port=listener.address[1]))
-        assert 10.0 <= trio.current_time() - start <= 10.5
+        assert 10.0 <= trio.current_time() - start <= 10.1
         stream = await listener.accept()
         while await stream.receive_some():  # the flight, and then the end
             pass
-        assert not client.links._dials
-        assert not client.links._drivers
+        numbers = client.links.statistics()
+        assert (numbers.open, numbers.opening, numbers.dialling) == (0, 0, 0)
+
+
+class Hanging(MemoryDialer):
+    async def dial(self, host: str, port: int) -> MemoryStream:
+        await trio.sleep_forever()
+        raise StreamBroken("never")
+
+
+class HangingWorld(World):
+    def dialer(self, host: str) -> Dialer:
+        return Hanging(self.network, host)
 
 
 async def test_a_dial_that_hangs_times_out_for_all_who_wait(autojump_clock: MockClock) -> None:
-    async with network(1) as (_, (relay,), client):
-
-        class Hanging(MemoryDialer):
-            async def dial(self, host: str, port: int) -> MemoryStream:
-                await trio.sleep_forever()
-                raise StreamBroken("never")
-
-        client.links._dialer = Hanging(MemoryNetwork(), "host")
+    world = HangingWorld()
+    relay = world.relay()
+    async with world.running(), world.client() as client:
         failed: list[float] = []
 
         async def ask() -> None:
@@ -221,8 +230,9 @@ async def test_a_peer_that_leaves_before_our_proof_leaves_no_link_behind(autojum
             with pytest.raises(LinkFailed):
                 await client.links.to(relay.row._replace(host="30.0.0.1", port=listener.address[1]))
         assert opened == []
-        assert not client.links._by_outbox
-        assert not client.links._by_peer
+        assert client.links.peers() == []
+        numbers = client.links.statistics()
+        assert (numbers.open, numbers.opening, numbers.dialling) == (0, 0, 0)
         assert client.drops.counts["link-broken"] == 1
 
 
@@ -280,7 +290,7 @@ async def test_a_half_open_link_ends_and_others_go_on(autojump_clock: MockClock)
         start = trio.current_time()
         circuit = await client.build(relay)
         assert await stream.receive_some() == b""
-        assert 10.0 <= trio.current_time() - start <= 16.0
+        assert 10.0 <= trio.current_time() - start <= 10.1
         assert relay.drops.counts["link-setup-timeout"] == 1
         assert circuit.failed is None
 
@@ -295,7 +305,7 @@ async def test_a_peer_that_sends_one_byte_a_second_never_opens_a_link(autojump_c
                 peer.stream.send_some(flight[sent : sent + 1])
                 sent += 1
                 await trio.sleep(1)
-        assert 10 <= sent <= 16
+        assert 10 <= sent <= 11
         assert relay.links.open_links == 0
 
 
@@ -310,7 +320,7 @@ async def test_a_peer_that_sends_a_frame_byte_by_byte_loses_its_link(autojump_cl
                 peer.stream.send_some(frame[sent : sent + 1])
                 sent += 1
                 await trio.sleep(1)
-        assert 10 <= sent <= 16
+        assert 10 <= sent <= 11
         assert relay.drops.counts["frame-timeout"] == 1
         assert circuit.failed is None
 
@@ -376,7 +386,7 @@ async def test_half_open_links_count_too(autojump_clock: MockClock) -> None:
         await refused.ends()
         assert relay.drops.counts["links-per-address"] == 1
         await trio.sleep(20)
-        assert not relay.links._by_host._items
+        assert relay.links.statistics().addresses == 0
         await dial_as_peer(dialer, relay)
 
 
@@ -404,8 +414,14 @@ async def test_so_many_links_a_second_from_one_address(autojump_clock: MockClock
 
 
 def links_of(relay: Relay) -> list[str]:
-    """Addresses of the links that relay has answered."""
-    return sorted(driver.stream.host for driver in relay.links._drivers)
+    """Addresses at the other ends of that relay's open links."""
+    return sorted(port.host for port in relay.links.ports())
+
+
+def places_taken(relay: Relay) -> int:
+    """By open links and by handshakes."""
+    numbers = relay.links.statistics()
+    return numbers.open + numbers.opening
 
 
 async def test_when_places_are_rare_the_idlest_link_of_who_holds_most_ends(
@@ -427,7 +443,7 @@ async def test_when_places_are_rare_the_idlest_link_of_who_holds_most_ends(
             await trio.testing.wait_all_tasks_blocked()
             assert relay.drops.counts["no-room"] == number + 1
             await peers[number].ends()  # the one without a circuit for longest
-            assert len(relay.links._drivers) == 9
+            assert places_taken(relay) == 9
         assert circuit.failed is None
         assert links_of(relay).count("40.0.0.2") == 2
 
@@ -476,7 +492,7 @@ async def test_half_open_links_go_too_and_the_newcomer_never(autojump_clock: Moc
             stream = await world.network.dialer("40.0.0.1").dial(relay.row.host, relay.row.port)
             await trio.testing.wait_all_tasks_blocked()
             assert stream.receive_now() is None, number
-            assert len(relay.links._drivers) <= 3
+            assert places_taken(relay) <= 3
         assert relay.drops.counts["no-room"] == 7
 
 
@@ -494,7 +510,7 @@ async def test_a_dial_makes_room_as_well(autojump_clock: MockClock) -> None:
 async def test_room_is_sought_among_so_many_links_and_no_more(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(links_file, "LOOKED_AT_MOST", 5)
+    monkeypatch.setattr(strangers_file, "LOOKED_AT_MOST", 5)
     looked_at = 0
     in_use = LinkDriver.in_use
 
@@ -587,7 +603,6 @@ async def test_a_peer_that_stops_reading_loses_its_link_after_thirty_seconds(
         peer = await dial_as_peer(world.dialer("40.0.0.1"), relay)
         (port,) = await port_of(relay)
         start = trio.current_time()
-        (task,) = relay.links._drivers
         unsent = 0
 
         async with trio.open_nursery() as nursery:
@@ -597,7 +612,7 @@ async def test_a_peer_that_stops_reading_loses_its_link_after_thirty_seconds(
                 nonlocal unsent
                 try:
                     while not relay.drops.counts["link-stuck"]:
-                        unsent = max(unsent, len(task._unsent))
+                        unsent = max(unsent, relay.links.statistics().unsent_bytes)
                         peer.push(peer.machine.seal(pack_cell(0, PADDING, bytes(BODY))))
                         await trio.sleep(5)
                 except StreamBroken:
@@ -605,10 +620,10 @@ async def test_a_peer_that_stops_reading_loses_its_link_after_thirty_seconds(
 
             with trio.fail_after(120):
                 most = await flood(relay, port, lambda: bool(relay.drops.counts["link-stuck"]))
-        assert 30.0 <= trio.current_time() - start <= 45.0
+        assert 30.0 <= trio.current_time() - start <= 35.1  # looked at every five seconds
         assert most <= 256 * CELL  # the circuit's cap: what waits beyond one frame stays in its queue
         assert 0 < unsent <= FRAME
-        assert not task._unsent
+        assert relay.links.statistics().unsent_bytes == 0
         assert relay.links.open_links == 0
         assert relay.memory.used_bytes == 0
         peer.stream.close()
@@ -624,7 +639,8 @@ async def test_a_peer_that_reads_again_gets_everything_in_order(autojump_clock: 
         relay.links.flush()
         await trio.sleep(5)
         assert isinstance(peer.stream, MemoryStream)
-        assert len(peer.stream._incoming.data) <= BUFFER_BYTES
+        incoming, _ = peer.stream.pipes
+        assert len(incoming.data) <= BUFFER_BYTES
         got: list[bytes] = []
         while len(got) < len(cells):
             await peer.read()
@@ -674,31 +690,55 @@ async def test_an_idle_link_closes_after_three_minutes_on_both_sides(autojump_cl
         start = trio.current_time()
         while client.links.open_links:
             await trio.sleep(1)
-        assert 180.0 <= trio.current_time() - start <= 190.0
+        assert 180.0 <= trio.current_time() - start <= 181.0
         await trio.sleep(10)
         assert relay.links.open_links == 0
         # Whichever side looks first ends it; both do when they look at the same moment.
         assert client.drops.counts["link-idle"] + relay.drops.counts["link-idle"] in (1, 2)
 
 
-def padded(relay: Relay) -> list[tuple[float, LinkDriver, float]]:
-    """(when, which link, when it was due) of each frame that leaves a relay whose circuits are silent."""
-    frames: list[tuple[float, LinkDriver, float]] = []
-    tick = LinkDriver.tick
+async def test_three_minutes_count_from_the_end_of_the_last_circuit(autojump_clock: MockClock) -> None:
+    async with network(1) as (_, (relay,), client):
+        circuit = await client.build(relay)
+        await trio.sleep(303.3)  # longer than a link without circuits lasts
+        circuit.close()
+        start = trio.current_time()
+        while client.links.open_links and relay.links.open_links:
+            await trio.sleep(0.05)
+        assert 180.0 <= trio.current_time() - start <= 180.1
 
-    def watch(driver: LinkDriver, now: float) -> None:
-        due, sent = driver.machine.pad_at, driver.frames_sent
-        tick(driver, now)
-        driver.flush(now)
-        if driver.frames_sent > sent:
-            frames.append((now, driver, due))
 
-    for driver in relay.links._drivers:
-        driver.__class__ = type("Watched", (LinkDriver,), {"tick": watch, "__slots__": ()})
+Frame = tuple[float, str]
+
+
+def sends(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> list[Frame]:
+    """(when, to which address) of each frame that leaves over links the relay was dialled by."""
+    frames: list[Frame] = []
+    send = MemoryStream.send_some
+
+    def watch(stream: MemoryStream, data: bytes) -> int:
+        if stream.host != relay.row.host:
+            frames.append((trio.current_time(), stream.host))
+        return send(stream, data)
+
+    monkeypatch.setattr(MemoryStream, "send_some", watch)
     return frames
 
 
-async def test_each_link_s_padding_leaves_at_its_own_time(autojump_clock: MockClock) -> None:
+def silences(frames: list[Frame]) -> list[float]:
+    """Seconds from each frame to the next on the same link."""
+    last: dict[str, float] = {}
+    found = []
+    for now, host in frames:
+        if host in last:
+            found.append(now - last[host])
+        last[host] = now
+    return found
+
+
+async def test_each_link_s_padding_leaves_at_its_own_time(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else whoever sees a relay's lines would know by the instant which links are its own."""
     world = World()
     relay = world.relay()
@@ -706,13 +746,33 @@ async def test_each_link_s_padding_leaves_at_its_own_time(autojump_clock: MockCl
         for _ in range(40):
             client = await stack.enter_async_context(world.client())
             await client.build(relay)
-        frames = padded(relay)
+        frames = sends(relay, monkeypatch)
         await trio.sleep(120)
-        assert len({driver for _, driver, _ in frames}) == 40
+        assert len({host for _, host in frames}) == 40
         assert len(frames) > 40 * 120 / 9.5
-        assert all(now - due <= PADDING_STEP_SECONDS + 1e-6 for now, _, due in frames)
-        instants = Counter(round(now, 3) for now, _, _ in frames)
+        found = silences(frames)
+        assert 1.5 <= min(found) < 2.0
+        assert 9.0 < max(found) <= 9.5 + STEP_SECONDS + 1e-6
+        instants = Counter(round(now, 3) for now, _ in frames)
         assert sum(many for many in instants.values() if many > 1) < len(frames) / 20
+
+
+async def test_padding_leaves_within_a_hundredth_of_a_second(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(params=replace(World().params, client_padding_min_ms=3000, client_padding_max_ms=3000))
+    relay = world.relay()
+    async with world.running(), AsyncExitStack() as stack:
+        for number in range(20):
+            client = await stack.enter_async_context(world.client())
+            await client.build(relay)
+            await trio.sleep(0.003 * number)
+        frames = sends(relay, monkeypatch)
+        await trio.sleep(60)
+        found = silences(frames)
+        assert len(found) >= 20 * 18
+        assert min(found) >= 3.0 - 1e-6
+        assert max(found) <= 3.0 + STEP_SECONDS + 1e-6
 
 
 async def test_a_link_that_opens_while_others_are_far_from_due_pads_in_time(
@@ -727,13 +787,12 @@ async def test_a_link_that_opens_while_others_are_far_from_due_pads_in_time(
         world.params = params
         await second.build(relay)
         for client in (first, second):
-            (driver,) = client.links._drivers
-            sent = driver.cells_sent
+            sent = client.links.cells_sent
             await trio.sleep(0.32)
-            assert (driver.cells_sent > sent) == (client is second)
+            assert (client.links.cells_sent > sent) == (client is second)
 
 
-async def test_links_that_ended_are_soon_forgotten_where_padding_waits(autojump_clock: MockClock) -> None:
+async def test_links_that_ended_are_soon_forgotten_where_deadlines_wait(autojump_clock: MockClock) -> None:
     async with network(1) as (_, (relay,), _):
         for number in range(30):
             peer = await dial_as_peer(relay.world.dialer(f"40.0.0.{number}"), relay)
@@ -741,7 +800,7 @@ async def test_links_that_ended_are_soon_forgotten_where_padding_waits(autojump_
         await trio.testing.wait_all_tasks_blocked()
         assert relay.links.open_links == 0
         await trio.sleep(10)
-        assert not relay.links._pads
+        assert relay.links.statistics().deadlines == 1  # that of what is done once a second
 
 
 async def test_padding_keeps_a_quiet_link_with_a_circuit_open(autojump_clock: MockClock) -> None:
@@ -764,7 +823,7 @@ async def test_a_peer_that_falls_silent_is_noticed_after_thirty_seconds(autojump
         circuit = client.circuits.start(port, "test", 1)
         start = trio.current_time()
         assert await circuit.closed() == "link-closed"
-        assert 30.0 <= trio.current_time() - start <= 36.0
+        assert 30.0 <= trio.current_time() - start <= 30.1
         assert client.drops.counts["link-silent"] == 1
 
 
@@ -866,7 +925,8 @@ async def test_a_fault_ends_one_link_and_no_other(
         await peer.ends()
         assert relay.drops.counts["internal-fault"] == 1
         assert relay.links.open_links == 1
-        assert relay.links._by_host._items.keys() == {"20.1.0.1"}
+        assert relay.links.statistics().addresses == 1
+        assert links_of(relay) == ["20.1.0.1"]
         circuit.accept(ANSWER)
         circuit.send(ASK, b"unharmed")
         assert (await circuit.receive()).body == b"unharmed"
@@ -875,18 +935,45 @@ async def test_a_fault_ends_one_link_and_no_other(
 async def test_a_fault_after_reading_ends_no_link(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    breaks = False
+    after_read = SwitchDriver.after_read
+
+    def then_break(driver: SwitchDriver) -> bool:
+        more = after_read(driver)
+        if breaks:
+            raise ZeroDivisionError
+        return more
+
+    monkeypatch.setattr(SwitchDriver, "after_read", then_break)
     async with network(1) as (_, (relay,), client):
         circuit = await client.build(relay)
         circuit.accept(ANSWER)
-
-        def broken() -> bool:
-            raise ZeroDivisionError
-
-        monkeypatch.setattr(relay.links, "_after_read", broken)
+        breaks = True
         circuit.send(ASK, b"unharmed")
         assert (await circuit.receive()).body == b"unharmed"
         assert relay.drops.counts["internal-fault"] >= 1
         assert relay.links.open_links == 1
+
+
+async def test_a_fault_when_something_is_due_ends_its_link_and_no_other(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with network(1) as (world, (relay,), client):
+        circuit = await client.build(relay)
+        peer = await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
+        tick = LinkDriver.tick
+
+        def broken(driver: LinkDriver, now: float) -> None:
+            if driver.stream.host == "40.0.0.1":
+                raise ZeroDivisionError
+            tick(driver, now)
+
+        monkeypatch.setattr(LinkDriver, "tick", broken)
+        await peer.ends()
+        await trio.sleep(60)
+        assert relay.drops.counts["internal-fault"] == 1
+        assert links_of(relay) == ["20.1.0.1"]
+        assert circuit.failed is None
 
 
 async def test_a_relay_whose_onion_key_is_no_key_cannot_be_dialled_and_ends_nobody(
@@ -918,7 +1005,7 @@ async def test_a_silent_relay_takes_not_every_place_of_those_who_wait_for_links(
     monkeypatch.setattr(driver_file, "LINKS_WANTED_MOST", 20)
     monkeypatch.setattr(driver_file, "LINK_WANTED_MOST", 10)
     async with network(3) as (world, (first, other, silent), stranger), world.client() as honest:
-        world._scopes[silent.identity].cancel()  # connections are taken, and nobody answers
+        world.silence(silent)
         port = await stranger.links.to(first.row)
 
         async def extend() -> None:
@@ -933,7 +1020,7 @@ async def test_a_silent_relay_takes_not_every_place_of_those_who_wait_for_links(
             await trio.sleep(1)
             await honest.build(first, other)
         await trio.sleep(30)
-        assert not first.driver._dialling
+        assert first.links.statistics().dialling == 0
 
 
 async def test_past_the_quota_a_link_ends_for_what_it_does_not_read(autojump_clock: MockClock) -> None:

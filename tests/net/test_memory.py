@@ -97,3 +97,19 @@ async def test_a_host_that_is_cut_off_loses_its_streams_and_gets_no_new_ones() -
     net.heal("a")
     await net.dialer("a").dial(*listener.address)
     assert net.dialled == [("a", "b"), ("c", "b"), ("a", "b")]
+
+
+async def test_a_host_that_is_held_takes_no_byte_until_it_is_released() -> None:
+    net = MemoryNetwork()
+    near, far = await pair(net)
+    near.send_some(b"before")
+    net.hold("a")
+    assert near.send_some(b"x") == far.send_some(b"x") == 0
+    assert await far.receive_some() == b"before"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(near.wait_sendable)
+        await trio.testing.wait_all_tasks_blocked()
+        assert nursery.child_tasks
+        net.release("a")
+    assert near.send_some(b"after") == 5
+    assert await far.receive_some() == b"after"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 
@@ -9,7 +10,7 @@ import trio
 import trio.testing
 
 from onionshh.net.tcp import NOTSENT_LOWAT_BYTES, PortInUse, TcpDialer, TcpListener, TcpStream
-from onionshh.net.transport import READ_BYTES, StreamBroken
+from onionshh.net.transport import READ_BYTES, NoRoom, StreamBroken
 from tests.seeded import seeded
 
 
@@ -19,6 +20,11 @@ async def pair() -> tuple[TcpStream, TcpStream]:
     far = await listener.accept()
     listener.close()
     return near, far
+
+
+def same_socket(stream: TcpStream) -> socket.socket:
+    """The stream's socket once more, as the system has it."""
+    return socket.socket(fileno=os.dup(stream.fileno()))
 
 
 async def exactly(stream: TcpStream, size: int) -> bytes:
@@ -69,9 +75,10 @@ async def test_a_send_never_waits_and_takes_no_more_than_fits() -> None:
 async def test_little_waits_in_the_kernel() -> None:
     near, far = await pair()
     option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if option is not None:
-        assert near._sock.getsockopt(socket.IPPROTO_TCP, option) == NOTSENT_LOWAT_BYTES
-    assert near._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    with same_socket(near) as sock:
+        if option is not None:
+            assert sock.getsockopt(socket.IPPROTO_TCP, option) == NOTSENT_LOWAT_BYTES
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     near.close()
     far.close()
 
@@ -106,7 +113,8 @@ async def test_a_closed_stream_says_so_ever_after() -> None:
 
 async def test_a_reset_is_a_broken_stream() -> None:
     near, far = await pair()
-    far._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    with same_socket(far) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     far.close()
     with pytest.raises(StreamBroken):
         await near.receive_some()
@@ -197,29 +205,38 @@ async def test_ipv6() -> None:
 
 
 async def test_an_error_of_one_new_connection_is_no_end_of_listening(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """accept(2) passes on what went wrong with the connection itself."""
     listener = TcpListener("127.0.0.1", 0)
-    real = listener._sock
+    accept = socket.socket.accept
+    faults = [errno.EPROTO]
 
-    class Faulty:
-        faults = 1
+    def faulty(sock: socket.socket) -> tuple[socket.socket, object]:
+        if faults:
+            raise OSError(faults.pop(), "protocol error")
+        return accept(sock)
 
-        def fileno(self) -> int:
-            return real.fileno()
-
-        def accept(self) -> tuple[socket.socket, object]:
-            if self.faults:
-                self.faults -= 1
-                raise OSError(errno.EPROTO, "protocol error")
-            return real.accept()
-
-    listener._sock = Faulty()  # type: ignore[assignment]
+    monkeypatch.setattr(socket.socket, "accept", faulty)
     near = await TcpDialer().dial(*listener.address)
     far = await listener.accept()
+    assert not faults
     assert near.send_some(b"hello") == 5
     assert await exactly(far, 5) == b"hello"
+    for one in (near, far, listener):
+        one.close()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_a_system_that_has_no_room_is_told_apart(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    listener = TcpListener("127.0.0.1", 0)
+
+    def full(sock: socket.socket) -> tuple[socket.socket, object]:
+        raise OSError(number, "no room")
+
+    near = await TcpDialer().dial(*listener.address)
+    monkeypatch.setattr(socket.socket, "accept", full)
+    with pytest.raises(NoRoom, match="no room"):
+        await listener.accept()
     near.close()
-    far.close()
-    real.close()
+    listener.close()

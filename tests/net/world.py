@@ -115,6 +115,7 @@ class Client:
 
     def __init__(self, world: World, host: str, seed: int) -> None:
         self.world = world
+        self.host = host
         self.memory = Memory(1 << 28)
         self.drops = Drops()
         self.clock = Clock(WALL)
@@ -144,6 +145,15 @@ class Client:
             await circuit.add(relay.row)
         await circuit.pad()
         return circuit
+
+
+class Valve(Throttle):
+    """No ceiling until it is closed."""
+
+    open = True
+
+    def spend(self, count: int, now: float) -> float:
+        return 0.0 if self.open else super().spend(count, now)
 
 
 class World:
@@ -200,6 +210,10 @@ class World:
     def kill(self, relay: Relay) -> None:
         """Stop one relay: its links break and nobody listens there any more."""
         relay.listener.close()
+        self._scopes[relay.identity].cancel()
+
+    def silence(self, relay: Relay) -> None:
+        """Stop one relay so that connections to it are taken, and nobody answers."""
         self._scopes[relay.identity].cancel()
 
     @asynccontextmanager

@@ -7,7 +7,7 @@ from trio.testing import MockClock
 
 from onionshh.net.throttle import Throttle
 from simulations.world import ANSWER, ASK
-from tests.net.world import World
+from tests.net.world import Valve, World
 
 
 def test_a_burst_is_free_and_then_bytes_cost_time() -> None:
@@ -23,15 +23,6 @@ def test_readers_share_one_ceiling() -> None:
     throttle = Throttle(1000)
     pauses = [throttle.spend(100, 0.0) for _ in range(50)]
     assert abs(pauses[-1] - 5.0) < 1e-6
-
-
-class Valve(Throttle):
-    """No ceiling until it is closed."""
-
-    open = True
-
-    def spend(self, count: int, now: float) -> float:
-        return 0.0 if self.open else super().spend(count, now)
 
 
 async def test_a_relay_with_a_ceiling_forwards_no_faster(autojump_clock: MockClock) -> None:

@@ -1,50 +1,65 @@
-"""Who is due first, among thousands whose times are put off all the while.
+"""The named deadlines of one machine, each written down once.
 
-A link's padding is put off by each frame that it sends. Nothing is moved then: who comes up is asked for its
-time again, and goes back to wait if that is still to come. So a frame costs nothing here.
+A machine names its deadlines by an enum of its own, whose values are 0, 1, 2 and so on: its places in the
+table. Of several that are due, the first in that order counts.
+
+Whoever waits for the machine (`net/timers.py`) has noted in `awaited` when it looks at the table next. A
+deadline that is put off needs nothing more: the table is then looked at once in vain, and waited for anew.
+So what puts a deadline off with every frame may write `at` straight, one store and no call. A deadline that
+may come before `awaited` is given to `set`, which marks it in `nearer`.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterator
+import enum
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
+N = TypeVar("N", bound=enum.IntEnum)
+
+NEVER = float("inf")
 
 
-class Timetable(Generic[T]):
-    """`due(item)` is the item's time now, None once it needs none any more: then it is forgotten when what it
-    said last comes up. A time may only be put off."""
+class Timers(Generic[N]):
+    """The table. All times are monotonic seconds; a deadline that is not set is `NEVER`."""
 
-    def __init__(self, due: Callable[[T], float | None]) -> None:
-        self._due = due
-        self._heap: list[tuple[float, int, T]] = []
-        self._number = 0
+    __slots__ = ("_names", "at", "awaited", "nearer")
 
-    def __len__(self) -> int:
-        return len(self._heap)
+    def __init__(self, names: type[N]) -> None:
+        self._names = names
+        self.at = [NEVER] * len(names)
+        """The deadline of each name. Written from outside only to put off."""
+        self.awaited = NEVER
+        """When whoever waits looks here next."""
+        self.nearer = False
+        """Whether a deadline was set that is due before that."""
 
-    def add(self, item: T) -> bool:
-        """From now on; True if nobody is due before it."""
-        at = self._due(item)
-        if at is None:
-            return False
-        self._number += 1
-        entry = (at, self._number, item)
-        heapq.heappush(self._heap, entry)
-        return self._heap[0] is entry
+    def set(self, name: N, at: float) -> None:
+        """From now on this deadline is due then, sooner or later than before."""
+        self.at[name] = at
+        if at < self.awaited:
+            self.nearer = True
 
-    @property
-    def first(self) -> float:
-        """Nobody is due before this; infinite when nobody waits."""
-        return self._heap[0][0] if self._heap else float("inf")
+    def clear(self, name: N) -> None:
+        """This one is not waited for any more."""
+        self.at[name] = NEVER
 
-    def take(self, now: float) -> Iterator[T]:
-        """Those that are due, one by one; each is to have another time when the next one is asked for."""
-        while self.first <= now:
-            *_, item = heapq.heappop(self._heap)
-            at = self._due(item)
-            if at is not None and at <= now:
-                yield item
-            self.add(item)
+    def clear_all(self) -> None:
+        """The machine has ended."""
+        self.at = [NEVER] * len(self._names)
+        self.nearer = False
+
+    def next(self) -> float:
+        """The first deadline of all."""
+        return min(self.at)
+
+    def expired(self, now: float) -> N | None:
+        """The first name, in the enum's order, whose deadline is due."""
+        if min(self.at) > now:
+            return None
+        return next(name for name in self._names if self.at[name] <= now)
+
+    def wait(self) -> float:
+        """When whoever asks is to look again; that is what it awaits from now on."""
+        self.nearer = False
+        self.awaited = min(self.at)
+        return self.awaited

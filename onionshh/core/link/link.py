@@ -1,30 +1,30 @@
-"""One link as a machine: handshake, LINK_AUTH, frames, padding, deadlines (SPEC 5).
+"""One link as a machine: handshake, frames, padding, deadlines (SPEC 5).
 
 Bytes in, events out. `receive_data` never raises for what a stranger sent: the link becomes closed, says so
 once as a `LinkClosed` event and stays closed. The cells themselves are none of its business; `seal` makes
 a frame of whatever waits, so a burst costs one AEAD call.
 
-    initiator:  flight →            ← flight      LINK_AUTH →   open
-    responder:         → flight  flight ←                 → LINK_AUTH   open
+What a link waits for stands in one table of named deadlines, `timers`. Every frame puts off two of them,
+silence and padding, by one store each.
 """
 
 from __future__ import annotations
 
-import abc
 import enum
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from onionshh import geometry as g
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
-from onionshh.crypto import handshake
-from onionshh.crypto.identity import SigningKey, verify_untrusted
+from onionshh.core.base.timers import NEVER, Timers
+from onionshh.core.link.opening import Answering, Asking, Opened, Opening
+from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import FrameCipher, KeyPair
 from onionshh.errors import ProtocolError
+from onionshh.geometry import AEAD_TAG, BODY, CELL, FRAME_CELLS, FRAME_HEADER, LINK_FLIGHT
 from onionshh.ids import RelayId
-from onionshh.wire.cell import LINK_AUTH, PADDING, pack_cell, split_cells
+from onionshh.wire.cell import LINK_AUTH, PADDING, pack_cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,49 +45,86 @@ LinkEvent = LinkOpen | bytes | LinkClosed
 """Bytes are the cells of one frame, whole."""
 
 
-class _State(enum.Enum):
-    FLIGHT = enum.auto()
-    AUTH = enum.auto()
-    OPEN = enum.auto()
-    CLOSED = enum.auto()
+class Timer(enum.IntEnum):
+    """A link's deadlines. Of several that are due the first here counts."""
+
+    SETUP = 0
+    """The link is not open yet. The only one until it is."""
+    FRAME = 1
+    """A frame has begun and is not complete."""
+    SILENT = 2
+    """No byte came."""
+    STUCK = 3
+    """Bytes wait and the network takes none."""
+    IDLE = 4
+    """No circuit runs over the link."""
+    PADDING = 5
+    """Nothing was sent: a PADDING cell is to go out."""
 
 
-# An enum's members are looked up the slow way, each time; these are read several times a frame.
-_FLIGHT, _AUTH, _OPEN, _CLOSED = _State
+_ENDS = {
+    Timer.SETUP: "link-setup-timeout",
+    Timer.FRAME: "frame-timeout",
+    Timer.SILENT: "link-silent",
+    Timer.STUCK: "link-stuck",
+    Timer.IDLE: "link-idle",
+}
+"""Why a link ends when a deadline is over; that of PADDING ends nothing."""
+
+# Plain numbers: these are used several times a frame, where an enum's members are looked up the slow way.
+_FRAME, _SILENT, _STUCK, _PADDING = map(int, (Timer.FRAME, Timer.SILENT, Timer.STUCK, Timer.PADDING))
 
 
-def link_auth_text(binding: bytes, responder: bytes) -> bytes:
-    """What a relay signs to show who it is: this link and no other."""
-    return b"onionshh link auth v1" + binding + responder
+class Padding:
+    """After how much silence the next PADDING goes out. Between relays always after the same; else drawn
+    anew each time one has gone out, at both ends.
+    """
+
+    __slots__ = ("_chance", "_range_ms", "after")
+
+    def __init__(self, chance: Chance) -> None:
+        self._chance = chance
+        self._range_ms: tuple[float, float] | None = None
+        self.after = NEVER
+        """Seconds; nothing is padded before the link is open."""
+
+    def begin(self, params: Params, *, relays_at_both_ends: bool) -> None:
+        """The link is open now."""
+        self.after = float(params.relay_padding_seconds)
+        if not relays_at_both_ends:
+            self._range_ms = (params.client_padding_min_ms, params.client_padding_max_ms)
+        self.draw()
+
+    def draw(self) -> None:
+        """For the next one."""
+        if self._range_ms is not None:
+            self.after = self._chance.between(*self._range_ms) / 1000
+
+    def cell(self) -> bytes:
+        """What goes out."""
+        return pack_cell(0, PADDING, self._chance.bytes(BODY))
 
 
-class Link(abc.ABC):
-    """State shared by both ends; make one with `initiate` or `respond`."""
+class Link:
+    """What both ends do; make a `LinkInitiator` or a `LinkResponder`."""
 
-    def __init__(self, *, params: Params, chance: Chance, now: float) -> None:
+    def __init__(self, opening: Opening, *, params: Params, chance: Chance, now: float) -> None:
+        self._opening: Opening | None = opening
+        """Forgotten once the link is open, with its secrets."""
         self._params = params
         self._chance = chance
-        self._state = _FLIGHT
+        self._padding = Padding(chance)
         self.is_open = False
         """Whether cells may be sealed now."""
         self.is_closed = False
         """Whether the link has ended."""
+        self.timers: Timers[Timer] = Timers(Timer)
+        self.timers.set(Timer.SETUP, now + params.handshake_seconds)
         self._buffer = b""
         self._events: deque[LinkEvent] = deque()
-        self._outgoing = bytearray()
+        self._outgoing = bytearray(opening.first)
         self._seal_key: FrameCipher | None = None
         self._open_key: FrameCipher | None = None
-        self._opened = False
-        self._pads_like_client = True
-        self._setup_deadline = now + params.handshake_seconds
-        self.received_at = now
-        """When the last byte came, or the link began."""
-        self._partial_since: float | None = None
-        self._blocked_since: float | None = None
-        self.pad_at = 0.0
-        """When silence has lasted long enough for PADDING; what is sent puts it off."""
-        self._pad_after = 0.0
-        self._empty_since: float | None = None
 
     # Bytes.
 
@@ -98,23 +135,25 @@ class Link(abc.ABC):
         if not data:
             self._close("link-ended")
             return
-        self.received_at = now
         if self._buffer:
             data = self._buffer + data
-        at = 0
         try:
-            while at < len(data) and (end := self._step(data, at, now)) > at:
-                at = end
+            at = 0 if self.is_open else self._set_up(data, now)
+            if self.is_open:
+                at = self._frames(data, at)
         except ProtocolError as error:
             self._close(error.reason)
             return
+        deadlines = self.timers.at
         if at == len(data):
             self._buffer = b""
-            self._partial_since = None
+            deadlines[_FRAME] = NEVER
         else:
             self._buffer = data[at:]
-            if at or self._partial_since is None:
-                self._partial_since = now
+            if self.is_open and (at or deadlines[_FRAME] == NEVER):
+                self.timers.set(Timer.FRAME, now + self._params.frame_seconds)
+        if self.is_open:
+            deadlines[_SILENT] = now + self._params.link_dead_seconds
 
     def next_event(self) -> LinkEvent | None:
         """The next thing that happened, None when more bytes are needed."""
@@ -131,7 +170,7 @@ class Link(abc.ABC):
         key = self._seal_key
         if key is None or not self.is_open:
             raise ProtocolError("link-not-open")
-        header = (len(cells) + g.AEAD_TAG).to_bytes(g.FRAME_HEADER, "big")
+        header = (len(cells) + AEAD_TAG).to_bytes(FRAME_HEADER, "big")
         return header + key.seal(cells, header)
 
     def send_failed(self) -> None:
@@ -142,129 +181,128 @@ class Link(abc.ABC):
 
     def sent(self, now: float, *, blocked: bool) -> None:
         """The kernel took bytes, and whether more still wait for it."""
-        self.pad_at = now + self._pad_after
-        self._blocked_since = now if blocked else None
+        deadlines = self.timers.at
+        deadlines[_PADDING] = now + self._padding.after
+        if not blocked:
+            deadlines[_STUCK] = NEVER
+        elif self.is_open:
+            deadlines[_STUCK] = now + self._params.link_dead_seconds  # never before that of SILENT
 
     def not_read(self, now: float) -> None:
         """We have not read up to now: what the peer owes counts from here."""
-        self.received_at = now
-        if self._partial_since is not None:
-            self._partial_since = now
-        if self._blocked_since is not None:
-            self._blocked_since = now
+        if not self.is_open:
+            return
+        deadlines, params = self.timers.at, self._params
+        deadlines[_SILENT] = now + params.link_dead_seconds
+        if deadlines[_FRAME] != NEVER:
+            deadlines[_FRAME] = now + params.frame_seconds
+        if deadlines[_STUCK] != NEVER:
+            deadlines[_STUCK] = now + params.link_dead_seconds
 
-    def circuits(self, count: int, now: float) -> None:
-        """How many circuits run over the link now."""
-        if count:
-            self._empty_since = None
-        elif self._empty_since is None:
-            self._empty_since = now
+    def quiet_since(self) -> float:
+        """When the last byte came; when the link began, as long as it is not open."""
+        if self.is_open:
+            return self.timers.at[_SILENT] - self._params.link_dead_seconds
+        return self.timers.at[Timer.SETUP] - self._params.handshake_seconds
 
-    def next_deadline(self) -> float:
-        """When `tick` has something to do; infinite for a closed link."""
-        if self._state is _CLOSED:
-            return float("inf")
-        if self._state is not _OPEN:
-            return self._setup_deadline
-        deadline = min(self.received_at + self._params.link_dead_seconds, self.pad_at)
-        if self._partial_since is not None:
-            deadline = min(deadline, self._partial_since + self._params.frame_seconds)
-        if self._blocked_since is not None:
-            deadline = min(deadline, self._blocked_since + self._params.link_dead_seconds)
-        if self._empty_since is not None:
-            deadline = min(deadline, self._empty_since + self._params.link_idle_seconds)
-        return deadline
+    def in_use(self) -> None:
+        """Circuits run over the link."""
+        self.timers.clear(Timer.IDLE)
+
+    def unused(self, since: float) -> None:
+        """None has run over it from then on."""
+        if self.is_open:
+            self.timers.set(Timer.IDLE, since + self._params.link_idle_seconds)
 
     def tick(self, now: float) -> bytes | None:
         """Act on what is due: the link may close; a PADDING cell that must go out is returned."""
-        if self._state is _CLOSED:
-            return None
-        params = self._params
-        if self._state is not _OPEN:
-            if now >= self._setup_deadline:
-                self._close("link-setup-timeout")
-            return None
-        if self._partial_since is not None and now >= self._partial_since + params.frame_seconds:
-            self._close("frame-timeout")
-        elif now >= self.received_at + params.link_dead_seconds:
-            self._close("link-silent")
-        elif self._blocked_since is not None and now >= self._blocked_since + params.link_dead_seconds:
-            self._close("link-stuck")
-        elif self._empty_since is not None and now >= self._empty_since + params.link_idle_seconds:
-            self._close("link-idle")
-        elif now >= self.pad_at:
-            self.pad_at = now + self._draw_padding()
-            return pack_cell(0, PADDING, self._chance.bytes(g.BODY))
+        due = self.timers.expired(now)
+        if due is Timer.PADDING:
+            self._padding.draw()
+            self.timers.set(Timer.PADDING, now + self._padding.after)
+            return self._padding.cell()
+        if due is not None:
+            self._close(_ENDS[due])
         return None
 
     def close(self, reason: str) -> None:
         """End the link from our side; frames that nobody took yet are forgotten."""
-        if self._state is not _CLOSED:
+        if not self.is_closed:
             self._events.clear()
         self._close(reason)
 
     # Inside.
 
     def _close(self, reason: str) -> None:
-        if self._state is not _CLOSED:
-            self._state = _CLOSED
+        if not self.is_closed:
             self.is_open = False
             self.is_closed = True
+            self.timers.clear_all()
+            self._padding.after = NEVER
             self._buffer = b""
             self._outgoing.clear()
-            self._seal_key = self._open_key = None
+            self._opening = self._seal_key = self._open_key = None
             self._events.append(LinkClosed(reason))
 
-    def _open(self, peer: RelayId | None, now: float, *, relays_at_both_ends: bool) -> None:
-        self._state = _OPEN
+    def _open(self, opened: Opened, now: float) -> None:
+        self._opening = None
         self.is_open = True
-        self._pads_like_client = not relays_at_both_ends
-        self.pad_at = now + self._draw_padding()
-        self._empty_since = now
-        self._events.append(LinkOpen(peer))
+        self._padding.begin(self._params, relays_at_both_ends=opened.relays_at_both_ends)
+        self.timers.clear(Timer.SETUP)
+        self.timers.set(Timer.SILENT, now + self._params.link_dead_seconds)
+        self.timers.set(Timer.PADDING, now + self._padding.after)
+        self.unused(now)
+        self._events.append(LinkOpen(opened.peer))
 
-    def _draw_padding(self) -> float:
-        """How much silence the next PADDING waits for, seconds: drawn anew once one has gone out."""
-        params = self._params
-        self._pad_after = float(params.relay_padding_seconds)
-        if self._pads_like_client:
-            low, high = params.client_padding_min_ms, params.client_padding_max_ms
-            self._pad_after = self._chance.between(low, high) / 1000
-        return self._pad_after
-
-    def _step(self, data: bytes, at: int, now: float) -> int:
-        """Take the flight or frame that begins at `at`; returns where it ends, `at` if it is not whole."""
-        left = len(data) - at
-        if self._state is _FLIGHT:
-            if left < g.LINK_FLIGHT:
+    def _set_up(self, data: bytes, now: float) -> int:
+        """What comes before the link is open; returns how far that was."""
+        opening = self._opening
+        at = 0
+        if opening is None:
+            return at
+        if self._open_key is None:
+            if len(data) < LINK_FLIGHT:
                 return at
-            self._flight(data[at : at + g.LINK_FLIGHT], now)
-            return at + g.LINK_FLIGHT
+            at = LINK_FLIGHT
+            self._cross(opening, data[:at], now)
+        if not self.is_open:
+            at = self._frames(data, at)
+            first = self._events.pop() if self._events else None
+            if isinstance(first, bytes):
+                self._open(opening.prove(first), now)
+        return at
+
+    def _cross(self, opening: Opening, flight: bytes, now: float) -> None:
+        crossed = opening.cross(flight)
+        self._seal_key, self._open_key = crossed.seal_key, crossed.open_key
+        self._outgoing += crossed.reply
+        if crossed.opened is not None:
+            self._open(crossed.opened, now)
+            body = crossed.proof + self._chance.bytes(BODY - len(crossed.proof))
+            self._outgoing += self.seal(pack_cell(0, LINK_AUTH, body))
+
+    def _frames(self, data: bytes, at: int) -> int:
+        """Open the frames that begin at `at` and are whole; returns where they end. Before the link is open
+        only the first, since what is behind it depends on what that says."""
         key = self._open_key
-        if left < g.FRAME_HEADER or key is None:
+        if key is None:
             return at
-        sealed_at = at + g.FRAME_HEADER
-        header = data[at:sealed_at]
-        size = int.from_bytes(header, "big")
-        cells, odd = divmod(size - g.AEAD_TAG, g.CELL)
-        if odd or not 1 <= cells <= g.FRAME_CELLS:
-            raise ProtocolError("frame-size")
-        end = sealed_at + size
-        if end > len(data):
-            return at
-        plain = key.open(memoryview(data)[sealed_at:end], header)
-        if self.is_open:
-            self._events.append(plain)
-        else:
-            self._auth(plain, now)
-        return end
-
-    @abc.abstractmethod
-    def _flight(self, flight: bytes, now: float) -> None:
-        """The other end's handshake flight is whole."""
-
-    def _auth(self, plain: bytes, now: float) -> None:
-        raise ProtocolError("link-auth-direction")
+        size = len(data)
+        sealed = memoryview(data)
+        while (begins := at + FRAME_HEADER) <= size:
+            header = data[at:begins]
+            length = int.from_bytes(header, "big")
+            cells, odd = divmod(length - AEAD_TAG, CELL)
+            if odd or not 1 <= cells <= FRAME_CELLS:
+                raise ProtocolError("frame-size")
+            ends = begins + length
+            if ends > size:
+                break
+            self._events.append(key.open(sealed[begins:ends], header))
+            at = ends
+            if not self.is_open:
+                break
+        return at
 
 
 class LinkInitiator(Link):
@@ -280,37 +318,8 @@ class LinkInitiator(Link):
         chance: Chance,
         now: float,
     ) -> None:
-        super().__init__(params=params, chance=chance, now=now)
-        self._responder = responder
-        self._identity = identity
-        self._handshake: handshake.ClientHandshake | None = handshake.ClientHandshake(
-            server_id=responder,
-            server_key=onion_key,
-            ver=handshake.LINK,
-            client_message=bytes(g.LINK_CLIENT_MESSAGE),
-            random_bytes=chance.bytes,
-        )
-        self._outgoing += self._handshake.message
-
-    def _flight(self, flight: bytes, now: float) -> None:
-        pending, self._handshake = self._handshake, None  # its secrets would open every frame for ever
-        if pending is None:
-            raise ProtocolError("link-flight")
-        finished = pending.finish(
-            flight, server_message_bytes=g.LINK_SERVER_MESSAGE, keystream_bytes=g.LINK_KEYSTREAM
-        )
-        keys = finished.keystream
-        binding = keys[2 * g.KEY :]
-        self._seal_key = FrameCipher(keys[: g.KEY])
-        self._open_key = FrameCipher(keys[g.KEY : 2 * g.KEY])
-        if self._identity is None:
-            proof = b"\x00"
-        else:
-            text = link_auth_text(binding, self._responder)
-            proof = b"\x01" + self._identity.public + self._identity.sign(text)
-        self._open(self._responder, now, relays_at_both_ends=self._identity is not None)
-        body = proof + self._chance.bytes(g.BODY - len(proof))
-        self._outgoing += self.seal(pack_cell(0, LINK_AUTH, body))
+        asking = Asking(responder, onion_key, identity, chance.bytes)
+        super().__init__(asking, params=params, chance=chance, now=now)
 
 
 class LinkResponder(Link):
@@ -326,42 +335,5 @@ class LinkResponder(Link):
         chance: Chance,
         now: float,
     ) -> None:
-        super().__init__(params=params, chance=chance, now=now)
-        self._identity = identity
-        self._onion_keys: Sequence[KeyPair] = onion_keys
-        self._is_relay = is_relay
-        self._binding = b""
-
-    def _flight(self, flight: bytes, now: float) -> None:
-        answer = handshake.respond(
-            flight,
-            server_id=self._identity,
-            keys=self._onion_keys,
-            ver=handshake.LINK,
-            client_message_bytes=g.LINK_CLIENT_MESSAGE,
-            server_message=bytes(g.LINK_SERVER_MESSAGE),
-            keystream_bytes=g.LINK_KEYSTREAM,
-            random_bytes=self._chance.bytes,
-        )
-        self._onion_keys = ()
-        keys = answer.keystream
-        self._open_key = FrameCipher(keys[: g.KEY])
-        self._seal_key = FrameCipher(keys[g.KEY : 2 * g.KEY])
-        self._binding = keys[2 * g.KEY :]
-        self._state = _AUTH
-        self._outgoing += answer.reply
-
-    def _auth(self, plain: bytes, now: float) -> None:
-        if len(plain) != g.CELL:
-            raise ProtocolError("link-auth-shape")
-        ((circuit_id, command, body),) = split_cells(plain)
-        if circuit_id != 0 or command != LINK_AUTH or body[0] > 1:
-            raise ProtocolError("link-auth-shape")
-        if body[0] == 0:
-            self._open(None, now, relays_at_both_ends=False)
-            return
-        claimed = RelayId(body[1 : 1 + g.KEY])
-        signature = body[1 + g.KEY : 1 + g.KEY + g.SIGNATURE]
-        verify_untrusted(claimed, signature, link_auth_text(self._binding, self._identity))
-        known = self._is_relay(claimed)
-        self._open(claimed if known else None, now, relays_at_both_ends=known)
+        answering = Answering(identity, onion_keys, is_relay, chance.bytes)
+        super().__init__(answering, params=params, chance=chance, now=now)

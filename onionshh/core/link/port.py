@@ -60,7 +60,12 @@ class LinkPort:
         self.legs: dict[int, Any] = {}
         self.creating: dict[int, Any] = {}
         self.empty_since = now
-        """Since when no circuit has used the link; meaningful while `legs` is empty."""
+        """Since when no circuit has used the link; meaningful while there are none."""
+
+    @property
+    def circuits(self) -> int:
+        """How many run over the link, half-made ones included."""
+        return len(self.legs) + len(self.creating)
 
     @property
     def may_create(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
+from types import FunctionType, ModuleType
 
 import pytest
 
@@ -17,10 +19,12 @@ from onionshh.core.link.link import (
     LinkInitiator,
     LinkOpen,
     LinkResponder,
-    link_auth_text,
+    Timer,
 )
+from onionshh.core.link.opening import link_auth_text
+from onionshh.crypto import handshake
 from onionshh.crypto.identity import SigningKey
-from onionshh.crypto.primitives import KeyPair
+from onionshh.crypto.primitives import FrameCipher, KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.ids import RelayId
 from onionshh.wire.cell import LINK_AUTH, PADDING, RELAY, pack_cell, split_cells
@@ -63,6 +67,20 @@ def responder(
         chance=Chance(seeded(seed)),
         now=now,
     )
+
+
+def holds(link: Link, kind: type) -> bool:
+    """Whether an object of that kind hangs on the link, however deep."""
+    seen: set[int] = set()
+    looked_at: list[object] = [link]
+    while looked_at:
+        one = looked_at.pop()
+        if isinstance(one, kind):
+            return True
+        if id(one) not in seen and not isinstance(one, (type, ModuleType, FunctionType)):
+            seen.add(id(one))
+            looked_at += gc.get_referents(one)
+    return False
 
 
 def events(link: Link) -> list[LinkEvent]:
@@ -111,7 +129,7 @@ def closed(link: Link, reason: str) -> None:
     assert link.tick(1e9) is None
     assert events(link) == []
     assert link.data_to_send() == b""
-    assert link.next_deadline() == float("inf")
+    assert link.timers.next() == float("inf")
     with pytest.raises(ProtocolError):
         link.seal(CELL)
 
@@ -229,25 +247,36 @@ def test_the_end_of_the_stream_ends_the_link_in_any_state() -> None:
 # LINK_AUTH, made by hand.
 
 
-def nearly(seed: int = 3) -> tuple[LinkInitiator, LinkResponder, bytes]:
+class Dialler:
+    """A dialling end by hand, which says in its frames whatever it likes."""
+
+    def __init__(self, answer: LinkResponder, seed: int) -> None:
+        flight = handshake.ClientHandshake(
+            server_id=SERVER_ID,
+            server_key=ONION.public,
+            ver=handshake.LINK,
+            client_message=bytes(g.LINK_CLIENT_MESSAGE),
+            random_bytes=seeded(seed),
+        )
+        answer.receive_data(flight.message, 0.0)
+        finished = flight.finish(
+            answer.data_to_send(),
+            server_message_bytes=g.LINK_SERVER_MESSAGE,
+            keystream_bytes=g.LINK_KEYSTREAM,
+        )
+        self._key = FrameCipher(finished.keystream[: g.KEY])
+        self.binding = finished.keystream[2 * g.KEY :]
+
+    def seal(self, cells: bytes) -> bytes:
+        header = (len(cells) + g.AEAD_TAG).to_bytes(g.FRAME_HEADER, "big")
+        return header + self._key.seal(cells, header)
+
+
+def nearly(seed: int = 3) -> tuple[Dialler, LinkResponder, bytes]:
     """A link whose LINK_AUTH has not been sent, and its binding."""
-    one, other = initiator(seed=seed), responder(seed=seed + 50)
-    other.receive_data(one.data_to_send(), 0.0)
-    finished: list[bytes] = []
-    assert one._handshake is not None
-    finish = one._handshake.finish
-
-    class Handshake:
-        def finish(self, reply: bytes, **sizes: int) -> object:
-            result = finish(reply, **sizes)
-            finished.append(result.keystream[2 * g.KEY :])
-            return result
-
-    one._handshake = Handshake()  # type: ignore[assignment]
-    seal, one.seal = one.seal, lambda cells: b""  # type: ignore[method-assign]
-    one.receive_data(other.data_to_send(), 0.0)
-    one.seal = seal  # type: ignore[method-assign]
-    return one, other, finished[0]
+    other = responder(seed=seed + 50)
+    one = Dialler(other, seed)
+    return one, other, one.binding
 
 
 def auth(proof: bytes, circuit_id: int = 0, command: int = LINK_AUTH) -> bytes:
@@ -382,10 +411,10 @@ def test_a_failed_send_ends_the_link() -> None:
 
 
 def test_keys_go_when_the_link_does() -> None:
-    one, _ = opened()
-    one.close("x")
-    assert one._seal_key is None
-    assert one._open_key is None
+    for link in opened():
+        assert holds(link, FrameCipher)
+        link.close("x")
+        assert not holds(link, FrameCipher)
 
 
 # Deadlines.
@@ -393,7 +422,7 @@ def test_keys_go_when_the_link_does() -> None:
 
 def test_a_handshake_has_ten_seconds() -> None:
     for link in (initiator(now=50.0), responder(now=50.0)):
-        assert link.next_deadline() == 60.0
+        assert link.timers.next() == 60.0
         link.receive_data(b"x", 59.0)  # a byte now and then buys no time
         assert link.tick(59.9) is None
         assert not link.is_closed
@@ -404,14 +433,14 @@ def test_a_handshake_has_ten_seconds() -> None:
 def test_the_proof_falls_under_the_same_deadline() -> None:
     one, other = initiator(), responder()
     other.receive_data(one.data_to_send(), 9.0)
-    assert other.next_deadline() == 10.0
+    assert other.timers.next() == 10.0
     other.tick(10.0)
     closed(other, "link-setup-timeout")
 
 
 def busy(link: Link, now: float) -> None:
     """It has circuits, and has just sent."""
-    link.circuits(1, now)
+    link.in_use()
     link.sent(now, blocked=False)
 
 
@@ -425,7 +454,7 @@ def test_a_frame_must_be_whole_ten_seconds_after_its_first_byte() -> None:
         other.sent(float(second), blocked=False)
         other.tick(float(second))
         assert not other.is_closed
-    assert other.next_deadline() == 11.0
+    assert other.timers.next() == 11.0
     other.tick(11.0)
     closed(other, "frame-timeout")
 
@@ -476,14 +505,14 @@ def test_thirty_seconds_without_a_byte() -> None:
     busy(other, 39.9)
     assert other.tick(39.9) is None
     assert not other.is_closed
-    assert other.next_deadline() == 40.0
+    assert other.timers.next() == 40.0
     other.tick(40.0)
     closed(other, "link-silent")
 
 
 def test_thirty_seconds_in_which_the_kernel_takes_nothing() -> None:
     one, other = opened()
-    other.circuits(1, 0.0)
+    other.in_use()
     other.sent(5.0, blocked=True)
     for now in (10.0, 20.0, 30.0, 34.0):
         other.receive_data(one.seal(CELL), now)
@@ -495,7 +524,7 @@ def test_thirty_seconds_in_which_the_kernel_takes_nothing() -> None:
 
 def test_a_kernel_that_takes_again_clears_that() -> None:
     one, other = opened()
-    other.circuits(1, 0.0)
+    other.in_use()
     other.sent(5.0, blocked=True)
     other.sent(30.0, blocked=False)
     other.receive_data(one.seal(CELL), 30.0)
@@ -522,10 +551,10 @@ def test_a_link_without_circuits_closes_after_three_minutes() -> None:
 
 def test_three_minutes_count_from_the_last_circuit() -> None:
     one, other = opened()
-    other.circuits(2, 1.0)
+    other.in_use()
     keep_alive(one, other, 0.0, 300.0)
-    other.circuits(0, 300.0)
-    other.circuits(0, 400.0)  # said again, it starts nothing anew
+    other.unused(300.0)
+    other.unused(300.0)  # said again, it starts nothing anew
     keep_alive(one, other, 300.0, 480.0)
     assert not other.is_closed
     other.tick(480.0)
@@ -540,8 +569,8 @@ def waits(link: Link, count: int = 200) -> list[float]:
     found, now = [], 0.0
     for _ in range(count):
         link.sent(now, blocked=False)
-        link.received_at = now
-        due = link.pad_at
+        link.not_read(now)  # whatever else could be due is put off
+        due = link.timers.at[Timer.PADDING]
         assert link.tick(due - 0.001) is None
         cell = link.tick(due)
         assert cell is not None
@@ -557,7 +586,7 @@ def test_a_client_s_link_pads_after_one_and_a_half_to_nine_and_a_half_seconds(
     identity: SigningKey | None, known: bool
 ) -> None:
     _, other = opened(identity, known=known)
-    other.circuits(1, 0.0)
+    other.in_use()
     found = waits(other)
     assert 1.5 <= min(found) < 2.0
     assert 9.0 < max(found) <= 9.5
@@ -565,7 +594,7 @@ def test_a_client_s_link_pads_after_one_and_a_half_to_nine_and_a_half_seconds(
 
 def test_the_client_pads_alike() -> None:
     one, _ = opened()
-    one.circuits(1, 0.0)
+    one.in_use()
     found = waits(one)
     assert 1.5 <= min(found) < 2.0
     assert 9.0 < max(found) <= 9.5
@@ -573,13 +602,13 @@ def test_the_client_pads_alike() -> None:
 
 def test_between_relays_one_cell_every_fifteen_seconds() -> None:
     for link in opened(DIALLER):
-        link.circuits(1, 0.0)
+        link.in_use()
         assert set(waits(link, 5)) == {15.0}
 
 
 def test_what_is_sent_puts_padding_off() -> None:
     _, other = opened(DIALLER)
-    other.circuits(1, 0.0)
+    other.in_use()
     other.sent(10.0, blocked=False)
     assert other.tick(15.0) is None
     assert other.tick(25.0) is not None
@@ -587,7 +616,7 @@ def test_what_is_sent_puts_padding_off() -> None:
 
 def test_padding_says_nothing_twice() -> None:
     _, other = opened(DIALLER)
-    other.circuits(1, 0.0)
+    other.in_use()
     one, two = other.tick(15.0), other.tick(29.9)
     assert one is not None
     assert two is None
@@ -596,7 +625,7 @@ def test_padding_says_nothing_twice() -> None:
 def test_the_next_deadline_is_never_later_than_what_is_due() -> None:
     _, other = opened()
     for now in range(0, 40):
-        due = other.next_deadline()
+        due = other.timers.next()
         acted = other.tick(float(now)) is not None or other.is_closed
         assert acted == (due <= now)
         if other.is_closed:
@@ -606,14 +635,17 @@ def test_the_next_deadline_is_never_later_than_what_is_due() -> None:
 
 def test_parameters_are_the_consensus_s() -> None:
     link = initiator(params=replace(PARAMS, handshake_seconds=3))
-    assert link.next_deadline() == 3.0
+    assert link.timers.next() == 3.0
 
 
 def test_a_link_forgets_what_would_open_its_frames_again() -> None:
     """Keys are replaced by hashes of themselves; the handshake's secrets would give the first ones back."""
     one, other = initiator(), responder()
     other.receive_data(one.data_to_send(), 0.0)
+    assert holds(one, handshake.ClientHandshake)
     one.receive_data(other.data_to_send(), 0.0)
-    assert one.is_open
-    assert one._handshake is None
-    assert other._onion_keys == ()
+    other.receive_data(one.data_to_send(), 0.0)
+    for link in (one, other):
+        assert link.is_open
+        assert not holds(link, handshake.ClientHandshake)
+        assert not holds(link, KeyPair)

@@ -1,0 +1,150 @@
+"""The handshake of a link, from its first byte until the link is open (SPEC 5).
+
+An `Opening` knows the secrets of one end. The link lets go of it once it is open: they would give back the
+first keys, and so open every frame that was ever sent.
+
+    initiator:  flight →            ← flight      LINK_AUTH →   open
+    responder:         → flight  flight ←                 → LINK_AUTH   open
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from onionshh import geometry as g
+from onionshh.crypto import handshake
+from onionshh.crypto.identity import SigningKey, verify_untrusted
+from onionshh.crypto.primitives import FrameCipher, KeyPair
+from onionshh.errors import ProtocolError
+from onionshh.ids import RandomBytes, RelayId
+from onionshh.wire.cell import LINK_AUTH, split_cells
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Who is at the other end: a relay, or None for nobody in particular; and whether we are two relays."""
+
+    peer: RelayId | None
+    relays_at_both_ends: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Crossed:
+    """Both flights are there: the keys, the flight that is still to go, and how it goes on.
+
+    The initiator's link is open then (`opened`), and its LINK_AUTH begins with `proof`.
+    """
+
+    seal_key: FrameCipher
+    open_key: FrameCipher
+    reply: bytes = b""
+    opened: Opened | None = None
+    proof: bytes = b""
+
+
+def link_auth_text(binding: bytes, responder: bytes) -> bytes:
+    """What a relay signs to show who it is: this link and no other."""
+    return b"onionshh link auth v1" + binding + responder
+
+
+class Opening(abc.ABC):
+    """One end's part. `first` is what it says at once."""
+
+    first = b""
+
+    @abc.abstractmethod
+    def cross(self, flight: bytes) -> Crossed:
+        """The other end's flight is whole. ProtocolError."""
+
+    @abc.abstractmethod
+    def prove(self, plain: bytes) -> Opened:
+        """The first frame came before the link was open. ProtocolError unless it is a good LINK_AUTH."""
+
+
+class Asking(Opening):
+    """The end that dials. `identity` is a relay's own key, None for everyone else."""
+
+    def __init__(
+        self, responder: RelayId, onion_key: bytes, identity: SigningKey | None, random_bytes: RandomBytes
+    ) -> None:
+        self._responder = responder
+        self._identity = identity
+        self._handshake = handshake.ClientHandshake(
+            server_id=responder,
+            server_key=onion_key,
+            ver=handshake.LINK,
+            client_message=bytes(g.LINK_CLIENT_MESSAGE),
+            random_bytes=random_bytes,
+        )
+        self.first = self._handshake.message
+
+    def cross(self, flight: bytes) -> Crossed:
+        finished = self._handshake.finish(
+            flight, server_message_bytes=g.LINK_SERVER_MESSAGE, keystream_bytes=g.LINK_KEYSTREAM
+        )
+        forward, backward, binding = _split(finished.keystream)
+        proof = b"\x00"
+        if self._identity is not None:
+            text = link_auth_text(binding, self._responder)
+            proof = b"\x01" + self._identity.public + self._identity.sign(text)
+        return Crossed(
+            seal_key=FrameCipher(forward),
+            open_key=FrameCipher(backward),
+            opened=Opened(self._responder, relays_at_both_ends=self._identity is not None),
+            proof=proof,
+        )
+
+    def prove(self, plain: bytes) -> Opened:
+        raise ProtocolError("link-auth-direction")  # a responder has proved itself by its flight
+
+
+class Answering(Opening):
+    """The end that is dialled, always a relay. `is_relay`: whether an identity stands in the consensus."""
+
+    def __init__(
+        self,
+        identity: RelayId,
+        onion_keys: Sequence[KeyPair],
+        is_relay: Callable[[RelayId], bool],
+        random_bytes: RandomBytes,
+    ) -> None:
+        self._identity = identity
+        self._onion_keys = onion_keys
+        self._is_relay = is_relay
+        self._random_bytes = random_bytes
+        self._binding = b""
+
+    def cross(self, flight: bytes) -> Crossed:
+        answer = handshake.respond(
+            flight,
+            server_id=self._identity,
+            keys=self._onion_keys,
+            ver=handshake.LINK,
+            client_message_bytes=g.LINK_CLIENT_MESSAGE,
+            server_message=bytes(g.LINK_SERVER_MESSAGE),
+            keystream_bytes=g.LINK_KEYSTREAM,
+            random_bytes=self._random_bytes,
+        )
+        forward, backward, self._binding = _split(answer.keystream)
+        return Crossed(seal_key=FrameCipher(backward), open_key=FrameCipher(forward), reply=answer.reply)
+
+    def prove(self, plain: bytes) -> Opened:
+        if len(plain) != g.CELL:
+            raise ProtocolError("link-auth-shape")
+        ((circuit_id, command, body),) = split_cells(plain)
+        if circuit_id != 0 or command != LINK_AUTH or body[0] > 1:
+            raise ProtocolError("link-auth-shape")
+        if body[0] == 0:
+            return Opened(None, relays_at_both_ends=False)
+        claimed = RelayId(body[1 : 1 + g.KEY])
+        signature = body[1 + g.KEY : 1 + g.KEY + g.SIGNATURE]
+        verify_untrusted(claimed, signature, link_auth_text(self._binding, self._identity))
+        known = self._is_relay(claimed)
+        return Opened(claimed if known else None, relays_at_both_ends=known)
+
+
+def _split(keystream: bytes) -> tuple[bytes, bytes, bytes]:
+    """The initiator's key for what it sends, the responder's, and the binding (SPEC 4)."""
+    return keystream[: g.KEY], keystream[g.KEY : 2 * g.KEY], keystream[2 * g.KEY :]

@@ -1,0 +1,61 @@
+"""Links that others opened, by the address they came from: how many one address may have, and how fast.
+
+An address is what counts as one (`core/base/addresses.py`): an IPv6 /64, say. When nothing more can be taken
+at all, a link of whichever address holds most has to go.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+from onionshh.core.base.addresses import host_group
+from onionshh.core.base.buckets import Buckets
+from onionshh.core.base.holders import Holders
+from onionshh.core.base.params import Params
+
+T = TypeVar("T")
+
+ADDRESSES_MOST = 4096
+LOOKED_AT_MOST = 128
+"""Links among which the idlest is sought when room is made for another."""
+
+
+class Strangers(Generic[T]):
+    """Whatever stands for a link, by host (text without a port). `params` gives the limits in force."""
+
+    def __init__(self, params: Callable[[], Params]) -> None:
+        self._params = params
+        self._links: Holders[T] = Holders()
+        self._rates: Buckets[str] | None = None
+        self.addresses = 0
+        """How many addresses have links here."""
+
+    def refusal(self, host: str, now: float) -> str | None:
+        """Why one more link from there is not taken; None when it is."""
+        params = self._params()
+        rates = self._rates
+        if rates is None:
+            rates = self._rates = Buckets(params.link_rate, params.link_burst, ADDRESSES_MOST)
+        rates.rate, rates.burst = params.link_rate, params.link_burst
+        address = host_group(host)
+        if params.links_per_ip and self._links.count(address) >= params.links_per_ip:
+            return "links-per-address"
+        return None if rates.take(address, now) else "link-rate"
+
+    def add(self, host: str, link: T) -> None:
+        """It was taken."""
+        address = host_group(host)
+        self.addresses += not self._links.count(address)
+        self._links.add(address, link)
+
+    def remove(self, host: str, link: T) -> None:
+        """It has ended. KeyError if it was never added."""
+        address = host_group(host)
+        self._links.remove(address, link)
+        self.addresses -= not self._links.count(address)
+
+    def of_the_largest(self) -> Iterable[T]:
+        """Links of whoever holds most, so many at most as are worth looking at to find the idlest."""
+        return itertools.islice(self._links.of_the_largest(), LOOKED_AT_MOST)

@@ -1,0 +1,195 @@
+"""The links that a node has, from the first byte of their handshake on: started, found, flushed, ended.
+
+Whatever was pushed to outboxes since the last time is sent in one go: every link that was touched is
+flushed once, so that what leaves for one neighbour leaves in one frame.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from onionshh.core.base.addresses import host_group
+from onionshh.core.base.params import Params
+from onionshh.core.base.reasons import Drops
+from onionshh.core.link.link import Link, LinkInitiator, LinkResponder
+from onionshh.core.link.outbox import Memory, Outbox
+from onionshh.core.link.port import FrameSink, LinkPort
+from onionshh.core.link.strangers import Strangers
+from onionshh.ids import RelayId
+from onionshh.net.link_driver import LinkDriver, Sent
+from onionshh.net.timers import TimerHeap
+from onionshh.net.transport import Reader, Stream
+
+logger = logging.getLogger("onionshh.net")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatistics:
+    """Numbers of one node's links."""
+
+    relays: int
+    """Open links that lead to relays."""
+    clients: int
+    """Open links of those who are nobody in particular."""
+    opening: int
+    """Handshakes under way, at either end."""
+    dialling: int
+    """Relays to which a link is being made, for whoever waits for it."""
+    addresses: int
+    """Addresses from which others opened links, handshakes included."""
+    cells_sent: int
+    """Cells that left so far, padding included."""
+    frames_sent: int
+    """Frames in which they left."""
+    unsent_bytes: int
+    """What was sealed and the kernel has not taken yet."""
+    deadlines: int
+    """Entries among the deadlines that wait."""
+
+    @property
+    def open(self) -> int:
+        """Open links of both kinds."""
+        return self.relays + self.clients
+
+
+class OpenLinks:
+    """The `Home` of every link of a node. `timers` is told of each."""
+
+    def __init__(
+        self,
+        *,
+        sink: FrameSink,
+        reader: Reader,
+        timers: TimerHeap,
+        params: Callable[[], Params],
+        memory: Memory,
+        drops: Drops,
+    ) -> None:
+        self.sink = sink
+        self.reader = reader
+        self.timers = timers
+        self.sent = Sent()
+        self.strangers: Strangers[LinkDriver] = Strangers(params)
+        self.touched: list[Outbox] = []
+        """Outboxes into which something was pushed since the last `flush`."""
+        self._memory = memory
+        self._drops = drops
+        self._drivers: dict[LinkDriver, None] = {}  # in order, so that a seed governs all draws
+        self._by_outbox: dict[Outbox, LinkDriver] = {}
+        self._by_peer: dict[RelayId, LinkDriver] = {}
+
+    @property
+    def count(self) -> int:
+        """How many there are, handshakes under way included."""
+        return len(self._drivers)
+
+    def start(self, stream: Stream, machine: Link, now: float) -> LinkDriver:
+        """One more."""
+        driver = LinkDriver(stream=stream, machine=machine, home=self)
+        self._drivers[driver] = None
+        if isinstance(machine, LinkResponder):
+            self.strangers.add(stream.host, driver)
+        driver.start(now)
+        return driver
+
+    def to(self, relay: RelayId) -> LinkPort | None:
+        """The link to that relay if one is open."""
+        driver = self._by_peer.get(relay)
+        return driver.port if driver is not None and driver.machine.is_open else None
+
+    def peers(self) -> list[RelayId]:
+        """The relays that open links lead to."""
+        return [peer for peer, driver in self._by_peer.items() if driver.machine.is_open]
+
+    def ports(self) -> list[LinkPort]:
+        """The open links, oldest first."""
+        return [driver.port for driver in self._drivers if driver.port is not None and driver.machine.is_open]
+
+    def statistics(self, dialling: int) -> LinkStatistics:
+        """How many of each kind, and what left."""
+        ports = self.ports()
+        relays = sum(port.peer is not None for port in ports)
+        return LinkStatistics(
+            relays=relays,
+            clients=len(ports) - relays,
+            opening=len(self._drivers) - len(ports),
+            dialling=dialling,
+            addresses=self.strangers.addresses,
+            cells_sent=self.sent.cells,
+            frames_sent=self.sent.frames,
+            unsent_bytes=sum(driver.unsent_bytes for driver in self._drivers),
+            deadlines=len(self.timers),
+        )
+
+    def flush(self, now: float) -> None:
+        """Send what waits on every link that was touched."""
+        while self.touched:
+            touched, self.touched[:] = self.touched[:], []
+            for outbox in touched:
+                outbox.untouch()
+                driver = self._by_outbox.get(outbox)
+                try:
+                    if driver is not None:
+                        driver.flush(now)
+                except Exception:
+                    self.fault(driver, now)
+
+    def end(self, port: LinkPort, reason: str, now: float) -> None:
+        """End one link, and send nothing more on it."""
+        driver = self._by_outbox.get(port.outbox)
+        if driver is not None:
+            driver.abandon(reason, now)
+
+    def end_all(self, reason: str, now: float) -> None:
+        """The node closes."""
+        for driver in list(self._drivers):
+            driver.close(reason, now)
+
+    def make_room(self, now: float) -> None:
+        """End the idlest link of whichever address holds most: no circuits, or fewest, and that for long."""
+        idlest = min(self.strangers.of_the_largest(), key=LinkDriver.in_use, default=None)
+        if idlest is not None:
+            idlest.close("no-room", now)
+            self.flush(now)  # what ended with it may have left cells on others
+
+    def fault(self, driver: LinkDriver | None, now: float) -> None:
+        """A fault of ours that somebody's bytes brought out must not take the other links along."""
+        what = "what links left to do" if driver is None else "a link"
+        logger.exception("ended by a fault of this program: %s", what)
+        self._drops.count("internal-fault")
+        if driver is not None:
+            try:
+                driver.abandon("link-faulty", now)
+            except Exception:
+                logger.exception("a link that ended by a fault could not be cleared away whole")
+
+    # Home.
+
+    def opened(self, driver: LinkDriver, peer: RelayId | None, now: float) -> LinkPort:
+        """A port for it; a relay's link serves whoever asks for that relay from now on."""
+        port = LinkPort(
+            self._memory,
+            self.touched,
+            peer=peer,
+            initiated=isinstance(driver.machine, LinkInitiator),
+            host=host_group(driver.stream.host),
+            now=now,
+        )
+        self._by_outbox[port.outbox] = driver
+        if peer is not None:
+            self._by_peer[peer] = driver
+        return port
+
+    def ended(self, driver: LinkDriver, reason: str) -> None:
+        """It is forgotten; `reason` is counted."""
+        self._drops.count(reason)
+        self._drivers.pop(driver, None)
+        port = driver.port
+        if port is not None:
+            self._by_outbox.pop(port.outbox, None)
+            if port.peer is not None and self._by_peer.get(port.peer) is driver:
+                del self._by_peer[port.peer]
+        if isinstance(driver.machine, LinkResponder):
+            self.strangers.remove(driver.stream.host, driver)
