@@ -16,8 +16,8 @@ from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
 from onionshh.core.base.reasons import Drops
 from onionshh.core.circuit.circuit import SETUP_ROUNDS, ClientCircuit, HopAdded, MessageIn, RoundsDone
-from onionshh.core.circuit.conversation import Flow
 from onionshh.core.circuit.pace import Pace, RoundTimes
+from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import CellQueue, Memory
 from onionshh.core.link.port import LinkPort
 from onionshh.errors import ProtocolError
