@@ -19,6 +19,7 @@ from onionshh.client.hosting.reachability import Reachability, ReachabilityChang
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
 from onionshh.client.pool import STUBS
 from onionshh.client.receipt import Receipt
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS, check_body, new_whisper
 from onionshh.crypto.identity import IdentityKeys
@@ -195,8 +196,8 @@ class Endpoint:
         answering.log_full = publication.poke
         self._reachability = ReachabilityTest(context, self._identity, introducers, answering, publication)
         self._scope = trio.CancelScope()
-        for kind in (context.kinds.answering, context.kinds.asking):
-            context.pool.use(kind, stubs=STUBS)
+        for purpose in (Purpose.ANSWER, Purpose.TEST):
+            context.pool.use(context.builder.kind(purpose), stubs=STUBS)
         await context.nursery.start(self._run, introducers, publication)
         return self
 
@@ -342,8 +343,8 @@ class Endpoint:
                         nursery.start_soon(self._database.keep_erased)
                     task_status.started()
         finally:
-            for kind in (self._context.kinds.answering, self._context.kinds.asking):
-                self._context.pool.leave(kind, stubs=STUBS)
+            for purpose in (Purpose.ANSWER, Purpose.TEST):
+                self._context.pool.leave(self._context.builder.kind(purpose), stubs=STUBS)
             if self._database is not None:
                 await self._database.aclose()
             self._stack.close()

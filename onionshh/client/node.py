@@ -14,7 +14,6 @@ import trio
 from onionshh.client.contact import Contact
 from onionshh.client.context import Context
 from onionshh.client.identities import Identity
-from onionshh.client.kinds import Kinds
 from onionshh.client.one_machine import find_network
 from onionshh.client.pool import STUBS, Pool
 from onionshh.config import NetworkFile
@@ -22,6 +21,7 @@ from onionshh.core.base.chance import Chance
 from onionshh.core.base.classes import INTRODUCTION_HOPS, check_hops, privacy_class, reveals
 from onionshh.core.base.params import Params
 from onionshh.core.base.reasons import Drops
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.link.outbox import Memory
 from onionshh.core.paths.view import View
 from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted, encode_address
@@ -139,7 +139,7 @@ class Node:
         circuits = sorted(self._context.circuits.circuits, key=lambda one: one.made_at)
         return [
             CircuitInfo(
-                one.purpose,
+                one.purpose.value,
                 tuple(row.nickname for row in one.path),
                 tuple(row.identity.hex() for row in one.path),
                 round(one.age_seconds, 3),
@@ -237,7 +237,6 @@ async def node(
     chance = Chance(random_bytes)
     drops = Drops()
     memory = Memory(MEMORY_BYTES)
-    kinds = Kinds(introduction_hops)
 
     def params() -> Params:
         view = keeper.view
@@ -247,7 +246,7 @@ async def node(
         with trio.CancelScope() as asking:
             async with background() as beside:
                 beside.start_soon(guard_file.end_when_offline, asking)
-                circuit = await builder.build(kinds.consensus, "consensus")
+                circuit = await builder.build(Purpose.CONSENSUS)
                 try:
                     question = m.encode_fetch_consensus(valid_after)
                     return await circuit.ask(m.FETCH_CONSENSUS, question, m.CONSENSUS, CONSENSUS_SECONDS)
@@ -284,10 +283,11 @@ async def node(
         chance=chance,
         view=keeper.require,
         own_relays=own_relays,
+        introduction_hops=introduction_hops,
     )
     guard_file.update(await _first_view(keeper, wait_seconds))
     pool = Pool(builder)
-    pool.use(kinds.consensus, stubs=STUBS)  # until the node is closed, whoever else uses that kind
+    pool.use(builder.kind(Purpose.CONSENSUS), stubs=STUBS)  # until the node is closed
 
     async def follow_consensus() -> None:
         while True:
@@ -302,7 +302,6 @@ async def node(
             builder=builder,
             circuits=circuits,
             pool=pool,
-            kinds=kinds,
             clock=clock,
             chance=chance,
             drops=drops,

@@ -18,10 +18,10 @@ from trio.testing import MockClock
 
 from onionshh.cli.patience import until_directory_answers
 from onionshh.client.context import Context
-from onionshh.client.kinds import Kinds
 from onionshh.config import Authority, NetworkFile
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import default_params
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.paths.path import PathImpossible
 from onionshh.core.trust import open_consensus_untrusted
 from onionshh.crypto.identity import SigningKey
@@ -929,7 +929,7 @@ async def test_a_directory_of_another_network_is_not_waited_for(
     one = keeper(tmp_path, Source(document(keys=[STRANGER])))
     with pytest.raises(NotThisNetwork):
         await until_directory_answers(one.first)
-    assert Kinds(0).consensus.relays == 3  # through a guard, whatever else is asked without
+    assert Purpose.CONSENSUS.kind(0).relays == 3  # through a guard, whatever else is asked without
 
 
 async def test_one_authority_that_serves_junk_while_others_are_away_has_not_the_last_word(

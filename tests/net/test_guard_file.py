@@ -14,7 +14,7 @@ from onionshh.core.base.chance import Chance
 from onionshh.errors import BadData
 from onionshh.net.guard_file import GUARDS_FILE, LAYER_TWO_FILE, GuardFile
 from onionshh.net.store import DataDirectory
-from tests.core.networks import DAY, START, plain, view
+from tests.core.networks import DAY, START, changed, plain, view
 from tests.seeded import seeded
 
 NOW = START + DAY // 2
@@ -141,5 +141,5 @@ async def test_a_guard_at_another_address_is_due_at_once(tmp_path: Path, autojum
             one.guards.link_failed(identity, trio.current_time())
     one.update(view(plain(40)))
     assert one.guards.next_retry(trio.current_time()) == []
-    one.update(view(plain(40, lambda r: r._replace(port=r.port + 1) if r.identity == moved else r)))
+    one.update(view(plain(40, lambda r: changed(r, port=r.port + 1) if r.identity == moved else r)))
     assert one.guards.next_retry(trio.current_time()) == [moved]

@@ -137,14 +137,14 @@ class PureClient(Node):
         self.circuits: dict[int, PureCircuit] = {}
         self.port, self.guard_port = net.connect(self, guard, proven=False)
 
-    def circuit(self) -> PureCircuit:
+    def circuit(self, privacy_class: int = 1) -> PureCircuit:
         """A circuit with no relay yet."""
         params = self.net.params
         machine = ClientCircuit(
             flow=Flow(params.ack_every, params.window),
             memory=self.memory,
             random_bytes=self.random,
-            privacy_class=1,
+            privacy_class=privacy_class,
             now=self.net.now,
         )
         circuit_id = self.port.new_circuit_id(self.random)

@@ -673,8 +673,7 @@ def test_on_a_joined_circuit_neither_end_drops_anything(speaker: str, data: byte
 def test_a_relay_echoes_what_set_up_needs_and_no_more(privacy_class: int) -> None:
     net, relays = network(2)
     client = net.client(relays[0])
-    circuit = client.circuit()
-    circuit.machine._class_message = bytes((privacy_class,)) + bytes(15)
+    circuit = client.circuit(privacy_class)
     for relay in relays:
         client.extend(circuit, relay)
     for number in range(9):

@@ -21,6 +21,7 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.hosting.key_store import HeldIntroducer, KeyStore
 from onionshh.core.base.buckets import TokenBucket
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.paths.path import choose_targets
 from onionshh.core.paths.view import View
 from onionshh.crypto.identity import SigningKey
@@ -288,9 +289,7 @@ class Introducers:
         row = self._context.view.relay(held.relay)
         if row is None:
             raise CircuitFailed("introducer-unlisted", held.relay)
-        circuit = await self._context.builder.build(
-            self._context.kinds.holding, "introducer", last=row.identity
-        )
+        circuit = await self._context.builder.build(Purpose.INTRODUCER, last=row.identity)
         try:
             text = m.EstablishIntro.signed(circuit.binding, held.relay)
             message = m.EstablishIntro(held.key.public, held.key.sign(text)).encode()

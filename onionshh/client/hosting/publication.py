@@ -26,6 +26,7 @@ from onionshh.client.hosting.introducers import Introducers
 from onionshh.client.hosting.key_store import KeyStore, PeriodKeys
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import ask_ring
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.endpoint.descriptor import (
     EXPIRY_MOST_SECONDS,
     build_descriptor,
@@ -334,7 +335,7 @@ class Publication:
             self._stored.set()
 
     async def _store(self, row: RelayRow, document: bytes) -> int:
-        circuit = await self._context.builder.build(self._context.kinds.holding, "publish", last=row.identity)
+        circuit = await self._context.builder.build(Purpose.PUBLISH, last=row.identity)
         try:
             body = await circuit.ask(m.PUBLISH, document, m.FOUND, ANSWER_SECONDS)
             return m.Found.decode_untrusted(body).status
@@ -347,7 +348,7 @@ class Publication:
         blinded = self._identity.blind(period, context.params.period_seconds).public
         for row in rows:
             with trio.move_on_after(UPLOAD_SECONDS), suppress(*_FAILURES):
-                held = await ask_ring(context, row, blinded, period, context.kinds.holding)
+                held = await ask_ring(context, row, blinded, period, Purpose.PUBLISH)
                 if held is None or held == published.document:
                     continue
                 outer = check_outer_untrusted(held, wall=context.clock.earliest())

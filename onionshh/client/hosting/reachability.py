@@ -20,6 +20,7 @@ from onionshh.client.hosting.introduction_service import IntroductionService
 from onionshh.client.hosting.publication import ANOTHER, Publication
 from onionshh.client.reach.finder import NoDescriptor, find
 from onionshh.core.base.classes import TALK
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.endpoint.introduce import Introduction
 from onionshh.core.paths.path import choose_target
 from onionshh.crypto.identity import IdentityKeys
@@ -196,7 +197,7 @@ class ReachabilityTest:
         """None when a stranger's introduction would arrive, else why not."""
         context = self._context
         try:
-            needed, have = context.kinds.answering.relays, len(context.view.relays)
+            needed, have = context.builder.kind(Purpose.ANSWER).relays, len(context.view.relays)
             if have < needed:
                 return f"the way to a visitor takes {needed} relays, and the network has {have}"
             found = await find(context, self._identity.A)
@@ -240,7 +241,7 @@ class ReachabilityTest:
             introducers.left(auth_key)
             return "an introducer left the network"
         arrived = self._introduction_service.expected[introduction.seed] = trio.Event()
-        circuit = await self._context.pool.to(self._context.kinds.asking, row, "test")
+        circuit = await self._context.pool.to(Purpose.TEST, row)
         try:
             try:
                 answer = await circuit.ask(

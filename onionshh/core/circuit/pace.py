@@ -55,7 +55,7 @@ class RoundTimes:
 
 
 class Pace:
-    """The rounds of one circuit. Tell it when one leaves and when its answer is there, and wait until `due`."""
+    """The rounds of one circuit. It is told when one leaves and when it was answered; wait until `due`."""
 
     __slots__ = ("_before", "_left_at", "_number", "_padded", "_times", "due")
 

@@ -16,6 +16,7 @@ from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting.introduction_service import MEETING_SECONDS, IntroductionService
 from onionshh.client.node import Node
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.record import NO_ID, RECEIPT, WHISPER, Record
 from onionshh.ids import RelayId, WhisperId
 from onionshh.net.circuits import Circuit, CircuitFailed
@@ -167,7 +168,7 @@ async def test_a_stranger_s_introduction_costs_two_circuits_at_most(
         found = await stranger.find()
         await trio.sleep(60)
         pool = context_of(node).pool
-        shelf = pool._shelves[context_of(node).kinds.answering]
+        shelf = pool._shelves[context_of(node).builder.kind(Purpose.ANSWER)]
         shelf.stubs[stubs:] = []
         entry = found.descriptor.introducers[0]
         point = _beside_the_guards(node)
