@@ -36,7 +36,8 @@ from onionshh.net.authority_client import DirectorySource, DirectoryUnreachable,
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.clock_witnesses import ListOutOfTime
 from onionshh.net.clocks import Clock
-from onionshh.net.consensus_keeper import CONSENSUS_FILE, PREVIOUS_FILE, ConsensusKeeper, NotThisNetwork
+from onionshh.net.consensus_files import CONSENSUS_FILE, PREVIOUS_FILE
+from onionshh.net.consensus_keeper import ConsensusKeeper, NotThisNetwork
 from onionshh.net.guard_file import NoGuardAnswers
 from onionshh.net.memory_folder import InMemory
 from onionshh.net.store import DataDirectory, Folder
