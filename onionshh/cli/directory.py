@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import trio
 
     from onionshh.core.base.params import Params
-    from onionshh.directory.authority import Authority
+    from onionshh.directory.authority import DirectoryAuthority
     from onionshh.directory.store import AuthorityStore
 
 LOOK_SECONDS = 1.0
@@ -100,7 +100,7 @@ async def serve_authority(
     params: Params,
     bind: str | None,
     *,
-    task_status: trio.TaskStatus[Authority],
+    task_status: trio.TaskStatus[DirectoryAuthority],
 ) -> None:
     """The authority with its HTTP and its probe over TCP, until cancelled; started when it answers."""
     from onionshh.core.base.chance import Chance
@@ -133,7 +133,7 @@ class _Directory:
         self._store = store
         self._network = network
         self._url = url
-        self._authority: Authority | None = None
+        self._authority: DirectoryAuthority | None = None
 
     async def run(self, listener: socket.socket, params: Params, bind: str | None) -> int:
         """Until cancelled."""
@@ -179,7 +179,7 @@ def _warn_of_urls(store: AuthorityStore, url: str, network: Path) -> None:
         note(f"{network} says {ours}; we listen at {url}. If nothing leads there from here, change one.")
 
 
-async def _watch(authority: Authority) -> None:
+async def _watch(authority: DirectoryAuthority) -> None:
     """Say how many relays are listed, and when no new list comes."""
     import trio
 

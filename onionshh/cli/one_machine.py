@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import trio
 
     from onionshh.config import NetworkFile
-    from onionshh.directory.authority import Authority
+    from onionshh.directory.authority import DirectoryAuthority
 
 LOOPBACK = "127.0.0.1"
 INTERVAL_SECONDS = 2
@@ -19,7 +19,7 @@ INTERVAL_SECONDS = 2
 
 async def start_authority(
     held: ExitStack, nursery: trio.Nursery, folder: Path, file: Path, *, name: str, port: int = 0
-) -> Authority:
+) -> DirectoryAuthority:
     """The authority, answering; it writes the network file. `held` closes what it holds once all tasks have
     ended. `port`: where it should listen, if that is free."""
     from onionshh.cli.directory import serve_authority
@@ -38,7 +38,7 @@ async def start_authority(
         create_or_open(folder / "authority", file, url=url, random_bytes=os.urandom, name=name)
     )
     params = choose_params(LOOPBACK, store.network, {"interval_seconds": INTERVAL_SECONDS})
-    authority: Authority = await nursery.start(
+    authority: DirectoryAuthority = await nursery.start(
         lambda task_status: serve_authority(store, listener, params, None, task_status=task_status)
     )
     return authority
@@ -62,7 +62,7 @@ async def start_relays(
         await nursery.start(lambda task_status, one=one: one.run(task_status=task_status))
 
 
-async def listed(authority: Authority, count: int) -> list[str]:
+async def listed(authority: DirectoryAuthority, count: int) -> list[str]:
     """Until so many relays are listed; their names."""
     import trio
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from onionshh.cli.directory import _watch
+from onionshh.directory.store import AuthorityStore
 from tests.client.world import small
 
 
@@ -19,7 +18,7 @@ async def test_a_list_that_is_made_no_more_is_said_once_and_so_is_its_end(
 ) -> None:
     """The disk refuses for an hour of a network with a consensus every minute."""
 
-    async def refuse(write: Callable[[], Any]) -> Any:
+    def refuse(store: AuthorityStore, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     async with small(3) as net, trio.open_nursery() as nursery:
@@ -27,7 +26,7 @@ async def test_a_list_that_is_made_no_more_is_said_once_and_so_is_its_end(
         await trio.sleep(600)
         assert capsys.readouterr().err == ""
         with monkeypatch.context() as patched:
-            patched.setattr(net.authority, "_run_blocking", refuse)
+            patched.setattr(AuthorityStore, "save_state", refuse)
             await trio.sleep(3600)
             assert capsys.readouterr().err == (
                 "onionshh: no new consensus is made; the last one serves while it is valid.\n"

@@ -11,7 +11,8 @@ from trio.testing import MockClock
 
 from onionshh.config import Authority as Named
 from onionshh.core.base.chance import Chance
-from onionshh.directory.authority import Authority
+from onionshh.directory.authority import DirectoryAuthority
+from onionshh.directory.witnesses import Witnesses
 from onionshh.ids import RelayId
 from onionshh.net.authority_client import DirectoryUnreachable
 from onionshh.net.clocks import Clock
@@ -59,7 +60,7 @@ class Line:
 class World:
     """An authority, and programs with one relay's keys."""
 
-    def __init__(self, path: Path, authority: Authority, prober: Prober, clock: Clock) -> None:
+    def __init__(self, path: Path, authority: DirectoryAuthority, prober: Prober, clock: Clock) -> None:
         self.authority = authority
         self.prober = prober
         self.line = Line(LocalSource(authority, "127.0.0.1"))
@@ -123,7 +124,7 @@ class World:
 async def world(path: Path, clock: Clock | None = None, interval: int = INTERVAL) -> AsyncIterator[World]:
     prober = Prober()
     clock = clock or Clock(WALL)
-    authority = Authority(
+    authority = DirectoryAuthority(
         store_in(path / "authority"),
         params=one_machine(interval_seconds=interval),
         clock=clock,
@@ -261,7 +262,8 @@ async def test_while_the_directory_is_down_what_is_true_is_said_once(
 async def test_a_directory_that_forgot_us_is_told_again(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.running():
         await w.until(lambda: w.said[-1:] == ["listed"], 3 * INTERVAL)
-        w.authority._registry._forget(next(iter(w.authority._registry._entries)))
+        (known,) = w.authority.registry.entries()
+        w.authority.registry.forget(known.newest.identity)
         await w.until(lambda: w.listed_at == [], 3 * INTERVAL)
         await w.until(lambda: w.listed_at == ["127.0.0.1:9001"], 3 * INTERVAL + CORRECT_SECONDS)
 
@@ -290,7 +292,7 @@ async def test_relays_that_run_testify_too(autojump_clock: MockClock, tmp_path: 
             nursery.start_soon(keeper.keep)
             nursery.start_soon(relay.run)
         await w.until(lambda: len(w.listed_at) == 3, 4 * INTERVAL)
-        w.authority._witnesses._words.clear()
+        w.authority.own_clock.witnesses = Witnesses(by_address=False)
         theirs.ahead = 86_400
         await w.until(lambda: "ahead of that of 3 of the 3" in w.authority.clock_doubt, 200)
         theirs.ahead = 0
