@@ -338,7 +338,6 @@ class Endpoint:
                     nursery.start_soon(publication.run)
                     nursery.start_soon(self._reachability.run)
                     nursery.start_soon(self._hidden.run)
-                    nursery.start_soon(self._follow_consensus)
                     if self._database is not None:
                         nursery.start_soon(self._database.keep_erased)
                     task_status.started()
@@ -349,11 +348,6 @@ class Endpoint:
                 await self._database.aclose()
             self._stack.close()
             self._closed.set()
-
-    async def _follow_consensus(self) -> None:
-        while True:
-            await self._context.keeper.changed()
-            self._context.guard_file.update_layer_two(self._context.view)
 
 
 def endpoint_folder(parent: Folder, identity: IdentityKeys) -> Folder:

@@ -53,6 +53,26 @@ def test_two_processes_of_one_folder_have_one_sample(tmp_path: Path) -> None:
     assert one.guards.sample == other.guards.sample
 
 
+def test_a_node_has_second_hops_once_it_needs_them_and_follows_each_consensus_with_them(
+    tmp_path: Path,
+) -> None:
+    node = guard_file(tmp_path, 1)
+    node.update(view(plain(40)))
+    assert node.layer_two.sample == ()
+    assert not (tmp_path / LAYER_TWO_FILE).exists()  # whoever only visits draws none
+    node.update_layer_two(view(plain(40)))
+    drawn = node.layer_two.sample
+    assert len(drawn) == 4
+    node.update_layer_two(view(plain(40)))  # a second endpoint of the node
+    assert node.layer_two.sample == drawn
+    node.update(view(plain(40), at=NOW + 13 * DAY))
+    assert not set(node.layer_two.sample) & set(drawn)
+    again = guard_file(tmp_path, 2)
+    again.update(view(plain(40), at=NOW + 13 * DAY))
+    again.update_layer_two(view(plain(40), at=NOW + 13 * DAY))
+    assert again.layer_two.sample == node.layer_two.sample
+
+
 def test_what_did_not_change_is_not_written(tmp_path: Path) -> None:
     one = guard_file(tmp_path, 1)
     one.update(view(plain(40)))

@@ -33,13 +33,14 @@ def answer(number: int, message: bytes) -> Responded:
 def test_each_relay_learns_the_class_and_shares_its_layer_with_us() -> None:
     telescope = Telescope(7, seeded(1), 0.0)
     for number, relay in enumerate(IDS):
-        assert not telescope.growing
+        growing = [telescope.growing]
         there = answer(number, telescope.begin(relay, KEYS[number].public))
-        assert telescope.growing
+        growing.append(telescope.growing)
         assert there.client_message == bytes((7,)) + bytes(CIRCUIT_MESSAGE - 1)
         keys = there.keystream
         layer = (keys[:LAYER_STATE], keys[LAYER_STATE : 2 * LAYER_STATE])
         assert telescope.finish(there.reply) == (relay, *layer)
+        assert [*growing, telescope.growing] == [False, True, False]
         assert telescope.binding == keys[-BINDING:]
         assert telescope.relays == IDS[: number + 1]
 
