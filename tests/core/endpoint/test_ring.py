@@ -57,7 +57,7 @@ def test_with_fewer_than_eight_all_keep_it(relays: int) -> None:
 def test_only_relays_with_the_flag_that_were_there_early_enough() -> None:
     rows = plain(4)
     rows[0] = changed(rows[0], flags=GUARD)
-    rows[1] = rows[1]._replace(first_seen=START)
+    rows[1] = changed(rows[1], first_seen=START)
     network = view(rows)
     ring = positions(network, network.period)
     assert ring is not None
