@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from onionshh.config import format_network_file
 from onionshh.core.base.words import utc
-from onionshh.directory.authority import Authority
+from onionshh.directory.authority import DirectoryAuthority
 from onionshh.directory.registry import Answer, Verdict, status_of
 from onionshh.errors import ProtocolError
 from onionshh.geometry import KEY
@@ -46,7 +46,7 @@ _STYLE = (
 )
 
 
-def app(authority: Authority) -> Starlette:
+def app(authority: DirectoryAuthority) -> Starlette:
     """The ASGI application of an authority that has published its first consensus."""
     handlers = _Handlers(authority)
     made = Starlette(
@@ -66,7 +66,7 @@ class _Handlers:
     """The routes. What depends on the consensus alone is made once a consensus, the page at most every
     `PAGE_SECONDS`, and neither once a request: all who read one, however slowly, share its bytes."""
 
-    def __init__(self, authority: Authority) -> None:
+    def __init__(self, authority: DirectoryAuthority) -> None:
         self._authority = authority
         self._made_for: Consensus | None = None
         self._etag = ""

@@ -111,6 +111,11 @@ class Registry:
 
     # What relays say.
 
+    @property
+    def counted_addresses(self) -> int:
+        """Addresses whose posts of this interval are counted."""
+        return len(self._posts)
+
     def submit(self, descriptor: RelayDescriptor, source: str, wall: int) -> Answer:
         """A descriptor whose signature holds, sent from the IP address `source` (text)."""
         source = plain_host(source)
@@ -203,7 +208,7 @@ class Registry:
         ]
         if not failing:
             return False
-        self._forget(min(failing)[1])
+        self.forget(min(failing)[1])
         return True
 
     # What is to be checked, and what came of it.
@@ -277,7 +282,7 @@ class Registry:
             and max(entry.heard, entry.last_good) < wall - FORGET_SECONDS
         ]
         for identity in gone:
-            self._forget(identity)
+            self.forget(identity)
         return RoundResult(len(results), len(failed), held)
 
     def _start(self, descriptor: RelayDescriptor) -> None:
@@ -351,12 +356,13 @@ class Registry:
             self._entries[entry.newest.identity] = entry
             self._host_set(entry.newest).add(entry.newest.identity)
 
-    def _host_set(self, descriptor: RelayDescriptor) -> set[RelayId]:
-        return self._by_host.setdefault(host_group(descriptor.host), set())
-
-    def _forget(self, identity: RelayId) -> None:
+    def forget(self, identity: RelayId) -> None:
+        """Know nothing of this relay any more."""
         entry = self._entries.pop(identity)
         self._leave_host(entry.newest)
+
+    def _host_set(self, descriptor: RelayDescriptor) -> set[RelayId]:
+        return self._by_host.setdefault(host_group(descriptor.host), set())
 
     def _leave_host(self, descriptor: RelayDescriptor) -> None:
         key = host_group(descriptor.host)

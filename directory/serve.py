@@ -15,7 +15,8 @@ import trio
 from onionshh.config import NetworkFile
 from onionshh.core.base.params import Params, default_params
 from onionshh.directory.app import app
-from onionshh.directory.authority import Authority, Probe
+from onionshh.directory.authority import DirectoryAuthority
+from onionshh.directory.checks import Probe
 from onionshh.directory.store import AuthorityStore
 from onionshh.ids import RandomBytes
 from onionshh.net.clocks import Clock
@@ -46,13 +47,13 @@ async def serve(
     probe: Probe,
     random_bytes: RandomBytes,
     run_blocking: RunBlocking = run_in_thread,
-    task_status: trio.TaskStatus[Authority] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[DirectoryAuthority] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run an authority on a listening socket (`http.listen`) until cancelled; started when it answers.
 
     `probe` makes a link handshake to a relay and returns None, or in words why it could not.
     """
-    authority = Authority(
+    authority = DirectoryAuthority(
         store,
         params=params,
         clock=clock,

@@ -59,7 +59,7 @@ _STATE = fields(
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class KeptState:
     """What survives a restart. `valid_after` is that of the last consensus, 0 before the first."""
 
     valid_after: int = 0
@@ -87,21 +87,21 @@ class AuthorityStore:
     """The folder of one authority, held alone; `create_or_open` makes it."""
 
     def __init__(self, folder: DataDirectory, key: SigningKey, network: NetworkFile) -> None:
-        self._folder = folder
+        self.folder = folder
         self.key = key
         self.network = network
 
-    def load_state(self) -> State:
+    def load_state(self) -> KeptState:
         """What was saved last; BadData when the file is damaged."""
-        path = self._folder / "state"
+        path = self.folder / "state"
         data = read_file(path, STATE_MAX)
         if data is None:
-            return State()
+            return KeptState()
         try:
             version, valid_after, random, rows = unpack_untrusted(data, _STATE, STATE_MAX)
             if version != VERSION:
                 raise BadData(_other_version(path, version))
-            return State(
+            return KeptState(
                 valid_after, tuple(map(SharedRandom._make, random)), tuple(_entry(*row) for row in rows)
             )
         except ProtocolError as error:
@@ -112,11 +112,11 @@ class AuthorityStore:
 
     def save_state(self, data: bytes) -> None:
         """Replace the saved state by this encoded one; on disk when this returns. OSError."""
-        atomic_write(self._folder / "state", data)
+        atomic_write(self.folder / "state", data)
 
     def load_consensus(self) -> Consensus | None:
         """The last consensus published, None if there is none that can be read."""
-        data = read_file(self._folder / "consensus", g.CONSENSUS_MAX)
+        data = read_file(self.folder / "consensus", g.CONSENSUS_MAX)
         if data is None:
             return None
         try:
@@ -126,7 +126,7 @@ class AuthorityStore:
 
     def save_consensus(self, document: bytes) -> None:
         """Replace the saved consensus. OSError."""
-        atomic_write(self._folder / "consensus", document, mode=0o644)
+        atomic_write(self.folder / "consensus", document, mode=0o644)
 
 
 @contextmanager

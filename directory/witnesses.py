@@ -35,6 +35,9 @@ class Witnesses:
         self._by_address = by_address
         self._words: dict[str, _Word] = {}
 
+    def __len__(self) -> int:
+        return len(self._words)
+
     def heard(self, identity: bytes, source: str, published: int, now: float) -> None:
         """A descriptor whose signature holds came from this address, whatever its date."""
         key = host_group(source) if self._by_address else identity.hex()

@@ -33,7 +33,7 @@ from onionshh.config import NetworkFile
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import default_params
 from onionshh.core.roles import Role
-from onionshh.directory.authority import Authority
+from onionshh.directory.authority import DirectoryAuthority
 from onionshh.directory.registry import Verdict
 from onionshh.directory.store import create_or_open
 from onionshh.errors import ProtocolError
@@ -145,7 +145,7 @@ class Network:
         self,
         *,
         file: NetworkFile,
-        authority: Authority,
+        authority: DirectoryAuthority,
         folder: Path,
         clock: Clock,
         random_bytes: RandomBytes,
@@ -259,7 +259,7 @@ class Network:
 class LocalSource:
     """The authority asked by a call in place of HTTP. `host`: who asks."""
 
-    def __init__(self, authority: Authority, host: str) -> None:
+    def __init__(self, authority: DirectoryAuthority, host: str) -> None:
         self._authority = authority
         self._host = host
 
@@ -353,7 +353,7 @@ async def network(
         chosen = default_params(one_machine=True).with_overrides(params or {})
         dialer: Dialer = memory.dialer("authority") if memory else TcpDialer()
         check = partial(probe, dialer=dialer, clock=clock, params=chosen, chance=Chance(random_bytes))
-        authority = Authority(
+        authority = DirectoryAuthority(
             store,
             params=chosen,
             clock=clock,

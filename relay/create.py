@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from onionshh.core.base.params import Params
 from onionshh.core.base.reasons import Drops
-from onionshh.core.circuit.conversation import Conversation, Flow
+from onionshh.core.circuit.conversation import Conversation
+from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import Memory
 from onionshh.core.link.port import LinkPort
 from onionshh.crypto import handshake

@@ -16,21 +16,19 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from onionshh.client.kinds import Kinds
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.classes import TALK
 from onionshh.core.base.params import Params
+from onionshh.core.circuit.purpose import PathKind, Purpose, meeting_kind
 from onionshh.core.paths.guards import GuardSet, LayerTwoGuards
 from onionshh.core.paths.path import choose_path
 from onionshh.core.paths.view import View
 from onionshh.crypto.primitives import sha3_256
 from onionshh.ids import RandomBytes, RelayId
-from onionshh.net.builder import Kind
 from onionshh.testing import seeded
 from onionshh.wire.consensus import FAST, GUARD, RING, Consensus, RelayRow, SharedRandom
 
-KINDS = Kinds()
-VISITOR = tuple(KINDS.meeting(hops, TALK.number) for hops in TALK.hops)
+VISITOR = tuple(meeting_kind(hops, TALK.number) for hops in TALK.hops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class _End:
     def bad_guard(self) -> bool:
         return bool(self._bad.intersection(self.in_use))
 
-    def first_hop_is_bad(self, kind: Kind, last: RelayId | None = None) -> bool:
+    def first_hop_is_bad(self, kind: PathKind, last: RelayId | None = None) -> bool:
         """Of a path drawn as net/builder.py does."""
         second = self._layer_two.usable(self._view, self.in_use) if kind.pinned else []
         path = choose_path(
@@ -114,9 +112,9 @@ def exposure(view: View, bad_part: float, pairs: int, random_bytes: RandomBytes)
         point = chance.choice(view.relays).identity
         introducer = chance.choice(view.relays).identity
         meets = visitor.first_hop_is_bad(chance.choice(VISITOR), point)
-        asks = visitor.first_hop_is_bad(KINDS.asking, introducer)
-        answers = endpoint.first_hop_is_bad(KINDS.answering, point)
-        holds = endpoint.first_hop_is_bad(KINDS.holding, introducer)
+        asks = visitor.first_hop_is_bad(Purpose.INTRODUCE.kind(), introducer)
+        answers = endpoint.first_hop_is_bad(Purpose.ANSWER.kind(), point)
+        holds = endpoint.first_hop_is_bad(Purpose.INTRODUCER.kind(), introducer)
         guards += visitor.bad_guard + endpoint.bad_guard
         both += visitor.bad_guard and endpoint.bad_guard
         whispers += meets and answers

@@ -13,7 +13,7 @@ from random import Random
 from onionshh.core.base.params import Params
 from onionshh.core.base.reasons import Drops
 from onionshh.core.circuit.circuit import CircuitEvent, ClientCircuit, HopAdded, MessageIn, RoundsDone
-from onionshh.core.circuit.conversation import Flow
+from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import CellQueue, Memory, Outbox
 from onionshh.core.link.port import FrameSink, LinkPort
 from onionshh.core.roles import CircuitHandle, Remember, Reply, Role, RoleAction

@@ -24,7 +24,7 @@ from onionshh.cli.remarks import Trouble
 from onionshh.cli.talk import counted, note, tell
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params, default_params, parse_override
-from onionshh.directory.authority import Authority
+from onionshh.directory.authority import DirectoryAuthority
 from onionshh.directory.serve import choose_params, is_loopback, serve
 from onionshh.directory.store import AuthorityStore, create_or_open
 from onionshh.net.clocks import Clock
@@ -96,7 +96,7 @@ async def serve_authority(
     params: Params,
     bind: str | None,
     *,
-    task_status: trio.TaskStatus[Authority],
+    task_status: trio.TaskStatus[DirectoryAuthority],
 ) -> None:
     """The authority with its HTTP and its probe over TCP, until cancelled; started when it answers."""
     clock, dialer, chance = Clock(), TcpDialer(bind), Chance(os.urandom)
@@ -122,7 +122,7 @@ class _Directory:
         self._store = store
         self._network = network
         self._url = url
-        self._authority: Authority | None = None
+        self._authority: DirectoryAuthority | None = None
 
     async def run(self, listener: socket.socket, params: Params, bind: str | None) -> int:
         """Until cancelled."""
@@ -166,7 +166,7 @@ def _warn_of_urls(store: AuthorityStore, url: str, network: Path) -> None:
         note(f"{network} says {ours}; we listen at {url}. If nothing leads there from here, change one.")
 
 
-async def watch(authority: Authority) -> None:
+async def watch(authority: DirectoryAuthority) -> None:
     """Say how many relays are listed, and when no new list comes."""
     stale = Trouble("a new consensus is out again.")
     before = -1

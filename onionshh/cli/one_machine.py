@@ -11,7 +11,7 @@ import trio
 from onionshh.cli.directory import serve_authority
 from onionshh.cli.relay import make_relay
 from onionshh.config import NetworkFile
-from onionshh.directory.authority import Authority
+from onionshh.directory.authority import DirectoryAuthority
 from onionshh.directory.serve import choose_params
 from onionshh.directory.store import create_or_open
 from onionshh.errors import Error
@@ -26,7 +26,7 @@ INTERVAL_SECONDS = 2
 
 async def start_authority(
     held: ExitStack, nursery: trio.Nursery, folder: Path, file: Path, *, name: str, port: int = 0
-) -> Authority:
+) -> DirectoryAuthority:
     """The authority, answering; it writes the network file. `held` closes what it holds once all tasks have
     ended. `port`: where it should listen, if that is free."""
     try:
@@ -39,7 +39,7 @@ async def start_authority(
         create_or_open(folder / "authority", file, url=url, random_bytes=os.urandom, name=name)
     )
     params = choose_params(LOOPBACK, store.network, {"interval_seconds": INTERVAL_SECONDS})
-    authority: Authority = await nursery.start(
+    authority: DirectoryAuthority = await nursery.start(
         lambda task_status: serve_authority(store, listener, params, None, task_status=task_status)
     )
     return authority
@@ -58,7 +58,7 @@ async def start_relays(
         await nursery.start(lambda task_status, one=one: one.run(task_status=task_status))
 
 
-async def listed(authority: Authority, count: int) -> list[str]:
+async def listed(authority: DirectoryAuthority, count: int) -> list[str]:
     """Until so many relays are listed; their names."""
     while True:
         rows = authority.consensus.relays if authority.consensus is not None else ()

@@ -17,7 +17,6 @@ from contextlib import asynccontextmanager
 import trio
 
 from onionshh.client.context import Context
-from onionshh.client.kinds import Kinds
 from onionshh.client.pool import STUBS, Pool
 from onionshh.config import NetworkFile
 from onionshh.core.base.chance import Chance
@@ -25,6 +24,7 @@ from onionshh.core.base.classes import INTRODUCTION_HOPS
 from onionshh.core.base.params import Params
 from onionshh.core.base.patience import CONSENSUS_SECONDS
 from onionshh.core.base.reasons import Drops
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.link.outbox import Memory
 from onionshh.core.paths.view import View
 from onionshh.errors import ClockWrong, NoDirectory
@@ -62,14 +62,14 @@ async def assembled(
     introduction_hops: int = INTRODUCTION_HOPS,
 ) -> AsyncIterator[Context]:
     """The parts of one node, running until the block ends. Arguments and errors as those of `join`."""
-    chance, drops, kinds = Chance(random_bytes), Drops(), Kinds(introduction_hops)
+    chance, drops = Chance(random_bytes), Drops()
     keeper = ConsensusKeeper(
         network=network,
         source=source,
         clock=clock,
         chance=chance,
         folder=folder,
-        over_circuit=lambda valid_after: _newer_consensus(builder, guard_file, kinds, valid_after),
+        over_circuit=lambda valid_after: _newer_consensus(builder, guard_file, valid_after),
     )
     links, circuits = _links_and_circuits(lambda: _params(keeper), dialer, clock, chance, drops)
     guard_file = GuardFile(folder, chance, own_relays)
@@ -81,10 +81,11 @@ async def assembled(
         chance=chance,
         view=keeper.require,
         own_relays=own_relays,
+        introduction_hops=introduction_hops,
     )
     guard_file.update(await _first_view(keeper, wait_seconds))
     pool = Pool(builder)
-    pool.use(kinds.consensus, stubs=STUBS)  # until the node is closed, whoever else uses that kind
+    pool.use(builder.kind(Purpose.CONSENSUS), stubs=STUBS)  # until the node is closed
     async with links.running(), background() as nursery:
         context = Context(
             folder=folder,
@@ -93,7 +94,6 @@ async def assembled(
             builder=builder,
             circuits=circuits,
             pool=pool,
-            kinds=kinds,
             clock=clock,
             chance=chance,
             drops=drops,
@@ -142,14 +142,12 @@ def _params(keeper: ConsensusKeeper) -> Params:
     return _DEFAULTS if keeper.view is None else keeper.view.params
 
 
-async def _newer_consensus(
-    builder: CircuitBuilder, guard_file: GuardFile, kinds: Kinds, valid_after: int
-) -> bytes:
+async def _newer_consensus(builder: CircuitBuilder, guard_file: GuardFile, valid_after: int) -> bytes:
     """A consensus later than that, asked of a relay over a circuit. NoGuardAnswers once offline."""
     with trio.CancelScope() as asking:
         async with background() as beside:
             beside.start_soon(guard_file.end_when_offline, asking)
-            circuit = await builder.build(kinds.consensus, "consensus")
+            circuit = await builder.build(Purpose.CONSENSUS)
             try:
                 question = m.encode_fetch_consensus(valid_after)
                 return await circuit.ask(m.FETCH_CONSENSUS, question, m.CONSENSUS, CONSENSUS_SECONDS)

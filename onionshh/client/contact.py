@@ -12,10 +12,10 @@ from onionshh.client.pool import IDLE_CIRCUITS, STUBS
 from onionshh.client.reach.reach import Reach
 from onionshh.client.receipt import Receipt
 from onionshh.core.base.classes import PrivacyClass
+from onionshh.core.circuit.purpose import PathKind, Purpose, meeting_kind
 from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS, check_body, check_ttl, new_whisper
 from onionshh.core.delivery.sender import WAITING_MOST, TooMany
 from onionshh.errors import Away, Closed, Full, NotDelivered
-from onionshh.net.builder import Kind
 
 
 class Contact:
@@ -77,7 +77,7 @@ class Contact:
         self._scope = trio.CancelScope()
         for kind in self._meeting_kinds():
             self._context.pool.use(kind, idle=IDLE_CIRCUITS)
-        self._context.pool.use(self._context.kinds.asking, stubs=STUBS)
+        self._context.pool.use(self._context.builder.kind(Purpose.INTRODUCE), stubs=STUBS)
         await self._context.nursery.start(self._run, self._scope)
         return self
 
@@ -111,7 +111,7 @@ class Contact:
         self._scope.cancel()
         for kind in self._meeting_kinds():
             self._context.pool.leave(kind, idle=IDLE_CIRCUITS)
-        self._context.pool.leave(self._context.kinds.asking, stubs=STUBS)
+        self._context.pool.leave(self._context.builder.kind(Purpose.INTRODUCE), stubs=STUBS)
 
     def send(self, body: bytes, *, ttl_seconds: float = TTL_DEFAULT_SECONDS) -> Receipt:
         """Take on a whisper of at most 65 535 bytes and return at once; its `Receipt` follows what becomes of
@@ -254,9 +254,9 @@ class Contact:
         """What stands in the way of delivery right now, in words. Empty when nothing does."""
         return self._visitor.problem
 
-    def _meeting_kinds(self) -> tuple[Kind, ...]:
+    def _meeting_kinds(self) -> tuple[PathKind, ...]:
         hops = self._privacy.hops if self._hops is None else (self._hops,)
-        return tuple(self._context.kinds.meeting(one, self._privacy.number) for one in hops)
+        return tuple(meeting_kind(each, self._privacy.number) for each in hops)
 
     async def _run(
         self, scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import trio
 
 from onionshh.client.delivery.joined import JoinedCircuit
-from onionshh.client.kinds import Kinds
 from onionshh.client.pool import Pool
 from onionshh.client.reach.descriptor_cache import DescriptorCache
 from onionshh.core.base.chance import Chance
@@ -34,7 +33,6 @@ class Context:
     builder: CircuitBuilder
     circuits: CircuitSet
     pool: Pool
-    kinds: Kinds
     clock: Clock
     chance: Chance
     drops: Drops

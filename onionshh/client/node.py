@@ -179,7 +179,7 @@ class Node:
         circuits = sorted(self._context.circuits.circuits, key=lambda one: one.made_at)
         return [
             CircuitInfo(
-                circuit.purpose,
+                circuit.purpose.value,
                 tuple(row.nickname for row in circuit.path),
                 tuple(row.identity.hex() for row in circuit.path),
                 round(circuit.age_seconds, 3),

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 
 import trio
 
+from onionshh.core.circuit.purpose import PathKind, Purpose
 from onionshh.core.paths.path import PathImpossible
 from onionshh.errors import Error
-from onionshh.net.builder import TRIES, CircuitBuilder, Kind
+from onionshh.net.builder import TRIES, CircuitBuilder
 from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.net.signals import Poke
 from onionshh.wire.consensus import RelayRow
 
 IDLE_CIRCUITS = 3
@@ -46,17 +48,17 @@ class Pool:
 
     def __init__(self, builder: CircuitBuilder) -> None:
         self._builder = builder
-        self._shelves: dict[Kind, _Shelf] = {}
-        self._poke = trio.Event()
+        self._shelves: dict[PathKind, _Shelf] = {}
+        self._poke = Poke()
 
-    def use(self, kind: Kind, *, idle: int = 0, stubs: int = 0) -> None:
+    def use(self, kind: PathKind, *, idle: int = 0, stubs: int = 0) -> None:
         """Keep so many of this kind ready from now on."""
         if kind.relays == 1:
             return  # built ahead, it would show our address to a relay for nothing
         self._shelves.setdefault(kind, _Shelf()).wishes.append((idle, stubs))
-        self._poke.set()
+        self._poke.send()
 
-    def leave(self, kind: Kind, *, idle: int = 0, stubs: int = 0) -> None:
+    def leave(self, kind: PathKind, *, idle: int = 0, stubs: int = 0) -> None:
         """One user less, who wished for so many; what nobody else wants is given up."""
         shelf = self._shelves.get(kind)
         if shelf is None or (idle, stubs) not in shelf.wishes:
@@ -69,29 +71,36 @@ class Pool:
                 circuit.close("pool-closed")
             del kept[wanted:]
 
-    async def take(self, kind: Kind, purpose: str) -> Circuit:
-        """A circuit of this kind to a random relay: a ready one, else one built now.
+    def ready(self, kind: PathKind) -> tuple[Circuit, ...]:
+        """The circuits of this kind that nobody uses yet, whole ones and stubs, each sort oldest first."""
+        shelf = self._shelves.get(kind, _Shelf())
+        return (*shelf.idle, *shelf.stubs)
 
-        Raises as `CircuitBuilder.build`.
+    async def take(self, purpose: Purpose, kind: PathKind | None = None) -> Circuit:
+        """A circuit to a random relay: a ready one of its kind, else one built now. `kind`, and what it
+        raises: as `CircuitBuilder.build`.
         """
+        kind = kind or self._builder.kind(purpose)
         await trio.lowlevel.checkpoint()
         shelf = self._shelves.get(kind)
-        self._poke.set()
+        self._poke.send()
         while shelf is not None and shelf.idle:
             circuit = shelf.idle.pop(0)
             if circuit.failed is None and circuit.age_seconds < MOST_AGE_SECONDS:
                 circuit.purpose = purpose
                 return circuit
             circuit.close("pool-old")
-        return await self._builder.build(kind, purpose)
+        return await self._builder.build(purpose, kind)
 
-    async def to(self, kind: Kind, last: RelayRow, purpose: str, *, tries: int = TRIES) -> Circuit:
-        """A circuit of this kind that ends at that relay: a stub extended, else one built now.
-
-        `tries`: circuits spent in all. Raises as `CircuitBuilder.build`.
+    async def to(
+        self, purpose: Purpose, last: RelayRow, kind: PathKind | None = None, *, tries: int = TRIES
+    ) -> Circuit:
+        """A circuit that ends at that relay: a stub extended, else one built now. `tries`: circuits spent in
+        all. `kind`, and what it raises: as `CircuitBuilder.build`.
         """
+        kind = kind or self._builder.kind(purpose)
         shelf = self._shelves.get(kind)
-        self._poke.set()
+        self._poke.send()
         if shelf is not None:
             for stub in shelf.stubs:
                 if self._builder.fits(stub, last):
@@ -104,19 +113,17 @@ class Pool:
                         if not tries:
                             raise
                         break
-        return await self._builder.build(kind, purpose, last=last.identity, tries=tries)
+        return await self._builder.build(purpose, kind, last=last.identity, tries=tries)
 
     async def run(self) -> None:
-        """Keep the shelves full, for ever. Begins a moment late: the first use needs the machine more."""
+        """Keep the shelves full until cancelled, from a moment on: the first use needs the machine more."""
+        await self._poke.wait()
         while True:
-            await self._poke.wait()
-            self._poke = trio.Event()
             await trio.sleep(START_SECONDS)
             for kind, shelf in list(self._shelves.items()):
                 await self._fill(kind, shelf)
             with trio.move_on_after(CHECK_SECONDS if self._short() else MOST_AGE_SECONDS / 10):
                 await self._poke.wait()
-            self._poke.set()
 
     def _short(self) -> bool:
         return any(
@@ -124,20 +131,20 @@ class Pool:
             for shelf in self._shelves.values()
         )
 
-    async def _fill(self, kind: Kind, shelf: _Shelf) -> None:
+    async def _fill(self, kind: PathKind, shelf: _Shelf) -> None:
         for kept in (shelf.idle, shelf.stubs):
             for circuit in [one for one in kept if one.failed or one.age_seconds > MOST_AGE_SECONDS]:
                 kept.remove(circuit)
                 circuit.close("pool-old")
         try:
             while len(shelf.idle) < shelf.idle_wanted and self._shelves.get(kind) is shelf:
-                self._keep(kind, shelf, shelf.idle, await self._builder.build(kind, "ready"))
+                self._keep(kind, shelf, shelf.idle, await self._builder.build(Purpose.READY, kind))
             while len(shelf.stubs) < shelf.stubs_wanted and self._shelves.get(kind) is shelf:
                 self._keep(kind, shelf, shelf.stubs, await self._builder.stub(kind, shelf.stubs))
         except (CircuitFailed, PathImpossible, Error):
             return  # whoever needs a circuit finds out why; the pool tries again later
 
-    def _keep(self, kind: Kind, shelf: _Shelf, kept: list[Circuit], circuit: Circuit) -> None:
+    def _keep(self, kind: PathKind, shelf: _Shelf, kept: list[Circuit], circuit: Circuit) -> None:
         wanted = shelf.idle_wanted if kept is shelf.idle else shelf.stubs_wanted
         if self._shelves.get(kind) is shelf and len(kept) < wanted:
             kept.append(circuit)

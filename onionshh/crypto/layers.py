@@ -27,7 +27,7 @@ _COMMAND: Final = tuple(bytes((command,)) for command in range(256))
 _FIRST_CHAIN: Final = bytes(TAG)
 
 
-class _Layer:
+class Layer:
     """Keys, N and T of one hop and direction."""
 
     __slots__ = ("_hashes", "chain", "keys", "nonce")
@@ -41,7 +41,7 @@ class _Layer:
         self.chain = _FIRST_CHAIN
 
 
-class _EncryptingLayer(_Layer):
+class _EncryptingLayer(Layer):
     """A relay's side of a layer, and the endpoint's of the end-to-end one."""
 
     __slots__ = ("_cipher",)
@@ -62,6 +62,11 @@ class _EncryptingLayer(_Layer):
         self.renew(tag)
         return tag, rest
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether it holds no cipher context."""
+        return self._cipher is None
+
     def renew(self, seed: bytes) -> None:
         """Update: new keys and nonce, the old ones forgotten."""
         state = (self._cipher or self._wake()).next_state(seed)
@@ -78,7 +83,7 @@ class _EncryptingLayer(_Layer):
         return cipher
 
 
-class _DecryptingLayer(_Layer):
+class _DecryptingLayer(Layer):
     """The client's side of a layer."""
 
     __slots__ = ("_cipher",)
@@ -92,6 +97,11 @@ class _DecryptingLayer(_Layer):
         cipher = self._cipher or self._wake()
         chain, self.chain = self.chain, tag
         return cipher.decrypt(chain + _COMMAND[command], tag, rest)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it holds no cipher context."""
+        return self._cipher is None
 
     def renew(self, seed: bytes) -> None:
         """Update: new keys and nonce, the old ones forgotten."""
@@ -168,11 +178,12 @@ class ClientLayers:
     the circuit can only be ended.
     """
 
-    __slots__ = ("_dead", "_end_in", "_end_out", "_hashes", "_hops", "_joined")
+    __slots__ = ("_dead", "_end_in", "_end_out", "_hashes", "_joined", "hops")
 
     def __init__(self, hashes: Hashes = GMAC) -> None:
         self._hashes = hashes
-        self._hops: list[_Hop] = []
+        self.hops: list[_Hop] = []
+        """The relays' layers, first one first."""
         self._end_in: _EncryptingLayer | None = None
         self._end_out: _EncryptingLayer | None = None
         self._joined = False
@@ -180,16 +191,16 @@ class ClientLayers:
 
     def __len__(self) -> int:
         """How many layers cells can come from: the hops, and the end-to-end layer after a join."""
-        return len(self._hops) + (self._end_in is not None)
+        return len(self.hops) + (self._end_in is not None)
 
     def __repr__(self) -> str:
-        return f"ClientLayers(hops={len(self._hops)}, joined={self._joined})"
+        return f"ClientLayers(hops={len(self.hops)}, joined={self._joined})"
 
     def add_hop(self, forward: bytes, backward: bytes) -> None:
         """One more relay, with the 80 bytes of each direction from its handshake."""
         if self._joined:
             raise ValueError("a joined circuit does not grow")
-        self._hops.append(
+        self.hops.append(
             _Hop(_DecryptingLayer(forward, self._hashes), _DecryptingLayer(backward, self._hashes))
         )
 
@@ -210,7 +221,7 @@ class ClientLayers:
         """(Body to put on the wire, the tag this hop will acknowledge with), out of 493 bytes."""
         self._alive()
         _exactly(payload, PAYLOAD)
-        hops = self._hops
+        hops = self.hops
         if hop == len(hops) and self._end_out is not None:
             left, rest = self._end_out.originate(command, payload)
             tag = left
@@ -236,7 +247,7 @@ class ClientLayers:
         if len(body) != BODY:
             raise self._failed()
         left, rest = body[:TAG], body[TAG:]
-        for hop, layers in enumerate(self._hops):
+        for hop, layers in enumerate(self.hops):
             layer = layers.backward
             tag = left
             left, rest = layer.decrypt(command, tag, rest)
@@ -249,7 +260,7 @@ class ClientLayers:
             left, rest = end.encrypt(command, tag, rest)
             if compare_digest(left, end.nonce):
                 end.renew(end.nonce)
-                return len(self._hops), rest, tag
+                return len(self.hops), rest, tag
         raise self._failed()
 
     def _alive(self) -> None:

@@ -7,13 +7,14 @@ asked for are never taken: what cannot be built is an error that says why.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 import trio
 
 from onionshh.core.base.chance import Chance
+from onionshh.core.base.classes import INTRODUCTION_HOPS, check_hops
 from onionshh.core.base.failures import FailureMemory
 from onionshh.core.circuit.circuit import SETUP_ROUNDS
+from onionshh.core.circuit.purpose import PathKind, Purpose
 from onionshh.core.paths.path import PathImpossible, choose_path
 from onionshh.core.paths.view import View
 from onionshh.errors import NetworkUnreachable, NoDirectory
@@ -30,15 +31,6 @@ LAST_TRIES = 2
 GUARD_CHECK_SECONDS = 5.0
 OFFLINE_WAIT_SECONDS = 1.0
 STUB_AGE_SECONDS = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What circuits of one kind have in common. `pinned`: the second hop comes from the layer-two guards."""
-
-    relays: int
-    privacy_class: int
-    pinned: bool = False
 
 
 class _GuardFailed(CircuitFailed):
@@ -58,8 +50,10 @@ class CircuitBuilder:
         chance: Chance,
         view: Callable[[], View],
         own_relays: frozenset[RelayId] = frozenset(),
+        introduction_hops: int = INTRODUCTION_HOPS,
     ) -> None:
-        self._links = links
+        check_hops(introduction_hops)
+        self.links = links
         self._circuits = circuits
         self._guarding = guard_file
         self._clock = clock
@@ -67,22 +61,28 @@ class CircuitBuilder:
         self._view = view
         self.own_relays = own_relays
         """Relays of the same operator: never on a path of ours (SPEC 6)."""
+        self._introduction_hops = introduction_hops
         self.failures = FailureMemory()
+
+    def kind(self, purpose: Purpose) -> PathKind:
+        """The kind of path that this node's circuits take for it. ValueError where none follows from it."""
+        return purpose.kind(self._introduction_hops)
 
     async def build(
         self,
-        kind: Kind,
-        purpose: str,
+        purpose: Purpose,
+        kind: PathKind | None = None,
         *,
         last: RelayId | None = None,
         tries: int = TRIES,
     ) -> Circuit:
-        """A circuit of `kind.relays` relays, set-up padded, ending at `last` if given. `purpose` is
-        for people. `tries`: circuits begun in all; few where a stranger chose `last`.
+        """A circuit, set-up padded, ending at `last` if given. `kind`: of its path, where it does not follow
+        from the purpose. `tries`: circuits begun in all; few where a stranger chose `last`.
 
         NetworkUnreachable (PathImpossible when no path of that length exists), also when the consensus has
         expired; CircuitFailed when every try failed.
         """
+        kind = kind or self.kind(purpose)
         failed_at_last = 0
         while True:
             path = await self._path(kind, last)
@@ -96,16 +96,14 @@ class CircuitBuilder:
                 if tries <= 0 or failed_at_last >= LAST_TRIES:
                     raise
 
-    async def stub(self, kind: Kind, beside: Collection[Circuit] = ()) -> Circuit:
+    async def stub(self, kind: PathKind, beside: Collection[Circuit] = ()) -> Circuit:
         """All of a circuit but its last relay, set-up padded up to where `finish` goes on. Another guard is
         its first hop than that of those `beside` it, if one is up."""
-        if kind.relays < 2:
-            raise ValueError("a circuit of one relay has no stub")
-        shorter = Kind(kind.relays - 1, kind.privacy_class, kind.pinned)
+        shorter = kind.without_last
         path = await self._path(
-            shorter, None, stub=True, beside=frozenset(one.path[0].identity for one in beside)
+            shorter, None, stub=True, beside=frozenset(circuit.path[0].identity for circuit in beside)
         )
-        return await self._try(path, shorter, "ready", SETUP_ROUNDS - 1)
+        return await self._try(path, shorter, Purpose.READY, SETUP_ROUNDS - 1)
 
     def fits(self, stub: Circuit, last: RelayRow) -> bool:
         """Whether a stub may be extended to this relay: alive, not old, and not through its like."""
@@ -133,10 +131,10 @@ class CircuitBuilder:
     @property
     def guards_up(self) -> int:
         """Guards to which a link is open."""
-        return len(set(self._guarding.guards.sample).intersection(self._links.peers()))
+        return len(set(self._guarding.guards.sample).intersection(self.links.peers()))
 
     async def watch_guards(self) -> None:
-        """Try the guards that are down when their time has come, for ever."""
+        """Try the guards that are down when their time has come, until cancelled."""
         while True:
             await trio.sleep(GUARD_CHECK_SECONDS)
             try:
@@ -152,7 +150,7 @@ class CircuitBuilder:
 
     async def _path(
         self,
-        kind: Kind,
+        kind: PathKind,
         last: RelayId | None,
         *,
         stub: bool = False,
@@ -203,7 +201,7 @@ class CircuitBuilder:
     async def _link_to_guard(self, row: RelayRow) -> bool:
         guards = self._guarding.guards
         try:
-            await self._links.to(row)
+            await self.links.to(row)
         except LinkFailed:
             guards.link_failed(row.identity, self._clock.monotonic())
             return False
@@ -211,12 +209,12 @@ class CircuitBuilder:
         return True
 
     async def _try(
-        self, path: Sequence[RelayRow], kind: Kind, purpose: str, rounds: int = SETUP_ROUNDS
+        self, path: Sequence[RelayRow], kind: PathKind, purpose: Purpose, rounds: int = SETUP_ROUNDS
     ) -> Circuit:
         first = path[0]
         guard = first.identity in self._guarding.guards.sample
         try:
-            port = await self._links.to(first)
+            port = await self.links.to(first)
         except LinkFailed as error:
             now = self._clock.monotonic()
             if guard:

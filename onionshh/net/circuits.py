@@ -6,8 +6,7 @@ nobody reads stops acknowledging once its inbox is full, and the other end stops
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import trio
@@ -15,9 +14,11 @@ import trio
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
 from onionshh.core.base.reasons import Drops
-from onionshh.core.circuit.circuit import SETUP_ROUNDS, ClientCircuit, HopAdded, MessageIn, RoundsDone
-from onionshh.core.circuit.conversation import Flow
+from onionshh.core.circuit.circuit import SETUP_ROUNDS, ClientCircuit, MessageIn
+from onionshh.core.circuit.inbox import Inbox
 from onionshh.core.circuit.pace import Pace, RoundTimes
+from onionshh.core.circuit.purpose import Purpose
+from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import CellQueue, Memory
 from onionshh.core.link.port import LinkPort
 from onionshh.errors import ProtocolError
@@ -26,9 +27,6 @@ from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.clocks import Clock
 from onionshh.wire.cell import CREATE, DESTROY, HEADER, PADDING, RELAY, pack_cell
 from onionshh.wire.consensus import RelayRow
-from onionshh.wire.messages import RENDEZVOUS2
-
-INBOX_MESSAGES = 16
 
 
 class CircuitFailed(Exception):
@@ -40,26 +38,34 @@ class CircuitFailed(Exception):
         self.relay = relay
 
 
-class Circuit:
-    """One circuit of ours. `path` grows as relays are added; `purpose` is for people."""
+class ClientLeg:
+    """Where one circuit's cells leave: its link, its number there, and the queue in which they wait."""
 
-    def __init__(
-        self, owner: CircuitSet, port: LinkPort, circuit_id: int, machine: ClientCircuit, purpose: str
-    ) -> None:
+    __slots__ = ("circuit_id", "port", "queue")
+
+    def __init__(self, port: LinkPort, circuit_id: int) -> None:
+        self.port = port
+        self.circuit_id = circuit_id
+        self.queue = CellQueue()
+
+    def push(self, cells: Iterable[tuple[int, bytes]]) -> None:
+        """These leave next, in this order: (command, body) of each."""
+        for command, body in cells:
+            self.port.outbox.push(self.queue, pack_cell(self.circuit_id, command, body))
+
+
+class Circuit:
+    """One circuit of ours. `path` grows as relays are added; `purpose` says what it is for now."""
+
+    def __init__(self, owner: CircuitSet, leg: ClientLeg, machine: ClientCircuit, purpose: Purpose) -> None:
         self._owner = owner
-        self._port = port
-        self._circuit_id = circuit_id
+        self._leg = leg
         self._machine = machine
-        self._queue = CellQueue()
-        self._inbox: deque[MessageIn] = deque()
-        self._paused = False
-        self._charging = True
+        self._inbox = Inbox(owner.memory)
         self._changed = trio.lowlevel.ParkingLot()
         self._pace = Pace(owner.round_times)
         self._sent = 0
         self._turn = trio.Lock()
-        self._rounds_done = False
-        self._held: list[bytes] | None = None
         self.path: list[RelayRow] = []
         self.purpose = purpose
         self.made_at = owner.clock.monotonic()
@@ -81,8 +87,7 @@ class Circuit:
         """Fill set-up up to so many rounds, so that the first link does not show the number of hops. Each
         leaves when a longer path would have let it. CircuitFailed."""
         while self._pace.rounds < upto:
-            self._rounds_done = False
-            await self._round(lambda: self._machine.pad_setup(1), lambda: self._rounds_done)
+            await self._round(lambda: self._machine.pad_setup(1), lambda: not self._machine.padding)
             self._pace.answered(self._owner.clock.monotonic(), padding=True)
 
     async def _round(
@@ -107,15 +112,22 @@ class Circuit:
             self.close("cancelled")
             raise
 
+    @property
+    def rounds(self) -> int:
+        """Rounds of set-up that were answered, the padded ones as well."""
+        return self._pace.rounds
+
     def join(self, forward: bytes, backward: bytes, *, as_visitor: bool, accepts: frozenset[int]) -> None:
         """Add the end-to-end layer: from now on messages go to and come from the other end."""
-        self._do(lambda: self._machine.join(forward, backward, as_visitor=as_visitor, accepts=accepts))
-        if self._charging:
-            self._owner.memory.used_bytes -= self._inbox_bytes()
+        early: list[bytes] = []
+        self._do(
+            lambda: early.extend(
+                self._machine.join(forward, backward, as_visitor=as_visitor, accepts=accepts)
+            )
+        )
         self._inbox.clear()
         self._sent = 0  # another layer, another queue
-        held, self._held = self._held or [], None
-        for body in held:
+        for body in early:
             self.cell(RELAY, body)
 
     def leave_room(self) -> None:
@@ -132,6 +144,21 @@ class Circuit:
     def accept(self, *types: int) -> None:
         """What the last relay may send from now on."""
         self._machine.accept(frozenset(types))
+
+    def expect_join(self, answer_type: int) -> None:
+        """The last relay may send one message of this type, with which the other end is there: whatever that
+        end says before `join` is kept until then."""
+        self._machine.expect_join(answer_type)
+
+    @property
+    def waiting_messages(self) -> int:
+        """Messages to the last relay or, once joined, to the other end that have not wholly left."""
+        return self._machine.waiting_messages
+
+    @property
+    def sent_cells(self) -> int:
+        """Cells that left to the last relay or, once joined, to the other end, apart from ACKs."""
+        return self._machine.sent_cells
 
     def send(self, message_type: int, body: bytes) -> None:
         """Queue a whole message and send what the window allows. CircuitFailed."""
@@ -174,13 +201,16 @@ class Circuit:
         await trio.lowlevel.checkpoint()
         while not self._inbox:
             await self._wait()
-        message = self._inbox.popleft()
-        if self._charging:
-            self._owner.memory.used_bytes -= len(message.body)
-        if self._paused and len(self._inbox) < INBOX_MESSAGES // 2:
-            self._paused = False
+        was_full = self._inbox.full
+        message = self._inbox.take()
+        if was_full and not self._inbox.full:
             self._do(self._machine.resume)
         return message
+
+    @property
+    def unread_messages(self) -> int:
+        """Messages that came and that nobody has read."""
+        return len(self._inbox)
 
     @property
     def more_is_coming(self) -> bool:
@@ -211,7 +241,7 @@ class Circuit:
         """End it and tell the first relay."""
         if self._machine.failed is None:
             self._machine.fail(reason)
-            self._owner.forget(self._port, self._circuit_id, self._queue, tell=True)
+            self._owner.forget(self._leg, tell=True)
             self._wake()
 
     async def closed(self) -> str:
@@ -229,18 +259,11 @@ class Circuit:
 
     def cell(self, command: int, body: bytes) -> None:
         """One cell came for this circuit."""
-        if self._held is not None and command == RELAY and self._machine.failed is None:
-            # The other end may speak as soon as it has joined, before our task has read RENDEZVOUS2.
-            self._held.append(body)
-            if len(self._held) > self._owner.params().queue_cap:
-                self._owner.drops.count("window-overrun")
-                self.close("window-overrun")
-            return
         try:
             events = self._machine.receive_cell(command, body)
         except ProtocolError as error:
             self._owner.drops.count(error.reason)
-            self._owner.forget(self._port, self._circuit_id, self._queue, tell=command != DESTROY)
+            self._owner.forget(self._leg, tell=command != DESTROY)
             self._wake()
             return
         sent = self._send_cells()
@@ -250,19 +273,10 @@ class Circuit:
             self.close("memory")
             return
         for event in events:
-            match event:
-                case MessageIn():
-                    self._inbox.append(event)
-                    self._owner.memory.used_bytes += len(event.body)
-                    if event.message_type == RENDEZVOUS2:
-                        self._held = []
-                    if len(self._inbox) >= INBOX_MESSAGES and not self._paused:
-                        self._paused = True
-                        self._machine.pause()
-                case RoundsDone():
-                    self._rounds_done = True
-                case HopAdded():
-                    pass
+            if isinstance(event, MessageIn):
+                self._inbox.put(event)
+                if self._inbox.full:
+                    self._machine.pause()
         if events or sent:
             self._wake()
 
@@ -282,8 +296,7 @@ class Circuit:
 
     def _send_cells(self) -> bool:
         cells = self._machine.take_cells()
-        for command, body in cells:
-            self._port.outbox.push(self._queue, pack_cell(self._circuit_id, command, body))
+        self._leg.push(cells)
         return bool(cells)
 
     async def _wait(self) -> None:
@@ -299,14 +312,9 @@ class Circuit:
             raise CircuitFailed(failed)
 
     def _wake(self) -> None:
-        if self._machine.failed is not None and self._charging:
-            # What is left may still be read, but it grows no more and goes with the circuit.
-            self._charging = False
-            self._owner.memory.used_bytes -= self._inbox_bytes()
+        if self._machine.failed is not None:
+            self._inbox.release()
         self._changed.unpark_all()
-
-    def _inbox_bytes(self) -> int:
-        return sum(len(message.body) for message in self._inbox)
 
 
 class CircuitSet:
@@ -331,7 +339,7 @@ class CircuitSet:
         """Set by the node to its links' flush."""
         self.circuits: set[Circuit] = set()
 
-    def start(self, port: LinkPort, purpose: str, privacy_class: int) -> Circuit:
+    def start(self, port: LinkPort, purpose: Purpose, privacy_class: int) -> Circuit:
         """A circuit with no relay yet over an open link; `Circuit.add` its first one next."""
         try:
             circuit_id = port.new_circuit_id(self._random_bytes)
@@ -345,21 +353,21 @@ class CircuitSet:
             privacy_class=privacy_class,
             now=self.clock.monotonic(),
         )
-        circuit = Circuit(self, port, circuit_id, machine, purpose)
+        circuit = Circuit(self, ClientLeg(port, circuit_id), machine, purpose)
         port.legs[circuit_id] = circuit
         self.circuits.add(circuit)
         return circuit
 
-    def forget(self, port: LinkPort, circuit_id: int, queue: CellQueue, *, tell: bool) -> None:
+    def forget(self, leg: ClientLeg, *, tell: bool) -> None:
         """A circuit is over: drop what waits, tell the first relay unless it told us."""
-        circuit = port.legs.pop(circuit_id, None)
+        circuit = leg.port.legs.pop(leg.circuit_id, None)
         if circuit is None:
             return
         self.circuits.discard(circuit)
-        port.empty_since = self.clock.monotonic()
-        port.outbox.discard(queue)
+        leg.port.empty_since = self.clock.monotonic()
+        leg.port.outbox.discard(leg.queue)
         if tell:
-            port.destroy(circuit_id, self._random_bytes)
+            leg.port.destroy(leg.circuit_id, self._random_bytes)
             self.flush()
 
     # FrameSink.

@@ -5,8 +5,8 @@ random moment, so the directory does not see who is online. Relays, which are pu
 early, so that they know a relay before clients extend to it.
 
 Whose clock is wrong is not taken for granted. When the next consensus is due is counted from when the one
-in hand came; whether that one is over is judged by what it confirmed itself (net/clocks.py). One that our
-clock says is of the future binds us to nothing: it came while our clock and the directory's were ahead.
+in hand came (net/fetch_schedule.py); whether that one is over is judged by what it confirmed itself
+(net/clocks.py).
 """
 
 from __future__ import annotations
@@ -18,24 +18,20 @@ from functools import partial
 
 import trio
 
-from onionshh.advice import in_words
 from onionshh.config import NetworkFile
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.classes import PATH_RELAYS_MOST
 from onionshh.core.paths.path import PathImpossible
 from onionshh.core.paths.view import View
-from onionshh.core.trust import (
-    ConsensusOutOfTime,
-    is_begun,
-    open_consensus_untrusted,
-    read_consensus_untrusted,
-)
+from onionshh.core.trust import ConsensusOutOfTime, is_begun, open_consensus_untrusted
 from onionshh.errors import ClockWrong, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.net.authority_client import DirectorySource, DirectoryUnreachable
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.clock_witnesses import ClockWitness, out_of_time
-from onionshh.net.clocks import JUMP_SECONDS, Clock
+from onionshh.net.clocks import Clock
 from onionshh.net.conditions import Condition
+from onionshh.net.consensus_files import ConsensusFiles
+from onionshh.net.fetch_schedule import FetchSchedule
 from onionshh.net.guard_file import NoGuardAnswers
 from onionshh.net.signals import Broadcast
 from onionshh.net.store import Folder, run_in_thread
@@ -44,13 +40,8 @@ from onionshh.wire.consensus import Consensus
 logger = logging.getLogger("onionshh.net")
 
 RETRY_MIN_SECONDS = 1.0
-RETRY_MAX_SECONDS = 60.0
-AGAIN_PART = 6
-NAP_SECONDS = 60.0
 INLINE_BYTES = 64 * 1024
 """A consensus of up to some three hundred relays is checked where it arrives: a few milliseconds."""
-CONSENSUS_FILE = "consensus"
-PREVIOUS_FILE = "consensus-previous"
 
 
 class NotThisNetwork(NoDirectory):
@@ -58,7 +49,7 @@ class NotThisNetwork(NoDirectory):
 
 
 class ConsensusKeeper:
-    """The consensus in hand and the one before it, on disk and kept fresh.
+    """The consensus in hand, kept fresh, on disk with the one before it.
 
     `over_circuit(valid_after)` fetches over a circuit, NoGuardAnswers when none can be had; None to ask HTTP
     always (a relay).
@@ -78,18 +69,12 @@ class ConsensusKeeper:
         self._source = source
         self._clock = clock
         self._chance = chance
-        self._folder = folder
         self._over_circuit = over_circuit
+        self._files = ConsensusFiles(folder, network)
+        self._schedule = FetchSchedule(clock, chance, early=over_circuit is None)
         self._changed = Broadcast()
-        self._wanted = Broadcast()
         self._view: View | None = None
-        self._came = (0.0, 0)
-        """When it came: monotonic seconds, and what the wall clock showed."""
-        self._wait = 0.0
-        """How many seconds after that the next one is to be fetched."""
-        self._http_not_before = 0.0
         self._out_of_time = Condition(logger.warning)
-        self._not_kept = Condition(logger.warning)
         self.document = b""
         """The consensus in hand as it came, for those who ask us for it."""
 
@@ -123,11 +108,10 @@ class ConsensusKeeper:
     def load(self) -> None:
         """Take up what is on disk: what was accepted once and is still valid. Nothing is known yet but what
         this machine's clock says; what is of its future came while it was ahead, and does not count."""
-        previous = self._read(PREVIOUS_FILE)
-        data = self._read(CONSENSUS_FILE)
+        kept = self._files.read()
         wall = self._clock.wall()
-        if data is not None and is_begun(data[1], wall) and wall < data[1].valid_until:
-            self._take(data[0], data[1], previous[1] if previous else None, from_disk=True)
+        if kept is not None and is_begun(kept.consensus, wall) and wall < kept.consensus.valid_until:
+            self._take(kept.document, kept.consensus, kept.previous, from_disk=True)
 
     async def first(self) -> View:
         """A valid consensus, from disk or else from the directories. NoDirectory, ClockWrong."""
@@ -148,10 +132,10 @@ class ConsensusKeeper:
         return view
 
     async def keep(self) -> None:
-        """Fetch the next one when its time has come, for ever."""
+        """Fetch the next one when its time has come, until cancelled."""
         retry = RETRY_MIN_SECONDS
         while True:
-            await self._until_due()
+            await self._schedule.until_due()
             held = self._view
             # Whatever stands in the way, the one in hand serves as long as it is valid.
             with suppress(NoDirectory, NetworkUnreachable, CircuitFailed, ProtocolError):
@@ -164,63 +148,24 @@ class ConsensusKeeper:
                 retry = RETRY_MIN_SECONDS
             else:
                 await trio.sleep(retry * self._chance.between(0.5, 1.0))
-                retry = min(2 * retry, self._again_seconds())
-
-    # Inside.
-
-    def _interval(self) -> float:
-        return float(self._view.params.interval_seconds) if self._view else RETRY_MAX_SECONDS
-
-    def _again_seconds(self) -> float:
-        """How long between two tries at most: no list is made more often than once an interval."""
-        return min(RETRY_MAX_SECONDS, max(1.0, self._interval() / AGAIN_PART))
-
-    async def _until_due(self) -> None:
-        """Until the next one is wanted or due: so many seconds after this one came, whatever the wall clock
-        does meanwhile. If it went ahead, perhaps the machine was asleep: then those seconds count too."""
-        while self._view is not None and self._counts(self._view.consensus):
-            now, (came, came_wall) = self._clock.monotonic(), self._came
-            asleep = (self._clock.wall() - came_wall) - (now - came)
-            due = came + self._wait - (asleep if asleep > JUMP_SECONDS else 0.0)
-            if now >= due:
-                return
-            with trio.move_on_at(min(due, now + NAP_SECONDS)):
-                await self._wanted.wait()
-                return
+                retry = min(2 * retry, self._schedule.again_seconds)
 
     def fetch_soon(self) -> None:
         """No guard answers where the one in hand says: the next is looked for now, whether due or not."""
-        self._wanted.send()
+        self._schedule.soon()
 
-    def _wait_after(self, consensus: Consensus, from_disk: bool) -> float:
-        """How long after it came the next one is to be fetched: no longer than if it had just been made,
-        however far our clock is behind. One that comes from the network and is overdue by an interval was
-        made just now, too: it is our clock that is ahead, and asking each minute would not bring the next."""
-        low, high = (0.02, 0.1) if self._over_circuit is None else (0.2, 0.9)
-        interval = consensus.fresh_until - consensus.valid_after
-        fresh = min(consensus.fresh_until - self._clock.steady(), interval)
-        if fresh < -self._interval() and not from_disk:
-            fresh = interval
-        return max(0.0, fresh + self._interval() * self._chance.between(low, high))
-
-    def _counts(self, consensus: Consensus) -> bool:
-        """Whether it is more than something from the future. Either clock may vouch for it, so that a jump
-        that does not last makes nothing of what we hold."""
-        return is_begun(consensus, max(self._clock.wall(), self._clock.steady()))
+    # Inside.
 
     async def _fetch(self) -> None:
         if self._over_circuit is not None and self.current is not None:
             held = self.current.consensus
             try:
-                document = await self._over_circuit(held.valid_after if self._counts(held) else 0)
+                document = await self._over_circuit(held.valid_after if self._schedule.counts(held) else 0)
             except (PathImpossible, NoGuardAnswers) as error:
                 # A network that is just starting, of which no circuit can be made; or no guard answers where
                 # the one in hand says: then a newer one may know another place (SPEC 8).
-                now = self._clock.monotonic()
-                if isinstance(error, NoGuardAnswers):
-                    if now < self._http_not_before:
-                        raise
-                    self._http_not_before = now + self._again_seconds()
+                if isinstance(error, NoGuardAnswers) and not self._schedule.directory_may_be_asked():
+                    raise
             else:
                 if document:
                     await self._accept(document)
@@ -263,20 +208,13 @@ class ConsensusKeeper:
         held = self._held()
         if held is not None and consensus.valid_after <= held.valid_after:
             return
-        try:
-            if self.document:
-                self._folder.write(PREVIOUS_FILE, self.document)
-            self._folder.write(CONSENSUS_FILE, document)
-        except OSError as error:
-            self._not_kept.holds(f"a new consensus is used and could not be kept on disk: {in_words(error)}")
-        else:
-            self._not_kept.over("consensuses are kept on disk again")
+        self._files.keep(document, self.document)
         self._take(document, consensus, self._view.consensus if self._view else None)
 
     def _held(self) -> Consensus | None:
         """The consensus in hand, in so far as it binds us to take no older one."""
         held = self._view.consensus if self._view else None
-        return held if held is not None and self._counts(held) else None
+        return held if held is not None and self._schedule.counts(held) else None
 
     def _take(
         self, document: bytes, consensus: Consensus, previous: Consensus | None, *, from_disk: bool = False
@@ -284,15 +222,5 @@ class ConsensusKeeper:
         self.document = document
         self._view = View(consensus, previous)
         self._clock.confirm(consensus.valid_after)
-        self._came = (self._clock.monotonic(), self._clock.wall())
-        self._wait = self._wait_after(consensus, from_disk)
+        self._schedule.came(consensus, self._view.params.interval_seconds, from_disk=from_disk)
         self._changed.send()
-
-    def _read(self, name: str) -> tuple[bytes, Consensus] | None:
-        data = self._folder.read(name)
-        if data is None:
-            return None
-        try:
-            return data, read_consensus_untrusted(data, self._network)
-        except ProtocolError:
-            return None  # of another network, or damaged: fetched anew

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import trio
 
 from onionshh.errors import BadData, Closed
+from onionshh.net.signals import Poke
 from onionshh.net.store import RunBlocking, close_to_others, open_or_make
 
 T = TypeVar("T")
@@ -57,7 +58,8 @@ class Database:
         self._alone = _Alone(self._turn)
         self._closed = False
         self._waiting: list[_Asked] = []
-        self._erased = trio.Event()
+        self._log_holds_erased = False
+        self._erased = Poke()
         self._connection = _open(path, migrations)
 
     async def transaction(self, work: Callable[[sqlite3.Connection], T], *, erases: bool = False) -> T:
@@ -95,11 +97,11 @@ class Database:
         """Erase something together with the next transaction, by `keep_erased` within a second if there is
         none. Nobody is told how it went; a crash before that undoes it."""
         self._waiting.append(_Asked(work, erases=True))
-        self._erased.set()
+        self._empty_soon()
 
     async def _run_waiting(self) -> None:
         if await self._run_blocking(self._run):
-            self._erased.set()
+            self._empty_soon()
 
     def _look(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
@@ -141,11 +143,12 @@ class Database:
         return any(asked.erases for asked in batch)
 
     async def keep_erased(self) -> None:
-        """Empty the log within a second of each erasure, for ever: many share what one costs."""
+        """Empty the log within a second of each erasure, until cancelled: many share what one costs."""
         while True:
             await self._erased.wait()
             await trio.sleep(ERASED_WITHIN_SECONDS)
-            await self.empty_log()
+            if self._log_holds_erased:
+                await self.empty_log()
 
     async def empty_log(self) -> None:
         """Erase what is to be erased soon, and overwrite what the log still holds of it, now."""
@@ -153,9 +156,13 @@ class Database:
             async with self._alone:
                 if not self._closed:
                     await self._run_all_waiting()
-                    self._erased = trio.Event()
+                    self._log_holds_erased = False
                     if not await self._run_blocking(self._empty_log):
-                        self._erased.set()  # another process reads: again in a second
+                        self._empty_soon()  # another process reads: again in a second
+
+    def _empty_soon(self) -> None:
+        self._log_holds_erased = True
+        self._erased.send()
 
     async def _run_all_waiting(self) -> None:
         while self._waiting:

@@ -35,7 +35,8 @@ class NoGuardAnswers(NetworkUnreachable):
 
 
 class GuardFile:
-    """The guards of one node and, for endpoints, the second layer's."""
+    """The guards of one node and, once something of it builds pinned circuits, those of the second layer: one
+    set for the whole node, whatever it hosts."""
 
     def __init__(self, folder: Folder, chance: Chance, own_relays: frozenset[RelayId] = frozenset()) -> None:
         self._folder = folder
@@ -52,31 +53,34 @@ class GuardFile:
         """Files that this process has had in hand once: from then on it goes on without the disk."""
 
     def update(self, view: View) -> None:
-        """Follow a new consensus, and keep on disk what changed. BadData when the file is damaged."""
+        """Follow a new consensus, and keep on disk what changed. BadData when a file is damaged."""
         with self._alone():
-            document = self._changed_on_disk(GUARDS_FILE)
-            if document is not None:
-                self.guards = _parse(self._folder, GUARDS_FILE, document, GuardSet.from_document_untrusted)
-            changed = self.guards.update(view, view.consensus.valid_after, self._chance, self._own_relays)
-            if changed or GUARDS_FILE in self._unwritten:
-                self._write(GUARDS_FILE, self.guards.to_document())
-            self._begun.add(GUARDS_FILE)
+            self._update_guards(view)
+            if LAYER_TWO_FILE in self._begun:
+                self._update_layer_two(view)
         self._see_who_moved(view)
 
     def update_layer_two(self, view: View) -> None:
-        """Follow a new consensus with the endpoint's second hops, which stay outside the guards in use."""
+        """Have second hops for pinned circuits, and have `update` see to them from now on. BadData."""
         with self._alone():
-            document = self._changed_on_disk(LAYER_TWO_FILE)
-            if document is not None:
-                self.layer_two = _parse(
-                    self._folder, LAYER_TWO_FILE, document, LayerTwoGuards.from_document_untrusted
-                )
-            usable = self.guards.usable(view)
-            dated = view.consensus.valid_after
-            changed = self.layer_two.update(view, dated, self._chance, usable, self._own_relays)
-            if changed or LAYER_TWO_FILE in self._unwritten:
-                self._write(LAYER_TWO_FILE, self.layer_two.to_document())
-            self._begun.add(LAYER_TWO_FILE)
+            self._update_layer_two(view)
+
+    def _update_guards(self, view: View) -> None:
+        document = self._changed_on_disk(GUARDS_FILE)
+        if document is not None:
+            self.guards = _parse(self._folder, GUARDS_FILE, document, GuardSet.from_document_untrusted)
+        changed = self.guards.update(view, view.consensus.valid_after, self._chance, self._own_relays)
+        self._keep(GUARDS_FILE, self.guards.to_document(), changed)
+
+    def _update_layer_two(self, view: View) -> None:
+        """They stay outside the guards in use."""
+        document = self._changed_on_disk(LAYER_TWO_FILE)
+        if document is not None:
+            parse = LayerTwoGuards.from_document_untrusted
+            self.layer_two = _parse(self._folder, LAYER_TWO_FILE, document, parse)
+        usable, dated = self.guards.usable(view), view.consensus.valid_after
+        changed = self.layer_two.update(view, dated, self._chance, usable, self._own_relays)
+        self._keep(LAYER_TWO_FILE, self.layer_two.to_document(), changed)
 
     def _see_who_moved(self, view: View) -> None:
         rows = [row for row in map(view.relay, self.guards.sample) if row is not None]
@@ -91,7 +95,7 @@ class GuardFile:
         return self._chance.shuffled(self.guards.usable(view))
 
     async def watch(self, offline: Callable[[], None]) -> None:
-        """Call `offline` every second once all guards have been down for a while, for ever."""
+        """Call `offline` every second once all guards have been down for a while, until cancelled."""
         since = None
         while True:
             now = trio.current_time()
@@ -125,6 +129,11 @@ class GuardFile:
             return None
         self._seen[name] = document
         return document
+
+    def _keep(self, name: str, document: bytes, changed: bool) -> None:
+        if changed or name in self._unwritten:
+            self._write(name, document)
+        self._begun.add(name)
 
     def _write(self, name: str, document: bytes) -> None:
         try:

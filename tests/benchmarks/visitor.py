@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 import onionshh
-from onionshh.net.builder import Kind
+from onionshh.core.circuit.purpose import PathKind, Purpose
 
 BULK_AT_ONCE = 24
 """Whispers of 65 535 bytes that a program has under way at a time."""
@@ -193,7 +193,7 @@ class Visitor:
         seconds = []
         for _ in range(told["times"]):
             started = time.perf_counter()
-            circuit = await builder.build(Kind(3, 1), "measured")
+            circuit = await builder.build(Purpose.TEST, PathKind(3, 1))
             seconds.append(time.perf_counter() - started)
             circuit.close()
         return {"seconds": seconds}
@@ -204,7 +204,7 @@ class Visitor:
         circuits = []
 
         async def one() -> None:
-            circuits.append(await builder.build(Kind(3, 1), "measured"))
+            circuits.append(await builder.build(Purpose.TEST, PathKind(3, 1)))
 
         started = time.perf_counter()
         async with trio.open_nursery() as nursery:

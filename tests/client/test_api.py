@@ -340,7 +340,7 @@ async def test_a_background_contact_leaves_room_on_the_way(
 
     def watched(self: Conversation, tag: bytes) -> None:
         sent(self, tag)
-        most[id(self)] = max(most.get(id(self), 0), self._unacknowledged)
+        most[id(self)] = max(most.get(id(self), 0), self.unacknowledged_cells)
 
     monkeypatch.setattr(Conversation, "sent", watched)
     bulk = bytes(60_000)

@@ -92,6 +92,6 @@ async def test_the_first_whisper_rides_along_with_the_introduction(
         exchange = of_visitor(contact)
         assert exchange is not None
         # Delivered and acknowledged, and yet no counted cell has left end to end.
-        assert exchange.circuit._machine._talks[-1]._counted_out == 0
+        assert exchange.circuit.sent_cells == 0
         assert (await contact.whisper(body_of(256))).status == "delivered"
-        assert exchange.circuit._machine._talks[-1]._counted_out == 1
+        assert exchange.circuit.sent_cells == 1

@@ -7,18 +7,18 @@ from trio.testing import MockClock
 
 from onionshh.client.node import Node
 from onionshh.client.pool import IDLE_CIRCUITS, MOST_AGE_SECONDS, STUBS, Pool
+from onionshh.core.circuit.purpose import PathKind, Purpose
 from onionshh.crypto.identity import IdentityKeys
-from onionshh.net.builder import Kind
 from onionshh.net.circuits import Circuit
 from tests.client.world import small, until
 from tests.inside import inside
 from tests.seeded import seeded
 
 QUIET = dict(interval_seconds=300)
-THREE = Kind(3, 1)
-OTHER = Kind(3, 0)
+THREE = PathKind(3, 1)
+OTHER = PathKind(3, 0)
 NOBODY = IdentityKeys.generate(seeded(99)).address
-FOUR = Kind(4, 1)
+FOUR = PathKind(4, 1)
 
 
 def ready(node: Node) -> list[int]:
@@ -27,7 +27,7 @@ def ready(node: Node) -> list[int]:
 
 
 def shelved(pool: Pool) -> list[Circuit]:
-    return [one for shelf in pool._shelves.values() for one in shelf.idle + shelf.stubs]
+    return [circuit for kind in (THREE, OTHER, FOUR) for circuit in pool.ready(kind)]
 
 
 async def test_what_somebody_uses_is_kept_ready(autojump_clock: MockClock) -> None:
@@ -66,12 +66,13 @@ async def test_a_node_keeps_the_links_to_its_guards_open_and_padded_from_the_sta
         guards = set(context.guard_file.guards.usable(context.view))
         assert {one.path[0].identity for one in shelved(context.pool)} == guards
         dialled = len(net.memory.dialled)
-        sent = context.builder._links.cells_sent
+        links = context.builder.links
+        sent = links.cells_sent
         for _ in range(60):
             await trio.sleep(30)
-            assert set(context.builder._links.peers()) == guards
-            assert context.builder._links.cells_sent > sent + 4  # one link alone sends three and more
-            sent = context.builder._links.cells_sent
+            assert set(links.peers()) == guards
+            assert links.cells_sent > sent + 4  # one link alone sends three and more
+            sent = links.cells_sent
         async with node.contact(NOBODY):
             await until(lambda: len(ready(node)) > 7, 30)
         assert "node" not in {source for source, _ in net.memory.dialled[dialled:]}
@@ -94,11 +95,13 @@ async def test_a_circuit_is_taken_once(autojump_clock: MockClock) -> None:
         pool = inside(node).pool
         pool.use(OTHER, idle=3)
         await until(lambda: len(ready(node)) == 5, 30)
-        before = pool._shelves[OTHER].idle[:]
-        taken = [await pool.take(OTHER, "mine") for _ in range(5)]
+        before = list(pool.ready(OTHER))
+        taken = [await pool.take(Purpose.RENDEZVOUS, OTHER) for _ in range(5)]
         assert taken[:3] == before  # the oldest first, without a wait
         assert len(set(map(id, taken))) == 5
-        assert all(one.purpose == "mine" and len(one.path) == 3 and not one.failed for one in taken)
+        assert all(
+            one.purpose is Purpose.RENDEZVOUS and len(one.path) == 3 and not one.failed for one in taken
+        )
         await until(lambda: len(ready(node)) == 5, 30)
         assert not set(map(id, shelved(pool))) & set(map(id, taken))
         pool.leave(OTHER, idle=3)
@@ -114,15 +117,19 @@ async def test_a_stub_is_extended_by_the_relay_that_is_wanted(autojump_clock: Mo
         stubs = shelved(pool)
         through = {row.identity for stub in stubs for row in stub.path}
         wanted = next(row for row in context.view.relays if row.identity not in through)
-        circuit = await pool.to(THREE, wanted, "mine")
+        circuit = await pool.to(Purpose.INTRODUCE, wanted, THREE)
         assert circuit in stubs
         assert circuit not in shelved(pool)
-        assert [len(circuit.path), circuit.path[-1].identity, circuit.purpose] == [3, wanted.identity, "mine"]
+        assert [len(circuit.path), circuit.path[-1].identity, circuit.purpose] == [
+            3,
+            wanted.identity,
+            Purpose.INTRODUCE,
+        ]
 
         # One that goes through the wanted relay itself does not fit: no relay is on a path twice.
         await until(lambda: len(ready(node)) == 2, 30)
         guard = shelved(pool)[0].path[0]
-        direct = await pool.to(THREE, guard, "mine")
+        direct = await pool.to(Purpose.INTRODUCE, guard, THREE)
         assert direct.path[-1].identity == guard.identity
         assert len({row.identity for row in direct.path}) == 3
 
@@ -141,7 +148,7 @@ async def test_what_is_old_or_dead_is_replaced(autojump_clock: MockClock) -> Non
 
         for one in shelved(pool):
             one.close("test")
-        circuit = await pool.take(THREE, "mine")
+        circuit = await pool.take(Purpose.RENDEZVOUS, THREE)
         assert not circuit.failed
         net.memory.cut("node")
         await trio.sleep(60)
@@ -155,11 +162,11 @@ async def test_circuits_to_a_single_relay_are_never_built_ahead(autojump_clock: 
     async with small(5, **QUIET) as net, net.join("node") as node:
         assert net.memory is not None
         pool = inside(node).pool
-        pool.use(Kind(1, 0), idle=3)
+        pool.use(PathKind(1, 0), idle=3)
         await trio.sleep(60)
         assert ready(node) == [2, 2]
-        pool.leave(Kind(1, 0), idle=3)
-        circuit = await pool.take(Kind(1, 0), "mine")
+        pool.leave(PathKind(1, 0), idle=3)
+        circuit = await pool.take(Purpose.RENDEZVOUS, PathKind(1, 0))
         assert len(circuit.path) == 1
 
 
@@ -169,7 +176,7 @@ async def test_only_the_first_hop_of_ready_circuits_is_dialled_and_it_is_a_guard
     async with small(8, **QUIET) as net, net.join("node") as node:
         assert net.memory is not None
         context = inside(node)
-        for kind in (THREE, FOUR, Kind(2, 1)):
+        for kind in (THREE, FOUR, PathKind(2, 1)):
             context.pool.use(kind, idle=3, stubs=2)
         await until(lambda: len(ready(node)) == 15, 60)
         guards = context.guard_file.guards.usable(context.view)

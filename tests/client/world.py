@@ -20,6 +20,7 @@ from onionshh.client.endpoint import Endpoint
 from onionshh.client.node import Node
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import find
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.record import new_whisper
 from onionshh.core.endpoint.introduce import Introduction
 from onionshh.crypto.identity import decode_address_untrusted
@@ -216,7 +217,7 @@ class Stranger:
         row = self.context.view.any_relay(RelayId(entry.relay_id))
         if row is None:
             raise LookupError("the introducer left the network")
-        circuit = await self.context.builder.build(self.context.kinds.asking, "stranger", last=row.identity)
+        circuit = await self.context.builder.build(Purpose.INTRODUCE, last=row.identity)
         try:
             return m.status_untrusted(await circuit.ask(m.INTRODUCE1, message, m.INTRODUCE_ACK, 10.0))
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import get_type_hints
 
 from onionshh.core.base.params import Params
 from onionshh.core.paths.view import View
@@ -32,7 +33,13 @@ def row(number: int, **changes: object) -> RelayRow:
         flags=GUARD | RING | FAST,
         first_seen=START - 30 * DAY,
     )
-    return plain._replace(**changes)  # type: ignore[arg-type]
+    return changed(plain, **changes)
+
+
+def changed(row: RelayRow, **changes: object) -> RelayRow:
+    """The same row but for these fields."""
+    fields = dict(zip(get_type_hints(RelayRow), row, strict=True))
+    return RelayRow(**(fields | changes))  # type: ignore[arg-type]
 
 
 def families(rows: Sequence[RelayRow], *groups: Sequence[int]) -> list[RelayRow]:
@@ -41,7 +48,7 @@ def families(rows: Sequence[RelayRow], *groups: Sequence[int]) -> list[RelayRow]
     for group in groups:
         for at in group:
             others = tuple(sorted(rows[other].identity for other in group if other != at))
-            result[at] = result[at]._replace(family=others)
+            result[at] = changed(result[at], family=others)
     return result
 
 

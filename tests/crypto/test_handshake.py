@@ -120,24 +120,44 @@ def test_every_part_of_the_server_s_flight_is_checked(place: int) -> None:
 def test_no_kem_work_before_the_mac_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong EK under a MAC that does not cover it: refused for the MAC, the KEM never called."""
 
-    def never(*_: object) -> tuple[bytes, bytes]:
-        raise LookupError("the KEM was asked")
+    asked: list[bytes] = []
 
-    monkeypatch.setattr(handshake, "_encapsulate", never)
+    class Noting:
+        @staticmethod
+        def from_public_bytes(kem_key: bytes) -> object:
+            asked.append(kem_key)
+            raise LookupError
+
+    monkeypatch.setattr(handshake, "MLKEM768PublicKey", Noting)
     with pytest.raises(CryptoError):
         answer(flipped(ask().message, 500))
-    with pytest.raises(LookupError):
+    assert asked == []
+    with pytest.raises(CryptoError):
         answer(ask().message)
+    assert len(asked) == 1
 
 
-def test_an_encapsulation_key_out_of_range_is_refused() -> None:
-    """All bits set is no polynomial mod 3 329; the MAC is right, as an attacker could make it."""
-    client = ask()
-    opening = replace(client._opening, kem_key=b"\xff" * g.KEM_KEY)
-    key, mac_key = opening.keys(client._static)
-    covered = ID + PAIR.public + opening.x + opening.kem_key + handshake._stream(key, CM)
+class OutOfRange:
+    """An attacker's KEM: all bits of its key set, which is no polynomial mod 3 329."""
+
+    @classmethod
+    def from_seed_bytes(cls, seed: bytes) -> OutOfRange:
+        return cls()
+
+    def public_key(self) -> OutOfRange:
+        return self
+
+    def public_bytes_raw(self) -> bytes:
+        return b"\xff" * g.KEM_KEY
+
+
+def test_an_encapsulation_key_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The MAC is right, as an attacker could make it."""
+    monkeypatch.setattr(handshake, "MLKEM768PrivateKey", OutOfRange)
+    message = ask().message
+    assert b"\xff" * g.KEM_KEY in message
     with pytest.raises(CryptoError) as caught:
-        answer(covered + HS3H.mac(mac_key, covered))
+        answer(message)
     assert caught.value.reason == "handshake-kem-key"
 
 

@@ -147,8 +147,8 @@ def test_rest_drops_every_context() -> None:
     relay.outbound(RELAY, bytes(TAG), circuit.payload())
     relay.inbound(RELAY, bytes(TAG), bytes(PAYLOAD))
     relay.rest()
-    assert relay.forward._cipher is None
-    assert relay.backward._cipher is None
+    assert relay.forward.at_rest
+    assert relay.backward.at_rest
 
 
 def test_keys_move_on_only_for_cells_of_ones_own() -> None:
@@ -188,7 +188,7 @@ def test_no_hops_at_all_know_no_cell() -> None:
 
 def test_no_secret_in_repr() -> None:
     circuit = Circuit(2)
-    for thing in (circuit.client, circuit.relays[0], circuit.client._hops[0]):
+    for thing in (circuit.client, circuit.relays[0], circuit.client.hops[0]):
         assert all(word not in repr(thing) for word in ("\\x", "b'", 'b"'))
 
 

@@ -11,7 +11,7 @@ import pytest
 from onionshh.crypto.ed25519 import base
 from onionshh.crypto.handshake import ClientHandshake, Suite, respond
 from onionshh.crypto.identity import Blinding, blind_public, blind_secret, subcredential
-from onionshh.crypto.layers import ClientLayers, RelayLayers, _Layer
+from onionshh.crypto.layers import ClientLayers, Layer, RelayLayers
 from onionshh.crypto.primitives import KeyPair
 from onionshh.crypto.uiv import UIVDecryptor, UIVEncryptor
 from onionshh.geometry import PAYLOAD
@@ -41,12 +41,12 @@ def _bytes(value: Any) -> Any:
     return value
 
 
-def place(layer: _Layer, state: list[bytes]) -> None:
+def place(layer: Layer, state: list[bytes]) -> None:
     """Put a layer where the vector begins: keys, N and T."""
     layer.keys, layer.nonce, layer.chain = state
 
 
-def standing(layer: _Layer) -> list[bytes]:
+def standing(layer: Layer) -> list[bytes]:
     return [layer.keys, layer.nonce, layer.chain]
 
 
@@ -134,10 +134,10 @@ def test_cgo_client_originates() -> None:
         client = ClientLayers(POLYVAL)
         for state in states:
             client.add_hop(bytes(80), bytes(80))
-            place(client._hops[-1].forward, state)
+            place(client.hops[-1].forward, state)
         body, _ = client.send(hop - 1, command[0], payload)
         assert body == b"".join(cell)
-        assert [standing(layers.forward) for layers in client._hops] == after
+        assert [standing(layers.forward) for layers in client.hops] == after
 
 
 def test_ntor3() -> None:
@@ -190,4 +190,4 @@ def test_key_blinding() -> None:
     assert blind_public(v["A"], period, length, tor) == v["A_blinded"]
     assert subcredential(v["A"], v["A_blinded"], tor) == v["subcredential"]
     blinded = blind_secret(v["a"], bytes(32), v["A"], period, length, tor)
-    assert blinded._secret == v["a_blinded"]
+    assert blinded.public == base(v["a_blinded"])

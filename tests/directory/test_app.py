@@ -10,13 +10,14 @@ from typing import Any
 
 import httpx
 import trio
+from starlette.applications import Starlette
 from trio.testing import MockClock
 
 from onionshh.config import parse_network_file
 from onionshh.core.base.params import Params
 from onionshh.core.trust import open_consensus_untrusted, sign_descriptor
 from onionshh.directory.app import BODY_MAX, app
-from onionshh.directory.authority import Authority
+from onionshh.directory.authority import DirectoryAuthority
 from onionshh.net.clocks import Clock
 from onionshh.net.store import run_inline
 from tests.directory.world import (
@@ -33,11 +34,11 @@ from tests.seeded import seeded
 
 
 @asynccontextmanager
-async def client(
-    path: Path, prober: Prober | None = None, params: Params | None = None, source: str = "127.0.0.1"
-) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a running authority, seen by it at the address `source`."""
-    authority = Authority(
+async def serving(
+    path: Path, prober: Prober | None = None, params: Params | None = None
+) -> AsyncIterator[Starlette]:
+    """What a running authority says over HTTP."""
+    authority = DirectoryAuthority(
         store_in(path),
         params=params or one_machine(),
         clock=Clock(WALL),
@@ -47,10 +48,19 @@ async def client(
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: authority.run(task_status=task_status))
-        transport = httpx.ASGITransport(app(authority), client=(source, 4711))
+        yield app(authority)
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def client(
+    path: Path, prober: Prober | None = None, params: Params | None = None, source: str = "127.0.0.1"
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a running authority, seen by it at the address `source`."""
+    async with serving(path, prober, params) as application:
+        transport = httpx.ASGITransport(application, client=(source, 4711))
         async with httpx.AsyncClient(transport=transport, base_url="http://directory") as http:
             yield http
-        nursery.cancel_scope.cancel()
 
 
 def local(number: int, published: int = WALL) -> bytes:
@@ -154,11 +164,9 @@ async def test_a_body_is_not_read_past_its_cap(autojump_clock: MockClock, tmp_pa
     async def send(message: MutableMapping[str, Any]) -> None:
         told.append(message.get("status"))
 
-    async with client(tmp_path) as http:
+    async with serving(tmp_path) as application:
         scope = {"type": "http", "method": "POST", "path": "/relay", "headers": [], "query_string": b""}
-        transport = http._transport
-        assert isinstance(transport, httpx.ASGITransport)
-        await transport.app({**scope, "client": ("127.0.0.1", 1), "root_path": ""}, receive, send)
+        await application({**scope, "client": ("127.0.0.1", 1), "root_path": ""}, receive, send)
     assert told[0] == 413
     assert read == 80_000 > BODY_MAX
 

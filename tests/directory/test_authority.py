@@ -12,7 +12,8 @@ from trio.testing import MockClock
 
 from onionshh.core.base.params import Params
 from onionshh.core.trust import open_consensus_untrusted
-from onionshh.directory.authority import PROBES_AT_ONCE, Authority
+from onionshh.directory.authority import DirectoryAuthority
+from onionshh.directory.checks import PROBES_AT_ONCE
 from onionshh.directory.registry import Verdict
 from onionshh.directory.store import AuthorityStore
 from onionshh.errors import BadData, ProtocolError
@@ -34,9 +35,9 @@ async def running(
     seed: int = 1,
     clock: Clock | None = None,
     store: Callable[[Path], AuthorityStore] = store_in,
-) -> AsyncIterator[Authority]:
+) -> AsyncIterator[DirectoryAuthority]:
     """An authority that has published its first consensus; ended hard when the block ends."""
-    authority = Authority(
+    authority = DirectoryAuthority(
         store(path),
         params=params or one_machine(),
         clock=clock or Clock(wall),
@@ -58,20 +59,20 @@ def address(number: int) -> str:
     return f"127.0.0.1:{9000 + number}"
 
 
-def submit(authority: Authority, *numbers: int, published: int = WALL) -> None:
+def submit(authority: DirectoryAuthority, *numbers: int, published: int = WALL) -> None:
     for number in numbers:
         answer = authority.submit_untrusted(local(number, published), "127.0.0.1")
         assert answer.verdict is Verdict.ACCEPTED
 
 
-def current(authority: Authority) -> Consensus:
+def current(authority: DirectoryAuthority) -> Consensus:
     """What a client would accept right now."""
     consensus = open_consensus_untrusted(authority.document, network=NETWORK, wall=authority.clock.wall())
     assert consensus == authority.consensus
     return consensus
 
 
-def names(authority: Authority) -> list[str]:
+def names(authority: DirectoryAuthority) -> list[str]:
     return sorted(row.nickname for row in current(authority).relays)
 
 
@@ -260,7 +261,7 @@ async def test_a_clock_that_ran_ahead_is_not_gone_on_from(
         assert len([r for r in caplog.records if "was dated" in r.message]) == 1
         if ahead > 720 and crash != "state":
             assert len([r for r in caplog.records if "were brought back" in r.message]) == 1
-        assert authority._registry.first_of_the_future(authority.clock.wall()) == 0
+        assert authority.registry.first_of_the_future(authority.clock.wall()) == 0
         submit(authority, 1, 2, 3, published=WALL + 720)
         assert authority.status(descriptor(3).identity).word == "listed"
 
@@ -375,7 +376,7 @@ class SlowDisk(AuthorityStore):
     """Remembers what was written, in order."""
 
     def __init__(self, store: AuthorityStore) -> None:
-        super().__init__(store._folder, store.key, store.network)
+        super().__init__(store.folder, store.key, store.network)
         self.written: list[str] = []
 
     def save_state(self, data: bytes) -> None:
@@ -400,7 +401,7 @@ async def test_a_full_disk_stops_new_consensuses_and_says_so(
     autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     plain = store_in(tmp_path)
-    disk = FullDisk(plain._folder, plain.key, plain.network)
+    disk = FullDisk(plain.folder, plain.key, plain.network)
     async with running(tmp_path, Prober(), store=lambda path: disk) as authority:
         before = authority.document
         disk.full = True

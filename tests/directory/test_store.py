@@ -12,7 +12,7 @@ from onionshh.core.base.params import Params
 from onionshh.directory import store as module
 from onionshh.directory.registry import Entry
 from onionshh.directory.signing import sign_consensus
-from onionshh.directory.store import State, create_or_open
+from onionshh.directory.store import KeptState, create_or_open
 from onionshh.errors import BadData, BadNetworkFile, DataInUse
 from onionshh.wire.consensus import Consensus, SharedRandom
 from onionshh.wire.packing import pack
@@ -110,7 +110,7 @@ def test_a_damaged_key_is_never_replaced(tmp_path: Path) -> None:
         assert path.read_bytes() == bad
 
 
-STATE = State(
+STATE = KeptState(
     valid_after=WALL,
     shared_random=(SharedRandom(3, b"r" * 32, 5), SharedRandom(4, b"s" * 32, 6)),
     entries=(
@@ -122,7 +122,7 @@ STATE = State(
 
 def test_state_round_trip(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    assert store.load_state() == State()
+    assert store.load_state() == KeptState()
     store.save_state(STATE.encode())
     assert store.load_state() == STATE
     assert STATE.encode()[1] == module.VERSION

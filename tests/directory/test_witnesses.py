@@ -59,4 +59,4 @@ def test_the_last_word_counts_and_no_more_than_so_many(monkeypatch: pytest.Monke
         witnesses.heard(bytes([number]) * 32, f"192.0.2.{number}", WALL, 0.0)
     assert witnesses.doubt(WALL, 0.0) == ""
     monkeypatch.setattr(module, "MOST", 5)
-    assert len(heard([0] * 9)._words) == 5
+    assert len(heard([0] * 9)) == 5

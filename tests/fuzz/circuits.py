@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from onionshh import geometry as g
 from onionshh.core.base.params import Params
-from onionshh.core.circuit.conversation import Conversation, Flow
+from onionshh.core.circuit.conversation import Conversation
+from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import Memory
 from onionshh.crypto.layers import ClientLayers
 from onionshh.errors import ProtocolError

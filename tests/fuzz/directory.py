@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from onionshh.directory.app import app
-from onionshh.directory.authority import Authority
+from onionshh.directory.authority import DirectoryAuthority
 from onionshh.net.clocks import Clock
 from onionshh.net.http import Limits, serve_connection
 from onionshh.net.store import run_inline
@@ -40,8 +40,8 @@ class _Heard(logging.Handler):
         self.said.append(record)
 
 
-def _authority(folder: str) -> Authority:
-    return Authority(
+def _authority(folder: str) -> DirectoryAuthority:
+    return DirectoryAuthority(
         store_in(Path(folder)),
         params=one_machine(),
         clock=Clock(WALL),
@@ -110,9 +110,9 @@ def _request(start: str, *headers: str, body: bytes = b"") -> bytes:
 
 
 DIRECTORY = (
-    Target("directory.authority.Authority.submit_untrusted", _submit, (_RELAY,)),
+    Target("directory.authority.DirectoryAuthority.submit_untrusted", _submit, (_RELAY,)),
     Target(
-        "directory.authority.Authority.submit_untrusted:signed",
+        "directory.authority.DirectoryAuthority.submit_untrusted:signed",
         lambda data: _submit(relay_document(data)),
         (_RELAY_BODY,),
     ),

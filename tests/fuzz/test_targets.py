@@ -42,7 +42,8 @@ def _defined(node: ast.AST, name: str) -> Iterator[str]:
 
 def test_every_door_has_its_target() -> None:
     found = set(doors())
-    assert {"wire.messages.Fetch.decode_untrusted", "directory.authority.Authority.submit_untrusted"} <= found
+    assert "wire.messages.Fetch.decode_untrusted" in found
+    assert "directory.authority.DirectoryAuthority.submit_untrusted" in found
     assert found - TARGETS.keys() == set()
     untrue = {name for name in TARGETS if name.partition(":")[0].endswith("_untrusted")}
     assert {name.partition(":")[0] for name in untrue} == found

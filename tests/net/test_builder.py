@@ -12,13 +12,16 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.core.base.chance import Chance
+from onionshh.core.circuit.purpose import PathKind, Purpose
+from onionshh.core.link.port import LinkPort
 from onionshh.core.paths.path import PathImpossible
 from onionshh.core.paths.view import View
-from onionshh.net.builder import CircuitBuilder, Kind
+from onionshh.geometry import CELL
+from onionshh.net.builder import CircuitBuilder
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.guard_file import GuardFile
 from onionshh.net.store import DataDirectory
-from onionshh.wire.cell import CREATE, CREATE_MORE, RELAY_EARLY
+from onionshh.wire.cell import CREATE, CREATE_MORE, HEADER, PADDING, RELAY_EARLY
 from tests.core.networks import view
 from tests.net.world import Client, Relay, World
 from tests.seeded import seeded
@@ -62,8 +65,8 @@ async def network(relays: int, folder: Path) -> AsyncIterator[Builder]:
         yield Builder(world, client, folder)
 
 
-def kind(relays: int, *, pinned: bool = False) -> Kind:
-    return Kind(relays, 1, pinned)
+def kind(relays: int, *, pinned: bool = False) -> PathKind:
+    return PathKind(relays, 1, pinned)
 
 
 @pytest.mark.parametrize("relays", [1, 2, 3, 4])
@@ -73,7 +76,7 @@ async def test_a_circuit_has_the_length_asked_for_and_starts_at_a_guard(
     async with network(10, tmp_path) as node:
         guards = {relay.identity for relay in node.guards}
         for _ in range(10):
-            circuit = await node.builder.build(kind(relays), "test")
+            circuit = await node.builder.build(Purpose.TEST, kind(relays))
             path = [row.identity for row in circuit.path]
             assert len(path) == len(set(path)) == relays
             if relays > 1:
@@ -85,34 +88,34 @@ async def test_a_circuit_has_the_length_asked_for_and_starts_at_a_guard(
 
 async def test_set_up_shows_no_length(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with network(10, tmp_path) as node:
+        seen: Counter[int] = Counter()
+
+        def watch(relay: Relay) -> None:
+            receive = relay.switch.receive_frame
+
+            def watched(port: LinkPort, frame: bytes, now: float) -> None:
+                if port.peer is None:  # the client's link
+                    cells = range(0, len(frame), CELL)
+                    commands = [HEADER.unpack_from(frame, at)[1] for at in cells]
+                    seen.update(command for command in commands if command != PADDING)
+                receive(port, frame, now)
+
+            relay.switch.receive_frame = watched  # type: ignore[method-assign]
+
+        for relay in node.world.relays:
+            watch(relay)
         shown = []
         for relays in (2, 3, 4):
-            sent: Counter[int] = Counter()
-            start = node.client.circuits.start
-
-            def watch(*args, sent=sent, start=start):  # type: ignore[no-untyped-def]
-                circuit = start(*args)
-                take = circuit._machine.take_cells
-
-                def taken() -> list[tuple[int, bytes]]:
-                    cells: list[tuple[int, bytes]] = take()
-                    sent.update(command for command, _ in cells)
-                    return cells
-
-                circuit._machine.take_cells = taken
-                return circuit
-
-            node.client.circuits.start = watch  # type: ignore[method-assign]
-            await node.builder.build(kind(relays), "test")
-            node.client.circuits.start = start  # type: ignore[method-assign]
-            shown.append(dict(sent))
+            await node.builder.build(Purpose.TEST, kind(relays))
+            shown.append(dict(seen))
+            seen.clear()
         assert shown == [{CREATE: 1, CREATE_MORE: 2, RELAY_EARLY: 9}] * 3
 
 
 async def test_the_last_relay_may_be_given(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with network(10, tmp_path) as node:
         for relay in node.world.relays:
-            circuit = await node.builder.build(kind(3), "test", last=relay.identity)
+            circuit = await node.builder.build(Purpose.TEST, kind(3), last=relay.identity)
             assert circuit.path[-1].identity == relay.identity
             assert circuit.path[0].identity != relay.identity
 
@@ -122,7 +125,7 @@ async def test_a_length_that_cannot_be_had_says_how_many_it_needs(
 ) -> None:
     async with network(3, tmp_path) as node:
         with pytest.raises(PathImpossible, match="the path needs 4 relays"):
-            await node.builder.build(kind(4), "test")
+            await node.builder.build(Purpose.TEST, kind(4))
         assert not node.client.circuits.circuits
 
 
@@ -132,7 +135,7 @@ async def test_dead_relays_are_gone_round(autojump_clock: MockClock, tmp_path: P
         for relay in dead:
             node.world.kill(relay)
         for _ in range(20):
-            circuit = await node.builder.build(kind(4), "test")
+            circuit = await node.builder.build(Purpose.TEST, kind(4))
             assert not {row.identity for row in circuit.path} & {relay.identity for relay in dead}
         failures = sum(relay.drops.counts["extend-failed"] for relay in node.world.relays)
         assert failures <= 6  # each dead one is met once or twice, then avoided
@@ -144,7 +147,7 @@ async def test_a_target_that_is_dead_fails_with_why(autojump_clock: MockClock, t
         dead = node.others()[0]
         node.world.kill(dead)
         with pytest.raises(CircuitFailed):
-            await node.builder.build(kind(3), "test", last=dead.identity)
+            await node.builder.build(Purpose.TEST, kind(3), last=dead.identity)
         assert len(node.builder.failures) >= 1
         assert node.builder.failures.avoided(trio.current_time(), 30) == {dead.identity}
         assert not node.client.circuits.circuits
@@ -158,7 +161,7 @@ async def test_a_guard_is_down_after_two_failed_links_and_regains_its_place(
         host = down.row.host
         node.world.network.cut(host)
         for _ in range(10):
-            assert (await node.builder.build(kind(3), "test")).path[0].identity != down.identity
+            assert (await node.builder.build(Purpose.TEST, kind(3))).path[0].identity != down.identity
         assert down not in node.guards
         assert len(node.guards) == 2
         attempts = node.world.network.dialled.count(("20.1.0.1", host))
@@ -180,7 +183,7 @@ async def test_a_failed_circuit_behind_a_working_link_never_counts_against_the_g
         for relay in node.others():
             node.world.kill(relay)
         with pytest.raises(CircuitFailed):
-            await node.builder.build(kind(4), "test")
+            await node.builder.build(Purpose.TEST, kind(4))
         assert node.guards == before
 
 
@@ -196,7 +199,7 @@ async def test_while_all_guards_are_down_we_wait_and_draw_no_others(
 
             @nursery.start_soon
             async def build() -> None:
-                circuit = await node.builder.build(kind(3), "test")
+                circuit = await node.builder.build(Purpose.TEST, kind(3))
                 assert circuit.path[0].identity in sample
                 done.set()
 
@@ -220,7 +223,7 @@ async def test_a_stub_is_finished_by_the_relay_wanted(autojump_clock: MockClock,
             circuit = await node.builder.finish(stub, last)
             assert circuit is stub
             assert circuit.path[-1] == last
-            assert circuit._pace.rounds == 3
+            assert circuit.rounds == 3
         with pytest.raises(ValueError):
             await node.builder.stub(kind(1))
 
@@ -242,7 +245,7 @@ async def test_pinned_circuits_take_their_second_hop_from_the_layer_two_guards(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
     async with network(12, tmp_path) as node:
-        circuits = [await node.builder.build(kind(4, pinned=True), "test") for _ in range(12)]
+        circuits = [await node.builder.build(Purpose.TEST, kind(4, pinned=True)) for _ in range(12)]
         seconds = Counter(circuit.path[1].identity for circuit in circuits)
         assert set(seconds) <= set(node.guard_file.layer_two.sample)
         assert len(seconds) > 1
@@ -250,9 +253,9 @@ async def test_pinned_circuits_take_their_second_hop_from_the_layer_two_guards(
 
 async def test_a_cancelled_build_leaves_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with network(6, tmp_path) as node:
-        await node.builder.build(kind(3), "test")
+        await node.builder.build(Purpose.TEST, kind(3))
         for relay in node.world.relays:
             relay.switch.serve_handshake = lambda now: False  # type: ignore[method-assign]
         with trio.move_on_after(3):
-            await node.builder.build(kind(3), "test")
+            await node.builder.build(Purpose.TEST, kind(3))
         assert len(node.client.circuits.circuits) == 1

@@ -11,15 +11,17 @@ import trio.testing
 from trio.testing import MockClock
 
 from onionshh.core.base.params import Params
+from onionshh.core.circuit.inbox import INBOX_MESSAGES
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.link.port import LinkPort
-from onionshh.core.roles import EndCircuit
+from onionshh.core.roles import EndCircuit, Reply
 from onionshh.geometry import BODY, CELL, LAYER_STATE
-from onionshh.net.circuits import INBOX_MESSAGES, Circuit, CircuitFailed
-from onionshh.relay.forward import Switch
+from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.rendezvous.meeting import Meeting
 from onionshh.wire import messages as m
 from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell
 from simulations.world import ANSWER, ASK
+from tests.core.networks import changed
 from tests.net.world import Client, Relay, World, answer_as_peer
 from tests.seeded import seeded
 
@@ -54,7 +56,7 @@ async def test_a_hop_that_does_not_answer_times_out(autojump_clock: MockClock) -
     async with network(2) as (_, relays, client):
         relays[1].switch.serve_handshake = lambda now: False  # type: ignore[method-assign]
         port = await client.links.to(relays[0].row)
-        circuit = client.circuits.start(port, "test", 1)
+        circuit = client.circuits.start(port, Purpose.TEST, 1)
         await circuit.add(relays[0].row)
         start = trio.current_time()
         with pytest.raises(CircuitFailed) as info:
@@ -70,7 +72,7 @@ async def test_a_hop_that_does_not_answer_times_out(autojump_clock: MockClock) -
 async def test_a_first_relay_that_does_not_answer_blames_no_extend(autojump_clock: MockClock) -> None:
     async with network(1) as (_, relays, client):
         relays[0].switch.serve_handshake = lambda now: False  # type: ignore[method-assign]
-        circuit = client.circuits.start(await client.links.to(relays[0].row), "test", 1)
+        circuit = client.circuits.start(await client.links.to(relays[0].row), Purpose.TEST, 1)
         with pytest.raises(CircuitFailed) as info:
             await circuit.add(relays[0].row)
         assert info.value.relay is None
@@ -79,7 +81,7 @@ async def test_a_first_relay_that_does_not_answer_blames_no_extend(autojump_cloc
 @pytest.mark.parametrize("step", ["add", "pad"])
 async def test_a_cancelled_set_up_ends_the_circuit(autojump_clock: MockClock, step: str) -> None:
     async with network(2) as (_, relays, client):
-        circuit = client.circuits.start(await client.links.to(relays[0].row), "test", 1)
+        circuit = client.circuits.start(await client.links.to(relays[0].row), Purpose.TEST, 1)
         await circuit.add(relays[0].row)
         with trio.move_on_after(0):
             await (circuit.add(relays[1].row) if step == "add" else circuit.pad())
@@ -140,7 +142,7 @@ async def test_padding_rounds_leave_when_those_of_a_longer_path_would(
 async def test_a_circuit_that_ends_between_two_rounds_says_why(autojump_clock: MockClock) -> None:
     async with network(1) as (_, relays, client):
         client.circuits.round_times.took(1, 0.3)
-        circuit = client.circuits.start(await client.links.to(relays[0].row), "test", 1)
+        circuit = client.circuits.start(await client.links.to(relays[0].row), Purpose.TEST, 1)
         await circuit.add(relays[0].row)
         async with trio.open_nursery() as nursery:
 
@@ -155,7 +157,7 @@ async def test_a_circuit_that_ends_between_two_rounds_says_why(autojump_clock: M
 
 async def test_padding_that_is_not_echoed_times_out(autojump_clock: MockClock) -> None:
     async with network(1) as (_, relays, client):
-        circuit = client.circuits.start(await client.links.to(relays[0].row), "test", 1)
+        circuit = client.circuits.start(await client.links.to(relays[0].row), Purpose.TEST, 1)
         await circuit.add(relays[0].row)
         relays[0].switch.control.recognised = lambda *args, **kinds: None  # type: ignore[method-assign]
         with pytest.raises(CircuitFailed, match="hop-timeout"):
@@ -186,8 +188,9 @@ async def test_what_came_before_the_end_can_still_be_read(autojump_clock: MockCl
         circuit.accept(ANSWER)
         circuit.send(ASK, b"one")
         await trio.testing.wait_all_tasks_blocked()
-        relays[0].switch.control.carry_out((EndCircuit(next(iter(relays[0].switch.circuits)), "test"),))
-        relays[0].links.flush()
+        (inner,) = relays[0].switch.circuits
+        relays[0].parrot.next_actions = (EndCircuit(inner, "test"),)
+        circuit.send(ASK, b"end")
         assert await circuit.closed() == "destroyed"
         assert (await circuit.receive()).body == b"one"
         with pytest.raises(CircuitFailed, match="destroyed"):
@@ -226,8 +229,8 @@ async def test_the_end_wakes_whoever_waits(autojump_clock: MockClock, wait: str)
 
 
 def stuck_client(client: Client) -> None:
-    """Nothing leaves the client any more: its network takes no byte."""
-    client.world.network.hold(client.host)
+    """Nothing leaves the client any more."""
+    client.circuits.flush = lambda: None
 
 
 async def test_a_delivery_after_the_end_is_no_success(autojump_clock: MockClock) -> None:
@@ -248,15 +251,15 @@ async def test_a_delivery_returns_when_its_last_cell_left(autojump_clock: MockCl
         async def one(size: int) -> None:
             await circuit.deliver(ASK, bytes(size))
             returned.append(size)
-            assert circuit._machine.waiting_messages <= 1
+            assert circuit.waiting_messages <= 1
 
         async with trio.open_nursery() as nursery:
             for size in range(16_900, 17_000, 20):
                 nursery.start_soon(one, size)
                 await trio.testing.wait_all_tasks_blocked()
-                assert circuit._machine.waiting_messages <= 2
+                assert circuit.waiting_messages <= 2
         assert len(returned) == 5
-        assert circuit._machine.waiting_messages == 0
+        assert circuit.waiting_messages == 0
 
 
 async def test_a_reader_that_does_not_read_stops_the_sender(autojump_clock: MockClock) -> None:
@@ -265,12 +268,10 @@ async def test_a_reader_that_does_not_read_stops_the_sender(autojump_clock: Mock
         circuit.accept(ANSWER)
         (inner,) = relays[0].switch.circuits
         bodies = [seeded(number)(5000) for number in range(60)]  # eleven cells each
-        for body in bodies:
-            inner.conversation.send(ANSWER, body)
-        relays[0].switch.control.pump(inner)
-        relays[0].links.flush()
+        relays[0].parrot.next_actions = tuple(Reply(inner, ANSWER, body) for body in bodies)
+        circuit.send(ASK, b"")
         await trio.sleep(1)
-        assert INBOX_MESSAGES <= len(circuit._inbox) <= INBOX_MESSAGES + WINDOW // 11
+        assert INBOX_MESSAGES <= circuit.unread_messages <= INBOX_MESSAGES + WINDOW // 11
         assert inner.waiting_messages >= 60 - INBOX_MESSAGES - WINDOW // 11 - 1
         assert [(await circuit.receive()).body for _ in bodies] == bodies
         assert circuit.failed is None
@@ -302,7 +303,7 @@ class Pair:
         assert await self.visitor.ask(m.ESTABLISH_RENDEZVOUS, COOKIE, m.RENDEZVOUS_ESTABLISHED, 5.0) == bytes(
             (m.OK,)
         )
-        self.visitor.accept(m.RENDEZVOUS2)
+        self.visitor.expect_join(m.RENDEZVOUS2)
 
     def answer(self) -> None:
         self.endpoint.accept()
@@ -358,7 +359,7 @@ async def test_what_comes_before_the_join_is_bounded(autojump_clock: MockClock) 
     async with met() as (pair, visitor, _):
         pair.answer()
         await trio.testing.wait_all_tasks_blocked()
-        for number in range(Params().queue_cap + 1):
+        for number in range(Params().window + 1):
             assert pair.visitor.failed is None, number
             pair.visitor.cell(RELAY, bytes(BODY))
         assert pair.visitor.failed == "window-overrun"
@@ -388,8 +389,8 @@ async def test_what_a_relay_may_not_send_ends_the_link(
                 assert client.links.open_links == 1
                 peer.push(peer.machine.seal(pack_cell(circuit_id, command, bytes(BODY))))
 
-            port = await client.links.to(relay.row._replace(host="30.0.0.1", port=listener.address[1]))
-            circuit = client.circuits.start(port, "test", 1)
+            port = await client.links.to(changed(relay.row, host="30.0.0.1", port=listener.address[1]))
+            circuit = client.circuits.start(port, Purpose.TEST, 1)
             assert await circuit.closed() == "link-closed"
         assert client.drops.counts[reason] == 1
         assert client.drops.counts["unknown-circuit"] == 1
@@ -399,10 +400,11 @@ async def test_a_bad_cell_ends_its_circuit_tells_the_relay_and_harms_no_other(
     autojump_clock: MockClock,
 ) -> None:
     async with network(2) as (_, relays, client):
-        circuit, other = await client.build(*relays), await client.build(*relays)
+        circuit = await client.build(*relays)
         first = relays[0].switch
-        port = next(iter(_client_ports(first)))
-        port.send(circuit._circuit_id, RELAY, bytes(BODY))
+        (inner,) = first.circuits
+        other = await client.build(*relays)
+        inner.inward.port.send(inner.inward.circuit_id, RELAY, bytes(BODY))
         relays[0].links.flush()
         assert await circuit.closed() == "layer-unrecognised"
         await trio.testing.wait_all_tasks_blocked()
@@ -415,16 +417,12 @@ async def test_a_bad_cell_ends_its_circuit_tells_the_relay_and_harms_no_other(
 async def test_a_destroy_is_not_answered(autojump_clock: MockClock) -> None:
     async with network(1) as (_, relays, client):
         circuit = await client.build(*relays)
-        port = next(iter(_client_ports(relays[0].switch)))
-        port.send(circuit._circuit_id, DESTROY, bytes(BODY))
+        (inner,) = relays[0].switch.circuits
+        inner.inward.port.send(inner.inward.circuit_id, DESTROY, bytes(BODY))
         relays[0].links.flush()
         assert await circuit.closed() == "destroyed"
         await trio.testing.wait_all_tasks_blocked()
         assert len(relays[0].switch.circuits) == 1  # we destroyed it behind the switch's back
-
-
-def _client_ports(switch: Switch) -> list[LinkPort]:
-    return [port for port in switch.control.ports if port.peer is None]
 
 
 async def test_closing_twice_says_the_first_reason(autojump_clock: MockClock) -> None:
@@ -445,8 +443,10 @@ async def test_a_link_that_breaks_while_joining_gives_memory_back_once(autojump_
         circuit.send(ASK, bytes(1000))
         await trio.sleep(1)  # the answer lies unread
         assert client.memory.used_bytes == 1000
-        world.network.cut(client.host)  # and the next byte shows it
-        circuit._port.send(0, PADDING, bytes(BODY))  # something waits for that link
+        stuck_client(client)
+        circuit.send(ASK, b"")  # something waits for that link
+        client.circuits.flush = client.links.flush
+        world.network.cut("20.1.0.1")
         circuit.join(bytes(80), bytes(80), as_visitor=True, accepts=frozenset())
         assert circuit.failed is not None
         assert client.memory.used_bytes == 0

@@ -7,7 +7,6 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.net.clocks import LASTS_SECONDS, Clock
-from onionshh.net.conditions import Condition
 
 WALL = 1_790_000_000
 DAY = 86_400
@@ -88,16 +87,3 @@ async def test_dates_that_we_write_follow_no_jump(autojump_clock: MockClock) -> 
         assert abs(clock.best() - WALL) <= 1
     await trio.sleep(100)
     assert clock.best() == WALL - 3500, "the clock of 1970 has lasted: what is sure is better"
-
-
-def test_a_condition_is_one_line_and_its_end_another() -> None:
-    said: list[str] = []
-    condition = Condition(said.append)
-    condition.over("well")
-    for number in range(5):
-        condition.holds(f"bad {number}")
-        assert condition.now == f"bad {number}"
-    condition.over("well")
-    condition.over("well")
-    condition.holds("bad again")
-    assert said == ["bad 0", "well", "bad again"]

@@ -6,22 +6,21 @@ import errno
 import os
 import threading
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpcore
 import pytest
 import trio
 from trio.testing import MockClock
 
 from onionshh.cli.patience import until_directory_answers
 from onionshh.client.context import Context
-from onionshh.client.kinds import Kinds
 from onionshh.config import Authority, NetworkFile
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import default_params
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.paths.path import PathImpossible
 from onionshh.core.trust import open_consensus_untrusted
 from onionshh.crypto.identity import SigningKey
@@ -29,14 +28,14 @@ from onionshh.directory.consensus import build
 from onionshh.directory.registry import Listed
 from onionshh.directory.signing import sign_consensus
 from onionshh.errors import ClockWrong, NetworkUnreachable, NoDirectory
-from onionshh.geometry import CONSENSUS_MAX
 from onionshh.ids import RelayId
 from onionshh.net import consensus_keeper
-from onionshh.net.authority_client import DirectorySource, DirectoryUnreachable, HttpSource
+from onionshh.net.authority_client import DirectorySource, DirectoryUnreachable
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.clock_witnesses import ListOutOfTime
 from onionshh.net.clocks import Clock
-from onionshh.net.consensus_keeper import CONSENSUS_FILE, PREVIOUS_FILE, ConsensusKeeper, NotThisNetwork
+from onionshh.net.consensus_files import CONSENSUS_FILE, PREVIOUS_FILE
+from onionshh.net.consensus_keeper import ConsensusKeeper, NotThisNetwork
 from onionshh.net.guard_file import NoGuardAnswers
 from onionshh.net.memory_folder import InMemory
 from onionshh.net.store import DataDirectory, Folder
@@ -456,30 +455,6 @@ async def test_several_directories_are_several_witnesses(
             await keeper(tmp_path, source, file=network(3, 2), seed=seed).first()
 
 
-async def test_a_date_that_cannot_be_read_is_no_witness_and_no_fault(autojump_clock: MockClock) -> None:
-    header: dict[bytes | str, bytes | str] = {}
-    source = source_of(lambda request, content: answer_of(200, document(), header))
-    said = []
-    for value in (
-        "Tue, 14 Nov 2023 22:13:20 GMT",
-        "Tue, 14 Nov 2023 22:13:20 -0000",
-        "Tue, 14 Nov 99999999999999 22:13:20 GMT",
-        "Tue, 14 Nov 2023 99:99:99 GMT",
-        "\xff" * 40,
-        "9" * 10_000,
-        "",
-        "now",
-    ):
-        header["Date"] = value.encode("latin-1")
-        await source.consensus(AUTHORITY)
-        said.append(source.date(AUTHORITY))
-    assert said[:2] == [1_700_000_000] * 2
-    assert set(said[2:]) == {None}
-    header.clear()
-    await source.consensus(AUTHORITY)
-    assert source.date(AUTHORITY) is None
-
-
 # Clocks that jump.
 
 
@@ -679,117 +654,6 @@ async def test_a_large_consensus_is_checked_in_a_thread_and_a_small_one_where_it
     assert threads == [False, True]
 
 
-# HTTP.
-
-
-class Answering(httpcore.AsyncConnectionInterface):
-    """A network in which every request gets the handler's answer."""
-
-    def __init__(self, handler: Callable[[httpcore.Request, bytes], httpcore.Response]) -> None:
-        self._handler = handler
-
-    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        assert isinstance(request.stream, AsyncIterable)
-        return self._handler(request, b"".join([part async for part in request.stream]))
-
-
-def source_of(handler: Callable[[httpcore.Request, bytes], httpcore.Response]) -> HttpSource:
-    return HttpSource(network=Answering(handler))
-
-
-AUTHORITY = Authority("http://directory.invalid:7000/", KEYS[0].public)
-
-
-class Body:
-    """A body as it comes from the network: so many parts, each after a pause. `sent`: bytes taken of it."""
-
-    def __init__(self, part: bytes, parts: float = 1, pause_seconds: float = 0.0) -> None:
-        self.sent = 0
-        self._part = part
-        self._parts = parts
-        self._pause = pause_seconds
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._parts <= 0:
-            raise StopAsyncIteration
-        await trio.sleep(self._pause)
-        self._parts -= 1
-        self.sent += len(self._part)
-        return self._part
-
-
-def answer_of(
-    status: int, text: str | bytes, headers: Mapping[bytes | str, bytes | str] | None = None
-) -> httpcore.Response:
-    body = text.encode() if isinstance(text, str) else text
-    return httpcore.Response(status, content=Body(body), headers=headers)
-
-
-async def test_an_answer_that_is_too_large_is_not_read_to_its_end(autojump_clock: MockClock) -> None:
-    body = Body(b"", 0)
-    source = source_of(lambda request, content: httpcore.Response(200, content=body))
-    for most, ask, arguments in (
-        (CONSENSUS_MAX, source.consensus, ()),
-        (64 * 1024, source.publish, (b"x",)),
-        (64 * 1024, source.status, (RelayId(bytes(32)),)),
-    ):
-        body = Body(bytes(65536), float("inf"))
-        with pytest.raises(DirectoryUnreachable, match="too large"):
-            await ask(AUTHORITY, *arguments)
-        assert body.sent <= most + 65536
-
-
-async def test_an_answer_that_drips_or_never_comes_is_given_up(autojump_clock: MockClock) -> None:
-    started = trio.current_time()
-    drip = source_of(lambda request, content: httpcore.Response(200, content=Body(b"x", float("inf"), 1.0)))
-    with pytest.raises(DirectoryUnreachable, match="too long"):
-        await drip.consensus(AUTHORITY)
-    assert trio.current_time() - started <= 30
-
-
-async def test_what_the_directory_answers_is_read_as_it_is_meant(autojump_clock: MockClock) -> None:
-    seen: list[tuple[str, str, bytes]] = []
-    answer = answer_of(202, '{"status": "accepted", "why": ""}')
-
-    def handler(request: httpcore.Request, content: bytes) -> httpcore.Response:
-        seen.append((request.method.decode(), bytes(request.url).decode(), content))
-        return answer
-
-    source = source_of(handler)
-    assert await source.publish(AUTHORITY, b"descriptor") is None
-    relay = RelayId(bytes(range(32)))
-    for refusal, why in (
-        (answer_of(403, '{"status": "refused", "why": "too many"}'), "too many"),
-        (answer_of(500, "<html>"), "HTTP 500"),
-        (answer_of(400, '["why"]'), "HTTP 400"),
-        (answer_of(400, "[" * 50_000), "HTTP 400"),
-    ):
-        answer = refusal
-        assert await source.publish(AUTHORITY, b"descriptor") == why
-    answer = answer_of(200, '{"listed": true}')
-    assert await source.status(AUTHORITY, relay) == {"listed": True}
-    answer = answer_of(200, document())
-    assert await source.consensus(AUTHORITY) == document()
-    for failure, why in (
-        (answer_of(503, ""), "it has no consensus yet"),
-        (answer_of(404, ""), "HTTP 404"),
-        (answer_of(302, "", {"Location": "http://elsewhere.invalid/"}), "HTTP 302"),
-        (answer_of(500, ""), "HTTP 500"),
-    ):
-        answer = failure
-        with pytest.raises(DirectoryUnreachable, match=why):
-            await source.consensus(AUTHORITY)
-    assert {(method, url) for method, url, _ in seen} == {
-        ("POST", "http://directory.invalid:7000/relay"),
-        ("GET", f"http://directory.invalid:7000/relay/{relay.hex()}"),
-        ("GET", "http://directory.invalid:7000/consensus"),
-    }
-    assert all(content == (b"descriptor" if method == "POST" else b"") for method, _, content in seen)
-
-
 # In a whole network.
 
 
@@ -930,7 +794,7 @@ async def test_a_directory_of_another_network_is_not_waited_for(
     one = keeper(tmp_path, Source(document(keys=[STRANGER])))
     with pytest.raises(NotThisNetwork):
         await until_directory_answers(one.first)
-    assert Kinds(0).consensus.relays == 3  # through a guard, whatever else is asked without
+    assert Purpose.CONSENSUS.kind(0).relays == 3  # through a guard, whatever else is asked without
 
 
 async def test_one_authority_that_serves_junk_while_others_are_away_has_not_the_last_word(

@@ -82,7 +82,6 @@ async def test_a_cancellation_is_felt_before_or_after_and_never_in_between(tmp_p
             await trio.testing.wait_all_tasks_blocked()
             disk.release.set()
     assert finished
-    database._run_blocking = run_inline
     assert await names(database) == ["kept"]
     with trio.move_on_after(0):
         await put(database, "never")
@@ -330,12 +329,12 @@ async def test_a_read_of_a_closed_or_broken_file_says_so(tmp_path: Path) -> None
 async def test_what_is_asked_for_together_is_synced_together(tmp_path: Path) -> None:
     database = Database(tmp_path / "db", (SCHEMA,), run_inline)
     statements: list[str] = []
-    database._connection.set_trace_callback(statements.append)
+    await database.read(lambda connection: connection.set_trace_callback(statements.append))
     async with trio.open_nursery() as nursery:
         for number in range(100):
             nursery.start_soon(put, database, str(number))
     assert len(await names(database)) == 100
-    database._connection.set_trace_callback(None)
+    await database.read(lambda connection: connection.set_trace_callback(None))
     assert statements.count("COMMIT") <= 3  # the first, those that came meanwhile, and the look at the end
     database.close()
 

@@ -14,7 +14,7 @@ from onionshh.core.base.chance import Chance
 from onionshh.errors import BadData
 from onionshh.net.guard_file import GUARDS_FILE, LAYER_TWO_FILE, GuardFile
 from onionshh.net.store import DataDirectory
-from tests.core.networks import DAY, START, plain, view
+from tests.core.networks import DAY, START, changed, plain, view
 from tests.seeded import seeded
 
 NOW = START + DAY // 2
@@ -51,6 +51,26 @@ def test_two_processes_of_one_folder_have_one_sample(tmp_path: Path) -> None:
     other.update(view(rest, at=NOW + 8 * DAY))
     assert gone not in one.guards.sample
     assert one.guards.sample == other.guards.sample
+
+
+def test_a_node_has_second_hops_once_it_needs_them_and_follows_each_consensus_with_them(
+    tmp_path: Path,
+) -> None:
+    node = guard_file(tmp_path, 1)
+    node.update(view(plain(40)))
+    assert set(node.layer_two.sample) == set()
+    assert not (tmp_path / LAYER_TWO_FILE).exists()  # whoever only visits draws none
+    node.update_layer_two(view(plain(40)))
+    drawn = node.layer_two.sample
+    assert len(drawn) == 4
+    node.update_layer_two(view(plain(40)))  # a second endpoint of the node
+    assert node.layer_two.sample == drawn
+    node.update(view(plain(40), at=NOW + 13 * DAY))
+    assert not set(node.layer_two.sample) & set(drawn)
+    again = guard_file(tmp_path, 2)
+    again.update(view(plain(40), at=NOW + 13 * DAY))
+    again.update_layer_two(view(plain(40), at=NOW + 13 * DAY))
+    assert again.layer_two.sample == node.layer_two.sample
 
 
 def test_what_did_not_change_is_not_written(tmp_path: Path) -> None:
@@ -141,5 +161,5 @@ async def test_a_guard_at_another_address_is_due_at_once(tmp_path: Path, autojum
             one.guards.link_failed(identity, trio.current_time())
     one.update(view(plain(40)))
     assert one.guards.next_retry(trio.current_time()) == []
-    one.update(view(plain(40, lambda r: r._replace(port=r.port + 1) if r.identity == moved else r)))
+    one.update(view(plain(40, lambda r: changed(r, port=r.port + 1) if r.identity == moved else r)))
     assert one.guards.next_retry(trio.current_time()) == [moved]

@@ -20,7 +20,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from onionshh.directory.app import app
-from onionshh.directory.authority import Authority
+from onionshh.directory.authority import DirectoryAuthority
 from onionshh.errors import Error
 from onionshh.net.clocks import Clock
 from onionshh.net.http import (
@@ -320,7 +320,7 @@ async def test_so_many_requests_on_one_connection(autojump_clock: MockClock) -> 
 
 @asynccontextmanager
 async def authority_app(path: Path) -> AsyncIterator[Asgi]:
-    authority = Authority(
+    authority = DirectoryAuthority(
         store_in(path),
         params=one_machine(),
         clock=Clock(WALL),

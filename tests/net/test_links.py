@@ -15,6 +15,7 @@ from trio.testing import MockClock
 
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.link import strangers as strangers_file
 from onionshh.core.link.link import LinkResponder
 from onionshh.core.link.outbox import CellQueue
@@ -820,7 +821,7 @@ async def test_a_peer_that_falls_silent_is_noticed_after_thirty_seconds(autojump
         async with trio.open_nursery() as nursery:
             nursery.start_soon(answer_as_peer, listener, relay)
             port = await client.links.to(relay.row._replace(host="30.0.0.1", port=listener.address[1]))
-        circuit = client.circuits.start(port, "test", 1)
+        circuit = client.circuits.start(port, Purpose.TEST, 1)
         start = trio.current_time()
         assert await circuit.closed() == "link-closed"
         assert 30.0 <= trio.current_time() - start <= 30.1
@@ -849,7 +850,7 @@ async def test_an_extend_to_a_dead_relay_ends_the_circuit(autojump_clock: MockCl
     async with network(2) as (world, relays, client):
         world.kill(relays[1])
         port = await client.links.to(relays[0].row)
-        circuit = client.circuits.start(port, "test", 1)
+        circuit = client.circuits.start(port, Purpose.TEST, 1)
         await circuit.add(relays[0].row)
         with pytest.raises(CircuitFailed) as info:
             await circuit.add(relays[1].row)
@@ -1009,7 +1010,7 @@ async def test_a_silent_relay_takes_not_every_place_of_those_who_wait_for_links(
         port = await stranger.links.to(first.row)
 
         async def extend() -> None:
-            circuit = stranger.circuits.start(port, "test", 1)
+            circuit = stranger.circuits.start(port, Purpose.TEST, 1)
             await circuit.add(first.row)
             with pytest.raises(CircuitFailed):
                 await circuit.add(silent.row)

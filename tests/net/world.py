@@ -15,6 +15,7 @@ import trio.testing
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import ONE_MACHINE, Params
 from onionshh.core.base.reasons import Drops
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.link.link import Link, LinkClosed, LinkInitiator, LinkOpen, LinkResponder
 from onionshh.core.link.outbox import Memory
 from onionshh.core.roles import Role
@@ -140,7 +141,7 @@ class Client:
     async def build(self, *relays: Relay) -> Circuit:
         """A whole circuit, set-up padded."""
         port = await self.links.to(relays[0].row)
-        circuit = self.circuits.start(port, "test", 1)
+        circuit = self.circuits.start(port, Purpose.TEST, 1)
         for relay in relays:
             await circuit.add(relay.row)
         await circuit.pad()

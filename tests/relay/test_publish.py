@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from onionshh.config import Authority as Named
 from onionshh.core.base.chance import Chance
-from onionshh.directory.authority import Authority
+from onionshh.directory.authority import DirectoryAuthority
 from onionshh.ids import RelayId
 from onionshh.net.authority_client import DirectoryUnreachable
 from onionshh.net.clocks import Clock
@@ -63,7 +63,7 @@ class World:
     """An authority, and programs with one relay's keys."""
 
     def __init__(self, path: Path, clock: Clock, interval: int, nursery: trio.Nursery) -> None:
-        self.authority: Authority
+        self.authority: DirectoryAuthority
         self.prober = Prober()
         self.line = Line(self)
         self.said: list[str] = []
@@ -77,7 +77,7 @@ class World:
     async def start(self, folder: str = "authority") -> None:
         """The authority starts on this folder, in place of the one that ran. A new folder: it forgets all."""
         self._scope.cancel()
-        self.authority = authority = Authority(
+        self.authority = authority = DirectoryAuthority(
             store_in(self._path / folder),
             params=one_machine(interval_seconds=self._interval),
             clock=self._clock,

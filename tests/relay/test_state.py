@@ -7,7 +7,8 @@ from itertools import product
 import pytest
 
 from onionshh.core.base.params import Params
-from onionshh.core.circuit.conversation import Conversation, Flow
+from onionshh.core.circuit.conversation import Conversation
+from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import CellQueue, Memory, Outbox
 from onionshh.core.link.port import LinkPort
 from onionshh.crypto.layers import RelayLayers

@@ -14,6 +14,7 @@ import trio
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
 from onionshh.core.base.reasons import Drops
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.link.link import LinkInitiator
 from onionshh.core.link.outbox import Memory
 from onionshh.core.trust import read_consensus_untrusted
@@ -133,6 +134,6 @@ async def _circuit(row: RelayRow, address: str) -> AsyncIterator[Circuit]:
     )
     circuits.flush = links.flush
     async with links.running():
-        circuit = circuits.start(await links.to(row), "test", 1)
+        circuit = circuits.start(await links.to(row), Purpose.TEST, 1)
         await circuit.add(row)
         yield circuit

@@ -22,6 +22,7 @@ from onionshh.client.hosting.self_test import SelfTest
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
 from onionshh.client.pool import STUBS
 from onionshh.client.receipt import Receipt
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS, new_whisper
 from onionshh.crypto.identity import IdentityKeys
@@ -89,8 +90,8 @@ class Hosting:
 
     async def start(self) -> None:
         """Run it in the node's nursery."""
-        for kind in (self._context.kinds.answering, self._context.kinds.asking):
-            self._context.pool.use(kind, stubs=STUBS)
+        for purpose in (Purpose.ANSWER, Purpose.TEST):
+            self._context.pool.use(self._context.builder.kind(purpose), stubs=STUBS)
         await self._context.nursery.start(self._run)
 
     async def aclose(self) -> None:
@@ -143,20 +144,14 @@ class Hosting:
                     nursery.start_soon(parts.publication.run)
                     nursery.start_soon(parts.reachability.run)
                     nursery.start_soon(parts.delivery.run)
-                    nursery.start_soon(self._follow_consensus)
                     nursery.start_soon(parts.database.keep_erased)
                     task_status.started()
         finally:
-            for kind in (self._context.kinds.answering, self._context.kinds.asking):
-                self._context.pool.leave(kind, stubs=STUBS)
+            for purpose in (Purpose.ANSWER, Purpose.TEST):
+                self._context.pool.leave(self._context.builder.kind(purpose), stubs=STUBS)
             await parts.database.aclose()
             self._held.close()
             self._over.set()
-
-    async def _follow_consensus(self) -> None:
-        while True:
-            await self._context.keeper.changed()
-            self._context.guard_file.update_layer_two(self._context.view)
 
 
 async def open_hosting(

@@ -19,6 +19,7 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.hosting.key_store import KeyStore
 from onionshh.core.base.patience import ANSWER_SECONDS
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.endpoint.introducers import Decision, GiveUp, HeldIntroducer, IntroducerSet
 from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.net.circuits import Circuit, CircuitFailed
@@ -197,9 +198,7 @@ class Introducers:
         row = self._context.view.relay(held.relay)
         if row is None:
             raise CircuitFailed("introducer-unlisted", held.relay)
-        circuit = await self._context.builder.build(
-            self._context.kinds.holding, "introducer", last=row.identity
-        )
+        circuit = await self._context.builder.build(Purpose.INTRODUCER, last=row.identity)
         try:
             text = m.EstablishIntro.signed(circuit.binding, held.relay)
             message = m.EstablishIntro(held.key.public, held.key.sign(text)).encode()

@@ -20,6 +20,7 @@ from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.hosting.key_store import KeyStore, PeriodKeys
 from onionshh.client.hosting.places import NoPlace, Places
 from onionshh.core.base.patience import MEETING_SECONDS
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.record import Record
 from onionshh.core.endpoint.introduce import EndToEndKeys, Opened, answer, open_introduction_untrusted
 from onionshh.crypto.identity import IdentityKeys
@@ -157,7 +158,7 @@ class IntroductionService:
         """A circuit to the rendezvous point, and what is to be said there."""
         context, point = self._context, introduction.point
         async with self._places.take(point.identity):
-            circuit = await context.pool.to(context.kinds.answering, point, "answer", tries=TRIES)
+            circuit = await context.pool.to(Purpose.ANSWER, point, tries=TRIES)
             circuit.accept()
             circuit.send(m.RENDEZVOUS1, introduction.reply)
             joined = context.joined(circuit, introduction.keys, as_visitor=False)

@@ -20,6 +20,7 @@ from onionshh.client.hosting.key_store import KeyStore, PeriodKeys
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import ask_ring
 from onionshh.core.base.patience import PUBLISH_ANSWER_SECONDS, UPLOAD_SECONDS
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.endpoint.descriptor import (
     EXPIRY_MOST_SECONDS,
     build_descriptor,
@@ -258,7 +259,7 @@ class Publication:
         )
 
     async def _store(self, row: RelayRow, document: bytes) -> int:
-        circuit = await self._context.builder.build(self._context.kinds.holding, "publish", last=row.identity)
+        circuit = await self._context.builder.build(Purpose.PUBLISH, last=row.identity)
         try:
             body = await circuit.ask(m.PUBLISH, document, m.FOUND, PUBLISH_ANSWER_SECONDS)
             return m.Found.decode_untrusted(body).status
@@ -270,7 +271,7 @@ class Publication:
         context, blinded = self._context, self._blinded(period)
         for row in rows:
             with trio.move_on_after(UPLOAD_SECONDS), suppress(*_FAILURES):
-                held = await ask_ring(context, row, blinded, period, context.kinds.holding)
+                held = await ask_ring(context, row, blinded, period, Purpose.PUBLISH)
                 if held is None or held == made.document:
                     continue
                 outer = check_outer_untrusted(held, wall=context.clock.earliest())

@@ -17,6 +17,7 @@ from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import NoDescriptor, find
 from onionshh.core.base.classes import TALK
 from onionshh.core.base.patience import ANSWER_SECONDS, ARRIVAL_SECONDS
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.endpoint.introduce import Introduction
 from onionshh.core.endpoint.publication import ANOTHER
 from onionshh.core.paths.path import choose_target
@@ -50,7 +51,7 @@ class SelfTest:
         """None when a stranger's introduction would arrive, else why not."""
         context = self._context
         try:
-            needed, have = context.kinds.answering.relays, len(context.view.relays)
+            needed, have = context.builder.kind(Purpose.ANSWER).relays, len(context.view.relays)
             if have < needed:
                 return f"the way to a visitor takes {needed} relays, and the network has {have}"
             return await self._over_the_ring(await find(context, self._identity.A))
@@ -101,7 +102,7 @@ class SelfTest:
         """Introduce ourselves through one introducer, and wait until that arrives."""
         introducers = self._introducers
         with self._introduction_service.expect(introduction.seed) as arrived:
-            circuit = await self._context.pool.to(self._context.kinds.asking, row, "test")
+            circuit = await self._context.pool.to(Purpose.TEST, row)
             try:
                 if await self._status(entry, circuit, introduction.message) != m.OK:
                     introducers.failed(entry.auth_key, "refuses introductions")

@@ -14,6 +14,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.core.base.patience import ANSWER_SECONDS, RENDEZVOUS_SECONDS
+from onionshh.core.circuit.purpose import Purpose, meeting_kind
 from onionshh.core.endpoint.introduce import Introduction
 from onionshh.core.paths.path import PathImpossible
 from onionshh.errors import ProtocolError
@@ -53,7 +54,7 @@ async def connect(
     asking: Circuit | None = None
     try:
         meeting, asking = await _both(
-            lambda: context.pool.take(context.kinds.meeting(hops, privacy_class), "rendezvous"),
+            lambda: context.pool.take(Purpose.RENDEZVOUS, meeting_kind(hops, privacy_class)),
             lambda: _to_introducer(context, introducer),
         )
         introduction = Introduction(
@@ -74,7 +75,7 @@ async def connect(
         )
         if status != m.OK:
             raise CircuitFailed("rendezvous-refused")
-        meeting.accept(m.RENDEZVOUS2)
+        meeting.expect_join(m.RENDEZVOUS2)
         await _introduce(asking, introduction.message)
         asking.close("introduced")
         with trio.move_on_after(RENDEZVOUS_SECONDS):
@@ -97,7 +98,7 @@ async def _to_introducer(context: Context, introducer: IntroducerEntry) -> Circu
     if row is None:
         raise NotIntroduced("an introducer left the network", gone=True)
     try:
-        return await context.pool.to(context.kinds.asking, row, "introduce")
+        return await context.pool.to(Purpose.INTRODUCE, row)
     except PathImpossible as error:
         raise NotIntroduced(str(error), gone=False) from error
     except CircuitFailed as error:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from onionshh.client.context import Context
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.core.base.patience import RING_ANSWER_SECONDS
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.endpoint.descriptor import open_descriptor_untrusted
 from onionshh.core.endpoint.ring import fetch_order
 from onionshh.core.paths.view import View
 from onionshh.crypto.identity import blind_public, subcredential
 from onionshh.errors import NetworkUnreachable, ProtocolError
-from onionshh.net.builder import Kind
 from onionshh.net.circuits import CircuitFailed
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
@@ -42,7 +42,7 @@ async def find(context: Context, address_key: bytes) -> CheckedDescriptor:
         rows = fetch_order(view, period, blinded, context.chance) or ()
         for row in rows:
             try:
-                data = await ask_ring(context, row, blinded, period, context.kinds.asking)
+                data = await ask_ring(context, row, blinded, period, Purpose.RING)
                 asked += 1
                 if data is None:
                     continue
@@ -64,9 +64,11 @@ async def find(context: Context, address_key: bytes) -> CheckedDescriptor:
     raise failure
 
 
-async def ask_ring(context: Context, row: RelayRow, blinded: bytes, period: int, kind: Kind) -> bytes | None:
+async def ask_ring(
+    context: Context, row: RelayRow, blinded: bytes, period: int, purpose: Purpose
+) -> bytes | None:
     """What one ring relay holds under a blinded key, over a circuit of its own; None for nothing."""
-    circuit = await context.pool.to(kind, row, "ring")
+    circuit = await context.pool.to(purpose, row)
     try:
         body = await circuit.ask(m.FETCH, m.Fetch(blinded, period).encode(), m.FOUND, RING_ANSWER_SECONDS)
         found = m.Found.decode_untrusted(body)

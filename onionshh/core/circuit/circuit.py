@@ -10,18 +10,19 @@ that no EXTEND needs are RELAY_EARLY DROPs that ask for an echo. When they leave
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onionshh.core.base.classes import PATH_RELAYS_MOST
-from onionshh.core.circuit.conversation import Conversation, Flow
+from onionshh.core.circuit.conversation import Conversation
+from onionshh.core.circuit.telescope import Telescope
+from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import Memory
-from onionshh.crypto.handshake import CIRCUIT, ClientHandshake
 from onionshh.crypto.layers import ClientLayers
 from onionshh.errors import ProtocolError
-from onionshh.geometry import BINDING, CIRCUIT_KEYSTREAM, CIRCUIT_MESSAGE, CIRCUIT_SERVER, LAYER_STATE
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.wire.cell import CREATE, CREATE_MORE, CREATED, CREATED_MORE, DESTROY, RELAY, RELAY_EARLY
-from onionshh.wire.framing import HandshakeParts, split_handshake
+from onionshh.wire.framing import split_handshake
 from onionshh.wire.messages import DROP, DROP_ECHO, EXTEND, EXTENDED
 
 SETUP_ROUNDS = PATH_RELAYS_MOST - 1
@@ -61,43 +62,45 @@ class ClientCircuit:
         self._flow = flow
         self._memory = memory
         self._random_bytes = random_bytes
-        self._class_message = bytes((privacy_class,)) + bytes(CIRCUIT_MESSAGE - 1)
         self._layers = ClientLayers()
+        self._telescope = Telescope(privacy_class, random_bytes, now)
         self._talks: list[Conversation] = []
         self._joined = False
-        self._handshake: ClientHandshake | None = None
-        self._asked: RelayId | None = None
-        self._created = HandshakeParts(CIRCUIT_SERVER, now)
-        self._answers: frozenset[int] = frozenset()
+        self._answer: int | None = None
+        """The one message that the last hop may send, and nothing after it."""
+        self._join_follows = False
+        """Whether what comes after that message is from the other end."""
+        self._early: list[bytes] | None = None
+        """Cells of the other end, from that message on until `join`; None at all other times."""
         self._cells: list[tuple[int, bytes]] = []
         self._failed: ProtocolError | None = None
-        self.relays: list[RelayId] = []
-        self.binding = b""
+
+    @property
+    def relays(self) -> Sequence[RelayId]:
+        """The hops, first one first."""
+        return self._telescope.relays
+
+    @property
+    def binding(self) -> bytes:
         """Binding of the circuit's last hop (SPEC 4)."""
+        return self._telescope.binding
 
     # What the owner asks for.
 
     def add_relay(self, relay: RelayId, onion_key: bytes) -> None:
         """CREATE to the first relay or EXTEND to a further one; `HopAdded` follows. One at a time."""
         self._check()
-        if self._handshake is not None or self._joined or len(self.relays) >= PATH_RELAYS_MOST:
+        if self._telescope.growing or self._joined or len(self.relays) >= PATH_RELAYS_MOST:
             raise ValueError("this circuit cannot be extended now")
-        self._handshake = ClientHandshake(
-            server_id=relay,
-            server_key=onion_key,
-            ver=CIRCUIT,
-            client_message=self._class_message,
-            random_bytes=self._random_bytes,
-        )
-        self._asked = relay
+        message = self._telescope.begin(relay, onion_key)
         if not self.relays:
-            first, *more = split_handshake(self._handshake.message, self._random_bytes)
+            first, *more = split_handshake(message, self._random_bytes)
             self._cells.append((CREATE, first))
             self._cells.extend((CREATE_MORE, body) for body in more)
         else:
             last = self._talks[-1]
             last.accepts = frozenset((EXTENDED,))
-            last.send(EXTEND, self._handshake.message, early=True)
+            last.send(EXTEND, message, early=True)
             self._pump()
 
     def pad_setup(self, rounds: int) -> None:
@@ -107,15 +110,27 @@ class ClientCircuit:
             self._talks[-1].send(DROP, DROP_ECHO, early=True)
         self._pump()
 
+    @property
+    def padding(self) -> bool:
+        """Whether echoes of a round are still to come."""
+        return bool(self._talks) and self._talks[-1].echoes_due > 0
+
     def accept(self, types: frozenset[int]) -> None:
         """Which messages the last hop (or, once joined, the other end) may send us from now on."""
-        self._answers = frozenset()
+        self._answer = None
+        self._join_follows = False
         self._talks[-1].accepts = types
 
     def expect(self, answer_type: int) -> None:
         """The last hop may send one message of this type, and nothing after it."""
         self.accept(frozenset((answer_type,)))
-        self._answers = frozenset((answer_type,))
+        self._answer = answer_type
+
+    def expect_join(self, answer_type: int) -> None:
+        """The last hop may send one message of this type, and what comes after it is from the other end. That
+        end may speak before our owner has read the message: its cells are kept until `join`."""
+        self.expect(answer_type)
+        self._join_follows = True
 
     def send(self, message_type: int, body: bytes) -> None:
         """A whole message to the last hop, or once joined to the other end."""
@@ -123,8 +138,13 @@ class ClientCircuit:
         self._talks[-1].send(message_type, body)
         self._pump()
 
-    def join(self, forward: bytes, backward: bytes, *, as_visitor: bool, accepts: frozenset[int]) -> None:
-        """Add the end-to-end layer. `forward` is always visitor to endpoint; 80 bytes each."""
+    def join(
+        self, forward: bytes, backward: bytes, *, as_visitor: bool, accepts: frozenset[int]
+    ) -> list[bytes]:
+        """Add the end-to-end layer. `forward` is always visitor to endpoint; 80 bytes each.
+
+        Returns the bodies of RELAY cells that came too early: they are to be given to `receive_cell` now.
+        """
         self._check()
         if as_visitor:
             self._layers.join_as_visitor(forward, backward)
@@ -133,11 +153,18 @@ class ClientCircuit:
         self._talks[-1].settle()
         self._talks.append(self._conversation(accepts))
         self._joined = True
+        early, self._early = self._early or [], None
+        return early
 
     @property
     def waiting_messages(self) -> int:
         """Messages to the last hop or other end that have not wholly left."""
         return self._talks[-1].waiting_messages if self._talks else 0
+
+    @property
+    def sent_cells(self) -> int:
+        """Cells that left to the last hop or other end, apart from ACKs."""
+        return self._talks[-1].sent_cells if self._talks else 0
 
     @property
     def room(self) -> int:
@@ -174,6 +201,7 @@ class ClientCircuit:
         if self._failed is None:
             self._failed = ProtocolError(reason)
             self._cells.clear()
+            self._early = None
             for talk in self._talks:
                 talk.close()
 
@@ -195,15 +223,19 @@ class ClientCircuit:
 
     def _receive(self, command: int, body: bytes) -> tuple[CircuitEvent, ...]:
         if command == RELAY:
-            return self._relayed(body)
+            return self._relayed(body) if self._early is None else self._keep(self._early, body)
         if command in (CREATED, CREATED_MORE):
-            if self.relays or self._handshake is None:
-                raise ProtocolError("created-not-due")
-            whole = self._created.add(body, first=command == CREATED)
+            whole = self._telescope.created_part(body, first=command == CREATED)
             return () if whole is None else self._hop_added(whole)
         if command == DESTROY:
             raise ProtocolError("destroyed")
         raise ProtocolError("early-inbound" if command == RELAY_EARLY else "command-not-due")
+
+    def _keep(self, early: list[bytes], body: bytes) -> tuple[CircuitEvent, ...]:
+        if len(early) >= self._flow.window:
+            raise ProtocolError("window-overrun")
+        early.append(body)
+        return ()
 
     def _relayed(self, body: bytes) -> tuple[CircuitEvent, ...]:
         hop, payload, tag = self._layers.receive(RELAY, body)
@@ -216,29 +248,19 @@ class ClientCircuit:
             elif message_type == DROP:
                 events = () if self._talks[hop].echoes_due else (RoundsDone(),)
             else:
-                if message_type in self._answers:
+                if message_type == self._answer:
+                    self._early = [] if self._join_follows else None
                     self.accept(frozenset())
                 events = (MessageIn(hop, message_type, message),)
         self._pump_hop(hop, self._talks[hop])  # an ACK is due there, or its window has opened
         return events
 
     def _hop_added(self, reply: bytes) -> tuple[CircuitEvent, ...]:
-        handshake, relay = self._handshake, self._asked
-        if handshake is None or relay is None:
-            raise ProtocolError("extended-not-due")
-        if len(reply) != CIRCUIT_SERVER:
-            raise ProtocolError("create-size")
-        finished = handshake.finish(
-            reply, server_message_bytes=CIRCUIT_MESSAGE, keystream_bytes=CIRCUIT_KEYSTREAM
-        )
-        keys = finished.keystream
-        self._layers.add_hop(keys[:LAYER_STATE], keys[LAYER_STATE : 2 * LAYER_STATE])
-        self.binding = keys[-BINDING:]
-        self._handshake = self._asked = None
+        relay, forward, backward = self._telescope.finish(reply)
+        self._layers.add_hop(forward, backward)
         if self._talks:
             self._talks[-1].settle()
         self._talks.append(self._conversation(frozenset()))
-        self.relays.append(relay)
         return (HopAdded(relay),)
 
     def _conversation(self, accepts: frozenset[int]) -> Conversation:

@@ -32,6 +32,11 @@ class RoundTimes:
         # Round 1 is the first after CREATE; nothing waits after the last.
         self._steps: tuple[deque[float], ...] = tuple(deque(maxlen=KEPT) for _ in range(1, SETUP_ROUNDS))
 
+    @property
+    def known(self) -> tuple[int, ...]:
+        """How many steps are known of each round."""
+        return tuple(len(steps) for steps in self._steps)
+
     def took(self, number: int, step: float) -> None:
         """The EXTEND of this round took so much longer than the round before it."""
         if number < SETUP_ROUNDS:
@@ -50,7 +55,7 @@ class RoundTimes:
 
 
 class Pace:
-    """One circuit's: tell it when a round leaves and when its answer is there, and wait until `due`."""
+    """The rounds of one circuit. It is told when one leaves and when it was answered; wait until `due`."""
 
     __slots__ = ("_before", "_left_at", "_number", "_padded", "_times", "due")
 

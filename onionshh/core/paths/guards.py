@@ -4,8 +4,9 @@ Whoever picks a new first hop at random for every circuit meets a hostile one so
 two for months meets one with the odds of a single draw, and an adversary who breaks links must not be able
 to make us draw again. So the sample is ordered and fixed: six relays, the first two that are up in use; a
 guard is down only when its link failed twice in a row, is tried again on a schedule and gets its place
-back; when all are down, it is we who are offline, and nothing is drawn. Endpoints pin the second hop too,
-for days (`LayerTwoGuards`), since they can be made to build circuits at an adversary's pace.
+back; when all are down, it is we who are offline, and nothing is drawn. Circuits that an adversary can make
+a node build at his pace, those of its endpoints, have a second hop that is pinned for days, too: the node
+has one set of them (`LayerTwoGuards`) for whatever it hosts.
 
 Ages outlive the process. They are told by consensuses, by `dated`, their valid-after: whoever can make our
 clock jump would otherwise have us draw again. Retries are told by `now`.
@@ -188,7 +189,7 @@ class _Pinned:
 
 
 class LayerTwoGuards:
-    """The second hops of one endpoint's circuits: four, each for one to twelve days."""
+    """The second hops of a node's pinned circuits: four, each for one to twelve days."""
 
     def __init__(self) -> None:
         self._pinned: list[_Pinned] = []

@@ -17,6 +17,7 @@ from onionshh.client.node import Node
 from onionshh.client.pool import STUBS
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.core.base.patience import MEETING_SECONDS
+from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.record import NO_ID, RECEIPT, WHISPER, Record
 from onionshh.core.link.port import LinkPort
 from onionshh.ids import RelayId, WhisperId
@@ -174,8 +175,9 @@ async def test_a_stranger_s_introduction_costs_two_circuits_at_most(
         found = await stranger.find()
         await trio.sleep(60)
         context = inside(node)
-        context.pool.leave(context.kinds.answering, stubs=STUBS)
-        context.pool.use(context.kinds.answering, stubs=stubs)
+        answering = context.builder.kind(Purpose.ANSWER)
+        context.pool.leave(answering, stubs=STUBS)
+        context.pool.use(answering, stubs=stubs)
         await trio.sleep(60)
         entry = found.descriptor.introducers[0]
         point = _beside_the_guards(node)

@@ -122,11 +122,11 @@ async def test_dead_relays_are_passed_over_and_none_at_all_is_another_error(
         faults = [CircuitFailed("answer-timeout"), NetworkUnreachable("offline")]
         asked = []
 
-        async def ask_ring(context, row, blinded, period, kind):  # type: ignore[no-untyped-def]
+        async def ask_ring(context, row, blinded, period, purpose):  # type: ignore[no-untyped-def]
             asked.append(row.identity)
             if row.identity in dead:
                 raise faults[len(asked) % 2]
-            return await real(context, row, blinded, period, kind)
+            return await real(context, row, blinded, period, purpose)
 
         monkeypatch.setattr(finder, "ask_ring", ask_ring)
         assert (await find(inside(visitor), key)).period == period

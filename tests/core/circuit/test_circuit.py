@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from onionshh.core.circuit.circuit import ClientCircuit, HopAdded, MessageIn, RoundsDone
-from onionshh.core.circuit.conversation import Flow
+from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import Memory
 from onionshh.crypto.handshake import CIRCUIT, Responded, respond
-from onionshh.crypto.layers import RelayLayers
+from onionshh.crypto.layers import ClientLayers, RelayLayers
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.geometry import (
@@ -43,10 +43,10 @@ KEYS = [KeyPair.generate(seeded(number)) for number in range(5)]
 class Path:
     """A client's circuit and the layers of its relays, which say what a test makes them say."""
 
-    def __init__(self, relays: int = 0) -> None:
+    def __init__(self, relays: int = 0, seed: int = 1) -> None:
         self.memory = Memory(1 << 20)
         self.circuit = ClientCircuit(
-            flow=Flow(31, 124), memory=self.memory, random_bytes=seeded(1), privacy_class=1, now=0.0
+            flow=Flow(31, 124), memory=self.memory, random_bytes=seeded(seed), privacy_class=1, now=0.0
         )
         self.relays: list[RelayLayers] = []
         for _ in range(relays):
@@ -259,10 +259,7 @@ def test_extended_by_another_relay_than_the_one_wanted() -> None:
     path = Path(1)
     path.circuit.add_relay(IDS[1], KEYS[1].public)
     path.circuit.take_cells()
-    other = Path(1)
-    other.circuit._random_bytes = seeded(99)
-    other.circuit.add_relay(IDS[1], KEYS[1].public)
-    reply = other.respond(1, other.circuit._handshake.message).reply  # type: ignore[union-attr]
+    reply = Path(1, seed=99).ask().reply  # to another client's question
     with pytest.raises(ProtocolError, match="handshake-auth"):
         path.says(0, m.EXTENDED, reply)
     dies(path, "handshake-auth")
@@ -374,3 +371,60 @@ def test_after_a_join_messages_come_from_the_other_end_alone() -> None:
         path.circuit.add_relay(IDS[2], KEYS[2].public)
     with pytest.raises(ProtocolError, match="message-not-accepted"):
         path.says(1, m.RECORD, b"x")
+
+
+# The other end may speak before our owner has read that it joined.
+
+KEEPS = frozenset((m.RECORD,))
+
+
+def other_end_says(path: Path, end: ClientLayers, body: bytes) -> list[bytes]:
+    """The cells of a message of the other end, as they come to the client."""
+    cells = []
+    for offset in range(0, max(1, len(body)), DATA):
+        cell, _ = end.send(0, RELAY, build_payload(m.RECORD, body, offset, seeded(4)))
+        for relay in reversed(path.relays):
+            cell = b"".join(relay.inbound(RELAY, cell[:TAG], cell[TAG:]))
+        cells.append(cell)
+    return cells
+
+
+def waiting_to_join(relays: int) -> tuple[Path, ClientLayers]:
+    path, end = Path(relays), ClientLayers()
+    end.join_as_endpoint(seeded(8)(LAYER_STATE), seeded(9)(LAYER_STATE))
+    path.circuit.expect_join(m.RENDEZVOUS2)
+    return path, end
+
+
+@pytest.mark.parametrize("relays", [1, 2, 3, 4])
+def test_what_the_other_end_says_too_early_is_kept_until_the_join(relays: int) -> None:
+    path, end = waiting_to_join(relays)
+    answer = path.says(relays - 1, m.RENDEZVOUS2, b"answer")
+    assert answer == [MessageIn(relays - 1, m.RENDEZVOUS2, b"answer")]
+    cells = other_end_says(path, end, b"first") + other_end_says(path, end, bytes(2 * DATA))
+    assert [path.circuit.receive_cell(RELAY, cell) for cell in cells] == [()] * len(cells)
+    early = path.circuit.join(seeded(8)(LAYER_STATE), seeded(9)(LAYER_STATE), as_visitor=True, accepts=KEEPS)
+    assert early == cells
+    events = [event for cell in early for event in path.circuit.receive_cell(RELAY, cell)]
+    assert events == [MessageIn(relays, m.RECORD, b"first"), MessageIn(relays, m.RECORD, bytes(2 * DATA))]
+    (late,) = other_end_says(path, end, b"late")
+    assert path.circuit.receive_cell(RELAY, late) == (MessageIn(relays, m.RECORD, b"late"),)
+
+
+def test_what_comes_too_early_is_bounded_by_the_window() -> None:
+    path, end = waiting_to_join(1)
+    path.says(0, m.RENDEZVOUS2, b"answer")
+    for _ in range(124):
+        assert path.circuit.receive_cell(RELAY, other_end_says(path, end, b"")[0]) == ()
+    refuses(path, "window-overrun", RELAY)
+
+
+def test_nothing_is_kept_before_the_answer_or_after_another_one() -> None:
+    path, end = waiting_to_join(1)
+    with pytest.raises(ProtocolError):
+        path.circuit.receive_cell(RELAY, other_end_says(path, end, b"too early")[0])
+    path, end = waiting_to_join(1)
+    path.circuit.expect(m.RENDEZVOUS2)  # said anew: an answer and no join
+    path.says(0, m.RENDEZVOUS2, b"answer")
+    with pytest.raises(ProtocolError):
+        path.circuit.receive_cell(RELAY, other_end_says(path, end, b"unasked")[0])

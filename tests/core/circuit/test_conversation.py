@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from onionshh.core.circuit.conversation import Conversation, Flow, OutgoingPayload
+from onionshh.core.circuit.conversation import Conversation, OutgoingPayload
+from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import Memory
 from onionshh.errors import ProtocolError
 from onionshh.geometry import DATA, PAYLOAD
@@ -431,16 +432,6 @@ def test_an_ack_of_wrong_shape(size: int) -> None:
     one.next_payload()
     one.sent(tag(1))
     assert refused(one, payload(m.ACK, size, tag(1))) == "ack-shape"
-
-
-def test_at_most_four_tags_are_kept() -> None:
-    one = talk()
-    one.send(m.RECORD, bytes(66_000))
-    number = 0
-    while one.next_payload() is not None:
-        number += 1
-        one.sent(tag(number))
-    assert list(one._expected) == [tag(31), tag(62), tag(93), tag(124)]
 
 
 def test_a_peer_that_overruns_the_window() -> None:

@@ -9,7 +9,7 @@ from onionshh.core.base.params import Params
 from onionshh.core.endpoint.ring import fetch_order, node_position, positions, responsible, store_position
 from onionshh.crypto.primitives import kdf
 from onionshh.wire.consensus import GUARD
-from tests.core.networks import DAY, START, plain, relay_id, row, view
+from tests.core.networks import DAY, START, changed, plain, relay_id, row, view
 from tests.seeded import seeded
 
 KEY = bytes(range(32))
@@ -56,8 +56,8 @@ def test_with_fewer_than_eight_all_keep_it(relays: int) -> None:
 
 def test_only_relays_with_the_flag_that_were_there_early_enough() -> None:
     rows = plain(4)
-    rows[0] = rows[0]._replace(flags=GUARD)
-    rows[1] = rows[1]._replace(first_seen=START)
+    rows[0] = changed(rows[0], flags=GUARD)
+    rows[1] = changed(rows[1], first_seen=START)
     network = view(rows)
     ring = positions(network, network.period)
     assert ring is not None

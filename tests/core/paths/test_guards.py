@@ -10,7 +10,7 @@ from onionshh.core.paths.view import View
 from onionshh.errors import ProtocolError
 from onionshh.wire.consensus import RING
 from onionshh.wire.packing import Bin, Int, ListOf, fields, pack, unpack_untrusted
-from tests.core.networks import DAY, START, plain, relay_id, row, view
+from tests.core.networks import DAY, START, changed, plain, relay_id, row, view
 from tests.seeded import seeded
 
 WALL = START
@@ -28,12 +28,12 @@ def bring_down(guards: GuardSet, number: int, now: float) -> None:
 
 
 def test_the_sample_is_six_relays_with_guard_or_all_there_are() -> None:
-    network = view(plain(20, lambda r: r._replace(flags=RING) if r.port % 2 else r))
+    network = view(plain(20, lambda r: changed(r, flags=RING) if r.port % 2 else r))
     sample = guards_of(network).sample
     assert len(set(sample)) == 6
     assert all((relay := network.relay(identity)) is not None and relay.port % 2 == 0 for identity in sample)
     assert len(guards_of(view(plain(4))).sample) == 4
-    none = view(plain(4, lambda r: r._replace(flags=RING)))
+    none = view(plain(4, lambda r: changed(r, flags=RING)))
     assert GuardSet().update(none, WALL, Chance(seeded(1))) is False
 
 
@@ -196,9 +196,9 @@ def test_a_guard_leaves_after_seven_days_out_of_the_consensus_and_not_before() -
 def test_a_guard_that_lost_its_flag_or_address_stays() -> None:
     rows = plain(12)
     guards = guards_of(view(rows))
-    changed = view([r._replace(flags=0, host="192.0.2.1", weight=0) for r in rows])
-    assert guards.update(changed, WALL + DAY, Chance(seeded(2))) is False
-    assert guards.usable(changed) == list(guards.sample[:2])
+    later = view([changed(r, flags=0, host="192.0.2.1", weight=0) for r in rows])
+    assert guards.update(later, WALL + DAY, Chance(seeded(2))) is False
+    assert guards.usable(later) == list(guards.sample[:2])
 
 
 def test_the_sample_survives_a_restart_and_a_clock_that_once_ran_ahead_gives_no_longer_life() -> None:
@@ -210,7 +210,7 @@ def test_the_sample_survives_a_restart_and_a_clock_that_once_ran_ahead_gives_no_
     assert again.usable(network) == guards.usable(network)
     assert again.update(network, WALL, Chance(seeded(2))) is True
     assert again.sample == guards.sample
-    again.update(view(plain(20, lambda r: r._replace(flags=RING))), WALL + 120 * DAY, Chance(seeded(3)))
+    again.update(view(plain(20, lambda r: changed(r, flags=RING))), WALL + 120 * DAY, Chance(seeded(3)))
     assert again.sample == (), "nobody to draw from, so it is seen that all have left"
 
 

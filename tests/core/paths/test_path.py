@@ -12,7 +12,7 @@ from onionshh.core.paths.view import View
 from onionshh.errors import NetworkUnreachable
 from onionshh.ids import RelayId
 from onionshh.wire.consensus import RelayRow
-from tests.core.networks import families, plain, relay_id, row, view, without_subnets
+from tests.core.networks import changed, families, plain, relay_id, row, view, without_subnets
 from tests.seeded import seeded
 
 
@@ -97,7 +97,7 @@ def test_the_other_guard_is_tried_where_the_first_is_kin_of_the_only_middle() ->
 
 def test_a_family_that_only_one_declares_is_none() -> None:
     rows = plain(3)
-    rows[0] = rows[0]._replace(family=tuple(sorted(ids(1, 2))))
+    rows[0] = changed(rows[0], family=tuple(sorted(ids(1, 2))))
     assert len(choose_path(view(rows), Chance(seeded(1)), relays=3, first=ids(0))) == 3
 
 

@@ -1,0 +1,90 @@
+"""Which relays answer: rounds of checks, and checks of newcomers at once (SPEC 8).
+
+The registry decides whom to check and what follows from it. Nobody connects to anything here: `probe` does.
+A round that takes longer than it has goes on, and counts for the next consensus.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from onionshh.core.base.params import Params
+from onionshh.directory.own_clock import OwnClock
+from onionshh.directory.registry import Registry
+from onionshh.net.conditions import Condition
+from onionshh.net.signals import Poke
+from onionshh.wire.descriptor import RelayDescriptor
+
+log = logging.getLogger("onionshh.directory")
+
+Probe = Callable[[RelayDescriptor], Awaitable[str | None]]
+"""Makes a link handshake to a relay: None if it answered, else the reason in words."""
+
+PROBES_AT_ONCE = 64
+_GRACE_SECONDS = 1
+
+
+class Checks:
+    """The checks of one authority; at most `PROBES_AT_ONCE` are under way."""
+
+    def __init__(self, registry: Registry, params: Params, probe: Probe, own_clock: OwnClock) -> None:
+        self._registry = registry
+        self._seconds = min(params.handshake_seconds, params.interval_seconds) + _GRACE_SECONDS
+        self._probe = probe
+        self._own_clock = own_clock
+        self._probes = trio.CapacityLimiter(PROBES_AT_ONCE)
+        self._newcomers = Poke()
+        self._cut_off = Condition(log.warning)
+        self.round_going = False
+
+    def look_at_newcomers(self) -> None:
+        """The registry heard of somebody."""
+        self._newcomers.send()
+
+    async def check_newcomers(self) -> None:
+        """Check whoever is new, at once, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                await self._newcomers.wait()
+                for descriptor in self._registry.take_fresh():
+                    nursery.start_soon(self._check, descriptor)
+
+    async def check_everyone(self) -> None:
+        """One round of checks over everyone known. Nothing is done while another one is going."""
+        if self.round_going:
+            return
+        self.round_going = True
+        try:
+            todo = iter(self._registry.start_round())
+
+            async def worker() -> None:
+                for descriptor in todo:
+                    await self._check(descriptor)
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(PROBES_AT_ONCE):
+                    nursery.start_soon(worker)
+            result = self._registry.end_round(self._own_clock.now(self._registry))
+            failed = f"{result.failed} of {result.checked} checks failed"
+            if result.held:
+                self._cut_off.holds(f"{failed}: taken for a fault of our own network, the list stays")
+            else:
+                self._cut_off.over(f"{failed}: the list follows the checks again")
+        finally:
+            self.round_going = False
+
+    async def _check(self, descriptor: RelayDescriptor) -> None:
+        why: str | None = f"no answer within {self._seconds} seconds"
+        try:
+            async with self._probes:
+                with trio.move_on_after(self._seconds):
+                    why = await self._probe(descriptor)
+        except Exception:
+            # The probe's own fault says nothing about the relay, and must not end the directory.
+            log.exception("a check failed inside the directory")
+            self._registry.abandoned(descriptor)
+            return
+        self._registry.checked(descriptor, why, self._own_clock.now(self._registry))

@@ -1,0 +1,114 @@
+"""Makes the consensuses of an authority, one after the other, and remembers the last one (SPEC 8).
+
+Valid after rises from one to the next, so that nobody takes an older one. But a consensus that turns out to
+be from the future, which nobody with a right clock took, is not gone on from.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from onionshh.core.base.params import Params
+from onionshh.core.base.words import amount, utc
+from onionshh.core.trust import EARLY_SECONDS
+from onionshh.directory.consensus import build, kept_random, next_random
+from onionshh.directory.registry import Registry
+from onionshh.directory.signing import sign_consensus
+from onionshh.directory.store import AuthorityStore, KeptState
+from onionshh.ids import RandomBytes
+from onionshh.net.conditions import Condition
+from onionshh.net.store import RunBlocking
+from onionshh.wire.consensus import Consensus
+
+log = logging.getLogger("onionshh.directory")
+
+
+class Issuer:
+    """Of one authority. It brings back what the store holds: into the registry what was known of relays."""
+
+    def __init__(
+        self,
+        store: AuthorityStore,
+        registry: Registry,
+        *,
+        params: Params,
+        random_bytes: RandomBytes,
+        run_blocking: RunBlocking,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._params = params
+        self._random_bytes = random_bytes
+        self._run_blocking = run_blocking
+        self._disk = Condition(log.error)
+        state, last = store.load_state(), store.load_consensus()
+        registry.restore(state.entries)
+        self._shared_random = state.shared_random
+        self._valid_after = max(state.valid_after, last.valid_after if last is not None else 0)
+        self.document = b""
+        """The last consensus as it was signed, b"" before the first."""
+        self.consensus: Consensus | None = None
+        self.listed: frozenset[bytes] = frozenset()
+        """The relays of that consensus."""
+
+    async def issue(self, wall: int) -> bool:
+        """Build, write, sign and show a consensus of now. False when the disk refuses: then nothing that
+        depends on it is shown, and the last consensus stands."""
+        self._step_back(wall)
+        valid_after = max(wall, self._valid_after + 1)
+        shared_random = next_random(
+            self._shared_random,
+            params=self._params,
+            valid_after=valid_after,
+            random_bytes=self._random_bytes,
+        )
+        kept = kept_random(self._shared_random, shared_random)
+        state = KeptState(valid_after, kept, self._registry.entries()).encode()
+        consensus = build(
+            self._registry.listed(),
+            network=self._store.network.name,
+            params=self._params,
+            shared_random=shared_random,
+            valid_after=valid_after,
+        )
+        document = sign_consensus(consensus.encode_body(), [self._store.key])
+
+        def write() -> None:
+            self._store.save_state(state)
+            self._store.save_consensus(document)
+
+        try:
+            await self._run_blocking(write)
+        except OSError as error:
+            self._disk.holds(f"no new consensus, the disk refuses: {error.strerror}")
+            return False
+        self._disk.over("the disk takes consensuses again")
+        before = len(self.listed)
+        self._valid_after = valid_after
+        self._shared_random = kept
+        self.document = document
+        self.consensus = consensus
+        self.listed = frozenset(row.identity for row in consensus.relays)
+        if len(self.listed) != before:
+            log.info("consensus of %d relays (before: %d)", len(self.listed), before)
+        return True
+
+    def _step_back(self, wall: int) -> None:
+        """Go on from the clock where the last consensus is from the future: nobody with a right clock took
+        it. Of what is less than 600 s ahead some did, and valid after rises (SPEC 8)."""
+        since = self._registry.first_of_the_future(wall)
+        if self._valid_after > wall + EARLY_SECONDS:
+            ahead = f"{amount(self._valid_after - wall)} ahead of this directory's clock"
+            began = f"since {utc(since)} or before" if since else "not for long"
+            log.warning(
+                "the last consensus was dated %s, %s, which shows %s: the clock ran ahead then (%s), or it is"
+                " behind now. Consensuses go on from the clock, and nodes whose own clock is right take them",
+                utc(self._valid_after),
+                ahead,
+                utc(wall),
+                began,
+            )
+            self._valid_after = wall - 1
+        if since and self._registry.sure:
+            self._registry.bring_back(wall)
+            log.warning("dates ahead of this directory's clock, from %s on, were brought back", utc(since))
