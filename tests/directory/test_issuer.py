@@ -31,7 +31,8 @@ async def test_what_is_shown_is_signed_and_survives_a_restart(tmp_path: Path) ->
     assert (made.document, made.consensus, made.listed) == (b"", None, frozenset())
     relay = descriptor(1, host="127.0.0.1")
     registry.submit(relay, "127.0.0.1", WALL)
-    registry.checked(*registry.take_fresh(), None, WALL)
+    (fresh,) = registry.take_fresh()
+    registry.checked(fresh, None, WALL)
     assert await made.issue(WALL)
     assert made.listed == {relay.identity}
     assert open_consensus_untrusted(made.document, network=NETWORK, wall=WALL) == made.consensus
