@@ -31,7 +31,7 @@ FORGET_SECONDS = 2 * DESCRIPTOR_LIFE_SECONDS
 """Longer than a descriptor may be old: a relay that was forgotten cannot be brought back by a replay."""
 POSTS_PER_INTERVAL = 64
 ADDRESSES_MOST = 10_000
-"""So many are counted; of more, none is refused: else whoever has a larger network could shut all out."""
+"""So many are counted; of more, none is refused: else the owner of a large network could shut all out."""
 WHY_CHARACTERS = 200
 
 

@@ -1,6 +1,6 @@
 """Circuits built ahead: idle ones to random relays, and stubs that want one more relay (SPEC 6).
 
-An idle circuit belongs to nobody. Whoever takes it has it for good, so no two identities ever share one.
+An idle circuit belongs to nobody. What takes it has it for good, so two identities never share a circuit.
 A node keeps stubs from the start, through both its guards: their links are open and padded before the
 first contact as with one.
 """
@@ -133,7 +133,7 @@ class Pool:
 
     async def _fill(self, kind: PathKind, shelf: _Shelf) -> None:
         for kept in (shelf.idle, shelf.stubs):
-            for circuit in [one for one in kept if one.failed or one.age_seconds > MOST_AGE_SECONDS]:
+            for circuit in [held for held in kept if held.failed or held.age_seconds > MOST_AGE_SECONDS]:
                 kept.remove(circuit)
                 circuit.close("pool-old")
         try:

@@ -55,7 +55,7 @@ class CircuitBuilder:
         check_hops(introduction_hops)
         self.links = links
         self._circuits = circuits
-        self._guarding = guard_file
+        self._guard_file = guard_file
         self._clock = clock
         self._chance = chance
         self._view = view
@@ -131,7 +131,7 @@ class CircuitBuilder:
     @property
     def guards_up(self) -> int:
         """Guards to which a link is open."""
-        return len(set(self._guarding.guards.sample).intersection(self.links.peers()))
+        return len(set(self._guard_file.guards.sample).intersection(self.links.peers()))
 
     async def watch_guards(self) -> None:
         """Try the guards that are down when their time has come, until cancelled."""
@@ -141,7 +141,7 @@ class CircuitBuilder:
                 view = self._view()
             except NoDirectory:
                 continue  # the keeper is after a new consensus
-            for identity in self._guarding.guards.next_retry(self._clock.monotonic()):
+            for identity in self._guard_file.guards.next_retry(self._clock.monotonic()):
                 row = view.relay(identity)
                 if row is not None:
                     await self._link_to_guard(row)
@@ -165,8 +165,8 @@ class CircuitBuilder:
             now = self._clock.monotonic()
             first: Sequence[RelayId] | None = None
             if kind.relays > 1 or stub:
-                first = sorted(self._guarding.first_hops(view), key=beside.__contains__)
-                if not first and self._guarding.guards.all_down():
+                first = sorted(self._guard_file.first_hops(view), key=beside.__contains__)
+                if not first and self._guard_file.guards.all_down():
                     await self._try_guards(view, now)
                     continue
             avoid = self.failures.avoided(now, len(view.relays)) - frozenset(first or ())
@@ -178,7 +178,7 @@ class CircuitBuilder:
                 relays=kind.relays,
                 first=first,
                 last=last,
-                second=self._guarding.second_hops(view) if kind.pinned else (),
+                second=self._guard_file.second_hops(view) if kind.pinned else (),
                 exclude=self.own_relays,
                 avoid=avoid,
             )
@@ -192,14 +192,14 @@ class CircuitBuilder:
         raise PathImpossible(2, 0, "none of our guards is up to be its first hop")
 
     async def _try_guards(self, view: View, now: float) -> None:
-        for identity in self._guarding.guards.next_retry(now):
+        for identity in self._guard_file.guards.next_retry(now):
             row = view.relay(identity)
             if row is not None and await self._link_to_guard(row):
                 return
         await trio.sleep(OFFLINE_WAIT_SECONDS)
 
     async def _link_to_guard(self, row: RelayRow) -> bool:
-        guards = self._guarding.guards
+        guards = self._guard_file.guards
         try:
             await self.links.to(row)
         except LinkFailed:
@@ -212,19 +212,19 @@ class CircuitBuilder:
         self, path: Sequence[RelayRow], kind: PathKind, purpose: Purpose, rounds: int = SETUP_ROUNDS
     ) -> Circuit:
         first = path[0]
-        guard = first.identity in self._guarding.guards.sample
+        guard = first.identity in self._guard_file.guards.sample
         try:
             port = await self.links.to(first)
         except LinkFailed as error:
             now = self._clock.monotonic()
             if guard:
-                self._guarding.guards.link_failed(first.identity, now)
+                self._guard_file.guards.link_failed(first.identity, now)
             if not guard or len(path) == 1:
                 self.failures.failed(first.identity, now)
             failed = _GuardFailed if guard and len(path) > 1 else CircuitFailed
             raise failed(str(error), first.identity) from error
         if guard:
-            self._guarding.guards.link_worked(first.identity, self._clock.monotonic())
+            self._guard_file.guards.link_worked(first.identity, self._clock.monotonic())
         circuit = self._circuits.start(port, purpose, kind.privacy_class)
         await circuit.add(first)
         for row in path[1:]:

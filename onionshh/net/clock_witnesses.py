@@ -23,51 +23,55 @@ class ClockWitness(NamedTuple):
 
 def out_of_time(witnesses: list[ClockWitness], wall: int) -> Error:
     """Whose clock is the odd one: ours, the directory's, or that of the list it serves."""
-    with_us = [one for one in witnesses if one.date is not None and abs(one.date - wall) <= EARLY_SECONDS]
+    with_us = [
+        witness
+        for witness in witnesses
+        if witness.date is not None and abs(witness.date - wall) <= EARLY_SECONDS
+    ]
     if 2 * len(with_us) >= len(witnesses):
         return _list_out_of_time(with_us[0], wall)
-    against = [one for one in witnesses if one not in with_us]
-    one = against[0]
-    there = one.found.valid_after if one.date is None else one.date
+    against = [witness for witness in witnesses if witness not in with_us]
+    odd = against[0]
+    there = odd.found.valid_after if odd.date is None else odd.date
     difference = f"This machine's clock is about {amount(wall - there)} {_way(wall - there)}"
-    offset = one.found.offset_seconds
+    offset = odd.found.offset_seconds
     if len(against) > 1 and len({(each.found.offset_seconds > 0) for each in against}) == 1:
         return ClockWrong(
             f"{difference} those of {len(against)} directories: here it is {utc(wall)}, there {utc(there)};"
             " set it right.",
             offset,
         )
-    if one.date is None:
+    if odd.date is None:
         return ClockWrong(
-            f"{difference} the directory's list: here it is {utc(wall)}, the list of {one.url} is of"
+            f"{difference} the directory's list: here it is {utc(wall)}, the list of {odd.url} is of"
             f" {utc(there)}. Set right whichever is wrong.",
             offset,
         )
-    ends = one.found.valid_until
-    if one.found.valid_after - EARLY_SECONDS <= one.date < ends:
+    ends = odd.found.valid_until
+    if odd.found.valid_after - EARLY_SECONDS <= odd.date < ends:
         return ClockWrong(
-            f"{difference} that of the directory {one.url}: here it is {utc(wall)}, there {utc(there)}."
+            f"{difference} that of the directory {odd.url}: here it is {utc(wall)}, there {utc(there)}."
             " Set right whichever is wrong.",
             offset,
         )
     return ClockWrong(
-        f"{difference} that of the directory {one.url}, and its list agrees with neither: here it is"
-        f" {utc(wall)}, there {utc(there)}, the list is of {utc(one.found.valid_after)}. Set right whichever"
+        f"{difference} that of the directory {odd.url}, and its list agrees with neither: here it is"
+        f" {utc(wall)}, there {utc(there)}, the list is of {utc(odd.found.valid_after)}. Set right whichever"
         " is wrong.",
         offset,
     )
 
 
-def _list_out_of_time(one: ClockWitness, wall: int) -> ListOutOfTime:
+def _list_out_of_time(witness: ClockWitness, wall: int) -> ListOutOfTime:
     """The directory's own clock is ours, its list is not: nobody but its operator can mend that."""
-    offset = wall - one.found.valid_after
-    if isinstance(one.found, ConsensusNotYet):
-        fault = f"is dated {utc(one.found.valid_after)}, about {amount(offset)} ahead"
+    offset = wall - witness.found.valid_after
+    if isinstance(witness.found, ConsensusNotYet):
+        fault = f"is dated {utc(witness.found.valid_after)}, about {amount(offset)} ahead"
     else:
-        fault = f"is of {utc(one.found.valid_after)}, about {amount(offset)} ago, and has expired"
+        fault = f"is of {utc(witness.found.valid_after)}, about {amount(offset)} ago, and has expired"
     return ListOutOfTime(
-        f"The list of relays that the directory {one.url} serves {fault}, though its clock agrees with this"
-        f" machine's ({utc(wall)}): whoever runs the directory must see to it."
+        f"The list of relays that the directory {witness.url} serves {fault}, though its clock agrees with"
+        f" this machine's ({utc(wall)}): whoever runs the directory must see to it."
     )
 
 

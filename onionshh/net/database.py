@@ -1,6 +1,6 @@
 """SQLite for what must be exact: every transaction synced, every erased row overwritten.
 
-Apart from `store.py`, so that whoever keeps nothing in a database does not load one.
+Apart from `store.py`, so that a program that keeps nothing in a database does not load one.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def read_file(path: Path, most_bytes: int = 16 * 1024 * 1024, *, secret: bool = 
     """The whole file, None if there is none. A `secret` one that others could read is closed to them, and
     that is said."""
     try:
-        # Not waiting: a pipe that stands there would keep us for ever.
+        # Not waiting: a pipe that stands there would keep us waiting without end.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise BadData(f"{path} is no file; move away what stands there.")

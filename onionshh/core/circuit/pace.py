@@ -85,7 +85,7 @@ class Pace:
             self._padded = True
             took = max(took, self._times.draw(self._number, self._before))
             self.due = self._left_at + took
-        elif self._number and not self._padded:  # after a padding round, `before` is no time of a relay
+        elif self._number and not self._padded:  # after a padding round, `before` says nothing of a relay
             self._times.took(self._number, took - self._before)
         self._before = took
         self._number += 1

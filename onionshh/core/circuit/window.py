@@ -1,7 +1,7 @@
 """The window of one layer, at either of its ends (SPEC 7).
 
-Whoever sends counts the cells that were not acknowledged yet, and keeps the tag of each cell that an ACK will
-name. Whoever receives counts too, and owes an ACK for every so many cells. A tag cannot be known without its
+The sender counts the cells that were not acknowledged yet, and keeps the tag of each cell that an ACK will
+name. The receiver counts too, and owes an ACK for every so many cells. A tag cannot be known without its
 cell, so an ACK proves that the cell arrived.
 
 A relay holds one pair for each circuit, most of them idle for good: lists and slots, since an empty deque

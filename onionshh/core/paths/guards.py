@@ -1,15 +1,15 @@
 """The few relays an end connects to, kept over months and on disk (SPEC 6).
 
-Whoever picks a new first hop at random for every circuit meets a hostile one sooner or later; whoever keeps
-two for months meets one with the odds of a single draw, and an adversary who breaks links must not be able
-to make us draw again. So the sample is ordered and fixed: six relays, the first two that are up in use; a
-guard is down only when its link failed twice in a row, is tried again on a schedule and gets its place
+A node that picks a new first hop at random for every circuit meets a hostile one sooner or later. One that
+keeps two for months meets one with the odds of a single draw, and an adversary who breaks links must not be
+able to make us draw again. So the sample is ordered and fixed: six relays, the first two that are up in use;
+a guard is down only when its link failed twice in a row, is tried again on a schedule and gets its place
 back; when all are down, it is we who are offline, and nothing is drawn. Circuits that an adversary can make
 a node build at his pace, those of its endpoints, have a second hop that is pinned for days, too: the node
 has one set of them (`LayerTwoGuards`) for whatever it hosts.
 
-Ages outlive the process. They are told by consensuses, by `dated`, their valid-after: whoever can make our
-clock jump would otherwise have us draw again. Retries are told by `now`.
+Ages outlive the process. They are told by consensuses, by `dated`, their valid-after: an adversary who can
+make our clock jump would otherwise have us draw again. Retries are told by `now`.
 """
 
 from __future__ import annotations

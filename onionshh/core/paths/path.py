@@ -19,8 +19,6 @@ from onionshh.errors import NetworkUnreachable
 from onionshh.ids import RelayId
 from onionshh.wire.consensus import RelayRow
 
-"""No circuit is longer: three hops and the relay where the two sides meet (SPEC 1)."""
-
 _LAZY_DRAWS: Final = 16
 _MOST_STEPS: Final = 2000
 """Candidates a search tries before it gives up.
