@@ -95,7 +95,7 @@ class SwitchDriver:
         try:
             row = self._find(wanted.relay)
             if row is None or links is None:
-                raise LinkFailed("not in the consensus")
+                raise LinkFailed(Reason.EXTEND_UNKNOWN_RELAY)
             port = await links.to(row)
         except LinkFailed:
             self._switch.extend_failed(wanted, self._clock.monotonic())

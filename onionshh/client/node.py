@@ -228,7 +228,7 @@ class Node:
 
     def drops(self) -> dict[str, int]:
         """How often this node dropped or refused something since it started, by reason."""
-        return dict(self._context.drops.counts)
+        return self._context.drops.by_name()
 
     def _check_open(self) -> None:
         self._context.check_open()

@@ -32,10 +32,11 @@ INBOX_MESSAGES = 16
 
 
 class CircuitFailed(Exception):
-    """The circuit is over. `relay`: the relay whose extending failed, None when that is not what failed."""
+    """The circuit is over. `relay`: the relay whose extending failed, None when that is not what failed.
+    `words`: what a person is told, where something says more than the reason's name."""
 
-    def __init__(self, reason: str, relay: RelayId | None = None) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: Reason, relay: RelayId | None = None, words: str = "") -> None:
+        super().__init__(words or reason)
         self.reason = reason
         self.relay = relay
 

@@ -57,7 +57,8 @@ class LinkDriver:
         self.stream = stream
         self.machine = machine
         self.port: LinkPort | None = None
-        self.reason = ""
+        self.reason: Reason | None = None
+        """Why it is over; None while it lives."""
         self.cells_sent = 0
         self.frames_sent = 0
         self.opened = trio.Event()

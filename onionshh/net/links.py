@@ -52,7 +52,11 @@ LOOKED_AT_MOST = 128
 
 
 class LinkFailed(Exception):
-    """No link to that relay could be had; the reason is for our side."""
+    """No link to that relay could be had. `words`: where something says more than the reason's name."""
+
+    def __init__(self, reason: Reason, words: str = "") -> None:
+        super().__init__(words or reason)
+        self.reason = reason
 
 
 class LinkSet:
@@ -127,13 +131,13 @@ class LinkSet:
         dial = self._dials.get(relay.identity)
         if dial is None:
             if self._nursery is None:
-                raise LinkFailed("the node is not running")
+                raise LinkFailed(Reason.NODE_CLOSED, "the node is not running")
             dial = self._dials[relay.identity] = _Dial()
             self._nursery.start_soon(self._dial, relay, dial)
         await dial.done.wait()
         port = self.open_to(relay.identity)
         if port is None:  # or it was open for a moment
-            raise LinkFailed(dial.reason or "link-ended")
+            raise LinkFailed(dial.reason, dial.words)
         return port
 
     def open_to(self, relay: RelayId) -> LinkPort | None:
@@ -350,11 +354,12 @@ class LinkSet:
                 driver = self._start(stream, machine, now)
                 await driver.opened.wait()
                 if driver.port is not None and machine.is_open:
-                    dial.port, dial.reason = driver.port, ""
-                else:
+                    dial.port = driver.port
+                    dial.reason = Reason.LINK_ENDED  # should it end before anyone has it
+                elif driver.reason is not None:
                     dial.reason = driver.reason
         except StreamBroken as error:
-            dial.reason = str(error)
+            dial.reason, dial.words = Reason.CONNECTION_FAILED, str(error)
         except ProtocolError as error:  # the onion key it published is no key
             dial.reason = error.reason
             self._drops.count(error.reason)
@@ -407,4 +412,5 @@ class _Dial:
     def __init__(self) -> None:
         self.done = trio.Event()
         self.port: LinkPort | None = None
-        self.reason = "timeout"
+        self.reason = Reason.LINK_SETUP_TIMEOUT
+        self.words = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
-from onionshh.core.link.link import LinkInitiator
+from onionshh.core.link.link import LinkClosed, LinkInitiator
 from onionshh.errors import ProtocolError
 from onionshh.net.clocks import Clock
 from onionshh.net.transport import Dialer, StreamBroken
@@ -44,7 +44,7 @@ async def probe(
         if machine.is_open:
             return None
         event = machine.next_event()
-        reason = getattr(event, "reason", "")
+        reason = event.reason if isinstance(event, LinkClosed) else Reason.LINK_ENDED
         return f"the handshake with {address} failed: {_IN_WORDS.get(reason, reason)}"
     except StreamBroken as error:
         return f"the connection to {address} broke: {error}"

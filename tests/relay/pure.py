@@ -198,7 +198,7 @@ class PureClient(Node):
         for circuit_id, command, body in split_cells(frame):
             circuit = self.circuits.get(circuit_id)
             if circuit is None:
-                self.drops.count(f"no-circuit-{command}")
+                self.drops.count(Reason.UNKNOWN_CIRCUIT)
                 continue
             try:
                 circuit.events += circuit.machine.receive_cell(command, body)

@@ -151,7 +151,7 @@ class Hostile:
 
         def answer(create: object) -> None:
             if way == "refuse":
-                setup._refuse(create.port, create.circuit_id, "test")  # type: ignore[attr-defined]
+                setup._refuse(create.port, create.circuit_id, Reason.CREATE_RATE)  # type: ignore[attr-defined]
 
         setup._answer = answer  # type: ignore[method-assign]
 
