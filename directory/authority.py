@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 import trio
 
@@ -45,6 +46,18 @@ _GRACE_SECONDS = 1
 _SURE_SECONDS = 600
 """So long after it has changed a clock is taken for right, and what it contradicts is given up for good: a
 machine that keeps no time while it is off may show another year until it has asked somebody."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryStatistics:
+    """What a directory did so far and how it stands now; this is one that has no consensus yet."""
+
+    relays_listed: int = 0
+    relays_known: int = 0
+    """Listed or not."""
+    consensus_age_seconds: int | None = None
+    answers: Mapping[str, int] = field(default_factory=dict)
+    """HTTP answers given, by their status."""
 
 
 class Authority:
@@ -113,6 +126,16 @@ class Authority:
     def known(self) -> int:
         """Relays known, listed or not."""
         return len(self._registry)
+
+    def statistics(self) -> DirectoryStatistics:
+        """Numbers of this moment."""
+        consensus = self.consensus
+        return DirectoryStatistics(
+            relays_listed=len(self._listed),
+            relays_known=self.known,
+            consensus_age_seconds=None if consensus is None else self.clock.wall() - consensus.valid_after,
+            answers={str(status): count for status, count in sorted(self.answers.items())},
+        )
 
     def told(self, identity: bytes) -> dict[str, object]:
         """The same for the relay itself, under names that stay, with what it said last: a relay that said

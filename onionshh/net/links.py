@@ -14,6 +14,7 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import trio
 
@@ -57,6 +58,22 @@ class LinkFailed(Exception):
     def __init__(self, reason: Reason, words: str = "") -> None:
         super().__init__(words or reason)
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatistics:
+    """Numbers of one node's links."""
+
+    relays: int
+    """Open links that lead to relays."""
+    clients: int
+    """Open links of those who are nobody in particular."""
+    opening: int
+    """Handshakes under way, at either end."""
+    cells_sent: int
+    """Cells that left so far, padding included."""
+    frames_sent: int
+    """Frames in which they left."""
 
 
 class LinkSet:
@@ -196,15 +213,17 @@ class LinkSet:
         """How many links are open, both ways."""
         return sum(driver.machine.is_open for driver in self._drivers)
 
-    @property
-    def cells_sent(self) -> int:
-        """Cells that left over all links so far, padding included."""
-        return self._ended_cells_sent + sum(driver.cells_sent for driver in self._drivers)
-
-    @property
-    def frames_sent(self) -> int:
-        """Frames in which they left."""
-        return self._ended_frames_sent + sum(driver.frames_sent for driver in self._drivers)
+    def statistics(self) -> LinkStatistics:
+        """How many of each kind there are, and what left over them."""
+        ports = [one.port for one in self._drivers if one.port is not None and one.machine.is_open]
+        relays = sum(port.peer is not None for port in ports)
+        return LinkStatistics(
+            relays=relays,
+            clients=len(ports) - relays,
+            opening=len(self._drivers) - len(ports),
+            cells_sent=self._ended_cells_sent + sum(driver.cells_sent for driver in self._drivers),
+            frames_sent=self._ended_frames_sent + sum(driver.frames_sent for driver in self._drivers),
+        )
 
     # Inside.
 

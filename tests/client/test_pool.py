@@ -65,12 +65,13 @@ async def test_a_node_keeps_the_links_to_its_guards_open_and_padded_from_the_sta
         guards = set(context.guard_file.guards.usable(context.view))
         assert {one.path[0].identity for one in shelved(context.pool)} == guards
         dialled = len(net.memory.dialled)
-        sent = context.builder._links.cells_sent
+        links = context.builder._links
+        sent = links.statistics().cells_sent
         for _ in range(60):
             await trio.sleep(30)
-            assert set(context.builder._links.peers()) == guards
-            assert context.builder._links.cells_sent > sent + 4  # one link alone sends three and more
-            sent = context.builder._links.cells_sent
+            assert set(links.peers()) == guards
+            assert links.statistics().cells_sent > sent + 4  # one link alone sends three and more
+            sent = links.statistics().cells_sent
         async with node.contact(NOBODY):
             await until(lambda: len(ready(node)) > 7, 30)
         assert "node" not in {source for source, _ in net.memory.dialled[dialled:]}
