@@ -8,6 +8,8 @@ Its clock is what the whole network goes by, and may be wrong all the same (own_
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import trio
 
@@ -27,6 +29,18 @@ from onionshh.wire.consensus import Consensus
 
 ROUND_LEAD_SECONDS = 300
 _NAP_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryStatistics:
+    """What a directory did so far and how it stands now; this is one that has no consensus yet."""
+
+    relays_listed: int = 0
+    relays_known: int = 0
+    """Listed or not."""
+    consensus_age_seconds: int | None = None
+    answers: Mapping[str, int] = field(default_factory=dict)
+    """HTTP answers given, by their status."""
 
 
 class DirectoryAuthority:
@@ -89,6 +103,16 @@ class DirectoryAuthority:
     def known(self) -> int:
         """Relays known, listed or not."""
         return len(self.registry)
+
+    def statistics(self) -> DirectoryStatistics:
+        """Numbers of this moment."""
+        consensus = self.consensus
+        return DirectoryStatistics(
+            relays_listed=len(self._issuer.listed),
+            relays_known=self.known,
+            consensus_age_seconds=None if consensus is None else self.clock.wall() - consensus.valid_after,
+            answers={str(status): count for status, count in sorted(self.answers.items())},
+        )
 
     def told(self, identity: bytes) -> dict[str, object]:
         """The same for the relay itself, under names that stay, with what it said last: a relay that said

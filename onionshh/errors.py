@@ -8,6 +8,8 @@ nothing about why (SPEC 17).
 
 from __future__ import annotations
 
+from onionshh.reasons import Reason
+
 
 class Error(Exception):
     """What all errors of onionshh derive from. The message is one sentence that says what happened and, where
@@ -126,10 +128,10 @@ class ProtocolError(Exception):
     """Bytes or a message that the protocol does not allow here.
 
     Raised by `*_untrusted` functions and by machines, and by nothing else. `reason` is the name under
-    which the drop is counted (core/base/reasons.py); it stays on our side.
+    which the drop is counted (onionshh/reasons.py); it stays on our side.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
         self.reason = reason
 

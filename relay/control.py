@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from onionshh.core.base.reasons import Drops
+from onionshh.core.base.drops import Drops
 from onionshh.core.link.outbox import Memory
 from onionshh.core.link.port import LinkPort
 from onionshh.core.roles import Drop, EndCircuit, Join, Remember, Reply, Role, RoleAction
 from onionshh.errors import ProtocolError
 from onionshh.geometry import TAG
 from onionshh.ids import RandomBytes
+from onionshh.reasons import Reason
 from onionshh.relay.create import Creates
 from onionshh.relay.extend import Extends
 from onionshh.relay.remembering import Remembering
@@ -114,11 +115,11 @@ class Control:
         """Any cell but RELAY on a circuit; whether it was passed on. ProtocolError ends the link."""
         if circuit_id == 0:
             if command != PADDING:
-                raise ProtocolError("link-command")
+                raise ProtocolError(Reason.LINK_COMMAND)
         elif leg is None:
             self._without_circuit(port, circuit_id, command, body)
         elif command == CREATE:
-            raise ProtocolError("create-id-in-use")
+            raise ProtocolError(Reason.CREATE_ID_IN_USE)
         else:
             try:
                 return self._on_circuit(leg, command, body)
@@ -132,12 +133,12 @@ class Control:
         elif command == DESTROY and port.creating.pop(circuit_id, None) is not None:
             pass
         else:
-            self._drops.count("unknown-circuit" if command in COMMANDS else "unknown-command")
+            self._drops.count(Reason.UNKNOWN_CIRCUIT if command in COMMANDS else Reason.UNKNOWN_COMMAND)
 
     def _on_circuit(self, leg: Leg, command: int, body: bytes) -> bool:
         circuit = leg.circuit
         if command == DESTROY:
-            self.end(circuit, "destroyed", told_by=leg)
+            self.end(circuit, Reason.DESTROYED, told_by=leg)
         elif command == RELAY_EARLY:
             circuit.move(Event.EARLY_IN if leg.outward else Event.EARLY_OUT)
             return self._early(circuit, body)
@@ -145,13 +146,13 @@ class Control:
             self.extends.created_cell(circuit, command, body)
             self.pump(circuit)
         else:
-            raise ProtocolError("command-not-due")
+            raise ProtocolError(Reason.COMMAND_NOT_DUE)
         return False
 
     def _early(self, circuit: RelayCircuit, body: bytes) -> bool:
         circuit.early_left -= 1
         if circuit.early_left < 0:
-            raise ProtocolError("early-too-many")
+            raise ProtocolError(Reason.EARLY_TOO_MANY)
         tag, rest, mine = circuit.layers.outbound(RELAY_EARLY, body[:TAG], body[TAG:])
         if mine:
             self.recognised(circuit, rest, body[:TAG], early=True)
@@ -173,7 +174,7 @@ class Control:
             if message is not None:
                 self._message(circuit, *message)
             if talk.waiting_messages > REPLIES_WAITING_MOST:
-                raise ProtocolError("replies-uncollected")
+                raise ProtocolError(Reason.REPLIES_UNCOLLECTED)
         except ProtocolError as error:
             self.end(circuit, error.reason)
             return
@@ -188,7 +189,7 @@ class Control:
             return
         if message_type == EXTEND:
             if not circuit.conversation.came_early:  # in all its cells
-                raise ProtocolError("extend-not-early")
+                raise ProtocolError(Reason.EXTEND_NOT_EARLY)
             self.extends.extend(circuit, body, now)
             return
         role = self.mounted[message_type]
@@ -249,7 +250,7 @@ class Control:
         leg = circuit.inward
         while (outgoing := talk.next_payload()) is not None:
             if len(leg.queue.cells) >= self.queue_cap:
-                self.end(circuit, "queue-full")
+                self.end(circuit, Reason.QUEUE_FULL)
                 return
             tag, rest = circuit.layers.originate(RELAY, outgoing.payload)
             if outgoing.counts:
@@ -260,7 +261,7 @@ class Control:
 
     def _remember(self, asked: Remember) -> None:
         if not self.remembering.add(asked):
-            self._drops.count("remember-full")
+            self._drops.count(Reason.REMEMBER_FULL)
             self._do(asked.role.not_remembered(asked.token, self._memory.now, self._wall()))
 
     def answer(self, asked: Remember, *, kept: bool) -> None:
@@ -270,12 +271,12 @@ class Control:
         if kept:
             self.carry_out(asked.role.remembered(asked.token, now, wall))
         else:
-            self._drops.count("not-remembered")
+            self._drops.count(Reason.NOT_REMEMBERED)
             self.carry_out(asked.role.not_remembered(asked.token, now, wall))
 
     # Ends.
 
-    def end(self, circuit: RelayCircuit, reason: str, told_by: Leg | None = None) -> None:
+    def end(self, circuit: RelayCircuit, reason: Reason, told_by: Leg | None = None) -> None:
         """The circuit, its queues, what roles keep for it, and whatever it is joined to."""
         if circuit.stage is Stage.ENDED:
             return
@@ -296,4 +297,4 @@ class Control:
         circuit.roles = frozenset()
         join, circuit.join = circuit.join, None
         if join is not None:
-            self.end(join, "join-ended")
+            self.end(join, Reason.JOIN_ENDED)

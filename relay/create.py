@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
-from onionshh.core.base.reasons import Drops
 from onionshh.core.circuit.conversation import Conversation
 from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import Memory
@@ -22,6 +22,7 @@ from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.geometry import CIRCUIT_CLIENT, CIRCUIT_KEYSTREAM, CIRCUIT_MESSAGE, LAYER_STATE
 from onionshh.ids import RandomBytes, RelayId
+from onionshh.reasons import Reason
 from onionshh.relay.limits import CreateLimits, echoes_of
 from onionshh.relay.state import Leg, RelayCircuit
 from onionshh.wire.cell import CREATE, CREATED, CREATED_MORE, pack_cell
@@ -75,21 +76,21 @@ class Creates:
         """One CREATE or CREATE_MORE for an id that no circuit uses. ProtocolError ends the link."""
         now = self._memory.now
         if _refusals_unread(port):
-            raise ProtocolError("refusals-unread")
+            raise ProtocolError(Reason.REFUSALS_UNREAD)
         parts = port.creating.get(circuit_id)
         if command == CREATE:
             if parts is not None or not port.may_create or not port.theirs(circuit_id):
-                raise ProtocolError("create-not-allowed")
+                raise ProtocolError(Reason.CREATE_NOT_ALLOWED)
             params = self._params()
             if len(port.legs) + len(port.creating) >= params.circuits_per_link:
-                self.refuse(port, circuit_id, "circuits-per-link")
+                self.refuse(port, circuit_id, Reason.CIRCUITS_PER_LINK)
                 return
             if port.peer is None and not self._limits.allow(port, params, now):
-                self.refuse(port, circuit_id, "create-rate")
+                self.refuse(port, circuit_id, Reason.CREATE_RATE)
                 return
             parts = port.creating[circuit_id] = HandshakeParts(CIRCUIT_CLIENT, now)
         elif parts is None:
-            self._drops.count("unknown-circuit")
+            self._drops.count(Reason.UNKNOWN_CIRCUIT)
             return
         try:
             message = parts.add(body, first=command == CREATE)
@@ -99,7 +100,7 @@ class Creates:
         if message is None:
             return
         if len(self.waiting) >= self._params().create_queue:
-            self.refuse(port, circuit_id, "create-queue-full")
+            self.refuse(port, circuit_id, Reason.CREATE_QUEUE_FULL)
             return
         wait = RELAY_LINK_CREATE_SECONDS if port.peer is not None else self._params().handshake_seconds
         self.waiting.append(WaitingCreate(port, circuit_id, parts, message, now + wait))
@@ -111,7 +112,7 @@ class Creates:
             if create.port.creating.get(create.circuit_id) is not create.parts:
                 continue  # its link or the circuit went while it waited, perhaps for another of this id
             if self._memory.now > create.deadline:
-                self.refuse(create.port, create.circuit_id, "create-waited")
+                self.refuse(create.port, create.circuit_id, Reason.CREATE_WAITED)
                 continue
             return create
         return None
@@ -157,9 +158,9 @@ class Creates:
         for port in ports:
             for circuit_id, parts in list(port.creating.items()):
                 if parts.since < oldest:
-                    self.refuse(port, circuit_id, "create-unfinished")
+                    self.refuse(port, circuit_id, Reason.CREATE_UNFINISHED)
 
-    def refuse(self, port: LinkPort, circuit_id: int, reason: str) -> None:
+    def refuse(self, port: LinkPort, circuit_id: int, reason: Reason) -> None:
         """Answer with DESTROY, and count why."""
         self._drops.count(reason)
         port.creating.pop(circuit_id, None)

@@ -19,6 +19,7 @@ from onionshh.net.freed_memory import give_back
 from onionshh.net.links import LinkFailed, LinkSet
 from onionshh.net.signals import Poke
 from onionshh.net.store import RunBlocking, run_in_thread
+from onionshh.reasons import Reason
 from onionshh.relay.extend import WantedLink
 from onionshh.relay.forward import Switch
 from onionshh.wire.consensus import RelayRow
@@ -71,7 +72,7 @@ class SwitchDriver:
             self._commits.wanted.send()
         if self._memory.used_bytes > self._memory.most_bytes:
             while (port := switch.relieve()) is not None and self.links is not None:
-                self.links.end(port, "memory")
+                self.links.end(port, Reason.MEMORY)
         if not control.creates.waiting:
             return False
         now = self._clock.monotonic()
@@ -115,7 +116,7 @@ class SwitchDriver:
         try:
             row = self._find(wanted.relay)
             if row is None or links is None:
-                raise LinkFailed("not in the consensus")
+                raise LinkFailed(Reason.EXTEND_UNKNOWN_RELAY)
             port = await links.to(row)
         except LinkFailed:
             self._switch.extend_failed(wanted, self._clock.monotonic())

@@ -12,6 +12,7 @@ from onionshh.core.link.port import LinkPort
 from onionshh.errors import ProtocolError
 from onionshh.geometry import CIRCUIT_CLIENT, KEY
 from onionshh.ids import RandomBytes, RelayId
+from onionshh.reasons import Reason
 from onionshh.relay.create import push_handshake
 from onionshh.relay.state import Event, RelayCircuit, Stage
 from onionshh.wire.cell import CREATE, CREATE_MORE, CREATED
@@ -50,9 +51,9 @@ class Extends:
         relay = RelayId(body[:KEY])
         circuit.extend(now)
         if relay in (self._identity, circuit.inward.port.peer):
-            raise ProtocolError("extend-backward")
+            raise ProtocolError(Reason.EXTEND_BACKWARD)
         if not self._knows(relay):
-            raise ProtocolError("extend-unknown-relay")
+            raise ProtocolError(Reason.EXTEND_UNKNOWN_RELAY)
         circuit.conversation.settle()
         self.wanted_links.append(WantedLink(circuit, relay, body))
 

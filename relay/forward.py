@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
-from onionshh.core.base.reasons import Drops
 from onionshh.core.link.outbox import Memory
 from onionshh.core.link.port import LinkPort
 from onionshh.core.roles import Remember, Role
@@ -18,6 +18,7 @@ from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.geometry import CELL, CELL_HEADER, TAG
 from onionshh.ids import RandomBytes, RelayId
+from onionshh.reasons import Reason
 from onionshh.relay.control import Control
 from onionshh.relay.create import Creates
 from onionshh.relay.extend import Extends, WantedLink
@@ -90,7 +91,7 @@ class Switch:
         self.control.ports.discard(port)
         port.creating.clear()
         for leg in list(port.legs.values()):
-            self.control.end(leg.circuit, "link-closed")
+            self.control.end(leg.circuit, Reason.LINK_CLOSED)
         port.outbox.discard_all()
 
     def receive_frame(self, port: LinkPort, frame: bytes, now: float) -> None:
@@ -128,7 +129,7 @@ class Switch:
                 continue
             queue = out.queue
             if len(queue.cells) >= cap:
-                control.end(circuit, "queue-full")
+                control.end(circuit, Reason.QUEUE_FULL)
                 continue
             out.outbox.push(queue, out.header + tag + rest)
             forwarded += 1
@@ -185,5 +186,5 @@ class Switch:
                 break
             if isinstance(holder, LinkPort):
                 return holder
-            self.control.end(holder, "memory")
+            self.control.end(holder, Reason.MEMORY)
         return None

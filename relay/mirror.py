@@ -8,6 +8,7 @@ from typing import Final
 
 from onionshh.core.roles import CircuitHandle, Reply, RoleAction
 from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 
 
@@ -25,7 +26,9 @@ class Mirror:
         """Answer with the document, or with an empty one when the asker's is as new."""
         known = m.decode_fetch_consensus_untrusted(body)
         if circuit.waiting_messages:
-            raise ProtocolError("consensus-asked-twice")  # one at a time: it is the largest message there is
+            raise ProtocolError(
+                Reason.CONSENSUS_ASKED_TWICE
+            )  # one at a time: it is the largest message there is
         valid_after, document = self._held()
         return (Reply(circuit, m.CONSENSUS, document if valid_after > known else b""),)
 

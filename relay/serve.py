@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
 
 from onionshh.config import NetworkFile
 from onionshh.core.base.chance import Chance
+from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
-from onionshh.core.base.reasons import Drops
-from onionshh.core.link.outbox import Memory
+from onionshh.core.link.outbox import Memory, MemoryStatistics
 from onionshh.core.paths.view import View
 from onionshh.core.roles import Role
 from onionshh.errors import ClockWrong
@@ -22,6 +22,7 @@ from onionshh.net.clocks import Clock
 from onionshh.net.conditions import Condition
 from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.net.links import LinkSet
+from onionshh.net.open_links import LinkStatistics
 from onionshh.net.store import DataDirectory
 from onionshh.net.throttle import Throttle
 from onionshh.net.transport import Dialer, Listener, Reader
@@ -35,7 +36,6 @@ from onionshh.wire.consensus import Consensus, RelayRow
 logger = logging.getLogger("onionshh.relay")
 
 MEMORY_BYTES = 256 * 1024 * 1024
-REPORT_SECONDS = 3600.0
 KEY_CHECK_SECONDS = 300.0
 
 
@@ -46,6 +46,21 @@ class Mounting:
     relay_id: RelayId
     params: Callable[[], Params]
     view: Callable[[], View | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RelayStatistics:
+    """What a relay did so far and how it stands now: counts and names of drops, no address, no id."""
+
+    circuits: int
+    cells_forwarded: int
+    handshakes_waiting: int
+    """CREATEs that wait for their answer."""
+    consensus_age_seconds: int | None
+    """Since the consensus in hand became valid; None before the first one."""
+    links: LinkStatistics
+    memory: MemoryStatistics
+    drops: Mapping[str, int]
 
 
 class Relay:
@@ -70,7 +85,6 @@ class Relay:
     ) -> None:
         self._listener = listener
         self._clock = clock
-        self._say = say
         self.keys = RelayKeys(folder, chance.bytes)
         self.keeper = ConsensusKeeper(
             network=network, source=source, clock=clock, chance=chance, folder=folder, over_circuit=None
@@ -140,7 +154,6 @@ class Relay:
             nursery.start_soon(self.keeper.keep)
             nursery.start_soon(self.publisher.run)
             nursery.start_soon(self._turn_keys)
-            nursery.start_soon(self._report)
             task_status.started()
 
     async def _serve(self) -> None:
@@ -177,20 +190,19 @@ class Relay:
         if row is not None:
             self.keys.named(row.onion_key, now + consensus.valid_until - consensus.valid_after)
 
-    def report(self) -> str:
-        """What this relay did so far, in one line: numbers and names of drops, no address, no id."""
-        drops = ", ".join(f"{name} {count}" for name, count in sorted(self.drops.counts.items()))
-        return (
-            f"{len(self.switch.circuits)} circuits, {self.links.open_links} links,"
-            f" {self.links.cells_sent} cells sent in {self.links.frames_sent} frames,"
-            f" {self.switch.cells_forwarded} of them forwarded;"
-            f" drops: {drops or 'none'}"
+    def statistics(self) -> RelayStatistics:
+        """Numbers of this moment."""
+        view = self.keeper.view
+        age = None if view is None else max(0, self._clock.best() - view.consensus.valid_after)
+        return RelayStatistics(
+            circuits=len(self.switch.circuits),
+            cells_forwarded=self.switch.cells_forwarded,
+            handshakes_waiting=len(self.switch.control.creates.waiting),
+            consensus_age_seconds=age,
+            links=self.links.statistics(),
+            memory=self.memory.statistics(),
+            drops=self.drops.by_name(),
         )
-
-    async def _report(self) -> None:
-        while True:
-            await trio.sleep(REPORT_SECONDS)
-            self._say(self.report())
 
     def _find(self, identity: RelayId) -> RelayRow | None:
         view = self.keeper.view

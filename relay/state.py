@@ -40,6 +40,7 @@ from onionshh.core.roles import Origin, Role
 from onionshh.crypto.layers import RelayLayers
 from onionshh.errors import ProtocolError
 from onionshh.geometry import CIRCUIT_SERVER
+from onionshh.reasons import Reason
 from onionshh.wire.cell import HEADER, RELAY
 from onionshh.wire.framing import HandshakeParts
 
@@ -88,31 +89,31 @@ class Event(enum.Enum):
 
 
 _EVERY: Final = tuple(Stage)
-_ROWS: Final[dict[Event, dict[Stage, Stage | str]]] = {
+_ROWS: Final[dict[Event, dict[Stage, Stage | Reason]]] = {
     Event.EXTEND: {
-        **dict.fromkeys((Stage.DIALLING, Stage.EXTENDING, Stage.EXTENDED, Stage.JOINED), "extend-twice"),
+        **dict.fromkeys((Stage.DIALLING, Stage.EXTENDING, Stage.EXTENDED, Stage.JOINED), Reason.EXTEND_TWICE),
         Stage.OPEN: Stage.DIALLING,
     },
     Event.LINK: {Stage.DIALLING: Stage.EXTENDING, Stage.ENDED: Stage.ENDED},
-    Event.NO_LINK: {Stage.DIALLING: "extend-failed", Stage.ENDED: Stage.ENDED},
-    Event.CREATED_PART: {Stage.EXTENDING: Stage.EXTENDING, Stage.EXTENDED: "created-not-due"},
-    Event.CREATED: {Stage.EXTENDING: Stage.EXTENDED, Stage.EXTENDED: "created-not-due"},
+    Event.NO_LINK: {Stage.DIALLING: Reason.EXTEND_FAILED, Stage.ENDED: Stage.ENDED},
+    Event.CREATED_PART: {Stage.EXTENDING: Stage.EXTENDING, Stage.EXTENDED: Reason.CREATED_NOT_DUE},
+    Event.CREATED: {Stage.EXTENDING: Stage.EXTENDED, Stage.EXTENDED: Reason.CREATED_NOT_DUE},
     Event.OVERDUE: {
         **{stage: stage for stage in _EVERY},
-        **dict.fromkeys((Stage.DIALLING, Stage.EXTENDING), "extend-timeout"),
+        **dict.fromkeys((Stage.DIALLING, Stage.EXTENDING), Reason.EXTEND_TIMEOUT),
     },
     Event.CELL_OUT: {
-        **dict.fromkeys((Stage.OPEN, Stage.DIALLING, Stage.EXTENDING), "cell-unrecognised"),
+        **dict.fromkeys((Stage.OPEN, Stage.DIALLING, Stage.EXTENDING), Reason.CELL_UNRECOGNISED),
         Stage.EXTENDED: Stage.EXTENDED,
         Stage.JOINED: Stage.JOINED,
     },
-    Event.CELL_IN: {Stage.EXTENDING: "cell-unrecognised", Stage.EXTENDED: Stage.EXTENDED},
+    Event.CELL_IN: {Stage.EXTENDING: Reason.CELL_UNRECOGNISED, Stage.EXTENDED: Stage.EXTENDED},
     Event.EARLY_OUT: {
         **{stage: stage for stage in _EVERY if stage is not Stage.ENDED},
-        Stage.JOINED: "early-joined",
+        Stage.JOINED: Reason.EARLY_JOINED,
     },
-    Event.EARLY_IN: dict.fromkeys((Stage.EXTENDING, Stage.EXTENDED), "early-inbound"),
-    Event.JOIN: {**dict.fromkeys(_EVERY, "join-gone"), Stage.OPEN: Stage.JOINED},
+    Event.EARLY_IN: dict.fromkeys((Stage.EXTENDING, Stage.EXTENDED), Reason.EARLY_INBOUND),
+    Event.JOIN: {**dict.fromkeys(_EVERY, Reason.JOIN_GONE), Stage.OPEN: Stage.JOINED},
     Event.END: dict.fromkeys(_EVERY, Stage.ENDED),
 }
 TABLE: Final = MappingProxyType(

@@ -26,6 +26,7 @@ from onionshh.crypto.identity import verify_untrusted
 from onionshh.crypto.primitives import sha3_256
 from onionshh.errors import ProtocolError
 from onionshh.ids import AuthKey, RelayId
+from onionshh.reasons import Reason
 from onionshh.rendezvous.shares import Rank, Shares
 from onionshh.wire import messages as m
 
@@ -81,12 +82,12 @@ class Introducer:
     ) -> tuple[RoleAction, ...]:
         """ESTABLISH_INTRO or INTRODUCE1. Raises ProtocolError: the circuit ends."""
         if circuit.joined:
-            raise ProtocolError("message-on-joined-circuit")
+            raise ProtocolError(Reason.MESSAGE_ON_JOINED_CIRCUIT)
         if message_type == m.ESTABLISH_INTRO:
             return self._establish(circuit, m.EstablishIntro.decode_untrusted(body))
         if message_type == m.INTRODUCE1:
             return self._introduce(circuit, m.Introduce.decode_untrusted(body), body, now)
-        raise ProtocolError("message-type")
+        raise ProtocolError(Reason.MESSAGE_TYPE)
 
     def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         """Nothing waits to be sent: for an endpoint that does not keep up the answer is `busy`."""
@@ -106,14 +107,14 @@ class Introducer:
 
     def _establish(self, circuit: CircuitHandle, message: m.EstablishIntro) -> tuple[RoleAction, ...]:
         if circuit in self._key_of or circuit in self._visits:
-            raise ProtocolError("intro-second-use")
+            raise ProtocolError(Reason.INTRO_SECOND_USE)
         key = AuthKey(message.auth_key)
         params = self._params()
         known = self._endpoints.get(key)
         rank = (-self._numbered - 1,) if known is None else known.rank
         full = known is None and len(self._endpoints) >= params.introduction_keys
         if full and not self._shares.would_stay(key, circuit.origin, rank):
-            return (Reply(circuit, m.INTRO_ESTABLISHED, bytes((m.BUSY,))), Drop("intro-keys-full"))
+            return (Reply(circuit, m.INTRO_ESTABLISHED, bytes((m.BUSY,))), Drop(Reason.INTRO_KEYS_FULL))
         # Raises CryptoError for a key stolen from another circuit or introducer: what was signed is ours.
         verify_untrusted(key, message.signature, message.signed(circuit.binding, self._own_id))
         actions: list[RoleAction] = []
@@ -123,7 +124,7 @@ class Introducer:
             self._endpoints[key] = _Endpoint(circuit, bucket, rank)
         else:
             del self._key_of[known.circuit]
-            actions.append(EndCircuit(known.circuit, "intro-taken-over"))
+            actions.append(EndCircuit(known.circuit, Reason.INTRO_TAKEN_OVER))
             known.circuit = circuit
         self._key_of[circuit] = key
         self._shares.add(key, circuit.origin, rank)
@@ -137,7 +138,7 @@ class Introducer:
         displaced: list[RoleAction] = []
         while len(self._endpoints) > most:
             gone = self._shares.goes_first()
-            displaced.append(EndCircuit(self._endpoints[gone].circuit, "intro-displaced"))
+            displaced.append(EndCircuit(self._endpoints[gone].circuit, Reason.INTRO_DISPLACED))
             del self._key_of[self._endpoints[gone].circuit]
             self._forget(gone)
         return displaced
@@ -150,17 +151,17 @@ class Introducer:
         self, circuit: CircuitHandle, message: m.Introduce, body: bytes, now: float
     ) -> tuple[RoleAction, ...]:
         if circuit in self._key_of:
-            raise ProtocolError("intro-second-use")
+            raise ProtocolError(Reason.INTRO_SECOND_USE)
         self._count_visit(circuit, body)
         endpoint = self._endpoints.get(AuthKey(message.auth_key))
         if endpoint is None or endpoint.circuit.joined:
-            return (_answer(circuit, m.NO_SUCH_KEY), Drop("introduce-no-such-key"))
+            return (_answer(circuit, m.NO_SUCH_KEY), Drop(Reason.INTRODUCE_NO_SUCH_KEY))
         if endpoint.circuit.waiting_messages >= WAITING_MOST:
-            return (_answer(circuit, m.BUSY), Drop("introduce-busy"))
+            return (_answer(circuit, m.BUSY), Drop(Reason.INTRODUCE_BUSY))
         params = self._params()
         endpoint.bucket.rate, endpoint.bucket.burst = params.introduce_rate, params.introduce_burst
         if not endpoint.bucket.take(now):
-            return (_answer(circuit, m.BUSY), Drop("introduce-rate"))
+            return (_answer(circuit, m.BUSY), Drop(Reason.INTRODUCE_RATE))
         return (Reply(endpoint.circuit, m.INTRODUCE2, body), _answer(circuit, m.OK))
 
     def _count_visit(self, circuit: CircuitHandle, body: bytes) -> None:
@@ -170,9 +171,9 @@ class Introducer:
             self._visits[circuit] = _Visit(digest, 1)
             return
         if visit.tries >= TRIES_MOST:
-            raise ProtocolError("introduce-too-many")
+            raise ProtocolError(Reason.INTRODUCE_TOO_MANY)
         if visit.digest != digest:
-            raise ProtocolError("introduce-different")
+            raise ProtocolError(Reason.INTRODUCE_DIFFERENT)
         visit.tries += 1
 
 

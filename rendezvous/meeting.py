@@ -23,6 +23,7 @@ from onionshh.core.roles import CircuitHandle, EndCircuit, Join, Reply, RoleActi
 from onionshh.errors import ProtocolError
 from onionshh.geometry import COOKIE
 from onionshh.ids import Cookie
+from onionshh.reasons import Reason
 from onionshh.rendezvous.shares import Shares
 from onionshh.wire import messages as m
 
@@ -57,15 +58,15 @@ class Meeting:
     ) -> tuple[RoleAction, ...]:
         """ESTABLISH_RENDEZVOUS or RENDEZVOUS1. Raises ProtocolError: the circuit ends."""
         if circuit.joined:
-            raise ProtocolError("message-on-joined-circuit")
+            raise ProtocolError(Reason.MESSAGE_ON_JOINED_CIRCUIT)
         if circuit in self._cookie_of:
             # A circuit that waits has nothing more to say here: no second cookie, and no joining to itself.
-            raise ProtocolError("rendezvous-second-use")
+            raise ProtocolError(Reason.RENDEZVOUS_SECOND_USE)
         if message_type == m.ESTABLISH_RENDEZVOUS:
             return self._establish(circuit, Cookie(m.exactly(body, COOKIE)), now)
         if message_type == m.RENDEZVOUS1:
             return self._meet(circuit, m.Rendezvous1.decode_untrusted(body), now)
-        raise ProtocolError("message-type")
+        raise ProtocolError(Reason.MESSAGE_TYPE)
 
     def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         """Nothing waits to be sent."""
@@ -84,7 +85,7 @@ class Meeting:
             if now < oldest.until:
                 break
             self._forget(oldest.circuit)
-            ended.append(EndCircuit(oldest.circuit, "rendezvous-expired"))
+            ended.append(EndCircuit(oldest.circuit, Reason.RENDEZVOUS_EXPIRED))
         return tuple(ended)
 
     def _establish(self, circuit: CircuitHandle, cookie: Cookie, now: float) -> tuple[RoleAction, ...]:
@@ -98,13 +99,13 @@ class Meeting:
         while len(self._waiting) > self._params().cookies:
             gone = self._waiting[self._shares.goes_first()].circuit
             self._forget(gone)
-            crowded_out.append(EndCircuit(gone, "rendezvous-displaced"))
+            crowded_out.append(EndCircuit(gone, Reason.RENDEZVOUS_DISPLACED))
         return (_established(circuit, m.OK), *crowded_out)
 
     def _meet(self, circuit: CircuitHandle, message: m.Rendezvous1, now: float) -> tuple[RoleAction, ...]:
         waiting = self._waiting.get(Cookie(message.cookie))
         if waiting is None or now >= waiting.until:
-            raise ProtocolError("rendezvous-unknown-cookie")
+            raise ProtocolError(Reason.RENDEZVOUS_UNKNOWN_COOKIE)
         self._forget(waiting.circuit)
         # The reply goes first: after the join nothing that this relay says reaches either client.
         return (Reply(waiting.circuit, m.RENDEZVOUS2, message.sealed), Join(waiting.circuit, circuit))

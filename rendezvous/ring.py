@@ -29,6 +29,7 @@ from onionshh.core.roles import CircuitHandle, Drop, Origin, Reply, RoleAction
 from onionshh.errors import ProtocolError
 from onionshh.geometry import DESCRIPTOR
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.rendezvous.shares import Rank, Shares
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import Outer
@@ -43,7 +44,11 @@ ORIGINS_MOST: Final = 4096
 
 _SLACK: Final = SPREAD
 _SWEEP_SECONDS: Final = 60.0
-_STATUS_DROPS: Final = {m.STALE: "publish-stale", m.REFUSED: "publish-refused", m.FULL: "publish-full"}
+_STATUS_DROPS: Final = {
+    m.STALE: Reason.PUBLISH_STALE,
+    m.REFUSED: Reason.PUBLISH_REFUSED,
+    m.FULL: Reason.PUBLISH_FULL,
+}
 
 _Name = tuple[bytes, int]
 """A blinded key and its period."""
@@ -132,18 +137,18 @@ class Ring:
     ) -> tuple[RoleAction, ...]:
         """PUBLISH or FETCH, both answered by FOUND. Raises ProtocolError: the circuit ends."""
         if circuit.joined:
-            raise ProtocolError("message-on-joined-circuit")
+            raise ProtocolError(Reason.MESSAGE_ON_JOINED_CIRCUIT)
         requests = self._requests.get(circuit, 0) + 1
         if requests > REQUESTS_MOST:
-            raise ProtocolError("ring-too-many")
+            raise ProtocolError(Reason.RING_TOO_MANY)
         self._requests[circuit] = requests
         if message_type == m.PUBLISH:
             return self._publish(circuit, body, now, wall)
         if message_type == m.FETCH:
             if not self._fetches.take(circuit.origin, now):
-                raise ProtocolError("fetch-rate")
+                raise ProtocolError(Reason.FETCH_RATE)
             return (Reply(circuit, m.FOUND, self._fetch(m.Fetch.decode_untrusted(body), wall).encode()),)
-        raise ProtocolError("message-type")
+        raise ProtocolError(Reason.MESSAGE_TYPE)
 
     def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
         """Nothing waits to be sent: each request has one answer."""
@@ -175,7 +180,7 @@ class Ring:
         name = (outer.blinded, outer.period)
         worth = _effort(view, outer)
         if not self._publishes.take(circuit.origin, now) and not worth:
-            return (_found(circuit, m.FULL), Drop("publish-rate"))
+            return (_found(circuit, m.FULL), Drop(Reason.PUBLISH_RATE))
         if name not in self._kept and not self._room(name, circuit.origin, worth, wall):
             return (_found(circuit, m.FULL), Drop(_STATUS_DROPS[m.FULL]))
         check_outer_untrusted(document, wall=wall)
@@ -183,7 +188,7 @@ class Ring:
         if status != m.STORED:
             return (_found(circuit, status), Drop(_STATUS_DROPS[status]))
         displaced = self._keep(name, circuit.origin, worth, outer, document)
-        drops = (Drop("publish-displaced"),) * len(displaced)
+        drops = (Drop(Reason.PUBLISH_DISPLACED),) * len(displaced)
         if name in displaced:
             return (_found(circuit, m.FULL), *drops)
         return (_found(circuit, m.STORED), *drops)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
 
+from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
-from onionshh.core.base.reasons import Drops
 from onionshh.core.circuit.circuit import CircuitEvent, ClientCircuit, HopAdded, MessageIn, RoundsDone
 from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import CellQueue, Memory, Outbox
@@ -25,6 +25,7 @@ from onionshh.geometry import (
     FRAME_CELLS,
 )
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.relay.forward import Switch
 from onionshh.relay.state import RelayCircuit
 from onionshh.wire import messages as m
@@ -62,7 +63,7 @@ class Parrot:
     ) -> tuple[RoleAction, ...]:
         self.heard.append((circuit, body))
         if body == b"refuse":
-            raise ProtocolError("parrot-refuses")
+            raise ProtocolError(Reason.MESSAGE_TYPE)
         if self.next_actions is not None:
             return self.next_actions
         return (Reply(circuit, ANSWER, body),)
@@ -216,7 +217,7 @@ class PureClient(Node):
         for circuit_id, command, body in split_cells(frame):
             circuit = self.circuits.get(circuit_id)
             if circuit is None:
-                self.drops.count(f"no-circuit-{command}")
+                self.drops.count(Reason.UNKNOWN_CIRCUIT)
                 continue
             try:
                 circuit.events += circuit.machine.receive_cell(command, body)
@@ -231,7 +232,7 @@ class PureClient(Node):
 
     def link_closed(self, port: LinkPort, now: float) -> None:
         for circuit in self.circuits.values():
-            circuit.machine.fail("link-closed")
+            circuit.machine.fail(Reason.LINK_CLOSED)
         self.circuits.clear()
 
 
@@ -288,7 +289,7 @@ class PureNetwork:
         while any([self._step(node) for node in self.nodes]):
             pass
 
-    def cut(self, port: LinkPort, reason: str = "cut") -> None:
+    def cut(self, port: LinkPort, reason: Reason = Reason.LINK_BROKEN) -> None:
         """End one cable at both ends."""
         for end in (port, self.far[port]):
             node = self.owner[end]

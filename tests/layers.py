@@ -18,6 +18,7 @@ LAYERS = {
     "onionshh.geometry": WIRE,
     "onionshh.ids": WIRE,
     "onionshh.errors": WIRE,
+    "onionshh.reasons": WIRE,
     "onionshh.config": WIRE,
     "onionshh.advice": WIRE,
     "onionshh.crypto": CRYPTO,

@@ -21,7 +21,8 @@ from onionshh.cli.options import (
     network_option,
 )
 from onionshh.cli.remarks import Trouble
-from onionshh.cli.talk import counted, note, tell
+from onionshh.cli.statistics import Statistics
+from onionshh.cli.talk import counted, note, tell, utter
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params, default_params, parse_override
 from onionshh.directory.authority import DirectoryAuthority
@@ -61,7 +62,8 @@ def directory(
     FILE, which everyone who joins the network needs a copy of. A directory that listens on a loopback
     address starts a one-machine network: a consensus every 5 seconds and no limits by address.
 
-    It says how many relays are listed whenever that changes. SIGUSR1 asks for one line of statistics.
+    It says how many relays are listed whenever that changes. SIGUSR1 asks for its statistics, as one line
+    of JSON.
 
     \b
     Examples:
@@ -123,6 +125,7 @@ class _Directory:
         self._network = network
         self._url = url
         self._authority: DirectoryAuthority | None = None
+        self._statistics = Statistics("directory")
 
     async def run(self, listener: socket.socket, params: Params, bind: str | None) -> int:
         """Until cancelled."""
@@ -140,20 +143,12 @@ class _Directory:
         return 0
 
     def report(self) -> None:
-        """What this directory did so far, in one line of numbers."""
+        """What this directory did so far."""
+        from onionshh.directory.authority import DirectoryStatistics
+
         authority = self._authority
-        consensus = authority.consensus if authority is not None else None
-        if authority is None or consensus is None:
-            tell("no consensus yet")
-            return
-        listed, age = len(consensus.relays), authority.clock.wall() - consensus.valid_after
-        answers = authority.answers
-        refusals = sorted(one for one in answers.items() if one[0] >= 400)
-        refused = ", ".join(f"{status} {count}" for status, count in refusals)
-        tell(
-            f"{counted(listed, 'relay')} listed, {authority.known} known; the consensus is {age} s old;"
-            f" {counted(answers.total(), 'request')} answered; refused: {refused or 'none'}"
-        )
+        record = DirectoryStatistics() if authority is None else authority.statistics()
+        utter(self._statistics.line(record))
 
 
 def _warn_of_urls(store: AuthorityStore, url: str, network: Path) -> None:

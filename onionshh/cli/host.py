@@ -19,7 +19,7 @@ from onionshh.cli.options import PATH, bind_option, check_bind, check_reach, jso
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
 from onionshh.cli.program import ProgramFailed, parse_command, run_program
 from onionshh.cli.standing import Standing
-from onionshh.cli.talk import counted
+from onionshh.cli.statistics import HostStatistics
 from onionshh.cli.voice import JsonVoice, PeopleVoice, Voice
 from onionshh.client.endpoint import Endpoint, Whisper
 from onionshh.client.identities import Identity
@@ -71,7 +71,7 @@ def host(
     the program cannot be started, takes more than 60 s, is ended by a signal, writes more than 65 535 bytes,
     or ends with status 75, 126 or 127. A full disk ends nothing either: what waits for it is tried again.
 
-    SIGUSR1 asks for one line of statistics.
+    SIGUSR1 asks for statistics, as one line of JSON.
 
     \b
     With --json, one object a line:
@@ -186,36 +186,32 @@ class _Host:
         self._joined = None
 
     def report(self) -> None:
-        """What this endpoint did so far, in one line: numbers and names of drops, no address, no id."""
+        """What this endpoint did so far."""
+        self.voice.statistics(self._record())
+
+    def _record(self) -> HostStatistics:
         if self._joined is None:
-            self.voice.statistics({"joined": False}, "not in the network yet: no directory has answered")
-            return
-        node, endpoint = self._joined
-        state, (unfinished, replies), tally = endpoint.reachability, endpoint.waiting, self._tally
+            return HostStatistics()
+        node, endpoint, tally = self._joined[0].status(), self._joined[1].status(), self._tally
         since = self._standing.since
-        seconds = round(trio.current_time() - since, 1) if since is not None else None
-        circuits, drops = len(node.circuits()), node.drops()
-        names = ", ".join(f"{name} {count}" for name, count in sorted(drops.items()))
-        word = "reachable" if state.reachable else "not reachable"
-        self.voice.statistics(
-            {
-                "joined": True,
-                "reachable": state.reachable,
-                "seconds": seconds,
-                "introducers": state.introducers,
-                "taken": tally.taken,
-                "finished": tally.finished,
-                "unfinished": unfinished,
-                "kept": tally.kept,
-                "replies_waiting": replies,
-                "circuits": circuits,
-                "drops": drops,
-            },
-            f"{word}{f' for {seconds:.0f} s' if seconds is not None else ' so far'},"
-            f" {counted(state.introducers, 'introducer')};"
-            f" {counted(tally.taken, 'whisper')} taken, {tally.finished} finished, {unfinished} unfinished,"
-            f" of them {tally.kept} kept for another try; {counted(replies, 'reply', 'replies')} waiting;"
-            f" {counted(circuits, 'circuit')}; drops: {names or 'none'}",
+        return HostStatistics(
+            joined=True,
+            online=node.online,
+            guards_up=node.guards_up,
+            relays=node.relays,
+            consensus_age_seconds=node.consensus_age_seconds,
+            circuits=node.circuits,
+            reachable=endpoint.reachable,
+            seconds=None if since is None else round(trio.current_time() - since, 1),
+            introducers=endpoint.introducers,
+            visitors=endpoint.visitors,
+            taken=tally.taken,
+            finished=tally.finished,
+            unfinished=endpoint.unfinished,
+            kept=tally.kept,
+            given_up=endpoint.given_up,
+            replies_waiting=endpoint.replies_waiting,
+            drops=node.drops,
         )
 
 

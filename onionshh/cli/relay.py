@@ -24,7 +24,8 @@ from onionshh.cli.options import (
     network_option,
 )
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
-from onionshh.cli.talk import tell
+from onionshh.cli.statistics import Statistics, in_words
+from onionshh.cli.talk import tell, utter
 from onionshh.config import NetworkFile
 from onionshh.core.base.chance import Chance
 from onionshh.geometry import KEY
@@ -42,6 +43,7 @@ from onionshh.rendezvous.serve import roles
 from onionshh.wire.descriptor import FAMILY_MOST, canonical_host, format_address, good_nickname
 
 NICKNAME = "unnamed"
+REPORT_SECONDS = 3600.0
 
 
 @click.command()
@@ -91,8 +93,8 @@ def relay(
 ) -> int:
     """Run a relay: it passes on cells that it cannot read.
 
-    It says when the directory lists it, or why not, and once an hour (or on SIGUSR1) what it did. Back up
-    the file `relay-keys` in DIR: with it the relay keeps its id.
+    It says when the directory lists it, or why not, and once an hour what it did. SIGUSR1 asks for its
+    statistics, as one line of JSON. Back up the file `relay-keys` in DIR: with it the relay keeps its id.
 
     \b
     Examples:
@@ -123,7 +125,12 @@ def relay(
             _ask_for_long_turns()
             reader = HostedReader()
             made = make_relay(file, folder, listener, about, bind, reader=reader, rate=rate, say=tell)
-            return run(lambda: _run(made, about), on=reader, report=lambda: tell(made.report()))
+            statistics = Statistics("relay")
+            return run(
+                lambda: _run(made, about),
+                on=reader,
+                report=lambda: utter(statistics.line(made.statistics())),
+            )
         finally:
             listener.close()
 
@@ -166,7 +173,16 @@ async def _run(made: Relay, about: About) -> int:
         )
         gc.collect()
         gc.freeze()  # what is there now stays: no later collection need look at it
+        nursery.start_soon(_report_hourly, made)
     return 0
+
+
+async def _report_hourly(made: Relay) -> None:
+    import trio
+
+    while True:
+        await trio.sleep(REPORT_SECONDS)
+        tell(in_words(made.statistics()))
 
 
 def _ask_for_long_turns() -> None:

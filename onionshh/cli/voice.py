@@ -6,13 +6,13 @@ What happens is said in passing: nobody waits until it is written. A whisper tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 import trio
 
 from onionshh.cli.lines import Output, as_json, as_text
-from onionshh.cli.talk import counted, encoded, note, stamped
+from onionshh.cli.statistics import HostStatistics, Statistics
+from onionshh.cli.talk import counted, encoded, remark, stamped
 from onionshh.cli.text import printable
 from onionshh.client.endpoint import Whisper
 
@@ -33,7 +33,7 @@ class Voice(Protocol):
 
     def unreachable(self, why: str) -> None: ...
 
-    def statistics(self, numbers: Mapping[str, object], line: str) -> None: ...
+    def statistics(self, record: HostStatistics) -> None: ...
 
     def came(self, whisper: Whisper) -> None: ...
 
@@ -45,6 +45,7 @@ class JsonVoice:
 
     def __init__(self, output: Output) -> None:
         self._output = output
+        self._numbers = Statistics("host")
 
     async def run(self) -> None:
         await self._output.run()
@@ -61,9 +62,8 @@ class JsonVoice:
     def unreachable(self, why: str) -> None:
         self._say({"event": "unreachable", "why": why})
 
-    def statistics(self, numbers: Mapping[str, object], line: str) -> None:
-        self._say({"event": "statistics", **numbers})
-        _also_aside(self._output, line)
+    def statistics(self, record: HostStatistics) -> None:
+        _say_what_was_asked(self._output, self._numbers.line(record, event="statistics"))
 
     def came(self, whisper: Whisper) -> None:
         self._output.say(_event(whisper))
@@ -81,10 +81,11 @@ def _event(whisper: Whisper) -> bytes:
     return as_json(event | as_text("body", whisper.body))
 
 
-def _also_aside(output: Output, line: str) -> None:
-    """What somebody has just asked for comes on stderr where stdout cannot be written."""
+def _say_what_was_asked(output: Output, line: str) -> None:
+    """It comes on stderr too where stdout cannot be written."""
+    output.say(encoded(f"{line}\n"))
     if output.stuck:
-        note(line)
+        remark(line)
 
 
 class PeopleVoice:
@@ -92,6 +93,7 @@ class PeopleVoice:
 
     def __init__(self, output: Output) -> None:
         self._output = output
+        self._numbers = Statistics("host")
         self._told = False
         """Whether a line about whispers was written a moment ago."""
         self._more = self._more_bytes = 0
@@ -121,9 +123,8 @@ class PeopleVoice:
     def unreachable(self, why: str) -> None:
         self._say(f"not reachable: {why}")
 
-    def statistics(self, numbers: Mapping[str, object], line: str) -> None:
-        self._say(line)
-        _also_aside(self._output, line)
+    def statistics(self, record: HostStatistics) -> None:
+        _say_what_was_asked(self._output, self._numbers.line(record))
 
     def came(self, whisper: Whisper) -> None:
         if self._told:

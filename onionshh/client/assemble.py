@@ -21,9 +21,9 @@ from onionshh.client.pool import STUBS, Pool
 from onionshh.config import NetworkFile
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.classes import INTRODUCTION_HOPS
+from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
 from onionshh.core.base.patience import CONSENSUS_SECONDS
-from onionshh.core.base.reasons import Drops
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.link.outbox import Memory
 from onionshh.core.paths.view import View
@@ -40,6 +40,7 @@ from onionshh.net.guard_file import GuardFile, NoGuardAnswers
 from onionshh.net.links import LinkSet
 from onionshh.net.store import Folder, RunBlocking, RunWhereQuick, run_in_thread
 from onionshh.net.transport import Dialer
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 
 MEMORY_BYTES = 256 * 1024 * 1024
@@ -152,7 +153,7 @@ async def _newer_consensus(builder: CircuitBuilder, guard_file: GuardFile, valid
                 question = m.encode_fetch_consensus(valid_after)
                 return await circuit.ask(m.FETCH_CONSENSUS, question, m.CONSENSUS, CONSENSUS_SECONDS)
             finally:
-                circuit.close("asked")
+                circuit.close(Reason.FINISHED)
     raise NoGuardAnswers("no guard answers")
 
 

@@ -10,8 +10,8 @@ from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.pool import Pool
 from onionshh.client.reach.descriptor_cache import DescriptorCache
 from onionshh.core.base.chance import Chance
+from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
-from onionshh.core.base.reasons import Drops
 from onionshh.core.endpoint.introduce import EndToEndKeys
 from onionshh.core.paths.view import View
 from onionshh.errors import Closed

@@ -209,7 +209,7 @@ class Node:
 
     def drops(self) -> dict[str, int]:
         """How often this node dropped or refused something since it started, by reason."""
-        return dict(self._context.drops.counts)
+        return self._context.drops.by_name()
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from onionshh.errors import Error
 from onionshh.net.builder import TRIES, CircuitBuilder
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.net.signals import Poke
+from onionshh.reasons import Reason
 from onionshh.wire.consensus import RelayRow
 
 IDLE_CIRCUITS = 3
@@ -68,7 +69,7 @@ class Pool:
             del self._shelves[kind]
         for kept, wanted in ((shelf.idle, shelf.idle_wanted), (shelf.stubs, shelf.stubs_wanted)):
             for circuit in kept[wanted:]:
-                circuit.close("pool-closed")
+                circuit.close(Reason.POOL_CLOSED)
             del kept[wanted:]
 
     def ready(self, kind: PathKind) -> tuple[Circuit, ...]:
@@ -89,7 +90,7 @@ class Pool:
             if circuit.failed is None and circuit.age_seconds < MOST_AGE_SECONDS:
                 circuit.purpose = purpose
                 return circuit
-            circuit.close("pool-old")
+            circuit.close(Reason.POOL_OLD)
         return await self._builder.build(purpose, kind)
 
     async def to(
@@ -135,7 +136,7 @@ class Pool:
         for kept in (shelf.idle, shelf.stubs):
             for circuit in [held for held in kept if held.failed or held.age_seconds > MOST_AGE_SECONDS]:
                 kept.remove(circuit)
-                circuit.close("pool-old")
+                circuit.close(Reason.POOL_OLD)
         try:
             while len(shelf.idle) < shelf.idle_wanted and self._shelves.get(kind) is shelf:
                 self._keep(kind, shelf, shelf.idle, await self._builder.build(Purpose.READY, kind))
@@ -149,4 +150,4 @@ class Pool:
         if self._shelves.get(kind) is shelf and len(kept) < wanted:
             kept.append(circuit)
         else:
-            circuit.close("pool-closed")
+            circuit.close(Reason.POOL_CLOSED)

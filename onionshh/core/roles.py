@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 
 Origin = RelayId | str
 """Whom a circuit came over: the relay of a relay link, else the address group of a client's link."""
@@ -63,14 +64,14 @@ class EndCircuit:
     """End a circuit in silence, and count why."""
 
     circuit: CircuitHandle
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
     """Nothing but a count."""
 
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)

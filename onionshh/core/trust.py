@@ -13,6 +13,7 @@ from onionshh.config import NetworkFile
 from onionshh.core.base.params import Params
 from onionshh.crypto.identity import verify_untrusted
 from onionshh.errors import CryptoError, ProtocolError
+from onionshh.reasons import Reason
 from onionshh.wire import consensus as wire_consensus
 from onionshh.wire import descriptor as wire_descriptor
 from onionshh.wire.consensus import Consensus
@@ -39,7 +40,7 @@ class ConsensusOutOfTime(ProtocolError):
     `offset_seconds` is about how far the local clock is ahead of it, negative for behind.
     """
 
-    def __init__(self, reason: str, consensus: Consensus, offset_seconds: int) -> None:
+    def __init__(self, reason: Reason, consensus: Consensus, offset_seconds: int) -> None:
         super().__init__(reason)
         self.valid_after = consensus.valid_after
         self.valid_until = consensus.valid_until
@@ -81,7 +82,7 @@ def read_consensus_untrusted(data: bytes, network: NetworkFile) -> Consensus:
     consensus = wire_consensus.decode_body_untrusted(body)
     Params.from_pairs_untrusted(consensus.params)
     if consensus.network != network.name:
-        raise ProtocolError("consensus-network")
+        raise ProtocolError(Reason.CONSENSUS_NETWORK)
     return consensus
 
 
@@ -101,12 +102,12 @@ def open_consensus_untrusted(
     """
     consensus = read_consensus_untrusted(data, network)
     if not is_begun(consensus, wall):
-        raise ConsensusNotYet("consensus-not-yet", consensus, wall - consensus.valid_after)
+        raise ConsensusNotYet(Reason.CONSENSUS_NOT_YET, consensus, wall - consensus.valid_after)
     least = wall if earliest is None else earliest
     if least >= consensus.valid_until:
-        raise ConsensusExpired("consensus-expired", consensus, least - consensus.valid_after)
+        raise ConsensusExpired(Reason.CONSENSUS_EXPIRED, consensus, least - consensus.valid_after)
     if held is not None and consensus.valid_after < held.valid_after:
-        raise ProtocolError("consensus-rollback")
+        raise ProtocolError(Reason.CONSENSUS_ROLLBACK)
     return consensus
 
 
@@ -130,4 +131,4 @@ def _check_signatures(body: bytes, signatures: tuple[tuple[bytes, bytes], ...], 
             continue
         good += 1
     if good < network.needed:
-        raise CryptoError("consensus-signatures")
+        raise CryptoError(Reason.CONSENSUS_SIGNATURES)

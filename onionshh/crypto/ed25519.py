@@ -14,6 +14,7 @@ from onionshh.crypto.primitives import equal
 from onionshh.errors import CryptoError
 from onionshh.geometry import HASH, KEY, POINT, SIGNATURE
 from onionshh.ids import RandomBytes
+from onionshh.reasons import Reason
 
 _ZERO = bytes(KEY)
 
@@ -25,7 +26,7 @@ class SigningKey:
 
     def __init__(self, seed: bytes) -> None:
         if len(seed) != KEY:
-            raise CryptoError("key-size")
+            raise CryptoError(Reason.KEY_SIZE)
         self.seed = seed
         public, expanded = sodium.crypto_sign_seed_keypair(seed)
         self.public: bytes = public
@@ -48,33 +49,33 @@ def verify_untrusted(public: bytes, signature: bytes, message: bytes) -> None:
     """CryptoError unless `public` is a good point and signed exactly `message`."""
     check_point_untrusted(public)
     if len(signature) != SIGNATURE:
-        raise CryptoError("signature-size")
+        raise CryptoError(Reason.SIGNATURE_SIZE)
     try:
         sodium.crypto_sign_open(signature + message, public)
     except Exception as error:
-        raise CryptoError("signature") from error
+        raise CryptoError(Reason.SIGNATURE) from error
 
 
 def check_point_untrusted(point: bytes) -> None:
     """CryptoError unless canonical, in the prime-order group and not the identity."""
     if len(point) != POINT:
-        raise CryptoError("key-size")
+        raise CryptoError(Reason.KEY_SIZE)
     if not sodium.crypto_core_ed25519_is_valid_point(point):
-        raise CryptoError("key-point")
+        raise CryptoError(Reason.KEY_POINT)
 
 
 def reduce(wide: bytes) -> bytes:
     """64 bytes mod L; CryptoError for zero, which no honest hash or draw gives."""
     scalar: bytes = sodium.crypto_core_ed25519_scalar_reduce(wide)
     if equal(scalar, _ZERO):
-        raise CryptoError("scalar-zero")
+        raise CryptoError(Reason.SCALAR_ZERO)
     return scalar
 
 
 def check_scalar_untrusted(scalar: bytes) -> None:
     """CryptoError unless 32 bytes, reduced and not zero."""
     if len(scalar) != KEY or not equal(reduce(scalar + bytes(HASH)), scalar):
-        raise CryptoError("scalar")
+        raise CryptoError(Reason.SCALAR)
 
 
 def add_scalars(a: bytes, b: bytes) -> bytes:
@@ -94,7 +95,7 @@ def base(scalar: bytes) -> bytes:
     try:
         point: bytes = sodium.crypto_scalarmult_ed25519_base_noclamp(scalar)
     except Exception as error:
-        raise CryptoError("scalar-zero") from error
+        raise CryptoError(Reason.SCALAR_ZERO) from error
     return point
 
 
@@ -103,7 +104,7 @@ def add_points(p: bytes, q: bytes) -> bytes:
     try:
         total: bytes = sodium.crypto_core_ed25519_add(p, q)
     except Exception as error:
-        raise CryptoError("key-point") from error
+        raise CryptoError(Reason.KEY_POINT) from error
     return total
 
 
@@ -112,7 +113,7 @@ def multiply_point(scalar: bytes, p: bytes) -> bytes:
     try:
         product: bytes = sodium.crypto_scalarmult_ed25519_noclamp(scalar, p)
     except Exception as error:
-        raise CryptoError("key-point") from error
+        raise CryptoError(Reason.KEY_POINT) from error
     return product
 
 

@@ -23,6 +23,7 @@ from onionshh.crypto.primitives import KeyPair, dh, encap, equal
 from onionshh.errors import CryptoError
 from onionshh.geometry import KEM_CIPHERTEXT, KEM_KEY, KEY, MAC, POINT
 from onionshh.ids import RandomBytes
+from onionshh.reasons import Reason
 
 LINK: Final = b"link"
 CIRCUIT: Final = b"circuit"
@@ -106,7 +107,7 @@ class ClientHandshake:
         suite: Suite = HS3H,
     ) -> None:
         if len(server_id) != KEY or len(server_key) != POINT:
-            raise CryptoError("key-size")
+            raise CryptoError(Reason.KEY_SIZE)
         self._keys = KeyPair.generate(random_bytes)
         self._kem = MLKEM768PrivateKey.from_seed_bytes(random_bytes(_KEM_SEED)) if suite.kem else None
         kem_key = self._kem.public_key().public_bytes_raw() if self._kem else b""
@@ -121,13 +122,13 @@ class ClientHandshake:
         """Verify the server's answer, whose message has exactly this length. CryptoError if it fails."""
         fixed = POINT + self._opening.suite.kem_ciphertext_bytes
         if len(reply) != fixed + MAC + server_message_bytes:
-            raise CryptoError("handshake-size")
+            raise CryptoError(Reason.HANDSHAKE_SIZE)
         y, ciphertext = reply[:POINT], reply[POINT:fixed]
         auth, sent = reply[fixed : fixed + MAC], reply[fixed + MAC :]
         shared = dh(self._keys.private, y) + self._static + _decapsulate(self._kem, ciphertext)
         agreed = _Agreed(self._opening, shared, y, ciphertext)
         if not equal(agreed.auth(self._mac, sent), auth):
-            raise CryptoError("handshake-auth")
+            raise CryptoError(Reason.HANDSHAKE_AUTH)
         key, keystream = agreed.keys(keystream_bytes)
         return Finished(_stream(key, sent), keystream)
 
@@ -156,17 +157,17 @@ def respond(
     at_kem = at_x + POINT
     at_sent = at_kem + suite.kem_key_bytes
     if len(message) != at_sent + client_message_bytes + MAC:
-        raise CryptoError("handshake-size")
+        raise CryptoError(Reason.HANDSHAKE_SIZE)
     b, x, kem_key = message[KEY:at_x], message[at_x:at_kem], message[at_kem:at_sent]
     ours = next((pair for pair in keys if pair.public == b), None)
     if message[:KEY] != server_id or ours is None:  # public values both: no need for constant time
-        raise CryptoError("handshake-unknown-key")
+        raise CryptoError(Reason.HANDSHAKE_UNKNOWN_KEY)
     opening = _Opening(suite, server_id, b, x, kem_key, encap(ver))
     static = dh(ours.private, x)
     key, mac_key = opening.keys(static)
     mac = message[-MAC:]
     if not equal(suite.mac(mac_key, message[:-MAC]), mac):
-        raise CryptoError("handshake-mac")
+        raise CryptoError(Reason.HANDSHAKE_MAC)
 
     client_message = _stream(key, message[at_sent:-MAC])
     fresh = KeyPair.generate(random_bytes)
@@ -232,7 +233,7 @@ def _encapsulate(suite: Suite, kem_key: bytes) -> tuple[bytes, bytes]:
     try:
         return MLKEM768PublicKey.from_public_bytes(kem_key).encapsulate()
     except Exception as error:  # a key whose coefficients are out of range
-        raise CryptoError("handshake-kem-key") from error
+        raise CryptoError(Reason.HANDSHAKE_KEM_KEY) from error
 
 
 def _decapsulate(kem: MLKEM768PrivateKey | None, ciphertext: bytes) -> bytes:
@@ -241,4 +242,4 @@ def _decapsulate(kem: MLKEM768PrivateKey | None, ciphertext: bytes) -> bytes:
     try:
         return kem.decapsulate(ciphertext)
     except Exception as error:
-        raise CryptoError("handshake-kem-ciphertext") from error
+        raise CryptoError(Reason.HANDSHAKE_KEM_CIPHERTEXT) from error

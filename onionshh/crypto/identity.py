@@ -36,6 +36,7 @@ from onionshh.crypto.primitives import equal, sha3_256, sha3_512
 from onionshh.errors import BadAddress, CryptoError
 from onionshh.geometry import HASH, KEY, POINT, PQ_KEY, PQ_SIGNATURE
 from onionshh.ids import RandomBytes
+from onionshh.reasons import Reason
 
 __all__ = [
     "ONIONSHH",
@@ -126,7 +127,7 @@ def blind_secret(
     secret = multiply_scalars(scheme.factor(A, period, period_seconds), a)
     public = blind_public(A, period, period_seconds, scheme)
     if not equal(base(secret), public):
-        raise CryptoError("blinding")
+        raise CryptoError(Reason.BLINDING)
     return BlindedKey(public, subcredential(A, public, scheme), secret, nonce_secret)
 
 
@@ -187,19 +188,19 @@ def check_opening_untrusted(A: bytes, P: bytes, pq_public: bytes) -> None:
     check_point_untrusted(A)
     check_point_untrusted(P)
     if len(pq_public) != PQ_KEY:
-        raise CryptoError("key-size")
+        raise CryptoError(Reason.KEY_SIZE)
     if not equal(add_points(P, base(_opening(P, pq_public))), A):
-        raise CryptoError("address-opening")
+        raise CryptoError(Reason.ADDRESS_OPENING)
 
 
 def verify_pq_untrusted(pq_public: bytes, signature: bytes, message: bytes) -> None:
     """CryptoError unless this ML-DSA-65 key signed exactly `message`."""
     if len(pq_public) != PQ_KEY or len(signature) != PQ_SIGNATURE:
-        raise CryptoError("signature-size")
+        raise CryptoError(Reason.SIGNATURE_SIZE)
     try:
         MLDSA65PublicKey.from_public_bytes(pq_public).verify(signature, message)
     except Exception as error:
-        raise CryptoError("signature") from error
+        raise CryptoError(Reason.SIGNATURE) from error
 
 
 class IdentityKeys:
@@ -233,7 +234,7 @@ class IdentityKeys:
     def from_bytes_untrusted(cls, data: bytes) -> Self:
         """The inverse of `to_bytes`, or CryptoError."""
         if len(data) != _STORED or data[0] != _VERSION:
-            raise CryptoError("identity-shape")
+            raise CryptoError(Reason.IDENTITY_SHAPE)
         return cls(data[1 : 1 + KEY], data[1 + KEY : 1 + 2 * KEY], data[1 + 2 * KEY :])
 
     def blind(self, period: int, period_seconds: int) -> BlindedKey:

@@ -22,6 +22,7 @@ from typing import Final
 from onionshh.crypto.uiv import GMAC, Hashes, UIVDecryptor, UIVEncryptor
 from onionshh.errors import CryptoError
 from onionshh.geometry import BODY, LAYER_KEYS, LAYER_STATE, PAYLOAD, TAG
+from onionshh.reasons import Reason
 
 _COMMAND: Final = tuple(bytes((command,)) for command in range(256))
 _FIRST_CHAIN: Final = bytes(TAG)
@@ -265,11 +266,11 @@ class ClientLayers:
 
     def _alive(self) -> None:
         if self._dead:
-            raise CryptoError("layer-unrecognised")
+            raise CryptoError(Reason.LAYER_UNRECOGNISED)
 
     def _failed(self) -> CryptoError:
         self._dead = True
-        return CryptoError("layer-unrecognised")
+        return CryptoError(Reason.LAYER_UNRECOGNISED)
 
 
 def _exactly(payload: bytes, size: int) -> bytes:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from onionshh.errors import CryptoError
 from onionshh.geometry import AEAD_NONCE, KEY, POINT
 from onionshh.ids import RandomBytes
+from onionshh.reasons import Reason
 
 FRAMES_PER_KEY: Final = 1 << 20
 
@@ -64,19 +65,19 @@ def aead_open(key: bytes, nonce: bytes, ciphertext: bytes, aad: bytes = b"") -> 
     try:
         return _gcm(key).decrypt(_exact_nonce(nonce), ciphertext, aad)
     except Exception as error:  # InvalidTag, ValueError: at the door they are one
-        raise CryptoError("aead-open") from error
+        raise CryptoError(Reason.AEAD_OPEN) from error
 
 
 def dh(private: bytes, public: bytes) -> bytes:
     """X25519. CryptoError where the result is zero, which is what small-order points give."""
     if len(public) != POINT:
-        raise CryptoError("key-size")
+        raise CryptoError(Reason.KEY_SIZE)
     try:
         shared: bytes = sodium.crypto_scalarmult(private, public)
     except Exception as error:  # libsodium refuses the zero result by itself; we do not rely on it alone
-        raise CryptoError("key-small-order") from error
+        raise CryptoError(Reason.KEY_SMALL_ORDER) from error
     if equal(shared, _ZERO_POINT):
-        raise CryptoError("key-small-order")
+        raise CryptoError(Reason.KEY_SMALL_ORDER)
     return shared
 
 
@@ -95,7 +96,7 @@ class KeyPair:
     def from_private(cls, private: bytes) -> KeyPair:
         """The pair of a kept private key; CryptoError if that is not 32 bytes."""
         if len(private) != KEY:
-            raise CryptoError("key-size")
+            raise CryptoError(Reason.KEY_SIZE)
         return cls(private, sodium.crypto_scalarmult_base(private))
 
 
@@ -124,13 +125,13 @@ class FrameCipher:
     def open(self, ciphertext: bytes | memoryview, aad: bytes) -> bytes:
         """The next frame's plaintext, or CryptoError now and forever."""
         if self._dead:
-            raise CryptoError("frame-open")
+            raise CryptoError(Reason.FRAME_OPEN)
         nonce = self._next_nonce()
         try:
             return self._aead.decrypt(nonce, ciphertext, aad)
         except Exception as error:
             self._dead = True
-            raise CryptoError("frame-open") from error
+            raise CryptoError(Reason.FRAME_OPEN) from error
 
     def _next_nonce(self) -> bytes:
         counter = self._counter
@@ -143,11 +144,11 @@ class FrameCipher:
 
 def _gcm(key: bytes) -> AESGCM:
     if len(key) != KEY:  # AESGCM would take 16 bytes too, and be AES-128
-        raise CryptoError("key-size")
+        raise CryptoError(Reason.KEY_SIZE)
     return AESGCM(key)
 
 
 def _exact_nonce(nonce: bytes) -> bytes:
     if len(nonce) != AEAD_NONCE:  # GCM hashes other lengths down: a second way to write a nonce
-        raise CryptoError("nonce-size")
+        raise CryptoError(Reason.NONCE_SIZE)
     return nonce

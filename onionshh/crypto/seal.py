@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from onionshh.errors import CryptoError
 from onionshh.geometry import AEAD_TAG, HPKE_ENC, HPKE_KEY, KEM_KEY, KEY
 from onionshh.ids import RandomBytes
+from onionshh.reasons import Reason
 
 _SUITE: Final = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 _KEM_SEED: Final = 64
@@ -44,17 +45,17 @@ class SealKey:
     def from_bytes(cls, data: bytes) -> SealKey:
         """The inverse of `to_bytes`; CryptoError for another length."""
         if len(data) != _KEM_SEED + KEY:
-            raise CryptoError("key-size")
+            raise CryptoError(Reason.KEY_SIZE)
         return cls(data[:_KEM_SEED], data[_KEM_SEED:])
 
     def open_untrusted(self, info: bytes, sealed: bytes) -> bytes:
         """The plaintext of what `seal` made for this key and info, or CryptoError."""
         if len(sealed) < HPKE_ENC + AEAD_TAG:
-            raise CryptoError("seal-size")
+            raise CryptoError(Reason.SEAL_SIZE)
         try:
             return _SUITE.decrypt(sealed, self._key, info)
         except Exception as error:
-            raise CryptoError("seal-open") from error
+            raise CryptoError(Reason.SEAL_OPEN) from error
 
     def __repr__(self) -> str:
         return "SealKey()"
@@ -66,10 +67,10 @@ def seal(public: bytes, info: bytes, plaintext: bytes) -> bytes:
     The key comes from another's descriptor: CryptoError if it is none, or its curve part of small order.
     """
     if len(public) != HPKE_KEY:
-        raise CryptoError("key-size")
+        raise CryptoError(Reason.KEY_SIZE)
     try:
         kem = MLKEM768PublicKey.from_public_bytes(public[:KEM_KEY])
         curve = X25519PublicKey.from_public_bytes(public[KEM_KEY:])
         return _SUITE.encrypt(plaintext, hpke.MLKEM768X25519PublicKey(kem, curve), info)
     except Exception as error:
-        raise CryptoError("seal-key") from error
+        raise CryptoError(Reason.SEAL_KEY) from error

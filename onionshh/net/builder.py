@@ -222,7 +222,7 @@ class CircuitBuilder:
             if not guard or len(path) == 1:
                 self.failures.failed(first.identity, now)
             failed = _GuardFailed if guard and len(path) > 1 else CircuitFailed
-            raise failed(str(error), first.identity) from error
+            raise failed(error.reason, first.identity, str(error)) from error
         if guard:
             self._guard_file.guards.link_worked(first.identity, self._clock.monotonic())
         circuit = self._circuits.start(port, purpose, kind.privacy_class)

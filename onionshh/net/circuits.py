@@ -12,8 +12,8 @@ from functools import partial
 import trio
 
 from onionshh.core.base.chance import Chance
+from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
-from onionshh.core.base.reasons import Drops
 from onionshh.core.circuit.circuit import SETUP_ROUNDS, ClientCircuit, MessageIn
 from onionshh.core.circuit.inbox import Inbox
 from onionshh.core.circuit.pace import Pace, RoundTimes
@@ -25,15 +25,17 @@ from onionshh.errors import ProtocolError
 from onionshh.geometry import CELL, CELL_HEADER, DATA
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.clocks import Clock
+from onionshh.reasons import Reason
 from onionshh.wire.cell import CREATE, DESTROY, HEADER, PADDING, RELAY, pack_cell
 from onionshh.wire.consensus import RelayRow
 
 
 class CircuitFailed(Exception):
-    """The circuit is over. `relay`: the relay whose extending failed, None when that is not what failed."""
+    """The circuit is over. `relay`: the relay whose extending failed, None when that is not what failed.
+    `words`: what a person is told, where something says more than the reason's name."""
 
-    def __init__(self, reason: str, relay: RelayId | None = None) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: Reason, relay: RelayId | None = None, words: str = "") -> None:
+        super().__init__(words or reason)
         self.reason = reason
         self.relay = relay
 
@@ -106,10 +108,10 @@ class Circuit:
         except CircuitFailed as error:
             raise CircuitFailed(error.reason, blamed) from error
         except trio.TooSlowError:
-            self.close("hop-timeout")
-            raise CircuitFailed("hop-timeout", blamed) from None
+            self.close(Reason.HOP_TIMEOUT)
+            raise CircuitFailed(Reason.HOP_TIMEOUT, blamed) from None
         except BaseException:
-            self.close("cancelled")
+            self.close(Reason.CANCELLED)
             raise
 
     @property
@@ -226,25 +228,25 @@ class Circuit:
             with trio.fail_after(timeout_seconds):
                 message = await self.receive()
         except trio.TooSlowError:
-            self.close("answer-timeout")
-            raise CircuitFailed("answer-timeout") from None
+            self.close(Reason.ANSWER_TIMEOUT)
+            raise CircuitFailed(Reason.ANSWER_TIMEOUT) from None
         return message.body
 
     # Ends.
 
     @property
-    def failed(self) -> str | None:
+    def failed(self) -> Reason | None:
         """Why it is over, None while it lives."""
         return self._machine.failed
 
-    def close(self, reason: str = "closed") -> None:
+    def close(self, reason: Reason = Reason.CLOSED) -> None:
         """End it and tell the first relay."""
         if self._machine.failed is None:
             self._machine.fail(reason)
             self._owner.forget(self._leg, tell=True)
             self._wake()
 
-    async def closed(self) -> str:
+    async def closed(self) -> Reason:
         """Until it is over; why."""
         while self._machine.failed is None:
             await self._changed.park()
@@ -269,8 +271,8 @@ class Circuit:
         sent = self._send_cells()
         if self._owner.memory.used_bytes > self._owner.memory.most_bytes:
             # What a peer sends and nobody reads is bounded in all, not only by circuit.
-            self._owner.drops.count("memory")
-            self.close("memory")
+            self._owner.drops.count(Reason.MEMORY)
+            self.close(Reason.MEMORY)
             return
         for event in events:
             if isinstance(event, MessageIn):
@@ -282,7 +284,7 @@ class Circuit:
 
     def link_closed(self) -> None:
         """The first link is gone."""
-        self._machine.fail("link-closed")
+        self._machine.fail(Reason.LINK_CLOSED)
         self._wake()
 
     def _do(self, step: Callable[[], None], *, flush: bool = True) -> None:
@@ -386,9 +388,9 @@ class CircuitSet:
             elif circuit_id == 0 and command == PADDING:
                 continue
             elif circuit_id == 0 or command == CREATE:
-                raise ProtocolError("link-command" if circuit_id == 0 else "create-not-allowed")
+                raise ProtocolError(Reason.LINK_COMMAND if circuit_id == 0 else Reason.CREATE_NOT_ALLOWED)
             else:
-                self.drops.count("unknown-circuit")
+                self.drops.count(Reason.UNKNOWN_CIRCUIT)
 
     def link_closed(self, port: LinkPort, now: float) -> None:
         """Every circuit over it is over."""

@@ -19,6 +19,7 @@ from onionshh.geometry import FRAME_CELLS
 from onionshh.ids import RelayId
 from onionshh.net.timers import TimerHeap
 from onionshh.net.transport import Reader, Stream, StreamBroken
+from onionshh.reasons import Reason
 
 
 class Sent:
@@ -53,7 +54,7 @@ class Home(Protocol):
     def opened(self, driver: LinkDriver, peer: RelayId | None, now: float) -> LinkPort:
         """The link is open: a port for its cells."""
 
-    def ended(self, driver: LinkDriver, reason: str) -> None:
+    def ended(self, driver: LinkDriver, reason: Reason) -> None:
         """The link is gone."""
 
 
@@ -79,7 +80,7 @@ class LinkDriver:
         self.stream = stream
         self.machine = machine
         self.port: LinkPort | None = None
-        self.reason: str | None = None
+        self.reason: Reason | None = None
         """Why the link ended; None while it lives."""
         self.opened = trio.Event()
         """Set when the link is open, or has ended without."""
@@ -145,13 +146,13 @@ class LinkDriver:
             self.machine.not_read(now)
             self._home.reader.watch(self, for_room=self._blocked)
 
-    def close(self, reason: str, now: float) -> None:
+    def close(self, reason: Reason, now: float) -> None:
         """End the link. What still fits goes out first, so that DESTROYs reach the neighbour."""
         if self.reason is None:
             self.flush(now)
             self.abandon(reason, now)
 
-    def abandon(self, reason: str, now: float) -> None:
+    def abandon(self, reason: Reason, now: float) -> None:
         """End the link and send nothing more."""
         if self.reason is None:
             self.machine.close(reason)
@@ -231,7 +232,7 @@ class LinkDriver:
         if not machine.is_open and not machine.is_closed:
             self.flush(now)  # a responder's handshake flight
 
-    def _close(self, reason: str, now: float) -> None:
+    def _close(self, reason: Reason, now: float) -> None:
         self._unsent = b""
         self.reason = reason
         self._home.reader.forget(self)

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 import trio
 
 from onionshh.core.base.chance import Chance
+from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
-from onionshh.core.base.reasons import Drops
 from onionshh.core.link.link import LinkInitiator, LinkResponder
 from onionshh.core.link.outbox import Memory
 from onionshh.core.link.port import FrameSink, LinkPort
@@ -30,6 +30,7 @@ from onionshh.net.open_links import LinkStatistics, OpenLinks
 from onionshh.net.throttle import Throttle
 from onionshh.net.timers import TimerHeap
 from onionshh.net.transport import Dialer, Listener, NoRoom, Reader, Stream, StreamBroken
+from onionshh.reasons import Reason
 from onionshh.wire.consensus import RelayRow
 
 logger = logging.getLogger("onionshh.net")
@@ -39,7 +40,11 @@ NO_ROOM_SAID_SECONDS = 600.0
 
 
 class LinkFailed(Exception):
-    """No link to that relay could be had; the reason is for our side."""
+    """No link to that relay could be had. `words`: where something says more than the reason's name."""
+
+    def __init__(self, reason: Reason, words: str = "") -> None:
+        super().__init__(words or reason)
+        self.reason = reason
 
 
 class LinkSet:
@@ -100,7 +105,7 @@ class LinkSet:
                 yield
             finally:
                 self._nursery = None
-                self._links.end_all("node-closed", self._clock.monotonic())
+                self._links.end_all(Reason.NODE_CLOSED, self._clock.monotonic())
 
     async def to(self, relay: RelayRow) -> LinkPort:
         """An open link to that relay, dialled if there is none. LinkFailed."""
@@ -111,13 +116,13 @@ class LinkSet:
         dial = self._dials.get(relay.identity)
         if dial is None:
             if self._nursery is None:
-                raise LinkFailed("the node is not running")
+                raise LinkFailed(Reason.NODE_CLOSED, "the node is not running")
             dial = self._dials[relay.identity] = _Dial()
             self._nursery.start_soon(self._dial, relay, dial)
         await dial.done.wait()
         port = self.open_to(relay.identity)
         if port is None:  # or it was open for a moment
-            raise LinkFailed(dial.reason or "link-ended")
+            raise LinkFailed(dial.reason, dial.words)
         return port
 
     def open_to(self, relay: RelayId) -> LinkPort | None:
@@ -157,7 +162,7 @@ class LinkSet:
             )
             self._start(stream, machine, now)
 
-    def end(self, port: LinkPort, reason: str) -> None:
+    def end(self, port: LinkPort, reason: Reason) -> None:
         """End one link, and send nothing more on it."""
         self._links.end(port, reason, self._clock.monotonic())
 
@@ -229,11 +234,12 @@ class LinkSet:
                 driver = self._start(stream, machine, now)
                 await driver.opened.wait()
                 if driver.port is not None and machine.is_open:
-                    dial.port, dial.reason = driver.port, ""
-                else:
-                    dial.reason = driver.reason or ""
+                    dial.port = driver.port
+                    dial.reason = Reason.LINK_ENDED  # should it end before anyone has it
+                elif driver.reason is not None:
+                    dial.reason = driver.reason
         except StreamBroken as error:
-            dial.reason = str(error)
+            dial.reason, dial.words = Reason.CONNECTION_FAILED, str(error)
         except ProtocolError as error:  # the onion key it published is no key
             dial.reason = error.reason
             self._drops.count(error.reason)
@@ -242,7 +248,7 @@ class LinkSet:
                 if stream is not None:
                     stream.close()
             elif dial.port is None:
-                driver.close("link-setup-timeout", self._clock.monotonic())
+                driver.close(Reason.LINK_SETUP_TIMEOUT, self._clock.monotonic())
                 self.flush()  # what ended with the link may have left cells on others
             self._dials.pop(relay.identity, None)
             dial.done.set()
@@ -254,4 +260,5 @@ class _Dial:
     def __init__(self) -> None:
         self.done = trio.Event()
         self.port: LinkPort | None = None
-        self.reason = "timeout"
+        self.reason = Reason.LINK_SETUP_TIMEOUT
+        self.words = ""

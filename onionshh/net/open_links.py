@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from onionshh.core.base.addresses import host_group
+from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
-from onionshh.core.base.reasons import Drops
 from onionshh.core.link.link import Link, LinkInitiator, LinkResponder
 from onionshh.core.link.outbox import Memory, Outbox
 from onionshh.core.link.port import FrameSink, LinkPort
@@ -21,6 +21,7 @@ from onionshh.ids import RelayId
 from onionshh.net.link_driver import LinkDriver, Sent
 from onionshh.net.timers import TimerHeap
 from onionshh.net.transport import Reader, Stream
+from onionshh.reasons import Reason
 
 logger = logging.getLogger("onionshh.net")
 
@@ -136,13 +137,13 @@ class OpenLinks:
                 except Exception:
                     self.fault(driver, now)
 
-    def end(self, port: LinkPort, reason: str, now: float) -> None:
+    def end(self, port: LinkPort, reason: Reason, now: float) -> None:
         """End one link, and send nothing more on it."""
         driver = self._by_outbox.get(port.outbox)
         if driver is not None:
             driver.abandon(reason, now)
 
-    def end_all(self, reason: str, now: float) -> None:
+    def end_all(self, reason: Reason, now: float) -> None:
         """The node closes."""
         for driver in list(self._drivers):
             driver.close(reason, now)
@@ -151,17 +152,17 @@ class OpenLinks:
         """End the idlest link of whichever address holds most: no circuits, or fewest, and that for long."""
         idlest = min(self.strangers.of_the_largest(), key=LinkDriver.in_use, default=None)
         if idlest is not None:
-            idlest.close("no-room", now)
+            idlest.close(Reason.NO_ROOM, now)
             self.flush(now)  # what ended with it may have left cells on others
 
     def fault(self, driver: LinkDriver | None, now: float) -> None:
         """A fault of ours that somebody's bytes brought out must not take the other links along."""
         what = "what links left to do" if driver is None else "a link"
         logger.exception("ended by a fault of this program: %s", what)
-        self._drops.count("internal-fault")
+        self._drops.count(Reason.INTERNAL_FAULT)
         if driver is not None:
             try:
-                driver.abandon("link-faulty", now)
+                driver.abandon(Reason.LINK_FAULTY, now)
             except Exception:
                 logger.exception("a link that ended by a fault could not be cleared away whole")
 
@@ -182,7 +183,7 @@ class OpenLinks:
             self._by_peer[peer] = driver
         return port
 
-    def ended(self, driver: LinkDriver, reason: str) -> None:
+    def ended(self, driver: LinkDriver, reason: Reason) -> None:
         """It is forgotten; `reason` is counted."""
         self._drops.count(reason)
         self._drivers.pop(driver, None)

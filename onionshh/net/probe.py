@@ -8,11 +8,12 @@ from onionshh.core.link.link import LinkClosed, LinkInitiator
 from onionshh.errors import ProtocolError
 from onionshh.net.clocks import Clock
 from onionshh.net.transport import Dialer, StreamBroken
+from onionshh.reasons import Reason
 from onionshh.wire.descriptor import RelayDescriptor
 
 _IN_WORDS = {
-    "link-ended": "it closed the connection in the handshake; does the program there hold these keys?",
-    "link-broken": "the connection broke during the handshake",
+    Reason.LINK_ENDED: "it closed the connection in the handshake; does the program there hold these keys?",
+    Reason.LINK_BROKEN: "the connection broke during the handshake",
 }
 
 
@@ -44,7 +45,7 @@ async def probe(
         if machine.is_open:
             return None
         event = machine.next_event()
-        reason = event.reason if isinstance(event, LinkClosed) else ""
+        reason = event.reason if isinstance(event, LinkClosed) else Reason.LINK_ENDED
         return f"the handshake with {address} failed: {_IN_WORDS.get(reason, reason)}"
     except StreamBroken as error:
         return f"the connection to {address} broke: {error}"

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from onionshh import geometry as g
 from onionshh.errors import ProtocolError
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.wire import merkle
 from onionshh.wire.descriptor import FAMILY_MOST, HOST_MOST, NICKNAME_MOST, VERSIONS_MOST, format_address
 from onionshh.wire.packing import Bin, Int, ListOf, Text, fields, pack, unpack_untrusted
@@ -154,7 +155,7 @@ def split_untrusted(data: bytes) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]
     """A document's body and its signatures by distinct keys, none of them checked. ProtocolError."""
     body, signatures = unpack_untrusted(data, _ENVELOPE, g.CONSENSUS_MAX)
     if len({key for key, _ in signatures}) != len(signatures):
-        raise ProtocolError("consensus-signatures")
+        raise ProtocolError(Reason.CONSENSUS_SIGNATURES)
     return body, signatures
 
 
@@ -166,7 +167,7 @@ def decode_body_untrusted(body: bytes) -> Consensus:
     document = unpack_untrusted(body, _BODY, g.CONSENSUS_MAX)
     version, network, valid_after, fresh_until, valid_until, pairs, random, rows, count, root = document
     if version != CONSENSUS_VERSION:
-        raise ProtocolError("consensus-version")
+        raise ProtocolError(Reason.CONSENSUS_VERSION)
     consensus = Consensus(
         network,
         valid_after,
@@ -177,11 +178,11 @@ def decode_body_untrusted(body: bytes) -> Consensus:
         relays=tuple(map(RelayRow._make, rows)),
     )
     if not valid_after < fresh_until <= valid_until:
-        raise ProtocolError("consensus-dates")
+        raise ProtocolError(Reason.CONSENSUS_DATES)
     for ordered in (pairs, random, rows):
         names = [item[0] for item in ordered]
         if any(a >= b for a, b in pairwise(names)):
-            raise ProtocolError("consensus-order")
+            raise ProtocolError(Reason.CONSENSUS_ORDER)
     if count != len(rows) or merkle.root(map(pack, rows)) != root:
-        raise ProtocolError("consensus-root")
+        raise ProtocolError(Reason.CONSENSUS_ROOT)
     return consensus

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from onionshh import geometry as g
 from onionshh.errors import ProtocolError
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.wire.packing import Bin, Int, ListOf, Text, fields, pack, unpack_untrusted
 
 DESCRIPTOR_VERSION: Final = 1
@@ -112,17 +113,17 @@ def decode_body_untrusted(body: bytes) -> RelayDescriptor:
     """The descriptor that a body says, its signature unchecked. ProtocolError."""
     version, *rest = unpack_untrusted(body, _BODY, DESCRIPTOR_MAX)
     if version != DESCRIPTOR_VERSION:
-        raise ProtocolError("descriptor-version")
+        raise ProtocolError(Reason.DESCRIPTOR_VERSION)
     descriptor = RelayDescriptor(*rest)
     if not good_nickname(descriptor.nickname):
-        raise ProtocolError("descriptor-nickname")
+        raise ProtocolError(Reason.DESCRIPTOR_NICKNAME)
     if canonical_host(descriptor.host) != descriptor.host or descriptor.port == 0:
-        raise ProtocolError("descriptor-address")
+        raise ProtocolError(Reason.DESCRIPTOR_ADDRESS)
     family: list[bytes] = list(descriptor.family)
     if not strictly_rising(family) or descriptor.identity in family:
-        raise ProtocolError("descriptor-family")
+        raise ProtocolError(Reason.DESCRIPTOR_FAMILY)
     if not strictly_rising(descriptor.versions):
-        raise ProtocolError("descriptor-versions")
+        raise ProtocolError(Reason.DESCRIPTOR_VERSIONS)
     return descriptor
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from onionshh import geometry as g
 from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
 from onionshh.wire.packing import Bin, Int, ListOf, fields, pack, unpack_untrusted
 
 VERSION: Final = 1
@@ -108,17 +109,17 @@ class Inner:
     def decode_untrusted(cls, plain: bytes) -> Inner:
         """One encoding of one value: shape, canonical form and zeros are checked, no signature is."""
         if len(plain) != g.DESCRIPTOR_PLAIN:
-            raise ProtocolError("document-size")
+            raise ProtocolError(Reason.DOCUMENT_SIZE)
         start = _LENGTH.size + int(_LENGTH.unpack_from(plain)[0])
         end = start + g.PQ_SIGNATURE
         if end > len(plain):
-            raise ProtocolError("document-size")
+            raise ProtocolError(Reason.DOCUMENT_SIZE)
         if plain.count(0, end) != len(plain) - end:
-            raise ProtocolError("document-not-canonical")
+            raise ProtocolError(Reason.DOCUMENT_NOT_CANONICAL)
         row = unpack_untrusted(plain[_LENGTH.size : start], _ROW, g.DESCRIPTOR_PLAIN)
         version, revision, expiry, b, seal_key, introducers, _, inbox, p, pq_public = row
         if version != VERSION:
-            raise ProtocolError("document-version")
+            raise ProtocolError(Reason.DOCUMENT_VERSION)
         descriptor = EndpointDescriptor(
             revision=revision,
             expiry=expiry,
@@ -180,8 +181,8 @@ class Outer:
     def decode_untrusted(cls, data: bytes) -> Outer:
         """A length check and slices; nothing is verified. Numbers above 2^63 - 1 are refused."""
         if len(data) != _OUTER.size:
-            raise ProtocolError("document-size")
+            raise ProtocolError(Reason.DOCUMENT_SIZE)
         outer = cls(*_OUTER.unpack(data))
         if max(outer.period, outer.revision, outer.expiry) > NUMBER_MAX:
-            raise ProtocolError("document-shape")
+            raise ProtocolError(Reason.DOCUMENT_SHAPE)
         return outer

@@ -8,6 +8,7 @@ from typing import Final
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BODY, CREATE_CELLS, DATA
 from onionshh.ids import RandomBytes
+from onionshh.reasons import Reason
 from onionshh.wire.messages import CONTINUE
 
 _HEAD: Final = struct.Struct(">I")
@@ -50,11 +51,11 @@ class HandshakeParts:
     def add(self, body: bytes, *, first: bool) -> bytes | None:
         """The whole handshake with the third part. ProtocolError when out of order or of wrong size."""
         if first == bool(self._parts) or len(self._parts) == CREATE_CELLS:
-            raise ProtocolError("create-order")
+            raise ProtocolError(Reason.CREATE_ORDER)
         self._parts.append(body)
         if len(self._parts) < CREATE_CELLS:
             return None
         whole = b"".join(self._parts)
         if int.from_bytes(whole[:2], "big") != self._size:
-            raise ProtocolError("create-size")
+            raise ProtocolError(Reason.CREATE_SIZE)
         return whole[2 : 2 + self._size]

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from onionshh.errors import ProtocolError
 from onionshh.geometry import HASH
+from onionshh.reasons import Reason
 
 _LEAF = b"\x00"
 _NODE = b"\x01"
@@ -51,21 +52,21 @@ def proof(rows: Sequence[bytes], index: int) -> tuple[bytes, ...]:
 def check_untrusted(row: bytes, index: int, count: int, steps: Sequence[bytes], expected: bytes) -> None:
     """Return if `row` is number `index` of the `count` rows under the root `expected`, else ProtocolError."""
     if not 0 <= index < count or len(steps) > MOST_STEPS or any(len(step) != HASH for step in steps):
-        raise ProtocolError("merkle-shape")
+        raise ProtocolError(Reason.MERKLE_SHAPE)
     node = leaf_hash(row)
     left = iter(steps)
     while count > 1:
         if index ^ 1 < count:
             step = next(left, None)
             if step is None:
-                raise ProtocolError("merkle-shape")
+                raise ProtocolError(Reason.MERKLE_SHAPE)
             node = _pair(step, node) if index & 1 else _pair(node, step)
         index //= 2
         count = (count + 1) // 2
     if next(left, None) is not None:
-        raise ProtocolError("merkle-shape")
+        raise ProtocolError(Reason.MERKLE_SHAPE)
     if node != expected:  # public values, no secret to guard
-        raise ProtocolError("merkle-root")
+        raise ProtocolError(Reason.MERKLE_ROOT)
 
 
 def _pair(left: bytes, right: bytes) -> bytes:

@@ -13,6 +13,7 @@ from typing import Final
 
 from onionshh import geometry as g
 from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
 
 CONTINUE: Final = 0
 ACK: Final = 1
@@ -92,7 +93,7 @@ _KNOWN = struct.Struct(">Q")
 def exactly(body: bytes, size: int) -> bytes:
     """`body` if it has that size, else ProtocolError."""
     if len(body) != size:
-        raise ProtocolError("message-size")
+        raise ProtocolError(Reason.MESSAGE_SIZE)
     return body
 
 
@@ -186,9 +187,9 @@ class Found:
     @classmethod
     def decode_untrusted(cls, body: bytes) -> Found:
         if not body or body[0] > FULL or len(body) - 1 not in (0, g.DESCRIPTOR):
-            raise ProtocolError("message-size")
+            raise ProtocolError(Reason.MESSAGE_SIZE)
         if (len(body) > 1) != (body[0] == FOUND_IT):
-            raise ProtocolError("message-shape")
+            raise ProtocolError(Reason.MESSAGE_SHAPE)
         return cls(body[0], body[1:])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgpack
 
 from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def unpack_untrusted(data: bytes, shape: Shape, most_bytes: int) -> Any:
     lists within lists buy nothing.
     """
     if len(data) > most_bytes:
-        raise ProtocolError("document-size")
+        raise ProtocolError(Reason.DOCUMENT_SIZE)
     source = msgpack.Unpacker(
         raw=False,
         use_list=False,
@@ -93,9 +94,9 @@ def unpack_untrusted(data: bytes, shape: Shape, most_bytes: int) -> Any:
     except ProtocolError:
         raise
     except Exception as error:  # msgpack has a dozen kinds; at the door there is one
-        raise ProtocolError("document-shape") from error
+        raise ProtocolError(Reason.DOCUMENT_SHAPE) from error
     if not canonical:
-        raise ProtocolError("document-not-canonical")
+        raise ProtocolError(Reason.DOCUMENT_NOT_CANONICAL)
     return value
 
 
@@ -120,4 +121,4 @@ def _read(source: msgpack.Unpacker, shape: Shape) -> Any:
             value = source.unpack()
             if type(value) is str and len(value) <= most and (value == "" or value.isprintable()):
                 return value
-    raise ProtocolError("document-shape")
+    raise ProtocolError(Reason.DOCUMENT_SHAPE)

@@ -17,8 +17,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
-from onionshh.core.base.reasons import Drops
 from onionshh.core.circuit.conversation import Conversation
 from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import Memory, Outbox

@@ -56,6 +56,11 @@ class Child:
             if found:
                 return found
 
+    def statistics(self) -> dict[str, Any]:
+        """What it answers to SIGUSR1, sent before."""
+        found: dict[str, Any] = json.loads(self.wait_for(r'^\{.*"kind": .*\}$').group())
+        return found
+
     def ask(self, **question: Any) -> Any:
         """Write one JSON object to its standard input and return the JSON of its next line."""
         if self._process.stdin is None:

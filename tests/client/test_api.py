@@ -17,6 +17,7 @@ from onionshh.core.base.params import Params
 from onionshh.core.circuit.conversation import Conversation
 from onionshh.core.delivery import inbox, sender
 from onionshh.crypto.identity import IdentityKeys
+from onionshh.reasons import Reason
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.world import WALL, Disk, Stranger, echo, hosted, hosted_on, small, until
 from tests.inside import parts
@@ -355,7 +356,7 @@ async def test_a_background_contact_leaves_room_on_the_way(
                     assert max(most.values()) == expected
                     exchange = of_visitor(contact)
                     assert exchange is not None
-                    exchange.close("test")
+                    exchange.close(Reason.CLOSED)
 
 
 async def test_what_a_program_let_go_is_offered_to_another_that_waits(autojump_clock: MockClock) -> None:

@@ -19,6 +19,7 @@ from onionshh.ids import WhisperId
 from onionshh.net.authority_client import DirectoryUnreachable
 from onionshh.net.database import Database
 from onionshh.net.store import run_inline
+from onionshh.reasons import Reason
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.hosting.test_whisper_store import Whispers
 from tests.client.world import WALL, hosted, small
@@ -84,8 +85,8 @@ async def test_a_client_past_its_memory_ends_the_circuit_that_fills_it(
             memory.most_bytes = before - 1
             contact.send(b"one more")
             await trio.sleep(1)
-            assert exchange.circuit.failed == "memory"
-            assert visitor.drops()["memory"] >= 1
+            assert exchange.circuit.failed == Reason.MEMORY
+            assert visitor.drops()[Reason.MEMORY] >= 1
             memory.most_bytes = 1 << 28
 
 
@@ -129,4 +130,4 @@ async def test_joined_circuits_are_few_though_the_inbox_is_full(
             assert tasks is not None
             assert sum("_read" in one.name for one in tasks.child_tasks) <= 2
             # Who is thrown out comes again, and ever later; else eight would join a thousand times a second.
-            assert node.drops()["exchanges-most"] < 100
+            assert node.drops()[Reason.EXCHANGES_MOST] < 100

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from onionshh.client.endpoint import Endpoint, Whisper
 from onionshh.core.delivery.record import EXPIRED, TTL_MOST_SECONDS, new_whisper, refusal_of
 from onionshh.ids import WhisperId
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from tests.client.delivery.test_joined import again, of_visitor, only
 from tests.client.world import WALL, WrongClock, echo, hosted, joined, small, until
@@ -37,7 +38,7 @@ async def test_an_endpoint_whose_clock_is_ahead_hears_its_visitors(
                         assert receipt.status == "delivered", receipt.why
                         assert await receipt.reply() == body
                     nursery.cancel_scope.cancel()
-                assert "record-expired" not in node.drops()
+                assert Reason.RECORD_EXPIRED not in node.drops()
 
 
 @pytest.mark.parametrize("shift", [-2 * HOUR, -400 * 24 * HOUR, 2 * HOUR])
@@ -70,7 +71,7 @@ async def test_an_expired_whisper_is_refused_in_words_and_ends_no_circuit(
             assert receipt.status == "expired"
             assert receipt.why.startswith("the endpoint refused it: by the network's time")
             assert "this machine's clock is at least 10 minutes behind" in receipt.why
-            assert node.drops()["record-expired"] == 1
+            assert node.drops()[Reason.RECORD_EXPIRED] == 1
             assert of_visitor(contact).open
             assert (await contact.whisper(b"after it")).status == "delivered"
             assert [one.body for one in await _shown(endpoint)] == [b"hello"] * (not first) + [b"after it"]
@@ -87,7 +88,7 @@ async def test_a_whisper_for_too_long_is_refused_in_words(autojump_clock: MockCl
                 receipt = await contact.whisper(b"hello", ttl_seconds=TTL_MOST_SECONDS)
                 assert receipt.status == "failed"
                 assert "than any whisper may: this machine's clock is about 4 hours ahead" in receipt.why
-                assert node.drops()["record-far-future"] == 1
+                assert node.drops()[Reason.RECORD_FAR_FUTURE] == 1
                 assert (await contact.whisper(b"hello")).status == "delivered"
 
 
@@ -108,7 +109,7 @@ async def test_a_reply_that_is_refused_is_told_to_the_endpoint(autojump_clock: M
             # And one that really is too late.
             old = replace(of_ours, in_reply_to=WhisperId(b"n" * 16), expires=WALL - HOUR)
             only(endpoint).circuit.send(m.RECORD, old.encode())
-            await until(lambda: visitor.drops().get("record-expired") == 1, 10)
+            await until(lambda: visitor.drops().get(Reason.RECORD_EXPIRED) == 1, 10)
             assert of_visitor(contact).open
 
 
@@ -148,7 +149,7 @@ async def test_what_expires_while_it_waits_for_room_is_refused_and_not_shown(
             receipt = await contact.whisper(b"too late", ttl_seconds=5)
             assert receipt.status == "expired"
             await held.done()
-            await until(lambda: "record-expired-waiting" in node.drops(), 30)
+            await until(lambda: Reason.RECORD_EXPIRED_WAITING in node.drops(), 30)
             assert (await contact.whisper(b"in time")).status == "delivered"
             assert [one.body for one in await _shown(endpoint)] == [b"in time"]
 

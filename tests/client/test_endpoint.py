@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh.client.identities import Identity
+from onionshh.reasons import Reason
 from tests.client.world import hosted, small, until
 
 QUIET = dict(interval_seconds=300)
@@ -115,7 +116,7 @@ async def test_what_fails_too_often_is_set_aside_listed_and_still_answered(
                 bad = contact.send(b"bad", ttl_seconds=3600)
                 await until(lambda: endpoint.status().given_up == 1)
                 assert await contact.ask(b"good") == b"ok"
-                assert node.drops()["whisper-given-up"] == 1
+                assert node.drops()[Reason.WHISPER_GIVEN_UP] == 1
                 nursery.cancel_scope.cancel()
             async with node.host(identity, give_up_after=2) as endpoint, trio.open_nursery() as nursery:
                 nursery.start_soon(endpoint.serve, handler)

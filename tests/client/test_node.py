@@ -8,6 +8,7 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh.client.node import INTRODUCERS_MOST
+from onionshh.reasons import Reason
 from tests.client.world import hosted, small, until
 from tests.inside import inside
 
@@ -48,9 +49,9 @@ async def test_circuits_are_listed_oldest_first_with_what_they_show(autojump_clo
 
 async def test_drops_are_a_copy(autojump_clock: MockClock) -> None:
     async with small(3) as net, net.join() as node:
-        inside(node).drops.count("made-up")
-        node.drops()["made-up"] = 99
-        assert node.drops()["made-up"] == node.status().drops["made-up"] == 1
+        inside(node).drops.count(Reason.MEMORY)
+        node.drops()[Reason.MEMORY] = 99
+        assert node.drops()[Reason.MEMORY] == node.status().drops[Reason.MEMORY] == 1
 
 
 @pytest.mark.parametrize("wanted", [0, -1, INTRODUCERS_MOST + 1])

@@ -10,6 +10,7 @@ from onionshh.client.pool import IDLE_CIRCUITS, MOST_AGE_SECONDS, STUBS, Pool
 from onionshh.core.circuit.purpose import PathKind, Purpose
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.net.circuits import Circuit
+from onionshh.reasons import Reason
 from tests.client.world import small, until
 from tests.inside import inside
 from tests.seeded import seeded
@@ -67,12 +68,12 @@ async def test_a_node_keeps_the_links_to_its_guards_open_and_padded_from_the_sta
         assert {one.path[0].identity for one in shelved(context.pool)} == guards
         dialled = len(net.memory.dialled)
         links = context.builder.links
-        sent = links.cells_sent
+        sent = links.statistics().cells_sent
         for _ in range(60):
             await trio.sleep(30)
             assert set(links.peers()) == guards
-            assert links.cells_sent > sent + 4  # one link alone sends three and more
-            sent = links.cells_sent
+            assert links.statistics().cells_sent > sent + 4  # one link alone sends three and more
+            sent = links.statistics().cells_sent
         async with node.contact(NOBODY):
             await until(lambda: len(ready(node)) > 7, 30)
         assert "node" not in {source for source, _ in net.memory.dialled[dialled:]}
@@ -147,7 +148,7 @@ async def test_what_is_old_or_dead_is_replaced(autojump_clock: MockClock) -> Non
         assert max(one.age_seconds for one in shelved(pool)) < MOST_AGE_SECONDS
 
         for one in shelved(pool):
-            one.close("test")
+            one.close(Reason.CLOSED)
         circuit = await pool.take(Purpose.RENDEZVOUS, THREE)
         assert not circuit.failed
         net.memory.cut("node")

@@ -15,6 +15,7 @@ from onionshh.core.delivery import inbox, kept, outgoing
 from onionshh.core.delivery.actions import LaneId
 from onionshh.core.delivery.record import RECEIPT, new_whisper
 from onionshh.core.delivery.visitor_lane import VISITOR_SENDINGS_MOST
+from onionshh.reasons import Reason
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.world import Stranger, echo, hosted, small, until
 from tests.inside import inside, parts
@@ -41,7 +42,7 @@ async def test_a_reply_wanted_once_another_circuit_is_there_is_asked_for_over_th
     async with small(**QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
         async with visitor.contact(endpoint.address) as contact:
             question = await contact.whisper(b"question", ttl_seconds=3600)
-            of_visitor(contact).circuit.close("cut")
+            of_visitor(contact).circuit.close(Reason.CLOSED)
             await trio.sleep(1)
             assert (await contact.whisper(b"something else")).status == "delivered"
             whisper = await anext(aiter(endpoint))
@@ -168,7 +169,7 @@ async def test_what_is_forgotten_cannot_be_asked_for_again(
 
             await trio.sleep(100)
             assert not replies
-            of_visitor(contact).circuit.close("cut")
+            of_visitor(contact).circuit.close(Reason.CLOSED)
             await trio.sleep(1)
             assert replies == [None]
             with trio.fail_after(1):
@@ -195,7 +196,7 @@ async def test_past_its_time_a_reply_can_come_on_its_circuit_alone(autojump_cloc
                     break
             await trio.sleep(1)
             assert replies == [b"at last"]
-            of_visitor(contact).circuit.close("cut")
+            of_visitor(contact).circuit.close(Reason.CLOSED)
             await trio.sleep(1)
             assert replies == [b"at last", None]
 
@@ -267,13 +268,13 @@ async def test_receipts_owed_for_too_long_end_no_circuit(autojump_clock: MockClo
         async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
             nursery.start_soon(echo, endpoint)
             await contact.ask(b"question")
-            of_visitor(contact).circuit.close("cut")  # before the receipt of the answer has left
+            of_visitor(contact).circuit.close(Reason.CLOSED)  # before the receipt of the answer has left
             await trio.sleep(1)
             assert [record.kind for record in contact._visitor._sender._owed._records] == [RECEIPT]
             await trio.sleep(1300)
             assert (await contact.whisper(b"after a pause")).status == "delivered"
             await trio.sleep(1)
-            assert "record-expired" not in node.drops()
+            assert Reason.RECORD_EXPIRED not in node.drops()
             nursery.cancel_scope.cancel()
 
 

@@ -11,6 +11,7 @@ from onionshh.client.endpoint import Endpoint, Whisper
 from onionshh.core.delivery.actions import Actions, LaneId
 from onionshh.core.delivery.record import NO_ID, WHISPER, Record
 from onionshh.ids import RandomBytes, WhisperId
+from onionshh.reasons import Reason
 from tests.client.world import Stranger, dropped, hosted, killed, small, until
 from tests.inside import parts
 
@@ -105,13 +106,13 @@ async def test_a_replayed_introduction_is_refused_before_and_after_a_restart(
             )
             assert resealed.cookie == first.cookie
             for to, message in ((entry, first.message), (other, resealed.message)):
-                await dropped(node, "introduce-replayed", stranger.send, to, message)
+                await dropped(node, Reason.INTRODUCE_REPLAYED, stranger.send, to, message)
         async with hosted(net) as (node, endpoint):
             kept = (await stranger.find()).descriptor.introducers
             assert {one.auth_key for one in kept} == {entry.auth_key, other.auth_key}
             assert {one.relay_id for one in kept} == {entry.relay_id, other.relay_id}
             for to, message in ((entry, first.message), (other, resealed.message)):
-                await dropped(node, "introduce-replayed", stranger.send, to, message)
+                await dropped(node, Reason.INTRODUCE_REPLAYED, stranger.send, to, message)
             with trio.move_on_after(10) as nothing:
                 await anext(aiter(endpoint))
             assert nothing.cancelled_caught

@@ -27,6 +27,7 @@ from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.ids import AuthKey, RelayId
 from onionshh.net.clocks import Clock
 from onionshh.net.store import DataDirectory, RunBlocking, run_inline
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry, Outer
 from tests.client.hostile import replaceable, shown
@@ -221,7 +222,7 @@ class Stranger:
         try:
             return m.status_untrusted(await circuit.ask(m.INTRODUCE1, message, m.INTRODUCE_ACK, 10.0))
         finally:
-            circuit.close("asked")
+            circuit.close(Reason.FINISHED)
 
 
 def altered(message: bytes, **changes: int | bytes) -> bytes:
@@ -230,7 +231,7 @@ def altered(message: bytes, **changes: int | bytes) -> bytes:
 
 
 async def dropped(
-    node: Node, reason: str, action: Callable[..., Awaitable[object]], *arguments: object
+    node: Node, reason: Reason, action: Callable[..., Awaitable[object]], *arguments: object
 ) -> None:
     """`action` makes the node drop something for this reason: once, and nothing for another reason."""
     before = dict(node.drops())

@@ -22,6 +22,7 @@ from onionshh.crypto.identity import SigningKey
 from onionshh.directory.signing import sign_consensus
 from onionshh.errors import CryptoError, ProtocolError
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.wire import consensus as wire
 from onionshh.wire import descriptor as wire_descriptor
 from onionshh.wire.consensus import Consensus
@@ -88,16 +89,16 @@ def test_one_from_disk_may_be_of_any_date_but_not_of_any_hand() -> None:
 
 def test_rollback() -> None:
     newer = replace(BODY, valid_after=NOW + 1)
-    assert refused(GOOD, held=newer) == "consensus-rollback"
+    assert refused(GOOD, held=newer) == Reason.CONSENSUS_ROLLBACK
     assert open_consensus_untrusted(signed(newer), network=ONE, wall=NOW, held=BODY) == newer
 
 
 def test_another_network() -> None:
-    assert refused(signed(replace(BODY, network="other"))) == "consensus-network"
+    assert refused(signed(replace(BODY, network="other"))) == Reason.CONSENSUS_NETWORK
 
 
 def test_params_out_of_range() -> None:
-    assert refused(signed(replace(BODY, params=(("window", 0),)))) == "params-range"
+    assert refused(signed(replace(BODY, params=(("window", 0),)))) == Reason.PARAMS_RANGE
 
 
 @pytest.mark.parametrize(
@@ -119,19 +120,19 @@ def test_thresholds(count: int, threshold: int, signers: int, good: bool) -> Non
     if good:
         assert open_consensus_untrusted(data, network=trusted, wall=NOW) == BODY
     else:
-        assert refused(data, trusted=trusted) == "consensus-signatures"
+        assert refused(data, trusted=trusted) == Reason.CONSENSUS_SIGNATURES
 
 
 def test_strangers_do_not_count_and_do_not_harm() -> None:
-    assert refused(signed(BODY, STRANGER)) == "consensus-signatures"
-    assert refused(signed(BODY, KEYS[0], STRANGER), trusted=network(3, 2)) == "consensus-signatures"
+    assert refused(signed(BODY, STRANGER)) == Reason.CONSENSUS_SIGNATURES
+    assert refused(signed(BODY, KEYS[0], STRANGER), trusted=network(3, 2)) == Reason.CONSENSUS_SIGNATURES
     assert open_consensus_untrusted(signed(BODY, KEYS[0], STRANGER), network=ONE, wall=NOW) == BODY
 
 
 def test_one_authority_cannot_sign_twice() -> None:
     body = BODY.encode_body()
     pair = (KEYS[0].public, KEYS[0].sign(wire.SIGNED + body))
-    assert refused(wire.join(body, (pair, pair)), trusted=network(3, 2)) == "consensus-signatures"
+    assert refused(wire.join(body, (pair, pair)), trusted=network(3, 2)) == Reason.CONSENSUS_SIGNATURES
 
 
 def test_a_broken_signature_does_not_count_and_does_not_spoil_the_others() -> None:
@@ -140,13 +141,13 @@ def test_a_broken_signature_does_not_count_and_does_not_spoil_the_others() -> No
     spoiled = ((pairs[0][0], bytes(64)), *pairs[1:])
     trusted = network(3, 2)
     assert open_consensus_untrusted(wire.join(body, spoiled), network=trusted, wall=NOW) == BODY
-    assert refused(wire.join(body, spoiled[:2]), trusted=trusted) == "consensus-signatures"
+    assert refused(wire.join(body, spoiled[:2]), trusted=trusted) == Reason.CONSENSUS_SIGNATURES
 
 
 def test_the_signature_is_over_the_purpose_too() -> None:
     body = BODY.encode_body()
     bare = ((KEYS[0].public, KEYS[0].sign(body)),)
-    assert refused(wire.join(body, bare)) == "consensus-signatures"
+    assert refused(wire.join(body, bare)) == Reason.CONSENSUS_SIGNATURES
 
 
 def test_every_flipped_bit_is_refused() -> None:
@@ -173,11 +174,11 @@ def test_nothing_is_parsed_before_enough_have_signed(monkeypatch: pytest.MonkeyP
 
 
 def test_size_comes_first() -> None:
-    assert refused(b"\x92" + bytes(g.CONSENSUS_MAX)) == "document-size"
+    assert refused(b"\x92" + bytes(g.CONSENSUS_MAX)) == Reason.DOCUMENT_SIZE
 
 
 def test_what_is_signed_must_still_be_in_shape() -> None:
-    assert refused(sign_consensus(pack((1, "net")), KEYS[:1])) == "document-shape"
+    assert refused(sign_consensus(pack((1, "net")), KEYS[:1])) == Reason.DOCUMENT_SHAPE
 
 
 RELAY = SigningKey(b"r" * 32)

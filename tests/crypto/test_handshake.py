@@ -21,6 +21,7 @@ from onionshh.crypto.handshake import (
 )
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import CryptoError
+from onionshh.reasons import Reason
 from tests.crypto.test_primitives import SMALL_ORDER
 from tests.seeded import seeded
 
@@ -103,7 +104,7 @@ def test_an_unknown_id_or_key_is_refused_before_any_dh() -> None:
     for place in (0, 31, 32, 63):
         with pytest.raises(CryptoError) as caught:
             answer(flipped(ask().message, place))
-        assert caught.value.reason == "handshake-unknown-key"
+        assert caught.value.reason == Reason.HANDSHAKE_UNKNOWN_KEY
 
 
 @pytest.mark.parametrize("place", SERVER_PLACES)
@@ -113,7 +114,7 @@ def test_every_part_of_the_server_s_flight_is_checked(place: int) -> None:
     reply = answer(client.message).reply
     with pytest.raises(CryptoError) as caught:
         finish(client, flipped(reply, place))
-    assert caught.value.reason == "handshake-auth"
+    assert caught.value.reason == Reason.HANDSHAKE_AUTH
     assert finish(client, reply).server_message == SM
 
 
@@ -158,7 +159,7 @@ def test_an_encapsulation_key_out_of_range_is_refused(monkeypatch: pytest.Monkey
     assert b"\xff" * g.KEM_KEY in message
     with pytest.raises(CryptoError) as caught:
         answer(message)
-    assert caught.value.reason == "handshake-kem-key"
+    assert caught.value.reason == Reason.HANDSHAKE_KEM_KEY
 
 
 @pytest.mark.parametrize(

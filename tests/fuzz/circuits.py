@@ -9,6 +9,7 @@ from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import Memory
 from onionshh.crypto.layers import ClientLayers
 from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
 from onionshh.relay.mirror import Mirror
 from onionshh.rendezvous.introducer import Introducer
 from onionshh.rendezvous.meeting import Meeting
@@ -92,7 +93,7 @@ def _client_raw(data: bytes) -> None:
         while not script.over:
             path.circuit.receive_cell(script.number(1), script.filled(g.BODY))
     finally:
-        path.circuit.fail("over")
+        path.circuit.fail(Reason.CLOSED)
         given_back(path.memory)
 
 
@@ -124,7 +125,7 @@ def _client_keyed(data: bytes) -> None:
             path.circuit.receive_cell(command, body)
             path.circuit.take_cells()
     finally:
-        path.circuit.fail("over")
+        path.circuit.fail(Reason.CLOSED)
         given_back(path.memory)
 
 

@@ -6,17 +6,16 @@ else, within bounded time. A few doors read what people type or save; these rais
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from onionshh.core.link.outbox import Memory
 from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
 
 SECONDS_MOST = 2.0
 """Of the processor, for one input: a hundred times what the slowest takes."""
-_REASON = re.compile(r"[a-z0-9-]+")
 
 
 class Fault(Exception):
@@ -45,8 +44,8 @@ def check(target: Target, data: bytes) -> None:
     try:
         target.run(data)
     except target.refuses as error:
-        if isinstance(error, ProtocolError) and not _REASON.fullmatch(error.reason):
-            raise Fault(f"{target.name} gives the reason {error.reason!r}, which is no name") from error
+        if isinstance(error, ProtocolError) and not isinstance(error.reason, Reason):
+            raise Fault(f"{target.name} gives the reason {error.reason!r}, which is none of ours") from error
     except Exception as error:
         raise Fault(f"{target.name} raised {type(error).__name__}: {error}") from error
     took = time.process_time() - began

@@ -21,6 +21,7 @@ from onionshh.net.builder import CircuitBuilder
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.guard_file import GuardFile
 from onionshh.net.store import DataDirectory
+from onionshh.reasons import Reason
 from onionshh.wire.cell import CREATE, CREATE_MORE, HEADER, PADDING, RELAY_EARLY
 from tests.core.networks import view
 from tests.net.world import Client, Relay, World
@@ -137,7 +138,7 @@ async def test_dead_relays_are_gone_round(autojump_clock: MockClock, tmp_path: P
         for _ in range(20):
             circuit = await node.builder.build(Purpose.TEST, kind(4))
             assert not {row.identity for row in circuit.path} & {relay.identity for relay in dead}
-        failures = sum(relay.drops.counts["extend-failed"] for relay in node.world.relays)
+        failures = sum(relay.drops.counts[Reason.EXTEND_FAILED] for relay in node.world.relays)
         assert failures <= 6  # each dead one is met once or twice, then avoided
         assert len(node.client.circuits.circuits) == 20  # nothing half-built is left
 

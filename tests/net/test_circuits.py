@@ -17,6 +17,7 @@ from onionshh.core.link.port import LinkPort
 from onionshh.core.roles import EndCircuit, Reply
 from onionshh.geometry import BODY, CELL, LAYER_STATE
 from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.reasons import Reason
 from onionshh.rendezvous.meeting import Meeting
 from onionshh.wire import messages as m
 from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell
@@ -62,8 +63,8 @@ async def test_a_hop_that_does_not_answer_times_out(autojump_clock: MockClock) -
         with pytest.raises(CircuitFailed) as info:
             await circuit.add(relays[1].row)
         assert trio.current_time() - start == 10.0
-        assert (info.value.reason, info.value.relay) == ("hop-timeout", relays[1].identity)
-        assert circuit.failed == "hop-timeout"
+        assert (info.value.reason, info.value.relay) == (Reason.HOP_TIMEOUT, relays[1].identity)
+        assert circuit.failed == Reason.HOP_TIMEOUT
         await trio.testing.wait_all_tasks_blocked()
         assert not relays[0].switch.circuits  # it was told
         assert not client.circuits.circuits
@@ -85,7 +86,7 @@ async def test_a_cancelled_set_up_ends_the_circuit(autojump_clock: MockClock, st
         await circuit.add(relays[0].row)
         with trio.move_on_after(0):
             await (circuit.add(relays[1].row) if step == "add" else circuit.pad())
-        assert circuit.failed == "cancelled"
+        assert circuit.failed == Reason.CANCELLED
         await trio.testing.wait_all_tasks_blocked()
         assert not client.circuits.circuits
         assert not any(relay.switch.circuits for relay in relays)
@@ -149,9 +150,9 @@ async def test_a_circuit_that_ends_between_two_rounds_says_why(autojump_clock: M
             @nursery.start_soon
             async def end() -> None:
                 await trio.sleep(0.1)
-                circuit.close("test")
+                circuit.close(Reason.CLOSED)
 
-            with pytest.raises(CircuitFailed, match="test"):
+            with pytest.raises(CircuitFailed, match=Reason.CLOSED):
                 await circuit.pad()
 
 
@@ -160,7 +161,7 @@ async def test_padding_that_is_not_echoed_times_out(autojump_clock: MockClock) -
         circuit = client.circuits.start(await client.links.to(relays[0].row), Purpose.TEST, 1)
         await circuit.add(relays[0].row)
         relays[0].switch.control.recognised = lambda *args, **kinds: None  # type: ignore[method-assign]
-        with pytest.raises(CircuitFailed, match="hop-timeout"):
+        with pytest.raises(CircuitFailed, match=Reason.HOP_TIMEOUT):
             await circuit.pad()
 
 
@@ -171,9 +172,9 @@ async def test_an_answer_that_does_not_come_in_time_ends_the_circuit(autojump_cl
     async with network(1) as (_, relays, client):
         circuit = await client.build(*relays)
         relays[0].parrot.next_actions = ()
-        with pytest.raises(CircuitFailed, match="answer-timeout"):
+        with pytest.raises(CircuitFailed, match=Reason.ANSWER_TIMEOUT):
             await circuit.ask(ASK, b"", ANSWER, 7.0)
-        assert circuit.failed == "answer-timeout"
+        assert circuit.failed == Reason.ANSWER_TIMEOUT
 
 
 async def test_ask(autojump_clock: MockClock) -> None:
@@ -189,9 +190,9 @@ async def test_what_came_before_the_end_can_still_be_read(autojump_clock: MockCl
         circuit.send(ASK, b"one")
         await trio.testing.wait_all_tasks_blocked()
         (inner,) = relays[0].switch.circuits
-        relays[0].parrot.next_actions = (EndCircuit(inner, "test"),)
+        relays[0].parrot.next_actions = (EndCircuit(inner, Reason.CLOSED),)
         circuit.send(ASK, b"end")
-        assert await circuit.closed() == "destroyed"
+        assert await circuit.closed() == Reason.DESTROYED
         assert (await circuit.receive()).body == b"one"
         with pytest.raises(CircuitFailed, match="destroyed"):
             await circuit.receive()
@@ -211,9 +212,9 @@ async def test_the_end_wakes_whoever_waits(autojump_clock: MockClock, wait: str)
         async def waits() -> None:
             nonlocal woken
             if wait == "closed":
-                assert await circuit.closed() == "test"
+                assert await circuit.closed() == Reason.CLOSED
             else:
-                with pytest.raises(CircuitFailed, match="test"):
+                with pytest.raises(CircuitFailed, match=Reason.CLOSED):
                     if wait == "receive":
                         await circuit.receive()
                     else:
@@ -224,7 +225,7 @@ async def test_the_end_wakes_whoever_waits(autojump_clock: MockClock, wait: str)
             nursery.start_soon(waits)
             await trio.testing.wait_all_tasks_blocked()
             assert not woken
-            circuit.close("test")
+            circuit.close(Reason.CLOSED)
         assert woken
 
 
@@ -236,8 +237,8 @@ def stuck_client(client: Client) -> None:
 async def test_a_delivery_after_the_end_is_no_success(autojump_clock: MockClock) -> None:
     async with network(1) as (_, relays, client):
         circuit = await client.build(*relays)
-        circuit.close("test")
-        with pytest.raises(CircuitFailed, match="test"):
+        circuit.close(Reason.CLOSED)
+        with pytest.raises(CircuitFailed, match=Reason.CLOSED):
             await circuit.deliver(ASK, b"")
 
 
@@ -348,9 +349,9 @@ async def test_an_end_that_comes_before_the_join_ends_it(autojump_clock: MockClo
     async with met() as (pair, _, _):
         pair.answer()
         await trio.testing.wait_all_tasks_blocked()
-        pair.endpoint.close("test")
+        pair.endpoint.close(Reason.CLOSED)
         await trio.testing.wait_all_tasks_blocked()
-        assert pair.visitor.failed == "destroyed"
+        assert pair.visitor.failed == Reason.DESTROYED
         with pytest.raises(CircuitFailed, match="destroyed"):
             await pair.answered()
 
@@ -362,8 +363,8 @@ async def test_what_comes_before_the_join_is_bounded(autojump_clock: MockClock) 
         for number in range(Params().window + 1):
             assert pair.visitor.failed is None, number
             pair.visitor.cell(RELAY, bytes(BODY))
-        assert pair.visitor.failed == "window-overrun"
-        assert visitor.drops.counts["window-overrun"] == 1
+        assert pair.visitor.failed == Reason.WINDOW_OVERRUN
+        assert visitor.drops.counts[Reason.WINDOW_OVERRUN] == 1
 
 
 # Cells that belong nowhere.
@@ -371,10 +372,14 @@ async def test_what_comes_before_the_join_is_bounded(autojump_clock: MockClock) 
 
 @pytest.mark.parametrize(
     "circuit_id, command, reason",
-    [(0, RELAY, "link-command"), (0, LINK_AUTH, "link-command"), (9, CREATE, "create-not-allowed")],
+    [
+        (0, RELAY, Reason.LINK_COMMAND),
+        (0, LINK_AUTH, Reason.LINK_COMMAND),
+        (9, CREATE, Reason.CREATE_NOT_ALLOWED),
+    ],
 )
 async def test_what_a_relay_may_not_send_ends_the_link(
-    autojump_clock: MockClock, circuit_id: int, command: int, reason: str
+    autojump_clock: MockClock, circuit_id: int, command: int, reason: Reason
 ) -> None:
     async with network(1) as (world, (relay,), client):
         listener = world.network.listen("30.0.0.1")
@@ -391,9 +396,9 @@ async def test_what_a_relay_may_not_send_ends_the_link(
 
             port = await client.links.to(changed(relay.row, host="30.0.0.1", port=listener.address[1]))
             circuit = client.circuits.start(port, Purpose.TEST, 1)
-            assert await circuit.closed() == "link-closed"
+            assert await circuit.closed() == Reason.LINK_CLOSED
         assert client.drops.counts[reason] == 1
-        assert client.drops.counts["unknown-circuit"] == 1
+        assert client.drops.counts[Reason.UNKNOWN_CIRCUIT] == 1
 
 
 async def test_a_bad_cell_ends_its_circuit_tells_the_relay_and_harms_no_other(
@@ -406,7 +411,7 @@ async def test_a_bad_cell_ends_its_circuit_tells_the_relay_and_harms_no_other(
         other = await client.build(*relays)
         inner.inward.port.send(inner.inward.circuit_id, RELAY, bytes(BODY))
         relays[0].links.flush()
-        assert await circuit.closed() == "layer-unrecognised"
+        assert await circuit.closed() == Reason.LAYER_UNRECOGNISED
         await trio.testing.wait_all_tasks_blocked()
         assert len(first.circuits) == len(relays[1].switch.circuits) == 1
         other.accept(ANSWER)
@@ -420,7 +425,7 @@ async def test_a_destroy_is_not_answered(autojump_clock: MockClock) -> None:
         (inner,) = relays[0].switch.circuits
         inner.inward.port.send(inner.inward.circuit_id, DESTROY, bytes(BODY))
         relays[0].links.flush()
-        assert await circuit.closed() == "destroyed"
+        assert await circuit.closed() == Reason.DESTROYED
         await trio.testing.wait_all_tasks_blocked()
         assert len(relays[0].switch.circuits) == 1  # we destroyed it behind the switch's back
 
@@ -428,10 +433,10 @@ async def test_a_destroy_is_not_answered(autojump_clock: MockClock) -> None:
 async def test_closing_twice_says_the_first_reason(autojump_clock: MockClock) -> None:
     async with network(1) as (_, relays, client):
         circuit = await client.build(*relays)
-        circuit.close("one")
-        circuit.close("two")
-        assert circuit.failed == "one"
-        assert await circuit.closed() == "one"
+        circuit.close(Reason.CLOSED)
+        circuit.close(Reason.CANCELLED)
+        assert circuit.failed == Reason.CLOSED
+        assert await circuit.closed() == Reason.CLOSED
 
 
 async def test_a_link_that_breaks_while_joining_gives_memory_back_once(autojump_clock: MockClock) -> None:

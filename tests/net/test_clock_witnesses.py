@@ -9,6 +9,7 @@ import pytest
 from onionshh.core.trust import EARLY_SECONDS, ConsensusExpired, ConsensusNotYet
 from onionshh.errors import ClockWrong
 from onionshh.net.clock_witnesses import ClockWitness, ListOutOfTime, out_of_time
+from onionshh.reasons import Reason
 from tests.core.networks import consensus, plain
 
 WALL = 1_790_000_000
@@ -19,7 +20,7 @@ def witness(number: int, list_: int, date: int | None) -> ClockWitness:
     """A directory whose list and whose clock are so many seconds from ours."""
     found = ConsensusNotYet if list_ > 0 else ConsensusExpired
     dated = replace(consensus(plain(3)), valid_after=WALL + list_, valid_until=WALL + list_ + VALID)
-    error = found("out of time", dated, -list_)
+    error = found(Reason.CONSENSUS_NOT_YET, dated, -list_)
     return ClockWitness(f"http://{number}.invalid", error, None if date is None else WALL + date)
 
 

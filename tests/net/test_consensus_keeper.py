@@ -39,6 +39,7 @@ from onionshh.net.consensus_keeper import ConsensusKeeper, NotThisNetwork
 from onionshh.net.guard_file import NoGuardAnswers
 from onionshh.net.memory_folder import InMemory
 from onionshh.net.store import DataDirectory, Folder
+from onionshh.reasons import Reason
 from onionshh.wire.consensus import Consensus
 from tests.client.world import hosted, small, until
 from tests.directory.world import descriptor
@@ -265,7 +266,7 @@ async def test_a_client_asks_over_circuits_at_random_moments_and_a_relay_the_dir
 
 
 @pytest.mark.parametrize(
-    "fault", [CircuitFailed("answer-timeout"), NetworkUnreachable("offline"), b"", b"junk", "early"]
+    "fault", [CircuitFailed(Reason.ANSWER_TIMEOUT), NetworkUnreachable("offline"), b"", b"junk", "early"]
 )
 async def test_what_goes_wrong_over_circuits_is_tried_again_and_not_asked_of_the_directory(
     fault: Exception | bytes | str, tmp_path: Path, autojump_clock: MockClock
@@ -300,7 +301,7 @@ async def test_an_expired_one_or_one_with_no_path_in_it_means_asking_the_directo
         raise PathImpossible(3, 2)
 
     async def broken(held: int) -> bytes:
-        raise CircuitFailed("link-closed")
+        raise CircuitFailed(Reason.LINK_CLOSED)
 
     for name, over_circuit, after in (("a", impossible, INTERVAL), ("b", broken, VALID)):
         (tmp_path / name).mkdir()

@@ -20,6 +20,7 @@ from onionshh.net.clocks import Clock
 from onionshh.net.link_driver import LinkDriver, Sent
 from onionshh.net.memory import BUFFER_BYTES, MemoryNetwork, MemoryReader
 from onionshh.net.timers import TimerHeap
+from onionshh.reasons import Reason
 from onionshh.wire.cell import DESTROY, PADDING, RELAY, pack_cell
 from tests.net.world import Peer
 from tests.seeded import seeded
@@ -43,7 +44,7 @@ class Sink:
 
     def receive_frame(self, port: LinkPort, frame: bytes, now: float) -> None:
         if frame.startswith(self.refused):
-            raise ProtocolError("link-command")
+            raise ProtocolError(Reason.LINK_COMMAND)
         self.frames.append(frame)
 
     def link_closed(self, port: LinkPort, now: float) -> None:
@@ -65,7 +66,7 @@ class Node:
     def opened(self, driver: LinkDriver, peer: RelayId | None, now: float) -> LinkPort:
         return LinkPort(self.memory, self.touched, peer=peer, initiated=False, host="a", now=now)
 
-    def ended(self, driver: LinkDriver, reason: str) -> None:
+    def ended(self, driver: LinkDriver, reason: Reason) -> None:
         self.reasons.append(reason)
 
 
@@ -189,7 +190,7 @@ async def test_a_network_that_takes_nothing_ends_the_link(autojump_clock: MockCl
         await trio.sleep(PARAMS.link_dead_seconds / 3)
         both.from_peer(both.peer.machine.seal(padding(1)))  # it talks, and does not read
         both.tick()
-    assert both.node.reasons == ["link-stuck"]
+    assert both.node.reasons == [Reason.LINK_STUCK]
     assert both.driver.unsent_bytes == 0
 
 
@@ -210,7 +211,7 @@ async def test_while_it_does_not_read_the_peer_owes_nothing(autojump_clock: Mock
     assert both.driver.reason is None
     await trio.sleep(1)
     both.tick()
-    assert both.node.reasons == ["frame-timeout"]
+    assert both.node.reasons == [Reason.FRAME_TIMEOUT]
 
 
 async def test_half_a_frame_is_due_before_what_was_awaited(autojump_clock: MockClock) -> None:
@@ -271,13 +272,13 @@ async def test_closing_sends_what_fits_and_abandoning_nothing(autojump_clock: Mo
         both.port.send(7, DESTROY, bytes(BODY))
         now = trio.current_time()
         if send:
-            both.driver.close("no-room", now)
+            both.driver.close(Reason.NO_ROOM, now)
         else:
-            both.driver.abandon("memory", now)
-        both.driver.close("again", now)
+            both.driver.abandon(Reason.MEMORY, now)
+        both.driver.close(Reason.LINK_IDLE, now)
         await both.peer.ends()
         assert len(both.peer.frames) == send
-        assert both.node.reasons == ["no-room" if send else "memory"]
+        assert both.node.reasons == [Reason.NO_ROOM if send else "memory"]
         assert both.node.sink.closed == [both.port]
 
 
@@ -290,7 +291,7 @@ async def test_a_frame_that_no_sink_takes_ends_the_link_and_those_behind_it_are_
     seal = both.peer.machine.seal
     both.from_peer(seal(padding(1)) + seal(bad) + seal(padding(2)))
     assert both.node.sink.frames == [padding(1)]
-    assert both.node.reasons == [both.driver.reason] == ["link-command"]
+    assert both.node.reasons == [both.driver.reason] == [Reason.LINK_COMMAND]
 
 
 @pytest.mark.parametrize("is_open", [False, True])
@@ -298,7 +299,7 @@ async def test_a_stream_that_breaks_ends_the_link_once(autojump_clock: MockClock
     both = await pair(open_it=is_open)
     both.network.cut("a")
     assert both.driver.ready(trio.current_time()) == 0
-    assert both.node.reasons == ["link-ended"]
+    assert both.node.reasons == [Reason.LINK_ENDED]
     assert both.driver.opened.is_set()
     assert both.driver.ready(trio.current_time()) == 0
     both.driver.resume(trio.current_time())

@@ -8,6 +8,7 @@ from trio.testing import MockClock
 
 from onionshh.geometry import BODY
 from onionshh.net.link_loop import TICK_SECONDS, Ticker
+from onionshh.reasons import Reason
 from onionshh.wire.cell import PADDING, pack_cell
 from simulations.world import ANSWER, ASK
 from tests.net.test_links import network
@@ -56,9 +57,9 @@ async def test_a_link_that_spent_too_much_is_not_read_for_so_long(autojump_clock
         await trio.sleep(1)
         peer.push(peer.machine.seal(pack_cell(0, 99, bytes(BODY))))  # what ends the link, once it is read
         await trio.sleep(7)
-        assert relay.drops.counts["link-command"] == 0
+        assert relay.drops.counts[Reason.LINK_COMMAND] == 0
         await trio.sleep(3)
-        assert relay.drops.counts["link-command"] == 1
+        assert relay.drops.counts[Reason.LINK_COMMAND] == 1
 
 
 async def test_without_a_ceiling_all_is_read_at_once(autojump_clock: MockClock) -> None:
@@ -67,4 +68,4 @@ async def test_without_a_ceiling_all_is_read_at_once(autojump_clock: MockClock) 
         peer.push(peer.machine.seal(pack_cell(0, PADDING, bytes(BODY)) * 20))
         peer.push(peer.machine.seal(pack_cell(0, 99, bytes(BODY))))
         await trio.testing.wait_all_tasks_blocked()
-        assert relay.drops.counts["link-command"] == 1
+        assert relay.drops.counts[Reason.LINK_COMMAND] == 1

@@ -29,6 +29,7 @@ from onionshh.net.links import LinkFailed
 from onionshh.net.memory import BUFFER_BYTES, MemoryDialer, MemoryStream
 from onionshh.net.timers import STEP_SECONDS
 from onionshh.net.transport import Dialer, NoRoom, StreamBroken
+from onionshh.reasons import Reason
 from onionshh.relay import driver as driver_file
 from onionshh.relay.driver import SwitchDriver
 from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell, split_cells
@@ -71,7 +72,7 @@ async def test_messages_go_both_ways_over_real_links(
         for body in bodies:
             circuit.send(ASK, body)
         assert [(await circuit.receive()).body for _ in bodies] == bodies
-    assert client.drops.counts["link-broken"] == 0
+    assert client.drops.counts[Reason.LINK_BROKEN] == 0
 
 
 @pytest.mark.parametrize("tcp", [False, True])
@@ -234,7 +235,7 @@ async def test_a_peer_that_leaves_before_our_proof_leaves_no_link_behind(autojum
         assert client.links.peers() == []
         numbers = client.links.statistics()
         assert (numbers.open, numbers.opening, numbers.dialling) == (0, 0, 0)
-        assert client.drops.counts["link-broken"] == 1
+        assert client.drops.counts[Reason.LINK_BROKEN] == 1
 
 
 async def test_after_the_node_closed_no_link_is_dialled(autojump_clock: MockClock) -> None:
@@ -246,7 +247,7 @@ async def test_after_the_node_closed_no_link_is_dialled(autojump_clock: MockCloc
             assert port.peer == relay.identity
         with pytest.raises(LinkFailed):
             await client.links.to(relay.row)
-        assert client.drops.counts["node-closed"] == 1
+        assert client.drops.counts[Reason.NODE_CLOSED] == 1
 
 
 async def test_a_link_that_closed_is_dialled_anew(autojump_clock: MockClock) -> None:
@@ -292,7 +293,7 @@ async def test_a_half_open_link_ends_and_others_go_on(autojump_clock: MockClock)
         circuit = await client.build(relay)
         assert await stream.receive_some() == b""
         assert 10.0 <= trio.current_time() - start <= 10.1
-        assert relay.drops.counts["link-setup-timeout"] == 1
+        assert relay.drops.counts[Reason.LINK_SETUP_TIMEOUT] == 1
         assert circuit.failed is None
 
 
@@ -322,7 +323,7 @@ async def test_a_peer_that_sends_a_frame_byte_by_byte_loses_its_link(autojump_cl
                 sent += 1
                 await trio.sleep(1)
         assert 10 <= sent <= 11
-        assert relay.drops.counts["frame-timeout"] == 1
+        assert relay.drops.counts[Reason.FRAME_TIMEOUT] == 1
         assert circuit.failed is None
 
 
@@ -341,7 +342,7 @@ async def test_a_bad_frame_ends_its_link_and_no_other(autojump_clock: MockClock,
         }[how]
         peer.push(data)
         await peer.ends()
-        assert peer.ended == "link-ended"  # and nothing else: no reason goes over the wire
+        assert peer.ended == Reason.LINK_ENDED  # and nothing else: no reason goes over the wire
         assert peer.frames == []
         circuit.accept(ANSWER)
         circuit.send(ASK, b"unharmed")
@@ -355,8 +356,8 @@ async def test_frames_behind_a_bad_one_are_not_looked_at(autojump_clock: MockClo
         good = peer.machine.seal(pack_cell(1 << 31 | 9, RELAY, bytes(BODY)))
         peer.push(bad + good)
         await peer.ends()
-        assert relay.drops.counts["link-command"] == 1
-        assert relay.drops.counts["unknown-circuit"] == 0
+        assert relay.drops.counts[Reason.LINK_COMMAND] == 1
+        assert relay.drops.counts[Reason.UNKNOWN_CIRCUIT] == 0
 
 
 # Limits.
@@ -369,12 +370,12 @@ async def test_so_many_links_an_address_and_no_more(autojump_clock: MockClock) -
         peers = [await dial_as_peer(dialer, relay) for _ in range(3)]
         refused = await dial_as_peer(dialer, relay, open_it=False)
         await refused.ends()
-        assert relay.drops.counts["links-per-address"] == 1
+        assert relay.drops.counts[Reason.LINKS_PER_ADDRESS] == 1
         await dial_as_peer(world.network.dialer("40.0.0.2"), relay)
         peers[0].stream.close()
         await port_of(relay, 3)
         await dial_as_peer(dialer, relay)
-        assert relay.drops.counts["links-per-address"] == 1
+        assert relay.drops.counts[Reason.LINKS_PER_ADDRESS] == 1
 
 
 async def test_half_open_links_count_too(autojump_clock: MockClock) -> None:
@@ -385,7 +386,7 @@ async def test_half_open_links_count_too(autojump_clock: MockClock) -> None:
             await dial_as_peer(dialer, relay, open_it=False)
         refused = await dial_as_peer(dialer, relay, open_it=False)
         await refused.ends()
-        assert relay.drops.counts["links-per-address"] == 1
+        assert relay.drops.counts[Reason.LINKS_PER_ADDRESS] == 1
         await trio.sleep(20)
         assert relay.links.statistics().addresses == 0
         await dial_as_peer(dialer, relay)
@@ -398,17 +399,17 @@ async def test_so_many_links_a_second_from_one_address(autojump_clock: MockClock
         for _ in range(10):
             await dialer.dial(relay.row.host, relay.row.port)
         await trio.testing.wait_all_tasks_blocked()
-        assert relay.drops.counts["link-rate"] == 6
+        assert relay.drops.counts[Reason.LINK_RATE] == 6
         await trio.sleep(1)
         for _ in range(3):
             await dialer.dial(relay.row.host, relay.row.port)
         await trio.testing.wait_all_tasks_blocked()
-        assert relay.drops.counts["link-rate"] == 7
+        assert relay.drops.counts[Reason.LINK_RATE] == 7
         world.params = replace(world.params, link_rate=0)
         for _ in range(50):
             await dialer.dial(relay.row.host, relay.row.port)
         await trio.testing.wait_all_tasks_blocked()
-        assert relay.drops.counts["link-rate"] == 7
+        assert relay.drops.counts[Reason.LINK_RATE] == 7
 
 
 # Places for streams: descriptors, with TCP.
@@ -437,12 +438,12 @@ async def test_when_places_are_rare_the_idlest_link_of_who_holds_most_ends(
             await trio.sleep(1)
         for _ in range(2):
             await dial_as_peer(world.network.dialer("40.0.0.2"), relay)
-        assert relay.drops.counts["no-room"] == 0
+        assert relay.drops.counts[Reason.NO_ROOM] == 0
         for number in range(4):
             newcomer = await dial_as_peer(world.network.dialer(f"50.0.0.{number}"), relay)
             assert newcomer.opened is not None
             await trio.testing.wait_all_tasks_blocked()
-            assert relay.drops.counts["no-room"] == number + 1
+            assert relay.drops.counts[Reason.NO_ROOM] == number + 1
             await peers[number].ends()  # the one without a circuit for longest
             assert places_taken(relay) == 9
         assert circuit.failed is None
@@ -494,7 +495,7 @@ async def test_half_open_links_go_too_and_the_newcomer_never(autojump_clock: Moc
             await trio.testing.wait_all_tasks_blocked()
             assert stream.receive_now() is None, number
             assert places_taken(relay) <= 3
-        assert relay.drops.counts["no-room"] == 7
+        assert relay.drops.counts[Reason.NO_ROOM] == 7
 
 
 async def test_a_dial_makes_room_as_well(autojump_clock: MockClock) -> None:
@@ -504,7 +505,7 @@ async def test_a_dial_makes_room_as_well(autojump_clock: MockClock) -> None:
         world.network.places[relay.row.host] = 3  # with the client's
         circuit = await client.build(relay, further)
         assert circuit.failed is None
-        assert relay.drops.counts["no-room"] == 1
+        assert relay.drops.counts[Reason.NO_ROOM] == 1
         assert links_of(relay).count("40.0.0.1") == 1
 
 
@@ -612,7 +613,7 @@ async def test_a_peer_that_stops_reading_loses_its_link_after_thirty_seconds(
             async def keep_talking() -> None:
                 nonlocal unsent
                 try:
-                    while not relay.drops.counts["link-stuck"]:
+                    while not relay.drops.counts[Reason.LINK_STUCK]:
                         unsent = max(unsent, relay.links.statistics().unsent_bytes)
                         peer.push(peer.machine.seal(pack_cell(0, PADDING, bytes(BODY))))
                         await trio.sleep(5)
@@ -620,7 +621,7 @@ async def test_a_peer_that_stops_reading_loses_its_link_after_thirty_seconds(
                     pass
 
             with trio.fail_after(120):
-                most = await flood(relay, port, lambda: bool(relay.drops.counts["link-stuck"]))
+                most = await flood(relay, port, lambda: bool(relay.drops.counts[Reason.LINK_STUCK]))
         assert 30.0 <= trio.current_time() - start <= 35.1  # looked at every five seconds
         assert most <= 256 * CELL  # the circuit's cap: what waits beyond one frame stays in its queue
         assert 0 < unsent <= FRAME
@@ -695,7 +696,7 @@ async def test_an_idle_link_closes_after_three_minutes_on_both_sides(autojump_cl
         await trio.sleep(10)
         assert relay.links.open_links == 0
         # Whichever side looks first ends it; both do when they look at the same moment.
-        assert client.drops.counts["link-idle"] + relay.drops.counts["link-idle"] in (1, 2)
+        assert client.drops.counts[Reason.LINK_IDLE] + relay.drops.counts[Reason.LINK_IDLE] in (1, 2)
 
 
 async def test_three_minutes_count_from_the_end_of_the_last_circuit(autojump_clock: MockClock) -> None:
@@ -823,9 +824,9 @@ async def test_a_peer_that_falls_silent_is_noticed_after_thirty_seconds(autojump
             port = await client.links.to(relay.row._replace(host="30.0.0.1", port=listener.address[1]))
         circuit = client.circuits.start(port, Purpose.TEST, 1)
         start = trio.current_time()
-        assert await circuit.closed() == "link-closed"
+        assert await circuit.closed() == Reason.LINK_CLOSED
         assert 30.0 <= trio.current_time() - start <= 30.1
-        assert client.drops.counts["link-silent"] == 1
+        assert client.drops.counts[Reason.LINK_SILENT] == 1
 
 
 # Ends.
@@ -839,7 +840,7 @@ async def test_a_relay_that_dies_ends_the_circuits_through_it_and_no_others(
         beside = await client.build(relays[0], relays[3], relays[2])
         world.kill(relays[1])
         with trio.fail_after(5):
-            assert await through.closed() == "destroyed"
+            assert await through.closed() == Reason.DESTROYED
         beside.accept(ANSWER)
         beside.send(ASK, b"still here")
         assert (await beside.receive()).body == b"still here"
@@ -855,7 +856,7 @@ async def test_an_extend_to_a_dead_relay_ends_the_circuit(autojump_clock: MockCl
         with pytest.raises(CircuitFailed) as info:
             await circuit.add(relays[1].row)
         assert info.value.relay == relays[1].identity
-        assert relays[0].drops.counts["extend-failed"] == 1
+        assert relays[0].drops.counts[Reason.EXTEND_FAILED] == 1
         assert not relays[0].switch.circuits
 
 
@@ -890,7 +891,7 @@ async def test_no_cell_of_a_relay_to_a_client_tells_why(autojump_clock: MockCloc
         await peer.read_until(lambda: peer.frames)
         ((circuit_id, command, body),) = split_cells(peer.frames[0])
         assert (circuit_id, command, body[0]) == (1 << 31 | 9, DESTROY, 0)
-        assert relay.drops.counts["create-size"] == 1
+        assert relay.drops.counts[Reason.CREATE_SIZE] == 1
 
 
 def test_defaults_are_strict() -> None:
@@ -924,7 +925,7 @@ async def test_a_fault_ends_one_link_and_no_other(
             breaking(name)
         peer.push(peer.machine.seal(pack_cell(5, CREATE, bytes(BODY))))
         await peer.ends()
-        assert relay.drops.counts["internal-fault"] == 1
+        assert relay.drops.counts[Reason.INTERNAL_FAULT] == 1
         assert relay.links.open_links == 1
         assert relay.links.statistics().addresses == 1
         assert links_of(relay) == ["20.1.0.1"]
@@ -952,7 +953,7 @@ async def test_a_fault_after_reading_ends_no_link(
         breaks = True
         circuit.send(ASK, b"unharmed")
         assert (await circuit.receive()).body == b"unharmed"
-        assert relay.drops.counts["internal-fault"] >= 1
+        assert relay.drops.counts[Reason.INTERNAL_FAULT] >= 1
         assert relay.links.open_links == 1
 
 
@@ -972,7 +973,7 @@ async def test_a_fault_when_something_is_due_ends_its_link_and_no_other(
         monkeypatch.setattr(LinkDriver, "tick", broken)
         await peer.ends()
         await trio.sleep(60)
-        assert relay.drops.counts["internal-fault"] == 1
+        assert relay.drops.counts[Reason.INTERNAL_FAULT] == 1
         assert links_of(relay) == ["20.1.0.1"]
         assert circuit.failed is None
 
@@ -997,7 +998,7 @@ async def test_addresses_of_one_64_are_one(autojump_clock: MockClock) -> None:
         await dial_as_peer(world.network.dialer("2001:db8:0:1::1"), relay)
         await trio.testing.wait_all_tasks_blocked()
         assert relay.links.open_links == 3
-        assert relay.drops.counts["links-per-address"] == 3
+        assert relay.drops.counts[Reason.LINKS_PER_ADDRESS] == 3
 
 
 async def test_a_silent_relay_takes_not_every_place_of_those_who_wait_for_links(
@@ -1034,7 +1035,7 @@ async def test_past_the_quota_a_link_ends_for_what_it_does_not_read(autojump_clo
             port.refuse(number, seeded(number))
         relay.driver.after_read()
         assert relay.links.open_links == 1
-        assert relay.drops.counts["memory"] == 1
+        assert relay.drops.counts[Reason.MEMORY] == 1
         assert relay.memory.used_bytes == 0
         assert circuit.failed is None
         peer.stream.close()
@@ -1048,7 +1049,7 @@ async def test_a_link_that_ends_as_it_opens_is_none(
 
         def then_end(port: LinkPort, now: float) -> None:
             opened(port, now)
-            client.links.end(port, "link-ended")
+            client.links.end(port, Reason.LINK_ENDED)
 
         monkeypatch.setattr(client.circuits, "link_opened", then_end)
         with pytest.raises(LinkFailed):

@@ -13,6 +13,7 @@ from onionshh.core.link.port import LinkPort
 from onionshh.geometry import BODY
 from onionshh.net.link_driver import LinkDriver
 from onionshh.net.open_links import LinkStatistics
+from onionshh.reasons import Reason
 from onionshh.wire.cell import PADDING, pack_cell
 from tests.net.test_links import network, port_of
 from tests.net.world import dial_as_peer
@@ -55,7 +56,7 @@ async def test_what_left_over_ended_links_stays_counted(autojump_clock: MockCloc
         await client.build(relay)
         before: LinkStatistics = client.links.statistics()
         (port,) = client.links.ports()
-        client.links.end(port, "link-ended")
+        client.links.end(port, Reason.LINK_ENDED)
         after = client.links.statistics()
         assert (after.open, after.cells_sent) == (0, before.cells_sent)
         assert client.links.ports() == []
@@ -119,4 +120,4 @@ async def test_a_fault_in_a_flush_ends_that_link_alone(
         relay.links.flush()
         left: list[LinkPort] = await port_of(relay, 1)
         assert left == [good]
-        assert relay.drops.counts["internal-fault"] == 1
+        assert relay.drops.counts[Reason.INTERNAL_FAULT] == 1

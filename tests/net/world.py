@@ -13,8 +13,8 @@ import trio
 import trio.testing
 
 from onionshh.core.base.chance import Chance
+from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import ONE_MACHINE, Params
-from onionshh.core.base.reasons import Drops
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.link.link import Link, LinkClosed, LinkInitiator, LinkOpen, LinkResponder
 from onionshh.core.link.outbox import Memory

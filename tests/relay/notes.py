@@ -12,6 +12,7 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 from onionshh.core.roles import CircuitHandle, Drop, Effect, EndCircuit, Remember, Reply, RoleAction
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from simulations.world import ANSWER, ASK
 
@@ -101,12 +102,16 @@ class Notes:
     def remembered(self, token: Hashable, now: float, wall: int) -> tuple[RoleAction, ...]:
         circuit, note = self._pending.pop(token)
         self.kept.append(note)
-        return (Reply(circuit, ANSWER, note),) if circuit is not None else (Drop("note-of-nobody"),)
+        return (
+            (Reply(circuit, ANSWER, note),)
+            if circuit is not None
+            else (Drop(Reason.RENDEZVOUS_UNKNOWN_COOKIE),)
+        )
 
     def not_remembered(self, token: Hashable, now: float, wall: int) -> tuple[Effect, ...]:
         circuit, note = self._pending.pop(token)
         self.retries.append(note)
-        return (EndCircuit(circuit, "note-not-kept"),) if circuit is not None else ()
+        return (EndCircuit(circuit, Reason.NOT_KEPT),) if circuit is not None else ()
 
     def _remember(self, circuit: CircuitHandle | None, note: bytes) -> Remember:
         self._numbered += 1

@@ -9,6 +9,7 @@ import pytest
 from onionshh.core.base.params import Params
 from onionshh.core.roles import Drop, EndCircuit, Join, Reply
 from onionshh.geometry import BODY, RENDEZVOUS_SEALED
+from onionshh.reasons import Reason
 from onionshh.relay.control import REPLIES_WAITING_MOST
 from onionshh.relay.state import Stage
 from onionshh.rendezvous.meeting import Meeting
@@ -41,8 +42,8 @@ def test_the_tenth_early_cell_ends_the_circuit() -> None:
     assert relays[0].circuit.early_left == 0
     circuit.machine.pad_setup(1)
     client.settle(circuit)
-    assert relays[0].drops.counts["early-too-many"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[0].drops.counts[Reason.EARLY_TOO_MANY] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     everything_is_gone(net)
 
 
@@ -54,8 +55,8 @@ def test_an_early_cell_towards_the_client_ends_the_circuit_at_a_relay() -> None:
     inner = relays[1].circuit.inward.circuit_id
     back.send(inner, RELAY_EARLY, bytes(BODY))
     net.settle()
-    assert relays[0].drops.counts["early-inbound"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[0].drops.counts[Reason.EARLY_INBOUND] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     everything_is_gone(net)
 
 
@@ -65,7 +66,7 @@ def test_an_early_cell_towards_the_client_ends_the_circuit_at_the_client() -> No
     circuit = client.build(*relays)
     client.guard_port.send(circuit.circuit_id, RELAY_EARLY, bytes(BODY))
     net.settle()
-    assert circuit.machine.failed == "early-inbound"
+    assert circuit.machine.failed == Reason.EARLY_INBOUND
     everything_is_gone(net)
 
 
@@ -79,8 +80,8 @@ def test_a_cell_for_an_unknown_circuit_is_dropped_and_counted_and_no_more() -> N
     for command in (CREATED, RELAY, DESTROY, LINK_AUTH, RELAY_EARLY, CREATE_MORE, CREATED_MORE, PADDING):
         client.raw(circuit.circuit_id ^ 1, command)
     client.raw(circuit.circuit_id ^ 1, 200)
-    assert relays[0].drops.counts["unknown-circuit"] == 8
-    assert relays[0].drops.counts["unknown-command"] == 1
+    assert relays[0].drops.counts[Reason.UNKNOWN_CIRCUIT] == 8
+    assert relays[0].drops.counts[Reason.UNKNOWN_COMMAND] == 1
     assert not net.ended_links
     client.send(circuit, ASK, b"still here")
     assert parrot(relays[0]).heard[-1][1] == b"still here"
@@ -93,7 +94,7 @@ def test_any_command_but_padding_on_id_0_ends_the_link(command: int) -> None:
     client.raw(0, PADDING)
     assert not net.ended_links
     client.raw(0, command)
-    assert [reason for _, reason in net.ended_links] == ["link-command", "link-command"]
+    assert [reason for _, reason in net.ended_links] == [Reason.LINK_COMMAND, Reason.LINK_COMMAND]
 
 
 @pytest.mark.parametrize("command", [PADDING, CREATED, LINK_AUTH, CREATE_MORE, CREATED_MORE, 77])
@@ -102,8 +103,8 @@ def test_a_command_that_a_circuit_does_not_expect_ends_it_and_no_other(command: 
     client = net.client(relays[0])
     circuit, other = client.build(*relays), client.build(*relays)
     client.raw(circuit.circuit_id, command)
-    assert relays[0].drops.counts["command-not-due"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[0].drops.counts[Reason.COMMAND_NOT_DUE] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     client.send(other, ASK, b"unharmed")
     assert parrot(relays[0]).heard[-1][1] == b"unharmed"
     assert not net.ended_links
@@ -149,10 +150,10 @@ def test_destroy_from_the_far_side_reaches_the_client() -> None:
     net, relays = network(3)
     client = net.client(relays[0])
     circuit = client.build(*relays)
-    relays[2].switch.control.carry_out((EndCircuit(relays[2].circuit, "test"),))
+    relays[2].switch.control.carry_out((EndCircuit(relays[2].circuit, Reason.FINISHED),))
     net.settle()
-    assert relays[2].drops.counts["test"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[2].drops.counts[Reason.FINISHED] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     everything_is_gone(net)
 
 
@@ -164,7 +165,7 @@ def test_a_middle_relay_takes_nothing_more_for_itself_once_it_is_extended() -> N
     stranger = Stranger(net, relays[0])
     stranger.build(ID, *relays)
     stranger.say_to(ID, 0, payload(ASK, b"to the first"))
-    assert relays[0].drops.counts["message-not-accepted"] == 1
+    assert relays[0].drops.counts[Reason.MESSAGE_NOT_ACCEPTED] == 1
     assert not parrot(relays[0]).heard
     everything_is_gone(net)
 
@@ -178,13 +179,15 @@ def test_a_relay_echoes_what_set_up_needs_and_no_more(privacy_class: int) -> Non
         client.send(circuit, m.DROP, m.DROP_ECHO)
         assert circuit.machine.failed is None, number
     client.send(circuit, m.DROP, m.DROP_ECHO)
-    assert relays[1].drops.counts["echoes-too-many"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[1].drops.counts[Reason.ECHOES_TOO_MANY] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     everything_is_gone(net)
 
 
-@pytest.mark.parametrize("data, reason", [(m.DROP_PLAIN, "drop-not-due"), (m.DROP_ECHO, "echoes-too-many")])
-def test_a_relay_that_is_extended_takes_no_drop(data: bytes, reason: str) -> None:
+@pytest.mark.parametrize(
+    "data, reason", [(m.DROP_PLAIN, Reason.DROP_NOT_DUE), (m.DROP_ECHO, Reason.ECHOES_TOO_MANY)]
+)
+def test_a_relay_that_is_extended_takes_no_drop(data: bytes, reason: Reason) -> None:
     net, relays = network(2)
     stranger = Stranger(net, relays[0])
     stranger.build(ID, *relays)
@@ -198,7 +201,7 @@ def test_a_relay_takes_no_drop_that_asks_for_nothing() -> None:
     client = net.client(relays[0])
     circuit = client.build(*relays)
     client.send(circuit, m.DROP, m.DROP_PLAIN)
-    assert relays[0].drops.counts["drop-not-due"] == 1
+    assert relays[0].drops.counts[Reason.DROP_NOT_DUE] == 1
     everything_is_gone(net)
 
 
@@ -210,7 +213,7 @@ def test_a_relay_that_drops_more_than_it_was_asked_ends_the_circuit(hop: int) ->
     relays[hop].circuit.conversation.send(m.DROP, m.DROP_PLAIN)
     relays[hop].switch.control.pump(relays[hop].circuit)
     net.settle()
-    assert circuit.machine.failed == "drop-not-due"
+    assert circuit.machine.failed == Reason.DROP_NOT_DUE
     everything_is_gone(net)
 
 
@@ -225,7 +228,7 @@ def test_a_client_that_reads_nothing_gets_no_more_than_the_cap_queued() -> None:
         stranger.say_to(ID, 0, payload(ASK, b""))
     assert stranger.guard_port.outbox.waiting == 8
     stranger.say_to(ID, 0, payload(ASK, b""))
-    assert relays[0].drops.counts["queue-full"] == 1
+    assert relays[0].drops.counts[Reason.QUEUE_FULL] == 1
     assert not relays[0].switch.circuits
     assert stranger.guard_port.outbox.waiting == 1
 
@@ -237,9 +240,9 @@ def test_replies_that_a_client_leaves_uncollected_end_its_circuit() -> None:
     net.stuck.add(stranger.guard_port)
     relays[0].circuit.conversation.send(ANSWER, seeded(1)(17_000))  # far more than the window
     for count in range(REPLIES_WAITING_MOST):
-        assert not relays[0].drops.counts["replies-uncollected"], count
+        assert not relays[0].drops.counts[Reason.REPLIES_UNCOLLECTED], count
         stranger.say_to(ID, 0, payload(ASK, b"again"))
-    assert relays[0].drops.counts["replies-uncollected"] == 1
+    assert relays[0].drops.counts[Reason.REPLIES_UNCOLLECTED] == 1
     assert not relays[0].switch.circuits
 
 
@@ -267,21 +270,25 @@ class Meet:
 def test_after_a_join_the_point_takes_no_message_for_itself(message_type: int) -> None:
     meeting = Meet()
     meeting.stranger.say_to(ID, 1, payload(message_type, b"x" * 32))
-    assert meeting.point.drops.counts["message-not-accepted"] == 1
-    assert meeting.answer.machine.failed == "destroyed"
+    assert meeting.point.drops.counts[Reason.MESSAGE_NOT_ACCEPTED] == 1
+    assert meeting.answer.machine.failed == Reason.DESTROYED
 
 
-@pytest.mark.parametrize("data, reason", [(m.DROP_PLAIN, "drop-not-due"), (m.DROP_ECHO, "echoes-too-many")])
-def test_after_a_join_the_point_takes_no_drop_either(data: bytes, reason: str) -> None:
+@pytest.mark.parametrize(
+    "data, reason", [(m.DROP_PLAIN, Reason.DROP_NOT_DUE), (m.DROP_ECHO, Reason.ECHOES_TOO_MANY)]
+)
+def test_after_a_join_the_point_takes_no_drop_either(data: bytes, reason: Reason) -> None:
     meeting = Meet()
     meeting.stranger.say_to(ID, 1, payload(m.DROP, data))
     assert meeting.point.drops.counts[reason] == 1
-    assert meeting.answer.machine.failed == "destroyed"
+    assert meeting.answer.machine.failed == Reason.DESTROYED
 
 
-@pytest.mark.parametrize("data, reason", [(m.DROP_PLAIN, "drop-not-due"), (m.DROP_ECHO, "echoes-too-many")])
+@pytest.mark.parametrize(
+    "data, reason", [(m.DROP_PLAIN, Reason.DROP_NOT_DUE), (m.DROP_ECHO, Reason.ECHOES_TOO_MANY)]
+)
 @pytest.mark.parametrize("speaker", ["visitor", "endpoint"])
-def test_on_a_joined_circuit_neither_end_drops_anything(speaker: str, data: bytes, reason: str) -> None:
+def test_on_a_joined_circuit_neither_end_drops_anything(speaker: str, data: bytes, reason: Reason) -> None:
     """The other end could count them out to a friend at our guard."""
     pair = Pair(1, 2)
     pair.join()
@@ -291,16 +298,16 @@ def test_on_a_joined_circuit_neither_end_drops_anything(speaker: str, data: byte
         sender, circuit, other = pair.endpoint, pair.answer, pair.circuit
     sender.send(circuit, m.DROP, data)
     assert other.machine.failed == reason
-    assert circuit.machine.failed == "destroyed"
+    assert circuit.machine.failed == Reason.DESTROYED
 
 
 def test_an_early_cell_on_a_joined_circuit_ends_it() -> None:
     """Though the nine are not used up."""
     meeting = Meet()
     meeting.stranger.say(ID, RELAY_EARLY, bytes(BODY))
-    assert meeting.guard.drops.counts["early-too-many"] == 0
-    assert meeting.point.drops.counts["early-joined"] == 1
-    assert meeting.answer.machine.failed == "destroyed"
+    assert meeting.guard.drops.counts[Reason.EARLY_TOO_MANY] == 0
+    assert meeting.point.drops.counts[Reason.EARLY_JOINED] == 1
+    assert meeting.answer.machine.failed == Reason.DESTROYED
 
 
 def test_a_join_with_a_circuit_that_is_gone_ends_the_other() -> None:
@@ -312,8 +319,8 @@ def test_a_join_with_a_circuit_that_is_gone_ends_the_other() -> None:
     client.raw(one.circuit_id, DESTROY)
     relays[0].switch.control.carry_out((Join(first, second),))
     net.settle()
-    assert relays[0].drops.counts["join-gone"] == 1
-    assert other.machine.failed == "destroyed"
+    assert relays[0].drops.counts[Reason.JOIN_GONE] == 1
+    assert other.machine.failed == Reason.DESTROYED
 
 
 def test_a_circuit_that_was_extended_meanwhile_is_not_joined() -> None:
@@ -328,8 +335,8 @@ def test_a_circuit_that_was_extended_meanwhile_is_not_joined() -> None:
     endpoint = net.client(point)
     answer = endpoint.build(point)
     endpoint.send(answer, m.RENDEZVOUS1, m.Rendezvous1(COOKIE, bytes(RENDEZVOUS_SEALED)).encode())
-    assert point.drops.counts["join-gone"] == 2
-    assert answer.machine.failed == "destroyed"
+    assert point.drops.counts[Reason.JOIN_GONE] == 2
+    assert answer.machine.failed == Reason.DESTROYED
     everything_is_gone(net)
 
 
@@ -345,10 +352,10 @@ def test_roles_are_told_of_the_circuits_they_know_when_these_close() -> None:
     handle, _ = parrot(relays[0]).heard[0]
     client.raw(unknown.circuit_id, DESTROY)
     assert parrot(relays[0]).closed == []
-    parrot(relays[0]).on_close = (Drop("told"),)
+    parrot(relays[0]).on_close = (Drop(Reason.PUBLISH_STALE),)
     client.raw(known.circuit_id, DESTROY)
     assert parrot(relays[0]).closed == [handle]
-    assert relays[0].drops.counts["told"] == 1
+    assert relays[0].drops.counts[Reason.PUBLISH_STALE] == 1
 
 
 def test_a_role_that_refuses_a_message_ends_the_circuit() -> None:
@@ -356,8 +363,8 @@ def test_a_role_that_refuses_a_message_ends_the_circuit() -> None:
     client = net.client(relays[0])
     circuit = client.build(*relays)
     client.send(circuit, ASK, b"refuse")
-    assert relays[0].drops.counts["parrot-refuses"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[0].drops.counts[Reason.MESSAGE_TYPE] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     assert len(parrot(relays[0]).closed) == 1
 
 
@@ -366,7 +373,7 @@ def test_a_type_that_no_role_serves_ends_the_circuit() -> None:
     client = net.client(relays[0])
     circuit = client.build(*relays)
     client.send(circuit, m.FETCH, bytes(40))
-    assert relays[0].drops.counts["message-not-accepted"] == 1
+    assert relays[0].drops.counts[Reason.MESSAGE_NOT_ACCEPTED] == 1
 
 
 def test_a_role_may_answer_on_another_circuit_and_not_on_one_that_is_gone() -> None:
@@ -388,10 +395,10 @@ def test_a_role_may_end_the_circuit_it_was_called_for() -> None:
     net, relays = network(1)
     client = net.client(relays[0])
     circuit = client.build(*relays)
-    parrot(relays[0]).next_actions = (EndCircuit(relays[0].circuit, "enough"),)
+    parrot(relays[0]).next_actions = (EndCircuit(relays[0].circuit, Reason.RING_TOO_MANY),)
     client.send(circuit, ASK, b"x")
-    assert relays[0].drops.counts["enough"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[0].drops.counts[Reason.RING_TOO_MANY] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     everything_is_gone(net)
 
 

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
-from onionshh.core.base.reasons import Drops
 from onionshh.core.link.outbox import Memory
 from onionshh.core.link.port import LinkPort
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BODY, CELL
+from onionshh.reasons import Reason
 from onionshh.relay.create import REFUSALS_WAITING_MOST
 from onionshh.relay.forward import Switch
 from onionshh.wire.cell import (
@@ -71,7 +72,7 @@ def test_an_id_of_the_initiators_half_is_answered_in_three_cells() -> None:
 def test_an_id_of_the_other_half_or_the_one_kept_free_ends_the_link(circuit_id: int) -> None:
     net, _, client = one()
     client.raw(circuit_id, CREATE)
-    assert {reason for _, reason in net.ended_links} == {"create-not-allowed"}
+    assert {reason for _, reason in net.ended_links} == {Reason.CREATE_NOT_ALLOWED}
 
 
 @pytest.mark.parametrize("circuit_id", [INITIATOR_BIT | 7, 2 * INITIATOR_BIT - 1, INITIATOR_BIT])
@@ -81,7 +82,7 @@ def test_a_responder_picks_from_the_other_half(circuit_id: int) -> None:
     _, far = net.connect(relay, other, proven=True)
     far.send(circuit_id, CREATE, bytes(BODY))
     net.settle()
-    assert {reason for _, reason in net.ended_links} == {"create-not-allowed"}
+    assert {reason for _, reason in net.ended_links} == {Reason.CREATE_NOT_ALLOWED}
 
 
 @pytest.mark.parametrize("responder", [False, True])
@@ -96,7 +97,7 @@ def test_id_0_takes_nothing_but_padding(command: int, responder: bool) -> None:
     assert not net.ended_links
     sender.send(0, command, bytes(BODY))
     net.settle()
-    assert {reason for _, reason in net.ended_links} == {"link-command"}
+    assert {reason for _, reason in net.ended_links} == {Reason.LINK_COMMAND}
 
 
 @pytest.mark.parametrize("circuit_id", [7, INITIATOR_BIT, INITIATOR_BIT | 7, 2 * INITIATOR_BIT - 1])
@@ -106,7 +107,7 @@ def test_other_commands_on_ids_that_no_circuit_has_are_dropped(circuit_id: int, 
     circuit = client.build(relay)
     client.raw(circuit_id, command)
     assert not net.ended_links
-    name = "unknown-circuit" if command in COMMANDS else "unknown-command"
+    name = Reason.UNKNOWN_CIRCUIT if command in COMMANDS else Reason.UNKNOWN_COMMAND
     assert relay.drops.counts[name] == 1
     assert not client.guard_port.creating
     assert circuit.machine.failed is None
@@ -116,16 +117,16 @@ def test_an_id_that_a_circuit_uses_ends_the_link() -> None:
     net, relay, client = one()
     circuit = client.build(relay)
     client.raw(circuit.circuit_id, CREATE)
-    assert {reason for _, reason in net.ended_links} == {"create-id-in-use"}
+    assert {reason for _, reason in net.ended_links} == {Reason.CREATE_ID_IN_USE}
     assert not relay.switch.circuits
-    assert circuit.machine.failed == "link-closed"
+    assert circuit.machine.failed == Reason.LINK_CLOSED
 
 
 def test_an_id_that_is_being_made_ends_the_link() -> None:
     net, _, client = one()
     client.raw(INITIATOR_BIT | 7, CREATE)
     client.raw(INITIATOR_BIT | 7, CREATE)
-    assert {reason for _, reason in net.ended_links} == {"create-not-allowed"}
+    assert {reason for _, reason in net.ended_links} == {Reason.CREATE_NOT_ALLOWED}
     assert not client.guard_port.creating
 
 
@@ -136,7 +137,7 @@ def test_only_the_initiator_may_create_on_a_link_that_proved_nothing() -> None:
     near.peer = None  # we dialled someone who is no relay
     far.send(7, CREATE, bytes(BODY))
     net.settle()
-    assert {reason for _, reason in net.ended_links} == {"create-not-allowed"}
+    assert {reason for _, reason in net.ended_links} == {Reason.CREATE_NOT_ALLOWED}
 
 
 def test_both_sides_of_a_relay_link_may_create() -> None:
@@ -179,7 +180,7 @@ def test_new_ids_are_of_our_half_never_0_and_never_in_use() -> None:
 def test_create_more_without_create_is_dropped_and_counted() -> None:
     net, relay, client = one()
     client.raw(INITIATOR_BIT | 7, CREATE_MORE)
-    assert relay.drops.counts["unknown-circuit"] == 1
+    assert relay.drops.counts[Reason.UNKNOWN_CIRCUIT] == 1
     assert not client.guard_port.creating
     assert not net.ended_links
 
@@ -190,7 +191,7 @@ def test_a_fourth_part_ends_the_set_up_and_fills_no_queue() -> None:
     net.serving = False
     bodies = create_bodies(client, relay)
     create(client, INITIATOR_BIT | 7, [*bodies, bodies[-1]])
-    assert relay.drops.counts["create-order"] == 1
+    assert relay.drops.counts[Reason.CREATE_ORDER] == 1
     assert len(relay.switch.control.creates.waiting) == 1
     for _ in range(300):
         client.raw(INITIATOR_BIT | 7, CREATE_MORE)
@@ -222,7 +223,7 @@ def test_an_id_used_anew_while_the_old_create_waits_gets_the_answer_to_the_new()
 def test_a_handshake_of_wrong_length_is_refused_and_harms_nobody() -> None:
     net, relay, client = one()
     create(client, INITIATOR_BIT | 7, split_handshake(bytes(1313), seeded(1)))
-    assert relay.drops.counts["create-size"] == 1
+    assert relay.drops.counts[Reason.CREATE_SIZE] == 1
     assert answers(net, client, INITIATOR_BIT | 7) == [DESTROY]
     assert client.build(relay).hops_added == [relay.identity]
 
@@ -261,7 +262,7 @@ def test_a_full_queue_refuses_and_what_waits_is_served() -> None:
     bodies = create_bodies(client, relay)
     for number in range(4):
         create(client, INITIATOR_BIT | 7 + number, bodies)
-    assert relay.drops.counts["create-queue-full"] == 1
+    assert relay.drops.counts[Reason.CREATE_QUEUE_FULL] == 1
     assert answers(net, client, INITIATOR_BIT | 10) == [DESTROY]
     net.serving = True
     net.settle()
@@ -284,7 +285,7 @@ def test_a_create_of_a_client_may_wait_ten_seconds_and_one_of_a_relay_one() -> N
         net.now = 100.0 + wait + 0.25
         net.serving = True
         net.settle()
-        assert relay.drops.counts["create-waited"] == 1, proven
+        assert relay.drops.counts[Reason.CREATE_WAITED] == 1, proven
         assert len(relay.switch.circuits) == 1, proven
 
 
@@ -292,9 +293,9 @@ def test_a_half_open_create_ends_after_ten_seconds() -> None:
     net, relay, client = one()
     client.raw(INITIATOR_BIT | 7, CREATE)
     net.tick(9.9)
-    assert relay.drops.counts["create-unfinished"] == 0
+    assert relay.drops.counts[Reason.CREATE_UNFINISHED] == 0
     net.tick(0.2)
-    assert relay.drops.counts["create-unfinished"] == 1
+    assert relay.drops.counts[Reason.CREATE_UNFINISHED] == 1
     assert answers(net, client, INITIATOR_BIT | 7) == [DESTROY]
     assert not client.guard_port.creating
 
@@ -306,8 +307,8 @@ def test_so_many_circuits_a_link_and_no_more() -> None:
     refused = client.circuit()
     refused.machine.add_relay(relay.identity, relay.keys[0].public)
     client.settle(refused)
-    assert relay.drops.counts["circuits-per-link"] == 1
-    assert refused.machine.failed == "destroyed"
+    assert relay.drops.counts[Reason.CIRCUITS_PER_LINK] == 1
+    assert refused.machine.failed == Reason.DESTROYED
     assert all(circuit.machine.failed is None for circuit in circuits)
     other = net.client(relay)
     assert other.build(relay).hops_added == [relay.identity]
@@ -318,12 +319,12 @@ def test_creates_above_the_rate_are_refused_and_cost_no_handshake() -> None:
     net.serving = False
     for number in range(5):
         client.raw(INITIATOR_BIT | 7 + number, CREATE)
-    assert relay.drops.counts["create-rate"] == 2
+    assert relay.drops.counts[Reason.CREATE_RATE] == 2
     assert len(client.guard_port.creating) == 3
     net.now += 1
     for number in range(5):
         client.raw(INITIATOR_BIT | 70 + number, CREATE)
-    assert relay.drops.counts["create-rate"] == 5
+    assert relay.drops.counts[Reason.CREATE_RATE] == 5
 
 
 def test_relay_links_have_no_create_rate() -> None:
@@ -333,7 +334,7 @@ def test_relay_links_have_no_create_rate() -> None:
     for number in range(20):
         near.send(INITIATOR_BIT | 7 + number, CREATE, bytes(BODY))
     net.settle()
-    assert relay.drops.counts["create-rate"] == 0
+    assert relay.drops.counts[Reason.CREATE_RATE] == 0
 
 
 def test_a_closed_link_leaves_no_create_behind() -> None:
@@ -351,7 +352,7 @@ def test_relay_cells_before_created_are_dropped_and_counted() -> None:
     net.serving = False
     create(client, INITIATOR_BIT | 7, create_bodies(client, relay))
     client.raw(INITIATOR_BIT | 7, RELAY)
-    assert relay.drops.counts["unknown-circuit"] == 1
+    assert relay.drops.counts[Reason.UNKNOWN_CIRCUIT] == 1
     net.serving = True
     net.settle()
     assert answers(net, client, INITIATOR_BIT | 7) == [CREATED, CREATED_MORE, CREATED_MORE]
@@ -386,7 +387,7 @@ def test_a_key_in_grace_is_answered_and_an_older_one_is_not() -> None:
     late = client.circuit()
     late.machine.add_relay(relays[0].identity, old.public)
     client.settle(late)
-    assert late.machine.failed == "destroyed"
+    assert late.machine.failed == Reason.DESTROYED
     assert circuit.machine.failed is None
 
 
@@ -423,7 +424,7 @@ def test_refusals_that_nobody_reads_end_the_link() -> None:
     )
     port = LinkPort(memory, [], peer=None, initiated=False, host="10.0.0.1", now=0.0)
     switch.link_opened(port, 0.0)
-    with pytest.raises(ProtocolError, match="refusals-unread"):
+    with pytest.raises(ProtocolError, match=Reason.REFUSALS_UNREAD):
         for number in range(1, 10_000):
             switch.receive_frame(port, pack_cell(INITIATOR_BIT | number, CREATE, bytes(BODY)), 0.0)
     assert memory.used_bytes <= (REFUSALS_WAITING_MOST + 1) * CELL
@@ -450,7 +451,7 @@ def test_circuits_that_end_honestly_are_no_refusals(monkeypatch: pytest.MonkeyPa
     net.stuck.clear()
     net.settle()
     assert circuit.machine.failed is None
-    assert [reason for _, reason in net.ended_links] == ["cut", "cut"]
+    assert [reason for _, reason in net.ended_links] == [Reason.LINK_BROKEN, Reason.LINK_BROKEN]
 
 
 def test_half_made_circuits_that_run_out_fill_no_link_either(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -462,7 +463,7 @@ def test_half_made_circuits_that_run_out_fill_no_link_either(monkeypatch: pytest
     for number in range(1, 301):
         client.raw(INITIATOR_BIT | number, CREATE, bytes(BODY))
     net.tick(11)
-    assert relay.drops.counts["create-unfinished"] == 300
+    assert relay.drops.counts[Reason.CREATE_UNFINISHED] == 300
     assert len(client.guard_port.refusals.cells) == 65
     assert not client.guard_port.creating
 
@@ -474,4 +475,4 @@ def test_who_asks_for_much_at_once_and_reads_is_refused_and_not_cut_off() -> Non
     client = net.client(relay)
     cells = [pack_cell(INITIATOR_BIT | number, CREATE, bytes(BODY)) for number in range(1, 319)]
     relay.switch.receive_frame(client.guard_port, b"".join(cells), net.now)
-    assert relay.drops.counts["create-rate"] == 317
+    assert relay.drops.counts[Reason.CREATE_RATE] == 317

@@ -16,6 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.store import run_in_thread
+from onionshh.reasons import Reason
 from onionshh.relay.remembering import BATCH_MOST
 from simulations.world import ANSWER, ASK
 from tests.net.world import World
@@ -101,7 +102,7 @@ async def test_a_disk_that_refuses_is_said_once_and_whoever_waited_is_told_nothi
             circuit = await client.build(keeper)
             with pytest.raises(CircuitFailed, match="destroyed"):
                 await circuit.ask(ASK, b"lost", ANSWER, 7.0)
-        assert keeper.drops.counts["note-not-kept"] == 3
+        assert keeper.drops.counts[Reason.NOT_KEPT] == 3
         assert len(caplog.records) == 1
         assert "No space left on device" in caplog.text
         store.full = False
@@ -150,7 +151,7 @@ async def test_one_row_that_cannot_be_kept_loses_no_other_and_is_no_fault_of_the
         with pytest.raises(CircuitFailed, match="destroyed"):
             await circuits[2].receive()
         assert store.on_disk[:3] == [b"first", b"a", b"c"]
-        assert keeper.drops.counts["note-not-kept"] == 1
+        assert keeper.drops.counts[Reason.NOT_KEPT] == 1
         assert not caplog.records
 
 
@@ -191,7 +192,7 @@ async def test_a_circuit_that_closes_while_the_disk_is_busy(
         disk.ready.set()
         await wait_all_tasks_blocked()
         assert store.on_disk == [b"of one who left"]
-        assert keeper.drops.counts["note-of-nobody"] == 1
+        assert keeper.drops.counts[Reason.RENDEZVOUS_UNKNOWN_COOKIE] == 1
         assert keeper.memory.used_bytes == 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onionshh.geometry import BODY
+from onionshh.reasons import Reason
 from onionshh.relay.state import Stage
 from onionshh.wire import messages as m
 from onionshh.wire.cell import (
@@ -24,7 +25,7 @@ def test_every_cell_of_an_extend_must_be_early(plain: tuple[int, ...]) -> None:
     stranger = Stranger(net, relays[0])
     stranger.create(ID, relays[0])
     stranger.extend(ID, relays[1], plain=plain)
-    assert relays[0].drops.counts["extend-not-early"] == 1
+    assert relays[0].drops.counts[Reason.EXTEND_NOT_EARLY] == 1
     assert stranger.ended(ID)
     everything_is_gone(net)
 
@@ -34,8 +35,8 @@ def test_a_relay_never_extends_to_itself() -> None:
     client = net.client(relays[0])
     circuit = client.build(*relays, pad=False)
     client.extend(circuit, relays[0])
-    assert relays[0].drops.counts["extend-backward"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[0].drops.counts[Reason.EXTEND_BACKWARD] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     everything_is_gone(net)
 
 
@@ -44,8 +45,8 @@ def test_a_relay_never_extends_back_to_the_hop_before() -> None:
     client = net.client(relays[0])
     circuit = client.build(*relays, pad=False)
     client.extend(circuit, relays[0])
-    assert relays[1].drops.counts["extend-backward"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[1].drops.counts[Reason.EXTEND_BACKWARD] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     everything_is_gone(net)
 
 
@@ -55,9 +56,9 @@ def test_a_relay_extends_only_to_relays_of_the_consensus() -> None:
     circuit = client.build(relays[0], pad=False)
     del net.relays[relays[1].identity]
     client.extend(circuit, relays[1])
-    assert relays[0].drops.counts["extend-unknown-relay"] == 1
+    assert relays[0].drops.counts[Reason.EXTEND_UNKNOWN_RELAY] == 1
     assert not relays[0].switch.control.extends.wanted_links
-    assert circuit.machine.failed == "destroyed"
+    assert circuit.machine.failed == Reason.DESTROYED
 
 
 def test_a_relay_obeys_one_extend() -> None:
@@ -66,7 +67,7 @@ def test_a_relay_obeys_one_extend() -> None:
     stranger.build(ID, *relays[:2])
     # A second EXTEND to the first relay, under the layer that only it has.
     stranger.say_to(ID, 0, payload(m.EXTEND, b"x" * 16), early=True)
-    assert relays[0].drops.counts["message-not-accepted"] == 1
+    assert relays[0].drops.counts[Reason.MESSAGE_NOT_ACCEPTED] == 1
     everything_is_gone(net)
 
 
@@ -78,7 +79,7 @@ def test_a_second_extend_while_the_first_is_under_way_ends_the_circuit() -> None
     stranger.extend(ID, relays[1])
     assert relays[0].circuit.stage is Stage.EXTENDING
     stranger.say_to(ID, 0, payload(m.EXTEND, b"x"), early=True)
-    assert relays[0].drops.counts["message-not-accepted"] == 1
+    assert relays[0].drops.counts[Reason.MESSAGE_NOT_ACCEPTED] == 1
     assert not relays[0].switch.circuits
 
 
@@ -108,7 +109,7 @@ def test_an_extend_of_wrong_size_ends_the_circuit() -> None:
     stranger = Stranger(net, relays[0])
     stranger.create(ID, relays[0])
     stranger.say_to(ID, 0, payload(m.EXTEND, relays[1].identity), early=True)
-    assert relays[0].drops.counts["message-size"] == 1
+    assert relays[0].drops.counts[Reason.MESSAGE_SIZE] == 1
     everything_is_gone(net)
 
 
@@ -118,9 +119,9 @@ def test_a_next_hop_that_cannot_be_had_ends_the_whole_circuit() -> None:
     circuit = client.build(*relays[:2], pad=False)
     net.unreachable.add(relays[2].identity)
     client.extend(circuit, relays[2])
-    assert relays[1].drops.counts["extend-failed"] == 1
-    assert relays[0].drops.counts["destroyed"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[1].drops.counts[Reason.EXTEND_FAILED] == 1
+    assert relays[0].drops.counts[Reason.DESTROYED] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     everything_is_gone(net)
 
 
@@ -133,8 +134,8 @@ def test_an_extend_that_gets_no_answer_ends_after_ten_seconds() -> None:
     net.tick(9.9)
     assert circuit.circuit_id in client.circuits
     net.tick(0.2)
-    assert relays[0].drops.counts["extend-timeout"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[0].drops.counts[Reason.EXTEND_TIMEOUT] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     everything_is_gone(net)
 
 
@@ -145,8 +146,8 @@ def test_a_wrong_created_ends_the_circuit_at_the_client() -> None:
     other = client.build(relays[0])
     circuit.machine.add_relay(relays[1].identity, relays[0].keys[0].public)  # a key that is not its own
     client.settle(circuit)
-    assert relays[1].drops.counts["handshake-unknown-key"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[1].drops.counts[Reason.HANDSHAKE_UNKNOWN_KEY] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     assert other.machine.failed is None
 
 
@@ -157,8 +158,8 @@ def test_a_created_that_nobody_asked_for_ends_the_circuit() -> None:
     back = relays[1].links[relays[0].identity]
     back.send(relays[1].circuit.inward.circuit_id, CREATED, bytes(BODY))
     net.settle()
-    assert relays[0].drops.counts["created-not-due"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[0].drops.counts[Reason.CREATED_NOT_DUE] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     everything_is_gone(net)
 
 
@@ -175,8 +176,8 @@ def test_extend_over_a_link_that_closed_meanwhile_ends_the_circuit() -> None:
     net.cut(port)
     relays[0].switch.extend_over(wanted, port, net.now)
     net.settle()
-    assert relays[0].drops.counts["extend-failed"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[0].drops.counts[Reason.EXTEND_FAILED] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     everything_is_gone(net)
 
 

@@ -9,6 +9,7 @@ import pytest
 from onionshh.core.link.port import REFUSALS_HELD_LEAST
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BODY, CELL, CELL_HEADER, DATA
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.cell import (
     CREATE,
@@ -110,8 +111,8 @@ def test_a_relay_cell_for_a_hop_that_is_not_there_ends_the_circuit() -> None:
     client = net.client(relays[0])
     circuit = client.build(*relays)
     client.raw(circuit.circuit_id, RELAY)
-    assert relays[0].drops.counts["cell-unrecognised"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[0].drops.counts[Reason.CELL_UNRECOGNISED] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     everything_is_gone(net)
 
 
@@ -127,8 +128,8 @@ def test_a_flipped_bit_ends_its_circuit_and_no_other() -> None:
     net.touch = flip
     client.send(circuit, ASK, b"hurt")
     net.touch = lambda port, frame: frame
-    assert relays[2].drops.counts["cell-unrecognised"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[2].drops.counts[Reason.CELL_UNRECOGNISED] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     other.machine.accept(frozenset((ANSWER,)))
     client.send(other, ASK, b"unharmed")
     assert other.messages == [(2, ANSWER, b"unharmed")]
@@ -140,7 +141,7 @@ def test_a_link_that_closes_ends_every_circuit_over_it_and_only_those() -> None:
     through, beside = client.build(*relays), client.build(relays[0], relays[2])
     net.cut(relays[0].links[relays[1].identity])
     net.settle()
-    assert through.machine.failed == "destroyed"
+    assert through.machine.failed == Reason.DESTROYED
     assert beside.machine.failed is None
     assert not relays[1].switch.circuits
     assert len(relays[2].switch.circuits) == len(relays[0].switch.circuits) == 1
@@ -167,8 +168,8 @@ def test_end_to_end_messages_cross_the_point_both_ways(visitor_hops: int, endpoi
     assert all(node.memory.used_bytes == 0 for node in pair.net.nodes)
     # Ends: one side goes, everything goes, through the join.
     pair.visitor.raw(pair.circuit.circuit_id, DESTROY)
-    assert pair.answer.machine.failed == "destroyed"
-    assert pair.point.drops.counts["join-ended"] == 1
+    assert pair.answer.machine.failed == Reason.DESTROYED
+    assert pair.point.drops.counts[Reason.JOIN_ENDED] == 1
     assert not any(relay.switch.circuits for relay in pair.net.relays.values())
 
 
@@ -177,7 +178,7 @@ def test_the_endpoint_end_of_a_join_ends_the_visitor_too() -> None:
     pair.join()
     pair.net.cut(pair.endpoint.port)
     pair.net.settle()
-    assert pair.circuit.machine.failed == "destroyed"
+    assert pair.circuit.machine.failed == Reason.DESTROYED
     assert not any(relay.switch.circuits for relay in pair.net.relays.values())
 
 
@@ -190,8 +191,8 @@ def test_a_flipped_bit_end_to_end_kills_both_halves() -> None:
 
     pair.net.touch = flip
     pair.visitor.send(pair.circuit, m.RECORD, b"hurt")
-    assert pair.answer.machine.failed == "layer-unrecognised"
-    assert pair.circuit.machine.failed == "destroyed"
+    assert pair.answer.machine.failed == Reason.LAYER_UNRECOGNISED
+    assert pair.circuit.machine.failed == Reason.DESTROYED
 
 
 # Queues and memory.
@@ -209,8 +210,8 @@ def test_a_queue_up_to_the_cap_is_kept_and_one_more_ends_the_circuit() -> None:
     assert onward.outbox.waiting == cap
     assert circuit.circuit_id in client.circuits
     client.raw(circuit.circuit_id, RELAY)
-    assert relays[0].drops.counts["queue-full"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relays[0].drops.counts[Reason.QUEUE_FULL] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
     assert onward.outbox.waiting == 1  # the DESTROY
     assert other.machine.failed is None
     assert relays[0].memory.used_bytes == CELL
@@ -229,8 +230,8 @@ def test_past_the_memory_quota_the_oldest_data_goes_first() -> None:
             client.raw(circuit.circuit_id, RELAY)
     relays[0].switch.relieve()
     net.settle()
-    assert [one.machine.failed for one in circuits] == ["destroyed", None, None, None]
-    assert relays[0].drops.counts["memory"] == 1
+    assert [one.machine.failed for one in circuits] == [Reason.DESTROYED, None, None, None]
+    assert relays[0].drops.counts[Reason.MEMORY] == 1
     assert relays[0].memory.used_bytes <= relays[0].memory.most_bytes
 
 
@@ -254,7 +255,7 @@ def test_what_stands_for_long_goes_before_bulk_that_drains() -> None:
     relays[0].memory.most_bytes = relays[0].memory.used_bytes - 1
     relays[0].switch.relieve()
     net.settle()
-    assert (bulk.machine.failed, little.machine.failed) == (None, "destroyed")
+    assert (bulk.machine.failed, little.machine.failed) == (None, Reason.DESTROYED)
 
 
 def test_past_the_quota_an_eighth_of_it_is_made_free() -> None:
@@ -269,7 +270,7 @@ def test_past_the_quota_an_eighth_of_it_is_made_free() -> None:
     relays[0].memory.most_bytes = 79 * CELL  # 80 are there
     relays[0].switch.relieve()
     net.settle()
-    assert [one.machine.failed for one in circuits] == ["destroyed"] * 2 + [None] * 6
+    assert [one.machine.failed for one in circuits] == [Reason.DESTROYED] * 2 + [None] * 6
 
 
 def test_a_partial_message_has_an_age_too_and_goes_before_what_is_younger() -> None:
@@ -332,7 +333,7 @@ def test_a_failed_circuit_says_the_same_for_ever() -> None:
     machine = circuit.machine
     client.guard_port.send(circuit.circuit_id, RELAY, bytes(BODY))
     net.settle()
-    assert machine.failed == "layer-unrecognised"
+    assert machine.failed == Reason.LAYER_UNRECOGNISED
     for step in (
         lambda: machine.send(ASK, b""),
         lambda: machine.receive_cell(RELAY, bytes(BODY)),
@@ -341,9 +342,9 @@ def test_a_failed_circuit_says_the_same_for_ever() -> None:
     ):
         with pytest.raises(ProtocolError) as info:
             step()
-        assert info.value.reason == "layer-unrecognised"
-    machine.fail("later")
-    assert machine.failed == "layer-unrecognised"
+        assert info.value.reason == Reason.LAYER_UNRECOGNISED
+    machine.fail(Reason.CLOSED)
+    assert machine.failed == Reason.LAYER_UNRECOGNISED
     assert machine.take_cells() == []
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from onionshh.reasons import Reason
 from onionshh.relay.mirror import Mirror
 from onionshh.wire import messages as m
 from simulations.world import PureCircuit, PureClient, PureNetwork, PureRelay
@@ -47,12 +48,12 @@ def test_a_second_question_before_the_answer_left_ends_the_circuit() -> None:
     client.send(circuit, m.FETCH_CONSENSUS, m.encode_fetch_consensus(0))
     client.send(circuit, m.FETCH_CONSENSUS, m.encode_fetch_consensus(0))
     net.release(client.port)
-    assert relay.drops.counts["consensus-asked-twice"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relay.drops.counts[Reason.CONSENSUS_ASKED_TWICE] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
 
 
 def test_a_question_of_wrong_size_ends_the_circuit() -> None:
     _, relay, client, circuit = asked([(1000, DOCUMENT)])
     client.send(circuit, m.FETCH_CONSENSUS, bytes(7))
-    assert relay.drops.counts["message-size"] == 1
-    assert circuit.machine.failed == "destroyed"
+    assert relay.drops.counts[Reason.MESSAGE_SIZE] == 1
+    assert circuit.machine.failed == Reason.DESTROYED

@@ -9,6 +9,7 @@ import pytest
 
 from onionshh.core.base.params import Params
 from onionshh.core.roles import Drop, Join, Remember, Reply, RoleAction
+from onionshh.reasons import Reason
 from onionshh.relay import remembering
 from onionshh.relay.remembering import BATCH_MOST, Remembering
 from onionshh.wire.cell import DESTROY
@@ -57,14 +58,14 @@ def test_the_store_gets_the_notes_in_their_order_and_a_tick_may_ask_too(tmp_path
     circuit, other = book.circuit(), book.circuit()
     book.store.full = True
     book.client.send(circuit, ASK, b"refused")
-    assert circuit.machine.failed == "destroyed"
-    assert book.relay.drops.counts["note-not-kept"] == book.relay.drops.counts["not-remembered"] == 1
+    assert circuit.machine.failed == Reason.DESTROYED
+    assert book.relay.drops.counts[Reason.NOT_KEPT] == book.relay.drops.counts[Reason.NOT_REMEMBERED] == 1
     book.store.full = False
     book.client.send(other, ASK, b"taken")
     book.net.tick(1.0)  # the role tries once more
     assert book.store.on_disk == [b"taken", b"refused"]
     assert heard(other) == [b"taken"]
-    assert book.relay.drops.counts["note-of-nobody"] == 1
+    assert book.relay.drops.counts[Reason.RENDEZVOUS_UNKNOWN_COOKIE] == 1
 
 
 def test_a_circuit_that_ends_meanwhile_is_told_nothing_and_its_note_is_kept(tmp_path: Path) -> None:
@@ -105,16 +106,22 @@ def test_what_waits_for_the_disk_is_bounded_and_the_rest_is_refused_by_name(
     book.net.committing = False
     for number, circuit in enumerate(circuits):
         book.client.send(circuit, ASK, b"note %d" % number)
-    assert [circuit.machine.failed for circuit in circuits] == [None, None, None, "destroyed", "destroyed"]
-    assert book.relay.drops.counts["remember-full"] == 2
-    assert not book.relay.drops.counts["not-remembered"]
+    assert [circuit.machine.failed for circuit in circuits] == [
+        None,
+        None,
+        None,
+        Reason.DESTROYED,
+        Reason.DESTROYED,
+    ]
+    assert book.relay.drops.counts[Reason.REMEMBER_FULL] == 2
+    assert not book.relay.drops.counts[Reason.NOT_REMEMBERED]
     # What is being committed still counts.
     control = book.relay.switch.control
     batch = control.remembering.take()
     assert len(batch) == len(control.remembering) == 3
     late = book.circuit()
     book.client.send(late, ASK, b"late")
-    assert late.machine.failed == "destroyed"
+    assert late.machine.failed == Reason.DESTROYED
     for asked in batch:
         book.store.commit(asked.rows)
         book.relay.switch.remembered(asked, book.net.now, kept=True)
@@ -144,7 +151,7 @@ class Hasty(Notes):
     """Says something behind a `Remember`, as if that had waited for the disk."""
 
     def handle(self, *given: object) -> tuple[RoleAction, ...]:
-        return (Remember(self, 1, ()), Drop("too-early"))
+        return (Remember(self, 1, ()), Drop(Reason.PUBLISH_STALE))
 
 
 def test_nothing_stands_behind_a_remember(tmp_path: Path) -> None:
@@ -154,7 +161,7 @@ def test_nothing_stands_behind_a_remember(tmp_path: Path) -> None:
     circuit = client.build(relay)
     with pytest.raises(TypeError, match="Remember"):
         client.send(circuit, ASK, b"")
-    assert not relay.drops.counts["too-early"]
+    assert not relay.drops.counts[Reason.PUBLISH_STALE]
 
 
 # Room on a circuit.

@@ -14,6 +14,7 @@ from onionshh.core.link.port import LinkPort
 from onionshh.crypto.layers import RelayLayers
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BINDING, CELL, LAYER_STATE
+from onionshh.reasons import Reason
 from onionshh.relay import state
 from onionshh.relay.state import TABLE, Event, RelayCircuit, Stage, after
 from onionshh.wire.cell import RELAY
@@ -97,7 +98,7 @@ def test_what_is_drawn_is_what_happens(stage: Stage, event: Event) -> None:
     else:
         with pytest.raises(ProtocolError) as ended:
             circuit.move(event)
-        assert ended.value.reason == ("cell-unrecognised" if said == "unrecognised" else said)
+        assert ended.value.reason == (Reason.CELL_UNRECOGNISED if said == "unrecognised" else said)
         assert circuit.stage is stage
 
 
@@ -122,14 +123,14 @@ def test_every_stage_is_reached_and_nothing_leads_out_of_the_last() -> None:
     assert reached == set(Stage)
     for event in Event:
         outcome = TABLE.get((Stage.ENDED, event))
-        assert outcome in (None, Stage.ENDED, "join-gone"), event
+        assert outcome in (None, Stage.ENDED, Reason.JOIN_GONE), event
 
 
 def test_an_extend_remembers_when_it_came_until_it_is_answered() -> None:
     circuit = circuit_at(Stage.EXTENDING)
     assert circuit.extending is not None
     assert circuit.extending.since == 5.0
-    with pytest.raises(ProtocolError, match="extend-timeout"):
+    with pytest.raises(ProtocolError, match=Reason.EXTEND_TIMEOUT):
         after(circuit.stage, Event.OVERDUE)
     assert circuit_at(Stage.EXTENDED).extending is None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from onionshh.core.roles import Drop, EndCircuit, Join, Origin, Reply, Role, RoleAction
 from onionshh.crypto.primitives import sha3_256
 from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
 
 
 class Circuit:
@@ -48,7 +49,7 @@ class Relay:
     def tick(self) -> None:
         self._carry_out(self.role.tick(self.now, self.wall))
 
-    def end(self, circuit: Circuit, reason: str = "destroyed") -> None:
+    def end(self, circuit: Circuit, reason: Reason = Reason.DESTROYED) -> None:
         if not circuit.ended_for:
             circuit.ended_for = reason
             self._carry_out(self.role.circuit_closed(circuit, self.now))

@@ -9,6 +9,7 @@ from onionshh.core.base.params import Params
 from onionshh.core.roles import Origin
 from onionshh.crypto.identity import SigningKey
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.rendezvous.introducer import WAITING_MOST, Introducer
 from onionshh.wire import messages as m
 from tests.rendezvous.circuits import Circuit, Relay
@@ -94,7 +95,7 @@ def test_a_later_circuit_of_the_same_endpoint_takes_over() -> None:
     relay, role = make()
     first = hosted(relay)
     second = hosted(relay)
-    assert first.ended_for == "intro-taken-over"
+    assert first.ended_for == Reason.INTRO_TAKEN_OVER
     assert not second.ended_for
     assert introduce(relay, introduction(KEY)) == m.OK
     assert second.got[-1][0] == m.INTRODUCE2
@@ -114,7 +115,7 @@ def test_one_circuit_establishes_one_key() -> None:
     relay, role = make()
     circuit = hosted(relay)
     relay.send(circuit, m.ESTABLISH_INTRO, establish(OTHER_KEY, circuit))
-    assert circuit.ended_for == "intro-second-use"
+    assert circuit.ended_for == Reason.INTRO_SECOND_USE
     assert role.established == 0
 
 
@@ -122,11 +123,11 @@ def test_a_circuit_is_an_endpoint_s_or_a_visitor_s() -> None:
     relay, _ = make()
     endpoint = hosted(relay)
     relay.send(endpoint, m.INTRODUCE1, introduction(KEY))
-    assert endpoint.ended_for == "intro-second-use"
+    assert endpoint.ended_for == Reason.INTRO_SECOND_USE
     visitor = relay.circuit()
     assert introduce(relay, introduction(KEY), visitor) == m.NO_SUCH_KEY
     relay.send(visitor, m.ESTABLISH_INTRO, establish(KEY, visitor))
-    assert visitor.ended_for == "intro-second-use"
+    assert visitor.ended_for == Reason.INTRO_SECOND_USE
 
 
 def test_a_visitor_s_circuit_carries_the_same_bytes_twice_and_nothing_else() -> None:
@@ -136,11 +137,11 @@ def test_a_visitor_s_circuit_carries_the_same_bytes_twice_and_nothing_else() -> 
     assert introduce(relay, introduction(KEY, 1), visitor) == m.OK
     assert introduce(relay, introduction(KEY, 1), visitor) == m.OK
     assert relay.send(visitor, m.INTRODUCE1, introduction(KEY, 1)) == []
-    assert visitor.ended_for == "introduce-too-many"
+    assert visitor.ended_for == Reason.INTRODUCE_TOO_MANY
     visitor = relay.circuit()
     assert introduce(relay, introduction(KEY, 1), visitor) == m.OK
     assert relay.send(visitor, m.INTRODUCE1, introduction(KEY, 2)) == []
-    assert visitor.ended_for == "introduce-different"
+    assert visitor.ended_for == Reason.INTRODUCE_DIFFERENT
     assert len(endpoint.got) == 1 + 3
 
 
@@ -163,7 +164,7 @@ def test_introductions_above_the_rate_of_a_key_are_told_busy() -> None:
     assert introduce(relay, introduction(OTHER_KEY)) == m.OK
     relay.now = 1.0
     assert [introduce(relay, introduction(KEY, n)) for n in range(3)] == [m.OK] * 2 + [m.BUSY]
-    assert relay.drops == ["introduce-rate"] * 3
+    assert relay.drops == [Reason.INTRODUCE_RATE] * 3
 
 
 def test_a_new_circuit_under_the_same_key_gets_no_new_burst() -> None:
@@ -204,7 +205,7 @@ def test_a_flood_of_keys_over_one_neighbour_keeps_no_other_out() -> None:
         hosted(relay, key, f"honest{number}")
     assert not early.ended_for
     # Who stood before stays: the youngest of the flood went.
-    assert [one.ended_for for one in flood] == [""] * 5 + ["intro-displaced"] * 4
+    assert [one.ended_for for one in flood] == [""] * 5 + [Reason.INTRO_DISPLACED] * 4
     assert introduce(relay, introduction(keys[8])) == m.NO_SUCH_KEY
     assert introduce(relay, introduction(KEY)) == m.OK
     assert role.established == 10
@@ -241,7 +242,7 @@ def test_a_body_of_the_wrong_size_ends_the_circuit(kind: int, size: int) -> None
     relay, _ = make()
     circuit = relay.circuit()
     assert relay.send(circuit, kind, bytes(size)) == []
-    assert circuit.ended_for == "message-size"
+    assert circuit.ended_for == Reason.MESSAGE_SIZE
 
 
 def test_a_joined_circuit_takes_nothing() -> None:
@@ -250,7 +251,7 @@ def test_a_joined_circuit_takes_nothing() -> None:
     endpoint.joined = True
     assert introduce(relay, introduction(KEY)) == m.NO_SUCH_KEY
     relay.send(endpoint, m.INTRODUCE1, introduction(KEY))
-    assert endpoint.ended_for == "message-on-joined-circuit"
+    assert endpoint.ended_for == Reason.MESSAGE_ON_JOINED_CIRCUIT
 
 
 def test_what_is_kept_for_circuits_goes_with_them() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from onionshh import geometry as g
 from onionshh.core.base.params import Params
+from onionshh.reasons import Reason
 from onionshh.rendezvous.meeting import WAIT_SECONDS, Meeting
 from onionshh.wire import messages as m
 from tests.rendezvous.circuits import Circuit, Relay
@@ -50,7 +51,7 @@ def test_a_cookie_works_once() -> None:
     visitor, _ = wait(relay)
     come(relay)
     second = come(relay)
-    assert second.ended_for == "rendezvous-unknown-cookie"
+    assert second.ended_for == Reason.RENDEZVOUS_UNKNOWN_COOKIE
     assert len(visitor.got) == 2
     assert not visitor.ended_for
 
@@ -58,7 +59,7 @@ def test_a_cookie_works_once() -> None:
 def test_an_unknown_cookie_ends_the_circuit_and_harms_nobody() -> None:
     relay, role = make()
     visitor, _ = wait(relay)
-    assert come(relay, b"x" * 32).ended_for == "rendezvous-unknown-cookie"
+    assert come(relay, b"x" * 32).ended_for == Reason.RENDEZVOUS_UNKNOWN_COOKIE
     assert role.waiting == 1
     assert come(relay).joined
     assert visitor.joined
@@ -79,7 +80,7 @@ def test_a_circuit_waits_under_one_cookie() -> None:
     relay, role = make()
     circuit, _ = wait(relay)
     assert relay.send(circuit, m.ESTABLISH_RENDEZVOUS, b"d" * 32) == []
-    assert circuit.ended_for == "rendezvous-second-use"
+    assert circuit.ended_for == Reason.RENDEZVOUS_SECOND_USE
     assert role.waiting == 0
     circuit, status = wait(relay)
     assert status == m.OK
@@ -93,7 +94,7 @@ def test_who_waits_cannot_meet_itself_or_another(cookie: bytes) -> None:
     other, _ = wait(relay, b"d" * 32)
     circuit, _ = wait(relay)
     relay.send(circuit, m.RENDEZVOUS1, cookie + SEALED)
-    assert circuit.ended_for == "rendezvous-second-use"
+    assert circuit.ended_for == Reason.RENDEZVOUS_SECOND_USE
     assert not circuit.joined
     assert not other.joined
     assert role.waiting == 1
@@ -118,7 +119,7 @@ def test_a_cookie_waits_ten_minutes_then_its_circuit_ends() -> None:
     assert role.waiting == 2
     relay.now = WAIT_SECONDS
     relay.tick()
-    assert early.ended_for == "rendezvous-expired"
+    assert early.ended_for == Reason.RENDEZVOUS_EXPIRED
     assert not late.ended_for
     assert come(relay, b"d" * 32).joined
 
@@ -127,7 +128,7 @@ def test_a_cookie_past_its_time_is_unknown_even_before_the_tick() -> None:
     relay, _ = make()
     visitor, _ = wait(relay)
     relay.now = WAIT_SECONDS
-    assert come(relay).ended_for == "rendezvous-unknown-cookie"
+    assert come(relay).ended_for == Reason.RENDEZVOUS_UNKNOWN_COOKIE
     assert not visitor.joined
 
 
@@ -137,7 +138,7 @@ def test_no_more_cookies_than_allowed_and_the_one_that_has_waited_longest_goes()
     second, _ = wait(relay, b"b" * 32)
     third, status = wait(relay)
     assert status == m.OK
-    assert first.ended_for == "rendezvous-displaced"
+    assert first.ended_for == Reason.RENDEZVOUS_DISPLACED
     assert not second.ended_for
     assert not third.ended_for
     assert role.waiting == 2
@@ -173,7 +174,7 @@ def test_a_body_of_the_wrong_size_ends_the_circuit(kind: int, size: int) -> None
     relay, role = make()
     circuit = relay.circuit()
     assert relay.send(circuit, kind, bytes(size)) == []
-    assert circuit.ended_for == "message-size"
+    assert circuit.ended_for == Reason.MESSAGE_SIZE
     assert role.waiting == 0
 
 
@@ -183,5 +184,5 @@ def test_a_joined_circuit_takes_nothing() -> None:
     endpoint = come(relay)
     for circuit in (visitor, endpoint):
         relay.send(circuit, m.ESTABLISH_RENDEZVOUS, COOKIE)
-        assert circuit.ended_for == "message-on-joined-circuit"
+        assert circuit.ended_for == Reason.MESSAGE_ON_JOINED_CIRCUIT
     assert role.waiting == 0

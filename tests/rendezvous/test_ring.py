@@ -12,6 +12,7 @@ from onionshh.core.endpoint.ring import positions, responsible
 from onionshh.core.paths.view import View
 from onionshh.core.roles import Origin
 from onionshh.crypto.identity import SigningKey
+from onionshh.reasons import Reason
 from onionshh.rendezvous.ring import FETCH_BURST, FETCH_RATE, PUBLISH_BURST, PUBLISH_RATE, REQUESTS_MOST, Ring
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
@@ -108,7 +109,7 @@ def test_a_later_revision_replaces_and_an_earlier_or_equal_one_is_stale() -> Non
     assert publish(relay, document(revision=6)) == m.STORED
     assert fetch(relay).descriptor == document(revision=6)
     assert (role.kept, role.kept_bytes) == (1, g.DESCRIPTOR)
-    assert relay.drops == ["publish-stale"] * 2
+    assert relay.drops == [Reason.PUBLISH_STALE] * 2
 
 
 def test_the_same_bytes_once_more_are_an_upload_whose_answer_was_lost() -> None:
@@ -194,7 +195,7 @@ def test_the_memory_cap_holds_and_expired_ones_make_room() -> None:
     relay.wall = WALL + 10
     assert publish(relay, document(3)) == m.STORED
     assert role.kept_bytes == 2 * g.DESCRIPTOR
-    assert relay.drops == ["publish-full"]
+    assert relay.drops == [Reason.PUBLISH_FULL]
 
 
 def room_for(count: int) -> Params:
@@ -218,7 +219,7 @@ def test_an_expiry_too_far_ahead_of_what_a_consensus_confirmed_ends_the_circuit(
     for expiry in (last + 1, WALL + 40 * 365 * DAY, 1_099_511_627_776, 2**63 - 1):
         circuit = relay.circuit()
         assert relay.send(circuit, m.PUBLISH, document(2, expiry=expiry)) == []
-        assert circuit.ended_for == "document-far-future"
+        assert circuit.ended_for == Reason.DOCUMENT_FAR_FUTURE
     assert role.kept == 1
 
 
@@ -235,7 +236,7 @@ def test_who_stands_stays_and_a_flood_over_one_neighbour_displaces_itself() -> N
     # Of the flood those that came first are left.
     assert [fetch(relay, number).status for number in range(100, 108)] == [m.FOUND_IT] * 5 + [m.NOT_FOUND] * 3
     assert role.kept == 10
-    assert relay.drops.count("publish-displaced") == 3
+    assert relay.drops.count(Reason.PUBLISH_DISPLACED) == 3
 
 
 def test_whoever_has_all_neighbours_is_outbid_by_one_proof() -> None:
@@ -306,7 +307,7 @@ def test_a_flood_over_one_neighbour_meets_its_rate_and_a_proof_passes_it() -> No
     for _ in range(PUBLISH_BURST):
         assert publish(relay, document(1), "flood") == m.STORED
     assert publish(relay, document(2), "flood") == m.FULL
-    assert relay.drops == ["publish-rate"]
+    assert relay.drops == [Reason.PUBLISH_RATE]
     assert publish(relay, document(2), "another") == m.STORED
     assert publish(relay, worked(3, EFFORT_LEAST), "flood") == m.STORED
     relay.now = 1.0
@@ -321,7 +322,7 @@ def test_fetching_without_end_ends_the_circuit_and_no_other_neighbours() -> None
         assert ask(relay, m.FETCH, wanted).status == m.NOT_FOUND
     circuit = relay.circuit()
     assert relay.send(circuit, m.FETCH, wanted) == []
-    assert circuit.ended_for == "fetch-rate"
+    assert circuit.ended_for == Reason.FETCH_RATE
     assert ask(relay, m.FETCH, wanted, relay.circuit("another")).status == m.NOT_FOUND
     relay.now = 1.0
     assert {ask(relay, m.FETCH, wanted).status for _ in range(FETCH_RATE)} == {m.NOT_FOUND}
@@ -367,7 +368,7 @@ def test_a_relay_keeps_what_it_is_responsible_for_and_refuses_what_is_far() -> N
     assert len(far) > 100
     assert {publish(relay, document(number)) for number in near[:10]} == {m.STORED}
     assert {publish(relay, document(number)) for number in far[:10]} == {m.REFUSED}
-    assert set(relay.drops) == {"publish-refused"}
+    assert set(relay.drops) == {Reason.PUBLISH_REFUSED}
 
 
 def test_responsible_under_the_consensus_before_is_enough() -> None:
@@ -447,7 +448,7 @@ def test_a_circuit_asks_a_few_times_and_no_more() -> None:
     for _ in range(REQUESTS_MOST):
         assert ask(relay, m.FETCH, wanted, circuit).status == m.NOT_FOUND
     assert relay.send(circuit, m.FETCH, wanted) == []
-    assert circuit.ended_for == "ring-too-many"
+    assert circuit.ended_for == Reason.RING_TOO_MANY
     assert role.askers == 0
 
 
@@ -456,4 +457,4 @@ def test_a_joined_circuit_takes_nothing() -> None:
     circuit = relay.circuit()
     circuit.joined = True
     relay.send(circuit, m.PUBLISH, document())
-    assert circuit.ended_for == "message-on-joined-circuit"
+    assert circuit.ended_for == Reason.MESSAGE_ON_JOINED_CIRCUIT

@@ -69,6 +69,11 @@ class Running:
         line = self.until(lambda line: json.loads(line).get("event") == name, after=after)
         return cast(dict[str, Any], json.loads(line))
 
+    def statistics(self, *, after: int = 0) -> dict[str, Any]:
+        """What it answered to SIGUSR1."""
+        line = self.until(lambda line: line.startswith("{") and '"kind"' in line, after=after)
+        return cast(dict[str, Any], json.loads(line))
+
     def send(self, value: object) -> None:
         """A line on its stdin."""
         assert self.process.stdin is not None

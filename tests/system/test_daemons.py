@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
+import socket
 import stat
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 import onionshh
+from onionshh.geometry import LINK_FLIGHT
+from onionshh.reasons import Reason
 from tests.system.processes import COMMAND, PATIENCE_SECONDS, Running, heeds, running, until
 
 RELAYS = 4
@@ -317,30 +322,70 @@ def test_statistics_on_a_signal(network: Network) -> None:
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             before = len(host.lines)
             host.process.send_signal(number)
-            line = host.until(lambda line: "whisper taken" in line, after=before)
-            assert " reachable for " in line
-            assert "introducers; 1 whisper taken, 1 finished, 0 unfinished" in line
-            assert "shh1" not in line
+            numbers = host.statistics(after=before)
+            assert (numbers["kind"], numbers["version"]) == ("host", 1)
+            assert (numbers["joined"], numbers["reachable"], numbers["online"]) == (True, True, True)
+            assert (numbers["taken"], numbers["finished"], numbers["unfinished"]) == (1, 1, 0)
+            assert numbers["introducers"] > 0
+            says_nothing_but_numbers(numbers)
+
+
+def test_a_directory_counts_what_it_lists_and_answers(network: Network) -> None:
     network.directory.process.send_signal(signal.SIGUSR1)
-    line = network.directory.until(lambda line: " answered" in line)
-    assert f"{RELAYS} relays listed, " in line
-    assert " known; the consensus is " in line
-    assert "refused: none" in line
-    network.relays[0].process.send_signal(signal.SIGUSR1)
-    network.relays[0].until(lambda line: " cells sent in " in line)
+    numbers = network.directory.statistics()
+    assert (numbers["kind"], numbers["version"]) == ("directory", 1)
+    assert numbers["relays_listed"] == RELAYS <= numbers["relays_known"]
+    assert numbers["consensus_age_seconds"] in range(60)
+    assert numbers["answers"]["200"] > RELAYS
+    says_nothing_but_numbers(numbers)
 
 
-def test_statistics_as_json(network: Network) -> None:
+def test_a_relay_counts_its_drops_by_their_names(network: Network) -> None:
+    relay = network.relays[0]
+    line = relay.until(lambda line: " links are taken at " in line)
+    host, port = line.partition(" at ")[2].partition(";")[0].split(":")
+
+    def numbers() -> dict[str, Any]:
+        before = len(relay.lines)
+        relay.process.send_signal(signal.SIGUSR1)
+        return relay.statistics(after=before)
+
+    known = numbers()["drops"].get(Reason.HANDSHAKE_UNKNOWN_KEY, 0)
+    with socket.create_connection((host, int(port)), 10) as stranger:
+        stranger.sendall(bytes(LINK_FLIGHT))  # of the right length, for a key that nobody has
+        assert stranger.recv(1) == b""
+    said = numbers()
+    assert (said["kind"], said["version"]) == ("relay", 1)
+    assert said["drops"][Reason.HANDSHAKE_UNKNOWN_KEY] == known + 1
+    assert said["links"]["cells_sent"] >= said["links"]["frames_sent"] > 0
+    assert 0 <= said["memory"]["used_bytes"] < said["memory"]["most_bytes"]
+    assert said["up_seconds"] > 0
+    says_nothing_but_numbers(said)
+
+
+def says_nothing_but_numbers(value: object) -> None:
+    """No address, id or path: every text is a name from the source, and all else is a number."""
+    match value:
+        case dict():
+            for name, one in value.items():
+                assert re.fullmatch(r"[a-z]+([_-][a-z]+)*|[1-5][0-9][0-9]", name)
+                says_nothing_but_numbers(one)
+        case str():
+            assert value in ("relay", "directory", "host", "statistics")
+        case _:
+            assert value is None or isinstance(value, int | float)
+
+
+def test_statistics_are_an_event_of_a_host_that_speaks_json(network: Network) -> None:
     with running(*network.host("numbers", "--echo", "--json")) as host:
         host.event("reachable")
         host.process.send_signal(signal.SIGUSR1)
         event = host.event("statistics")
-    assert list(event) == [
-        *("event", "joined", "reachable", "seconds", "introducers", "taken", "finished", "unfinished"),
-        *("kept", "replies_waiting", "circuits", "drops"),
-    ]
+    assert list(event) == sorted(event)
+    assert event["kind"] == "host"
     assert event["reachable"] is True
     assert event["introducers"] > 0
+    says_nothing_but_numbers(event)
 
 
 @pytest.mark.parametrize("which", ["relay", "host"])
@@ -360,7 +405,7 @@ def test_a_signal_ends_nobody_who_waits(network: Network, tmp_path: Path, which:
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             before = len(waiting.lines)
             waiting.process.send_signal(number)
-            waiting.until(
-                lambda line: "drops: none" in line or "not in the network yet" in line, after=before
-            )
+            numbers = waiting.statistics(after=before)
+            assert numbers["drops"] == {}
+            assert numbers["consensus_age_seconds"] is None
         assert len(waiting.errors) == 2

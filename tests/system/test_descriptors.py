@@ -12,8 +12,8 @@ import pytest
 import trio
 
 from onionshh.core.base.chance import Chance
+from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
-from onionshh.core.base.reasons import Drops
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.link.link import LinkInitiator
 from onionshh.core.link.outbox import Memory

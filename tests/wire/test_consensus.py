@@ -14,6 +14,7 @@ from onionshh.core.base.params import Params
 from onionshh.core.paths.view import View
 from onionshh.errors import ProtocolError
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.wire import consensus as wire
 from onionshh.wire import merkle
 from onionshh.wire.consensus import Consensus, RelayRow, SharedRandom
@@ -119,7 +120,7 @@ def test_the_root_covers_every_row() -> None:
         rows[i] = rows[i]._replace(weight=1)
         with pytest.raises(ProtocolError) as caught:
             wire.decode_body_untrusted(body_of(GOOD, relays=tuple(rows)))
-        assert caught.value.reason == "consensus-root"
+        assert caught.value.reason == Reason.CONSENSUS_ROOT
 
 
 def test_truncations_flips_and_junk_raise_one_error() -> None:

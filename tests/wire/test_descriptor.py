@@ -10,6 +10,7 @@ import pytest
 
 from onionshh.errors import ProtocolError
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.wire import descriptor as wire
 from onionshh.wire.descriptor import RelayDescriptor
 from onionshh.wire.packing import pack
@@ -97,7 +98,7 @@ def test_another_version_is_refused_by_name() -> None:
     body[1] = 2
     with pytest.raises(ProtocolError) as caught:
         wire.decode_body_untrusted(bytes(body))
-    assert caught.value.reason == "descriptor-version"
+    assert caught.value.reason == Reason.DESCRIPTOR_VERSION
 
 
 def test_every_truncation_and_trailing_byte() -> None:
@@ -135,13 +136,13 @@ def test_not_canonical() -> None:
     long = b"\xce" + GOOD.port.to_bytes(4, "big")
     with pytest.raises(ProtocolError) as caught:
         wire.decode_body_untrusted(body.replace(short, long))
-    assert caught.value.reason == "document-not-canonical"
+    assert caught.value.reason == Reason.DOCUMENT_NOT_CANONICAL
 
 
 def test_oversize_is_refused_before_it_is_read() -> None:
     with pytest.raises(ProtocolError) as caught:
         wire.split_untrusted(b"\x91" * (wire.DESCRIPTOR_MAX + 1))
-    assert caught.value.reason == "document-size"
+    assert caught.value.reason == Reason.DOCUMENT_SIZE
 
 
 def test_addresses_as_people_write_them() -> None:

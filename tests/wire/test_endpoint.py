@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 
 from onionshh import geometry as g
 from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
 from onionshh.wire.endpoint import (
     INTRODUCERS_MAX,
     NUMBER_MAX,
@@ -143,7 +144,7 @@ def test_a_length_that_lies(change: int) -> None:
     refused(plain(row, length=len(row) + change))
     with pytest.raises(ProtocolError) as caught:
         Inner.decode_untrusted(plain(row, length=g.DESCRIPTOR_PLAIN - g.PQ_SIGNATURE - 1))
-    assert caught.value.reason == "document-size"
+    assert caught.value.reason == Reason.DOCUMENT_SIZE
 
 
 @pytest.mark.parametrize("data", [b"", PLAIN[:-1], PLAIN + b"\0"], ids=len)

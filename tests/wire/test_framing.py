@@ -4,6 +4,7 @@ import pytest
 
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BODY, CIRCUIT_CLIENT, CIRCUIT_SERVER, CREATE_CELLS, DATA, PAYLOAD
+from onionshh.reasons import Reason
 from onionshh.wire.framing import HandshakeParts, build_payload, parse_head, split_handshake
 from onionshh.wire.messages import CONTINUE, PUBLISH
 from tests.seeded import seeded
@@ -57,7 +58,7 @@ def test_parts_out_of_order(order: tuple[bool, ...]) -> None:
     *good, wrong = order
     for at, first in enumerate(good):
         parts.add(bodies[at], first=first)
-    with pytest.raises(ProtocolError, match="create-order"):
+    with pytest.raises(ProtocolError, match=Reason.CREATE_ORDER):
         parts.add(bodies[0], first=wrong)
 
 
@@ -67,5 +68,5 @@ def test_a_handshake_of_another_size(said: int) -> None:
     first, second, third = split_handshake(bytes(9), seeded(1))
     parts.add(said.to_bytes(2, "big") + first[2:], first=True)
     parts.add(second, first=False)
-    with pytest.raises(ProtocolError, match="create-size"):
+    with pytest.raises(ProtocolError, match=Reason.CREATE_SIZE):
         parts.add(third, first=False)

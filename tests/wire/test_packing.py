@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
 from onionshh.wire.packing import Bin, Int, ListOf, Shape, Text, fields, pack, unpack_untrusted
 
 ROW = fields(Bin(32), Text(19), Int(65535), ListOf(Int(9), most=4))
@@ -138,7 +139,7 @@ def taken_or_refused(data: bytes) -> None:
     ],
 )
 def test_longer_encodings_of_the_same_value(data: bytes, shape: Shape) -> None:
-    assert refused(data, shape) == "document-not-canonical"
+    assert refused(data, shape) == Reason.DOCUMENT_NOT_CANONICAL
 
 
 # -- what no document holds -----------------------------------------------------------------------------
@@ -202,7 +203,7 @@ def test_forbidden_kinds_inside(what: str) -> None:
     ],
 )
 def test_one_kind_where_another_is_due(value: Any, shape: Shape) -> None:
-    assert refused(pack(value), shape) == "document-shape"
+    assert refused(pack(value), shape) == Reason.DOCUMENT_SHAPE
 
 
 # -- limits ---------------------------------------------------------------------------------------------
@@ -226,14 +227,14 @@ def test_one_kind_where_another_is_due(value: Any, shape: Shape) -> None:
 )
 def test_edges(inside: Any, outside: Any, shape: Shape) -> None:
     assert unpack_untrusted(pack(inside), shape, MOST) == inside
-    assert refused(pack(outside), shape) == "document-shape"
+    assert refused(pack(outside), shape) == Reason.DOCUMENT_SHAPE
 
 
 def test_too_many_bytes_are_not_even_decoded() -> None:
     data = pack(VALUE)
     assert unpack_untrusted(data, DOCUMENT, len(data)) == VALUE
-    assert refused(data, most_bytes=len(data) - 1) == "document-size"
-    assert refused(b"\xc1" * (MOST + 1)) == "document-size"
+    assert refused(data, most_bytes=len(data) - 1) == Reason.DOCUMENT_SIZE
+    assert refused(b"\xc1" * (MOST + 1)) == Reason.DOCUMENT_SIZE
 
 
 @pytest.mark.parametrize("claim", [b"\xc6\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\xdd\xff\xff\xff\xff"])

@@ -41,6 +41,7 @@ from onionshh.core.delivery.replies import CLOSED
 from onionshh.errors import BadData, Closed
 from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
+from onionshh.reasons import Reason
 
 logger = logging.getLogger("onionshh.client")
 
@@ -95,7 +96,7 @@ class Hidden(Driver):
     def start(self, joined: JoinedCircuit, first: Record | None) -> None:
         """Serve a joined circuit from now on; `first` rode along with the introduction."""
         if self.nursery is None:
-            joined.close("endpoint-closed")
+            joined.close(Reason.ENDPOINT_CLOSED)
             return
         lane = self.add_lane(joined, writers=1)
         self.do(self._receiver.lane_opened(lane.number, self.now()))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from onionshh.core.base.reasons import Drops
+from onionshh.core.base.drops import Drops
 from onionshh.core.delivery.record import Record
 from onionshh.core.endpoint.introduce import EndToEndKeys
 from onionshh.errors import ProtocolError
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.net.clocks import Clock
+from onionshh.reasons import Reason
 from onionshh.wire.messages import RECORD
 
 
@@ -70,6 +71,6 @@ class JoinedCircuit:
         """Why a whisper of these dates is not taken on, None for one that may be."""
         return record.why_refused(earliest=self._clock.earliest(), best=self._clock.best())
 
-    def close(self, reason: str = "closed") -> None:
+    def close(self, reason: Reason = Reason.CLOSED) -> None:
         """End the circuit, and with it the peer's."""
         self.circuit.close(reason)

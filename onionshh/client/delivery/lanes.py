@@ -21,6 +21,7 @@ from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.clocks import Clock
 from onionshh.net.signals import Broadcast, Poke
+from onionshh.reasons import Reason
 
 Ts = TypeVarTuple("Ts")
 
@@ -92,7 +93,7 @@ class Lane:
         while self._paused:
             await self._resumed.wait()
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: Reason) -> None:
         """Close it, and wake its tasks."""
         self.joined.close(reason)
         self._more.send()
@@ -189,7 +190,7 @@ class Driver(abc.ABC):
             except CircuitFailed:
                 self.lost(lane)
 
-    def end_lane(self, number: LaneId, reason: str) -> None:
+    def end_lane(self, number: LaneId, reason: Reason) -> None:
         """The machine has no use for it any more, or knows that it is over."""
         lane = self._lanes.pop(number, None)
         if lane is not None:
@@ -198,7 +199,7 @@ class Driver(abc.ABC):
     def lost(self, lane: Lane) -> None:
         """It ended, and not by us."""
         if self._lanes.get(lane.number) is lane:
-            self.end_lane(lane.number, "exchange-over")
+            self.end_lane(lane.number, Reason.EXCHANGE_OVER)
             self.do(self.lane_lost(lane.number))
 
     @abc.abstractmethod

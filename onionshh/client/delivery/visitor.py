@@ -38,6 +38,7 @@ from onionshh.core.endpoint.introduce import fits_introduction
 from onionshh.ids import WhisperId
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.signals import Broadcast
+from onionshh.reasons import Reason
 
 LINGER_SECONDS = 2.0
 RECEIPTS_MOST = 16_384
@@ -186,7 +187,7 @@ class Visitor(Driver):
                 failure = error.failure
         if scope is not self._opening:
             if joined is not None:
-                joined.close("not-needed")
+                joined.close(Reason.NOT_NEEDED)
             return
         self._opening = None
         now = self.now()
@@ -217,4 +218,4 @@ class Visitor(Driver):
             if not self._context.closed.is_set():
                 await trio.sleep(LINGER_SECONDS)
         finally:
-            joined.close("contact-closed")
+            joined.close(Reason.CONTACT_CLOSED)

@@ -24,6 +24,7 @@ from onionshh.core.endpoint.introducers import Decision, GiveUp, HeldIntroducer,
 from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.net.signals import Broadcast, Poke
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry
 
@@ -185,7 +186,7 @@ class Introducers:
                 logger.warning("an introducer %s: another takes its place", decision.what)
                 self._held[decision.auth_key].scope.cancel()
             else:
-                self._context.drops.count("introducer-kept")
+                self._context.drops.count(Reason.INTRODUCER_KEPT)
 
     async def _forget(self, held: HeldIntroducer) -> None:
         try:
@@ -197,17 +198,17 @@ class Introducers:
     async def _establish(self, held: HeldIntroducer) -> Circuit:
         row = self._context.view.relay(held.relay)
         if row is None:
-            raise CircuitFailed("introducer-unlisted", held.relay)
+            raise CircuitFailed(Reason.INTRODUCER_UNLISTED, held.relay)
         circuit = await self._context.builder.build(Purpose.INTRODUCER, last=row.identity)
         try:
             text = m.EstablishIntro.signed(circuit.binding, held.relay)
             message = m.EstablishIntro(held.key.public, held.key.sign(text)).encode()
             answer = await circuit.ask(m.ESTABLISH_INTRO, message, m.INTRO_ESTABLISHED, ANSWER_SECONDS)
             if m.status_untrusted(answer) != m.OK:
-                raise CircuitFailed("introducer-refused", held.relay)
+                raise CircuitFailed(Reason.INTRODUCER_REFUSED, held.relay)
             circuit.accept(m.INTRODUCE2)
         except BaseException:
-            circuit.close("introducer-not-had")
+            circuit.close(Reason.INTRODUCER_NOT_HAD)
             raise
         return circuit
 
@@ -230,7 +231,7 @@ class Introducers:
             # No stranger's junk, of which an introducer cannot know: its own, or it would not have passed.
             self._context.drops.count(error.reason)
         finally:
-            circuit.close("introducer-over")
+            circuit.close(Reason.INTRODUCER_OVER)
             self._set.falls(key, self._now())
             self._changed.send()
 
@@ -240,7 +241,7 @@ class Introducers:
         try:
             message = await circuit.receive()
             if m.Introduce.decode_untrusted(message.body).auth_key != holding.held.key.public:
-                raise ProtocolError("introduce-auth-key")
+                raise ProtocolError(Reason.INTRODUCE_AUTH_KEY)
         except BaseException:
             holding.places.release()
             raise

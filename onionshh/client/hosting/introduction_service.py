@@ -27,6 +27,7 @@ from onionshh.crypto.identity import IdentityKeys
 from onionshh.crypto.primitives import sha3_256
 from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.net.circuits import CircuitFailed
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 
@@ -87,11 +88,11 @@ class IntroductionService:
         except ProtocolError as error:
             self._context.drops.count(error.reason)
         except NoPlace:
-            self._context.drops.count("introductions-waiting")
+            self._context.drops.count(Reason.INTRODUCTIONS_WAITING)
         except trio.TooSlowError:
-            self._context.drops.count("rendezvous-timeout")
+            self._context.drops.count(Reason.RENDEZVOUS_TIMEOUT)
         except (CircuitFailed, NetworkUnreachable, NoDirectory):
-            self._context.drops.count("rendezvous-failed")
+            self._context.drops.count(Reason.RENDEZVOUS_FAILED)
         except BadData as error:
             logger.error("an introduction could not be kept: %s", error)
 
@@ -119,19 +120,19 @@ class IntroductionService:
         """What was sealed for us, in the log and on disk; None for a test of our own. ProtocolError."""
         message = m.Introduce.decode_untrusted(body)
         if message.auth_key != auth_key:
-            raise ProtocolError("introduce-auth-key")
+            raise ProtocolError(Reason.INTRODUCE_AUTH_KEY)
         keys = self._key_store.named(message.period_byte)
         if keys is None:
-            raise ProtocolError("introduce-period")
+            raise ProtocolError(Reason.INTRODUCE_PERIOD)
         sealed_hash = sha3_256(message.sealed)
         if keys.replay.seen(sealed_hash):
-            raise ProtocolError("introduce-replayed")
+            raise ProtocolError(Reason.INTRODUCE_REPLAYED)
         params = self._context.params
         subcredential = self._identity.blind(keys.period, params.period_seconds).subcredential
         opened = open_introduction_untrusted(message, keys.seal, subcredential)
         # Only what could be opened fills the log: junk from a stranger must not wear it out.
         if not keys.replay.check_and_add(opened.seed) or not keys.replay.check_and_add(sealed_hash):
-            raise ProtocolError("introduce-replayed")
+            raise ProtocolError(Reason.INTRODUCE_REPLAYED)
         await self._key_store.remember(keys, sealed_hash, opened.seed)
         tested = self._expected.pop(opened.seed, None)
         if tested is not None:
@@ -145,7 +146,7 @@ class IntroductionService:
         record = Record.decode_untrusted(opened.record) if opened.record else None
         point = self._context.view.any_relay(opened.rendezvous_point)
         if point is None:
-            raise ProtocolError("rendezvous-unknown-relay")
+            raise ProtocolError(Reason.RENDEZVOUS_UNKNOWN_RELAY)
         reply, end_to_end = answer(
             opened,
             rendezvous_keys=unsealed.keys.rendezvous,

@@ -34,6 +34,7 @@ from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolEr
 from onionshh.ids import RelayId
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.signals import Broadcast, Poke
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.endpoint import EndpointDescriptor, IntroducerEntry
@@ -264,7 +265,7 @@ class Publication:
             body = await circuit.ask(m.PUBLISH, document, m.FOUND, PUBLISH_ANSWER_SECONDS)
             return m.Found.decode_untrusted(body).status
         finally:
-            circuit.close("published")
+            circuit.close(Reason.FINISHED)
 
     async def _later(self, period: int, keys: PeriodKeys, made: Made, rows: Sequence[RelayRow]) -> int | None:
         """Ring relays say that they know a later revision than ours: the one that one of them shows."""

@@ -25,6 +25,7 @@ from onionshh.crypto.identity import IdentityKeys
 from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.ids import AuthKey, RelayId
 from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.endpoint import IntroducerEntry
@@ -114,7 +115,7 @@ class SelfTest:
                 introducers.failed(entry.auth_key, "does not bring introductions")
                 return "an introduction did not arrive"
             finally:
-                circuit.close("tested")
+                circuit.close(Reason.FINISHED)
 
     async def _status(self, entry: IntroducerEntry, circuit: Circuit, message: bytes) -> int:
         """What the introducer answers."""

@@ -20,6 +20,7 @@ from onionshh.core.paths.path import PathImpossible
 from onionshh.errors import ProtocolError
 from onionshh.ids import AuthKey, RelayId
 from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry
 
@@ -74,10 +75,10 @@ async def connect(
             )
         )
         if status != m.OK:
-            raise CircuitFailed("rendezvous-refused")
+            raise CircuitFailed(Reason.RENDEZVOUS_REFUSED)
         meeting.expect_join(m.RENDEZVOUS2)
         await _introduce(asking, introduction.message)
-        asking.close("introduced")
+        asking.close(Reason.FINISHED)
         with trio.move_on_after(RENDEZVOUS_SECONDS):
             answer = await meeting.receive()
             keys = introduction.finish(answer.body)
@@ -86,7 +87,7 @@ async def connect(
     except BaseException as error:
         for circuit in (meeting, asking):
             if circuit is not None:
-                circuit.close("not-connected")
+                circuit.close(Reason.NOT_CONNECTED)
         if isinstance(error, ProtocolError):
             context.drops.count(error.reason)
             raise CircuitFailed(error.reason) from error
@@ -146,4 +147,4 @@ async def _both(
 
 def _close(made: dict[int, Circuit]) -> None:
     for circuit in made.values():
-        circuit.close("not-connected")
+        circuit.close(Reason.NOT_CONNECTED)

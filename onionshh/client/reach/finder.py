@@ -12,6 +12,7 @@ from onionshh.core.paths.view import View
 from onionshh.crypto.identity import blind_public, subcredential
 from onionshh.errors import NetworkUnreachable, ProtocolError
 from onionshh.net.circuits import CircuitFailed
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 
@@ -73,7 +74,7 @@ async def ask_ring(
         body = await circuit.ask(m.FETCH, m.Fetch(blinded, period).encode(), m.FOUND, RING_ANSWER_SECONDS)
         found = m.Found.decode_untrusted(body)
     finally:
-        circuit.close("asked")
+        circuit.close(Reason.FINISHED)
     return found.descriptor if found.status == m.FOUND_IT else None
 
 

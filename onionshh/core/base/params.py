@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
 
 from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
 
 _MINUTE = 60
 _HOUR = 3600
@@ -107,11 +108,11 @@ class Params:
             if bounds is None:
                 continue
             if not bounds[0] <= value <= bounds[1]:
-                raise ProtocolError("params-range")
+                raise ProtocolError(Reason.PARAMS_RANGE)
             known[name] = value
         params = cls(**known)
         if params.contradiction():
-            raise ProtocolError("params-contradiction")
+            raise ProtocolError(Reason.PARAMS_CONTRADICTION)
         return params
 
     def to_pairs(self) -> tuple[tuple[str, int], ...]:

@@ -21,6 +21,7 @@ from onionshh.core.link.outbox import Memory
 from onionshh.crypto.layers import ClientLayers
 from onionshh.errors import ProtocolError
 from onionshh.ids import RandomBytes, RelayId
+from onionshh.reasons import Reason
 from onionshh.wire.cell import CREATE, CREATE_MORE, CREATED, CREATED_MORE, DESTROY, RELAY, RELAY_EARLY
 from onionshh.wire.framing import split_handshake
 from onionshh.wire.messages import DROP, DROP_ECHO, EXTEND, EXTENDED
@@ -196,7 +197,7 @@ class ClientCircuit:
         cells, self._cells = self._cells, []
         return cells
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: Reason) -> None:
         """The circuit is over, for a reason of our own."""
         if self._failed is None:
             self._failed = ProtocolError(reason)
@@ -206,7 +207,7 @@ class ClientCircuit:
                 talk.close()
 
     @property
-    def failed(self) -> str | None:
+    def failed(self) -> Reason | None:
         """Why the circuit is over, None while it lives."""
         return None if self._failed is None else self._failed.reason
 
@@ -228,12 +229,12 @@ class ClientCircuit:
             whole = self._telescope.created_part(body, first=command == CREATED)
             return () if whole is None else self._hop_added(whole)
         if command == DESTROY:
-            raise ProtocolError("destroyed")
-        raise ProtocolError("early-inbound" if command == RELAY_EARLY else "command-not-due")
+            raise ProtocolError(Reason.DESTROYED)
+        raise ProtocolError(Reason.EARLY_INBOUND if command == RELAY_EARLY else Reason.COMMAND_NOT_DUE)
 
     def _keep(self, early: list[bytes], body: bytes) -> tuple[CircuitEvent, ...]:
         if len(early) >= self._flow.window:
-            raise ProtocolError("window-overrun")
+            raise ProtocolError(Reason.WINDOW_OVERRUN)
         early.append(body)
         return ()
 

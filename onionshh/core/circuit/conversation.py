@@ -17,6 +17,7 @@ from onionshh.core.link.outbox import Memory
 from onionshh.errors import ProtocolError
 from onionshh.geometry import DATA, HEAD, TAG
 from onionshh.ids import RandomBytes
+from onionshh.reasons import Reason
 from onionshh.wire.framing import build_payload, parse_head
 from onionshh.wire.messages import ACK, CONTINUE, DROP, DROP_ECHO, DROP_PLAIN, MOST
 
@@ -169,7 +170,7 @@ class Conversation:
         message_type, remaining = parse_head(payload)
         if message_type == ACK:
             if remaining != TAG:
-                raise ProtocolError("ack-shape")
+                raise ProtocolError(Reason.ACK_SHAPE)
             self._outgoing.acknowledged(payload[HEAD : HEAD + TAG])
             return None
         self._incoming.came(tag)
@@ -179,7 +180,7 @@ class Conversation:
         partial = self._partial
         if message_type == CONTINUE:
             if partial is None or remaining != partial.left:
-                raise ProtocolError("continue-not-due")
+                raise ProtocolError(Reason.CONTINUE_NOT_DUE)
             self.came_early = self.came_early and early
             partial.add(data)
             if partial.left:
@@ -187,11 +188,11 @@ class Conversation:
             self._partial = None
             return partial.message_type, partial.take()
         if partial is not None:
-            raise ProtocolError("message-inside-message")
+            raise ProtocolError(Reason.MESSAGE_INSIDE_MESSAGE)
         if message_type not in self.accepts:
-            raise ProtocolError("message-not-accepted")
+            raise ProtocolError(Reason.MESSAGE_NOT_ACCEPTED)
         if remaining > MOST[message_type]:
-            raise ProtocolError("message-size")
+            raise ProtocolError(Reason.MESSAGE_SIZE)
         self.came_early = early
         if remaining <= DATA:
             return message_type, data
@@ -234,14 +235,14 @@ class Conversation:
 
     def _dropped(self, data: bytes, remaining: int) -> tuple[int, bytes] | None:
         if remaining != 1 or data not in (DROP_PLAIN, DROP_ECHO):
-            raise ProtocolError("message-shape")
+            raise ProtocolError(Reason.MESSAGE_SHAPE)
         if data == DROP_ECHO:
             if not self._echoes_left:
-                raise ProtocolError("echoes-too-many")
+                raise ProtocolError(Reason.ECHOES_TOO_MANY)
             self._echoes_left -= 1
             self.send(DROP, DROP_PLAIN)
         else:
             if not self.echoes_due:
-                raise ProtocolError("drop-not-due")
+                raise ProtocolError(Reason.DROP_NOT_DUE)
             self.echoes_due -= 1
         return DROP, data

@@ -9,6 +9,7 @@ from onionshh.crypto.handshake import CIRCUIT, ClientHandshake
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BINDING, CIRCUIT_KEYSTREAM, CIRCUIT_MESSAGE, CIRCUIT_SERVER, LAYER_STATE
 from onionshh.ids import RandomBytes, RelayId
+from onionshh.reasons import Reason
 from onionshh.wire.framing import HandshakeParts
 
 
@@ -47,16 +48,16 @@ class Telescope:
     def created_part(self, body: bytes, *, first: bool) -> bytes | None:
         """A cell of the first relay's answer; the whole answer with its last cell. ProtocolError."""
         if self.relays or self._handshake is None:
-            raise ProtocolError("created-not-due")
+            raise ProtocolError(Reason.CREATED_NOT_DUE)
         return self._created.add(body, first=first)
 
     def finish(self, reply: bytes) -> tuple[RelayId, bytes, bytes]:
         """The relay answered and is the last one now: it, and the two states of its layer. ProtocolError."""
         handshake, relay = self._handshake, self._asked
         if handshake is None or relay is None:
-            raise ProtocolError("extended-not-due")
+            raise ProtocolError(Reason.EXTENDED_NOT_DUE)
         if len(reply) != CIRCUIT_SERVER:
-            raise ProtocolError("create-size")
+            raise ProtocolError(Reason.CREATE_SIZE)
         finished = handshake.finish(
             reply, server_message_bytes=CIRCUIT_MESSAGE, keystream_bytes=CIRCUIT_KEYSTREAM
         )

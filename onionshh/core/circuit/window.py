@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from onionshh.crypto.primitives import equal
 from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,9 @@ class SendWindow:
     def acknowledged(self, tag: bytes) -> None:
         """An ACK came and names this tag. ProtocolError if that is not the next one that is due."""
         if not self.expected:
-            raise ProtocolError("ack-not-due")
+            raise ProtocolError(Reason.ACK_NOT_DUE)
         if not equal(self.expected.pop(0), tag):
-            raise ProtocolError("ack-mismatch")
+            raise ProtocolError(Reason.ACK_MISMATCH)
         self.unacknowledged -= self._flow.ack_every
 
 
@@ -79,7 +80,7 @@ class ReceiveWindow:
         self._came += 1
         self._unacknowledged += 1
         if self._unacknowledged > flow.window:
-            raise ProtocolError("window-overrun")
+            raise ProtocolError(Reason.WINDOW_OVERRUN)
         if self._came % flow.ack_every == 0:
             self.owed.append(tag)
 

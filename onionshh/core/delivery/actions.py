@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NewType
 
 from onionshh.core.delivery.record import Record
 from onionshh.ids import WhisperId
+from onionshh.reasons import Reason
 
 if TYPE_CHECKING:
     from onionshh.core.delivery.incoming import Taken
@@ -42,7 +43,7 @@ class EndLane:
     """It is of no more use. `lane_lost` need not follow."""
 
     lane: LaneId
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ class Resume:
 class Count:
     """Something was dropped, for this reason."""
 
-    reason: str
+    reason: Reason
 
 
 Action = (

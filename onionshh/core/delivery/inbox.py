@@ -14,6 +14,7 @@ from onionshh.core.delivery.actions import Actions, Count, LaneId, Offer
 from onionshh.core.delivery.incoming import Incoming, Stage, Taken
 from onionshh.core.delivery.record import Record
 from onionshh.ids import WhisperId
+from onionshh.reasons import Reason
 
 WHISPERS_MOST: Final = 1024
 BYTES_MOST: Final = 16 * 1024 * 1024
@@ -52,9 +53,7 @@ class Inbox:
 
     def has_room(self, size: int) -> bool:
         """Whether one more of so many bytes may be taken on."""
-        return (
-            len(self._whispers) < self._most and self._bytes + size <= BYTES_MOST and self.seen < SEEN_MOST
-        )
+        return len(self._whispers) < self._most and self._bytes + size <= BYTES_MOST and self.seen < SEEN_MOST
 
     def take_on(self, record: Record, lane: LaneId, received_at: float) -> None:
         """One more, that came over this lane. `received_at`: Unix seconds."""
@@ -104,7 +103,7 @@ class Inbox:
         given_up: Actions = ()
         if whisper.shown >= self._give_up_after and not whisper.aside:
             whisper.aside = True
-            given_up = (Count("whisper-given-up"),)
+            given_up = (Count(Reason.WHISPER_GIVEN_UP),)
         return given_up + self.offer(best)
 
     def not_shown(self, whisper_id: WhisperId, best: int) -> Actions:

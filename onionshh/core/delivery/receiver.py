@@ -46,6 +46,7 @@ from onionshh.core.delivery.record import (
 from onionshh.core.delivery.replies import Replies
 from onionshh.core.delivery.visitor_lane import Owed, VisitorLane
 from onionshh.ids import RandomBytes, WhisperId
+from onionshh.reasons import Reason
 
 LANES_MOST: Final = 1024
 VISITOR_IDLE_SECONDS: Final = 600.0
@@ -93,7 +94,7 @@ class Receiver:
         actions: Actions = ()
         if len(self._lanes) >= LANES_MOST:
             oldest = min(self._lanes, key=lambda one: self._lanes[one].used_at)
-            actions = (EndLane(oldest, "exchanges-most"), Count("exchanges-most"))
+            actions = (EndLane(oldest, Reason.EXCHANGES_MOST), Count(Reason.EXCHANGES_MOST))
             self._gone(oldest)
         self._lanes[lane] = VisitorLane(now)
         return actions
@@ -116,7 +117,7 @@ class Receiver:
 
     def close(self) -> Actions:
         """Nothing more is taken on or goes out; what is on disk stays there."""
-        ended = tuple(EndLane(lane, "endpoint-closed") for lane in self._lanes)
+        ended = tuple(EndLane(lane, Reason.ENDPOINT_CLOSED) for lane in self._lanes)
         self._lanes.clear()
         self._owing.clear()
         self._blocked.clear()
@@ -204,7 +205,7 @@ class Receiver:
         if pending.lane not in self._lanes:
             return ()
         self._gone(pending.lane)
-        return (EndLane(pending.lane, "not-kept"),)
+        return (EndLane(pending.lane, Reason.NOT_KEPT),)
 
     # Time.
 
@@ -227,7 +228,7 @@ class Receiver:
         actions: list[Action] = []
         for lane, held in list(self._lanes.items()):
             if now >= held.used_at + VISITOR_IDLE_SECONDS:
-                actions.append(EndLane(lane, "idle"))
+                actions.append(EndLane(lane, Reason.IDLE))
                 self._gone(lane)
         return (*actions, *self.replies.expire(now))
 
@@ -266,7 +267,7 @@ class Receiver:
                 return (*actions, Judge(lane, record))
             # Its sender has given it up meanwhile: it would take the room of one that is waited for.
             del self._blocked[lane]
-            actions.append(Count("record-expired-waiting"))
+            actions.append(Count(Reason.RECORD_EXPIRED_WAITING))
             actions += self._refuse(lane, record, EXPIRED)
             actions += self._read_or_not(lane)
         return tuple(actions)
@@ -282,7 +283,7 @@ class Receiver:
         return (Pause(lane),) if held.paused else (Resume(lane),)
 
     def _refuse(self, lane: LaneId, record: Record, why: int) -> Actions:
-        count = Count("record-expired" if why == EXPIRED else "record-far-future")
+        count = Count(Reason.RECORD_EXPIRED if why == EXPIRED else Reason.RECORD_FAR_FUTURE)
         return (count, *self._send(lane, (refusal_of(record, why, self._random_bytes),), None))
 
     # Inside: what is owed.

@@ -14,6 +14,7 @@ from typing import Final
 from onionshh.errors import ProtocolError, TooLarge
 from onionshh.geometry import RECORD_HEADER, RECORD_SIZES, WHISPER_ID, WHISPER_MAX, record_size
 from onionshh.ids import RandomBytes, WhisperId
+from onionshh.reasons import Reason
 
 WHISPER: Final = 1
 RECEIPT: Final = 2
@@ -66,18 +67,18 @@ class Record:
     def decode_untrusted(cls, data: bytes) -> Record:
         """The one record that these bytes are, padding checked. ProtocolError."""
         if len(data) < RECORD_HEADER or len(data) - RECORD_HEADER not in RECORD_SIZES:
-            raise ProtocolError("record-size")
+            raise ProtocolError(Reason.RECORD_SIZE)
         whisper_id, in_reply_to, expires, privacy_class, kind, length = _HEADER.unpack_from(data)
         if kind not in (WHISPER, RECEIPT, REFUSED) or (kind != WHISPER and in_reply_to == NO_ID):
-            raise ProtocolError("record-kind")
+            raise ProtocolError(Reason.RECORD_KIND)
         size = len(data) - RECORD_HEADER
         if length > size or record_size(length) != size:
-            raise ProtocolError("record-length")
+            raise ProtocolError(Reason.RECORD_LENGTH)
         body = data[RECORD_HEADER : RECORD_HEADER + length]
         if (kind == RECEIPT and body) or (kind == REFUSED and (length != 1 or body[0] not in WHY_REFUSED)):
-            raise ProtocolError("record-body")
+            raise ProtocolError(Reason.RECORD_BODY)
         if data.count(0, RECORD_HEADER + length) != size - length:
-            raise ProtocolError("record-padding")
+            raise ProtocolError(Reason.RECORD_PADDING)
         return cls(WhisperId(whisper_id), WhisperId(in_reply_to), expires, privacy_class, kind, body)
 
     def why_refused(self, *, earliest: int, best: int) -> int | None:

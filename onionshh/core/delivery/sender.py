@@ -41,6 +41,7 @@ from onionshh.core.delivery.record import (
 )
 from onionshh.core.delivery.way import Way, WayEvent
 from onionshh.ids import WhisperId
+from onionshh.reasons import Reason
 
 WAITING_MOST: Final = 1024
 """Whispers without a final status; more are refused."""
@@ -179,7 +180,7 @@ class Sender:
             if whisper is not None and whisper.answered:
                 refuse = None  # a copy: it was taken on, whatever its dates have become
             if refuse is not None:
-                actions += (Count("record-expired" if refuse == EXPIRED else "record-far-future"),)
+                actions += (Count(Reason.RECORD_EXPIRED if refuse == EXPIRED else Reason.RECORD_FAR_FUTURE),)
             elif whisper is not None:
                 actions += self._answered(whisper_id, whisper, record.body)
             self._owed.add(record, refuse, now)
@@ -207,7 +208,7 @@ class Sender:
         if lane is not None and (late or self._idle_at() <= now):
             if late:
                 self._way.problem = NO_ANSWER
-            actions.append(EndLane(lane, "receipt-late" if late else "idle"))
+            actions.append(EndLane(lane, Reason.RECEIPT_LATE if late else Reason.IDLE))
             actions += self._gone(now)
         actions += self._go_on(now)
         self._look_at = min((self._due_of(one, now) for one in self._active.values()), default=inf)

@@ -26,6 +26,7 @@ from onionshh.crypto.primitives import aead_open, aead_seal, kdf
 from onionshh.errors import ProtocolError
 from onionshh.geometry import AEAD_NONCE, SALT, SIGNATURE
 from onionshh.ids import RandomBytes
+from onionshh.reasons import Reason
 from onionshh.wire.endpoint import (
     EndpointDescriptor,
     Inner,
@@ -97,7 +98,7 @@ def check_outer_untrusted(data: bytes, *, wall: int) -> Outer:
     """
     outer = Outer.decode_untrusted(data)
     if outer.expiry > wall + EXPIRY_MOST_SECONDS + EARLY_SECONDS:
-        raise ProtocolError("document-far-future")
+        raise ProtocolError(Reason.DOCUMENT_FAR_FUTURE)
     _check_outer(outer, wall)
     return outer
 
@@ -109,7 +110,7 @@ def open_descriptor_untrusted(
     outer = Outer.decode_untrusted(data)
     blinded = blind_public(A, period, period_seconds)
     if (outer.blinded, outer.period) != (blinded, period):
-        raise ProtocolError("descriptor-of-another")
+        raise ProtocolError(Reason.DESCRIPTOR_OF_ANOTHER)
     _check_outer(outer, wall)
     key = _sealing_key(blinded, subcredential(A, blinded), outer.revision, outer.salt)
     inner = Inner.decode_untrusted(aead_open(key, _ZERO_NONCE, outer.sealed))
@@ -117,15 +118,15 @@ def open_descriptor_untrusted(
     check_opening_untrusted(A, descriptor.P, descriptor.pq_public)
     verify_pq_untrusted(descriptor.pq_public, inner.signature, pq_signed(blinded, period, inner.encoded))
     if descriptor.revision != outer.revision:
-        raise ProtocolError("descriptor-revision")
+        raise ProtocolError(Reason.DESCRIPTOR_REVISION)
     if wall >= descriptor.expiry:
-        raise ProtocolError("document-expired")
+        raise ProtocolError(Reason.DOCUMENT_EXPIRED)
     return descriptor
 
 
 def _check_outer(outer: Outer, wall: int) -> None:
     if wall >= outer.expiry:
-        raise ProtocolError("document-expired")
+        raise ProtocolError(Reason.DOCUMENT_EXPIRED)
     certified = period_key_signed(outer.period, outer.period_key, outer.expiry)
     verify_untrusted(outer.blinded, outer.certificate, certified)
     verify_untrusted(outer.period_key, outer.signature, outer.signed)

@@ -16,6 +16,7 @@ from onionshh.crypto.primitives import KeyPair, aead_open, aead_seal, kdf
 from onionshh.crypto.seal import SealKey, seal
 from onionshh.errors import CryptoError, ProtocolError
 from onionshh.ids import AuthKey, Cookie, RandomBytes, RelayId
+from onionshh.reasons import Reason
 from onionshh.wire.messages import INTRODUCE_NEW, Introduce, Rendezvous1, exactly
 
 _PLAIN = struct.Struct(f">B{g.KEY}s{g.SEED}s{g.RENDEZVOUS_CLIENT}sH{g.INTRODUCE_RECORD}s")
@@ -116,14 +117,14 @@ class Opened:
 def open_introduction_untrusted(message: Introduce, seal_key: SealKey, subcredential: bytes) -> Opened:
     """What was sealed for us. ProtocolError, the same for every failure."""
     if message.kind != INTRODUCE_NEW:
-        raise ProtocolError("introduce-kind")
+        raise ProtocolError(Reason.INTRODUCE_KIND)
     info = _info(message.kind, message.period_byte, message.auth_key, subcredential)
     plain = seal_key.open_untrusted(info, message.sealed)
     if len(plain) != g.INTRODUCE_PLAIN:
-        raise CryptoError("introduce-size")
+        raise CryptoError(Reason.INTRODUCE_SIZE)
     privacy_class, relay, seed, opening, length, record = _PLAIN.unpack(plain)
     if length > g.INTRODUCE_RECORD or record.count(0, length) != g.INTRODUCE_RECORD - length:
-        raise ProtocolError("introduce-record")
+        raise ProtocolError(Reason.INTRODUCE_RECORD)
     return Opened(AuthKey(message.auth_key), privacy_class, RelayId(relay), seed, opening, record[:length])
 
 

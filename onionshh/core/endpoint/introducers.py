@@ -29,6 +29,7 @@ from onionshh.core.paths.path import choose_targets
 from onionshh.core.paths.view import View
 from onionshh.crypto.identity import SigningKey
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.wire.endpoint import IntroducerEntry
 
 TARGET_FAILURES_MOST = 2
@@ -67,7 +68,7 @@ class GiveUp:
     """This one ends now. `reason`: the name of the drop; `what` it does, for people."""
 
     auth_key: bytes
-    reason: str
+    reason: Reason
     what: str
 
 
@@ -226,7 +227,7 @@ class IntroducerSet:
 
     def left(self, auth_key: bytes, now: float) -> tuple[Decision, ...]:
         """Its relay is not in the network any more."""
-        return self._give_up(auth_key, "introducer-left", "has left the network", now, shun=False)
+        return self._give_up(auth_key, Reason.INTRODUCER_LEFT, "has left the network", now, shun=False)
 
     def proved(self, auth_key: bytes) -> None:
         """A test of ours arrived through it."""
@@ -244,7 +245,7 @@ class IntroducerSet:
 
     def failed(self, auth_key: bytes, what: str, now: float) -> tuple[Decision, ...]:
         """A test did not get through it. `what` it does wrong, for people."""
-        return self._replace(auth_key, "introducer-failed", what, now)
+        return self._replace(auth_key, Reason.INTRODUCER_FAILED, what, now)
 
     def brought(self, auth_key: bytes, params: Params, now: float) -> tuple[Decision, ...]:
         """An introduction came over its circuit."""
@@ -256,18 +257,20 @@ class IntroducerSet:
             rate.rate, rate.burst = RATE_UNLIMITED, BURST_UNLIMITED
         if rate.take(now):
             return ()
-        return self._give_up(auth_key, "introducer-floods", "brings more than any visitors could send", now)
+        return self._give_up(
+            auth_key, Reason.INTRODUCER_FLOODS, "brings more than any visitors could send", now
+        )
 
     def brought_junk(self, auth_key: bytes, now: float) -> tuple[Decision, ...]:
         """What it brought was not for us, or not new."""
         ours = self._ours.get(auth_key)
         if ours is None or ours.junk.take(now):
             return ()
-        return self._replace(auth_key, "introducer-junk", "brings much that does not open", now)
+        return self._replace(auth_key, Reason.INTRODUCER_JUNK, "brings much that does not open", now)
 
     # Inside.
 
-    def _replace(self, auth_key: bytes, reason: str, what: str, now: float) -> tuple[Decision, ...]:
+    def _replace(self, auth_key: bytes, reason: Reason, what: str, now: float) -> tuple[Decision, ...]:
         """Give up one that may be honest, if that has not happened too often."""
         ours = self._ours.get(auth_key)
         if ours is None or ours.given_up:
@@ -277,7 +280,7 @@ class IntroducerSet:
         return (Spare(auth_key),)
 
     def _give_up(
-        self, auth_key: bytes, reason: str, what: str, now: float, *, shun: bool = True
+        self, auth_key: bytes, reason: Reason, what: str, now: float, *, shun: bool = True
     ) -> tuple[Decision, ...]:
         ours = self._ours.get(auth_key)
         if ours is None or ours.given_up:

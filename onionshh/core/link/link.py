@@ -24,6 +24,7 @@ from onionshh.crypto.primitives import FrameCipher, KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.geometry import AEAD_TAG, BODY, CELL, FRAME_CELLS, FRAME_HEADER, LINK_FLIGHT
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.wire.cell import LINK_AUTH, PADDING, pack_cell
 
 
@@ -38,7 +39,7 @@ class LinkOpen:
 class LinkClosed:
     """No more comes and nothing more may be sent. `reason` stays on our side."""
 
-    reason: str
+    reason: Reason
 
 
 LinkEvent = LinkOpen | bytes | LinkClosed
@@ -63,11 +64,11 @@ class Timer(enum.IntEnum):
 
 
 _ENDS = {
-    Timer.SETUP: "link-setup-timeout",
-    Timer.FRAME: "frame-timeout",
-    Timer.SILENT: "link-silent",
-    Timer.STUCK: "link-stuck",
-    Timer.IDLE: "link-idle",
+    Timer.SETUP: Reason.LINK_SETUP_TIMEOUT,
+    Timer.FRAME: Reason.FRAME_TIMEOUT,
+    Timer.SILENT: Reason.LINK_SILENT,
+    Timer.STUCK: Reason.LINK_STUCK,
+    Timer.IDLE: Reason.LINK_IDLE,
 }
 """Why a link ends when a deadline is over; that of PADDING ends nothing."""
 
@@ -133,7 +134,7 @@ class Link:
         if self.is_closed:
             return
         if not data:
-            self._close("link-ended")
+            self._close(Reason.LINK_ENDED)
             return
         if self._buffer:
             data = self._buffer + data
@@ -169,13 +170,13 @@ class Link:
         """One frame of 1 to 127 cells, ready for the socket."""
         key = self._seal_key
         if key is None or not self.is_open:
-            raise ProtocolError("link-not-open")
+            raise ProtocolError(Reason.LINK_NOT_OPEN)
         header = (len(cells) + AEAD_TAG).to_bytes(FRAME_HEADER, "big")
         return header + key.seal(cells, header)
 
     def send_failed(self) -> None:
         """The socket takes nothing more."""
-        self._close("link-broken")
+        self._close(Reason.LINK_BROKEN)
 
     # Time.
 
@@ -225,7 +226,7 @@ class Link:
             self._close(_ENDS[due])
         return None
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: Reason) -> None:
         """End the link from our side; frames that nobody took yet are forgotten."""
         if not self.is_closed:
             self._events.clear()
@@ -233,7 +234,7 @@ class Link:
 
     # Inside.
 
-    def _close(self, reason: str) -> None:
+    def _close(self, reason: Reason) -> None:
         if not self.is_closed:
             self.is_open = False
             self.is_closed = True
@@ -294,7 +295,7 @@ class Link:
             length = int.from_bytes(header, "big")
             cells, odd = divmod(length - AEAD_TAG, CELL)
             if odd or not 1 <= cells <= FRAME_CELLS:
-                raise ProtocolError("frame-size")
+                raise ProtocolError(Reason.FRAME_SIZE)
             ends = begins + length
             if ends > size:
                 break

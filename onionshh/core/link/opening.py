@@ -19,6 +19,7 @@ from onionshh.crypto.identity import SigningKey, verify_untrusted
 from onionshh.crypto.primitives import FrameCipher, KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.ids import RandomBytes, RelayId
+from onionshh.reasons import Reason
 from onionshh.wire.cell import LINK_AUTH, split_cells
 
 
@@ -97,7 +98,7 @@ class Asking(Opening):
         )
 
     def prove(self, plain: bytes) -> Opened:
-        raise ProtocolError("link-auth-direction")  # a responder has proved itself by its flight
+        raise ProtocolError(Reason.LINK_AUTH_DIRECTION)  # a responder has proved itself by its flight
 
 
 class Answering(Opening):
@@ -132,10 +133,10 @@ class Answering(Opening):
 
     def prove(self, plain: bytes) -> Opened:
         if len(plain) != g.CELL:
-            raise ProtocolError("link-auth-shape")
+            raise ProtocolError(Reason.LINK_AUTH_SHAPE)
         ((circuit_id, command, body),) = split_cells(plain)
         if circuit_id != 0 or command != LINK_AUTH or body[0] > 1:
-            raise ProtocolError("link-auth-shape")
+            raise ProtocolError(Reason.LINK_AUTH_SHAPE)
         if body[0] == 0:
             return Opened(None, relays_at_both_ends=False)
         claimed = RelayId(body[1 : 1 + g.KEY])

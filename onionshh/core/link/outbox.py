@@ -9,8 +9,17 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import MutableSequence
+from dataclasses import dataclass
 
 from onionshh.geometry import CELL
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStatistics:
+    """What a node's queues and messages hold, and what they may."""
+
+    used_bytes: int
+    most_bytes: int
 
 
 class Memory:
@@ -23,6 +32,10 @@ class Memory:
         self.used_bytes = 0
         self.now = 0.0
         """Monotonic seconds of the read under way: what is queued now is this old."""
+
+    def statistics(self) -> MemoryStatistics:
+        """Numbers of this moment."""
+        return MemoryStatistics(self.used_bytes, self.most_bytes)
 
 
 class CellQueue:

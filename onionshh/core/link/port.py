@@ -12,6 +12,7 @@ from onionshh.core.link.outbox import ControlQueue, Memory, Outbox
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BODY
 from onionshh.ids import RandomBytes, RelayId
+from onionshh.reasons import Reason
 from onionshh.wire.cell import DESTROY, INITIATOR_BIT, pack_cell
 
 KEPT_FREE = frozenset((0, INITIATOR_BIT))
@@ -100,7 +101,7 @@ class LinkPort:
             number = number | INITIATOR_BIT if self.initiated else number & ~INITIATOR_BIT
             if number not in KEPT_FREE and number not in self.legs and number not in self.creating:
                 return number
-        raise ProtocolError("no-circuit-id")
+        raise ProtocolError(Reason.NO_CIRCUIT_ID)
 
 
 class FrameSink(Protocol):

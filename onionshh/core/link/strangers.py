@@ -14,6 +14,7 @@ from onionshh.core.base.addresses import host_group
 from onionshh.core.base.buckets import Buckets
 from onionshh.core.base.holders import Holders
 from onionshh.core.base.params import Params
+from onionshh.reasons import Reason
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ class Strangers(Generic[T]):
         self.addresses = 0
         """How many addresses have links here."""
 
-    def refusal(self, host: str, now: float) -> str | None:
+    def refusal(self, host: str, now: float) -> Reason | None:
         """Why one more link from there is not taken; None when it is."""
         params = self._params()
         rates = self._rates
@@ -41,8 +42,8 @@ class Strangers(Generic[T]):
         rates.rate, rates.burst = params.link_rate, params.link_burst
         address = host_group(host)
         if params.links_per_ip and self._links.count(address) >= params.links_per_ip:
-            return "links-per-address"
-        return None if rates.take(address, now) else "link-rate"
+            return Reason.LINKS_PER_ADDRESS
+        return None if rates.take(address, now) else Reason.LINK_RATE
 
     def add(self, host: str, link: T) -> None:
         """It was taken."""

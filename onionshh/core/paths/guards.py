@@ -23,6 +23,7 @@ from onionshh.core.paths.view import View
 from onionshh.errors import ProtocolError
 from onionshh.geometry import KEY
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.wire.consensus import GUARD, RelayRow
 from onionshh.wire.packing import Bin, Int, ListOf, fields, pack, unpack_untrusted
 
@@ -253,9 +254,9 @@ class LayerTwoGuards:
 
 def _check_kept(version: int, known: int, identities: list[bytes]) -> None:
     if version != known:
-        raise ProtocolError("document-version")
+        raise ProtocolError(Reason.DOCUMENT_VERSION)
     if len(set(identities)) != len(identities):
-        raise ProtocolError("document-shape")
+        raise ProtocolError(Reason.DOCUMENT_SHAPE)
 
 
 def _layer_two_life(chance: Chance) -> int:

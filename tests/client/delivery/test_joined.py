@@ -15,6 +15,7 @@ from onionshh.core.delivery import receiver
 from onionshh.core.delivery.record import NO_ID, RECEIPT, REFUSED, WHISPER, Record
 from onionshh.core.delivery.way import LANE_IDLE_SECONDS
 from onionshh.ids import WhisperId
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from tests.client.world import WALL, echo, hosted, small, until
 from tests.inside import parts
@@ -34,11 +35,11 @@ def record(
 
 
 BAD = {
-    "record-size": record().encode() + b"\0",
-    "record-kind": record(3).encode(),
-    "record-padding": record(body=b"x").encode()[:-1] + b"\1",
-    "record-length": record().encode()[:38] + b"\xff\xff" + bytes(256),
-    "record-body": record(REFUSED, in_reply_to=b"y" * 16, body=b"\x09").encode(),
+    Reason.RECORD_SIZE: record().encode() + b"\0",
+    Reason.RECORD_KIND: record(3).encode(),
+    Reason.RECORD_PADDING: record(body=b"x").encode()[:-1] + b"\1",
+    Reason.RECORD_LENGTH: record().encode()[:38] + b"\xff\xff" + bytes(256),
+    Reason.RECORD_BODY: record(REFUSED, in_reply_to=b"y" * 16, body=b"\x09").encode(),
 }
 
 
@@ -173,7 +174,7 @@ async def test_with_too_many_visitors_the_one_silent_longest_goes(
             assert (await c.whisper(b"hello")).status == "delivered"
             await until(lambda: not goes.open, 10)
             assert kept.open
-            assert node.drops() == {"exchanges-most": 1}
+            assert node.drops() == {Reason.EXCHANGES_MOST: 1}
             assert (await b.whisper(b"hello")).status == "delivered"
 
 

@@ -19,6 +19,7 @@ from onionshh.crypto.identity import IdentityKeys
 from onionshh.geometry import INTRODUCE
 from onionshh.net.database import Database
 from onionshh.net.store import run_inline
+from onionshh.reasons import Reason
 from onionshh.relay import control as control_file
 from onionshh.testing import Network
 from onionshh.wire import messages as m
@@ -193,16 +194,16 @@ def end_circuits(node: Node, identity: str) -> None:
     """End those that hold this introducer."""
     for circuit in [one for one in inside(node).circuits.circuits if one.purpose == "introducer"]:
         if circuit.path[-1].identity.hex() == identity:
-            circuit.close("test")
+            circuit.close(Reason.CLOSED)
 
 
 @pytest.mark.parametrize(
     "body, reason",
-    [(b"", "message-size"), (bytes(INTRODUCE), "introduce-auth-key")],
+    [(b"", Reason.MESSAGE_SIZE), (bytes(INTRODUCE), Reason.INTRODUCE_AUTH_KEY)],
     ids=["empty", "other key"],
 )
 async def test_an_introducer_that_passes_on_what_no_stranger_can_have_sent_loses_its_circuit(
-    body: bytes, reason: str, autojump_clock: MockClock
+    body: bytes, reason: Reason, autojump_clock: MockClock
 ) -> None:
     """Else it could send us cells without end that do nothing but be seen at our guard."""
     async with small(5) as net, hosted(net) as (node, endpoint):
@@ -228,7 +229,9 @@ async def test_an_introducer_that_invents_is_given_up_and_shunned(
             await until(lambda: introducers.complete)
             bad = take_over(node, introducers, net, invents=1490)
             # Which of the two comes first depends on how fast its junk is opened.
-            await until(lambda: bool({"introducer-floods", "introducer-junk"} & set(node.drops())), 120)
+            await until(
+                lambda: bool({Reason.INTRODUCER_FLOODS, Reason.INTRODUCER_JUNK} & set(node.drops())), 120
+            )
             await until(lambda: introducers.complete and bad not in standing(node))
             lines = [one.getMessage() for one in caplog.records if "introducer" in one.getMessage()]
             assert len(lines) == 1
@@ -239,7 +242,7 @@ async def test_an_introducer_that_invents_is_given_up_and_shunned(
             async with visitor.contact(endpoint.address) as contact:
                 assert (await contact.whisper(b"hello")).status == "delivered"
             # What was opened in vain is bounded, whatever it sent.
-            assert sum(node.drops().get(one, 0) for one in ("seal-open", "introduce-period")) < 1500
+            assert sum(node.drops().get(one, 0) for one in (Reason.SEAL_OPEN, Reason.INTRODUCE_PERIOD)) < 1500
 
 
 async def test_as_fast_as_the_consensus_allows_is_no_flood(autojump_clock: MockClock) -> None:
@@ -252,7 +255,7 @@ async def test_as_fast_as_the_consensus_allows_is_no_flood(autojump_clock: MockC
             bad = take_over(node, introducers, net, invents=25)
             await trio.sleep(200)
             assert bad in standing(node)
-            assert "introducer-floods" not in node.drops()
+            assert Reason.INTRODUCER_FLOODS not in node.drops()
 
 
 async def test_an_introducer_that_brings_much_junk_is_replaced(autojump_clock: MockClock) -> None:
@@ -263,9 +266,9 @@ async def test_an_introducer_that_brings_much_junk_is_replaced(autojump_clock: M
     async with small(8, interval_seconds=300) as net, net.join("host") as node:
         async with held(node, 2, unopened) as introducers:
             bad = take_over(node, introducers, net, invents=20)
-            await until(lambda: "introducer-junk" in node.drops(), JUNK_MOST / 20 + 10)
+            await until(lambda: Reason.INTRODUCER_JUNK in node.drops(), JUNK_MOST / 20 + 10)
             await until(lambda: introducers.complete and bad not in standing(node))
-            assert node.drops()["introducer-junk"] == 1
+            assert node.drops()[Reason.INTRODUCER_JUNK] == 1
 
 
 async def test_one_introducers_flood_does_not_keep_anothers_introductions_waiting(
@@ -325,7 +328,7 @@ async def test_what_was_given_up_is_not_taken_again(autojump_clock: MockClock) -
         for _ in range(3):  # the hours themselves are a matter of the pure machine
             await trio.sleep(900)
             assert given_up.relay_id not in {one.relay_id for one in introducers.entries}
-        assert node.drops()["introducer-failed"] == 1
+        assert node.drops()[Reason.INTRODUCER_FAILED] == 1
 
 
 async def test_an_introducer_that_left_the_network_is_replaced_though_its_circuit_stands(
@@ -343,7 +346,7 @@ async def test_an_introducer_that_left_the_network_is_replaced_though_its_circui
         relay = bytes.fromhex(gone.id)
         await until(lambda: inside(node).view.any_relay(relay) is None, 600)
         await until(lambda: gone.id not in standing(node), 3)
-        assert node.drops()["introducer-left"] == 1
+        assert node.drops()[Reason.INTRODUCER_LEFT] == 1
         await until(lambda: introducers.complete, 60)
 
 

@@ -22,6 +22,7 @@ from onionshh.core.delivery.record import NO_ID, RECEIPT, WHISPER, Record
 from onionshh.core.link.port import LinkPort
 from onionshh.ids import RelayId, WhisperId
 from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.cell import CREATE
 from onionshh.wire.consensus import RelayRow
@@ -57,36 +58,42 @@ def encoded(kind: int = WHISPER, expires: int = LATE + 600, body: bytes = b"x") 
 
 Bad = Callable[[Stranger, CheckedDescriptor, IntroducerEntry], bytes]
 
-BAD: dict[str, tuple[str, Bad]] = {
+BAD: dict[str, tuple[Reason, Bad]] = {
     "unknown period": (
-        "introduce-period",
+        Reason.INTRODUCE_PERIOD,
         lambda s, f, e: altered(s.introduction(f, e).message, period_byte=(f.period + 3) & 0xFF),
     ),
     "the neighbour's period": (
-        "seal-open",
+        Reason.SEAL_OPEN,
         lambda s, f, e: altered(s.introduction(f, e).message, period_byte=(f.period + 1) & 0xFF),
     ),
-    "another kind": ("introduce-kind", lambda s, f, e: altered(s.introduction(f, e).message, kind=2)),
-    "garbage": ("seal-open", lambda s, f, e: altered(s.introduction(f, e).message, sealed=b"\x5a" * 2860)),
+    "another kind": (Reason.INTRODUCE_KIND, lambda s, f, e: altered(s.introduction(f, e).message, kind=2)),
+    "garbage": (
+        Reason.SEAL_OPEN,
+        lambda s, f, e: altered(s.introduction(f, e).message, sealed=b"\x5a" * 2860),
+    ),
     "a bit of the key share": (
-        "seal-open",
+        Reason.SEAL_OPEN,
         lambda s, f, e: with_flipped_seal(s.introduction(f, e).message, 0),
     ),
-    "a bit of the end": ("seal-open", lambda s, f, e: with_flipped_seal(s.introduction(f, e).message, 2859)),
+    "a bit of the end": (
+        Reason.SEAL_OPEN,
+        lambda s, f, e: with_flipped_seal(s.introduction(f, e).message, 2859),
+    ),
     "sealed for another address": (
-        "seal-open",
+        Reason.SEAL_OPEN,
         lambda s, f, e: s.introduction(CheckedDescriptor(f.descriptor, f.period, bytes(32)), e).message,
     ),
     "an unknown rendezvous point": (
-        "rendezvous-unknown-relay",
+        Reason.RENDEZVOUS_UNKNOWN_RELAY,
         lambda s, f, e: s.introduction(f, e, rendezvous_point=b"\x07" * 32).message,
     ),
     "a record of a wrong size": (
-        "record-size",
+        Reason.RECORD_SIZE,
         lambda s, f, e: s.introduction(f, e, record=b"too short").message,
     ),
     "a record with bad padding": (
-        "record-padding",
+        Reason.RECORD_PADDING,
         lambda s, f, e: s.introduction(f, e, record=encoded()[:-1] + b"\1").message,
     ),
 }
@@ -126,7 +133,7 @@ async def test_an_introduction_for_another_of_our_introducers_keys_is_dropped(
         one, other = found.descriptor.introducers
         answering = parts(endpoint).introduction_service
         message = stranger.introduction(found, one, body=b"hello").message
-        await dropped(node, "introduce-auth-key", answering.introduced, message, other.auth_key)
+        await dropped(node, Reason.INTRODUCE_AUTH_KEY, answering.introduced, message, other.auth_key)
         await answering.introduced(message, one.auth_key)
         with trio.fail_after(30):
             assert await anext(aiter(endpoint)) is not None
@@ -141,7 +148,7 @@ async def test_junk_does_not_fill_the_replay_log(autojump_clock: MockClock) -> N
             for number in range(20):
                 message = with_flipped_seal(stranger.introduction(found, entry).message, 1200 + number)
                 await parts(endpoint).introduction_service.introduced(message, entry.auth_key)
-            assert node.drops()["seal-open"] == 20
+            assert node.drops()[Reason.SEAL_OPEN] == 20
             keys = parts(endpoint).key_store.named(found.period & 0xFF)
             assert keys is not None
             assert len(keys.replay) <= 4
@@ -201,7 +208,7 @@ async def test_a_stranger_s_introduction_costs_two_circuits_at_most(
         await trio.sleep(60)
         assert len(asked) <= 2
         new = Counter(node.drops()) - before
-        assert new["rendezvous-failed"] + new["rendezvous-timeout"] == 1
+        assert new[Reason.RENDEZVOUS_FAILED] + new[Reason.RENDEZVOUS_TIMEOUT] == 1
 
 
 async def test_a_silent_rendezvous_point_keeps_no_visitor_out(
@@ -264,7 +271,7 @@ async def test_a_silent_rendezvous_point_named_to_every_introducer_keeps_no_visi
             # A visitor who draws that very point waits for its own patience, once or twice.
             assert sorted(waits)[2] < 2, waits
             assert before == {one.auth_key for one in parts(endpoint).introducers.entries}
-            assert "introducer-failed" not in node.drops()
+            assert Reason.INTRODUCER_FAILED not in node.drops()
 
 
 async def test_nothing_is_answered_before_the_replay_log_is_on_disk(autojump_clock: MockClock) -> None:
@@ -297,6 +304,6 @@ async def test_a_flood_waits_in_a_short_line(autojump_clock: MockClock) -> None:
             for message in messages:
                 nursery.start_soon(answering.introduced, message, entry.auth_key)
             await trio.sleep(1)
-            assert node.drops()["introductions-waiting"] == 70 - 64
+            assert node.drops()[Reason.INTRODUCTIONS_WAITING] == 70 - 64
             disk.release()
-        assert inside(node).drops.counts["introductions-waiting"] == 6
+        assert inside(node).drops.counts[Reason.INTRODUCTIONS_WAITING] == 6

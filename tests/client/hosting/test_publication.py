@@ -18,6 +18,7 @@ from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import NoDescriptor, find
 from onionshh.core.endpoint.publication import ANOTHER
 from onionshh.crypto.identity import decode_address_untrusted
+from onionshh.reasons import Reason
 from tests.client.hostile import Stale, mount, new_ring, ring_of
 from tests.client.world import (
     QUIET,
@@ -81,7 +82,7 @@ async def test_the_previous_period_is_answered_for_its_grace_and_no_longer(
             assert whisper.body == b"late"
             await until(lambda: net.clock.wall() >= TURN + 200, 400)
             message = stranger.introduction(old, entry, body=b"too late").message
-            await dropped(node, "introduce-period", stranger.send, entry, message)
+            await dropped(node, Reason.INTRODUCE_PERIOD, stranger.send, entry, message)
 
 
 async def test_each_period_is_published_again_on_a_timer(autojump_clock: MockClock) -> None:
@@ -124,7 +125,7 @@ async def test_an_old_copy_of_the_disk_goes_on_from_what_the_ring_knows(autojump
             with trio.fail_after(200):
                 while min(on_ring(net, endpoint, period).values()) <= before:
                     await trio.sleep(1)
-            assert sum(one.relay.drops.counts["publish-stale"] for one in net.relays) > 0
+            assert sum(one.relay.drops.counts[Reason.PUBLISH_STALE] for one in net.relays) > 0
             async with visitor.contact(endpoint.address) as contact:
                 assert (await contact.whisper(b"hello")).status == "delivered"
 

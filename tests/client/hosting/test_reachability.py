@@ -20,6 +20,7 @@ from onionshh.core.base.patience import TEST_SECONDS
 from onionshh.core.endpoint.reachability import LOST_AFTER, NO_GUARD, NO_INTRODUCER, SETTLED_SECONDS
 from onionshh.net.builder import CircuitBuilder
 from onionshh.net.circuits import Circuit, CircuitSet
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from tests.client.hostile import HostileIntroducer, by_id, lying_rings, mount, shown
 from tests.client.world import blinded, hosted, on_ring, period_now, small, until
@@ -166,7 +167,10 @@ async def test_a_test_looks_like_any_introduction_and_opens_no_rendezvous(
             assert len(tests) >= 3
             assert "answer" not in started
             assert not parts(endpoint).delivery.joined_circuits
-            assert set(node.drops()) <= {"link-idle", "link-ended"}  # a guard may be idle, by chance
+            assert set(node.drops()) <= {
+                Reason.LINK_IDLE,
+                Reason.LINK_ENDED,
+            }  # a guard may be idle, by chance
             async with visitor.contact(endpoint.address) as contact:
                 assert (await contact.whisper(b"hello")).status == "delivered"
         assert set(said["visitor"]) == {(m.FETCH, 40, 3), (m.INTRODUCE1, 2934, 3)}
@@ -224,7 +228,7 @@ async def test_the_last_introducer_goes_during_a_test(autojump_clock: MockClock)
         async with watching(node, endpoint, test) as watch:
             await until(lambda: len(test.begun) == 1, 500)
             for circuit in [one for one in inside(node).circuits.circuits if one.purpose == "introducer"]:
-                circuit.close("test")
+                circuit.close(Reason.CLOSED)
             await trio.sleep(0.1)
             assert watch.state.why == NO_INTRODUCER
             await until(lambda: len(test.begun) == 2, 5)  # it is tested again as soon as there is one
@@ -285,8 +289,8 @@ async def test_an_introducer_that_does_not_bring_a_test_is_replaced(
         mount(bad, HostileIntroducer(bad, answer=answer))
         for circuit in [one for one in inside(node).circuits.circuits if one.purpose == "introducer"]:
             if circuit.path[-1].identity.hex() == bad.id:
-                circuit.close("test")  # it is established anew, with the hostile one
-        await until(lambda: "introducer-failed" in node.drops(), 500)
+                circuit.close(Reason.CLOSED)  # it is established anew, with the hostile one
+        await until(lambda: Reason.INTRODUCER_FAILED in node.drops(), 500)
         # Not the same one again for some hours.
         for _ in range(3):
             await trio.sleep(1200)
@@ -315,7 +319,7 @@ async def test_a_descriptor_of_keys_that_are_gone_is_replaced_and_no_introducer_
         assert why == "the ring shows a descriptor of other keys than ours; ours is published again"
         await until(lambda: min(on_ring(net, endpoint, period).values()) > max(later.values()), 30)
         assert await parts(endpoint).self_test.once() is None
-        assert "introducer-failed" not in node.drops()
+        assert Reason.INTRODUCER_FAILED not in node.drops()
 
 
 async def test_who_knows_the_seed_of_a_test_alone_can_tell(autojump_clock: MockClock) -> None:

@@ -11,6 +11,7 @@ from onionshh.client.hosting.self_test import SelfTest
 from onionshh.config import Authority
 from onionshh.errors import NoDirectory
 from onionshh.net.authority_client import DirectoryUnreachable
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from tests.client.hostile import HostileIntroducer, by_id, lying_rings, mount, new_ring
 from tests.client.world import blinded, hosted, on_ring, period_now, small, until
@@ -74,11 +75,11 @@ async def test_an_introducer_that_does_not_bring_it(
         bad = by_id(net, behind.introducers.entries[0].relay_id.hex())
         mount(bad, HostileIntroducer(bad, answer=answer))
         assert await behind.self_test.once() == why
-        assert node.drops().get("introducer-failed", 0) == replaced
+        assert node.drops().get(Reason.INTRODUCER_FAILED, 0) == replaced
         assert behind.introduction_service.expected == 0
         if answer is None:
             assert await behind.self_test.once() == why
-            assert node.drops()["introducer-failed"] == 1
+            assert node.drops()[Reason.INTRODUCER_FAILED] == 1
 
 
 async def test_without_a_directory_it_says_what_is_wrong(

@@ -14,6 +14,7 @@ from onionshh.client.reach.connect import NoAnswer, NotIntroduced, connect
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.core.base.patience import RENDEZVOUS_SECONDS
 from onionshh.core.paths.path import PathImpossible
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry
 from tests.client.hostile import HostileIntroducer, mount
@@ -45,7 +46,7 @@ async def test_a_joined_circuit_has_the_hops_that_were_asked_for(
         (circuit,) = [one for one in visitor.circuits() if one.purpose == "rendezvous"]
         assert len(circuit.path) == hops + 1
         assert at_work(visitor) == ["rendezvous"]  # that to the introducer has done its part
-        joined.close("test")
+        joined.close(Reason.CLOSED)
         assert at_work(visitor) == []
 
 

@@ -18,6 +18,7 @@ from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted
 from onionshh.errors import NetworkUnreachable, NoDirectory
 from onionshh.net.authority_client import DirectoryUnreachable
 from onionshh.net.circuits import CircuitFailed
+from onionshh.reasons import Reason
 from tests.client.hostile import LyingRing, lying_rings, shown
 from tests.client.world import blinded, hosted, on_ring, period_now, small, until
 from tests.core.networks import START, plain, view
@@ -91,7 +92,7 @@ async def test_another_endpoints_descriptor_is_not_taken_for_this_ones(autojump_
             tamper(lying_rings(net), net, one, period, lambda document: theirs)
             with pytest.raises(NoDescriptor):
                 await find(inside(visitor), decode_address_untrusted(one.address))
-            assert visitor.drops() == {"descriptor-of-another": 4}
+            assert visitor.drops() == {Reason.DESCRIPTOR_OF_ANOTHER: 4}
 
 
 async def test_an_expired_descriptor_is_none(autojump_clock: MockClock) -> None:
@@ -107,7 +108,7 @@ async def test_an_expired_descriptor_is_none(autojump_clock: MockClock) -> None:
             ring.lies[name] = kept
         with pytest.raises(NoDescriptor):
             await find(inside(visitor), decode_address_untrusted(endpoint.address))
-        assert visitor.drops()["document-expired"] == 4
+        assert visitor.drops()[Reason.DOCUMENT_EXPIRED] == 4
 
 
 async def test_dead_relays_are_passed_over_and_none_at_all_is_another_error(
@@ -119,7 +120,7 @@ async def test_dead_relays_are_passed_over_and_none_at_all_is_another_error(
         await until(lambda: len(on_ring(net, endpoint, period)) == 6)
         real = finder.ask_ring
         dead = {row.identity for row in inside(visitor).view.relays[:5]}
-        faults = [CircuitFailed("answer-timeout"), NetworkUnreachable("offline")]
+        faults = [CircuitFailed(Reason.ANSWER_TIMEOUT), NetworkUnreachable("offline")]
         asked = []
 
         async def ask_ring(context, row, blinded, period, purpose):  # type: ignore[no-untyped-def]

@@ -10,6 +10,7 @@ from onionshh.client.node import Node
 from onionshh.client.reach.reach import NOBODY, NotReached, Reach
 from onionshh.core.delivery.sender import NO_ANSWER
 from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted
+from onionshh.reasons import Reason
 from onionshh.testing import Network, RunningRelay
 from onionshh.wire import messages as m
 from tests.client.hostile import HostileIntroducer, mount
@@ -33,9 +34,7 @@ class Busy(HostileIntroducer):
 
 
 def reach(visitor: Node, address: str, hops: int = 1) -> Reach:
-    return Reach(
-        inside(visitor), decode_address_untrusted(address), draw_hops=lambda: hops, privacy_class=0
-    )
+    return Reach(inside(visitor), decode_address_untrusted(address), draw_hops=lambda: hops, privacy_class=0)
 
 
 def all_say(net: Network, answer: int | None) -> list[Busy]:
@@ -97,7 +96,7 @@ async def test_what_tells_of_newer_keys_makes_it_fetch_the_descriptor_anew(
 ) -> None:
     async with small(6, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
         way = reach(visitor, endpoint.address)
-        (await way.once(b"")).close("test")
+        (await way.once(b"")).close(Reason.CLOSED)
         cache = inside(visitor).descriptors
         assert len(cache) == 1
         all_say(net, answer)

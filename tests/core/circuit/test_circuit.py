@@ -21,6 +21,7 @@ from onionshh.geometry import (
     TAG,
 )
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.cell import (
     CREATE,
@@ -115,7 +116,7 @@ class Path:
         return events
 
 
-def dies(path: Path, reason: str) -> None:
+def dies(path: Path, reason: Reason) -> None:
     """It failed for that reason, once and for all, and gave everything back."""
     assert path.circuit.failed == reason
     assert path.circuit.take_cells() == []
@@ -124,7 +125,7 @@ def dies(path: Path, reason: str) -> None:
         path.circuit.receive_cell(RELAY, bytes(BODY))
 
 
-def refuses(path: Path, reason: str, command: int, body: bytes = bytes(BODY)) -> None:
+def refuses(path: Path, reason: Reason, command: int, body: bytes = bytes(BODY)) -> None:
     with pytest.raises(ProtocolError, match=reason):
         path.circuit.receive_cell(command, body)
     dies(path, reason)
@@ -162,7 +163,7 @@ def test_created_out_of_order(order: list[int]) -> None:
     reply = split_handshake(path.ask().reply, seeded(2))
     for number, command in enumerate(order[:-1]):
         path.circuit.receive_cell(command, reply[number])
-    refuses(path, "create-order", order[-1])
+    refuses(path, Reason.CREATE_ORDER, order[-1])
 
 
 @pytest.mark.parametrize("at", [0, 40, 1130])
@@ -178,70 +179,70 @@ def test_a_created_that_does_not_verify(at: int) -> None:
 
 def test_a_created_of_wrong_size() -> None:
     path = Path()
-    with pytest.raises(ProtocolError, match="create-size"):
+    with pytest.raises(ProtocolError, match=Reason.CREATE_SIZE):
         path.created(path.ask().reply + b"x")
-    dies(path, "create-size")
+    dies(path, Reason.CREATE_SIZE)
 
 
 def test_created_before_anything_was_asked() -> None:
-    refuses(Path(), "created-not-due", CREATED)
+    refuses(Path(), Reason.CREATED_NOT_DUE, CREATED)
 
 
 @pytest.mark.parametrize("command", [CREATED, CREATED_MORE])
 def test_created_again(command: int) -> None:
-    refuses(Path(1), "created-not-due", command)
+    refuses(Path(1), Reason.CREATED_NOT_DUE, command)
 
 
 @pytest.mark.parametrize("command", [PADDING, CREATE, CREATE_MORE, LINK_AUTH, 77])
 def test_a_command_that_no_relay_sends(command: int) -> None:
-    refuses(Path(1), "command-not-due", command)
+    refuses(Path(1), Reason.COMMAND_NOT_DUE, command)
 
 
 def test_relay_before_created() -> None:
     path = Path()
     path.ask()
-    refuses(path, "layer-unrecognised", RELAY)
+    refuses(path, Reason.LAYER_UNRECOGNISED, RELAY)
 
 
 def test_early_inbound() -> None:
     path = Path(2)
-    with pytest.raises(ProtocolError, match="early-inbound"):
+    with pytest.raises(ProtocolError, match=Reason.EARLY_INBOUND):
         path.says(1, m.DROP, m.DROP_PLAIN, command=RELAY_EARLY)
-    dies(path, "early-inbound")
+    dies(path, Reason.EARLY_INBOUND)
 
 
 @pytest.mark.parametrize("relays", [0, 1, 2])
 def test_destroy(relays: int) -> None:
     path = Path(relays)
     path.ask()
-    refuses(path, "destroyed", DESTROY)
+    refuses(path, Reason.DESTROYED, DESTROY)
 
 
 def test_a_message_of_a_relay_that_is_not_the_last() -> None:
     path = Path(3)
     path.circuit.accept(frozenset((m.FOUND,)))
     assert path.says(2, m.FOUND, b"x") == [MessageIn(2, m.FOUND, b"x")]
-    with pytest.raises(ProtocolError, match="message-not-accepted"):
+    with pytest.raises(ProtocolError, match=Reason.MESSAGE_NOT_ACCEPTED):
         path.says(1, m.FOUND, b"x")
-    dies(path, "message-not-accepted")
+    dies(path, Reason.MESSAGE_NOT_ACCEPTED)
 
 
 def test_nothing_is_accepted_unasked() -> None:
     path = Path(1)
-    with pytest.raises(ProtocolError, match="message-not-accepted"):
+    with pytest.raises(ProtocolError, match=Reason.MESSAGE_NOT_ACCEPTED):
         path.says(0, m.FOUND, b"x")
 
 
 def test_extended_that_nobody_asked_for() -> None:
     path = Path(2)
-    with pytest.raises(ProtocolError, match="message-not-accepted"):
+    with pytest.raises(ProtocolError, match=Reason.MESSAGE_NOT_ACCEPTED):
         path.says(1, m.EXTENDED, bytes(1168))
 
 
 def test_extended_by_a_relay_that_was_not_asked() -> None:
     path = Path(2)
     answer = path.ask()
-    with pytest.raises(ProtocolError, match="message-not-accepted"):
+    with pytest.raises(ProtocolError, match=Reason.MESSAGE_NOT_ACCEPTED):
         path.says(0, m.EXTENDED, answer.reply)
 
 
@@ -249,9 +250,9 @@ def test_extended_by_a_relay_that_was_not_asked() -> None:
 def test_extended_of_wrong_size(size: int) -> None:
     path = Path(1)
     path.ask()
-    with pytest.raises(ProtocolError, match="create-size"):
+    with pytest.raises(ProtocolError, match=Reason.CREATE_SIZE):
         path.says(0, m.EXTENDED, bytes(size))
-    dies(path, "create-size")
+    dies(path, Reason.CREATE_SIZE)
 
 
 def test_extended_by_another_relay_than_the_one_wanted() -> None:
@@ -260,9 +261,9 @@ def test_extended_by_another_relay_than_the_one_wanted() -> None:
     path.circuit.add_relay(IDS[1], KEYS[1].public)
     path.circuit.take_cells()
     reply = Path(1, seed=99).ask().reply  # to another client's question
-    with pytest.raises(ProtocolError, match="handshake-auth"):
+    with pytest.raises(ProtocolError, match=Reason.HANDSHAKE_AUTH):
         path.says(0, m.EXTENDED, reply)
-    dies(path, "handshake-auth")
+    dies(path, Reason.HANDSHAKE_AUTH)
 
 
 # Cells that nobody asked for. Each would be seen at the first link, and so be a signal to who watches it.
@@ -274,17 +275,17 @@ def test_an_echo_is_never_asked_of_a_client(hop: int, asked: bool) -> None:
     path = Path(2)
     if asked:
         path.circuit.pad_setup(1)
-    with pytest.raises(ProtocolError, match="echoes-too-many"):
+    with pytest.raises(ProtocolError, match=Reason.ECHOES_TOO_MANY):
         path.says(hop, m.DROP, m.DROP_ECHO)
-    dies(path, "echoes-too-many")
+    dies(path, Reason.ECHOES_TOO_MANY)
 
 
 @pytest.mark.parametrize("hop", [0, 1, 2])
 def test_no_echo_comes_unasked_from_any_hop(hop: int) -> None:
     path = Path(3)
-    with pytest.raises(ProtocolError, match="drop-not-due"):
+    with pytest.raises(ProtocolError, match=Reason.DROP_NOT_DUE):
         path.says(hop, m.DROP, m.DROP_PLAIN)
-    dies(path, "drop-not-due")
+    dies(path, Reason.DROP_NOT_DUE)
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 3])
@@ -294,17 +295,17 @@ def test_as_many_echoes_as_were_asked_for_and_no_more(rounds: int) -> None:
     for _ in range(3 * rounds - 1):
         assert path.says(0, m.DROP, m.DROP_PLAIN) == []
     assert path.says(0, m.DROP, m.DROP_PLAIN) == [RoundsDone()]
-    with pytest.raises(ProtocolError, match="drop-not-due"):
+    with pytest.raises(ProtocolError, match=Reason.DROP_NOT_DUE):
         path.says(0, m.DROP, m.DROP_PLAIN)
-    dies(path, "drop-not-due")
+    dies(path, Reason.DROP_NOT_DUE)
 
 
 def test_an_echo_from_another_hop_than_the_one_asked() -> None:
     path = Path(2)
     path.circuit.pad_setup(1)
-    with pytest.raises(ProtocolError, match="drop-not-due"):
+    with pytest.raises(ProtocolError, match=Reason.DROP_NOT_DUE):
         path.says(0, m.DROP, m.DROP_PLAIN)
-    dies(path, "drop-not-due")
+    dies(path, Reason.DROP_NOT_DUE)
 
 
 @pytest.mark.parametrize("body", [b"", b"\2", b"\0\0"])
@@ -312,18 +313,18 @@ def test_an_echo_of_wrong_bytes(body: bytes) -> None:
     path = Path(1)
     path.circuit.pad_setup(1)
     payload = (m.DROP << 24 | len(body)).to_bytes(4, "big") + body.ljust(DATA, b"\0")
-    with pytest.raises(ProtocolError, match="message-shape"):
+    with pytest.raises(ProtocolError, match=Reason.MESSAGE_SHAPE):
         path.circuit.receive_cell(RELAY, b"".join(path.relays[0].originate(RELAY, payload)))
-    dies(path, "message-shape")
+    dies(path, Reason.MESSAGE_SHAPE)
 
 
 def test_a_question_has_one_answer() -> None:
     path = Path(2)
     path.circuit.expect(m.FOUND)
     assert path.says(1, m.FOUND, b"x") == [MessageIn(1, m.FOUND, b"x")]
-    with pytest.raises(ProtocolError, match="message-not-accepted"):
+    with pytest.raises(ProtocolError, match=Reason.MESSAGE_NOT_ACCEPTED):
         path.says(1, m.FOUND, b"")
-    dies(path, "message-not-accepted")
+    dies(path, Reason.MESSAGE_NOT_ACCEPTED)
 
 
 def test_what_may_come_again_and_again_comes() -> None:
@@ -340,8 +341,8 @@ def test_a_partial_message_is_given_back_when_the_circuit_fails() -> None:
     payload = build_payload(m.FOUND, bytes(9000), 0, seeded(3))
     path.circuit.receive_cell(RELAY, b"".join(path.relays[0].originate(RELAY, payload)))
     assert path.memory.used_bytes == DATA
-    path.circuit.fail("closed")
-    dies(path, "closed")
+    path.circuit.fail(Reason.CLOSED)
+    dies(path, Reason.CLOSED)
 
 
 def test_a_reader_that_pauses_gets_a_window_and_no_more() -> None:
@@ -356,9 +357,9 @@ def test_a_reader_that_pauses_gets_a_window_and_no_more() -> None:
     path.circuit.pause()
     for _ in range(124):
         path.says(1, m.FOUND, b"")
-    with pytest.raises(ProtocolError, match="window-overrun"):
+    with pytest.raises(ProtocolError, match=Reason.WINDOW_OVERRUN):
         path.says(1, m.FOUND, b"")
-    dies(path, "window-overrun")
+    dies(path, Reason.WINDOW_OVERRUN)
     path.circuit.resume()
     assert path.circuit.take_cells() == []
 
@@ -369,7 +370,7 @@ def test_after_a_join_messages_come_from_the_other_end_alone() -> None:
     path.circuit.join(bytes(80), bytes(80), as_visitor=True, accepts=frozenset((m.RECORD,)))
     with pytest.raises(ValueError):
         path.circuit.add_relay(IDS[2], KEYS[2].public)
-    with pytest.raises(ProtocolError, match="message-not-accepted"):
+    with pytest.raises(ProtocolError, match=Reason.MESSAGE_NOT_ACCEPTED):
         path.says(1, m.RECORD, b"x")
 
 
@@ -416,7 +417,7 @@ def test_what_comes_too_early_is_bounded_by_the_window() -> None:
     path.says(0, m.RENDEZVOUS2, b"answer")
     for _ in range(124):
         assert path.circuit.receive_cell(RELAY, other_end_says(path, end, b"")[0]) == ()
-    refuses(path, "window-overrun", RELAY)
+    refuses(path, Reason.WINDOW_OVERRUN, RELAY)
 
 
 def test_nothing_is_kept_before_the_answer_or_after_another_one() -> None:

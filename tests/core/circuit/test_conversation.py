@@ -12,6 +12,7 @@ from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import Memory
 from onionshh.errors import ProtocolError
 from onionshh.geometry import DATA, PAYLOAD
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.framing import build_payload, parse_head
 from tests.seeded import seeded
@@ -151,27 +152,27 @@ def test_a_message_larger_than_its_type_allows_is_not_even_queued() -> None:
 
 
 def test_continue_with_no_message_open() -> None:
-    assert refused(talk(), payload(m.CONTINUE, 5)) == "continue-not-due"
+    assert refused(talk(), payload(m.CONTINUE, 5)) == Reason.CONTINUE_NOT_DUE
 
 
 def test_continue_after_a_message_was_whole() -> None:
     one = talk()
     assert one.receive(payload(m.PUBLISH, 5), tag(1)) is not None
-    assert refused(one, payload(m.CONTINUE, 5)) == "continue-not-due"
+    assert refused(one, payload(m.CONTINUE, 5)) == Reason.CONTINUE_NOT_DUE
 
 
 @pytest.mark.parametrize("wrong", [0, 1, DATA + 4, DATA + 6, 2 * DATA + 5])
 def test_continue_must_say_exactly_what_is_left(wrong: int) -> None:
     one = talk()
     one.receive(payload(m.PUBLISH, 2 * DATA + 5), tag(1))
-    assert refused(one, payload(m.CONTINUE, wrong)) == "continue-not-due"
+    assert refused(one, payload(m.CONTINUE, wrong)) == Reason.CONTINUE_NOT_DUE
 
 
 @pytest.mark.parametrize("inside", [m.PUBLISH, m.FETCH, m.EXTEND, 49, 255])
 def test_a_message_inside_a_message(inside: int) -> None:
     one = talk()
     one.receive(payload(m.PUBLISH, 2 * DATA), tag(1))
-    assert refused(one, payload(inside, 5)) == "message-inside-message"
+    assert refused(one, payload(inside, 5)) == Reason.MESSAGE_INSIDE_MESSAGE
 
 
 def test_drop_and_ack_are_allowed_inside_a_message() -> None:
@@ -193,26 +194,26 @@ def test_drop_and_ack_are_allowed_inside_a_message() -> None:
 def test_a_message_over_its_cap_is_refused_at_its_first_cell(message_type: int) -> None:
     memory = Memory(1 << 30)
     most = m.MOST[message_type]
-    assert refused(talk(memory), payload(message_type, most + 1)) == "message-size"
-    assert refused(talk(memory), payload(message_type, (1 << 24) - 1)) == "message-size"
+    assert refused(talk(memory), payload(message_type, most + 1)) == Reason.MESSAGE_SIZE
+    assert refused(talk(memory), payload(message_type, (1 << 24) - 1)) == Reason.MESSAGE_SIZE
     assert memory.used_bytes == 0
     assert talk(memory).receive(payload(message_type, most), tag(1)) is None
 
 
 @pytest.mark.parametrize("message_type", [5, 15, 37, m.SHARE, m.REFRESH, m.REFRESHED, m.WAY_BACK, 255])
 def test_an_unknown_type(message_type: int) -> None:
-    assert refused(talk(), payload(message_type, 1)) == "message-not-accepted"
+    assert refused(talk(), payload(message_type, 1)) == Reason.MESSAGE_NOT_ACCEPTED
 
 
 @pytest.mark.parametrize("message_type", sorted(set(m.MOST) - ACCEPTS - {m.ACK, m.DROP}))
 def test_a_known_type_that_this_state_does_not_accept(message_type: int) -> None:
-    assert refused(talk(), payload(message_type, 1)) == "message-not-accepted"
+    assert refused(talk(), payload(message_type, 1)) == Reason.MESSAGE_NOT_ACCEPTED
 
 
 def test_what_is_accepted_may_change() -> None:
     one = talk()
     one.accepts = frozenset((m.EXTENDED,))
-    assert refused(one, payload(m.PUBLISH, 1)) == "message-not-accepted"
+    assert refused(one, payload(m.PUBLISH, 1)) == Reason.MESSAGE_NOT_ACCEPTED
     assert one.receive(payload(m.EXTENDED, 1, b"x"), tag(1)) == (m.EXTENDED, b"x")
 
 
@@ -232,7 +233,7 @@ def test_what_is_accepted_may_change() -> None:
 def test_a_drop_of_wrong_shape(cell: bytes) -> None:
     one = talk(echoes=9)
     one.send(m.DROP, m.DROP_ECHO)  # one is due, but not this
-    assert refused(one, cell) == "message-shape"
+    assert refused(one, cell) == Reason.MESSAGE_SHAPE
 
 
 def test_an_echo_is_answered_with_one_drop_that_asks_for_none() -> None:
@@ -254,7 +255,7 @@ def test_so_many_echoes_are_given_and_no_more(most: int) -> None:
     for number in range(most):
         one.receive(payload(m.DROP, 1, m.DROP_ECHO), tag(number))
     assert one.waiting_messages == most
-    assert refused(one, payload(m.DROP, 1, m.DROP_ECHO)) == "echoes-too-many"
+    assert refused(one, payload(m.DROP, 1, m.DROP_ECHO)) == Reason.ECHOES_TOO_MANY
     assert one.waiting_messages == most
 
 
@@ -266,25 +267,25 @@ def test_so_many_drops_are_taken_as_were_asked_for(asked: int) -> None:
     for number in range(asked):
         assert one.receive(payload(m.DROP, 1, m.DROP_PLAIN), tag(number)) == (m.DROP, m.DROP_PLAIN)
         assert one.echoes_due == asked - number - 1
-    assert refused(one, payload(m.DROP, 1, m.DROP_PLAIN)) == "drop-not-due"
+    assert refused(one, payload(m.DROP, 1, m.DROP_PLAIN)) == Reason.DROP_NOT_DUE
 
 
 def test_a_drop_of_our_own_that_asks_for_nothing_makes_none_due() -> None:
     one = talk()
     one.send(m.DROP, m.DROP_PLAIN)
-    assert refused(one, payload(m.DROP, 1, m.DROP_PLAIN)) == "drop-not-due"
+    assert refused(one, payload(m.DROP, 1, m.DROP_PLAIN)) == Reason.DROP_NOT_DUE
 
 
 @pytest.mark.parametrize(
     "cell, reason",
     [
-        (payload(m.PUBLISH, 1, b"x"), "message-not-accepted"),
-        (payload(m.FETCH, 0), "message-not-accepted"),
-        (payload(m.DROP, 1, m.DROP_ECHO), "echoes-too-many"),
-        (payload(m.DROP, 1, m.DROP_PLAIN), "drop-not-due"),
+        (payload(m.PUBLISH, 1, b"x"), Reason.MESSAGE_NOT_ACCEPTED),
+        (payload(m.FETCH, 0), Reason.MESSAGE_NOT_ACCEPTED),
+        (payload(m.DROP, 1, m.DROP_ECHO), Reason.ECHOES_TOO_MANY),
+        (payload(m.DROP, 1, m.DROP_PLAIN), Reason.DROP_NOT_DUE),
     ],
 )
-def test_a_layer_that_has_done_its_part_takes_nothing(cell: bytes, reason: str) -> None:
+def test_a_layer_that_has_done_its_part_takes_nothing(cell: bytes, reason: Reason) -> None:
     one = talk(echoes=9)
     one.settle()
     assert refused(one, cell) == reason
@@ -402,7 +403,7 @@ def test_an_ack_must_name_the_cell_that_it_is_for() -> None:
         one.next_payload()
         one.sent(tag(number))
     assert one.receive(payload(m.ACK, 16, tag(31)), tag(0)) is None
-    assert refused(one, payload(m.ACK, 16, tag(31))) == "ack-mismatch"
+    assert refused(one, payload(m.ACK, 16, tag(31))) == Reason.ACK_MISMATCH
 
 
 @pytest.mark.parametrize("wrong", [30, 32, 62, 0])
@@ -412,17 +413,17 @@ def test_an_ack_with_another_tag(wrong: int) -> None:
     for number in range(1, 100):
         one.next_payload()
         one.sent(tag(number))
-    assert refused(one, payload(m.ACK, 16, tag(wrong))) == "ack-mismatch"
+    assert refused(one, payload(m.ACK, 16, tag(wrong))) == Reason.ACK_MISMATCH
 
 
 def test_an_ack_that_is_not_due() -> None:
     one = talk()
-    assert refused(one, payload(m.ACK, 16, tag(0))) == "ack-not-due"
+    assert refused(one, payload(m.ACK, 16, tag(0))) == Reason.ACK_NOT_DUE
     one.send(m.RECORD, bytes(66_000))
     for number in range(1, 31):
         one.next_payload()
         one.sent(tag(number))
-    assert refused(one, payload(m.ACK, 16, tag(30))) == "ack-not-due"
+    assert refused(one, payload(m.ACK, 16, tag(30))) == Reason.ACK_NOT_DUE
 
 
 @pytest.mark.parametrize("size", [0, 15, 17, 20, DATA])
@@ -431,7 +432,7 @@ def test_an_ack_of_wrong_shape(size: int) -> None:
     one.send(m.FETCH, b"")
     one.next_payload()
     one.sent(tag(1))
-    assert refused(one, payload(m.ACK, size, tag(1))) == "ack-shape"
+    assert refused(one, payload(m.ACK, size, tag(1))) == Reason.ACK_SHAPE
 
 
 def test_a_peer_that_overruns_the_window() -> None:
@@ -439,7 +440,7 @@ def test_a_peer_that_overruns_the_window() -> None:
     one.pause()
     for number in range(124):
         one.receive(payload(m.FETCH, 0), tag(number))
-    assert refused(one, payload(m.FETCH, 0)) == "window-overrun"
+    assert refused(one, payload(m.FETCH, 0)) == Reason.WINDOW_OVERRUN
 
 
 def test_while_paused_nothing_is_acknowledged_and_then_all_of_it() -> None:

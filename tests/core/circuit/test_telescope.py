@@ -10,6 +10,7 @@ from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BINDING, CIRCUIT_KEYSTREAM, CIRCUIT_MESSAGE, LAYER_STATE
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.wire.framing import split_handshake
 from tests.seeded import seeded
 
@@ -52,17 +53,17 @@ def test_the_first_relay_s_answer_comes_in_parts_and_once() -> None:
     wholes = [telescope.created_part(part, first=not at) for at, part in enumerate(parts)]
     assert wholes == [None] * (len(parts) - 1) + [reply]
     telescope.finish(reply)
-    with pytest.raises(ProtocolError, match="created-not-due"):
+    with pytest.raises(ProtocolError, match=Reason.CREATED_NOT_DUE):
         telescope.created_part(parts[0], first=True)
 
 
 def test_nothing_is_taken_that_was_not_asked_for() -> None:
     telescope = Telescope(1, seeded(1), 0.0)
-    with pytest.raises(ProtocolError, match="created-not-due"):
+    with pytest.raises(ProtocolError, match=Reason.CREATED_NOT_DUE):
         telescope.created_part(bytes(509), first=True)
-    with pytest.raises(ProtocolError, match="extended-not-due"):
+    with pytest.raises(ProtocolError, match=Reason.EXTENDED_NOT_DUE):
         telescope.finish(b"")
     telescope.begin(IDS[0], KEYS[0].public)
-    with pytest.raises(ProtocolError, match="create-size"):
+    with pytest.raises(ProtocolError, match=Reason.CREATE_SIZE):
         telescope.finish(b"")
     assert telescope.relays == []

@@ -6,6 +6,7 @@ import pytest
 
 from onionshh.core.circuit.window import Flow, ReceiveWindow, SendWindow
 from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
 
 FLOW = Flow(ack_every=31, window=124)
 
@@ -39,7 +40,7 @@ def test_acks_open_the_window_in_order() -> None:
     assert window.sent_cells == 124
     with pytest.raises(ProtocolError) as info:
         window.acknowledged(tag(124))
-    assert reason(info) == "ack-not-due"
+    assert reason(info) == Reason.ACK_NOT_DUE
 
 
 @pytest.mark.parametrize("number", [0, 30, 32, 62])
@@ -47,7 +48,7 @@ def test_an_ack_that_names_another_tag(number: int) -> None:
     window = full()
     with pytest.raises(ProtocolError) as info:
         window.acknowledged(tag(number))
-    assert reason(info) == "ack-mismatch"
+    assert reason(info) == Reason.ACK_MISMATCH
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_cells_beyond_the_window_are_refused_until_an_ack_has_left() -> None:
         window.came(tag(number))
     with pytest.raises(ProtocolError) as info:
         window.came(tag(156))
-    assert reason(info) == "window-overrun"
+    assert reason(info) == Reason.WINDOW_OVERRUN
 
 
 def test_once_the_circuit_is_over_nothing_is_owed() -> None:

@@ -10,6 +10,7 @@ from onionshh.core.delivery.inbox import Inbox
 from onionshh.core.delivery.incoming import Event
 from onionshh.core.delivery.record import new_whisper
 from onionshh.ids import WhisperId
+from onionshh.reasons import Reason
 from tests.seeded import seeded
 
 ONE = LaneId(1)
@@ -80,7 +81,7 @@ def test_what_was_shown_so_often_is_set_aside_and_taken_on_request_alone() -> No
     inbox.want(0)
     assert inbox.let_go(whisper, 0) == ()
     inbox.want(0)
-    assert inbox.let_go(whisper, 0) == (Count("whisper-given-up"),)
+    assert inbox.let_go(whisper, 0) == (Count(Reason.WHISPER_GIVEN_UP),)
     assert inbox.want(0) == ()
     assert inbox.given_up == 1
     assert shown(tuple(inbox.take_aside())) == [(whisper, 2)]

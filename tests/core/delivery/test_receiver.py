@@ -44,6 +44,7 @@ from onionshh.core.delivery.record import (
 from onionshh.core.delivery.replies import REPLIES_MOST
 from onionshh.core.delivery.visitor_lane import RECEIPTS_TOGETHER, VISITOR_SENDINGS_MOST
 from onionshh.ids import WhisperId
+from onionshh.reasons import Reason
 from tests.seeded import seeded
 
 ONE, TWO = LaneId(1), LaneId(2)
@@ -173,7 +174,7 @@ def test_what_could_not_be_written_is_not_acknowledged_and_its_visitor_comes_aga
     receiver, record = made(), whisper()
     (remember,) = bring(receiver, record)
     assert isinstance(remember, Remember)
-    assert receiver.not_remembered(remember.token, 0.0) == (EndLane(ONE, "not-kept"),)
+    assert receiver.not_remembered(remember.token, 0.0) == (EndLane(ONE, Reason.NOT_KEPT),)
     (again,) = bring(receiver, record, lane=TWO)
     assert kinds(remembered(receiver, (again,))) == [[RECEIPT]]
 
@@ -336,7 +337,7 @@ def test_one_shown_too_often_is_set_aside_and_handed_out_when_asked_for() -> Non
     for _ in range(2):
         assert only(receiver.inbox.want(0), Offer)
         told = receiver.inbox.let_go(bad.whisper_id, 0)
-    assert told == (Count("whisper-given-up"),)
+    assert told == (Count(Reason.WHISPER_GIVEN_UP),)
     assert receiver.inbox.want(0) == ()
     assert (len(receiver.inbox), receiver.inbox.given_up) == (1, 1)
     assert receiver.inbox.take_aside() == [Offer(bad.whisper_id, None, 2)]
@@ -398,7 +399,7 @@ def test_a_refused_reply_and_one_that_nobody_came_for() -> None:
     erase, told = bring(receiver, refusal_of(replies[0], EXPIRED, random_bytes))
     assert erase == Erase(replies[0].whisper_id)
     assert (told.state, "refused" in told.why) == (State.EXPIRED, True)  # type: ignore[union-attr]
-    assert receiver.tidy(899.0) == (EndLane(ONE, "idle"), EndLane(TWO, "idle"))
+    assert receiver.tidy(899.0) == (EndLane(ONE, Reason.IDLE), EndLane(TWO, Reason.IDLE))
     (late,) = receiver.tidy(900.0)
     assert isinstance(late, Tell)
     assert (late.whisper, late.state) == (replies[1].whisper_id, State.EXPIRED)
@@ -420,11 +421,14 @@ def test_of_too_many_replies_the_oldest_is_given_up(monkeypatch: pytest.MonkeyPa
 def test_lanes_that_idle_or_are_too_many_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     receiver = made()
     bring(receiver, whisper(), lane=TWO, now=100.0)
-    assert receiver.tidy(VISITOR_IDLE_SECONDS) == (EndLane(ONE, "idle"),)
+    assert receiver.tidy(VISITOR_IDLE_SECONDS) == (EndLane(ONE, Reason.IDLE),)
     monkeypatch.setattr(module, "LANES_MOST", 2)
     receiver = made()
     bring(receiver, whisper(), now=1.0)
-    assert receiver.lane_opened(LaneId(3), 2.0) == (EndLane(TWO, "exchanges-most"), Count("exchanges-most"))
+    assert receiver.lane_opened(LaneId(3), 2.0) == (
+        EndLane(TWO, Reason.EXCHANGES_MOST),
+        Count(Reason.EXCHANGES_MOST),
+    )
     assert receiver.lanes == 2
 
 

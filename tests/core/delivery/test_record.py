@@ -22,6 +22,7 @@ from onionshh.core.delivery.record import (
 from onionshh.errors import ProtocolError, TooLarge
 from onionshh.geometry import RECORD_HEADER, RECORD_SIZES
 from onionshh.ids import WhisperId
+from onionshh.reasons import Reason
 from tests.seeded import seeded
 
 WALL = 1_700_000_000
@@ -63,7 +64,7 @@ def test_ids_are_fresh_and_the_body_stays_out_of_reprs() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, RECORD_HEADER, RECORD_HEADER + 255, RECORD_HEADER + 257, 70_000])
 def test_a_record_of_any_other_size(size: int) -> None:
-    with pytest.raises(ProtocolError, match="record-size"):
+    with pytest.raises(ProtocolError, match=Reason.RECORD_SIZE):
         Record.decode_untrusted(bytes(size))
 
 
@@ -78,7 +79,7 @@ def test_trailing_junk_and_truncation() -> None:
 def test_padding_is_zeros(at: int) -> None:
     data = bytearray(whisper(b"hello").encode())
     data[at] = 1
-    with pytest.raises(ProtocolError, match="record-padding"):
+    with pytest.raises(ProtocolError, match=Reason.RECORD_PADDING):
         Record.decode_untrusted(bytes(data))
 
 
@@ -91,7 +92,7 @@ def test_zeros_inside_the_body_are_no_padding() -> None:
 def test_one_body_has_one_encoding(size: int, length: int) -> None:
     """A length that belongs to another padding class."""
     header = bytes(36) + bytes((1, WHISPER)) + length.to_bytes(2, "big")
-    with pytest.raises(ProtocolError, match="record-length"):
+    with pytest.raises(ProtocolError, match=Reason.RECORD_LENGTH):
         Record.decode_untrusted(header + bytes(size))
 
 
@@ -99,17 +100,17 @@ def test_one_body_has_one_encoding(size: int, length: int) -> None:
 def test_an_unknown_kind(kind: int) -> None:
     data = bytearray(whisper(b"").encode())
     data[37] = kind
-    with pytest.raises(ProtocolError, match="record-kind"):
+    with pytest.raises(ProtocolError, match=Reason.RECORD_KIND):
         Record.decode_untrusted(bytes(data))
 
 
 def test_a_receipt_is_for_something_and_empty() -> None:
     receipt = receipt_for(whisper(b""), seeded(1))
     of_nothing = Record(receipt.whisper_id, NO_ID, WALL, 1, RECEIPT, b"")
-    with pytest.raises(ProtocolError, match="record-kind"):
+    with pytest.raises(ProtocolError, match=Reason.RECORD_KIND):
         Record.decode_untrusted(of_nothing.encode())
     with_a_body = Record(receipt.whisper_id, receipt.in_reply_to, WALL, 1, RECEIPT, b"x")
-    with pytest.raises(ProtocolError, match="record-body"):
+    with pytest.raises(ProtocolError, match=Reason.RECORD_BODY):
         Record.decode_untrusted(with_a_body.encode())
 
 
@@ -125,9 +126,9 @@ def test_a_refusal_says_of_what_and_why_and_looks_like_a_receipt(why: int) -> No
 @pytest.mark.parametrize("body", [b"", b"\0", b"\3", b"\xff", b"\1\1", b"\1\0"])
 def test_a_refusal_of_another_shape_is_refused(body: bytes) -> None:
     refusal = refusal_of(whisper(b""), EXPIRED, seeded(1))
-    with pytest.raises(ProtocolError, match="record-body"):
+    with pytest.raises(ProtocolError, match=Reason.RECORD_BODY):
         Record.decode_untrusted(replace(refusal, body=body).encode())
-    with pytest.raises(ProtocolError, match="record-kind"):
+    with pytest.raises(ProtocolError, match=Reason.RECORD_KIND):
         Record.decode_untrusted(replace(refusal, in_reply_to=NO_ID).encode())
 
 

@@ -36,6 +36,7 @@ from onionshh.core.delivery.record import (
 from onionshh.core.delivery.sender import WAITING_MOST, Sender, TooMany
 from onionshh.core.delivery.way import LANE_IDLE_SECONDS, SENDINGS_MOST
 from onionshh.ids import WhisperId
+from onionshh.reasons import Reason
 from tests.seeded import seeded
 
 WAIT = 10.0
@@ -100,12 +101,12 @@ def test_a_receipt_that_is_late_ends_the_lane_and_the_whisper_waits_twice_as_lon
     assert sender.next_deadline() == WAIT
     assert sender.tick(WAIT - 0.1) == ()
     actions = sender.tick(WAIT)
-    assert actions == (EndLane(ONE, "receipt-late"), NeedLane(record))
+    assert actions == (EndLane(ONE, Reason.RECEIPT_LATE), NeedLane(record))
     assert "does not answer" in sender.problem
     sender.lane_opened(TWO, WAIT, record.whisper_id, WAIT)
     assert sender.problem == ""
     assert sender.tick(WAIT + 2 * WAIT - 0.1) == ()
-    assert sender.tick(WAIT + 2 * WAIT)[0] == EndLane(TWO, "receipt-late")
+    assert sender.tick(WAIT + 2 * WAIT)[0] == EndLane(TWO, Reason.RECEIPT_LATE)
 
 
 def test_a_receipt_over_any_lane_delivers_and_the_second_changes_nothing() -> None:
@@ -263,7 +264,7 @@ def test_an_idle_lane_is_given_up_and_one_that_is_awaited_on_is_not() -> None:
     out(sender, record)
     sender.record_in(ONE, receipt_for(record, random_bytes), 1)
     assert sender.tick(LANE_IDLE_SECONDS) == ()
-    assert sender.tick(1 + LANE_IDLE_SECONDS) == (EndLane(ONE, "idle"),)
+    assert sender.tick(1 + LANE_IDLE_SECONDS) == (EndLane(ONE, Reason.IDLE),)
     sender, record = made(), whisper()
     out(sender, record)
     sender.record_in(ONE, receipt_for(record, random_bytes), 1)

@@ -23,6 +23,7 @@ from onionshh.crypto.identity import IdentityKeys, SigningKey, blind_public
 from onionshh.crypto.primitives import KeyPair, aead_seal, kdf
 from onionshh.crypto.seal import SealKey
 from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
 from onionshh.wire.endpoint import (
     EndpointDescriptor,
     Inner,
@@ -64,7 +65,7 @@ def opened(data: bytes, **changes: Any) -> EndpointDescriptor:
     return open_descriptor_untrusted(data, **(options | changes))  # type: ignore[arg-type]
 
 
-def refused(data: bytes, reason: str, **changes: Any) -> None:
+def refused(data: bytes, reason: Reason, **changes: Any) -> None:
     with pytest.raises(ProtocolError) as caught:
         opened(data, **changes)
     assert caught.value.reason == reason
@@ -157,11 +158,11 @@ def test_the_outer_signature_is_refused_when_flipped(place: int) -> None:
         ({"expiry": CERTIFIED + 1}, "signature"),
         ({"blinded": blind_public(IDENTITY.A, PERIOD + 1, PERIOD_SECONDS)}, "signature"),
         ({"blinded": blind_public(OTHER.A, PERIOD, PERIOD_SECONDS)}, "signature"),
-        ({"blinded": bytes(32)}, "key-point"),
+        ({"blinded": bytes(32)}, Reason.KEY_POINT),
         ({"certificate": bytes(64)}, "signature"),
     ],
 )
-def test_a_period_key_cannot_certify_itself(changes: dict[str, Any], reason: str) -> None:
+def test_a_period_key_cannot_certify_itself(changes: dict[str, Any], reason: Reason) -> None:
     with pytest.raises(ProtocolError) as caught:
         check_outer_untrusted(signed(replace(OUTER, **changes)), wall=WALL)
     assert caught.value.reason == reason
@@ -172,7 +173,7 @@ def test_who_has_only_the_period_key_cannot_seal(changes: dict[str, Any]) -> Non
     """The ring lets it pass, since the key vouches for it; the visitor's key fits no more."""
     data = signed(replace(OUTER, **changes))
     check_outer_untrusted(data, wall=WALL)
-    refused(data, "aead-open")
+    refused(data, Reason.AEAD_OPEN)
 
 
 @pytest.mark.parametrize("data", [b"", DATA[:-1], DATA + b"\0"], ids=len)
@@ -185,7 +186,7 @@ def test_another_size(data: bytes) -> None:
 
 def test_expiry() -> None:
     assert opened(DATA, wall=EXPIRY - 1) == DESCRIPTOR
-    refused(DATA, "document-expired", wall=EXPIRY)
+    refused(DATA, Reason.DOCUMENT_EXPIRED, wall=EXPIRY)
     check_outer_untrusted(DATA, wall=CERTIFIED - 1)
     with pytest.raises(ProtocolError):
         check_outer_untrusted(DATA, wall=CERTIFIED)
@@ -202,13 +203,13 @@ def test_no_expiry_further_ahead_than_a_week_and_a_day() -> None:
             continue
         with pytest.raises(ProtocolError) as caught:
             check_outer_untrusted(data, wall=WALL)
-        assert caught.value.reason == "document-far-future"
+        assert caught.value.reason == Reason.DOCUMENT_FAR_FUTURE
 
 
 def test_another_address_or_period_is_not_this_one() -> None:
-    refused(DATA, "descriptor-of-another", A=OTHER.A)
-    refused(DATA, "descriptor-of-another", period=PERIOD + 1)
-    refused(DATA, "descriptor-of-another", period_seconds=PERIOD_SECONDS + 1)
+    refused(DATA, Reason.DESCRIPTOR_OF_ANOTHER, A=OTHER.A)
+    refused(DATA, Reason.DESCRIPTOR_OF_ANOTHER, period=PERIOD + 1)
+    refused(DATA, Reason.DESCRIPTOR_OF_ANOTHER, period_seconds=PERIOD_SECONDS + 1)
     with pytest.raises(ProtocolError):
         opened(DATA, A=bytes(32))
 
@@ -217,27 +218,27 @@ def test_a_row_signed_for_one_period_is_no_good_in_another() -> None:
     """Everything classical made anew for the next period; the post-quantum signature is the old one."""
     later = PERIOD + 1
     assert opened(around(inner(period=later), period=later), period=later) == DESCRIPTOR
-    refused(around(inner(), period=later), "signature", period=later)
-    refused(around(inner(period=later, key_of=PERIOD), period=later), "signature", period=later)
-    refused(around(inner(period=PERIOD, key_of=later), period=later), "signature", period=later)
+    refused(around(inner(), period=later), Reason.SIGNATURE, period=later)
+    refused(around(inner(period=later, key_of=PERIOD), period=later), Reason.SIGNATURE, period=later)
+    refused(around(inner(period=PERIOD, key_of=later), period=later), Reason.SIGNATURE, period=later)
 
 
 def test_the_post_quantum_signature_is_no_option() -> None:
     good = inner()
-    refused(around(replace(good, signature=bytes(g.PQ_SIGNATURE))), "signature")
-    refused(around(inner(by=OTHER)), "signature")
+    refused(around(replace(good, signature=bytes(g.PQ_SIGNATURE))), Reason.SIGNATURE)
+    refused(around(inner(by=OTHER)), Reason.SIGNATURE)
     flipped = bytes((good.signature[0] ^ 1,)) + good.signature[1:]
-    refused(around(replace(good, signature=flipped)), "signature")
+    refused(around(replace(good, signature=flipped)), Reason.SIGNATURE)
     cut = good.encoded.ljust(g.DESCRIPTOR_PLAIN, b"\0")
-    refused(around(cut), "signature")
+    refused(around(cut), Reason.SIGNATURE)
 
 
 def test_keys_that_do_not_open_the_address() -> None:
     """One who can take discrete logarithms signs with a post-quantum key of their own."""
     for P, by in [(IDENTITY.P, OTHER), (OTHER.P, OTHER), (OTHER.P, IDENTITY)]:
         descriptor = replace(DESCRIPTOR, P=P, pq_public=by.pq_public)
-        refused(around(inner(descriptor, by=by)), "address-opening")
-    refused(around(inner(replace(DESCRIPTOR, P=bytes(32)))), "key-point")
+        refused(around(inner(descriptor, by=by)), Reason.ADDRESS_OPENING)
+    refused(around(inner(replace(DESCRIPTOR, P=bytes(32)))), Reason.KEY_POINT)
 
 
 @pytest.mark.parametrize(
@@ -255,20 +256,20 @@ def test_keys_that_do_not_open_the_address() -> None:
 )
 def test_every_inner_field_is_signed(changes: dict[str, Any]) -> None:
     changed = replace(DESCRIPTOR, **changes)
-    refused(around(replace(inner(), encoded=changed.encode())), "signature")
+    refused(around(replace(inner(), encoded=changed.encode())), Reason.SIGNATURE)
 
 
 def test_the_revision_is_the_same_inside_and_outside() -> None:
-    refused(around(inner(), revision=8), "descriptor-revision")
+    refused(around(inner(), revision=8), Reason.DESCRIPTOR_REVISION)
     later = replace(DESCRIPTOR, revision=8)
     assert opened(around(inner(later), revision=8)) == later
 
 
 def test_the_fill_and_the_shape_are_checked_inside() -> None:
     plain = inner().encode()
-    refused(around(plain[:-1] + b"\1"), "document-not-canonical")
-    refused(around(b"\0\0" + plain[2:]), "document-not-canonical")
-    refused(around(bytes(len(plain))), "document-shape")
+    refused(around(plain[:-1] + b"\1"), Reason.DOCUMENT_NOT_CANONICAL)
+    refused(around(b"\0\0" + plain[2:]), Reason.DOCUMENT_NOT_CANONICAL)
+    refused(around(bytes(len(plain))), Reason.DOCUMENT_SHAPE)
 
 
 def test_every_upload_is_sealed_anew() -> None:

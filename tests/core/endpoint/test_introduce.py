@@ -19,6 +19,7 @@ from onionshh.crypto.primitives import KeyPair, kdf
 from onionshh.crypto.seal import SealKey, seal
 from onionshh.errors import ProtocolError
 from onionshh.ids import AuthKey, RelayId
+from onionshh.reasons import Reason
 from onionshh.wire.messages import INTRODUCE_RESUME, Introduce, Rendezvous1
 from tests.seeded import seeded
 
@@ -125,7 +126,7 @@ def test_everything_outside_the_seal_is_bound_to_it(change: dict[str, object]) -
 def test_a_kind_that_is_not_spoken() -> None:
     endpoint = Endpoint()
     message = replace(Introduce.decode_untrusted(introduce(endpoint).message), kind=INTRODUCE_RESUME)
-    with pytest.raises(ProtocolError, match="introduce-kind"):
+    with pytest.raises(ProtocolError, match=Reason.INTRODUCE_KIND):
         open_introduction_untrusted(message, endpoint.seal, SUBCREDENTIAL)
 
 
@@ -178,7 +179,7 @@ def test_junk_after_the_record_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
             lambda key, info, plain, c=change: seal(key, info, c(plain)),
         )
         message = introduce(endpoint, b"x").message
-        with pytest.raises(ProtocolError, match="introduce-record"):
+        with pytest.raises(ProtocolError, match=Reason.INTRODUCE_RECORD):
             endpoint.open(message)
 
 

@@ -28,6 +28,7 @@ from onionshh.core.endpoint.introducers import (
 from onionshh.core.paths.view import View
 from onionshh.crypto.identity import SigningKey
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from tests.core.networks import START, plain, relay_id, view
 from tests.seeded import seeded
 
@@ -189,11 +190,11 @@ def _junk(ours: IntroducerSet, key: bytes, now: float) -> tuple[Decision, ...]:
 
 MISDEEDS: dict[str, tuple[Misdeed, str, bool, bool]] = {
     # how it is done, the drop's name, whether it is then shunned, whether it may be honest
-    "floods": (_floods, "introducer-floods", True, False),
-    "left": (lambda ours, key, now: ours.left(key, now), "introducer-left", False, False),
-    "failed": (lambda ours, key, now: ours.failed(key, "refuses", now), "introducer-failed", True, True),
-    "doubted": (_doubts, "introducer-failed", True, True),
-    "junk": (_junk, "introducer-junk", True, True),
+    "floods": (_floods, Reason.INTRODUCER_FLOODS, True, False),
+    "left": (lambda ours, key, now: ours.left(key, now), Reason.INTRODUCER_LEFT, False, False),
+    "failed": (lambda ours, key, now: ours.failed(key, "refuses", now), Reason.INTRODUCER_FAILED, True, True),
+    "doubted": (_doubts, Reason.INTRODUCER_FAILED, True, True),
+    "junk": (_junk, Reason.INTRODUCER_JUNK, True, True),
 }
 
 
@@ -257,7 +258,7 @@ def test_a_test_that_arrives_ends_all_doubt_and_the_doubtful_are_tested_first() 
     assert ours.doubtful(everyone) == everyone
     assert not ours.doubted(second, 0)
     assert not ours.doubted(first, 0)
-    assert reasons(ours.doubted(second, 0)) == ["introducer-failed"]
+    assert reasons(ours.doubted(second, 0)) == [Reason.INTRODUCER_FAILED]
 
 
 @pytest.mark.parametrize("params, at_once", [(LIMITED, 15 + 128), (UNLIMITED, int(BURST_UNLIMITED))])
@@ -268,7 +269,7 @@ def test_as_fast_as_the_consensus_allows_is_no_flood(params: Params, at_once: in
     rate = 1.5 * params.introduce_rate or 100
     for second in range(1, 60):
         assert not any(ours.brought(key, params, float(second)) for _ in range(int(rate)))
-    assert reasons(ours.brought(key, params, 59.0)) == ["introducer-floods"]
+    assert reasons(ours.brought(key, params, 59.0)) == [Reason.INTRODUCER_FLOODS]
 
 
 def test_junk_is_forgiven_in_time() -> None:
@@ -327,7 +328,7 @@ def test_a_consensus_without_it_gives_one_up_though_its_circuit_stands() -> None
     assert not ours.consensus(view(rows), 0)
     later = view([row for row in rows if row.identity != entry.relay_id])
     (decision,) = ours.consensus(later, 1.0)
-    assert decision == GiveUp(entry.auth_key, "introducer-left", "has left the network")
+    assert decision == GiveUp(entry.auth_key, Reason.INTRODUCER_LEFT, "has left the network")
 
 
 def test_relays_that_failed_lately_come_last() -> None:

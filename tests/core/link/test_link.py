@@ -27,6 +27,7 @@ from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import FrameCipher, KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.wire.cell import LINK_AUTH, PADDING, RELAY, pack_cell, split_cells
 from tests.seeded import seeded
 
@@ -117,7 +118,7 @@ def opened(
     return one, other
 
 
-def closed(link: Link, reason: str) -> None:
+def closed(link: Link, reason: Reason) -> None:
     """It says so once and takes nothing more."""
     assert events(link) == [LinkClosed(reason)]
     assert link.is_closed
@@ -125,7 +126,7 @@ def closed(link: Link, reason: str) -> None:
     link.receive_data(bytes(5000), 1.0)
     link.receive_data(b"", 1.0)
     link.send_failed()
-    link.close("again")
+    link.close(Reason.LINK_IDLE)
     assert link.tick(1e9) is None
     assert events(link) == []
     assert link.data_to_send() == b""
@@ -187,7 +188,7 @@ def test_what_comes_with_the_last_flight_is_read_too() -> None:
 def test_junk_after_the_first_flight_ends_the_link() -> None:
     one, other = initiator(), responder()
     other.receive_data(one.data_to_send() + bytes(600), 0.0)
-    closed(other, "frame-size")
+    closed(other, Reason.FRAME_SIZE)
 
 
 @pytest.mark.parametrize("at", [0, 31, 32, 64, 100, 96 + 1184, 1500, 1541])
@@ -216,7 +217,7 @@ def test_a_flipped_bit_in_the_second_flight(at: int) -> None:
 def test_a_server_with_other_keys_is_no_server() -> None:
     one, other = initiator(key=KeyPair.generate(seeded(9)).public), responder()
     other.receive_data(one.data_to_send(), 0.0)
-    closed(other, "handshake-unknown-key")
+    closed(other, Reason.HANDSHAKE_UNKNOWN_KEY)
 
 
 def test_a_key_in_grace_opens_a_link() -> None:
@@ -235,13 +236,13 @@ def test_a_replayed_first_flight_gets_no_further_than_the_answer() -> None:
     second.receive_data(flight, 0.0)
     assert len(second.data_to_send()) == 1542
     second.receive_data(auth, 0.0)
-    closed(second, "frame-open")
+    closed(second, Reason.FRAME_OPEN)
 
 
 def test_the_end_of_the_stream_ends_the_link_in_any_state() -> None:
     for link in (initiator(), responder(), *opened()):
         link.receive_data(b"", 0.0)
-        closed(link, "link-ended")
+        closed(link, Reason.LINK_ENDED)
 
 
 # LINK_AUTH, made by hand.
@@ -338,7 +339,7 @@ def test_a_flipped_bit_in_a_proof(at: int) -> None:
 def test_a_link_auth_of_any_other_shape(cells: bytes) -> None:
     one, other, _ = nearly()
     other.receive_data(one.seal(cells), 0.0)
-    closed(other, "link-auth-shape")
+    closed(other, Reason.LINK_AUTH_SHAPE)
 
 
 def test_a_responder_proves_nothing_by_link_auth() -> None:
@@ -360,7 +361,7 @@ def test_a_responder_proves_nothing_by_link_auth() -> None:
 def test_a_frame_of_odd_size_is_refused_at_its_header(size: int) -> None:
     _, other = opened()
     other.receive_data(size.to_bytes(2, "big"), 0.0)
-    closed(other, "frame-size")
+    closed(other, Reason.FRAME_SIZE)
 
 
 @pytest.mark.parametrize("at", [2, 100, 514, 2 + 514, 2 + 514 + 15])
@@ -369,7 +370,7 @@ def test_a_flipped_bit_in_a_frame(at: int) -> None:
     frame = bytearray(one.seal(CELL))
     frame[at] ^= 1
     other.receive_data(bytes(frame), 0.0)
-    closed(other, "frame-open")
+    closed(other, Reason.FRAME_OPEN)
 
 
 def test_the_length_is_authenticated() -> None:
@@ -386,34 +387,34 @@ def test_frames_come_once_in_order_and_from_the_other_side(change: str) -> None:
     data = {"replay": first + first, "swap": second, "lose": second, "reflect": other.seal(CELL)}[change]
     other.receive_data(data, 0.0)
     found = events(other)
-    assert found[-1] == LinkClosed("frame-open")
+    assert found[-1] == LinkClosed(Reason.FRAME_OPEN)
     assert len(found) == (2 if change == "replay" else 1)
 
 
 def test_good_frames_before_a_bad_one_are_delivered() -> None:
     one, other = opened()
     other.receive_data(one.seal(CELL) + b"\0\0", 0.0)
-    assert events(other) == [CELL, LinkClosed("frame-size")]
+    assert events(other) == [CELL, LinkClosed(Reason.FRAME_SIZE)]
 
 
 def test_what_nobody_took_is_forgotten_when_our_own_side_ends_the_link() -> None:
     one, other = opened()
     other.receive_data(one.seal(CELL) * 1 + one.seal(CELL), 0.0)
     assert isinstance(other.next_event(), bytes)
-    other.close("link-command")
-    closed(other, "link-command")
+    other.close(Reason.LINK_COMMAND)
+    closed(other, Reason.LINK_COMMAND)
 
 
 def test_a_failed_send_ends_the_link() -> None:
     one, _ = opened()
     one.send_failed()
-    closed(one, "link-broken")
+    closed(one, Reason.LINK_BROKEN)
 
 
 def test_keys_go_when_the_link_does() -> None:
     for link in opened():
         assert holds(link, FrameCipher)
-        link.close("x")
+        link.close(Reason.NODE_CLOSED)
         assert not holds(link, FrameCipher)
 
 
@@ -427,7 +428,7 @@ def test_a_handshake_has_ten_seconds() -> None:
         assert link.tick(59.9) is None
         assert not link.is_closed
         link.tick(60.0)
-        closed(link, "link-setup-timeout")
+        closed(link, Reason.LINK_SETUP_TIMEOUT)
 
 
 def test_the_proof_falls_under_the_same_deadline() -> None:
@@ -435,7 +436,7 @@ def test_the_proof_falls_under_the_same_deadline() -> None:
     other.receive_data(one.data_to_send(), 9.0)
     assert other.timers.next() == 10.0
     other.tick(10.0)
-    closed(other, "link-setup-timeout")
+    closed(other, Reason.LINK_SETUP_TIMEOUT)
 
 
 def busy(link: Link, now: float) -> None:
@@ -456,7 +457,7 @@ def test_a_frame_must_be_whole_ten_seconds_after_its_first_byte() -> None:
         assert not other.is_closed
     assert other.timers.next() == 11.0
     other.tick(11.0)
-    closed(other, "frame-timeout")
+    closed(other, Reason.FRAME_TIMEOUT)
 
 
 def test_each_frame_has_ten_seconds_of_its_own() -> None:
@@ -469,7 +470,7 @@ def test_each_frame_has_ten_seconds_of_its_own() -> None:
     assert other.tick(18.9) is None
     assert not other.is_closed
     other.tick(19.0)
-    assert events(other)[-1] == LinkClosed("frame-timeout")
+    assert events(other)[-1] == LinkClosed(Reason.FRAME_TIMEOUT)
 
 
 def test_whole_frames_leave_no_deadline_behind() -> None:
@@ -507,7 +508,7 @@ def test_thirty_seconds_without_a_byte() -> None:
     assert not other.is_closed
     assert other.timers.next() == 40.0
     other.tick(40.0)
-    closed(other, "link-silent")
+    closed(other, Reason.LINK_SILENT)
 
 
 def test_thirty_seconds_in_which_the_kernel_takes_nothing() -> None:
@@ -519,7 +520,7 @@ def test_thirty_seconds_in_which_the_kernel_takes_nothing() -> None:
         other.tick(now)
     assert not other.is_closed
     other.tick(35.0)
-    assert events(other)[-1] == LinkClosed("link-stuck")
+    assert events(other)[-1] == LinkClosed(Reason.LINK_STUCK)
 
 
 def test_a_kernel_that_takes_again_clears_that() -> None:
@@ -546,7 +547,7 @@ def test_a_link_without_circuits_closes_after_three_minutes() -> None:
     keep_alive(one, other, 0.0, 180.0)
     assert not other.is_closed
     other.tick(180.0)
-    assert events(other)[-1] == LinkClosed("link-idle")
+    assert events(other)[-1] == LinkClosed(Reason.LINK_IDLE)
 
 
 def test_three_minutes_count_from_the_last_circuit() -> None:

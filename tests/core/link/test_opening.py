@@ -10,6 +10,7 @@ from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.ids import RelayId
+from onionshh.reasons import Reason
 from onionshh.wire.cell import LINK_AUTH, PADDING, pack_cell
 from tests.seeded import seeded
 
@@ -72,10 +73,10 @@ def test_a_signature_by_another_key_proves_nothing() -> None:
 )
 def test_only_one_cell_of_link_auth_is_a_proof(plain: bytes) -> None:
     _, _, answering = crossed(None)
-    with pytest.raises(ProtocolError, match="link-auth-shape"):
+    with pytest.raises(ProtocolError, match=Reason.LINK_AUTH_SHAPE):
         answering.prove(plain)
 
 
 def test_a_key_that_is_not_ours_opens_nothing() -> None:
-    with pytest.raises(ProtocolError, match="handshake-unknown-key"):
+    with pytest.raises(ProtocolError, match=Reason.HANDSHAKE_UNKNOWN_KEY):
         crossed(None, keys=(KeyPair.generate(seeded(9)),))

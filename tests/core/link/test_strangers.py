@@ -9,6 +9,7 @@ import pytest
 from onionshh.core.base.params import Params
 from onionshh.core.link import strangers as strangers_file
 from onionshh.core.link.strangers import Strangers
+from onionshh.reasons import Reason
 
 
 class Limits:
@@ -28,7 +29,7 @@ class Limits:
 def test_so_many_from_one_address() -> None:
     limits = Limits(links_per_ip=2)
     refusals = [limits.take("10.0.0.1", str(number)) for number in range(3)]
-    assert refusals == [None, None, "links-per-address"]
+    assert refusals == [None, None, Reason.LINKS_PER_ADDRESS]
     assert limits.take("10.0.0.2", "x") is None
     limits.strangers.remove("10.0.0.1", "0")
     assert limits.take("10.0.0.1", "3") is None
@@ -36,15 +37,15 @@ def test_so_many_from_one_address() -> None:
 
 def test_so_many_a_second() -> None:
     limits = Limits(link_rate=1, link_burst=2)
-    assert [limits.take("10.0.0.1", str(number)) for number in range(3)] == [None, None, "link-rate"]
+    assert [limits.take("10.0.0.1", str(number)) for number in range(3)] == [None, None, Reason.LINK_RATE]
     assert limits.take("10.0.0.1", "3", now=1.0) is None
-    assert limits.take("10.0.0.1", "4", now=1.0) == "link-rate"
+    assert limits.take("10.0.0.1", "4", now=1.0) == Reason.LINK_RATE
 
 
 def test_the_limits_are_those_in_force() -> None:
     limits = Limits(links_per_ip=1)
     assert limits.take("10.0.0.1", "a") is None
-    assert limits.take("10.0.0.1", "b") == "links-per-address"
+    assert limits.take("10.0.0.1", "b") == Reason.LINKS_PER_ADDRESS
     limits.params = replace(limits.params, links_per_ip=2)
     assert limits.take("10.0.0.1", "b") is None
 
@@ -52,7 +53,7 @@ def test_the_limits_are_those_in_force() -> None:
 def test_one_64_is_one_address() -> None:
     limits = Limits(links_per_ip=1)
     assert limits.take("2001:db8::1", "a") is None
-    assert limits.take("2001:db8::2", "b") == "links-per-address"
+    assert limits.take("2001:db8::2", "b") == Reason.LINKS_PER_ADDRESS
     assert limits.take("2001:db8:0:1::1", "c") is None
     assert limits.strangers.addresses == 2
 

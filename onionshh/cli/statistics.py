@@ -1,0 +1,75 @@
+"""Numbers leave by one door: each owner answers with a frozen record, and only this module writes it down.
+
+As JSON, one line on stdout, when a running command is asked by SIGUSR1; as a sentence once an hour. The
+counts are exact and stay on this machine: nothing of them is sent anywhere. No address, id or path is in
+any record, and none may be: the values are numbers, and the texts are names from the source.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from onionshh.relay.serve import RelayStatistics
+
+VERSION = 1
+"""Of the JSON. A field may be added under the same version; one that changes or goes makes another."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatistics:
+    """What `host` did so far, and how its node and endpoint stand now; this is one that has not joined."""
+
+    joined: bool = False
+    online: bool = False
+    guards_up: int = 0
+    relays: int = 0
+    consensus_age_seconds: int | None = None
+    circuits: int = 0
+    reachable: bool = False
+    seconds: float | None = None
+    """Since it was last gained or lost that strangers reach it."""
+    introducers: int = 0
+    visitors: int = 0
+    taken: int = 0
+    """Whispers shown or given to the program so far."""
+    finished: int = 0
+    unfinished: int = 0
+    kept: int = 0
+    """Of the unfinished: those that are tried again."""
+    given_up: int = 0
+    replies_waiting: int = 0
+    drops: Mapping[str, int] = field(default_factory=dict)
+
+
+class Statistics:
+    """How one running command, `kind`, says its numbers."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._began = time.monotonic()
+
+    def line(self, record: DataclassInstance, **more: str) -> str:
+        """A record as one line of JSON, its keys sorted: under its kind, with the version, how long this
+        process has been at work, and what the command adds."""
+        up = round(time.monotonic() - self._began, 1)
+        envelope = {"kind": self._kind, "version": VERSION, "up_seconds": up, **more}
+        return json.dumps(asdict(record) | envelope, sort_keys=True)
+
+
+def in_words(record: RelayStatistics) -> str:
+    """A relay's hour in one line."""
+    links = record.links
+    drops = ", ".join(f"{name} {count}" for name, count in record.drops.items())
+    return (
+        f"{record.circuits} circuits, {links.relays + links.clients} links,"
+        f" {links.cells_sent} cells sent in {links.frames_sent} frames,"
+        f" {record.cells_forwarded} of them forwarded;"
+        f" drops: {drops or 'none'}"
+    )

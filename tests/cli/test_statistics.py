@@ -1,0 +1,102 @@
+"""Records as JSON for a program and as a sentence for people."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from onionshh.cli.relay import REPORT_SECONDS, _report_hourly
+from onionshh.cli.statistics import HostStatistics, Statistics, in_words
+from onionshh.core.link.outbox import MemoryStatistics
+from onionshh.net.open_links import LinkStatistics
+from onionshh.relay.serve import RelayStatistics
+from tests.client.world import hosted, small
+
+RELAY = RelayStatistics(
+    circuits=3,
+    cells_forwarded=8,
+    handshakes_waiting=1,
+    consensus_age_seconds=40,
+    links=LinkStatistics(
+        relays=2,
+        clients=2,
+        opening=0,
+        dialling=1,
+        addresses=2,
+        cells_sent=10,
+        frames_sent=5,
+        unsent_bytes=0,
+        deadlines=4,
+    ),
+    memory=MemoryStatistics(used_bytes=514, most_bytes=1 << 20),
+    drops={"link-idle": 2, "memory": 1},
+)
+
+
+def test_a_record_is_one_line_of_json_with_sorted_keys() -> None:
+    line = Statistics("relay").line(RELAY, event="statistics")
+    assert "\n" not in line
+    found = json.loads(line)
+    assert list(found) == sorted(found)
+    assert (found.pop("kind"), found.pop("version"), found.pop("event")) == ("relay", 1, "statistics")
+    assert found.pop("up_seconds") >= 0
+    assert found == {
+        "circuits": 3,
+        "cells_forwarded": 8,
+        "handshakes_waiting": 1,
+        "consensus_age_seconds": 40,
+        "links": {
+            "relays": 2,
+            "clients": 2,
+            "opening": 0,
+            "dialling": 1,
+            "addresses": 2,
+            "cells_sent": 10,
+            "frames_sent": 5,
+            "unsent_bytes": 0,
+            "deadlines": 4,
+        },
+        "memory": {"used_bytes": 514, "most_bytes": 1 << 20},
+        "drops": {"link-idle": 2, "memory": 1},
+    }
+
+
+def test_no_field_of_a_record_takes_the_place_of_what_stands_around_it() -> None:
+    found = json.loads(Statistics("host").line(HostStatistics(), event="statistics"))
+    assert (found["kind"], found["version"], found["event"]) == ("host", 1, "statistics")
+    assert found["joined"] is False
+
+
+def test_the_sentence_has_the_numbers_of_the_record() -> None:
+    assert in_words(RELAY) == (
+        "3 circuits, 4 links, 10 cells sent in 5 frames, 8 of them forwarded; drops: link-idle 2, memory 1"
+    )
+
+
+async def test_a_relay_says_what_it_did_once_an_hour(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with small(3) as net, trio.open_nursery() as nursery:
+        relay = net.relays[0].relay
+        nursery.start_soon(_report_hourly, relay)
+        await trio.sleep(REPORT_SECONDS - 1)
+        assert capsys.readouterr().out == ""
+        await trio.sleep(2)
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.partition(" ")[2].startswith(f"{len(relay.switch.circuits)} circuits, ")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_relay_and_a_directory_answer_with_what_they_are_at(autojump_clock: MockClock) -> None:
+    async with small() as net, hosted(net) as (node, _):
+        relays = [one.relay.statistics() for one in net.relays]
+        assert sum(one.circuits for one in relays) > 0
+        assert sum(one.links.clients for one in relays) > 0
+        assert sum(one.links.cells_sent for one in relays) >= sum(one.links.frames_sent for one in relays) > 0
+        assert all(one.consensus_age_seconds in range(3600) for one in relays)
+        assert all(one.memory.most_bytes > one.memory.used_bytes >= 0 for one in relays)
+        listed = net.authority.statistics()
+        assert listed.relays_listed == listed.relays_known == len(relays) == node.status().relays
