@@ -26,6 +26,7 @@ from typing import Literal
 
 import trio
 
+from onionshh.client.arguments import relay_ids
 from onionshh.client.assemble import assembled
 from onionshh.client.node import Node
 from onionshh.config import Authority as Named
@@ -243,7 +244,7 @@ class Network:
             clock=self.clock,
             random_bytes=self._random_bytes,
             run_blocking=self._run_blocking,
-            own_relays=frozenset(_ids(own_relays)),
+            own_relays=relay_ids("own_relays", own_relays),
         ) as context:
             yield Node(context)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from onionshh.cli.failures import Usage
 from onionshh.cli.talk import note
 from onionshh.client.one_machine import find_network
 from onionshh.config import NetworkFile
+from onionshh.net.tcp import check_local
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -104,10 +104,8 @@ def check_bind(bind: str | None) -> None:
     if bind is None:
         return
     try:
-        family = socket.AF_INET6 if ipaddress.ip_address(bind).version == 6 else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.bind((bind, 0))
-    except (ValueError, OSError) as error:
+        check_local(bind)
+    except ValueError as error:
         raise Usage(f"--bind needs an IP address of this machine, not {bind!r}.") from error
 
 

@@ -6,6 +6,7 @@ import math
 
 import trio
 
+from onionshh.client.arguments import check_timeout
 from onionshh.client.context import Context
 from onionshh.client.delivery.visitor import Visitor
 from onionshh.client.pool import IDLE_CIRCUITS, STUBS
@@ -13,7 +14,13 @@ from onionshh.client.reach.reach import Reach
 from onionshh.client.receipt import Receipt
 from onionshh.core.base.classes import PrivacyClass
 from onionshh.core.circuit.purpose import PathKind, Purpose, meeting_kind
-from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS, check_body, check_ttl, new_whisper
+from onionshh.core.delivery.record import (
+    TTL_DEFAULT_SECONDS,
+    TTL_MOST_SECONDS,
+    check_body,
+    check_ttl,
+    new_whisper,
+)
 from onionshh.core.delivery.sender import WAITING_MOST, TooMany
 from onionshh.errors import Away, Closed, Full, NotDelivered
 
@@ -222,9 +229,10 @@ class Contact:
                 print(contact.problem)  # no endpoint is published …
         ```
         """
-        if not timeout_seconds > 0:
-            raise ValueError(f"timeout_seconds must be more than 0, not {timeout_seconds}.")
-        receipt = self.send(body, ttl_seconds=timeout_seconds if ttl_seconds is None else ttl_seconds)
+        check_timeout("timeout_seconds", timeout_seconds)
+        if ttl_seconds is None:
+            ttl_seconds = min(timeout_seconds, TTL_MOST_SECONDS)
+        receipt = self.send(body, ttl_seconds=ttl_seconds)
         reply: bytes | None = None
         with trio.move_on_after(timeout_seconds):
             reply = await (self._reply_unless_away(receipt) if unless_away else receipt.reply())

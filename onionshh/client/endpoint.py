@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import trio
 
+from onionshh.client.arguments import check_whole
 from onionshh.client.context import Context
 from onionshh.client.hosting.hosting import Hosting, open_hosting
 from onionshh.client.hosting.reachability import Reachability, ReachabilityChanges
@@ -34,8 +35,8 @@ class Whisper:
     sender brings it again. (What a program finishes within 20 ms is acknowledged at once; everything else is
     on disk first.)
 
-    Letting go means that nothing in the program refers to the whisper any more: no variable, and no error
-    with a traceback that somebody keeps. After `break` the loop's variable still does, hence the `del` below.
+    A program lets a whisper go with `let_go`. One that it forgets about is let go once nothing in the program
+    refers to it any more; but a variable may, or an error whose traceback somebody keeps.
 
     ```python
     import onionshh
@@ -49,7 +50,7 @@ class Whisper:
                 print(whisper.id == receipt.id)  # True
                 print(whisper.expires_at - whisper.received_at <= 60)  # True
                 break  # it is not finished
-            del whisper
+            whisper.let_go()
             async for whisper in endpoint:
                 print(whisper.body, whisper.shown)  # b'hello' 2
                 await whisper.done()
@@ -57,17 +58,17 @@ class Whisper:
     ```
     """
 
-    __slots__ = ("__weakref__", "_finished", "_hosting", "_shown", "_taken")
+    __slots__ = ("__weakref__", "_held", "_hosting", "_shown", "_taken")
 
     def __init__(self, hosting: Hosting, taken: Taken, shown: int) -> None:
         self._hosting = hosting
         self._taken = taken
         self._shown = shown
-        self._finished = False
+        self._held = True
+        """Whether it is the program's to finish."""
 
     def __del__(self) -> None:
-        if not self._finished:
-            self._hosting.let_go(self._taken.whisper_id)
+        self.let_go()  # the net below a program that forgets
 
     @property
     def id(self) -> str:
@@ -105,8 +106,8 @@ class Whisper:
         what becomes of it. A reply waits until the whisper's own TTL ends, and at least 600 s.
 
         Raises TooLarge, TypeError when the body is not bytes, Closed when the endpoint is closed or this
-        whisper was finished before, OSError when the disk takes nothing. After an error the whisper is not
-        finished.
+        whisper was finished or let go before, OSError when the disk takes nothing. After an error the whisper
+        is not finished.
 
         ```python
         import onionshh
@@ -123,27 +124,35 @@ class Whisper:
         ```
         """
         check_body(body)
-        if self._finished:
-            raise Closed("This whisper is finished already.")
-        self._finished = True
+        if not self._held:
+            raise Closed("This whisper is finished already, or was let go.")
+        self._held = False
         try:
             return await self._hosting.reply(self._taken, body)
         except BaseException:
-            self._finished = False  # nothing of it is on disk: cancelled before that, or closed
+            self._held = True  # nothing of it is on disk: cancelled before that, or closed
             raise
 
     async def done(self) -> None:
-        """Finish without an answer. The whisper is erased from disk. Calling it twice does no harm.
+        """Finish without an answer. The whisper is erased from disk. Nothing happens if it was finished or
+        let go before.
 
         Raises Closed when the endpoint is closed, OSError when the disk takes nothing.
         """
-        if not self._finished:
-            self._finished = True
+        if self._held:
+            self._held = False
             try:
                 await self._hosting.finish(self._taken.whisper_id)
             except BaseException:
-                self._finished = False
+                self._held = True
                 raise
+
+    def let_go(self) -> None:
+        """Give it back unfinished: it is shown again, to whoever asks next. Nothing happens if it was
+        finished or let go before."""
+        if self._held:
+            self._held = False
+            self._hosting.let_go(self._taken.whisper_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,12 +331,11 @@ class Endpoint:
                 nursery.cancel_scope.cancel()
         ```
         """
-        if at_once < 1:
-            raise ValueError(f"at_once must be 1 or more, not {at_once}.")
+        check_whole("at_once", at_once, 1)
         hosting = self._running()
         places = trio.Semaphore(at_once)
 
-        async def one(whisper: Whisper) -> None:
+        async def handle(whisper: Whisper) -> None:
             try:
                 try:
                     reply = await handler(whisper)
@@ -339,6 +347,8 @@ class Endpoint:
             except Exception:
                 logger.exception("a whisper could not be handled, and is tried again")
                 await trio.sleep(min(2.0 ** min(whisper.shown - 1, 16), HANDLED_AGAIN_MOST_SECONDS))
+            finally:
+                whisper.let_go()
 
         async with trio.open_nursery() as nursery:
             while True:
@@ -346,7 +356,7 @@ class Endpoint:
                 found = await hosting.next()
                 if found is None:
                     break
-                nursery.start_soon(one, Whisper(hosting, *found))
+                nursery.start_soon(handle, Whisper(hosting, *found))
             nursery.cancel_scope.cancel()
 
     async def given_up(self) -> list[Whisper]:

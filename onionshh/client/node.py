@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from onionshh.client.arguments import check_seconds, check_whole, relay_ids
 from onionshh.client.assemble import assembled
 from onionshh.client.contact import Contact
 from onionshh.client.context import Context
 from onionshh.client.identities import Identity
 from onionshh.client.one_machine import find_network
-from onionshh.core.base.classes import INTRODUCTION_HOPS, check_hops, privacy_class, reveals
+from onionshh.core.base.classes import INTRODUCTION_HOPS, MOST_HOPS, check_hops, privacy_class, reveals
 from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted, encode_address
 from onionshh.errors import WrongLoop
-from onionshh.ids import RelayId
 from onionshh.net.authority_client import HttpSource
 from onionshh.net.clocks import Clock
 from onionshh.net.memory_folder import InMemory
 from onionshh.net.network_file import read_network_file
 from onionshh.net.store import DataDirectory
-from onionshh.net.tcp import TcpDialer
+from onionshh.net.tcp import TcpDialer, check_local
 
 if TYPE_CHECKING:
     from onionshh.client.endpoint import Endpoint
@@ -121,10 +121,9 @@ class Node:
                 print(endpoint.address)  # shh1…
         ```
         """
-        if not 1 <= introducers <= INTRODUCERS_MOST:
-            raise ValueError(f"introducers must be from 1 to {INTRODUCERS_MOST}, not {introducers}.")
-        if give_up_after is not None and give_up_after < 1:
-            raise ValueError(f"give_up_after must be 1 or more, not {give_up_after}.")
+        check_whole("introducers", introducers, 1, INTRODUCERS_MOST)
+        if give_up_after is not None:
+            check_whole("give_up_after", give_up_after, 1)
         self._context.check_open()
         if not isinstance(identity, IdentityKeys):
             identity = Identity.load_or_create(identity, self._context.chance.bytes)
@@ -232,8 +231,7 @@ async def join(
       is gone when the endpoint closes.
     - `wait_seconds`: how long to try again while no directory answers or the clocks differ. With 0 there is
       one try.
-    - `bind`: the local IP address of every outgoing connection. With an address that this machine does not
-      have, no directory answers.
+    - `bind`: the local IP address of every outgoing connection, one that this machine has.
     - `own_relays`: the identities (64 hex digits each) of relays that you run. They are never on a path.
     - `introduction_hops`: relays between this node and an introducer or ring relay, 0 to 3. Leave it alone
       unless you know why: with 1 the guard learns which relays this node asks, and with 0 the relay that is
@@ -276,6 +274,11 @@ async def join(
         raise WrongLoop(
             "onionshh runs under trio, and this is another event loop or none: use trio.run(main)."
         ) from None
+    check_seconds("wait_seconds", wait_seconds)
+    check_whole("introduction_hops", introduction_hops, 0, MOST_HOPS)
+    if bind is not None:
+        check_local(bind)
+    own = relay_ids("own_relays", own_relays)
     async with assembled(
         read_network_file(find_network() if network is None else network),
         folder=InMemory() if data_dir is None else DataDirectory(data_dir),
@@ -283,7 +286,7 @@ async def join(
         source=HttpSource(bind),
         dialer=TcpDialer(bind),
         clock=Clock(),
-        own_relays=frozenset(RelayId(bytes.fromhex(relay)) for relay in own_relays),
+        own_relays=own,
         introduction_hops=introduction_hops,
     ) as context:
         yield Node(context)

@@ -38,8 +38,8 @@ def find_network() -> Path:
     found = Path(named) if named else running_network()
     if found is None:
         raise BadNetworkFile(
-            f"Which network? Give its network file (--network), or put its path into {VARIABLE}, or start"
-            " one on this machine with `onionshh network`."
+            "Which network? Give its network file (--network for a command), or put its path into"
+            f" {VARIABLE}, or start one on this machine with `onionshh network`."
         )
     return found
 

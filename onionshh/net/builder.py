@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 import trio
 
 from onionshh.core.base.chance import Chance
-from onionshh.core.base.classes import INTRODUCTION_HOPS, check_hops
+from onionshh.core.base.classes import INTRODUCTION_HOPS
 from onionshh.core.base.failures import FailureMemory
 from onionshh.core.circuit.circuit import SETUP_ROUNDS
 from onionshh.core.circuit.purpose import PathKind, Purpose
@@ -52,7 +52,6 @@ class CircuitBuilder:
         own_relays: frozenset[RelayId] = frozenset(),
         introduction_hops: int = INTRODUCTION_HOPS,
     ) -> None:
-        check_hops(introduction_hops)
         self.links = links
         self._circuits = circuits
         self._guard_file = guard_file

@@ -291,14 +291,14 @@ class DataDirectory:
 
     @contextlib.contextmanager
     def lock(self, name: str = "lock") -> Iterator[None]:
-        """Hold the folder alone until the block ends; DataInUse when another process does."""
+        """Hold the folder alone until the block ends; DataInUse when this or another process does already."""
         descriptor = open_or_make(self.path / name)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise DataInUse(
-                    f"{self.path} is in use by another process; stop that one or give another --data folder."
+                    f"{self.path} is in use already; stop what uses it, or take another data folder (--data)."
                 ) from error
             except OSError as error:
                 raise BadData(f"{self.path} cannot be locked: {error.strerror}{advice(error)}.") from error

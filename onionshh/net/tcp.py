@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import selectors
 import socket
 
@@ -123,6 +124,16 @@ class TcpReader:
 
     def _ready(self, timeout: float | None) -> list[Watched]:
         return [key.data for key, _ in self._selector.select(timeout)]
+
+
+def check_local(host: str) -> None:
+    """Whether connections can start from this IP address of this machine. ValueError if not."""
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.bind((host, 0))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{host!r} is not an IP address of this machine.") from error
 
 
 class TcpDialer:

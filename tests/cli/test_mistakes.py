@@ -136,7 +136,7 @@ def test_folder_in_use(mistake: Mistake, network: Path, tmp_path: Path) -> None:
             ("directory", "--network", tmp_path / "new.toml", "--listen", "127.0.0.1:0"),
         ):
             said = mistake(1, *command, "--data", data)
-            assert f"{data} is in use by another process" in said
+            assert f"{data} is in use already" in said
             assert "--data" in said
 
 

@@ -30,7 +30,7 @@ def test_only_one_runs_at_a_time(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with DataDirectory(tmp_path / "onionshh" / FOLDER).lock():
         assert main(["network"]) == 1
-    assert "is in use by another process" in capsys.readouterr().err
+    assert "is in use already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("relays", ["3", "65", "many"])

@@ -148,7 +148,7 @@ async def test_what_is_too_large_is_refused_before_anything_is_sent(autojump_clo
             with pytest.raises(onionshh.TooLarge):
                 await contact.ask(too_large)
             for wrong in ("text", bytearray(5), None):
-                with pytest.raises(TypeError, match="a whisper is bytes"):
+                with pytest.raises(TypeError, match="A whisper is bytes"):
                     contact.send(wrong)  # type: ignore[arg-type]
             for ttl in (0, -1, 7 * 86400 + 1, float("nan")):
                 with pytest.raises(ValueError, match="TTL"):

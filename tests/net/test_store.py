@@ -138,7 +138,7 @@ def test_a_folder_that_cannot_be_had(tmp_path: Path) -> None:
 def test_a_lock_is_held_by_one_and_given_back(tmp_path: Path) -> None:
     one, other = DataDirectory(tmp_path), DataDirectory(tmp_path)
     with one.lock():
-        with pytest.raises(DataInUse, match="is in use by another process"), other.lock():
+        with pytest.raises(DataInUse, match="is in use already"), other.lock():
             pass
         with other.lock("another"):
             pass

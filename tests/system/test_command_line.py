@@ -395,7 +395,7 @@ def test_a_folder_is_held_alone(network: Network) -> None:
         with running(*command) as second:
             assert second.wait() == 1
             assert len(second.errors) == 1
-            assert "is in use by another process" in second.errors[0]
+            assert "is in use already" in second.errors[0]
 
 
 def test_a_directory_that_restarts_goes_on(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_it_comes_back_where_it_was_and_only_once_at_a_time(home: Path) -> None:
         first = find_network().read_text()
         again = command("network")
         assert again.returncode == 1
-        assert "in use by another process" in again.stderr
+        assert "in use already" in again.stderr
     assert running_network() is None  # the file is there, and nobody holds it
     with network("--relays", 4) as process:
         assert find_network().read_text() == first

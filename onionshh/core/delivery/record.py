@@ -97,7 +97,7 @@ class Record:
 def check_body(body: bytes) -> None:
     """TooLarge for more than 65 535 bytes, TypeError for what is no bytes."""
     if not isinstance(body, bytes):
-        raise TypeError(f"a whisper is bytes, not {type(body).__name__}")
+        raise TypeError(f"A whisper is bytes, not {type(body).__name__}.")
     if len(body) > WHISPER_MAX:
         raise TooLarge(f"A whisper holds at most {WHISPER_MAX} bytes; this one has {len(body)}.")
 

@@ -1,0 +1,51 @@
+"""What programs give to the public functions, checked once at the door. All raise ValueError or TypeError, in
+one sentence that names the argument.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from onionshh.geometry import KEY
+from onionshh.ids import RelayId
+
+
+def check_whole(name: str, value: object, least: int, most: int | None = None) -> None:
+    """A whole number from `least` to `most`, None for no upper bound."""
+    bounds = f"{least} or more" if most is None else f"from {least} to {most}"
+    if type(value) is not int or value < least or (most is not None and value > most):
+        raise ValueError(f"{name} must be a whole number, {bounds}, not {value!r}.")
+
+
+def check_seconds(name: str, value: object, *, least: float = 0.0) -> None:
+    """A finite number of seconds, `least` or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}.")
+    if not math.isfinite(value) or value < least:
+        raise ValueError(f"{name} must be a finite number of seconds, {least:g} or more, not {value}.")
+
+
+def check_timeout(name: str, value: object) -> None:
+    """A number of seconds above 0, perhaps without end."""
+    if value != math.inf:
+        check_seconds(name, value)
+    if value == 0:
+        raise ValueError(f"{name} must be more than 0.")
+
+
+def relay_ids(name: str, values: Iterable[str]) -> frozenset[RelayId]:
+    """Identities of relays, each written as 64 hex digits."""
+    if isinstance(values, str):
+        raise TypeError(f"{name} must be a list of relay identities, not one string.")
+    return frozenset(_relay_id(name, value) for value in values)
+
+
+def _relay_id(name: str, value: object) -> RelayId:
+    try:
+        identity = bytes.fromhex(value) if isinstance(value, str) else b""
+    except ValueError:
+        identity = b""
+    if len(identity) != KEY:
+        raise ValueError(f"{name} must be relay identities of {2 * KEY} hex digits each, not {value!r}.")
+    return RelayId(identity)
