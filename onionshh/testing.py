@@ -19,7 +19,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -36,7 +36,7 @@ from onionshh.core.base.params import default_params
 from onionshh.core.roles import Role
 from onionshh.directory.authority import DirectoryAuthority
 from onionshh.directory.registry import Verdict
-from onionshh.directory.store import create_or_open
+from onionshh.directory.store import AuthorityStore, create_or_open
 from onionshh.errors import ProtocolError
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.authority_client import DirectorySource
@@ -139,6 +139,28 @@ class Network:
             await net.relays[0].stop()
             print(len(net.relays), len(added.id))  # 6 64
             print(node.status().relays >= 6)  # True
+    ```
+
+    A test of your own, with pytest-trio:
+
+    ```python
+    import onionshh
+    import trio
+    from onionshh import testing
+    from trio.testing import MockClock
+
+
+    async def test_echo(autojump_clock: MockClock) -> None:
+        async with testing.network(wall_start=1_790_000_000, seed=1) as net, net.join("host") as host:
+            async with host.host(net.folder / "identity") as endpoint, trio.open_nursery() as nursery:
+                nursery.start_soon(endpoint.serve, echo)
+                async with net.join("visitor") as visitor, visitor.contact(endpoint.address) as contact:
+                    assert await contact.ask(b"hello") == b"hello"
+                nursery.cancel_scope.cancel()
+
+
+    async def echo(whisper: onionshh.Whisper) -> bytes:
+        return whisper.body
     ```
     """
 
@@ -313,28 +335,6 @@ async def network(
 
     Files lie in a temporary folder, which is removed when the block ends. Raises ValueError for a parameter
     that does not exist or is out of its range.
-
-    A test of your own, with pytest-trio:
-
-    ```python
-    import onionshh
-    import trio
-    from onionshh import testing
-    from trio.testing import MockClock
-
-
-    async def test_echo(autojump_clock: MockClock) -> None:
-        async with testing.network(wall_start=1_790_000_000, seed=1) as net, net.join("host") as host:
-            async with host.host(net.folder / "identity") as endpoint, trio.open_nursery() as nursery:
-                nursery.start_soon(endpoint.serve, echo)
-                async with net.join("visitor") as visitor, visitor.contact(endpoint.address) as contact:
-                    assert await contact.ask(b"hello") == b"hello"
-                nursery.cancel_scope.cancel()
-
-
-    async def echo(whisper: onionshh.Whisper) -> bytes:
-        return whisper.body
-    ```
     """
     random_bytes = os.urandom if seed is None else seeded(seed)
     clock = Clock(wall_start)
@@ -342,15 +342,7 @@ async def network(
     run_blocking: RunBlocking = RunWhereQuick() if wall_start is None else run_inline
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onionshh-")))
-        store = stack.enter_context(
-            create_or_open(
-                folder / "authority",
-                folder / "network.toml",
-                url="http://authority.invalid",
-                random_bytes=random_bytes,
-                name="testing",
-            )
-        )
+        store = stack.enter_context(_authority_store(folder, random_bytes))
         chosen = default_params(one_machine=True).with_overrides(params or {})
         dialer: Dialer = memory.dialer("authority") if memory else TcpDialer()
         check = partial(probe, dialer=dialer, clock=clock, params=chosen, chance=Chance(random_bytes))
@@ -379,6 +371,16 @@ async def network(
             await net.add_relay()
         await net.settled()
         yield net
+
+
+def _authority_store(folder: Path, random_bytes: RandomBytes) -> AbstractContextManager[AuthorityStore]:
+    return create_or_open(
+        folder / "authority",
+        folder / "network.toml",
+        url="http://authority.invalid",
+        random_bytes=random_bytes,
+        name="testing",
+    )
 
 
 def _ids(family: Collection[str]) -> tuple[RelayId, ...]:

@@ -87,6 +87,22 @@ class Node:
             for circuit in node.circuits():
                 print(circuit.purpose, circuit.path, circuit.reveals)  # …
     ```
+
+    A program that is started together with its directory waits for it, and keeps its guards:
+
+    ```python
+    import onionshh
+
+
+    async def main() -> None:
+        try:
+            async with onionshh.join("network.toml", data_dir="node", wait_seconds=60) as node:
+                print(node.status().consensus_age_seconds is not None)  # True
+            async with onionshh.join("missing.toml", data_dir="node"):
+                pass
+        except onionshh.BadNetworkFile as error:
+            print(error)  # There is no network file at missing.toml; …
+    ```
     """
 
     def __init__(self, context: Context) -> None:
@@ -251,29 +267,8 @@ async def join(
         async with onionshh.join("network.toml", data_dir=None) as node:
             print(node.status().relays)  # 8
     ```
-
-    A program that is started together with its directory waits for it, and keeps its guards:
-
-    ```python
-    import onionshh
-
-
-    async def main() -> None:
-        try:
-            async with onionshh.join("network.toml", data_dir="node", wait_seconds=60) as node:
-                print(node.status().consensus_age_seconds is not None)  # True
-            async with onionshh.join("missing.toml", data_dir="node"):
-                pass
-        except onionshh.BadNetworkFile as error:
-            print(error)  # There is no network file at missing.toml; …
-    ```
     """
-    try:
-        trio.lowlevel.current_task()
-    except RuntimeError:
-        raise WrongLoop(
-            "onionshh runs under trio, and this is another event loop or none: use trio.run(main)."
-        ) from None
+    _check_loop()
     check_seconds("wait_seconds", wait_seconds)
     check_whole("introduction_hops", introduction_hops, 0, MOST_HOPS)
     if bind is not None:
@@ -290,3 +285,12 @@ async def join(
         introduction_hops=introduction_hops,
     ) as context:
         yield Node(context)
+
+
+def _check_loop() -> None:
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        raise WrongLoop(
+            "onionshh runs under trio, and this is another event loop or none: use trio.run(main)."
+        ) from None
