@@ -58,7 +58,7 @@ async def test_drops_are_a_copy(autojump_clock: MockClock) -> None:
 async def test_nothing_is_made_for_wrong_arguments(wanted: int, autojump_clock: MockClock) -> None:
     async with small(3) as net, net.join() as node:
         identity = net.folder / "identity"
-        with pytest.raises(ValueError, match="introducers must be from 1 to 20"):
+        with pytest.raises(ValueError, match="introducers must be a whole number, from 1 to 20"):
             node.host(identity, introducers=wanted)
         with pytest.raises(ValueError, match="give_up_after"):
             node.host(identity, give_up_after=wanted if wanted < 1 else 0)
