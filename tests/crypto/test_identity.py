@@ -11,7 +11,6 @@ from onionshh import geometry as g
 from onionshh.crypto import bech32m, ed25519
 from onionshh.crypto.identity import (
     IdentityKeys,
-    SigningKey,
     blind_public,
     check_opening_untrusted,
     check_point_untrusted,
@@ -23,63 +22,15 @@ from onionshh.crypto.identity import (
 )
 from onionshh.crypto.primitives import sha3_256, sha3_512
 from onionshh.errors import BadAddress, CryptoError
+from tests.crypto.test_ed25519 import BAD_POINTS, ORDER, mixed_order
 from tests.seeded import seeded
 
-ORDER = 2**252 + 27742317777372353535851937790883648493
 PERIOD_SECONDS = 86_400
-# Ed25519 points that are no keys: the identity, orders 2, 4 and 8, a non-canonical identity, off the curve.
-BAD_POINTS = {
-    "identity": b"\1" + bytes(31),
-    "order 2": (2**255 - 20).to_bytes(32, "little"),
-    "order 4": bytes(32),
-    "order 8": bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
-    "not canonical": (2**255 - 18).to_bytes(32, "little"),
-    "off the curve": b"\2" + bytes(31),
-    "short": bytes(31),
-    "long": bytes(33),
-}
 
 
 @pytest.fixture(scope="module")
 def identity() -> IdentityKeys:
     return IdentityKeys.generate(seeded(1))
-
-
-def mixed_order(point: bytes) -> bytes:
-    """A good key plus the point of order 2: on the curve, outside the prime-order group."""
-    return sodium.crypto_core_ed25519_add(point, BAD_POINTS["order 2"])
-
-
-# Ordinary signatures
-
-
-def test_sign_and_verify() -> None:
-    key = SigningKey.generate(seeded(1))
-    signature = key.sign(b"onionshh test v1 hello")
-    assert SigningKey(key.seed).public == key.public
-    verify_untrusted(key.public, signature, b"onionshh test v1 hello")
-    other = SigningKey.generate(seeded(2)).public
-    for public, signed, message in [
-        (key.public, signature, b"onionshh test v1 hallo"),
-        (key.public, signature, b""),
-        (key.public, signature[:-1], b"onionshh test v1 hello"),
-        (key.public, signature + b"\0", b"onionshh test v1 hello"),
-        (key.public, b"", b"onionshh test v1 hello"),
-        (key.public, bytes(64), b"onionshh test v1 hello"),
-        (key.public, bytes((signature[0] ^ 1,)) + signature[1:], b"onionshh test v1 hello"),
-        (other, signature, b"onionshh test v1 hello"),
-    ]:
-        with pytest.raises(CryptoError):
-            verify_untrusted(public, signed, message)
-
-
-def test_a_signature_has_one_form() -> None:
-    """s + L would verify by the formula alone: two signatures, one message."""
-    key = SigningKey.generate(seeded(1))
-    signature = key.sign(b"m")
-    s = int.from_bytes(signature[32:], "little") + ORDER
-    with pytest.raises(CryptoError):
-        verify_untrusted(key.public, signature[:32] + s.to_bytes(32, "little"), b"m")
 
 
 @pytest.mark.parametrize("point", BAD_POINTS.values(), ids=BAD_POINTS.keys())
@@ -105,14 +56,6 @@ def test_points_of_mixed_order_are_no_keys(identity: IdentityKeys) -> None:
         blind_public(bad, 1, PERIOD_SECONDS)
     with pytest.raises(BadAddress, match="names no key"):
         decode_address_untrusted(encode_address(bad))
-
-
-def test_signing_key_lengths_and_repr() -> None:
-    key = SigningKey(bytes(range(32)))
-    assert key.seed.hex() not in repr(key)
-    for size in (0, 31, 33):
-        with pytest.raises(CryptoError):
-            SigningKey(bytes(size))
 
 
 # The address as a commitment

@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
-import pytest
-
 from onionshh.crypto.ed25519 import base
 from onionshh.crypto.handshake import ClientHandshake, Suite, respond
 from onionshh.crypto.identity import Blinding, blind_public, blind_secret, subcredential
 from onionshh.crypto.layers import ClientLayers, Layer, RelayLayers
 from onionshh.crypto.primitives import KeyPair
-from onionshh.crypto.uiv import UIVDecryptor, UIVEncryptor
-from onionshh.geometry import PAYLOAD
 from tests.crypto.polyval import POLYVAL, polyval
-
-FOLDER = Path(__file__).parents[3] / "shared" / "vectors"
-
-
-def published(name: str) -> Any:
-    path = FOLDER / name
-    if not path.exists():
-        pytest.skip(f"the published vectors {name} are not here")
-    return _bytes(json.loads(path.read_text(encoding="utf-8")))
-
-
-def _bytes(value: Any) -> Any:
-    """Nested lists with every hex string as bytes; what is no hex stays text."""
-    if isinstance(value, dict):
-        return {key: _bytes(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_bytes(part) for part in value]
-    if isinstance(value, str):
-        try:
-            return bytes.fromhex(value)
-        except ValueError:
-            return value
-    return value
+from tests.crypto.published import published
 
 
 def place(layer: Layer, state: list[bytes]) -> None:
@@ -66,47 +36,6 @@ def test_polyval_is_polyval() -> None:
 
 def test_all_vectors_are_there() -> None:
     assert sum(len(rows) for rows in published("cgo.json").values()) == 94
-
-
-def test_cgo_tweakable_block() -> None:
-    """ET alone: the cipher's left half for a right half that is the tweak's end."""
-    rows = published("cgo.json")["et"]
-    for encrypt, key, tweak, block, expected in rows:
-        keys = key + bytes(32)
-        if encrypt:
-            assert UIVEncryptor(keys, POLYVAL).encrypt(tweak[:17], block, tweak[17:])[0] == expected
-        else:
-            # Decryption first undoes the keystream, which for these bytes is that of a zero key.
-            keystream = _keystream(bytes(32), block, 0)
-            masked = bytes(a ^ b for a, b in zip(tweak[17:], keystream, strict=True))
-            assert UIVDecryptor(keys, POLYVAL).decrypt(tweak[:17], block, masked)[0] == expected
-
-
-def _keystream(key: bytes, start: bytes, which: int) -> bytes:
-    """PRF(start, which) as it falls out of the class: by deciphering zeros, or as an update."""
-    if which:
-        return UIVEncryptor(bytes(32) + key, POLYVAL).next_state(start)
-    return UIVDecryptor(bytes(32) + key, POLYVAL).decrypt(bytes(17), start, bytes(PAYLOAD))[1]
-
-
-def test_cgo_prf() -> None:
-    for key, which, start, expected in published("cgo.json")["prf"]:
-        assert _keystream(key, start, which) == expected
-
-
-def test_cgo_wide_block() -> None:
-    for encrypt, keys, tweak, left, right, expected in published("cgo.json")["uiv"]:
-        if encrypt:
-            result = UIVEncryptor(keys, POLYVAL).encrypt(tweak, left, right)
-        else:
-            result = UIVDecryptor(keys, POLYVAL).decrypt(tweak, left, right)
-        assert result == tuple(expected)
-
-
-def test_cgo_update() -> None:
-    for keys, nonce, expected in published("cgo.json")["uiv_update"]:
-        assert UIVEncryptor(keys, POLYVAL).next_state(nonce) == b"".join(expected)
-        assert UIVDecryptor(keys, POLYVAL).next_state(nonce) == b"".join(expected)
 
 
 def test_cgo_relay() -> None:
