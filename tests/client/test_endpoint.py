@@ -9,8 +9,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-import onionshh
+from onionshh.client.endpoint import Whisper
 from onionshh.client.identities import Identity
+from onionshh.errors import Closed
 from onionshh.reasons import Reason
 from tests.client.world import hosted, small, until
 
@@ -18,7 +19,7 @@ QUIET = dict(interval_seconds=300)
 
 
 async def test_replies_and_silence(autojump_clock: MockClock) -> None:
-    async def handler(whisper: onionshh.Whisper) -> bytes | None:
+    async def handler(whisper: Whisper) -> bytes | None:
         return whisper.body.upper() if whisper.body != b"psst" else None
 
     async with small(**QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
@@ -36,7 +37,7 @@ async def test_a_handler_that_raises_keeps_nobody_else_waiting(
     caplog.set_level(logging.CRITICAL)
     shown: list[tuple[bytes, int, float]] = []
 
-    async def handler(whisper: onionshh.Whisper) -> bytes | None:
+    async def handler(whisper: Whisper) -> bytes | None:
         shown.append((whisper.body, whisper.shown, trio.current_time()))
         if whisper.body == b"bad" and whisper.shown < 4:
             raise ValueError("what is this")
@@ -60,7 +61,7 @@ async def test_a_handler_that_raises_keeps_nobody_else_waiting(
 async def test_so_many_at_once_and_no_more(autojump_clock: MockClock) -> None:
     now = most = 0
 
-    async def handler(whisper: onionshh.Whisper) -> bytes | None:
+    async def handler(whisper: Whisper) -> bytes | None:
         nonlocal now, most
         now += 1
         most = max(most, now)
@@ -82,7 +83,7 @@ async def test_so_many_at_once_and_no_more(autojump_clock: MockClock) -> None:
 
 
 async def test_it_ends_with_the_endpoint(autojump_clock: MockClock) -> None:
-    async def handler(whisper: onionshh.Whisper) -> bytes | None:
+    async def handler(whisper: Whisper) -> bytes | None:
         await trio.sleep(10**9)
         return None
 
@@ -100,7 +101,7 @@ async def test_what_fails_too_often_is_set_aside_listed_and_still_answered(
     """Also after the endpoint ran again."""
     caplog.set_level(logging.CRITICAL)
 
-    async def handler(whisper: onionshh.Whisper) -> bytes | None:
+    async def handler(whisper: Whisper) -> bytes | None:
         if whisper.body == b"bad":
             raise ValueError("what is this")
         return b"ok"
@@ -154,7 +155,7 @@ async def test_a_program_can_look_at_an_endpoint_and_its_whispers_and_change_not
             assert repr(whisper) == "<Whisper of 5 bytes>"
             await whisper.done()
             await whisper.done()  # twice is harmless
-            with pytest.raises(onionshh.Closed, match="finished"):
+            with pytest.raises(Closed, match="finished"):
                 await whisper.reply(b"late")
             assert (await receipt.final()).status == "delivered"
 
@@ -174,5 +175,5 @@ async def test_before_and_after_its_block_an_endpoint_is_closed(autojump_clock: 
                 lambda: endpoint.waiting,
                 lambda: endpoint.reachability,
             ):
-                with pytest.raises(onionshh.Closed, match="not open"):
+                with pytest.raises(Closed, match="not open"):
                     ask()

@@ -19,7 +19,7 @@ from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.link import strangers as strangers_file
 from onionshh.core.link.link import LinkResponder
 from onionshh.core.link.outbox import CellQueue
-from onionshh.core.link.port import REFUSALS_HELD_LEAST, LinkPort
+from onionshh.core.link.port import LinkPort
 from onionshh.crypto.identity import SigningKey
 from onionshh.geometry import BODY, CELL, FRAME
 from onionshh.ids import RelayId
@@ -30,8 +30,6 @@ from onionshh.net.memory import BUFFER_BYTES, MemoryDialer, MemoryStream
 from onionshh.net.timers import STEP_SECONDS
 from onionshh.net.transport import Dialer, NoRoom, StreamBroken
 from onionshh.reasons import Reason
-from onionshh.relay import driver as driver_file
-from onionshh.relay.driver import SwitchDriver
 from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell, split_cells
 from simulations.world import ANSWER, ASK
 from tests.net.world import Client, Peer, Relay, World, answer_as_peer, dial_as_peer
@@ -934,29 +932,6 @@ async def test_a_fault_ends_one_link_and_no_other(
         assert (await circuit.receive()).body == b"unharmed"
 
 
-async def test_a_fault_after_reading_ends_no_link(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    breaks = False
-    after_read = SwitchDriver.after_read
-
-    def then_break(driver: SwitchDriver) -> bool:
-        more = after_read(driver)
-        if breaks:
-            raise ZeroDivisionError
-        return more
-
-    monkeypatch.setattr(SwitchDriver, "after_read", then_break)
-    async with network(1) as (_, (relay,), client):
-        circuit = await client.build(relay)
-        circuit.accept(ANSWER)
-        breaks = True
-        circuit.send(ASK, b"unharmed")
-        assert (await circuit.receive()).body == b"unharmed"
-        assert relay.drops.counts[Reason.INTERNAL_FAULT] >= 1
-        assert relay.links.open_links == 1
-
-
 async def test_a_fault_when_something_is_due_ends_its_link_and_no_other(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -999,46 +974,6 @@ async def test_addresses_of_one_64_are_one(autojump_clock: MockClock) -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert relay.links.open_links == 3
         assert relay.drops.counts[Reason.LINKS_PER_ADDRESS] == 3
-
-
-async def test_a_silent_relay_takes_not_every_place_of_those_who_wait_for_links(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(driver_file, "LINKS_WANTED_MOST", 20)
-    monkeypatch.setattr(driver_file, "LINK_WANTED_MOST", 10)
-    async with network(3) as (world, (first, other, silent), stranger), world.client() as honest:
-        world.silence(silent)
-        port = await stranger.links.to(first.row)
-
-        async def extend() -> None:
-            circuit = stranger.circuits.start(port, Purpose.TEST, 1)
-            await circuit.add(first.row)
-            with pytest.raises(CircuitFailed):
-                await circuit.add(silent.row)
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(30):
-                nursery.start_soon(extend)
-            await trio.sleep(1)
-            await honest.build(first, other)
-        await trio.sleep(30)
-        assert first.links.statistics().dialling == 0
-
-
-async def test_past_the_quota_a_link_ends_for_what_it_does_not_read(autojump_clock: MockClock) -> None:
-    async with network(1) as (world, (relay,), client):
-        circuit = await client.build(relay)
-        peer = await dial_as_peer(world.network.dialer("6.6.6.6"), relay)
-        (port,) = [one for one in await port_of(relay, 2) if not one.legs]
-        relay.memory.most_bytes = 5 * CELL
-        for number in range(REFUSALS_HELD_LEAST + 1):
-            port.refuse(number, seeded(number))
-        relay.driver.after_read()
-        assert relay.links.open_links == 1
-        assert relay.drops.counts[Reason.MEMORY] == 1
-        assert relay.memory.used_bytes == 0
-        assert circuit.failed is None
-        peer.stream.close()
 
 
 async def test_a_link_that_ends_as_it_opens_is_none(

@@ -1,4 +1,4 @@
-"""The driver of a relay's switch over real links: what roles keep on disk (dials and handshakes: tests/net).
+"""The driver of a relay's switch over real links: what roles keep on disk, whom it dials, what it ends.
 
 Commits take time here, as a slow disk does: seconds of virtual time, or until the test lets them go on.
 """
@@ -14,13 +14,19 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from onionshh.core.circuit.purpose import Purpose
+from onionshh.core.link.port import REFUSALS_HELD_LEAST
+from onionshh.geometry import CELL
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.store import run_in_thread
 from onionshh.reasons import Reason
+from onionshh.relay import driver
+from onionshh.relay.driver import SwitchDriver
 from onionshh.relay.remembering import BATCH_MOST
 from simulations.world import ANSWER, ASK
-from tests.net.world import World
+from tests.net.world import World, dial_as_peer
 from tests.relay.notes import READ, Notes, NotesFile
+from tests.seeded import seeded
 
 T = TypeVar("T")
 
@@ -239,3 +245,73 @@ async def test_commits_happen_in_a_thread(tmp_path: Path) -> None:
         assert await circuit.ask(ASK, b"note", ANSWER, 30.0) == b"note"
     assert len(store.threads) == 1
     assert threading.get_ident() not in store.threads
+
+
+async def test_a_silent_relay_takes_not_every_place_of_those_who_wait_for_links(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "LINKS_WANTED_MOST", 20)
+    monkeypatch.setattr(driver, "LINK_WANTED_MOST", 10)
+    world = World()
+    first, other, silent = (world.relay() for _ in range(3))
+    async with world.running(), world.client() as stranger, world.client() as honest:
+        world.silence(silent)
+        port = await stranger.links.to(first.row)
+
+        async def extend() -> None:
+            circuit = stranger.circuits.start(port, Purpose.TEST, 1)
+            await circuit.add(first.row)
+            with pytest.raises(CircuitFailed):
+                await circuit.add(silent.row)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(30):
+                nursery.start_soon(extend)
+            await trio.sleep(1)
+            await honest.build(first, other)
+        await trio.sleep(30)
+        assert first.links.statistics().dialling == 0
+
+
+async def test_a_fault_after_reading_ends_no_link(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaks = False
+    after_read = SwitchDriver.after_read
+
+    def then_break(driver: SwitchDriver) -> bool:
+        more = after_read(driver)
+        if breaks:
+            raise ZeroDivisionError
+        return more
+
+    monkeypatch.setattr(SwitchDriver, "after_read", then_break)
+    world = World()
+    relay = world.relay()
+    async with world.running(), world.client() as client:
+        circuit = await client.build(relay)
+        circuit.accept(ANSWER)
+        breaks = True
+        circuit.send(ASK, b"unharmed")
+        assert (await circuit.receive()).body == b"unharmed"
+        assert relay.drops.counts[Reason.INTERNAL_FAULT] >= 1
+        assert relay.links.open_links == 1
+
+
+async def test_past_the_quota_a_link_ends_for_what_it_does_not_read(autojump_clock: MockClock) -> None:
+    world = World()
+    relay = world.relay()
+    async with world.running(), world.client() as client:
+        circuit = await client.build(relay)
+        peer = await dial_as_peer(world.network.dialer("6.6.6.6"), relay)
+        await wait_all_tasks_blocked()
+        (port,) = [one for one in relay.links.ports() if not one.legs]
+        relay.memory.most_bytes = 5 * CELL
+        for number in range(REFUSALS_HELD_LEAST + 1):
+            port.refuse(number, seeded(number))
+        relay.driver.after_read()
+        assert relay.links.open_links == 1
+        assert relay.drops.counts[Reason.MEMORY] == 1
+        assert relay.memory.used_bytes == 0
+        assert circuit.failed is None
+        peer.stream.close()

@@ -6,6 +6,7 @@ import pytest
 
 from onionshh.geometry import BODY
 from onionshh.reasons import Reason
+from onionshh.relay.extend import WantedLink
 from onionshh.relay.state import Stage
 from onionshh.wire import messages as m
 from onionshh.wire.cell import (
@@ -15,7 +16,15 @@ from onionshh.wire.cell import (
     RELAY_EARLY,
 )
 from simulations.stranger import Stranger
+from simulations.world import PureRelay
 from tests.relay.network import ID, everything_is_gone, network, payload
+
+
+def taken_out(relay: PureRelay) -> WantedLink:
+    """The one link that this relay wants: its driver has it now, and still dials."""
+    wanted = relay.switch.control.extends.wanted_links.popleft()
+    assert not relay.switch.control.extends.wanted_links
+    return wanted
 
 
 @pytest.mark.parametrize("plain", [(0,), (1,), (2,), (0, 1), (0, 1, 2)])
@@ -171,8 +180,7 @@ def test_extend_over_a_link_that_closed_meanwhile_ends_the_circuit() -> None:
     circuit.machine.add_relay(relays[1].identity, relays[1].keys[0].public)
     client.flush(circuit)
     relays[0].switch.receive_frame(client.guard_port, b"".join(client.port.outbox.take(9)), net.now)
-    (wanted,) = relays[0].switch.control.extends.wanted_links
-    relays[0].switch.control.extends.wanted_links.clear()
+    wanted = taken_out(relays[0])
     net.cut(port)
     relays[0].switch.extend_over(wanted, port, net.now)
     net.settle()
@@ -188,8 +196,7 @@ def test_a_circuit_that_ended_while_its_next_link_was_dialled_sends_no_create() 
     circuit.machine.add_relay(relays[1].identity, relays[1].keys[0].public)
     client.flush(circuit)
     relays[0].switch.receive_frame(client.guard_port, b"".join(client.port.outbox.take(9)), net.now)
-    (wanted,) = relays[0].switch.control.extends.wanted_links
-    relays[0].switch.control.extends.wanted_links.clear()
+    wanted = taken_out(relays[0])
     client.raw(circuit.circuit_id, DESTROY)
     port, _ = net.connect(relays[0], relays[1], proven=True)
     relays[0].switch.extend_over(wanted, port, net.now)

@@ -10,6 +10,7 @@ from onionshh.core.link.port import REFUSALS_HELD_LEAST
 from onionshh.errors import ProtocolError
 from onionshh.geometry import BODY, CELL, CELL_HEADER, DATA
 from onionshh.reasons import Reason
+from onionshh.relay.forward import Switch
 from onionshh.wire import messages as m
 from onionshh.wire.cell import (
     CREATE,
@@ -26,6 +27,11 @@ from simulations.stranger import Stranger
 from simulations.world import ANSWER, ASK, PureNetwork
 from tests.relay.network import ID, Pair, everything_is_gone, network, parrot
 from tests.seeded import seeded
+
+
+def switches(net: PureNetwork) -> list[Switch]:
+    return [relay.switch for relay in net.relays.values()]
+
 
 # Both ways.
 
@@ -99,9 +105,9 @@ def test_forwarded_cells_are_counted_and_change_at_every_hop() -> None:
         return frame
 
     net.touch = look
-    before = [relay.switch.cells_forwarded for relay in relays]
+    before = [switch.cells_forwarded for switch in switches(net)]
     client.send(circuit, ASK, b"once")
-    forwarded = [relay.switch.cells_forwarded - one for relay, one in zip(relays, before, strict=True)]
+    forwarded = [switch.cells_forwarded - one for switch, one in zip(switches(net), before, strict=True)]
     assert forwarded == [2, 2, 0]  # the question and its answer
     assert len(seen) == len(set(seen)) == 6
 
@@ -170,7 +176,7 @@ def test_end_to_end_messages_cross_the_point_both_ways(visitor_hops: int, endpoi
     pair.visitor.raw(pair.circuit.circuit_id, DESTROY)
     assert pair.answer.machine.failed == Reason.DESTROYED
     assert pair.point.drops.counts[Reason.JOIN_ENDED] == 1
-    assert not any(relay.switch.circuits for relay in pair.net.relays.values())
+    assert not any(switch.circuits for switch in switches(pair.net))
 
 
 def test_the_endpoint_end_of_a_join_ends_the_visitor_too() -> None:
@@ -179,7 +185,7 @@ def test_the_endpoint_end_of_a_join_ends_the_visitor_too() -> None:
     pair.net.cut(pair.endpoint.port)
     pair.net.settle()
     assert pair.circuit.machine.failed == Reason.DESTROYED
-    assert not any(relay.switch.circuits for relay in pair.net.relays.values())
+    assert not any(switch.circuits for switch in switches(pair.net))
 
 
 def test_a_flipped_bit_end_to_end_kills_both_halves() -> None:

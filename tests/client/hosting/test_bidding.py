@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from onionshh import geometry as g
 from onionshh.client.endpoint import Endpoint
+from onionshh.client.hosting.bidding import Bidding
 from onionshh.core.endpoint.effort import EFFORT_LEAST, EFFORT_MOST, NO_PROOF, Search, publish_task
 from onionshh.crypto.identity import SigningKey
 from onionshh.testing import Network
@@ -58,8 +59,8 @@ def flood(net: Network, effort: int = 0, names: int = 3 * PLACES) -> None:
             )
 
 
-def effort_of(endpoint: Endpoint, period: int) -> int:
-    return parts(endpoint).publication.bidding.effort(period)
+def bidding_of(endpoint: Endpoint) -> Bidding:
+    return parts(endpoint).publication.bidding
 
 
 async def whys(endpoint: Endpoint, until_true: Callable[[], bool]) -> set[str]:
@@ -78,8 +79,8 @@ async def test_without_need_there_is_no_work(autojump_clock: MockClock) -> None:
     async with small(5) as net, hosted(net) as (node, endpoint):
         period = period_now(node)
         await until(lambda: len(on_ring(net, endpoint, period)) == 5)
-        assert effort_of(endpoint, period) == 0
-        bidding = parts(endpoint).publication.bidding
+        assert bidding_of(endpoint).effort(period) == 0
+        bidding = bidding_of(endpoint)
         bidding.higher(period, b"not ours")
         assert not bidding.working
 
@@ -93,13 +94,13 @@ async def test_a_newcomer_outbids_a_flood_over_every_neighbour(autojump_clock: M
             said = await whys(endpoint, lambda: len(on_ring(net, endpoint, period)) == 5)
             assert any("the ring is full, and it works for a place" in one for one in said), said
             await until(lambda: endpoint.reachability.reachable)
-            assert EFFORT_LEAST <= effort_of(endpoint, period) < EFFORT_MOST
-            before = effort_of(endpoint, period)
+            assert EFFORT_LEAST <= bidding_of(endpoint).effort(period) < EFFORT_MOST
+            before = bidding_of(endpoint).effort(period)
             flood(net, effort=0, names=300)
             assert len(on_ring(net, endpoint, period)) == 5
             await trio.sleep(3600)
             assert endpoint.reachability.reachable
-            assert effort_of(endpoint, period) == before, "nothing more was asked of it"
+            assert bidding_of(endpoint).effort(period) == before, "nothing more was asked of it"
 
 
 async def test_who_is_displaced_finds_out_and_comes_back_for_a_higher_price(
@@ -112,7 +113,7 @@ async def test_who_is_displaced_finds_out_and_comes_back_for_a_higher_price(
         flood(net, effort=64, names=4 * PLACES)
         assert not on_ring(net, endpoint, period)
         await until(lambda: len(on_ring(net, endpoint, period)) == 5, 900)
-        assert effort_of(endpoint, period) >= EFFORT_LEAST
+        assert bidding_of(endpoint).effort(period) >= EFFORT_LEAST
         await until(lambda: endpoint.reachability.reachable, 60)
 
 

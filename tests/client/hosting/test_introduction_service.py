@@ -13,6 +13,8 @@ import trio
 from trio.testing import MockClock
 
 from onionshh import testing
+from onionshh.client.endpoint import Endpoint
+from onionshh.client.hosting.introduction_service import OPENING_MOST, IntroductionService
 from onionshh.client.node import Node
 from onionshh.client.pool import STUBS
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
@@ -43,6 +45,10 @@ from tests.inside import inside, parts
 
 LATE = WALL + 12 * 3600
 """In the period's second half, when the next one's keys are there too."""
+
+
+def service(endpoint: Endpoint) -> IntroductionService:
+    return parts(endpoint).introduction_service
 
 
 def with_flipped_seal(message: bytes, at: int) -> bytes:
@@ -131,7 +137,7 @@ async def test_an_introduction_for_another_of_our_introducers_keys_is_dropped(
         stranger = Stranger(visitor, endpoint.address)
         found = await stranger.find()
         one, other = found.descriptor.introducers
-        answering = parts(endpoint).introduction_service
+        answering = service(endpoint)
         message = stranger.introduction(found, one, body=b"hello").message
         await dropped(node, Reason.INTRODUCE_AUTH_KEY, answering.introduced, message, other.auth_key)
         await answering.introduced(message, one.auth_key)
@@ -147,7 +153,7 @@ async def test_junk_does_not_fill_the_replay_log(autojump_clock: MockClock) -> N
             entry = found.descriptor.introducers[0]
             for number in range(20):
                 message = with_flipped_seal(stranger.introduction(found, entry).message, 1200 + number)
-                await parts(endpoint).introduction_service.introduced(message, entry.auth_key)
+                await service(endpoint).introduced(message, entry.auth_key)
             assert node.drops()[Reason.SEAL_OPEN] == 20
             keys = parts(endpoint).key_store.named(found.period & 0xFF)
             assert keys is not None
@@ -200,7 +206,7 @@ async def test_a_stranger_s_introduction_costs_two_circuits_at_most(
         monkeypatch.setattr(Circuit, "add", counted)
         before = Counter(node.drops())
         started = trio.current_time()
-        await parts(endpoint).introduction_service.introduced(
+        await service(endpoint).introduced(
             stranger.introduction(found, entry, rendezvous_point=point).message, entry.auth_key
         )
         assert 1 <= len(asked) <= 2
@@ -224,7 +230,7 @@ async def test_a_silent_rendezvous_point_keeps_no_visitor_out(
             closes_to_circuits(net, point, "silent", monkeypatch)
             for _ in range(110):
                 message = stranger.introduction(found, entry, rendezvous_point=point).message
-                nursery.start_soon(parts(endpoint).introduction_service.introduced, message, entry.auth_key)
+                nursery.start_soon(service(endpoint).introduced, message, entry.auth_key)
             await trio.sleep(1)
             started = trio.current_time()
             receipt = await contact.whisper(b"hello", ttl_seconds=120)
@@ -297,13 +303,13 @@ async def test_a_flood_waits_in_a_short_line(autojump_clock: MockClock) -> None:
         stranger = Stranger(visitor, endpoint.address)
         found = await stranger.find()
         entry = found.descriptor.introducers[0]
-        answering = parts(endpoint).introduction_service
+        answering = service(endpoint)
         disk.hold()
         messages = [stranger.introduction(found, entry).message for _ in range(70)]
         async with trio.open_nursery() as nursery:
             for message in messages:
                 nursery.start_soon(answering.introduced, message, entry.auth_key)
             await trio.sleep(1)
-            assert node.drops()[Reason.INTRODUCTIONS_WAITING] == 70 - 64
+            assert node.drops()[Reason.INTRODUCTIONS_WAITING] == len(messages) - OPENING_MOST
             disk.release()
         assert inside(node).drops.counts[Reason.INTRODUCTIONS_WAITING] == 6

@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.client.endpoint import Endpoint
+from onionshh.client.hosting.publication import Publication
 from onionshh.client.hosting.reachability import Reachability
 from onionshh.client.node import Node
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
@@ -39,6 +40,10 @@ from tests.inside import inside, parts
 PERIOD = dict(interval_seconds=30, period_seconds=600, descriptor_grace_seconds=100)
 TURN = WALL // 600 * 600 + 600
 """Wall clock at which a period of ten minutes begins."""
+
+
+def publication(endpoint: Endpoint) -> Publication:
+    return parts(endpoint).publication
 
 
 async def test_the_next_periods_descriptor_is_there_before_it_begins(autojump_clock: MockClock) -> None:
@@ -253,7 +258,7 @@ async def test_a_ring_relay_that_says_stale_for_ever_changes_nothing(
             liar = Stale(net.relays[0], old=old)
             mount(net.relays[0], liar)
             for _ in range(2):
-                parts(endpoint).publication.again()
+                publication(endpoint).again()
                 await trio.sleep(60)
             revisions: set[int] = set()
             for _ in range(100):
@@ -320,7 +325,7 @@ async def test_a_relay_whose_clock_jumps_keeps_what_is_good_and_forgets_what_is_
         await until(lambda: running.id in on_ring(net, endpoint, period), 120)
         for shift in (20 * 365 * 86400, -20 * 365 * 86400):
             strange.shift = shift
-            parts(endpoint).publication.again()
+            publication(endpoint).again()
             before = on_ring(net, endpoint, period)[running.id]
             await until(lambda before=before: on_ring(net, endpoint, period).get(running.id, 0) > before, 60)  # type: ignore[misc]
         held = ring_of(running)
