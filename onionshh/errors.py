@@ -67,6 +67,10 @@ class ClockWrong(Error):
         super().__init__(message)
         self.offset_seconds = offset_seconds
 
+    def __reduce__(self) -> tuple[type[ClockWrong], tuple[str, int]]:
+        # An exception is copied from its `args`, and those are the sentence alone.
+        return type(self), (str(self), self.offset_seconds)
+
 
 class DataInUse(Error):
     """This data folder is in use already: for an endpoint, by another `host` of the same identity, in this
