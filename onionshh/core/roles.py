@@ -48,7 +48,7 @@ class Reply:
 
     circuit: CircuitHandle
     message_type: int
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from onionshh.core.base.params import Params
-from onionshh.core.roles import Drop, EndCircuit, Join, Reply
+from onionshh.core.roles import EndCircuit, Join
 from onionshh.geometry import BODY, RENDEZVOUS_SEALED
 from onionshh.reasons import Reason
 from onionshh.relay.control import REPLIES_WAITING_MOST
@@ -341,71 +341,6 @@ def test_a_circuit_that_was_extended_meanwhile_is_not_joined() -> None:
 
 
 # Roles.
-
-
-def test_roles_are_told_of_the_circuits_they_know_when_these_close() -> None:
-    net, relays = network(1)
-    client = net.client(relays[0])
-    known, unknown = client.build(*relays), client.build(*relays)
-    known.machine.accept(frozenset((ANSWER,)))
-    client.send(known, ASK, b"hello")
-    handle, _ = parrot(relays[0]).heard[0]
-    client.raw(unknown.circuit_id, DESTROY)
-    assert parrot(relays[0]).closed == []
-    parrot(relays[0]).on_close = (Drop(Reason.PUBLISH_STALE),)
-    client.raw(known.circuit_id, DESTROY)
-    assert parrot(relays[0]).closed == [handle]
-    assert relays[0].drops.counts[Reason.PUBLISH_STALE] == 1
-
-
-def test_a_role_that_refuses_a_message_ends_the_circuit() -> None:
-    net, relays = network(1)
-    client = net.client(relays[0])
-    circuit = client.build(*relays)
-    client.send(circuit, ASK, b"refuse")
-    assert relays[0].drops.counts[Reason.MESSAGE_TYPE] == 1
-    assert circuit.machine.failed == Reason.DESTROYED
-    assert len(parrot(relays[0]).closed) == 1
-
-
-def test_a_type_that_no_role_serves_ends_the_circuit() -> None:
-    net, relays = network(1)
-    client = net.client(relays[0])
-    circuit = client.build(*relays)
-    client.send(circuit, m.FETCH, bytes(40))
-    assert relays[0].drops.counts[Reason.MESSAGE_NOT_ACCEPTED] == 1
-
-
-def test_a_role_may_answer_on_another_circuit_and_not_on_one_that_is_gone() -> None:
-    net, relays = network(2)
-    client = net.client(relays[0])
-    one, other = client.build(*relays), client.build(*relays)
-    other.machine.accept(frozenset((ANSWER,)))
-    client.send(other, ASK, b"first")
-    handle, _ = parrot(relays[1]).heard[0]
-    parrot(relays[1]).next_actions = (Reply(handle, ANSWER, b"from the other"),)
-    client.send(one, ASK, b"second")
-    assert [body for *_, body in other.messages] == [b"first", b"from the other"]
-    client.raw(other.circuit_id, DESTROY)
-    client.send(one, ASK, b"third")
-    assert one.machine.failed is None
-
-
-def test_a_role_may_end_the_circuit_it_was_called_for() -> None:
-    net, relays = network(1)
-    client = net.client(relays[0])
-    circuit = client.build(*relays)
-    parrot(relays[0]).next_actions = (EndCircuit(relays[0].circuit, Reason.RING_TOO_MANY),)
-    client.send(circuit, ASK, b"x")
-    assert relays[0].drops.counts[Reason.RING_TOO_MANY] == 1
-    assert circuit.machine.failed == Reason.DESTROYED
-    everything_is_gone(net)
-
-
-def test_roles_hear_both_times_at_each_tick() -> None:
-    net, relays = network(1)
-    net.tick(1.0)
-    assert parrot(relays[0]).ticks == [(net.now, net.wall)]
 
 
 def test_a_role_that_is_mounted_later_takes_the_place_of_another() -> None:
