@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from onionshh.client.contact import Contact
 from onionshh.client.context import Context
+from onionshh.client.delivery.visitor import Visitor
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting.hosting import Parts
 from onionshh.client.node import Node
@@ -12,6 +14,11 @@ from onionshh.errors import Closed
 def inside(node: Node) -> Context:
     """What the parts of a node share."""
     return node._context
+
+
+def visitor_of(contact: Contact) -> Visitor:
+    """What brings a contact's whispers over."""
+    return contact._visitor
 
 
 def parts(endpoint: Endpoint) -> Parts:

@@ -13,12 +13,14 @@ from onionshh.client.endpoint import Endpoint, Whisper
 from onionshh.client.reach.connect import connect
 from onionshh.core.delivery import inbox, kept, outgoing
 from onionshh.core.delivery.actions import LaneId
-from onionshh.core.delivery.record import RECEIPT, new_whisper
+from onionshh.core.delivery.record import new_whisper
 from onionshh.core.delivery.visitor_lane import VISITOR_SENDINGS_MOST
+from onionshh.core.delivery.way import LANE_IDLE_SECONDS
 from onionshh.reasons import Reason
+from tests.client.delivery.test_hidden import replies_on_disk
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.world import Stranger, echo, hosted, small, until
-from tests.inside import inside, parts
+from tests.inside import inside, parts, visitor_of
 
 QUIET = dict(interval_seconds=300)
 
@@ -101,7 +103,7 @@ async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autoju
                 await exchange.send(whisper)
                 await trio.sleep(0.1)
             (served,) = parts(endpoint).delivery.joined_circuits
-            assert served.circuit._machine.waiting_messages <= 2 * VISITOR_SENDINGS_MOST
+            assert served.circuit.waiting_messages <= 2 * VISITOR_SENDINGS_MOST
             assert len(parts(endpoint).delivery.receiver.replies) < 20
             exchange.close()
             await until(lambda: not parts(endpoint).delivery.joined_circuits)
@@ -249,12 +251,12 @@ async def test_an_answer_in_hand_counts_though_the_wait_for_it_just_ended(
             await contact.ask(b"x")
             await trio.sleep(1)
             exchange = of_visitor(contact)
-            cell = exchange.circuit.cell
+            cell, delivery = exchange.circuit.cell, visitor_of(contact)
 
             def then_late(command: int, body: bytes) -> None:
                 cell(command, body)
-                if exchange.circuit._inbox and exchange.open:
-                    contact._visitor.do(contact._visitor._sender.lane_lost(LaneId(1), trio.current_time()))
+                if exchange.more_is_coming and exchange.open:
+                    delivery.do(delivery.lane_lost(LaneId(1)))
 
             monkeypatch.setattr(exchange.circuit, "cell", then_late)
             receipt = contact.send(b"question")
@@ -263,17 +265,21 @@ async def test_an_answer_in_hand_counts_though_the_wait_for_it_just_ended(
             nursery.cancel_scope.cancel()
 
 
-async def test_receipts_owed_for_too_long_end_no_circuit(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("pause_seconds", [1, 1300])
+async def test_receipts_owed_for_too_long_end_no_circuit(
+    pause_seconds: float, autojump_clock: MockClock
+) -> None:
+    """The endpoint is told over the next circuit that its answer came, however late that is."""
     async with small(**QUIET) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
         async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
             nursery.start_soon(echo, endpoint)
             await contact.ask(b"question")
             of_visitor(contact).circuit.close(Reason.CLOSED)  # before the receipt of the answer has left
-            await trio.sleep(1)
-            assert [record.kind for record in contact._visitor._sender._owed._records] == [RECEIPT]
-            await trio.sleep(1300)
+            assert await replies_on_disk(endpoint) == 1
+            await trio.sleep(pause_seconds)
             assert (await contact.whisper(b"after a pause")).status == "delivered"
-            await trio.sleep(1)
+            await trio.sleep(3)
+            assert await replies_on_disk(endpoint) == 0
             assert Reason.RECORD_EXPIRED not in node.drops()
             nursery.cancel_scope.cancel()
 
@@ -284,7 +290,8 @@ async def test_nobody_waits_for_an_answer_to_an_answer(autojump_clock: MockClock
             receipt = contact.send(b"question")
             answered = await (await anext(aiter(endpoint))).reply(b"answer")
             assert await receipt.reply() == b"answer"
-            assert contact._visitor._sender._active == {}
             with trio.fail_after(60):
                 await answered.final()
                 assert await answered.reply() is None
+            await trio.sleep(LANE_IDLE_SECONDS + 20)
+            assert visitor_of(contact).joined_circuits == []  # nothing is waited for

@@ -1,5 +1,5 @@
-"""Receipts: alone at once, together while whispers follow each other, never behind a full inbox, and none
-where a reply says as much."""
+"""An endpoint's side of delivery. Receipts: alone at once, together while whispers follow each other, never
+behind a full inbox, and none where a reply says as much. Whispers: shown, given back, and on disk in time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,20 @@ import trio
 from trio.testing import MockClock
 
 import onionshh
+from onionshh import testing
+from onionshh.client.delivery.hidden import TIDY_SECONDS, Hidden
 from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.hosting.hosting import DATABASE_FILE
 from onionshh.core.delivery import inbox
-from onionshh.core.delivery.record import RECEIPT, RECEIPTS_WAIT_SECONDS, WHISPER, Record
-from tests.client.world import bytes_on_disk, hosted, small, until
+from onionshh.core.delivery.record import (
+    EXPIRY_GRACE_SECONDS,
+    RECEIPT,
+    RECEIPTS_WAIT_SECONDS,
+    SEEN_EXTRA_SECONDS,
+    WHISPER,
+    Record,
+)
+from tests.client.world import QUIET, bytes_on_disk, hosted, small, until
 from tests.inside import parts
 
 BULK = bytes(60_000)
@@ -40,6 +50,16 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     monkeypatch.setattr(JoinedCircuit, "send", watched)
     monkeypatch.setattr(JoinedCircuit, "send_at_once", watched_at_once)
     return sent
+
+
+def hidden(endpoint: onionshh.Endpoint) -> Hidden:
+    return parts(endpoint).delivery
+
+
+def database_of(net: testing.Network) -> Path:
+    """The only endpoint's."""
+    (path,) = net.folder.rglob(DATABASE_FILE)
+    return path
 
 
 def together(kinds: list[list[int]]) -> list[int]:
@@ -87,7 +107,6 @@ async def test_a_reply_that_comes_at_once_is_the_receipt(
 
 
 async def replies_on_disk(endpoint: onionshh.Endpoint) -> int:
-    assert parts(endpoint).database is not None
     return await parts(endpoint).database.read(
         lambda connection: int(connection.execute("SELECT COUNT(*) FROM replies").fetchone()[0])
     )
@@ -125,7 +144,7 @@ async def test_a_program_that_takes_its_time_holds_up_no_receipt(autojump_clock:
                 await receipt.final()
                 assert receipt.round_trip_seconds is not None
                 assert receipt.round_trip_seconds < RECEIPTS_WAIT_SECONDS * 1.5
-                assert len(parts(endpoint).delivery.receiver.inbox) == 1
+                assert len(hidden(endpoint).receiver.inbox) == 1
                 assert await receipt.reply() == b"answer"
             nursery.cancel_scope.cancel()
 
@@ -148,8 +167,7 @@ async def test_a_program_that_finishes_without_a_word_holds_up_no_receipt(
                 assert receipt.round_trip_seconds is not None
                 assert receipt.round_trip_seconds < RECEIPTS_WAIT_SECONDS / 2
             await trio.sleep(1)
-            assert parts(endpoint).database is not None
-            assert secret not in bytes_on_disk(Path(parts(endpoint).database._path).parent)
+            assert secret not in bytes_on_disk(database_of(net).parent)
             nursery.cancel_scope.cancel()
 
 
@@ -220,9 +238,7 @@ async def test_whatever_leaves_as_a_receipt_is_on_disk_or_finished(
     """Looked at from outside, as after a kill, at the moment each receipt or reply is handed to its circuit:
     the id is known, so no copy is shown again; and the body is there, unless the program was shown it."""
     async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
-        database = parts(endpoint).database
-        assert database is not None
-        looker = sqlite3.connect(f"file:{database._path}?mode=ro", uri=True)
+        looker = sqlite3.connect(f"file:{database_of(net)}?mode=ro", uri=True)
         shown: set[bytes] = set()
         answered: list[bytes] = []
         ours: set[bytes] = set()
@@ -272,3 +288,88 @@ async def test_whatever_leaves_as_a_receipt_is_on_disk_or_finished(
             assert set(answered) == ours
             nursery.cancel_scope.cancel()
         looker.close()
+
+
+async def test_who_stops_waiting_takes_no_whisper_from_who_waits_on(autojump_clock: MockClock) -> None:
+    """Programs are served in the order in which they ask; one that is cancelled meanwhile was never there."""
+    async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
+        got: dict[str, bytes] = {}
+
+        async def take(name: str) -> None:
+            found = await hidden(endpoint).next()
+            assert found is not None
+            got[name] = found[0].body
+
+        async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
+            with trio.move_on_after(1):
+                await take("gone")
+            for name in ("first", "second"):
+                nursery.start_soon(take, name)
+                await trio.sleep(1)
+            for body in (b"one", b"two"):
+                assert (await contact.whisper(body)).status == "delivered"
+        assert got == {"first": b"one", "second": b"two"}
+
+
+async def test_what_is_let_go_is_shown_again_and_counted(autojump_clock: MockClock) -> None:
+    async with small() as net, hosted(net) as (_, endpoint), net.join("visitor") as visitor:
+        async with visitor.contact(endpoint.address) as contact:
+            await contact.whisper(b"hello")
+        for shown in (1, 2, 3):
+            found = await hidden(endpoint).next()
+            assert found is not None
+            assert (found[0].body, found[1]) == (b"hello", shown)
+            with trio.move_on_after(10):
+                assert await hidden(endpoint).next() is None, "one whisper is in one program's hands"
+            hidden(endpoint).let_go(found[0].whisper_id)
+        found = await hidden(endpoint).next()
+        assert found is not None
+        receipt = await hidden(endpoint).finish(found[0].whisper_id)
+        assert await receipt.reply() is None  # nobody answers an answer
+        hidden(endpoint).let_go(found[0].whisper_id)
+        with trio.move_on_after(10):
+            assert await hidden(endpoint).next() is None, "what is finished is not shown again"
+        assert len(hidden(endpoint).receiver.inbox) == 0
+
+
+async def test_whoever_waits_when_the_endpoint_closes_is_told_so(autojump_clock: MockClock) -> None:
+    async with small() as net, trio.open_nursery() as nursery:
+        got: list[object] = []
+        async with hosted(net) as (_, endpoint):
+
+            @nursery.start_soon
+            async def take() -> None:
+                got.append(await hidden(endpoint).next())
+
+            await trio.sleep(1)
+            assert got == []
+        with trio.fail_after(1):
+            await until(lambda: bool(got))
+        assert got == [None]
+        assert await hidden(endpoint).next() is None
+        assert not hidden(endpoint).joined_circuits
+
+
+async def test_ids_of_whispers_that_can_come_no_more_are_forgotten(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        small(interval_seconds=300, **QUIET) as net,
+        hosted(net) as (_, endpoint),
+        net.join("visitor") as visitor,
+    ):
+
+        async def seen() -> int:
+            return await parts(endpoint).database.read(
+                lambda connection: int(connection.execute("SELECT COUNT(*) FROM seen").fetchone()[0])
+            )
+
+        async with visitor.contact(endpoint.address) as contact, trio.open_nursery() as nursery:
+            nursery.start_soon(answer_all, endpoint, b"answer")
+            assert await contact.ask(b"question", ttl_seconds=30) == b"answer"
+            assert await seen() == 1
+            nursery.cancel_scope.cancel()
+        await trio.sleep(EXPIRY_GRACE_SECONDS + SEEN_EXTRA_SECONDS + 30 - TIDY_SECONDS)
+        assert await seen() == 1, "a copy may still come"
+        await trio.sleep(4 * TIDY_SECONDS)
+        assert await seen() == 0

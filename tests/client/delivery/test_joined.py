@@ -8,8 +8,8 @@ from trio.testing import MockClock
 
 from onionshh.client.contact import Contact
 from onionshh.client.delivery.joined import JoinedCircuit
-from onionshh.client.delivery.lanes import Lane
 from onionshh.client.endpoint import Endpoint
+from onionshh.client.hosting.whisper_store import WhisperStore
 from onionshh.client.receipt import Receipt
 from onionshh.core.delivery import receiver
 from onionshh.core.delivery.record import NO_ID, RECEIPT, REFUSED, WHISPER, Record
@@ -18,7 +18,7 @@ from onionshh.ids import WhisperId
 from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from tests.client.world import WALL, echo, hosted, small, until
-from tests.inside import parts
+from tests.inside import parts, visitor_of
 
 QUIET = dict(interval_seconds=300)
 
@@ -43,15 +43,14 @@ BAD = {
 }
 
 
-def of_visitor(contact: object) -> JoinedCircuit:
-    (lane,) = contact._visitor._lanes.values()  # type: ignore[attr-defined]
-    assert isinstance(lane, Lane)
-    return lane.joined
+def of_visitor(contact: Contact) -> JoinedCircuit:
+    (joined,) = visitor_of(contact).joined_circuits
+    return joined
 
 
 def again(contact: Contact, record: Record, seconds: float = 600.0) -> Receipt:
     """A copy of a whisper, or one of other dates, sent as if it was new."""
-    return contact._visitor.submit(record, trio.current_time() + seconds)
+    return visitor_of(contact).submit(record, trio.current_time() + seconds)
 
 
 def only(endpoint: Endpoint) -> JoinedCircuit:
@@ -187,10 +186,11 @@ async def test_a_reply_waits_on_disk_for_its_visitor_and_expires(autojump_clock:
         receipt = await whisper.reply(b"answer")
         await trio.sleep(30)
         assert receipt.status == "queued"
-        stored = whisper._taken.whisper_id
-        assert await parts(endpoint).delivery._inbox.reply_to(stored) is not None
+        stored = WhisperId(bytes.fromhex(whisper.id))
+        store = WhisperStore(parts(endpoint).database)
+        assert await store.reply_to(stored) is not None
         with trio.fail_after(800):
             await receipt.final()
         assert (receipt.status, receipt.why) == ("expired", "the visitor did not come back for it in time")
         await trio.sleep(61)
-        assert await parts(endpoint).delivery._inbox.reply_to(stored) is None
+        assert await store.reply_to(stored) is None

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncIterator
 
 import pytest
 import trio
 
 import onionshh
 from onionshh import testing
+from onionshh.client.delivery.visitor import LINGER_SECONDS
 from onionshh.geometry import WHISPER_MAX
-from tests.client.delivery.test_joined import of_visitor
+from onionshh.reasons import Reason
+from tests.client.delivery.test_joined import of_visitor, only
+from tests.client.hostile import HostileIntroducer, mount
+from tests.client.world import hosted, small
+from tests.inside import visitor_of
 
 WALL = 1_790_000_000
+QUIET = dict(interval_seconds=300)
 
 
 def body_of(size: int) -> bytes:
     """Bytes in which no part is like another, so that a lost or swapped cell shows."""
     return b"".join(number.to_bytes(4, "big") for number in range(size // 4 + 1))[:size]
+
+
+async def first_of(endpoint: onionshh.Endpoint, count: int) -> AsyncIterator[bytes]:
+    iteration = aiter(endpoint)
+    for _ in range(count):
+        yield (await anext(iteration)).body
 
 
 async def echo(endpoint: onionshh.Endpoint) -> None:
@@ -90,8 +103,87 @@ async def test_the_first_whisper_rides_along_with_the_introduction(
         await endpoint.reachable()
         assert (await contact.whisper(body_of(256))).status == "delivered"
         exchange = of_visitor(contact)
-        assert exchange is not None
         # Delivered and acknowledged, and yet no counted cell has left end to end.
         assert exchange.circuit.sent_cells == 0
         assert (await contact.whisper(body_of(256))).status == "delivered"
         assert exchange.circuit.sent_cells == 1
+
+
+async def test_a_lane_that_is_lost_costs_no_whisper(autojump_clock: trio.testing.MockClock) -> None:
+    """The next one goes over another lane, and the endpoint is shown each once."""
+    async with (
+        small(**QUIET) as net,
+        net.join("visitor") as visitor,
+        hosted(net) as (_, endpoint),
+    ):
+        async with visitor.contact(endpoint.address) as contact:
+            await contact.whisper(b"first")
+            lost = of_visitor(contact)
+            lost.circuit.close(Reason.CLOSED)
+            receipt = contact.send(b"second")
+            with trio.fail_after(60):
+                await receipt.final()
+            assert receipt.status == "delivered"
+            assert of_visitor(contact) is not lost
+            got = []
+            with trio.move_on_after(5):
+                async for whisper in endpoint:
+                    got.append(whisper.body)  # noqa: PERF401
+            assert got == [b"first", b"second"]
+
+
+async def test_nobody_is_left_with_a_lane_once_the_contact_is_closed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A moment late: the end of a circuit would overtake what waits in it."""
+    async with (
+        small(**QUIET) as net,
+        net.join("visitor") as visitor,
+        hosted(net) as (_, endpoint),
+    ):
+        async with visitor.contact(endpoint.address) as contact:
+            await contact.whisper(b"hello")
+            mine, theirs = of_visitor(contact), only(endpoint)
+            late = contact.send(bytes(60_000))
+        assert (late.status, late.why) == ("failed", "the contact was closed before a receipt came")
+        await trio.sleep(LINGER_SECONDS / 2)
+        assert mine.open
+        await trio.sleep(LINGER_SECONDS)
+        assert (mine.open, theirs.open) == (False, False)
+        assert [whisper async for whisper in first_of(endpoint, 2)] == [b"hello", bytes(60_000)]
+
+
+async def test_it_says_what_is_in_the_way_and_wakes_whoever_waits_for_news(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with small(**QUIET) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (_, endpoint):
+            address = endpoint.address
+        async with visitor.contact(address) as contact:
+            delivery = visitor_of(contact)
+            assert (delivery.away, delivery.problem) == (False, "")
+            receipt = contact.send(b"anybody?", ttl_seconds=600)
+            with trio.fail_after(60):
+                await delivery.changed()
+            assert receipt.why == delivery.problem != ""
+            async with hosted(net):
+                with trio.fail_after(300):
+                    await receipt.final()
+            assert (receipt.status, delivery.away, delivery.problem) == ("delivered", False, "")
+
+
+async def test_a_way_that_nobody_needs_any_more_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
+    """Its whisper expired while the endpoint was awaited at the meeting point."""
+    async with small(**QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+        for running in net.relays:  # each says that it passes introductions on, and does not
+            mount(running, HostileIntroducer(running))
+        async with visitor.contact(endpoint.address) as contact:
+            receipt = contact.send(b"hello", ttl_seconds=5)
+            await trio.sleep(4)
+            waiting = [one for one in visitor.circuits() if one.purpose == "rendezvous"]
+            assert len(waiting) == 1
+            await receipt.final()
+            await trio.sleep(1)
+            assert receipt.status == "expired"
+            assert not [one for one in visitor.circuits() if one.purpose == "rendezvous"]
+            assert visitor_of(contact).joined_circuits == []
