@@ -14,39 +14,6 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = (*SHIPPED, "simulations")
 LINES = 40
 """A source of more lines than this has a test module of its own."""
-MISSING_YET: frozenset[str] = frozenset(
-    (
-        "onionshh/client/contact.py",
-        "onionshh/client/context.py",
-        "onionshh/client/delivery/hidden.py",
-        "onionshh/client/delivery/lanes.py",
-        "onionshh/client/delivery/visitor.py",
-        "onionshh/client/endpoint.py",
-        "onionshh/client/hosting/bidding.py",
-        "onionshh/client/kinds.py",
-        "onionshh/client/node.py",
-        "onionshh/client/one_machine.py",
-        "onionshh/client/reach/connect.py",
-        "onionshh/client/reach/reach.py",
-        "onionshh/client/receipt.py",
-        "onionshh/core/delivery/actions.py",
-        "onionshh/core/delivery/kept.py",
-        "onionshh/core/roles.py",
-        "onionshh/crypto/ed25519.py",
-        "onionshh/crypto/uiv.py",
-        "onionshh/errors.py",
-        "onionshh/net/authority_client.py",
-        "onionshh/net/clock_witnesses.py",
-        "onionshh/net/hosted.py",
-        "onionshh/net/link_driver.py",
-        "onionshh/net/signals.py",
-        "onionshh/net/transport.py",
-        "relay/circuit.py",
-        "relay/driver.py",
-        "relay/serve.py",
-        "relay/setup.py",
-    )
-)
 
 
 def mirrored() -> Iterator[str]:
@@ -94,12 +61,4 @@ def test_every_source_has_its_test_module_which_takes_something_from_it(source: 
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
         ]
         there = bool(tests) and module_of(source) in imported(tree)
-    assert there == (source not in MISSING_YET), (
-        f"{mirror_of(source)} tests {source}; take it off MISSING_YET"
-        if there
-        else f"{source} needs {mirror_of(source)}, which imports it"
-    )
-
-
-def test_nothing_is_missing_that_is_not_there() -> None:
-    assert set(mirrored()) >= MISSING_YET
+    assert there, f"{source} needs {mirror_of(source)}, with tests, which imports it"

@@ -6,9 +6,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from onionshh.client.contact import Contact
 from onionshh.core.delivery import sender
 from onionshh.crypto.identity import IdentityKeys
-from onionshh.errors import Away, BadAddress, Full, NotDelivered
+from onionshh.errors import Away, BadAddress, Closed, Full, NotDelivered
 from tests.client.world import small, until
 from tests.seeded import seeded
 
@@ -79,3 +80,23 @@ async def test_a_question_needs_time(timeout: float, autojump_clock: MockClock) 
     async with small(4) as net, net.join() as node, node.contact(ADDRESS) as contact:
         with pytest.raises(ValueError, match="timeout_seconds"):
             await contact.ask(b"x", timeout_seconds=timeout)
+
+
+async def test_before_and_after_its_block_a_contact_takes_nothing(autojump_clock: MockClock) -> None:
+    async def refuses(contact: Contact) -> None:
+        with pytest.raises(Closed, match="not open"):
+            contact.send(b"x")
+        for wait in (contact.whisper, contact.put, contact.ask):
+            with pytest.raises(Closed, match="not open"):
+                await wait(b"x")
+
+    async with small(4) as net, net.join() as node:
+        contact = node.contact(ADDRESS)
+        await refuses(contact)
+        async with contact:
+            receipt = contact.send(b"x")
+        await refuses(contact)
+        assert (receipt.status, receipt.why) == ("failed", "the contact was closed before a receipt came")
+        with pytest.raises(Closed, match="entered once"):
+            await contact.__aenter__()
+        contact.close()  # once more is harmless

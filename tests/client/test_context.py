@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 import trio
 from trio.testing import MockClock
 
 from onionshh import testing
+from onionshh.client.context import Context
 from onionshh.config import Authority
 from onionshh.errors import Closed, NoDirectory
 from onionshh.net.authority_client import DirectoryUnreachable
@@ -47,5 +50,7 @@ async def test_everything_of_a_node_ends_with_it(autojump_clock: MockClock) -> N
 async def test_no_two_nodes_share_anything(autojump_clock: MockClock) -> None:
     async with small(3) as net, net.join() as one, net.join() as other:
         mine, theirs = inside(one), inside(other)
-        for part in ("folder", "keeper", "guard_file", "builder", "circuits", "pool", "drops", "descriptors"):
-            assert getattr(mine, part) is not getattr(theirs, part), part
+        shared = {
+            part.name for part in fields(Context) if getattr(mine, part.name) is getattr(theirs, part.name)
+        }
+        assert shared <= {"clock", "run_blocking", "run_long"}, "the machine's"

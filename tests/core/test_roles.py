@@ -148,11 +148,10 @@ def test_a_circuit_is_known_by_its_binding_its_origin_and_whether_it_is_joined()
     assert first is not another
     assert first.binding == one.machine.binding != another.binding
     assert first.origin == another.origin == relays[0].identity
-    assert not first.joined
+    assert [first.joined, another.joined] == [False, False]
     parrot(relays[1]).next_actions = (Join(first, another),)
     client.send(one, ASK, b"join")
-    assert first.joined
-    assert another.joined
+    assert [first.joined, another.joined] == [True, True]
 
 
 def test_no_message_and_no_row_is_in_a_repr(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from onionshh.core.roles import CircuitHandle, Remember, RoleAction
@@ -143,10 +145,10 @@ class Rows:
         self.rows: list[object] = []
         self.full = False
 
-    def commit(self, rows: object) -> None:
+    def commit(self, rows: Sequence[object]) -> None:
         if self.full:
             raise OSError("no room")
-        self.rows += rows  # type: ignore[operator]
+        self.rows += rows
 
 
 class Keeper(Parrot):
