@@ -210,8 +210,15 @@ async def test_actions_brought_about_by_actions_run_behind_those_that_are_there(
 ) -> None:
     async with driven() as (driver, _, _):
         first, second, third = (Count(reason) for reason in (Reason.IDLE, Reason.CLOSED, Reason.FINISHED))
-        driver.then[first] = lambda: driver.do((third,))
+        meanwhile: list[list[Action]] = []
+
+        def bring_about() -> None:
+            driver.do((third,))
+            meanwhile.append(list(driver.done))
+
+        driver.then[first] = bring_about
         driver.do((first, second))
+        assert meanwhile == [[first]], "one action is done before the next one begins"
         assert driver.done == [first, second, third]
 
 
