@@ -185,7 +185,7 @@ class Run:
         lane = LaneId(number)
         self._lanes.add(lane)
         self._in_lane[lane] = 0
-        self._end.do(self._end.receiver.lane_opened(lane, self._now))
+        self._end.do(self._end.receiver.lane_opened(lane, int(self._now), self._now))
         rides = len(first.body) <= 256 and self.random.random() < 0.9
         if rides:
             self._arrive_soon(lane, first)
@@ -373,7 +373,7 @@ class OtherEnd:
             if life != self._life:
                 return  # it was killed meanwhile
             if fails:
-                self.do(self.receiver.not_remembered(remember.token, self._run.now))
+                self.do(self.receiver.not_remembered(remember.token, self._best(), self._run.now))
                 for row in remember.rows:
                     if isinstance(row, Finish):  # the program tries once more, later
                         self._run.after(1.0, lambda row=row: self._finish(row.whisper, row.reply, life))  # type: ignore[misc]

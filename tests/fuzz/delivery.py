@@ -19,7 +19,7 @@ def _receive(data: bytes) -> None:
     script, receiver = Script(data), Receiver(seeded(1), most=_MOST)
     now = 0.0
     for lane in (1, 2):
-        receiver.lane_opened(LaneId(lane), now)
+        receiver.lane_opened(LaneId(lane), 0, now)
     while not script.over:
         flags = script.number(1)
         now += script.number(1) / 100
@@ -46,7 +46,7 @@ def _receive(data: bytes) -> None:
 def _remember(receiver: Receiver, actions: Actions, now: float, *, fails: bool) -> None:
     for action in actions:
         if isinstance(action, Remember) and fails:
-            receiver.not_remembered(action.token, now)
+            receiver.not_remembered(action.token, 0, now)
         elif isinstance(action, Remember):
             receiver.remembered(action.token, 0, now)
 

@@ -99,7 +99,7 @@ class Hidden(Driver):
             joined.close(Reason.ENDPOINT_CLOSED)
             return
         lane = self.add_lane(joined, writers=1)
-        self.do(self._receiver.lane_opened(lane.number, self.now()))
+        self.do(self._receiver.lane_opened(lane.number, self._best(), self.now()))
         self.soon(self._read, lane, first)
 
     # For the program.
@@ -249,7 +249,7 @@ class Hidden(Driver):
         try:
             dropped = await self._inbox.commit(remember.rows)
         except BaseException:
-            self.do(self._receiver.not_remembered(remember.token, self.now()))
+            self.do(self._receiver.not_remembered(remember.token, self._best(), self.now()))
             raise
         self.do(self._receiver.remembered(remember.token, self._best(), self.now()))
         self._receiver.replies.dropped(dropped)

@@ -13,7 +13,7 @@ from onionshh.wire.messages import RECORD
 
 
 class JoinedCircuit:
-    """A circuit whose other end is the peer. `used_at`: monotonic seconds of the last record either way."""
+    """A circuit whose other end is the peer."""
 
     def __init__(
         self, circuit: Circuit, keys: EndToEndKeys, *, as_visitor: bool, clock: Clock, drops: Drops
@@ -22,7 +22,6 @@ class JoinedCircuit:
         self.circuit = circuit
         self._clock = clock
         self._drops = drops
-        self.used_at = clock.monotonic()
 
     @property
     def open(self) -> bool:
@@ -45,15 +44,11 @@ class JoinedCircuit:
 
     def send_at_once(self, *records: Record) -> bool:
         """Send records if all of them may leave now, in one frame if they fit; else none. CircuitFailed."""
-        left = self.circuit.send_at_once(RECORD, *(record.encode() for record in records))
-        if left:
-            self.used_at = self._clock.monotonic()
-        return left
+        return self.circuit.send_at_once(RECORD, *(record.encode() for record in records))
 
     async def send(self, *records: Record) -> None:
         """Send records, in one frame if they fit, and wait until the last cell has left. CircuitFailed."""
         await self.circuit.deliver(RECORD, *(record.encode() for record in records))
-        self.used_at = self._clock.monotonic()
 
     async def receive(self) -> Record:
         """The next record. A bad one ends the circuit: CircuitFailed, as for any end."""
@@ -64,7 +59,6 @@ class JoinedCircuit:
             self._drops.count(error.reason)
             self.circuit.close(error.reason)
             raise CircuitFailed(error.reason) from error
-        self.used_at = self._clock.monotonic()
         return record
 
     def why_refused(self, record: Record) -> int | None:

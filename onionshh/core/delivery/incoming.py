@@ -10,7 +10,8 @@
 
 FRESH: in memory alone, and not acknowledged. KEEPING: its row is being written. KEPT: it is on disk, and may
 be acknowledged. ENDING: the program has finished with it, which is being written; a receipt waits for that.
-DONE: its id is on disk and nothing else of it is left. An ending that fails goes back to what it was.
+DONE: its id is on disk and nothing else of it is left. An ending that fails goes back to what it was. If its
+row was being written then, it goes back to what that led to meanwhile: `before` moves by the same table.
 """
 
 from __future__ import annotations
@@ -91,6 +92,11 @@ class Incoming:
 
     def move(self, event: Event) -> bool:
         """By the table; whether it did."""
+        if self.stage is Stage.ENDING and event in (Event.REMEMBERED, Event.NOT_REMEMBERED):
+            self.before = TABLE.get((self.before, event), self.before)
+            if self.before is Stage.KEPT:
+                self.taken = None
+            return True
         becomes = TABLE.get((self.stage, event))
         if becomes is None:
             return False

@@ -89,13 +89,14 @@ class Receiver:
 
     # Lanes.
 
-    def lane_opened(self, lane: LaneId, now: float) -> Actions:
+    def lane_opened(self, lane: LaneId, best: int, now: float) -> Actions:
         """A visitor's; the one that idles longest makes room."""
         actions: Actions = ()
         if len(self._lanes) >= LANES_MOST:
             oldest = min(self._lanes, key=lambda one: self._lanes[one].used_at)
             actions = (EndLane(oldest, Reason.EXCHANGES_MOST), Count(Reason.EXCHANGES_MOST))
             self._gone(oldest)
+            actions += self._unblock(best, now)
         self._lanes[lane] = VisitorLane(now)
         return actions
 
@@ -193,7 +194,7 @@ class Receiver:
                 whisper.move(Event.REMEMBERED)
         return self._pay(pending.lane, pending.owed)
 
-    def not_remembered(self, token: int, now: float) -> Actions:
+    def not_remembered(self, token: int, best: int, now: float) -> Actions:
         """It is not: nothing of it is acknowledged, so that its visitor comes again."""
         pending = self._pending.pop(token)
         if isinstance(pending, Finish):
@@ -205,7 +206,7 @@ class Receiver:
         if pending.lane not in self._lanes:
             return ()
         self._gone(pending.lane)
-        return (EndLane(pending.lane, Reason.NOT_KEPT),)
+        return (EndLane(pending.lane, Reason.NOT_KEPT), *self._unblock(best, now))
 
     # Time.
 

@@ -216,6 +216,8 @@ class Sender:
 
     def next_deadline(self) -> float:
         """When to `tick` next, monotonic seconds; perhaps sooner than something is due."""
+        if self._closed:
+            return inf
         when = min(self._look_at, self._idle_at())
         if self._way.lane is not None and self._way.has_room:
             when = min(when, self._owed.due_at)

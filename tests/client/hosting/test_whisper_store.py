@@ -54,7 +54,7 @@ class Whispers:
         self.database = database
         self.inbox = WhisperStore(database)
         self.receiver = Receiver(seeded(8))
-        self.receiver.lane_opened(LANE, 0.0)
+        self.receiver.lane_opened(LANE, 0, 0.0)
         self._held: set[WhisperId] = set()
         self._now = 0.0
 
@@ -80,7 +80,7 @@ class Whispers:
             full = any(isinstance(one, Pause) for one in actions)
             if full:  # whoever waits for room is let go, so that the next is looked at by itself
                 self.receiver.lane_lost(LANE, 0, 0.0)
-                self.receiver.lane_opened(LANE, self._now)
+                self.receiver.lane_opened(LANE, 0, self._now)
         await self._do(actions)
         for one in actions:
             if isinstance(one, Remember):
@@ -134,9 +134,9 @@ class Whispers:
         try:
             dropped = await self.inbox.commit(remember.rows)
         except BaseException:
-            self.receiver.not_remembered(remember.token, self._now)
+            self.receiver.not_remembered(remember.token, 0, self._now)
             if not self.receiver.lanes:
-                self.receiver.lane_opened(LANE, self._now)
+                self.receiver.lane_opened(LANE, 0, self._now)
             raise
         await self._do(self.receiver.remembered(remember.token, WALL, self._now))
         self.receiver.replies.dropped(dropped)

@@ -26,7 +26,10 @@ def test_every_stage_with_every_event(stage: Stage, event: Event) -> None:
     row = next(one.split()[1:] for one in rows if one.split()[0] == stage.name)
     becomes = row[head.split().index(event.name)]
     whisper = made(stage)
-    assert whisper.move(event) is (becomes != "-")
+    before = whisper.before
+    moves = stage is Stage.ENDING and event in (Event.REMEMBERED, Event.NOT_REMEMBERED)
+    assert whisper.move(event) is (becomes != "-" or moves)
+    assert whisper.before is (stage if becomes == "ENDING" else before)
     assert whisper.stage is (stage if becomes == "-" else Stage[becomes])
 
 
@@ -49,6 +52,20 @@ def test_an_ending_that_fails_goes_back(stage: Stage) -> None:
     whisper.move(Event.FINISH)
     whisper.not_finished()
     assert whisper.stage is stage
+
+
+@pytest.mark.parametrize(
+    ("event", "before"), [(Event.REMEMBERED, Stage.KEPT), (Event.NOT_REMEMBERED, Stage.FRESH)]
+)
+def test_a_row_that_is_answered_while_the_program_finishes_counts_when_that_fails(
+    event: Event, before: Stage
+) -> None:
+    whisper = made(Stage.KEEPING)
+    whisper.move(Event.FINISH)
+    assert whisper.move(event)
+    assert whisper.stage is Stage.ENDING
+    whisper.not_finished()
+    assert (whisper.stage, whisper.taken is None) == (before, before is Stage.KEPT)
 
 
 def test_what_is_kept_is_not_held_in_memory_too() -> None:

@@ -53,8 +53,8 @@ random_bytes = seeded(6)
 
 def made(*, most: int | None = None, give_up_after: int | None = None) -> Receiver:
     receiver = Receiver(seeded(1), most=most, give_up_after=give_up_after)
-    receiver.lane_opened(ONE, 0.0)
-    receiver.lane_opened(TWO, 0.0)
+    receiver.lane_opened(ONE, 0, 0.0)
+    receiver.lane_opened(TWO, 0, 0.0)
     return receiver
 
 
@@ -163,7 +163,7 @@ def test_an_ending_that_fails_is_as_if_it_never_was() -> None:
     receiver.inbox.want(0)
     bring(receiver, record)
     remember = receiver.finish(record.whisper_id, None)
-    (keep,) = receiver.not_remembered(remember.token, 0.01)  # the receipt waits no longer for the program
+    (keep,) = receiver.not_remembered(remember.token, 0, 0.01)  # the receipt waits no longer for the program
     assert isinstance(keep, Remember)
     assert kinds(receiver.remembered(keep.token, 0, 0.02)) == [[RECEIPT]]
     again = receiver.finish(record.whisper_id, None)
@@ -174,7 +174,7 @@ def test_what_could_not_be_written_is_not_acknowledged_and_its_visitor_comes_aga
     receiver, record = made(), whisper()
     (remember,) = bring(receiver, record)
     assert isinstance(remember, Remember)
-    assert receiver.not_remembered(remember.token, 0.0) == (EndLane(ONE, Reason.NOT_KEPT),)
+    assert receiver.not_remembered(remember.token, 0, 0.0) == (EndLane(ONE, Reason.NOT_KEPT),)
     (again,) = bring(receiver, record, lane=TWO)
     assert kinds(remembered(receiver, (again,))) == [[RECEIPT]]
 
@@ -277,6 +277,58 @@ def test_what_expired_while_it_waited_for_room_takes_none() -> None:
     assert kinds(actions) == [[REFUSED]]
     assert Resume(ONE) in actions
     assert Judge(TWO, alive) in actions
+
+
+def test_a_lane_that_ends_while_the_disk_is_asked_leaves_its_place_to_the_next() -> None:
+    receiver = made(most=2)
+    first, second = whisper(), whisper()
+    remembered(receiver, bring(receiver, first))
+    (keep,) = only(bring(receiver, second, lane=TWO), Remember)
+    waits, other = whisper(), whisper()
+    bring(receiver, waits, lane=TWO)
+    three = LaneId(3)
+    receiver.lane_opened(three, 0, 0.0)
+    assert Pause(three) in bring(receiver, other, lane=three)
+    remember = receiver.finish(first.whisper_id, None)
+    assert Judge(TWO, waits) in receiver.remembered(remember.token, 0, 1.0)
+    assert isinstance(keep, Remember)
+    assert receiver.not_remembered(keep.token, 0, 1.0) == (
+        EndLane(TWO, Reason.NOT_KEPT),
+        Judge(three, other),
+    )
+
+
+def test_a_lane_that_makes_room_for_another_leaves_its_place_in_the_inbox_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LANES_MOST", 2)
+    receiver = made(most=1)
+    first = whisper()
+    remembered(receiver, bring(receiver, first, lane=TWO))
+    waits, other = whisper(), whisper()
+    bring(receiver, waits, lane=ONE, now=1.0)
+    bring(receiver, other, lane=TWO, now=2.0)
+    remember = receiver.finish(first.whisper_id, None)
+    assert Judge(ONE, waits) in receiver.remembered(remember.token, 0, 3.0)
+    assert receiver.lane_opened(LaneId(3), 0, 4.0) == (
+        EndLane(ONE, Reason.EXCHANGES_MOST),
+        Count(Reason.EXCHANGES_MOST),
+        Judge(TWO, other),
+    )
+
+
+def test_a_row_that_was_written_while_its_whisper_could_not_be_finished_is_acknowledged() -> None:
+    receiver, record = made(), whisper()
+    receiver.inbox.want(0)
+    bring(receiver, record)
+    (keep,) = only(receiver.tick(RECEIPTS_WAIT_SECONDS), Remember)
+    assert isinstance(keep, Remember)
+    finish = receiver.finish(record.whisper_id, None)
+    assert kinds(receiver.remembered(keep.token, 0, 0.03)) == [[RECEIPT]]
+    receiver.not_remembered(finish.token, 0, 0.04)
+    again = bring(receiver, record, lane=TWO, known=True, now=1.0)
+    assert kinds(again + receiver.tick(1.0 + RECEIPTS_WAIT_SECONDS)) == [[RECEIPT]]
+    assert receiver.next_deadline() == inf
 
 
 def test_room_by_bytes_and_by_ids(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,7 +477,7 @@ def test_lanes_that_idle_or_are_too_many_are_given_up(monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "LANES_MOST", 2)
     receiver = made()
     bring(receiver, whisper(), now=1.0)
-    assert receiver.lane_opened(LaneId(3), 2.0) == (
+    assert receiver.lane_opened(LaneId(3), 0, 2.0) == (
         EndLane(TWO, Reason.EXCHANGES_MOST),
         Count(Reason.EXCHANGES_MOST),
     )
