@@ -69,6 +69,8 @@ class Contact:
         )
         self._visitor = Visitor(context, reach, background=background)
         self._scope: trio.CancelScope | None = None
+        self._open = False
+        """Whether it delivers by now: what is sent before would wait for nobody."""
         self._closed = False
 
     @property
@@ -86,6 +88,7 @@ class Contact:
             self._context.pool.use(kind, idle=IDLE_CIRCUITS)
         self._context.pool.use(self._context.builder.kind(Purpose.INTRODUCE), stubs=STUBS)
         await self._context.nursery.start(self._run, self._scope)
+        self._open = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -149,7 +152,7 @@ class Contact:
         """
         check_body(body)
         check_ttl(ttl_seconds)
-        if self._closed or self._scope is None:
+        if self._closed or not self._open:
             raise Closed("This contact is not open.")
         clock = self._context.clock
         record = new_whisper(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import trio
 from trio.testing import MockClock
 
+import onionshh
 from onionshh.client.contact import Contact
 from onionshh.core.delivery import sender
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.errors import Away, BadAddress, Closed, Full, NotDelivered
-from tests.client.world import small, until
+from tests.client.world import hosted, small, until
 from tests.seeded import seeded
 
 ADDRESS = IdentityKeys.generate(seeded(7)).address
@@ -100,3 +103,24 @@ async def test_before_and_after_its_block_a_contact_takes_nothing(autojump_clock
         with pytest.raises(Closed, match="entered once"):
             await contact.__aenter__()
         contact.close()  # once more is harmless
+
+
+async def test_nothing_is_taken_on_before_the_block_has_begun(autojump_clock: MockClock) -> None:
+    """A whisper that was sent while the block was being entered was never tried."""
+    async with small() as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+        contact = visitor.contact(endpoint.address)
+        receipts: list[onionshh.Receipt] = []
+
+        async def as_soon_as_possible() -> None:
+            while not receipts:
+                with suppress(onionshh.Closed):
+                    receipts.append(contact.send(b"early"))
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(as_soon_as_possible)
+            await trio.sleep(0)
+            async with contact:
+                with trio.fail_after(60):
+                    while not receipts or receipts[0].status != "delivered":
+                        await trio.sleep(0.1)
