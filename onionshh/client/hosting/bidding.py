@@ -60,7 +60,8 @@ class Bidding:
         context = self._context
         bid = self._bids.get(period)
         if bid is None:
-            shared_random = context.view.shared_random(period)
+            view = context.keeper.current  # whoever calls cannot tell that it has expired meanwhile
+            shared_random = view.shared_random(period) if view is not None else None
             if shared_random is None:
                 return
             blinded = self._identity.blind(period, context.params.period_seconds).public

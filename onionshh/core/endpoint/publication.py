@@ -125,6 +125,8 @@ class PublicationSchedule:
         if published is None:
             return frozenset()
         missing = frozenset(ring) - published.stored
+        if not missing:
+            published.retry_at = None  # who was to be tried again is on the ring no more
         retry_at = published.retry_at
         waits = retry_at is not None and (now < retry_at or working)
         return frozenset() if waits else missing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -12,12 +13,14 @@ from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting.bidding import Bidding
 from onionshh.core.endpoint.effort import EFFORT_LEAST, EFFORT_MOST, NO_PROOF, Search, publish_task
 from onionshh.crypto.identity import SigningKey
+from onionshh.errors import NoDirectory
+from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.testing import Network
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import Outer, period_key_signed
 from tests.client.hostile import lying_rings, origins, ring_of
 from tests.client.world import hosted, on_ring, period_now, small, until
-from tests.inside import parts
+from tests.inside import inside, parts
 from tests.rendezvous.circuits import Circuit
 from tests.seeded import seeded
 
@@ -127,3 +130,19 @@ async def test_circuits_of_the_network_count_for_the_relay_they_came_over(
         for running, ring in zip(net.relays, rings, strict=True):
             assert ring.origins
             assert ring.origins <= set(origins(net)) - {running.relay.keys.relay_id}
+
+
+async def test_a_consensus_that_ends_meanwhile_ends_nothing(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That its descriptor was lost is found out by a test during which the consensus may end."""
+    async with small(5) as net, hosted(net) as (node, endpoint):
+        await until(lambda: endpoint.status().reachable, 60)
+        publication = parts(endpoint).publication
+        with monkeypatch.context() as patch:
+            patch.setattr(ConsensusKeeper, "current", None)
+            with pytest.raises(NoDirectory):
+                inside(node).keeper.require()
+            publication.lost()
+        await trio.sleep(60)
+        assert endpoint.status().reachable

@@ -128,6 +128,14 @@ def test_what_a_relay_did_not_take_is_tried_again_at_longer_and_longer_intervals
     assert schedule.next_deadline(now) == now + RETRY_SECONDS  # what was tried in vain before is over
 
 
+def test_a_relay_that_left_the_ring_is_tried_no_more() -> None:
+    schedule = made(PERIOD)
+    upload(schedule, 0.0, RING[:1])
+    assert schedule.next_deadline(0.0) < 60
+    assert schedule.to_upload(PERIOD, RING[:1], 1.0, working=False) == frozenset()
+    assert schedule.next_deadline(1.0) >= PARAMS.publish_min_seconds
+
+
 def test_while_a_better_proof_is_looked_for_nothing_is_tried_again() -> None:
     schedule = made(PERIOD)
     timer = schedule.next_deadline(0.0)
