@@ -130,6 +130,8 @@ class Circuit:
         self._inbox.clear()
         self._sent = 0  # another layer, another queue
         for body in early:
+            if self._machine.failed is not None:
+                break  # one bad cell is one drop, however many come behind it
             self.cell(RELAY, body)
 
     def leave_room(self) -> None:

@@ -367,6 +367,17 @@ async def test_what_comes_before_the_join_is_bounded(autojump_clock: MockClock) 
         assert visitor.drops.counts[Reason.WINDOW_OVERRUN] == 1
 
 
+async def test_junk_that_came_before_the_join_is_one_drop(autojump_clock: MockClock) -> None:
+    async with met() as (pair, visitor, _):
+        pair.answer()
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(300):
+            pair.visitor.cell(RELAY, bytes(BODY))
+        await pair.answered()
+        assert pair.visitor.failed == Reason.LAYER_UNRECOGNISED
+        assert visitor.drops.counts[Reason.LAYER_UNRECOGNISED] == 1
+
+
 # Cells that belong nowhere.
 
 
