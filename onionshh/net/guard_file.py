@@ -68,7 +68,9 @@ class GuardFile:
     def _update_guards(self, view: View) -> None:
         document = self._changed_on_disk(GUARDS_FILE)
         if document is not None:
-            self.guards = _parse(self._folder, GUARDS_FILE, document, GuardSet.from_document_untrusted)
+            self.guards = self._parsed(
+                GUARDS_FILE, document, GuardSet.from_document_untrusted, self.guards
+            )
         changed = self.guards.update(view, view.consensus.valid_after, self._chance, self._own_relays)
         self._keep(GUARDS_FILE, self.guards.to_document(), changed)
 
@@ -77,7 +79,7 @@ class GuardFile:
         document = self._changed_on_disk(LAYER_TWO_FILE)
         if document is not None:
             parse = LayerTwoGuards.from_document_untrusted
-            self.layer_two = _parse(self._folder, LAYER_TWO_FILE, document, parse)
+            self.layer_two = self._parsed(LAYER_TWO_FILE, document, parse, self.layer_two)
         usable, dated = self.guards.usable(view), view.consensus.valid_after
         changed = self.layer_two.update(view, dated, self._chance, usable, self._own_relays)
         self._keep(LAYER_TWO_FILE, self.layer_two.to_document(), changed)
@@ -130,6 +132,19 @@ class GuardFile:
         self._seen[name] = document
         return document
 
+    def _parsed(self, name: str, document: bytes, parse: Callable[[bytes], T], in_hand: T) -> T:
+        """Guards are never drawn anew because a file is damaged: that is what an attacker would wish for.
+        What is in hand already stays, and is written in its place."""
+        try:
+            return parse(document)
+        except ProtocolError as error:
+            damaged = f"{self._folder.named(name)} is damaged"
+            if name not in self._begun:
+                raise BadData(f"{damaged}; remove it, and other guards are drawn.") from error
+            logger.warning("%s; it is written anew", damaged)
+            self._unwritten.add(name)
+            return in_hand
+
     def _keep(self, name: str, document: bytes, changed: bool) -> None:
         if changed or name in self._unwritten:
             self._write(name, document)
@@ -159,11 +174,3 @@ class GuardFile:
                     "the guards on disk cannot be had; those in hand serve on: %s", in_words(error)
                 )
             yield
-
-
-def _parse(folder: Folder, name: str, document: bytes, parse: Callable[[bytes], T]) -> T:
-    """Guards are never drawn anew because a file is damaged: that is what an attacker would wish for."""
-    try:
-        return parse(document)
-    except ProtocolError as error:
-        raise BadData(f"{folder.named(name)} is damaged; remove it, and other guards are drawn.") from error

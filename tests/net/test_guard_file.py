@@ -107,6 +107,24 @@ def test_a_damaged_file_draws_no_new_guards(tmp_path: Path, name: str, damage: b
     assert path.read_bytes() == data
 
 
+@pytest.mark.parametrize("name", [GUARDS_FILE, LAYER_TWO_FILE])
+def test_a_file_that_is_damaged_while_its_guards_are_in_hand_is_written_anew(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = guard_file(tmp_path, 1)
+    node.update(view(plain(40)))
+    node.update_layer_two(view(plain(40)))
+    path = tmp_path / name
+    good = path.read_bytes()
+    path.write_bytes(b"junk")
+    node.update(view(plain(40)))
+    assert path.read_bytes() == good
+    assert f"{name} is damaged; it is written anew" in caplog.text
+    caplog.clear()
+    node.update(view(plain(40)))
+    assert caplog.text == ""
+
+
 def test_first_and_second_hops_come_in_random_order_and_do_not_meet(tmp_path: Path) -> None:
     one = guard_file(tmp_path, 1)
     known = view(plain(40))
