@@ -63,12 +63,13 @@ class Control:
         self.extends = extends
         self.queue_cap = queue_cap
         """Cells that a circuit may have waiting at a link, each way."""
-        self.ports: set[LinkPort] = set()
-        self.circuits: set[RelayCircuit] = set()
+        self.ports: dict[LinkPort, None] = {}
+        self.circuits: dict[RelayCircuit, None] = {}
+        """In the order in which they came, so that a seed governs who goes first."""
         self.remembering = Remembering()
         self.mounted: dict[int, Role] = {}
         """The role that takes each type of message."""
-        self._spoken: list[RelayCircuit] = []
+        self._spoken: dict[RelayCircuit, None] = {}
         """Circuits to which a role has said something, or on which what it said has left at last."""
 
     @property
@@ -90,7 +91,7 @@ class Control:
             return False
         circuit = self.creates.answer(create)
         if circuit is not None:
-            self.circuits.add(circuit)
+            self.circuits[circuit] = None
         return True
 
     def expire(self) -> None:
@@ -180,7 +181,7 @@ class Control:
             return
         self.pump(circuit)
         if waited and not talk.waiting_messages:
-            self._spoken.append(circuit)
+            self._spoken[circuit] = None
             self.carry_out(())
 
     def _message(self, circuit: RelayCircuit, message_type: int, body: bytes) -> None:
@@ -193,7 +194,8 @@ class Control:
             self.extends.extend(circuit, body, now)
             return
         role = self.mounted[message_type]
-        circuit.roles |= {role}
+        if role not in circuit.roles:
+            circuit.roles = (*circuit.roles, role)
         self.carry_out(role.handle(circuit, message_type, body, now, self._wall()))
 
     # What roles and conversations want.
@@ -205,7 +207,7 @@ class Control:
         """
         self._do(actions)
         while self._spoken:
-            circuit = self._spoken.pop()
+            circuit, _ = self._spoken.popitem()
             for role in circuit.roles:
                 if circuit.has_voice and not circuit.waiting_messages:
                     self._do(role.circuit_ready(circuit, self._memory.now))
@@ -217,7 +219,7 @@ class Control:
                     if circuit.has_voice:
                         circuit.conversation.send(message_type, body)
                         self.pump(circuit)
-                        self._spoken.append(circuit)
+                        self._spoken[circuit] = None
                 case Join(one=RelayCircuit() as one, other=RelayCircuit() as other):
                     self._join(one, other)
                 case EndCircuit(circuit=RelayCircuit() as circuit, reason=reason):
@@ -282,7 +284,7 @@ class Control:
             return
         circuit.move(Event.END)
         self._drops.count(reason)
-        self.circuits.discard(circuit)
+        self.circuits.pop(circuit, None)
         circuit.conversation.close()
         for leg in circuit.legs:
             port = leg.port
@@ -294,7 +296,7 @@ class Control:
                 port.destroy(leg.circuit_id, self._random_bytes)
         for role in circuit.roles:
             self._do(role.circuit_closed(circuit, self._memory.now))
-        circuit.roles = frozenset()
+        circuit.roles = ()
         join, circuit.join = circuit.join, None
         if join is not None:
             self.end(join, Reason.JOIN_ENDED)

@@ -7,7 +7,7 @@ in relay/control.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
@@ -72,7 +72,7 @@ class Switch:
         self.cells_forwarded = 0
 
     @property
-    def circuits(self) -> set[RelayCircuit]:
+    def circuits(self) -> Collection[RelayCircuit]:
         """Those that have not ended."""
         return self.control.circuits
 
@@ -83,12 +83,12 @@ class Switch:
 
     def link_opened(self, port: LinkPort, now: float) -> None:
         """FrameSink: cells may come and go."""
-        self.control.ports.add(port)
+        self.control.ports[port] = None
 
     def link_closed(self, port: LinkPort, now: float) -> None:
         """FrameSink: every circuit over the link ends."""
         self._memory.now = now
-        self.control.ports.discard(port)
+        self.control.ports.pop(port, None)
         port.creating.clear()
         for leg in list(port.legs.values()):
             self.control.end(leg.circuit, Reason.LINK_CLOSED)

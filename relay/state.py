@@ -198,7 +198,7 @@ class RelayCircuit:
         self.early_left = EARLY_CELLS
         self.extending: HandshakeParts | None = None
         """The next hop's answer as far as it came, from the EXTEND on until it is whole."""
-        self.roles: frozenset[Role] = frozenset()
+        self.roles: tuple[Role, ...] = ()
         self.used = True
         """A cell came since the switch last looked; what is not used rests."""
 

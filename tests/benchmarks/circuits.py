@@ -75,7 +75,7 @@ class Forwarding:
         circuit.extend(0.0)
         circuit.extends_over(self.far, circuit_id)
         circuit.extended()
-        self.switch.circuits.add(circuit)
+        self.switch.control.circuits[circuit] = None
         return circuit
 
     def both_ways(self, ids: Sequence[int]) -> None:
@@ -185,7 +185,7 @@ def _warm() -> Forwarding:
     for circuit in circuits:
         for port in (relay.near, relay.far):
             del port.legs[circuit.inward.circuit_id]
-    relay.switch.circuits.clear()
+    relay.switch.control.circuits.clear()
     del circuits
     gc.collect()
     gc.freeze()
