@@ -106,11 +106,11 @@ class DirectoryAuthority:
 
     def statistics(self) -> DirectoryStatistics:
         """Numbers of this moment."""
-        consensus = self.consensus
+        consensus, wall = self.consensus, self.clock.wall()
         return DirectoryStatistics(
             relays_listed=len(self._issuer.listed),
             relays_known=self.known,
-            consensus_age_seconds=None if consensus is None else self.clock.wall() - consensus.valid_after,
+            consensus_age_seconds=None if consensus is None else max(0, wall - consensus.valid_after),
             answers={str(status): count for status, count in sorted(self.answers.items())},
         )
 

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -145,8 +145,8 @@ def whisper(
 class _Letter:
     """What is to be sent, to whom, and on what terms."""
 
-    address: str
-    body: bytes
+    address: str = field(repr=False)
+    body: bytes = field(repr=False)
     privacy: str
     hops: int | None
     ttl_seconds: float

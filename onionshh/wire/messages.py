@@ -8,7 +8,7 @@ message holds. Every layout is fixed, so a parse is a length check and slices.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from onionshh import geometry as g
@@ -146,8 +146,8 @@ class Introduce:
 class Rendezvous1:
     """Cookie 32 ‖ the sealed reply 1 168, which goes on alone as RENDEZVOUS2."""
 
-    cookie: bytes
-    sealed: bytes
+    cookie: bytes = field(repr=False)
+    sealed: bytes = field(repr=False)
 
     def encode(self) -> bytes:
         return self.cookie + self.sealed

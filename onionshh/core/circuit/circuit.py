@@ -11,7 +11,7 @@ that no EXTEND needs are RELAY_EARLY DROPs that ask for an echo. When they leave
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from onionshh.core.base.classes import PATH_RELAYS_MOST
 from onionshh.core.circuit.conversation import Conversation
@@ -48,7 +48,7 @@ class MessageIn:
 
     hop: int
     message_type: int
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 CircuitEvent = HopAdded | RoundsDone | MessageIn

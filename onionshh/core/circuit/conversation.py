@@ -10,7 +10,7 @@ at the first link, and so be a signal from any hop to that watcher.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from onionshh.core.circuit.window import Flow, ReceiveWindow, SendWindow
 from onionshh.core.link.outbox import Memory
@@ -26,7 +26,7 @@ from onionshh.wire.messages import ACK, CONTINUE, DROP, DROP_ECHO, DROP_PLAIN, M
 class OutgoingPayload:
     """One payload to encrypt and send. `early`: as RELAY_EARLY. `counts`: tell `sent` its tag."""
 
-    payload: bytes
+    payload: bytes = field(repr=False)
     early: bool
     counts: bool
 
@@ -34,7 +34,7 @@ class OutgoingPayload:
 @dataclass(slots=True)
 class _Sending:
     message_type: int
-    body: bytes
+    body: bytes = field(repr=False)
     early: bool
     offset: int = 0
 
