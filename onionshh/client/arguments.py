@@ -1,5 +1,5 @@
-"""What programs give to the public functions, checked once at the door. All raise ValueError or TypeError, in
-one sentence that names the argument.
+"""Checks the arguments that programs give to the public functions. Each check raises ValueError or TypeError,
+with one sentence that names the argument.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from onionshh.ids import RelayId
 
 
 def check_whole(name: str, value: object, least: int, most: int | None = None) -> None:
-    """A whole number from `least` to `most`, None for no upper bound."""
+    """A whole number from `least` to `most`. None means no upper bound."""
     bounds = f"{least} or more" if most is None else f"from {least} to {most}"
     if type(value) is not int or value < least or (most is not None and value > most):
         raise ValueError(f"{name} must be a whole number, {bounds}, not {value!r}.")
@@ -27,7 +27,7 @@ def check_seconds(name: str, value: object, *, least: float = 0.0) -> None:
 
 
 def check_timeout(name: str, value: object) -> None:
-    """A number of seconds above 0, perhaps without end."""
+    """A number of seconds above 0, or infinity."""
     if value != math.inf:
         check_seconds(name, value)
     if value == 0:

@@ -5,7 +5,7 @@ ones, `onionshh.testing` a network in memory.
 
 The keeper of the consensus and the builder of circuits need each other: circuits are drawn from the
 consensus, and a newer consensus comes over a circuit. So the keeper gets a function that looks the builder
-up when it is called, which is after both are there.
+up only when it is called. Both exist by then.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _start(context: Context) -> None:
 def _links_and_circuits(
     params: Callable[[], Params], dialer: Dialer, clock: Clock, chance: Chance, drops: Drops
 ) -> tuple[LinkSet, CircuitSet]:
-    """Circuits take what comes over links, and touch the links again when they have cells to send."""
+    """Circuits take what comes over links, and flush the links when they have cells to send."""
     memory = Memory(MEMORY_BYTES)
     circuits = CircuitSet(clock=clock, params=params, memory=memory, drops=drops, random_bytes=chance.bytes)
     links = LinkSet(
@@ -144,7 +144,7 @@ def _params(keeper: ConsensusKeeper) -> Params:
 
 
 async def _newer_consensus(builder: CircuitBuilder, guard_file: GuardFile, valid_after: int) -> bytes:
-    """A consensus later than that, asked of a relay over a circuit. NoGuardAnswers once offline."""
+    """A consensus later than `valid_after`, asked of a relay over a circuit. NoGuardAnswers once offline."""
     with trio.CancelScope() as asking:
         async with background() as beside:
             beside.start_soon(guard_file.end_when_offline, asking)
@@ -164,13 +164,13 @@ async def _follow_consensus(keeper: ConsensusKeeper, guard_file: GuardFile) -> N
 
 
 async def _first_view(keeper: ConsensusKeeper, wait_seconds: float) -> View:
-    """The consensus to begin with, tried again for so long. Errors as `ConsensusKeeper.first`."""
+    """The first consensus, tried again for `wait_seconds`. Errors as in `ConsensusKeeper.first`."""
     end, pause = trio.current_time() + wait_seconds, PAUSE_SECONDS
     while True:
         try:
             return await keeper.first()
         except NotThisNetwork:
-            raise  # waiting mends no file
+            raise  # waiting does not repair a file
         except (NoDirectory, ClockWrong):
             if trio.current_time() + pause > end:
                 raise

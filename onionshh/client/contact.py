@@ -117,7 +117,7 @@ class Contact:
         self._closed = True
         self._visitor.close("the contact was closed before a receipt came")
         if self._scope is None:
-            return  # it was never entered, and has wished for nothing
+            return  # it was never entered, and asked the pool for nothing
         self._scope.cancel()
         for kind in self._meeting_kinds():
             self._context.pool.leave(kind, idle=IDLE_CIRCUITS)
@@ -267,7 +267,7 @@ class Contact:
 
     def _meeting_kinds(self) -> tuple[PathKind, ...]:
         hops = self._privacy.hops if self._hops is None else (self._hops,)
-        return tuple(meeting_kind(each, self._privacy.number) for each in hops)
+        return tuple(meeting_kind(count, self._privacy.number) for count in hops)
 
     async def _run(
         self, scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

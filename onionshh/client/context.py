@@ -38,14 +38,14 @@ class Context:
     drops: Drops
     run_blocking: RunBlocking
     run_long: RunBlocking
-    """The same for work of many milliseconds: never on the event loop, but in virtual time."""
+    """The same, for work that takes many milliseconds: never on the event loop, except in virtual time."""
     nursery: trio.Nursery
     descriptors: DescriptorCache = field(default_factory=DescriptorCache)
     closed: trio.Event = field(default_factory=trio.Event)
-    """Set when the node is."""
+    """Set when the node is closed."""
 
     def check_open(self) -> None:
-        """Closed once the node is."""
+        """Raises Closed once the node is closed."""
         if self.closed.is_set():
             raise Closed("This node is closed.")
 
@@ -55,7 +55,7 @@ class Context:
 
     @property
     def view(self) -> View:
-        """The consensus in hand. NoDirectory when there is no valid one."""
+        """The consensus that this node has. NoDirectory when none is valid."""
         return self.keeper.require()
 
     @property

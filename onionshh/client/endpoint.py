@@ -65,10 +65,10 @@ class Whisper:
         self._taken = taken
         self._shown = shown
         self._held = True
-        """Whether it is the program's to finish."""
+        """Whether the program may still finish it."""
 
     def __del__(self) -> None:
-        self.let_go()  # the net below a program that forgets
+        self.let_go()  # for a program that forgot it
 
     @property
     def id(self) -> str:
@@ -130,7 +130,7 @@ class Whisper:
         try:
             return await self._hosting.reply(self._taken, body)
         except BaseException:
-            self._held = True  # nothing of it is on disk: cancelled before that, or closed
+            self._held = True  # nothing of it is on disk: it was cancelled before that, or closed
             raise
 
     async def done(self) -> None:
@@ -392,7 +392,7 @@ class Endpoint:
         ```
         """
         hosting = self._running()
-        return [Whisper(hosting, *one) for one in await hosting.parts.delivery.given_up()]
+        return [Whisper(hosting, *found) for found in await hosting.parts.delivery.given_up()]
 
     def status(self) -> EndpointStatus:
         """The numbers of this moment. Raises Closed when the endpoint is not open."""

@@ -94,7 +94,7 @@ class Identity(IdentityKeys):
             try:
                 identity.save(path)
             except BadData:
-                # Of two that start at once both are to have the one that stays.
+                # When two processes start at once, both must get the identity that was saved first.
                 saved = cls._load_if_there(path)
                 if saved is None:
                     raise
@@ -109,7 +109,7 @@ class Identity(IdentityKeys):
         try:
             return cls.from_bytes_untrusted(data)
         except ProtocolError as error:
-            raise BadData(f"{path} is no identity of ours, or damaged; restore it from a backup.") from error
+            raise BadData(f"{path} is not an identity, or is damaged; restore it from a backup.") from error
 
     def __repr__(self) -> str:
         return "Identity()"
@@ -118,5 +118,5 @@ class Identity(IdentityKeys):
 def _file(path: Path | str) -> Path:
     path = Path(path)
     if not path.name:
-        raise ValueError("An identity needs the path of its file, and this one names none.")
+        raise ValueError("An identity needs the path of its file, and this path names no file.")
     return path

@@ -143,7 +143,7 @@ class Node:
         self._context.check_open()
         if not isinstance(identity, IdentityKeys):
             identity = Identity.load_or_create(identity, self._context.chance.bytes)
-        # Whoever only visits needs neither a database nor the rest of what hosting takes.
+        # A program that only visits needs neither a database nor the rest of what hosting needs.
         from onionshh.client.endpoint import Endpoint
 
         return Endpoint(self._context, identity, introducers, give_up_after)
@@ -191,7 +191,7 @@ class Node:
 
     def circuits(self) -> list[CircuitInfo]:
         """Every circuit of this node, oldest first. For debugging: what is built ahead is listed too."""
-        circuits = sorted(self._context.circuits.circuits, key=lambda one: one.made_at)
+        circuits = sorted(self._context.circuits.circuits, key=lambda circuit: circuit.made_at)
         return [
             CircuitInfo(
                 circuit.purpose.value,

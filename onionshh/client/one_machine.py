@@ -1,7 +1,7 @@
-"""Where the network of this machine is found: the one that `onionshh network` runs, and no other.
+"""Finds the network of this machine: the one that `onionshh network` runs, and no other.
 
-It lies in the user's own state folder, is held under a lock as long as it runs, and its directories are at
-loopback addresses: what is found this way never leads off this machine.
+That network lies in the user's own state folder and holds a lock as long as it runs. Its directories are at
+loopback addresses, so a network found this way never leads off this machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FILE_MOST = 256 * 1024
 
 
 def user_folder() -> Path | None:
-    """The XDG state directory's part that is ours; None without a home, as in containers."""
+    """Our folder in the XDG state directory. None without a home folder, as in containers."""
     configured = os.environ.get("XDG_STATE_HOME", "")
     # The XDG specification: a path that is not absolute is to be ignored.
     if os.path.isabs(configured):
@@ -33,7 +33,7 @@ def user_folder() -> Path | None:
 
 
 def find_network() -> Path:
-    """The network file of ONIONSHH_NETWORK, else of the network that runs on this machine. BadNetworkFile."""
+    """The network file that ONIONSHH_NETWORK names, else that of this machine's network. BadNetworkFile."""
     named = os.environ.get(VARIABLE, "")
     found = Path(named) if named else running_network()
     if found is None:
@@ -45,13 +45,13 @@ def find_network() -> Path:
 
 
 def running_network() -> Path | None:
-    """The network file of the network that runs on this machine, None while none does."""
+    """The network file of the network that runs on this machine. None while no network runs."""
     base = user_folder()
     if base is None or not (base / FOLDER / FILE).is_file():
         return None
     with suppress(BadData, BadNetworkFile, OSError):
         if not DataDirectory(base / FOLDER).is_held():
-            return None  # the file is what was left
+            return None  # a network that has ended left the file behind
         data = read_file(base / FOLDER / FILE, _FILE_MOST)
         if data is not None and is_of_this_machine(parse_network_file(data)):
             return base / FOLDER / FILE

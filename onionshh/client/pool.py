@@ -1,8 +1,8 @@
-"""Circuits built ahead: idle ones to random relays, and stubs that want one more relay (SPEC 6).
+"""Circuits built ahead: idle ones to random relays, and stubs that need one more relay (SPEC 6).
 
-An idle circuit belongs to nobody. What takes it has it for good, so two identities never share a circuit.
-A node keeps stubs from the start, through both its guards: their links are open and padded before the
-first contact as with one.
+An idle circuit belongs to nobody. Its taker has it for good, so two identities never share a circuit.
+A node keeps stubs from the start, through both its guards. So the links to the guards are open and padded
+before the first contact, just as they are with one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHECK_SECONDS = 5.0
 
 @dataclass(slots=True)
 class _Shelf:
-    """What is kept ready of one kind. `wishes`: (idle, stubs) of each user; the largest holds."""
+    """The circuits kept ready of one kind. `wishes`: each user's (idle, stubs); the largest counts."""
 
     wishes: list[tuple[int, int]] = field(default_factory=list)
     idle: list[Circuit] = field(default_factory=list)
@@ -45,7 +45,7 @@ class _Shelf:
 
 
 class Pool:
-    """Kept full by `run` as long as somebody uses a kind."""
+    """`run` keeps the circuits of a kind ready as long as somebody uses that kind."""
 
     def __init__(self, builder: CircuitBuilder) -> None:
         self._builder = builder
@@ -53,14 +53,14 @@ class Pool:
         self._poke = Poke()
 
     def use(self, kind: PathKind, *, idle: int = 0, stubs: int = 0) -> None:
-        """Keep so many of this kind ready from now on."""
+        """Keep this many circuits of this kind ready from now on."""
         if kind.relays == 1:
             return  # built ahead, it would show our address to a relay for nothing
         self._shelves.setdefault(kind, _Shelf()).wishes.append((idle, stubs))
         self._poke.send()
 
     def leave(self, kind: PathKind, *, idle: int = 0, stubs: int = 0) -> None:
-        """One user less, who wished for so many; what nobody else wants is given up."""
+        """Undo a `use` with the same numbers. Circuits that nobody else wants are closed."""
         shelf = self._shelves.get(kind)
         if shelf is None or (idle, stubs) not in shelf.wishes:
             return
@@ -78,8 +78,8 @@ class Pool:
         return (*shelf.idle, *shelf.stubs)
 
     async def take(self, purpose: Purpose, kind: PathKind | None = None) -> Circuit:
-        """A circuit to a random relay: a ready one of its kind, else one built now. `kind`, and what it
-        raises: as `CircuitBuilder.build`.
+        """A circuit to a random relay: a ready one of this kind, else one built now. `kind` and errors as in
+        `CircuitBuilder.build`.
         """
         kind = kind or self._builder.kind(purpose)
         await trio.lowlevel.checkpoint()
@@ -96,8 +96,8 @@ class Pool:
     async def to(
         self, purpose: Purpose, last: RelayRow, kind: PathKind | None = None, *, tries: int = TRIES
     ) -> Circuit:
-        """A circuit that ends at that relay: a stub extended, else one built now. `tries`: circuits spent in
-        all. `kind`, and what it raises: as `CircuitBuilder.build`.
+        """A circuit that ends at the relay `last`: an extended stub, else one built now. `tries`: how many
+        circuits may be spent in all. `kind` and errors as in `CircuitBuilder.build`.
         """
         kind = kind or self._builder.kind(purpose)
         shelf = self._shelves.get(kind)
@@ -117,7 +117,8 @@ class Pool:
         return await self._builder.build(purpose, kind, last=last.identity, tries=tries)
 
     async def run(self) -> None:
-        """Keep the shelves full until cancelled, from a moment on: the first use needs the machine more."""
+        """Keep the shelves full, until cancelled. It starts a moment late: the first use needs the machine
+        more."""
         await self._poke.wait()
         while True:
             await trio.sleep(START_SECONDS)
@@ -143,7 +144,7 @@ class Pool:
             while len(shelf.stubs) < shelf.stubs_wanted and self._shelves.get(kind) is shelf:
                 self._keep(kind, shelf, shelf.stubs, await self._builder.stub(kind, shelf.stubs))
         except (CircuitFailed, PathImpossible, Error):
-            return  # whoever needs a circuit finds out why; the pool tries again later
+            return  # a caller that needs a circuit finds out why; the pool tries again later
 
     def _keep(self, kind: PathKind, shelf: _Shelf, kept: list[Circuit], circuit: Circuit) -> None:
         wanted = shelf.idle_wanted if kept is shelf.idle else shelf.stubs_wanted

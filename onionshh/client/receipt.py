@@ -14,7 +14,7 @@ FINAL = ("delivered", "expired", "failed")
 
 @dataclass(eq=False, slots=True)
 class Outcome:
-    """What a receipt shows, kept by whoever brings the whisper over."""
+    """What a receipt shows. The driver that delivers the whisper keeps it up to date."""
 
     id: str
     status: Status = "queued"
@@ -25,7 +25,7 @@ class Outcome:
     answer: bytes | None = field(default=None, repr=False)
     final: trio.Event = field(default_factory=trio.Event)
     settled: trio.Event = field(default_factory=trio.Event)
-    """An answer came, or none will."""
+    """An answer came, or none will come."""
 
     def conclude(self, status: Status, why: str = "") -> None:
         """Set a final status, once."""
@@ -36,14 +36,14 @@ class Outcome:
                 self.settled.set()
 
     def settle(self, answer: bytes | None) -> None:
-        """The answer came; None: none can any more."""
+        """The answer came. None means that no answer can come any more."""
         if self.answer is None:
             self.answer = answer
         self.settled.set()
 
 
 def nobody_waits(waits: bool) -> None:
-    """For what gets no answer: nothing is to be done when somebody waits for one."""
+    """For a reply, which gets no answer itself: nothing happens when somebody waits for one."""
 
 
 class Receipt:

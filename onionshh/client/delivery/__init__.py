@@ -1,1 +1,1 @@
-"""The drivers of delivery: what a Sender and a Receiver decide is carried out here."""
+"""The drivers of delivery: they carry out what a Sender and a Receiver decide."""

@@ -1,7 +1,7 @@
-"""Carries out what an endpoint's Receiver decides: lanes read, rows committed, whispers offered.
+"""Carries out what an endpoint's Receiver decides: reads lanes, commits rows, offers whispers.
 
-Nothing is decided here. What the program finishes is committed in the program's own task, so that a
-cancellation is felt before the commit or after it.
+Nothing is decided here. When the program finishes a whisper, the commit runs in the program's own task. So a
+cancellation takes effect before the commit or after it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TIDY_SECONDS = 60.0
 
 
 class _Wish:
-    """A program that waits for a whisper."""
+    """A task of the program that waits for a whisper."""
 
     def __init__(self) -> None:
         self.offered: Offer | None = None
@@ -70,7 +70,7 @@ class Hidden(Driver):
 
     @property
     def receiver(self) -> Receiver:
-        """For its numbers."""
+        """The machine behind it, for its numbers."""
         return self._receiver
 
     async def load(self) -> None:
@@ -105,8 +105,8 @@ class Hidden(Driver):
     # For the program.
 
     async def next(self) -> tuple[Taken, int] | None:
-        """The next whisper that nobody holds, and how often it is shown with this; None once closed. BadData
-        when it cannot be read."""
+        """The next whisper that nobody holds, and how often it was shown, this time included. None once
+        closed. BadData when it cannot be read."""
         while not self._closed:
             offer = await self._offered()
             if offer is None:
@@ -123,19 +123,19 @@ class Hidden(Driver):
         return None
 
     async def given_up(self) -> list[tuple[Taken, int]]:
-        """Those set aside that the program does not hold; it does from now on. BadData."""
+        """The whispers set aside that the program does not hold. From now on it holds them. BadData."""
         found: list[tuple[Taken, int]] = []
         aside = self._receiver.inbox.take_aside()
         try:
-            for one in aside:
-                taken = one.taken or await self._inbox.look(one.whisper)
+            for offer in aside:
+                taken = offer.taken or await self._inbox.look(offer.whisper)
                 if taken is None:
-                    self._receiver.inbox.forget(one.whisper)
+                    self._receiver.inbox.forget(offer.whisper)
                 else:
-                    found.append((taken, one.shown))
+                    found.append((taken, offer.shown))
         except BaseException:
-            for one in aside:
-                self.let_go(one.whisper)
+            for offer in aside:
+                self.let_go(offer.whisper)
             raise
         return found
 
@@ -167,10 +167,10 @@ class Hidden(Driver):
             self.do(self._receiver.inbox.let_go(whisper_id, self._best()))
 
     async def finish(self, whisper_id: WhisperId, reply: Record | None = None) -> Receipt:
-        """Finished, and the reply with it: on disk when this returns. BadData, Closed."""
+        """Finish a whisper, with a reply or without. Both are on disk when this returns. BadData, Closed."""
         now, clock = self.now(), self._context.clock
         outcome = Outcome("" if reply is None else reply.whisper_id.hex())
-        outcome.settle(None)  # nobody answers an answer
+        outcome.settle(None)  # a reply gets no answer
         lives_until = 0.0 if reply is None else now + reply.expires - clock.best()
         remember = self._receiver.finish(whisper_id, reply, lives_until)
         if reply is not None:
@@ -258,7 +258,7 @@ class Hidden(Driver):
         try:
             await self._commit(remember)
         except BadData as error:
-            # Not on disk, so not acknowledged: the visitor keeps it and comes again.
+            # It is not on disk, so not acknowledged: the visitor keeps it and sends it again.
             logger.error("a whisper could not be kept: %s", error)
         except Closed:
             pass

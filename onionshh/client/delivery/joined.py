@@ -25,16 +25,16 @@ class JoinedCircuit:
 
     @property
     def open(self) -> bool:
-        """Whether records still go and come."""
+        """Whether records can still be sent and received."""
         return self.circuit.failed is None
 
     async def closed(self) -> None:
-        """Until it is over."""
+        """Wait until the circuit has ended."""
         await self.circuit.closed()
 
     @property
     def more_is_coming(self) -> bool:
-        """Whether another record is on its way already."""
+        """Whether another record is already on its way."""
         return self.circuit.more_is_coming
 
     @property
@@ -43,7 +43,7 @@ class JoinedCircuit:
         return len(self.circuit.path) - 1
 
     def send_at_once(self, *records: Record) -> bool:
-        """Send records if all of them may leave now, in one frame if they fit; else none. CircuitFailed."""
+        """Send all records if they may leave now, in one frame if they fit. Else send none. CircuitFailed."""
         return self.circuit.send_at_once(RECORD, *(record.encode() for record in records))
 
     async def send(self, *records: Record) -> None:
@@ -62,9 +62,9 @@ class JoinedCircuit:
         return record
 
     def why_refused(self, record: Record) -> int | None:
-        """Why a whisper of these dates is not taken on, None for one that may be."""
+        """Why a whisper with these dates is refused. None when it is not."""
         return record.why_refused(earliest=self._clock.earliest(), best=self._clock.best())
 
     def close(self, reason: Reason = Reason.CLOSED) -> None:
-        """End the circuit, and with it the peer's."""
+        """End the circuit, and with it the peer's circuit."""
         self.circuit.close(reason)

@@ -1,7 +1,7 @@
-"""What the drivers of delivery share: a machine's actions carried out, its deadlines kept, its lanes.
+"""What the drivers of delivery share: they carry out a machine's actions, keep its deadlines and its lanes.
 
-A lane is a joined circuit. Whatever its window takes leaves at once and needs no other task; the rest waits
-in turn for the tasks that write. What a Sender and a Receiver ask of lanes is the same.
+A lane is a joined circuit. What its window takes leaves at once, without another task; the rest waits in turn
+for the tasks that write. A Sender and a Receiver ask the same of lanes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class Lane:
-    """A joined circuit, and what waits to be sent over it. `left` is told of each sending that has left."""
+    """A joined circuit, and what waits to be sent over it. `left` is called with each sending that left."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Lane:
         self.number = number
         self.joined = joined
         self.connect_seconds = connect_seconds
-        """How long its opening took, where that was ours."""
+        """How long opening it took, if we opened it."""
         self._left = left
         self._waiting: deque[Send] = deque()
         self._more = Broadcast()
@@ -47,7 +47,7 @@ class Lane:
         self._resumed = Broadcast()
 
     def send(self, send: Send) -> None:
-        """Now if the window allows, else in turn. CircuitFailed."""
+        """Send now if the window allows it, else in turn. CircuitFailed."""
         if not self._waiting and self.joined.send_at_once(*send.records):
             self._left(send)
         else:
@@ -55,7 +55,7 @@ class Lane:
             self._more.send()
 
     async def write(self) -> None:
-        """What waits, until the circuit ends."""
+        """Send what waits, until the circuit ends."""
         with suppress(CircuitFailed):
             while self.joined.open:
                 if self._waiting:
@@ -66,7 +66,7 @@ class Lane:
                     await self._more.wait()
 
     def pause(self, paused: bool) -> None:
-        """Whether `readable` waits from now on."""
+        """Set whether `readable` waits from now on."""
         self._paused = paused
         self._resumed.send()
 
@@ -76,7 +76,7 @@ class Lane:
         return self._paused
 
     async def readable(self) -> None:
-        """Until it may be read, or has ended."""
+        """Wait until the lane may be read, or has ended."""
         if not self.paused:
             return
         async with trio.open_nursery() as nursery:
@@ -123,14 +123,14 @@ class Driver(abc.ABC):
         self._lanes: dict[LaneId, Lane] = {}
         self._lanes_made = 0
         self.nursery: trio.Nursery | None = None
-        """Where its tasks run; None before the first and after the last."""
+        """Where its tasks run. None before the first task and after the last."""
 
     def now(self) -> float:
         """Monotonic seconds."""
         return self._clock.monotonic()
 
     def do(self, actions: Actions) -> None:
-        """In order; what one brings about comes behind those that are there."""
+        """Carry out actions in order. Actions that one of them causes come after those that wait already."""
         self._todo.extend(actions)
         if self._doing:
             return
@@ -144,7 +144,7 @@ class Driver(abc.ABC):
             self._sooner.send()
 
     async def keep_time(self) -> None:
-        """Until cancelled."""
+        """Wake the machine at its deadlines, until cancelled."""
         while True:
             self._asleep_until = self._machine.next_deadline()
             with trio.move_on_at(self._asleep_until):
@@ -154,22 +154,22 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def carry_out(self, action: Action) -> None:
-        """One action; nothing is awaited."""
+        """Carry out one action, without awaiting anything."""
 
     # Lanes.
 
     @property
     def joined_circuits(self) -> list[JoinedCircuit]:
-        """Those that records go over now."""
+        """The circuits that records go over now."""
         return [lane.joined for lane in self._lanes.values()]
 
     def soon(self, task: Callable[[Unpack[Ts]], Awaitable[object]], *arguments: *Ts) -> None:
-        """Run a task, while there is room for any."""
+        """Start a task, if tasks run at all now."""
         if self.nursery is not None:
             self.nursery.start_soon(task, *arguments)
 
     def add_lane(self, joined: JoinedCircuit, *, writers: int, connect_seconds: float | None = None) -> Lane:
-        """A joined circuit that so many tasks write to: one fills what window another leaves open."""
+        """A lane that `writers` tasks write to: one task fills what another leaves of the window."""
         self._lanes_made += 1
         lane = Lane(LaneId(self._lanes_made), joined, self._left, connect_seconds)
         self._lanes[lane.number] = lane
@@ -178,11 +178,11 @@ class Driver(abc.ABC):
         return lane
 
     def lane(self, number: LaneId | None) -> Lane | None:
-        """The lane of this number, while it is there."""
+        """The lane of this number, while it exists."""
         return None if number is None else self._lanes.get(number)
 
     def send(self, send: Send) -> None:
-        """Over its lane, if that is still there."""
+        """Send over its lane, if that still exists."""
         lane = self._lanes.get(send.lane)
         if lane is not None:
             try:
@@ -191,20 +191,20 @@ class Driver(abc.ABC):
                 self.lost(lane)
 
     def end_lane(self, number: LaneId, reason: Reason) -> None:
-        """The machine has no use for it any more, or knows that it is over."""
+        """The machine does not need this lane any more, or knows that it has ended."""
         lane = self._lanes.pop(number, None)
         if lane is not None:
             lane.end(reason)
 
     def lost(self, lane: Lane) -> None:
-        """It ended, and not by us."""
+        """The lane ended, and we did not end it."""
         if self._lanes.get(lane.number) is lane:
             self.end_lane(lane.number, Reason.EXCHANGE_OVER)
             self.do(self.lane_lost(lane.number))
 
     @abc.abstractmethod
     def lane_lost(self, number: LaneId) -> Actions:
-        """What the machine makes of that."""
+        """Tell the machine that this lane was lost, and return its actions."""
 
     def _left(self, send: Send) -> None:
         self.do(self._machine.lane_sent(send.lane, send.whisper, self.now()))

@@ -1,7 +1,7 @@
-"""Carries out what a contact's Sender decides: lanes opened and read, records sent, receipts kept true.
+"""Carries out what a contact's Sender decides: opens and reads lanes, sends records, keeps receipts current.
 
-Nothing is decided here. Actions come as a tuple and are carried out in order; what they bring about is the
-next input.
+Nothing is decided here. Actions come as a tuple and are carried out in order. What they cause is the next
+input.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from onionshh.reasons import Reason
 
 LINGER_SECONDS = 2.0
 RECEIPTS_MOST = 16_384
-"""Receipts kept true, a bound that the Sender's own bounds stay below."""
+"""Receipts kept current. The Sender's own bounds stay below this."""
 
 
 class Visitor(Driver):
-    """One contact's. `background`: leave others room on the way."""
+    """The driver of one contact. `background`: leave others room on the way."""
 
     def __init__(self, context: Context, reach: Reach, *, background: bool = False) -> None:
         self._context = context
@@ -66,7 +66,7 @@ class Visitor(Driver):
         return self._sender.away
 
     async def changed(self) -> None:
-        """Until one whisper less waits, or a try to reach the endpoint has ended."""
+        """Wait until one whisper less waits, or a try to reach the endpoint has ended."""
         await self._changed.wait()
 
     @property
@@ -98,7 +98,7 @@ class Visitor(Driver):
                 self._context.nursery.start_soon(self._let_go, joined)
 
     def close(self, why: str) -> None:
-        """Nothing more will be tried, nor come."""
+        """Stop: nothing more is tried, and nothing more comes."""
         self.do(self._sender.close(why))
 
     # Actions.
@@ -151,7 +151,7 @@ class Visitor(Driver):
                 outcome.conclude("failed", told.why or self._refused(told))
 
     def _refused(self, told: Tell) -> str:
-        """Whose clock it is, as far as the dates tell."""
+        """Whose clock is wrong, as far as the dates tell."""
         clock = self._context.clock
         if told.refused == EXPIRED:
             # The endpoint judged by its consensus; the whisper's date was made by our clock.
@@ -213,7 +213,7 @@ class Visitor(Driver):
         self.lost(lane)
 
     async def _let_go(self, joined: JoinedCircuit) -> None:
-        """A moment late: the end of a circuit overtakes what waits in it, perhaps our last receipt."""
+        """Close it a moment late: a circuit's end overtakes what waits in it, perhaps our last receipt."""
         try:
             if not self._context.closed.is_set():
                 await trio.sleep(LINGER_SECONDS)

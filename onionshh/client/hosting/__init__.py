@@ -1,1 +1,1 @@
-"""What keeps a hidden endpoint findable, reachable and its whispers on disk."""
+"""Keeps a hidden endpoint findable and reachable, and its whispers on disk."""

@@ -1,7 +1,7 @@
 """Works for a place on a crowded ring: a better proof each time a ring relay says that it is full (SPEC 10).
 
-An endpoint does no work until it is told so, and starts anew in each period. One proof serves all relays
-and revisions of a period. The best one found is kept, so looking for twice the effort goes on from there.
+An endpoint does no work until it is told to, and starts anew in each period. One proof serves all relays and
+revisions of a period. The best proof found is kept, so a search for twice the effort goes on from there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from onionshh.crypto.identity import IdentityKeys
 from onionshh.net.signals import Poke
 
 PIECE_TRIES = 128
-"""Some 20 ms: between two of these the work can be cancelled."""
+"""About 20 ms of work. The work can be cancelled between two of these."""
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class _Bid:
 
 
 class Bidding:
-    """One endpoint's. `found(period)` is called when there is a better proof."""
+    """The work of one endpoint. `found(period)` is called when there is a better proof."""
 
     def __init__(self, context: Context, identity: IdentityKeys, found: Callable[[int], None]) -> None:
         self._context = context
@@ -41,7 +41,7 @@ class Bidding:
         return bid.search.nonce if bid is not None else NO_PROOF
 
     def wanted(self, period: int) -> int:
-        """The effort that this period's descriptors have or are to have; 0 if none was asked for."""
+        """The effort that this period's descriptors must have; 0 if none was asked for."""
         bid = self._bids.get(period)
         return bid.wanted if bid is not None else 0
 
@@ -72,9 +72,9 @@ class Bidding:
             self._poke.send()
 
     def forget_before(self, period: int) -> None:
-        """Periods that are over."""
-        for one in [one for one in self._bids if one < period]:
-            del self._bids[one]
+        """Forget the periods that are over."""
+        for past in [past for past in self._bids if past < period]:
+            del self._bids[past]
 
     async def run(self) -> None:
         """Work when there is work, until cancelled."""

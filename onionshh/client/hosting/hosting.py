@@ -1,7 +1,7 @@
 """One endpoint while it is hosted: its parts, how they are put together, and the tasks that run them.
 
-`Endpoint` is the face of it that a program sees. The parts share one database, held under a lock, so that an
-identity runs once in a data folder. It is erased and closed last, when nothing writes any more.
+A program sees it as `Endpoint`. The parts share one database, held under a lock, so an identity runs only
+once in a data folder. The database is erased and closed last, when nothing writes any more.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from onionshh.net.store import Folder
 DATABASE_FILE = "endpoint.db"
 _FIRST_KEYS, _FIRST_WHISPERS = KEY_MIGRATIONS[0], WHISPER_MIGRATIONS[0]
 MIGRATIONS = (_FIRST_KEYS + _FIRST_WHISPERS, *WHISPER_MIGRATIONS[1:])
-"""Of the one file that holds both. New ones go at the end, whichever of the two they are for."""
+"""For the one file of keys and whispers. A new migration goes at the end, whichever of the two it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def put_together(
     introducers: int,
     give_up_after: int | None = None,
 ) -> Parts:
-    """The parts of one endpoint over its database: nothing is read yet, and nothing runs."""
+    """The parts of one endpoint over its database. Nothing is read yet, and nothing runs."""
     key_store = KeyStore(database, context.chance.bytes, context.params.replay_log_entries)
     delivery = Hidden(context, WhisperStore(database), give_up_after)
     service = IntroductionService(context, identity, key_store, delivery.start)
@@ -103,16 +103,16 @@ class Hosting:
     # What the program does with its whispers.
 
     async def next(self) -> tuple[Taken, int] | None:
-        """The next whisper, and how often it is shown with this; None once it is over."""
+        """The next whisper, and how often it was shown, this time included. None once hosting has ended."""
         return await self.parts.delivery.next()
 
     async def finish(self, whisper_id: WhisperId) -> None:
-        """The program has done with it. Closed, BadData."""
+        """The program has finished this whisper. Closed, BadData."""
         self._check_open()
         await self.parts.delivery.finish(whisper_id)
 
     async def reply(self, taken: Taken, body: bytes) -> Receipt:
-        """The program has done with it, and answers. Closed, BadData."""
+        """The program has finished this whisper, with a reply. Closed, BadData."""
         self._check_open()
         record = new_whisper(
             body,
@@ -124,7 +124,7 @@ class Hosting:
         return await self.parts.delivery.finish(taken.whisper_id, record)
 
     def let_go(self, whisper_id: WhisperId) -> None:
-        """From any thread: the program has let a whisper go, and who waits for one may have it."""
+        """The program has let a whisper go, so a task that waits may have it. Any thread may call this."""
         if not self._over.is_set():
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self.parts.delivery.let_go, whisper_id)
@@ -157,7 +157,7 @@ class Hosting:
 async def open_hosting(
     context: Context, identity: IdentityKeys, introducers: int, give_up_after: int | None
 ) -> Hosting:
-    """An endpoint with its folder held and its database read. DataInUse, BadData."""
+    """Hold an endpoint's folder and read its database. DataInUse, BadData."""
     folder = endpoint_folder(context.folder, identity)
     held = ExitStack()
     try:
@@ -178,5 +178,5 @@ async def open_hosting(
 
 
 def endpoint_folder(parent: Folder, identity: IdentityKeys) -> Folder:
-    """Where an endpoint's database lies: named by a hash, so that a listing shows no address."""
+    """The folder of an endpoint's database. Its name is a hash, so that a listing shows no address."""
     return parent.inside("endpoints").inside(kdf("endpoint folder", identity.A, length=8).hex())

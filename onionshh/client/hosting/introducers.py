@@ -1,11 +1,11 @@
 """Holds an endpoint's introducers: one task and one circuit for each (SPEC 11).
 
-Which ones, how many and for how long is decided in `core/endpoint/introducers.py`; here is what waits. Across
-a restart the same ones are taken up again under the same keys.
+`core/endpoint/introducers.py` decides which relays, how many and for how long; this file does the waiting.
+After a restart the same introducers are taken up again under the same keys.
 
 An introducer may be hostile, or relay for somebody who is. Each has some places of its own for introductions
-at work, and is read no further while they are taken: then its queue fills, not ours, and it tells visitors
-that it is busy.
+that are being looked at. While they are all taken, nothing more is read from it: then its queue fills, not
+ours, and it tells visitors that it is busy.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from onionshh.wire.endpoint import IntroducerEntry
 logger = logging.getLogger("onionshh.client")
 
 NEXT_CIRCUIT_SECONDS = 1.0
-"""At most so long after one circuit to an introducer the next is tried."""
+"""After a circuit to an introducer ends, the next is tried within this time."""
 FILL_SECONDS = 30.0
-"""How often it is looked whether some are missing, if nothing else says so."""
+"""How often to look for missing introducers, if nothing else asks for it."""
 IN_HAND_MOST = 64
-"""Introductions that are looked at, over all introducers: each has its part."""
+"""Introductions that are being looked at, over all introducers. Each introducer has its share."""
 
 
 LookedAt = Callable[[bool | None], None]
-"""To be called once it is known whether an introduction was for us and new; None if there was no room to
+"""Called once it is known whether an introduction was for us and new. None means that there was no room to
 look."""
 
 
@@ -74,30 +74,30 @@ class Introducers:
 
     @property
     def entries(self) -> tuple[IntroducerEntry, ...]:
-        """Those that stand now, for the descriptor."""
+        """The introducers that stand now, for the descriptor."""
         return self._set.entries
 
     @property
     def complete(self) -> bool:
-        """As many stand as are wanted and can be had."""
+        """Whether as many stand as are wanted and can be had."""
         return self._set.complete(self._context.keeper.current, self._now())
 
     async def changed(self) -> None:
-        """Until `entries` is another."""
+        """Wait until `entries` changes."""
         await self._changed.wait()
 
-    # What a test of ours found.
+    # What one of our own tests found.
 
     def left(self, auth_key: bytes) -> None:
         """Its relay is not in the network any more."""
         self._carry_out(self._set.left(auth_key, self._now()))
 
     def doubt(self, auth_key: bytes) -> None:
-        """It may not have answered: the second time it is replaced."""
+        """It may not have answered. The second time, it is replaced."""
         self._carry_out(self._set.doubted(auth_key, self._now()))
 
     def doubtful(self, entries: Sequence[IntroducerEntry]) -> Sequence[IntroducerEntry]:
-        """Those of them to be tested next: the doubtful ones, else all."""
+        """The entries to test next: the doubtful ones if there are any, else all."""
         return self._set.doubtful(entries)
 
     def proved(self, auth_key: bytes) -> None:
@@ -105,7 +105,7 @@ class Introducers:
         self._set.proved(auth_key)
 
     def failed(self, auth_key: bytes, what: str) -> None:
-        """A test did not get through it. `what` it does wrong, for people."""
+        """A test did not get through it. `what`: what it does wrong, in words for people."""
         self._carry_out(self._set.failed(auth_key, what, self._now()))
 
     async def run(self) -> None:
@@ -132,7 +132,8 @@ class Introducers:
         return self._context.clock.monotonic()
 
     async def _follow_consensus(self) -> None:
-        """More relays, more introducers: at once on a network that is just starting. And who left, left."""
+        """Follow each new consensus. More relays mean more introducers, at once on a network that is just
+        starting. A relay that left is given up."""
         while True:
             await self._context.keeper.changed()
             view = self._context.keeper.current
@@ -141,7 +142,7 @@ class Introducers:
             self._poke.send()
 
     async def _fill(self, nursery: trio.Nursery) -> None:
-        """Start what is missing, each as soon as it is on disk."""
+        """Start the missing introducers, each as soon as it is on disk."""
         context, view = self._context, self._context.keeper.current
         if view is None:
             return
@@ -161,7 +162,7 @@ class Introducers:
         nursery.start_soon(self._hold, holding, nursery)
 
     async def _hold(self, holding: _Holding, nursery: trio.Nursery) -> None:
-        """One introducer until it has failed, is given up, or its time is over."""
+        """Hold one introducer until it has failed, is given up, or its time is over."""
         held, key = holding.held, holding.held.key.public
         with holding.scope:
             while not self._set.has_failed(key):
@@ -213,7 +214,7 @@ class Introducers:
         return circuit
 
     async def _serve(self, holding: _Holding, circuit: Circuit, nursery: trio.Nursery) -> None:
-        """Read its circuit until that is over."""
+        """Read an introducer's circuit until the circuit ends."""
         key = holding.held.key.public
         self._set.stands(key, self._now())
         self._changed.send()
@@ -228,7 +229,7 @@ class Introducers:
         except CircuitFailed:
             pass
         except ProtocolError as error:
-            # No stranger's junk, of which an introducer cannot know: its own, or it would not have passed.
+            # The introducer is to blame: it must not pass this on. It cannot know what a stranger sealed.
             self._context.drops.count(error.reason)
         finally:
             circuit.close(Reason.INTRODUCER_OVER)
@@ -251,7 +252,7 @@ class Introducers:
         key = holding.held.key.public
 
         def looked_at(good: bool | None) -> None:
-            # From here on the rendezvous point takes its time, and no introducer is held up by that.
+            # From here on the rendezvous point may be slow, and that must not hold up an introducer.
             holding.places.release()
             if good is False:
                 self._carry_out(self._set.brought_junk(key, self._now()))

@@ -1,9 +1,9 @@
-"""An endpoint answers introductions: replay log, seal, and its own circuit to the visitor's point (SPEC 11).
+"""Answers an endpoint's introductions: replay log, seal, and a circuit to the visitor's point (SPEC 11).
 
-The order is fixed: the sealed bytes against the log, the seal, the seed against the log, both on disk, and
-only then a circuit. A stranger chose where it leads, so all of it has one budget: two circuits and so many
-seconds for each introduction, the second circuit with the very same bytes; and no rendezvous point holds the
-places of others (`client/hosting/places.py`).
+The order is fixed: check the sealed bytes against the log, open the seal, check the seed against the log, put
+both on disk, and only then build a circuit. A stranger chose where the circuit leads, so each introduction
+has one budget: two circuits and MEETING_SECONDS. The second circuit carries exactly the same bytes. No
+rendezvous point holds the places of others (`client/hosting/places.py`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TRIES = 2
 
 
 class IntroductionService:
-    """One endpoint's. `serve` gets each joined circuit, with the record that rode along."""
+    """The service of one endpoint. `serve` gets each joined circuit, with the record that rode along."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class IntroductionService:
         self._places = Places(AT_ONCE, WAITING_MOST)
         self._opening = 0
         self._expected: dict[bytes, trio.Event] = {}
-        """By the seeds of our own tests of reachability."""
+        """Keyed by the seeds of our own tests of reachability."""
 
     @property
     def expected(self) -> int:
@@ -66,7 +66,7 @@ class IntroductionService:
 
     @contextmanager
     def expect(self, seed: bytes) -> Iterator[trio.Event]:
-        """A test of our own is sent within the block: the event is set when it arrives."""
+        """A test of our own is sent within the block. The event is set when it arrives."""
         arrived = self._expected[seed] = trio.Event()
         try:
             yield arrived
@@ -77,7 +77,7 @@ class IntroductionService:
         self, body: bytes, auth_key: bytes, looked_at: Callable[[bool | None], None] = lambda good: None
     ) -> None:
         """An INTRODUCE2 came over the circuit known by `auth_key`. `looked_at` is called once it is known
-        whether it was for us and new, None if there was no room to look; only then comes the meeting.
+        whether it was for us and new, with None if there was no room to look. The meeting comes after that.
         Nothing is raised for a bad one."""
         try:
             unsealed = await self._look(body, auth_key, looked_at)
@@ -117,7 +117,7 @@ class IntroductionService:
         return unsealed
 
     async def _unseal(self, body: bytes, auth_key: bytes) -> _Unsealed | None:
-        """What was sealed for us, in the log and on disk; None for a test of our own. ProtocolError."""
+        """What was sealed for us, now in the log and on disk. None for a test of our own. ProtocolError."""
         message = m.Introduce.decode_untrusted(body)
         if message.auth_key != auth_key:
             raise ProtocolError(Reason.INTRODUCE_AUTH_KEY)
@@ -141,7 +141,7 @@ class IntroductionService:
         return _Unsealed(opened, keys, subcredential)
 
     def _prepare(self, unsealed: _Unsealed) -> _Introduction:
-        """What is to be answered. ProtocolError."""
+        """The introduction to answer. ProtocolError."""
         opened = unsealed.opened
         record = Record.decode_untrusted(opened.record) if opened.record else None
         point = self._context.view.any_relay(opened.rendezvous_point)
@@ -156,7 +156,7 @@ class IntroductionService:
         return _Introduction(point, reply, end_to_end, record)
 
     async def _meet(self, introduction: _Introduction) -> None:
-        """A circuit to the rendezvous point, and what is to be said there."""
+        """Build a circuit to the rendezvous point, and answer there."""
         context, point = self._context, introduction.point
         async with self._places.take(point.identity):
             circuit = await context.pool.to(Purpose.ANSWER, point, tries=TRIES)
@@ -168,7 +168,7 @@ class IntroductionService:
 
 @dataclass(frozen=True, slots=True)
 class _Unsealed:
-    """One that was opened and is new."""
+    """An introduction that was opened and is new."""
 
     opened: Opened
     keys: PeriodKeys
@@ -177,7 +177,7 @@ class _Unsealed:
 
 @dataclass(frozen=True, slots=True)
 class _Introduction:
-    """One that can be answered. `reply`: the RENDEZVOUS1; `record` rode along."""
+    """An introduction that can be answered. `reply`: the RENDEZVOUS1; `record` rode along."""
 
     point: RelayRow
     reply: bytes = field(repr=False)

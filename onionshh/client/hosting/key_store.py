@@ -1,7 +1,7 @@
-"""What an endpoint must not lose: period keys, what was introduced before, introducers (SPEC 10, 11).
+"""What an endpoint must not lose: period keys, replay logs, introducers (SPEC 10, 11).
 
-All of it in the endpoint's one SQLite file, synced before anything is answered: after a crash a replayed
-introduction is known, and visitors who hold a descriptor still reach us under its keys.
+All of it is in the endpoint's one SQLite file, synced before anything is answered. So after a crash a
+replayed introduction is recognised, and visitors who hold a descriptor still reach us under its keys.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class KeyStore:
 
     def named(self, period_byte: int) -> PeriodKeys | None:
         """The keys that an introduction names by the low byte of their period."""
-        return next((one for period, one in self._periods.items() if period & 0xFF == period_byte), None)
+        return next((keys for period, keys in self._periods.items() if period & 0xFF == period_byte), None)
 
     async def set_revision(self, keys: PeriodKeys, revision: int) -> None:
         """A descriptor of this revision is about to be published."""
@@ -115,7 +115,7 @@ class KeyStore:
 
     async def remember(self, keys: PeriodKeys, *hashes: bytes) -> None:
         """Sync what `keys.replay` has just taken in."""
-        rows = [(keys.period, one) for one in hashes]
+        rows = [(keys.period, replay_hash) for replay_hash in hashes]
         await self._database.transaction(
             lambda connection: connection.executemany("INSERT OR IGNORE INTO replay VALUES (?, ?)", rows)
         )
@@ -124,7 +124,7 @@ class KeyStore:
 
     async def forget_before(self, period: int) -> None:
         """Erase the keys of all earlier periods: what was sealed to them stays sealed."""
-        old = [one for one in self._periods if one < period]
+        old = [past for past in self._periods if past < period]
         if not old:
             return
 
@@ -133,11 +133,11 @@ class KeyStore:
             connection.execute("DELETE FROM replay WHERE period < ?", (period,))
 
         await self._database.transaction(erase, erases=True)
-        for one in old:
-            del self._periods[one]
+        for past in old:
+            del self._periods[past]
 
     async def introducers(self, wall: int) -> list[HeldIntroducer]:
-        """The introducers of before, those whose time is not over."""
+        """The introducers from before a restart whose time is not over."""
 
         def read(connection: sqlite3.Connection) -> list[HeldIntroducer]:
             connection.execute("DELETE FROM introducers WHERE expiry <= ?", (wall,))

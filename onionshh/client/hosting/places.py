@@ -1,10 +1,11 @@
-"""Places for what is done on a stranger's word, shared so that one silent peer cannot hold them all.
+"""Places for work that strangers ask for, shared so that one silent peer cannot hold them all.
 
 Each piece of work belongs to a holder: for introductions, the rendezvous point that the stranger named. A
-few are at work, some more wait. When all places are taken, a newcomer gets the one held longest by whoever
-holds most, if that holder has two more than the newcomer's, or has kept it for so long that it is taken for
-silent: a circuit is built in a fraction of a second. Of those that wait, the holder with the fewest at work
-comes first.
+few pieces are at work, some more wait. When all places are taken, a newcomer may get the oldest place of the
+holder that has most places. It gets that place in two cases: that holder has at least two places more than
+the newcomer's, or it is another holder and seems silent. A circuit is built in a fraction of a second, so a
+place held for SILENT_SECONDS means silence. Of those that wait, the holder with the fewest at work comes
+first.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Places:
 
     @asynccontextmanager
     async def take(self, holder: Hashable) -> AsyncIterator[None]:
-        """A place for the length of the block. NoPlace when there is none, also in the middle of it."""
+        """A place for the length of the block. NoPlace when there is none, or when it is lost meanwhile."""
         place = _Place(holder, trio.current_time())
         with place.scope:
             try:
@@ -87,9 +88,9 @@ class Places:
         if place in self._at_work:
             self._at_work.remove(place)
         while self._waiting and len(self._at_work) < self._at_work_most:
-            held = Counter(one.holder for one in self._at_work)
+            held = Counter(busy.holder for busy in self._at_work)
             called = min(
-                self._waiting, key=lambda one: held[one.holder]
+                self._waiting, key=lambda waiting: held[waiting.holder]
             )  # of equals the first, so the oldest
             self._waiting.remove(called)
             called.since = trio.current_time()
@@ -98,11 +99,12 @@ class Places:
 
 
 def _of(places: Iterable[_Place], holder: Hashable) -> list[_Place]:
-    return [one for one in places if one.holder == holder]
+    return [place for place in places if place.holder == holder]
 
 
 def _of_the_greatest(places: list[_Place]) -> list[_Place]:
-    """The places of the holder that has most, oldest first; of several such, whose oldest is the oldest."""
-    count = Counter(one.holder for one in places)
+    """The places of the holder that has most, oldest first. If several have most: the one with the oldest
+    place."""
+    count = Counter(place.holder for place in places)
     greatest = max(count.values())
-    return _of(places, next(one.holder for one in places if count[one.holder] == greatest))
+    return _of(places, next(place.holder for place in places if count[place.holder] == greatest))

@@ -1,8 +1,8 @@
-"""Brings an endpoint's descriptors to the ring: makes them, uploads them, looks what the ring has (SPEC 10).
+"""Brings an endpoint's descriptors to the ring: makes them, uploads them, checks what the ring has (SPEC 10).
 
-Which periods need one, when and at which relays is decided in `core/endpoint/publication.py`; here is what
-waits. The current period's descriptor stands always, the next one's once its random value is known. Each
-upload has a circuit of its own. A ring relay that is full makes us work for a place (`bidding.py`).
+`core/endpoint/publication.py` decides which periods need one, when and at which relays; this file does the
+waiting. The current period always has a descriptor, the next one once its random value is known. Each upload
+has a circuit of its own. A ring relay that is full makes us work for a place (`bidding.py`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FIRST_SETTLE_SECONDS = 2.0
 
 
 class Publication:
-    """One endpoint's. `overtaken` is sent when another program with our identity has published."""
+    """Publishes for one endpoint. `overtaken` is sent when another program published under our identity."""
 
     def __init__(
         self, context: Context, identity: IdentityKeys, key_store: KeyStore, introducers: Introducers
@@ -65,7 +65,7 @@ class Publication:
 
     @property
     def bidding(self) -> Bidding:
-        """What it works for a place on a full ring."""
+        """The work for a place on a full ring."""
         return self._bidding
 
     @property
@@ -82,25 +82,26 @@ class Publication:
         return f"the ring is full, and it works for a place there with an effort of {max(efforts)}"
 
     def lost(self) -> None:
-        """The ring has not what it had taken: bring it again, for a higher price if it was there lately."""
+        """The ring lost what it had taken: bring it again, with more effort if it was there lately."""
         for period in self._schedule.lost(self._now()):
             self._bid_higher(period)
         self._poke.send()
 
     def again(self) -> None:
-        """The ring has not what it should have: bring it a later one."""
+        """The ring does not have what it should have: bring it a later descriptor."""
         self._schedule.again(self._now())
         self._poke.send()
 
     async def compare(self, found: CheckedDescriptor) -> str:
-        """Act on what the ring shows of us when it is not ours, or not ours any more; a sentence then."""
+        """Act on a descriptor found on the ring, if it is not our present one. Returns what is wrong in a
+        sentence, else an empty text."""
         made, keys = self._schedule.current(found.period), self._key_store.keys_of(found.period)
         if made is None or keys is None:
             return ""
         if found.descriptor.revision > keys.revision:
             return await self._go_on_from(keys, found.descriptor.revision)
         if found.descriptor.seal_key != made.seal_key:
-            self.again()  # what a visitor seals to it opens no more, and no introducer is to blame
+            self.again()  # we cannot open what visitors seal to it, and no introducer is to blame
             return "the ring shows a descriptor of other keys than ours; ours is published again"
         return ""
 
@@ -119,7 +120,7 @@ class Publication:
                 try:
                     await self._look()
                 except NoDirectory:
-                    pass  # the keeper is after a new consensus, and its change pokes us
+                    pass  # the keeper is fetching a new consensus, and its change pokes us
                 except BadData as error:
                     logger.error("descriptors cannot be published: %s", error)
                 with trio.move_on_at(self._schedule.next_deadline(self._now(), self._bidding.working)):
@@ -148,7 +149,7 @@ class Publication:
         self._poke.send()
 
     def _bid_higher(self, period: int) -> None:
-        """What the current descriptor is worth was not enough."""
+        """The effort of the current descriptor was not enough."""
         made = self._schedule.current(period)
         if made is not None:
             self._bidding.higher(period, made.nonce)
@@ -185,7 +186,7 @@ class Publication:
             await self._upload(period, keys, [ring[relay] for relay in ring if relay in missing])
 
     def _ring(self, period: int) -> dict[RelayId, RelayRow]:
-        """The relays that are to hold this period's descriptor."""
+        """The relays that must hold this period's descriptor."""
         rows = responsible(self._context.view, period, self._blinded(period))
         return {row.identity: row for replica in rows or () for row in replica}
 
@@ -229,19 +230,19 @@ class Publication:
         )
 
     async def _upload(self, period: int, keys: PeriodKeys, rows: Sequence[RelayRow]) -> None:
-        """Bring the current descriptor to these, all at once."""
+        """Bring the current descriptor to these relays, all at once."""
         made = self._schedule.current(period)
         if made is None:
             return
         statuses: dict[RelayId, int] = {}
 
-        async def one(row: RelayRow) -> None:
+        async def upload(row: RelayRow) -> None:
             with trio.move_on_after(UPLOAD_SECONDS), suppress(*_FAILURES):
                 statuses[row.identity] = await self._store(row, made.document)
 
         async with trio.open_nursery() as nursery:
             for row in rows:
-                nursery.start_soon(one, row)
+                nursery.start_soon(upload, row)
         now = self._now()
         full = m.FULL in statuses.values()
         if full:
@@ -268,7 +269,7 @@ class Publication:
             circuit.close(Reason.FINISHED)
 
     async def _later(self, period: int, keys: PeriodKeys, made: Made, rows: Sequence[RelayRow]) -> int | None:
-        """Ring relays say that they know a later revision than ours: the one that one of them shows."""
+        """The revision that one of these ring relays shows. They say that it is later than ours."""
         context, blinded = self._context, self._blinded(period)
         for row in rows:
             with trio.move_on_after(UPLOAD_SECONDS), suppress(*_FAILURES):
@@ -281,7 +282,7 @@ class Publication:
         return None
 
     async def _go_on_from(self, keys: PeriodKeys, revision: int) -> str:
-        """The ring has a later revision than ours; whose, in a sentence."""
+        """The ring has a later revision than ours: go on from it. Returns whose it is, in a sentence."""
         await self._key_store.set_revision(keys, revision)
         why = self._schedule.overtaken(keys.period, self._now())
         self._poke.send()

@@ -1,8 +1,8 @@
 """Whether strangers reach the endpoint: tests it again and again, and tells when that changes (SPEC 11).
 
-What a test is stands in `self_test.py`, what is believed after it in `core/endpoint/reachability.py`; here is
-what waits. A test has an end of its own, which comes at once when the last introducer or the last link to a
-guard goes: then nobody reaches us, whatever the test would have said.
+`self_test.py` says what a test is, `core/endpoint/reachability.py` what to believe after it; this file does
+the waiting. A test has a time limit, and ends at once when the last introducer or the last link to a guard
+is lost: then nobody reaches us, whatever the test would have said.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ReachabilityChanges:
 
 
 class ReachabilityWatch:
-    """One endpoint's. `test()` is one test: None when it arrived, else why not."""
+    """Watches one endpoint. `test()` is one test: None when it arrived, else why not."""
 
     def __init__(
         self,
@@ -90,11 +90,11 @@ class ReachabilityWatch:
         )
 
     async def reachable(self) -> None:
-        """Until the endpoint is reachable; at once if it is."""
+        """Wait until the endpoint is reachable."""
         await self.change_from(False)
 
     async def change_from(self, reachable: bool) -> Reachability:
-        """The state, as soon as it is another than this."""
+        """The state, as soon as it differs from `reachable`."""
         await trio.lowlevel.checkpoint()
         while self._state.reachable == reachable:
             await self._changed.wait()
@@ -142,7 +142,7 @@ class ReachabilityWatch:
                 self._end_test(self._why_none())
 
     async def _watch_publication(self) -> None:
-        """Another program with our identity took our place."""
+        """Act when another program with our identity took our place."""
         while True:
             await self._publication.overtaken.wait()
             self._lose(ANOTHER)

@@ -1,8 +1,8 @@
 """One test of whether a stranger reaches the endpoint: fresh circuits, the ring, an introducer (SPEC 11).
 
-The test is a real introduction, sealed to our own descriptor as any visitor's; only we know its seed, and
-only we can tell that it was ours. What it finds is acted upon: a ring that has not what we published is
-published to again, an introducer that does not bring the test is replaced.
+The test is a real introduction, sealed to our own descriptor like any visitor's. Only we know its seed, so
+only we can tell that it was ours. We act on what the test finds: we publish again to a ring that does not
+have what we published, and replace an introducer that does not bring the test.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from onionshh.wire.endpoint import IntroducerEntry
 
 
 class SelfTest:
-    """One endpoint's; `once` is one test."""
+    """Tests one endpoint; `once` is one test."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class SelfTest:
         self._publication = publication
 
     async def once(self) -> str | None:
-        """None when a stranger's introduction would arrive, else why not."""
+        """Run one test. None when a stranger's introduction would arrive, else why not."""
         context = self._context
         try:
             needed, have = context.builder.kind(Purpose.ANSWER).relays, len(context.view.relays)
@@ -70,7 +70,7 @@ class SelfTest:
         if other := await self._publication.compare(found):
             return other
         standing = {entry.auth_key for entry in self._introducers.entries}
-        entries = [one for one in found.descriptor.introducers if one.auth_key in standing]
+        entries = [entry for entry in found.descriptor.introducers if entry.auth_key in standing]
         if not entries:
             self._publication.again()
             if self._publication.disputed:

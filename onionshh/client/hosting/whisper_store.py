@@ -1,8 +1,8 @@
 """Whispers an endpoint has taken on, and its replies, on disk (SPEC 13).
 
-Only rows and transactions; what goes into them when is the Receiver's to say (core/delivery/receiver.py).
-Ids outlive the rows, so that each whisper is delivered once, and so do replies, until the visitor has
-acknowledged them or they expire.
+This file has only rows and transactions. The Receiver (core/delivery/receiver.py) decides what is written
+and when. Ids outlive the whispers' rows, so that each whisper is delivered once. Replies outlive them too,
+until the visitor has acknowledged them or they expire.
 """
 
 from __future__ import annotations
@@ -76,23 +76,22 @@ class WhisperStore:
             judged.set()
 
     async def show(self, whisper_id: WhisperId) -> Taken | None:
-        """A whisper as it was taken on, and that it is shown noted: on disk before it can end the program.
-
-        None if it is not there any more.
+        """A whisper as it was taken on. It is noted on disk that the whisper is shown, before the whisper can
+        crash the program. None if it is not there any more.
         """
         try:
             return await self._database.transaction(partial(_taken_to_show, whisper_id))
         except BadData as error:
-            # A disk that takes nothing can still be read, and what is on it may be what makes room.
+            # A full disk can still be read, and finishing what is on it may make room.
             logger.warning("a whisper is shown and that could not be noted: %s", error)
             return await self.look(whisper_id)
 
     async def look(self, whisper_id: WhisperId) -> Taken | None:
-        """A whisper as it was taken on, and nothing is noted. None if it is not there any more."""
+        """A whisper as it was taken on, without noting anything. None if it is not there any more."""
         return await self._database.read(partial(_taken, whisper_id))
 
     async def commit(self, rows: Sequence[Keep | Finish]) -> list[WhisperId]:
-        """All of these or none, synced. Returns the replies that had to make room. BadData, Closed."""
+        """Write all of these or none, synced. Returns the replies that had to make room. BadData, Closed."""
 
         def write(connection: sqlite3.Connection) -> list[WhisperId]:
             dropped: list[WhisperId] = []
@@ -116,14 +115,17 @@ class WhisperStore:
         return None if encoded is None else Record.decode_untrusted(encoded)
 
     def erase_reply(self, reply_id: WhisperId) -> None:
-        """The visitor has it: erase it soon. After a crash before that it goes when it expires."""
+        """The visitor has this reply: erase it soon. After a crash before that, it goes when it expires."""
         self._database.soon(
             lambda connection: connection.execute("DELETE FROM replies WHERE id = ?", (reply_id,))
         )
 
     async def tidy(self, earliest: int) -> tuple[int, list[WhisperId]]:
-        """Forget ids and replies past their time; how many ids are left, and which replies. A wall clock that
-        jumped must not forget an id: its whisper would be delivered twice; hence `Clock.earliest`."""
+        """Forget ids and replies past their time. Returns how many ids are left, and which replies.
+
+        `earliest`: from `Clock.earliest`. A wall clock that jumped must not make us forget an id, or its
+        whisper would be delivered twice.
+        """
 
         def write(connection: sqlite3.Connection) -> tuple[int, list[WhisperId]]:
             connection.execute("DELETE FROM seen WHERE until < ?", (earliest,))
@@ -140,7 +142,7 @@ def _was_seen(whisper_id: WhisperId, connection: sqlite3.Connection) -> bool:
 
 
 def _note_seen(connection: sqlite3.Connection, taken: Taken) -> bool:
-    """Whether this was its first time."""
+    """Note an id as seen. Returns whether this was its first time."""
     until = taken.expires + EXPIRY_GRACE_SECONDS + SEEN_EXTRA_SECONDS
     cursor = connection.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (taken.whisper_id, until))
     return cursor.rowcount == 1
@@ -148,7 +150,7 @@ def _note_seen(connection: sqlite3.Connection, taken: Taken) -> bool:
 
 def _keep(connection: sqlite3.Connection, row: Keep) -> None:
     taken = row.whisper
-    if _note_seen(connection, taken):  # else its finishing overtook us
+    if _note_seen(connection, taken):  # else it was finished before it was kept
         connection.execute(
             "INSERT INTO inbox (id, body, received_at, expires, class, shown) VALUES (?, ?, ?, ?, ?, ?)",
             (taken.whisper_id, taken.body, taken.received_at, taken.expires, taken.privacy_class, row.shown),

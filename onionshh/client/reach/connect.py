@@ -1,7 +1,7 @@
 """One try at reaching an endpoint: rendezvous point, introduction, joined circuit (SPEC 11).
 
-The two circuits are made side by side. Whatever fails, both are closed and nothing of the try is used
-again: the next one has a new point, a new seed and a new path.
+The two circuits are made side by side. If anything fails, both are closed and nothing of the try is used
+again: the next try has a new point, a new seed and a new path.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ async def _introduce(circuit: Circuit, message: bytes) -> None:
 
 
 async def _both(
-    one: Callable[[], Awaitable[Circuit]], other: Callable[[], Awaitable[Circuit]]
+    first: Callable[[], Awaitable[Circuit]], second: Callable[[], Awaitable[Circuit]]
 ) -> tuple[Circuit, Circuit]:
     """Two circuits made side by side; if either fails, the other is closed and the error raised."""
     made: dict[int, Circuit] = {}
@@ -134,8 +134,8 @@ async def _both(
 
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(make, 0, one)
-            nursery.start_soon(make, 1, other)
+            nursery.start_soon(make, 0, first)
+            nursery.start_soon(make, 1, second)
     except BaseException:
         _close(made)
         raise

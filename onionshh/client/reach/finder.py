@@ -1,4 +1,4 @@
-"""Finding an endpoint's descriptor on the ring, by nothing but its address (SPEC 10)."""
+"""Finds an endpoint's descriptor on the ring, by its address alone (SPEC 10)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NoDescriptor(Exception):
 
 
 async def find_or_cached(context: Context, address_key: bytes) -> CheckedDescriptor:
-    """The descriptor at hand while it is good, else from the ring. Raises as `find`."""
+    """The stored descriptor while it is good, else one from the ring. Raises as `find`."""
     found = context.descriptors.get(address_key, context.view.period, context.clock.earliest())
     if found is None:
         found = await find(context, address_key)
@@ -68,7 +68,7 @@ async def find(context: Context, address_key: bytes) -> CheckedDescriptor:
 async def ask_ring(
     context: Context, row: RelayRow, blinded: bytes, period: int, purpose: Purpose
 ) -> bytes | None:
-    """What one ring relay holds under a blinded key, over a circuit of its own; None for nothing."""
+    """What one ring relay holds under a blinded key, asked over a circuit of its own. None for nothing."""
     circuit = await context.pool.to(purpose, row)
     try:
         body = await circuit.ask(m.FETCH, m.Fetch(blinded, period).encode(), m.FOUND, RING_ANSWER_SECONDS)

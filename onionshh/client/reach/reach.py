@@ -1,7 +1,7 @@
 """The way to one endpoint: its descriptor, one of its introducers, a joined circuit (SPEC 10, 11).
 
-One try per call. What was learned is kept between calls: the descriptor in hand, and which of its introducers
-led nowhere since one last did.
+Each call is one try. Kept between calls: the descriptor, and which of its introducers failed since the last
+success.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class NotReached(Exception):
 
 
 class Reach:
-    """`draw_hops` gives the relays between us and the rendezvous point, for each try anew."""
+    """`draw_hops` draws how many relays are between us and the rendezvous point, anew for each try."""
 
     def __init__(
         self, context: Context, address_key: bytes, *, draw_hops: Callable[[], int], privacy_class: int
@@ -79,11 +79,12 @@ class Reach:
         )
 
     def _introducer(self, found: CheckedDescriptor) -> IntroducerEntry:
-        """One not tried in vain since the last success, at random; all of them again once none is left."""
+        """A random one of those that have not failed since the last success. Once all have, all are tried
+        again."""
         earliest = self._context.clock.earliest()
         entries = found.descriptor.introducers
-        good = [one for one in entries if one.expiry > earliest] or list(entries)
-        left = [one for one in good if one.auth_key not in self._tried]
+        good = [entry for entry in entries if entry.expiry > earliest] or list(entries)
+        left = [entry for entry in good if entry.auth_key not in self._tried]
         if not left:
             self._tried.clear()
         chosen = self._context.chance.choice(left or good)
