@@ -1,10 +1,15 @@
 """The command line: one file for each command, and a few small ones that they share.
 
-`main` turns whatever a command raises into one sentence on stderr (and `{"error": …}` on stdout with
---json) and an exit status: 0 done, or a command that runs until a signal ends it; 1 not delivered,
-directory down, port or folder in use; 2 wrong usage; 3 delivered, but stdout took no reply. No traceback,
-unless ONIONSHH_DEBUG is set. Little is imported before a command is
-known, so that a signal is heeded from the first moment on and `--help` is quick.
+`main` turns any error of a command into one sentence on stderr, with --json also `{"error": …}` on stdout,
+and an exit status:
+
+- 0: done, or a signal ended a command that runs until then;
+- 1: not delivered, directory down, port or folder in use;
+- 2: wrong usage;
+- 3: delivered, but stdout took no reply.
+
+There is no traceback unless ONIONSHH_DEBUG is set. Little is imported before a command is known, so that
+signals work from the first moment on and `--help` is quick.
 """
 
 from __future__ import annotations
@@ -13,11 +18,11 @@ import sys
 from collections.abc import Sequence
 
 UNTIL_ENDED = frozenset({"directory", "host", "network", "relay"})
-"""Commands that run until a signal ends them, which is then how they were meant to end."""
+"""Commands that run until a signal ends them. For these, a signal is the normal end."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The console script: runs the command of these arguments (those of the process if None).
+    """The console script: runs the command of these arguments (None: the arguments of the process).
 
     Returns the exit status.
     """

@@ -1,8 +1,8 @@
 """`host --json`: replies that a program writes as lines on stdin.
 
 A whisper that was shown stays on disk, and is shown again after a restart, until its line comes. Once stdin
-has ended no line can come: what is shown from then on is finished at once. Shown is what was written: while
-stdout cannot be written, or nobody reads it any more, nothing more is shown and nothing is finished by that.
+has ended, no line can come: what is shown from then on is finished at once. "Shown" means written to stdout:
+while stdout cannot be written, or nobody reads it any more, nothing is shown, so nothing is finished.
 """
 
 from __future__ import annotations
@@ -62,16 +62,16 @@ class Answers:
         self._changed = trio.Event()
 
     def hold(self, whisper: Whisper) -> None:
-        """A whisper that is about to be shown: its line may come at once."""
+        """Hold a whisper that is about to be shown: its line may come at once."""
         self._held[whisper.id] = whisper
 
     async def shown(self, whisper: Whisper) -> None:
-        """It was shown; with stdin ended that is all."""
+        """A whisper was shown. If stdin has ended, it is finished now."""
         if self._reader.ended and whisper.id in self._held:
             await self._finish(whisper, None)
 
     async def room(self) -> None:
-        """Until one more can be held."""
+        """Wait until one more can be held."""
         while len(self._held) >= HELD_MOST:
             await self._changed.wait()
 

@@ -1,5 +1,5 @@
-"""All commands under one name. A command's module is imported when that command is asked for, so that the
-help of all, and each start, is quick.
+"""All commands under one name. A command's module is imported only when that command is asked for, so that
+the list of commands, and each start, is quick.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from onionshh import __version__
 COMMANDS = {
     "demo": "Show onionshh at work: a whole network on loopback in this one process.",
     "network": "Run a whole network on this machine: a directory and relays, in one process.",
-    "directory": "Run a directory: it checks relays, and tells everyone which there are.",
+    "directory": "Run a directory: it checks relays, and tells everyone which relays there are.",
     "relay": "Run a relay: it passes on cells that it cannot read.",
     "host": "Host an endpoint and show the whispers that come, or answer them.",
     "whisper": "Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin.",
@@ -22,14 +22,15 @@ COMMANDS = {
     "reasons": "Say what the names of drops mean, which relays and hosts count: one line for each.",
     "address": "Print the address of the endpoint whose folder this is.",
 }
-"""Each command in the order of the help, with the first sentence of its own."""
+"""Each command in the order of the help, with the first sentence of its own help."""
 
 
 class Commands(click.Group):
-    """The commands: `name` is what `onionshh.cli.name` calls by that name, imported when it is needed."""
+    """The commands. The command `name` is the object `name` of the module `onionshh.cli.name`, imported when
+    it is needed."""
 
     def __init__(self, **settings: Any) -> None:
-        # Names to choose and to guess from; what they do is in the modules.
+        # Only the names, to choose and to guess from. What the commands do is in their modules.
         super().__init__(**settings, commands=[click.Command(name) for name in COMMANDS])
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -68,7 +69,7 @@ def app(context: click.Context) -> None:
       onionshh whisper shh1… "hello"
 
     \b
-    A network of one's own:
+    A network of your own:
       export ONIONSHH_NETWORK=net.toml
       onionshh directory --listen 127.0.0.1:7000 --data dir --network net.toml
       onionshh relay --listen 127.0.0.1:0 --data relay1        (8 of them, with 8 folders)
@@ -77,7 +78,7 @@ def app(context: click.Context) -> None:
     Exit status: 0 done, delivered, or a directory, relay or host ended by a signal; 1 not delivered,
     directory down, port or folder in use; 2 wrong usage (address, file, size, option). Errors are
     one sentence on stderr, with --json also {"error": "…"} on stdout. ONIONSHH_DEBUG=1 shows where
-    an error arose.
+    an error happened.
     """
     if context.invoked_subcommand is None:
         print(context.get_help())
@@ -85,6 +86,6 @@ def app(context: click.Context) -> None:
 
 def run_command(arguments: list[str]) -> int:
     """Run one command; returns its exit status, raises whatever it raises."""
-    # No variable of the environment asks for shell completion, hence the empty name.
+    # The empty name means that no environment variable turns on shell completion.
     status = app.main(arguments, prog_name="onionshh", complete_var="", standalone_mode=False)
     return status if isinstance(status, int) else 0

@@ -1,7 +1,7 @@
 """`onionshh demo`: a whole network on this machine, and whispers through it.
 
-Everything is real: the authority answers HTTP, relays and nodes speak TCP on loopback; only the
-process that they share is not as in a network of many machines.
+Everything is real: the authority answers HTTP, relays and nodes speak TCP on loopback. There is only one
+difference from a network of many machines: all of them share one process.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def demo(relays: int, hops: int) -> int:
 
 
 class _Demo:
-    """One run."""
+    """One run of the demo."""
 
     def __init__(self, relays: int, hops: int) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
@@ -65,7 +65,7 @@ class _Demo:
         self._started = time.monotonic()
 
     async def run(self) -> int:
-        """All of it. Returns the exit status."""
+        """Run the whole demo. Returns the exit status."""
         status, slow = FAILED, False
         try:
             status = await self._all()
@@ -76,7 +76,7 @@ class _Demo:
     async def _all(self) -> int:
         async with AsyncExitStack() as stack:
             folder = stack.enter_context(temporary_folder("onionshh-demo-"))
-            # Entered before the nursery, so that what they hold is closed after all tasks have ended.
+            # Entered before the nursery, so that what it holds is closed after all tasks have ended.
             held = stack.enter_context(ExitStack())
             nursery = await stack.enter_async_context(trio.open_nursery())
             stack.callback(nursery.cancel_scope.cancel)
@@ -151,10 +151,18 @@ class _Demo:
 
     def _show_path(self, visitor: Node, host: Node) -> None:
         """The joined circuits: two of ours that end at the same relay, and what each side sees of them."""
-        theirs = {one.relays[-1]: one.path for one in host.circuits() if one.purpose == ANSWER_PURPOSE}
-        for one in visitor.circuits():
-            if one.purpose == MEETING_PURPOSE and one.relays[-1] in theirs:
-                before, meeting, after = one.path[:-1], one.path[-1], theirs[one.relays[-1]][-2::-1]
+        theirs = {
+            circuit.relays[-1]: circuit.path
+            for circuit in host.circuits()
+            if circuit.purpose == ANSWER_PURPOSE
+        }
+        for circuit in visitor.circuits():
+            if circuit.purpose == MEETING_PURPOSE and circuit.relays[-1] in theirs:
+                before, meeting, after = (
+                    circuit.path[:-1],
+                    circuit.path[-1],
+                    theirs[circuit.relays[-1]][-2::-1],
+                )
                 break
         else:
             return
@@ -180,7 +188,7 @@ def what_they_see(before: Sequence[str], meeting: str, after: Sequence[str]) -> 
     neither = ", and sees neither end" if before and after else ""
     lines = [
         f"{meeting}, which the visitor chose, is where both circuits meet{neither}",
-        f"who sees the visitor's machine: {visitors}; who sees the endpoint's: {endpoints}",
+        f"{visitors} sees the visitor's machine; {endpoints} sees the endpoint's",
     ]
     if visitors == endpoints:
         lines += [

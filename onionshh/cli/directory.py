@@ -47,7 +47,7 @@ WATCH_SECONDS = 1.0
     type=PATH,
     metavar="DIR",
     required=True,
-    help="Folder of the signing key and of what is known of relays.",
+    help="Folder of the signing key and of what is known about relays.",
 )
 @network_option("The network file; the first start writes it.", found=False)
 @click.option("--interval", type=int, metavar="SECONDS", help="Time from one consensus to the next.")
@@ -56,11 +56,11 @@ WATCH_SECONDS = 1.0
 def directory(
     listen: str, data: Path, network: Path, interval: int | None, param: tuple[str, ...], bind: str | None
 ) -> int:
-    """Run a directory: it checks relays, and tells everyone which there are.
+    """Run a directory: it checks relays, and tells everyone which relays there are.
 
     The first start makes the signing key in DIR (back up the file `authority`) and writes the network file
-    FILE, which everyone who joins the network needs a copy of. A directory that listens on a loopback
-    address starts a one-machine network: a consensus every 5 seconds and no limits by address.
+    FILE. Everyone who joins the network needs a copy of that file. A directory that listens on a loopback
+    address starts a one-machine network: a consensus every 5 seconds and no limits per address.
 
     It says how many relays are listed whenever that changes. SIGUSR1 asks for its statistics, as one line
     of JSON.
@@ -75,19 +75,19 @@ def directory(
     overrides = _overrides(interval, param)
     check_params(host, overrides)
     with DataDirectory(data).lock():
-        pass  # a folder in use is said first: it explains a port in use, too
+        pass  # report a folder in use first: that explains a port in use, too
     listener = listen_http(host, port)
     port = listener.getsockname()[1]
     url = f"http://{format_address(host, port)}"
     with listener, create_or_open(data, network, url=url, random_bytes=os.urandom) as store:
         with as_usage():
             params = choose_params(host, store.network, overrides)
-        one = _Directory(store, network, url)
-        return run(lambda: one.run(listener, params, bind), report=one.report)
+        this_run = _Directory(store, network, url)
+        return run(lambda: this_run.run(listener, params, bind), report=this_run.report)
 
 
 def check_params(host: str, overrides: dict[str, int]) -> None:
-    """Before anything is written: whether these parameters can be. Usage."""
+    """Check these parameters before anything is written. Usage."""
     with as_usage():
         default_params(one_machine=is_loopback(host)).with_overrides(overrides)
 
@@ -100,7 +100,7 @@ async def serve_authority(
     *,
     task_status: trio.TaskStatus[DirectoryAuthority],
 ) -> None:
-    """The authority with its HTTP and its probe over TCP, until cancelled; started when it answers."""
+    """Run the authority with its HTTP and its probe over TCP, until cancelled. Started once it answers."""
     clock, dialer, chance = Clock(), TcpDialer(bind), Chance(os.urandom)
 
     async def check(descriptor: RelayDescriptor) -> str | None:
@@ -128,7 +128,7 @@ class _Directory:
         self._statistics = Statistics("directory")
 
     async def run(self, listener: socket.socket, params: Params, bind: str | None) -> int:
-        """Until cancelled."""
+        """Run until cancelled."""
         store, network = self._store, self._network
         async with trio.open_nursery() as nursery:
             self._authority = await nursery.start(
@@ -152,13 +152,13 @@ class _Directory:
 
 
 def _warn_of_urls(store: AuthorityStore, url: str, network: Path) -> None:
-    """The network file must lead others here."""
+    """Warn when the network file does not lead others here."""
     host, _ = host_port(url.removeprefix("http://"), "--listen")
-    ours = next(one.url for one in store.network.authorities if one.key == store.key.public)
+    ours = next(authority.url for authority in store.network.authorities if authority.key == store.key.public)
     if is_wildcard(host) and ours == url:
         note(f"nobody can reach {url}: put this machine's own address as url into {network}.")
     elif not is_wildcard(host) and ours != url:
-        note(f"{network} says {ours}; we listen at {url}. If nothing leads there from here, change one.")
+        note(f"{network} says {ours}; we listen at {url}. If {ours} does not lead here, change one.")
 
 
 async def watch(authority: DirectoryAuthority) -> None:

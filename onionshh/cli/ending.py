@@ -1,10 +1,10 @@
-"""Ctrl-C, SIGTERM, a terminal that goes away: every command ends cleanly at the first, at once at the second.
+"""Ctrl-C, SIGTERM, a closed terminal: every command ends cleanly at the first signal, at once at the second.
 
-Before trio runs, a signal raises SystemExit; under trio it cancels the command, whose blocks then close what
-they opened. If that takes more than a few seconds, something hangs, and the process ends all the same.
+Before trio runs, a signal raises SystemExit. Under trio it cancels the command, whose blocks then close what
+they opened. If that takes more than a few seconds, something hangs, and the process ends anyway.
 
-SIGUSR1 asks for statistics and ends nothing, whoever gets it and whenever; nor does SIGUSR2, one slip of the
-finger beside it.
+SIGUSR1 asks for statistics. It never ends a command, whichever command gets it and whenever. SIGUSR2, which
+is easily sent by mistake, does not either.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNDONE_STATUS = 1
 _asked: list[int] = []
 _statuses: list[int] = []
 _reports: set[int] = set()
-"""Signals that asked for a report before there was anybody to give it."""
+"""Signals that asked for a report before any report could be given."""
 
 
 def ended_by_signal() -> bool:
@@ -39,12 +39,12 @@ def ended_by_signal() -> bool:
 
 
 def status_when_ended() -> int:
-    """The exit status of a command that a signal ends: what it was to do is not done, unless it says so."""
+    """The exit status of a command that a signal ends. Its work is not done, unless the command said so."""
     return _statuses[-1] if _statuses else UNDONE_STATUS
 
 
 def when_ended(status: int) -> None:
-    """From now on a signal ends this command with that status."""
+    """From now on a signal ends this command with `status`."""
     _statuses.append(status)
 
 
@@ -70,12 +70,12 @@ def run(
     report: Callable[[], None] | None = None,
 ) -> int:
     """Run a command's asynchronous part under trio until it returns its exit status, or a signal ends it.
-    `on`: the reader that hosts it, for a program that is mostly links. `report`: says the statistics of one
-    that runs until it is ended.
+    `on`: the reader that hosts it, for a program that is mostly links. `report`: writes the statistics of a
+    command that runs until it is ended.
 
-    Errors come out bare, never as a group; the one that matters most of several.
+    Errors are never raised as a group. Of several errors, the one that matters most is raised.
     """
-    # Not at the top: `main` loads this file first, so that signals are heeded while the rest is loaded.
+    # Not at the top: `main` loads this file first, so that signals work while the rest is loaded.
     import trio
 
     from onionshh.cli.failures import configure_logging, worst
@@ -105,15 +105,15 @@ def run(
 
 
 def _heeded() -> list[signal.Signals]:
-    """Those that whoever started us does not want ignored, as nohup does SIGHUP."""
+    """The signals that our parent process does not want ignored; nohup, for example, ignores SIGHUP."""
     return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 async def _cancel_on_signal(signals: AsyncIterator[int], cancel: Callable[[], None]) -> None:
     async for number in signals:
         _asked.append(number)
-        for one in _heeded():
-            signal.signal(one, signal.SIG_DFL)  # a second one ends at once
+        for heeded in _heeded():
+            signal.signal(heeded, signal.SIG_DFL)  # a second signal ends the process at once
         signal.signal(signal.SIGALRM, _hung)
         signal.setitimer(signal.ITIMER_REAL, CLOSING_SECONDS)
         cancel()
@@ -140,5 +140,5 @@ def _raise(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _hung(number: int, frame: FrameType | None) -> NoReturn:
-    note(f"closing took more than {CLOSING_SECONDS:.0f} s; ended without.")
+    note(f"closing took more than {CLOSING_SECONDS:.0f} s; ended without it.")
     os._exit(HUNG_STATUS)

@@ -37,7 +37,7 @@ def report(error: BaseException, *, as_json: bool) -> int:
     if debugging():
         remark(shown("".join(traceback.format_exception(error))).rstrip())
     if isinstance(error, BrokenPipeError):
-        # Whoever read our output has gone; and Python must not try once more when it ends.
+        # The reader of our output has gone, and Python must not try to write again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     sentence, status = explain(error)
@@ -68,20 +68,20 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 
 def worst(error: BaseException) -> BaseException:
-    """The one error of a group that tells most: what nobody expected, else the first."""
+    """The one error of a group that says most: an unexpected one, else the first."""
     leaves = _leaves(error)
-    unexpected = [one for one in leaves if not isinstance(one, Error | OSError)]
+    unexpected = [leaf for leaf in leaves if not isinstance(leaf, Error | OSError)]
     return (unexpected or leaves)[0]
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         return [error]
-    return [leaf for one in error.exceptions for leaf in _leaves(one)]
+    return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
 
 
 def configure_logging() -> Remarks:
-    """Warnings and worse, one line each, on stderr: from the first call on, however often it is called."""
+    """Log warnings and worse on stderr, one line each. Further calls change nothing."""
     for held in logging.getLogger().handlers:
         if isinstance(held, Remarks):
             return held
@@ -92,7 +92,7 @@ def configure_logging() -> Remarks:
 
 
 class OneLine(logging.Formatter):
-    """A record as one line; what was raised by its name alone, unless details are wanted."""
+    """A record as one line. An exception is shown without its traceback, unless details are wanted."""
 
     def format(self, record: logging.LogRecord) -> str:
         if debugging():

@@ -1,5 +1,5 @@
-"""Where a visitor's guards and consensus lie when no folder is given (one folder a network, XDG), and what
-is for a moment only."""
+"""Where a visitor's guards and consensus are kept when no folder is given (one folder per network, XDG), and
+temporary folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HASH_DIGITS = 12
 
 
 def state_folder() -> Path:
-    """The XDG state directory's part that is ours. Usage when there is no home either, as in containers."""
+    """Our folder in the XDG state directory. Usage when there is no home folder either, as in containers."""
     folder = user_folder()
     if folder is None:
         raise Usage(
@@ -31,7 +31,7 @@ def state_folder() -> Path:
 
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """A folder that goes with the block. Error when the system has no place for one."""
+    """A folder that is removed after the block. Error when the system has no place for one."""
     try:
         folder = tempfile.TemporaryDirectory(prefix=prefix)
     except FileNotFoundError as error:
@@ -41,6 +41,6 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
 
 
 def network_folder(network: NetworkFile) -> Path:
-    """A network's own: two of one name and other keys never share guards."""
+    """The folder of one network. Two networks with the same name but different keys never share guards."""
     digest = hashlib.sha3_256(b"".join(sorted(network.keys))).hexdigest()[:_HASH_DIGITS]
     return state_folder() / f"{re.sub('[^A-Za-z0-9-]', '-', network.name)}-{digest}"

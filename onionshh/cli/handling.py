@@ -1,8 +1,8 @@
 """From "shown" to "handled": a whisper that the endpoint has taken on is not finished before it is handled.
 
-Its sender has been told that it was delivered. So whatever stands in the way here, a program that cannot be
-run, a full disk, no descriptor or memory left, keeps the whisper and ends nothing: it is tried again, and
-after a restart it is shown again.
+Its sender has been told that it was delivered. Many things can go wrong here: a program that cannot be run,
+a full disk, no file descriptor or memory left. None of them loses the whisper or ends the command: the
+whisper is tried again, and after a restart it is shown again.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ HANDLE_AGAIN_MOST_SECONDS = 300.0
 SYSTEM_MOST_SECONDS = 10.0
 
 NOT_NOW = (BadData, OSError, MemoryError)
-"""What the disk or the system refuses now and may grant later."""
+"""Errors of a disk or a system that refuses now and may allow it later."""
 
 Handle = Callable[[Whisper], Awaitable[bytes | None]]
 """The reply to a whisper, None for none. NotHandled, and `NOT_NOW`, when it is to be tried again."""
 
 
 class NotHandled(Exception):
-    """The whisper is not handled, another try may do it; the reason in words."""
+    """The whisper is not handled, but another try may succeed. The message is the reason, in words."""
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Tally:
 
 
 class Patience:
-    """Does what must be done until the system lets it be done, and says once that it does not."""
+    """Repeats work that must be done until the system allows it, and says once that it does not."""
 
     def __init__(self) -> None:
         self._trouble = Trouble("whispers can be taken and finished again.")
@@ -56,7 +56,7 @@ class Patience:
         """How many wait for the system now."""
 
     async def __call__(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What `work` returns; it may be called many times. What is not `NOT_NOW` is raised."""
+        """What `work` returns. It may be called many times. Any error other than `NOT_NOW` is raised."""
         pause, refused = HANDLE_AGAIN_SECONDS, False
         while True:
             try:
@@ -75,7 +75,7 @@ class Patience:
             pause = min(2 * pause, SYSTEM_MOST_SECONDS)
 
     async def next(self, endpoint: Endpoint) -> Whisper | None:
-        """The next one, without finishing the one before: each call is an iteration of its own. None once
+        """The next whisper, without finishing the one before: each call is an iteration of its own. None once
         the endpoint is closed."""
         with suppress(Closed):
             return await self(lambda: anext(aiter(endpoint), None))
@@ -83,8 +83,8 @@ class Patience:
 
 
 class Handling:
-    """Handles whispers, eight at once. One that is kept waits in a task of its own, outside the eight, 1 s
-    and longer each time: no more than the endpoint's inbox holds."""
+    """Handles whispers, eight at once. A whisper that is kept waits in a task of its own, outside the eight,
+    1 s and longer each time. There are no more of these tasks than the endpoint's inbox holds whispers."""
 
     def __init__(self, handle: Handle, came: Callable[[Whisper], None], tally: Tally) -> None:
         self._handle = handle
@@ -96,7 +96,7 @@ class Handling:
         self._again = trio.Semaphore(AGAIN_AT_ONCE)
 
     async def run(self, endpoint: Endpoint) -> None:
-        """Until the endpoint is closed."""
+        """Handle whispers until the endpoint is closed."""
         async with trio.open_nursery() as nursery:
             while True:
                 await self._places.acquire()
@@ -109,7 +109,7 @@ class Handling:
                 nursery.start_soon(self._until_handled, whisper)
 
     async def _until_handled(self, whisper: Whisper) -> None:
-        """Begins with a place of its own."""
+        """Handle one whisper. The caller has taken a place for its first try."""
         try:
             handled = await self._try(whisper)
         finally:
@@ -128,7 +128,8 @@ class Handling:
             self._kept.off()
 
     async def _try(self, whisper: Whisper) -> bool:
-        """Whether it is handled now. What could not be finished keeps its place: nothing else could be."""
+        """Whether the whisper is handled now. One that cannot be finished keeps its place, since no other
+        could be finished either."""
         try:
             reply = await self._handle(whisper)
         except (NotHandled, *NOT_NOW) as error:

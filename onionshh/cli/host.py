@@ -40,7 +40,7 @@ logger = logging.getLogger("onionshh.host")
 )
 @click.option("--echo", is_flag=True, help="Answer each whisper with its own body.")
 @click.option(
-    "--exec", "program", metavar="PROGRAM", help="Run it for each whisper; its output is the reply."
+    "--exec", "program", metavar="PROGRAM", help="Run this for each whisper; its output is the reply."
 )
 @click.option(
     "--introducers",
@@ -64,17 +64,18 @@ def host(
 
     The first start makes the identity in DIR; back up the file `identity`.
 
-    With --exec a program gets each body on its stdin and its stdout is the reply; 8 run at once. PROGRAM may
-    have arguments, quoted as in a shell. Its own end is the end of the run: what it leaves behind goes on,
-    without its output. It has handled the whisper when it ends by itself, with a reply if its status is 0
-    and without one if not. The whisper is kept, and tried again after 1 s and ever longer, up to 5 min, when
-    the program cannot be started, takes more than 60 s, is ended by a signal, writes more than 65 535 bytes,
-    or ends with status 75, 126 or 127. A full disk ends nothing either: what waits for it is tried again.
+    With --exec a program gets each body on its stdin, and its stdout is the reply; 8 run at once. PROGRAM may
+    have arguments, quoted as in a shell. A run ends when the program itself ends: processes that it leaves
+    behind go on, but their output is not taken. A program that ends by itself has handled the whisper: with a
+    reply if its status is 0, without one if not. The whisper is kept when the program cannot be started,
+    takes more than 60 s, is ended by a signal, writes more than 65 535 bytes, or ends with status 75, 126 or
+    127. It is then tried again after 1 s, and after longer each time, up to 5 min. A full disk ends nothing
+    either: what waits for it is tried again.
 
     SIGUSR1 asks for statistics, as one line of JSON.
 
     \b
-    With --json, one object a line:
+    With --json, one object per line:
       {"event": "address", "address": "shh1…"}
       {"event": "reachable", "introducers": 1, "seconds": 3.2}
       {"event": "introducers", "introducers": 6}  how many there are, once that has settled
@@ -85,12 +86,12 @@ def host(
     and without --echo and --exec also lines on stdin:
       {"reply_to": "id", "body": "…"}  answer, or with body_base64
       {"done": "id"}                   finish without an answer
-    A line that cannot be followed is answered by {"error": "…"}. A whisper that is neither answered nor
-    done is shown again after a restart. Once stdin has ended, each is finished when it was shown.
+    A line that is not one of these is answered by {"error": "…"}. A whisper that is neither answered nor
+    done is shown again after a restart. Once stdin has ended, each whisper is finished when it was shown.
 
-    While stdout cannot be written, since nobody reads it any more or its disk is full, no whisper is shown,
-    and none is finished by that; it is said once on stderr, and tried again. With --echo and --exec they are
-    handled all the same, and lines are lost while 1 MiB of them waits.
+    While stdout cannot be written (nobody reads it any more, or its disk is full), no whisper is shown, so
+    none is finished. This is said once on stderr, and writing is tried again. With --echo and --exec whispers
+    are handled even then, and lines are lost while 1 MiB of them waits.
 
     \b
     Examples:
@@ -105,8 +106,8 @@ def host(
     check_reach(bind, network_file_when_there(network))
     folder = DataDirectory(data)
     with folder.lock():
-        one = _Host(network, data, bind, introducers, echo, command, as_json)
-        return run(lambda: _run(one), report=one.report)
+        this_run = _Host(network, data, bind, introducers, echo, command, as_json)
+        return run(lambda: _run(this_run), report=this_run.report)
 
 
 async def _run(host: _Host) -> int:
@@ -144,7 +145,7 @@ class _Host:
         self._joined: tuple[Node, Endpoint] | None = None
 
     async def run(self) -> None:
-        """Until the endpoint is closed."""
+        """Host until the endpoint is closed."""
         identity = Identity.load_or_create(self._data / IDENTITY_FILE)
         self.voice.address(identity.address)
         async with AsyncExitStack() as stack:
@@ -216,7 +217,7 @@ class _Host:
 
 
 async def show(endpoint: Endpoint, voice: Voice, patience: Patience, tally: Tally) -> None:
-    """Show whispers in the order they came, until the endpoint is closed; what was shown is finished."""
+    """Show whispers in the order they came, until the endpoint is closed. What was shown is finished."""
     while (whisper := await patience.next(endpoint)) is not None:
         tally.taken += 1
         await voice.show(whisper)

@@ -1,10 +1,10 @@
 """Lines out and in, without ever holding up the node.
 
-Writing and reading block in threads, on the descriptors themselves: Python's own buffers hold a lock that
-an abandoned thread would keep from being flushed at the end.
+Writing and reading block in threads, directly on the descriptors. Python's own buffers have a lock: an
+abandoned thread would hold it, and the buffers could not be flushed at the end.
 
-Nothing that is written here ends the program. What the system does not take now, since a disk is full or
-nobody reads any more, is tried again until it is taken, each line whole and in its order.
+A failed write never ends the program. What the system does not take now, since a disk is full or nobody reads
+any more, is tried again until it is taken, each line whole and in its order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STDIN, STDOUT = 0, 1
 LINE_BYTES = 512 * 1024
 """A reply of 65 535 bytes, each of which JSON may write as six."""
 SAID_MOST = 1024 * 1024
-"""Bytes of lines that wait to be written and that nobody waits for."""
+"""Bytes of lines that wait to be written while nobody waits for them."""
 REWRITE_SECONDS = 0.5
 REWRITE_MOST_SECONDS = 10.0
 _READ_BYTES = 65536
@@ -65,7 +65,7 @@ class Output:
         return self._trouble.lasts
 
     def say(self, line: bytes) -> None:
-        """Write it when its turn comes. While 1 MiB waits it is lost, and counted."""
+        """Write a line when its turn comes. While 1 MiB waits, the line is lost and counted."""
         if self._waiting and self._bytes + len(line) > SAID_MOST:
             self._lost += 1
             self._loss.on("lines for stdout are lost, since nobody reads it.")
@@ -73,7 +73,7 @@ class Output:
             self._put(line, trio.Event())
 
     async def show(self, line: bytes) -> None:
-        """As `say`, never lost; returns when it is written."""
+        """As `say`, but never lost. Returns when the line is written."""
         written = trio.Event()
         self._put(line, written)
         await written.wait()
@@ -102,11 +102,11 @@ class Output:
         while left:
             try:
                 count = await trio.to_thread.run_sync(self._some_of, left, abandon_on_cancel=True)
-            except (OSError, MemoryError, RuntimeError) as error:  # the last: no thread can be had
+            except (OSError, MemoryError, RuntimeError) as error:  # RuntimeError: no thread can be had
                 why = why_refused(error)
                 self._trouble.on(f"stdout cannot be written ({why}); we go on, and try again until it can.")
                 if isinstance(error, BrokenPipeError):
-                    left = line  # who had the first part is gone
+                    left = line  # the reader who had the first part is gone
                 await trio.sleep(pause)
                 pause = min(2 * pause, REWRITE_MOST_SECONDS)
             else:
@@ -129,10 +129,10 @@ class LineReader:
         self._buffer = bytearray()
         self._skipping = False
         self.ended = descriptor == STDIN and sys.stdin is None
-        """Whether there is nothing to come."""
+        """Whether nothing more can come."""
 
     def look(self) -> None:
-        """Without waiting: notice an end that is there already."""
+        """Notice an end that is there already, without waiting."""
         if not self.ended and select.select([self._descriptor], [], [], 0)[0]:
             self._take(self._read())
 
@@ -168,4 +168,4 @@ class LineReader:
             except BlockingIOError:
                 select.select([self._descriptor], [], [])
             except OSError:
-                return b""  # no terminal of ours, or gone
+                return b""  # the terminal is not ours, or is gone

@@ -1,4 +1,4 @@
-"""`onionshh network`: a whole network of this machine, until it is ended."""
+"""`onionshh network`: a whole network on this machine, until a signal ends it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from onionshh.net.store import DataDirectory
 def network(relays: int) -> int:
     """Run a whole network on this machine: a directory and relays, in one process.
 
-    While it runs, every command of this user finds it by itself, and so does `onionshh.join()`; none needs
-    --network. It is for trying things out and for tests: everything is real, and everything is on loopback,
-    so it hides nothing from anybody.
+    While it runs, every command of this user finds it without --network, and so does `onionshh.join()`. It is
+    for trying things out and for tests: everything is real, but everything is on loopback, so it hides
+    nothing from anybody.
 
     \b
     Examples:
@@ -45,7 +45,7 @@ async def _run(folder: Path, relays: int) -> NoReturn:
     file = folder / FILE
     port = port_before(file)
     with suppress(FileNotFoundError):
-        os.unlink(file)  # the port may be another now, and it is written again
+        os.unlink(file)  # the port may differ now; the file is written again
     with ExitStack() as held:
         async with trio.open_nursery() as nursery:
             authority = await start_authority(held, nursery, folder, file, name="one-machine", port=port)

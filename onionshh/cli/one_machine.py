@@ -27,8 +27,8 @@ INTERVAL_SECONDS = 2
 async def start_authority(
     held: ExitStack, nursery: trio.Nursery, folder: Path, file: Path, *, name: str, port: int = 0
 ) -> DirectoryAuthority:
-    """The authority, answering; it writes the network file. `held` closes what it holds once all tasks have
-    ended. `port`: where it should listen, if that is free."""
+    """Start an authority and return it once it answers. It writes the network file. `held` closes what it
+    holds after all tasks have ended. `port`: where it should listen, if that is free."""
     try:
         listener = listen(LOOPBACK, port)
     except Error:
@@ -48,18 +48,20 @@ async def start_authority(
 async def start_relays(
     held: ExitStack, nursery: trio.Nursery, folder: Path, network: NetworkFile, count: int
 ) -> None:
-    """So many relays, running; the authority lists them soon."""
+    """Start `count` relays. The authority lists them soon."""
     for number in range(1, count + 1):
         name = f"relay{number}"
         listener = TcpListener(LOOPBACK, 0)
         held.callback(listener.close)
         about = About(name, *listener.address)
-        one = make_relay(network, DataDirectory(folder / name), listener, about, None, say=lambda line: None)
-        await nursery.start(lambda task_status, one=one: one.run(task_status=task_status))
+        relay = make_relay(
+            network, DataDirectory(folder / name), listener, about, None, say=lambda line: None
+        )
+        await nursery.start(lambda task_status, relay=relay: relay.run(task_status=task_status))
 
 
 async def listed(authority: DirectoryAuthority, count: int) -> list[str]:
-    """Until so many relays are listed; their names."""
+    """Wait until `count` relays are listed. Returns their names."""
     while True:
         rows = authority.consensus.relays if authority.consensus is not None else ()
         if len(rows) >= count:

@@ -22,10 +22,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Path(click.Path):
-    """A path as it was typed. Whether it can be read is said by whatever opens it.
+    """A path as it was typed. Whether it can be read is checked where it is opened.
 
-    An empty one is a variable that was never set, not the current folder. `~` is what it is in a shell, which
-    does not see the one in `--data=~/me`.
+    An empty path comes from a variable that was never set; it does not mean the current folder. `~` means
+    what it means in a shell, since a shell does not replace the one in `--data=~/me`.
     """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
@@ -34,7 +34,7 @@ class _Path(click.Path):
             self.fail('it is empty; give a path, "." for the current folder.', param, ctx)
         path = Path(os.path.expanduser(typed))
         if path.parts[:1] == ("~",):
-            self.fail("there is no home folder here for ~ to be; give the whole path.", param, ctx)
+            self.fail("there is no home folder here that ~ could mean; give the whole path.", param, ctx)
         return path if path.parts else Path.cwd()
 
 
@@ -100,7 +100,7 @@ def is_wildcard(host: str) -> bool:
 
 
 def check_bind(bind: str | None) -> None:
-    """An address of this machine that connections can start from. Usage."""
+    """Check that connections can start from this address. Usage."""
     if bind is None:
         return
     try:
@@ -110,18 +110,18 @@ def check_bind(bind: str | None) -> None:
 
 
 def check_reach(bind: str | None, network: NetworkFile) -> None:
-    """Whether a directory of this network can be reached from there at all. Usage."""
+    """Check that a directory of this network can be reached from this address at all. Usage."""
     theirs = [_as_address(urlsplit(authority.url).hostname) for authority in network.authorities]
-    if bind is None or None in theirs:  # a name's addresses are found out when it is asked
+    if bind is None or None in theirs:  # a name is looked up only when the directory is asked
         return
     ours, url = ipaddress.ip_address(bind), network.authorities[0].url
-    versions = {one.version for one in theirs if one is not None}
+    versions = {address.version for address in theirs if address is not None}
     if ours.version not in versions:
         raise Usage(
             f"--bind {bind} is an IPv{ours.version} address, and the network's directory {url} has an"
             f" IPv{versions.pop()} one; give one of the same kind."
         )
-    if ours.is_loopback and not any(one is not None and one.is_loopback for one in theirs):
+    if ours.is_loopback and not any(address is not None and address.is_loopback for address in theirs):
         raise Usage(f"--bind {bind} reaches this machine alone, and the network's directory is at {url}.")
 
 
@@ -133,7 +133,7 @@ def _as_address(host: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Addre
 
 @contextlib.contextmanager
 def as_usage() -> Iterator[None]:
-    """A ValueError in here is what a person typed, told in its own words. Usage."""
+    """Turns a ValueError about what a person typed into Usage, in the same words."""
     try:
         yield
     except ValueError as error:

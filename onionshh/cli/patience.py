@@ -1,4 +1,4 @@
-"""What starts together with us may be a moment late: the network file, the directory, the right time."""
+"""Waits for what starts together with us and may be late: the network file, the directory, the right time."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ T = TypeVar("T")
 
 
 def network_file_when_there(path: Path) -> NetworkFile:
-    """The network file, which the directory writes when it first starts. One that is not there yet, or not
-    whole yet, is waited for; not for long. BadNetworkFile then."""
+    """The network file, which the directory writes when it first starts. If the file is not there yet, or not
+    whole yet, wait for it, but not for long. BadNetworkFile then."""
     end, said = time.monotonic() + FILE_SECONDS, False
     while True:
         try:
@@ -40,16 +40,16 @@ def network_file_when_there(path: Path) -> NetworkFile:
 
 
 async def until_directory_answers(attempt: Callable[[], Awaitable[T]]) -> T:
-    """What `attempt` returns. While no directory answers or the clocks differ it is tried again, less and
-    less often, until cancelled: a relay or an endpoint must come back after a power cut by itself, whichever
-    machine starts first, and whenever its clock is set. Each thing that is waited for is said once."""
+    """What `attempt` returns. While no directory answers or the clocks differ, it is tried again, less and
+    less often, until cancelled. A relay or an endpoint must come back by itself after a power cut, whichever
+    machine starts first, and whenever its clock is set. Each reason to wait is said once."""
     said: type[Error] | None = None
     pause = ASK_AGAIN_SECONDS
     while True:
         try:
             return await attempt()
         except NotThisNetwork:
-            raise  # waiting mends no file
+            raise  # waiting does not repair a file
         except (NoDirectory, ClockWrong) as error:
             if type(error) is not said:
                 said = type(error)

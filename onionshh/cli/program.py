@@ -1,8 +1,8 @@
-"""`host --exec`: one run of a program for each whisper, its output the reply.
+"""`host --exec`: one run of a program per whisper; its output is the reply.
 
-A program that ends by itself has handled the whisper. One that could not be started or did not come to its
-own end has not, and neither has one that says so by its status (75, or 126 and 127 as a shell says them):
-then the whisper waits for another run.
+A program that ends by itself has handled the whisper. A program that could not be started or did not end by
+itself has not. Neither has one that says so by its status (75, or 126 and 127 as a shell uses them). Then the
+whisper waits for another run.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ PROGRAM_SECONDS = 60.0
 ENDING_SECONDS = 1.0
 NOT_HANDLED = {
     os.EX_TEMPFAIL: "asks for another run (status 75)",
-    126: "could not run what it was to run (status 126)",
-    127: "did not find what it was to run (status 127)",
+    126: "could not run its own program (status 126)",
+    127: "did not find its own program (status 127)",
 }
 
 
 class ProgramFailed(Exception):
-    """The program has handled the whisper and gives no reply; the reason in words."""
+    """The program has handled the whisper and gives no reply. The message is the reason, in words."""
 
 
 def parse_command(text: str) -> list[str]:
@@ -52,7 +52,7 @@ def parse_command(text: str) -> list[str]:
 
 def _why_not(words: list[str]) -> str:
     if not words:
-        return "it names none"
+        return "it names no program"
     program = Path(words[0])
     if program.is_dir():
         return f"{program} is a folder"
@@ -64,14 +64,15 @@ def _why_not(words: list[str]) -> str:
 async def run_program(command: list[str], body: bytes, *, seconds: float = PROGRAM_SECONDS) -> bytes:
     """What the program writes to stdout when it gets `body` on stdin. NotHandled, ProgramFailed.
 
-    It runs in a session of its own, which is ended as a whole when its time is up or we end. Its own end is
-    the end of the run: what it leaves behind goes on, and only what it wrote by then is taken.
+    The program runs in a session of its own, which is ended as a whole when its time is up or we end. A run
+    ends when the program itself ends: processes that it leaves behind go on, and only output until then is
+    taken.
     """
     try:
         process = await trio.lowlevel.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
-    except (OSError, MemoryError, RuntimeError) as error:  # the last: no thread can be had
+    except (OSError, MemoryError, RuntimeError) as error:  # RuntimeError: no thread can be had
         raise NotHandled(f"the program cannot be started: {why_refused(error)}") from error
     output = bytearray()
     try:
@@ -97,7 +98,7 @@ async def run_program(command: list[str], body: bytes, *, seconds: float = PROGR
 
 
 async def _converse(process: trio.Process, body: bytes, output: bytearray) -> None:
-    """Until it has ended, or its output is too large."""
+    """Feed the program and read it, until it has ended or its output is too large."""
     stdin, stdout = process.stdin, process.stdout
     if stdin is None or stdout is None:
         raise NotHandled("the program has no stdin or stdout")
@@ -121,7 +122,7 @@ async def _converse(process: trio.Process, body: bytes, output: bytearray) -> No
                 output += part
         if len(output) <= WHISPER_MAX:
             await process.wait()
-            # What it left behind may hold its stdout and write on: nothing of that is taken.
+            # Processes it left behind may hold its stdout and go on writing: nothing of that is taken.
             left = bytes_waiting(stdout)
             while left and (part := await stdout.receive_some(left)):
                 output += part

@@ -117,9 +117,9 @@ def relay(
         listener = TcpListener(host, port)
         try:
             seen = _advertised(advertise, listener.address)
-            # A family's list may be the same for all its relays: our own id in it says nothing.
+            # All relays of a family may share one list, so our own id in it is left out.
             ours = RelayKeys(folder, os.urandom).relay_id
-            about = About(nickname, *seen, tuple(one for one in members if one != ours))
+            about = About(nickname, *seen, tuple(member for member in members if member != ours))
             if rate:
                 about = replace(about, bandwidth=rate)
             _ask_for_long_turns()
@@ -172,7 +172,7 @@ async def _run(made: Relay, about: About) -> int:
             f"links are taken at {format_address(about.host, about.port)}; waiting for the directory's check"
         )
         gc.collect()
-        gc.freeze()  # what is there now stays: no later collection need look at it
+        gc.freeze()  # what exists now stays, so later collections need not look at it
         nursery.start_soon(_report_hourly, made)
     return 0
 
@@ -186,15 +186,15 @@ async def _report_hourly(made: Relay) -> None:
 
 
 def _ask_for_long_turns() -> None:
-    """Tell the scheduler that this process is about throughput: woken by a frame, it does not take the core
-    from whoever just sent it, perhaps in the middle of a pass."""
+    """Tell the scheduler that this process is about throughput. When a frame wakes it, it does not take the
+    core from the frame's sender, perhaps in the middle of a pass."""
     if hasattr(os, "SCHED_BATCH"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _advertised(advertise: str | None, bound: tuple[str, int]) -> tuple[str, int]:
-    """What the descriptor says: an IP address in its one form."""
+    """Host and port for the descriptor. The host is an IP address in its canonical form."""
     given, port = bound if advertise is None else host_port(advertise, "--advertise")
     host = canonical_host(given)
     if host is None or is_wildcard(host) or not port:

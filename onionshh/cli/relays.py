@@ -37,7 +37,7 @@ def relays(network: Path, bind: str | None, as_json: bool) -> int:
     checked against the network file.
 
     \b
-    With --json, one object a line:
+    With --json, one object per line:
       {"nickname": "…", "id": "64 hex digits", "address": "HOST:PORT", "flags": ["GUARD", …],
        "weight": 123, "first_seen": Unix seconds}
 

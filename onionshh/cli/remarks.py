@@ -1,7 +1,7 @@
-"""What goes on for long is not said for long: one line for one condition, and one when it ends.
+"""A condition that lasts is not repeated: one line when it begins, and one when it ends.
 
-The log of the library says what failed each time it fails. Here a line that comes again is counted, and the
-count is said after a minute, two, four, at last once an hour, as long as it goes on.
+The library logs a failure each time. Here a line that comes again is counted. The count is written after one
+minute, then two, then four, and at last once an hour, as long as the line comes again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WHYS_MOST = 8
 
 @dataclass(slots=True)
 class _Said:
-    """A line that was said: how often it came since, and when that is to be told."""
+    """A line that was written: how often it came since then, and when to say so."""
 
     until: float
     span: float = COUNT_SECONDS
@@ -39,10 +39,10 @@ class Remarks(logging.Handler):
         self._said: dict[str, _Said] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Never raises: whoever logs goes on."""
+        """Write or count a record. Never raises: the code that logs must go on."""
         try:
             line = self.format(record)
-        except Exception as error:  # a record whose arguments do not fit: ours, and no reason to end
+        except Exception as error:  # a record whose arguments do not fit: a bug, but no reason to end
             line = f"onionshh: a remark could not be put into words ({type(error).__name__})"
         self.tell_counts()
         if line not in self._said and len(self._said) >= LINES_MOST:
@@ -55,9 +55,9 @@ class Remarks(logging.Handler):
                 remark(line)
 
     def tell_counts(self) -> None:
-        """What came again, where that is due; a line that did not come again is forgotten."""
+        """Write the counts that are due. A line that did not come again is forgotten."""
         now = self._now()
-        for line, said in [one for one in self._said.items() if one[1].until <= now]:
+        for line, said in [item for item in self._said.items() if item[1].until <= now]:
             if not said.times:
                 del self._said[line]
                 continue
@@ -69,7 +69,7 @@ class Remarks(logging.Handler):
 
     async def run(self) -> None:
         """Tell the counts when they are due, until cancelled."""
-        import trio  # not for those commands that need none
+        import trio  # here, since some commands do not need it
 
         while True:
             await trio.sleep(COUNT_SECONDS)
@@ -99,14 +99,14 @@ class Trouble:
             note(line)
 
     def off(self, more: str = "") -> None:
-        """It is over; `more` is said with that."""
+        """It is over. `more` is added to the line."""
         if self._whys:
             self._whys.clear()
             note(self._over + more)
 
 
 def why_refused(error: Exception) -> str:
-    """What the system refuses, for a sentence."""
+    """Why the system refuses, as a part of a sentence."""
     if isinstance(error, MemoryError):
         return "out of memory"
     return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__

@@ -1,5 +1,5 @@
-"""Whether strangers can reach the endpoint, in words that stay true: each gain and loss at once, the number
-of introducers when it has settled, and another reason when the one that was given is no longer the reason.
+"""Says whether strangers can reach the endpoint, and keeps that true. Each gain and loss is said at once, the
+number of introducers when it has settled, and a new reason when the last one is no longer the reason.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from onionshh.errors import Closed
 
 LOOK_SECONDS = 5.0
 SETTLED_LOOKS = 2
-"""A number or a reason that is the same so many looks later stands."""
+"""A number or a reason that is the same for this many looks has settled."""
 SAY_UNREACHABLE_SECONDS = 30.0
 
 
 class Standing:
-    """Says what changes. `wanted`: introducers that there should be."""
+    """Says what changes. `wanted`: how many introducers there should be."""
 
     def __init__(self, voice: Voice, wanted: int) -> None:
         self._voice = voice
         self._wanted = wanted
         self._said = 0
-        """Introducers, as they were told last."""
+        """How many introducers were reported last."""
         self._whys: set[str] = set()
-        """Reasons told since it was last reachable."""
+        """Reasons reported since it was last reachable."""
         self._last: object = None
         self._looks = 0
         self.since: float | None = None
-        """When it was gained or lost, in trio's time."""
+        """When reachability was gained or lost, in trio's time."""
 
     async def run(self, endpoint: Endpoint) -> None:
-        """Until the endpoint is closed."""
+        """Report until the endpoint is closed."""
         started = trio.current_time()
         try:
             changes = endpoint.reachability_changes()
@@ -48,7 +48,7 @@ class Standing:
             return
 
     def changed(self, state: Reachability) -> None:
-        """It was gained or lost."""
+        """Reachability was gained or lost."""
         self.since = trio.current_time()
         if state.reachable:
             self._said = min(state.introducers, self._wanted)
@@ -58,7 +58,7 @@ class Standing:
             self._unreachable(state.why)
 
     def looked(self, state: Reachability, late: bool) -> None:
-        """It stands as it did. `late`: it has had the time that the first gain takes."""
+        """Reachability is as before. `late`: there was enough time for the first gain."""
         number = min(state.introducers, self._wanted)
         now = number if state.reachable else state.why
         self._looks = self._looks + 1 if now == self._last else 1

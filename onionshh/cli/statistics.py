@@ -1,8 +1,8 @@
-"""Numbers leave by one door: each owner answers with a frozen record, and only this module writes it down.
+"""All numbers come out here: each owner answers with a frozen record, and only this module formats it.
 
-As JSON, one line on stdout, when a running command is asked by SIGUSR1; as a sentence once an hour. The
-counts are exact and stay on this machine: nothing of them is sent anywhere. No address, id or path is in
-any record, and none may be: the values are numbers, and the texts are names from the source.
+A running command writes them as one line of JSON on stdout when SIGUSR1 asks for it. A relay also writes a
+sentence once an hour. The counts are exact and stay on this machine: none of them is sent anywhere. No record
+has an address, id or path, and none may have: values are numbers, and texts are names from the source.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from onionshh.relay.serve import RelayStatistics
 
 VERSION = 1
-"""Of the JSON. A field may be added under the same version; one that changes or goes makes another."""
+"""Version of the JSON. A new field keeps the version; a changed or removed field makes a new version."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostStatistics:
-    """What `host` did so far, and how its node and endpoint stand now; this is one that has not joined."""
+    """What `host` did so far, and how its node and endpoint stand now. The defaults: it has not joined."""
 
     joined: bool = False
     online: bool = False
@@ -34,7 +34,7 @@ class HostStatistics:
     circuits: int = 0
     reachable: bool = False
     seconds: float | None = None
-    """Since it was last gained or lost that strangers reach it."""
+    """Seconds since reachability was last gained or lost."""
     introducers: int = 0
     visitors: int = 0
     taken: int = 0
@@ -42,29 +42,29 @@ class HostStatistics:
     finished: int = 0
     unfinished: int = 0
     kept: int = 0
-    """Of the unfinished: those that are tried again."""
+    """How many of the unfinished are tried again."""
     given_up: int = 0
     replies_waiting: int = 0
     drops: Mapping[str, int] = field(default_factory=dict)
 
 
 class Statistics:
-    """How one running command, `kind`, says its numbers."""
+    """Formats the numbers of one running command, `kind`."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
         self._began = time.monotonic()
 
     def line(self, record: DataclassInstance, **more: str) -> str:
-        """A record as one line of JSON, its keys sorted: under its kind, with the version, how long this
-        process has been at work, and what the command adds."""
+        """A record as one line of JSON with sorted keys. It also has the kind, the version, how long this
+        process has run, and what the command adds."""
         up = round(time.monotonic() - self._began, 1)
         envelope = {"kind": self._kind, "version": VERSION, "up_seconds": up, **more}
         return json.dumps(asdict(record) | envelope, sort_keys=True)
 
 
 def in_words(record: RelayStatistics) -> str:
-    """A relay's hour in one line."""
+    """A relay's numbers in one line."""
     links = record.links
     drops = ", ".join(f"{name} {count}" for name, count in record.drops.items())
     return (

@@ -1,8 +1,8 @@
 """Lines for people: what happens on stdout with its time, remarks on stderr.
 
-Nothing waits for such a line, and nothing ends because of one. What cannot be written at once, since its
-reader is gone or does not read, or its disk is full, is lost and counted. The lines go to the descriptors
-themselves: what Python's own buffers could not write they would try to write again when the process ends.
+Nothing waits for such a line, and nothing ends because of one. A line that cannot be written at once is lost
+and counted: its reader is gone or does not read, or its disk is full. The lines go directly to the
+descriptors. Python's own buffers would try to write their rest again when the process ends.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Mouth:
         """Whether what was written last is half a line."""
 
     def say(self, line: str) -> str:
-        """Write a line; returns what stood in the way, if it is the first time since one was written."""
+        """Write a line. If this is the first that fails since one was written, returns why it failed."""
         stream: TextIO | None = getattr(sys, self._name)
         if stream is None:
             return ""
@@ -37,7 +37,7 @@ class Mouth:
                 self._write(stream, f"onionshh: {counted(self._lost, 'line')} could not be written here.\n")
                 self._lost = 0
             self._write(stream, line + "\n")
-        except (OSError, ValueError) as error:  # a ValueError: somebody has closed it
+        except (OSError, ValueError) as error:  # ValueError: somebody has closed it
             self._lost += 1
             why = error.strerror if isinstance(error, OSError) else None
             return (why or str(error)) if self._lost == 1 else ""
@@ -46,7 +46,7 @@ class Mouth:
     def _write(self, stream: TextIO, text: str) -> None:
         try:
             descriptor = stream.fileno()
-        except OSError:  # no file of the system's: a test's
+        except OSError:  # not a real file: a test's stream
             stream.write(text)
             stream.flush()
             return
@@ -58,7 +58,7 @@ class Mouth:
             while left:
                 if not room.poll(0):
                     raise BlockingIOError(errno.EAGAIN, "its reader does not read")
-                # A pipe that has room at all has room for so many bytes: this does not wait.
+                # A pipe that has any room has room for this many bytes, so this does not wait.
                 left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]
         finally:
             self._cut = (self._cut or len(left) < len(data)) and bool(left)
@@ -69,19 +69,19 @@ stdout, stderr = Mouth("stdout"), Mouth("stderr")
 
 
 def tell(line: str) -> None:
-    """What happened, now."""
+    """Say on stdout what happened, with the time."""
     utter(stamped(line))
 
 
 def utter(text: str) -> None:
-    """A line on stdout as it is."""
+    """Write a line on stdout as it is."""
     trouble = stdout.say(text)
     if trouble:
         note(f"stdout cannot be written ({trouble}); we go on, and what we would say there is lost.")
 
 
 def nothing_more_to_stdout() -> None:
-    """What could not be written there is not tried again when the process ends."""
+    """What stdout did not take is not tried again when the process ends."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -102,7 +102,7 @@ def stamped(line: str) -> str:
 
 
 def encoded(text: str) -> bytes:
-    """As stdout wants it."""
+    """Text in the encoding of stdout."""
     return text.encode(getattr(sys.stdout, "encoding", None) or "utf-8", "backslashreplace")
 
 

@@ -1,7 +1,7 @@
 """What became of one whisper, told once: in lines for a person, or as the one object of `whisper --json`.
 
-The reply goes to stdout byte by byte, and remarks to stderr. Standard output may fail when the whisper has
-been delivered already: that is a status of its own, so that nobody sends the whisper again for it.
+The reply goes to stdout byte by byte, and remarks to stderr. Stdout may fail when the whisper has already
+been delivered. That has an exit status of its own, so that nobody sends the whisper again because of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAYBE = "it may have arrived, nothing more is sent"
 
 
 class Teller:
-    """Tells it. `wait_seconds`: how long the reply was waited for, 0 if it was not."""
+    """Tells what became of one whisper. `wait_seconds`: how long we wait for the reply, 0 for not at all."""
 
     def __init__(self, privacy: str, wait_seconds: float, *, as_json: bool) -> None:
         self._privacy = privacy
@@ -31,7 +31,7 @@ class Teller:
         self.is_told = False
 
     def meanwhile(self, line: str) -> None:
-        """What a person who waits should know; a program waits for the object."""
+        """Say what a person who waits should know. A program waits for the object."""
         if not self._as_json:
             note(line)
 
@@ -44,7 +44,7 @@ class Teller:
             print(json.dumps({"error": sentence}), flush=True)
 
     def tell(self, receipt: Receipt, why: str, *, interrupted: bool = False) -> int:
-        """All of it; `why` it was not delivered, if it was not. Returns the exit status."""
+        """Tell everything. `why`: why it was not delivered, if it was not. Returns the exit status."""
         self.is_told = True
         status, why = _at_the_end(receipt, why)
         if not self._as_json:
@@ -89,7 +89,7 @@ class Teller:
 
 
 def _at_the_end(receipt: Receipt, why: str) -> tuple[str, str]:
-    """The status, and why: with this command every try ends, so nothing stays queued."""
+    """The status, and why. When this command ends, every try ends, so nothing stays queued."""
     if receipt.status == "delivered":
         return receipt.status, ""
     if receipt.is_final:
@@ -99,7 +99,7 @@ def _at_the_end(receipt: Receipt, why: str) -> tuple[str, str]:
 
 
 def _print_reply(reply: bytes) -> None:
-    if sys.stdout is None:  # closed by whoever started us
+    if sys.stdout is None:  # our parent process closed it
         return
     if sys.stdout.isatty():
         print(printable(reply), flush=True)

@@ -1,10 +1,10 @@
-"""What a terminal may be given: text that shows, and nothing that is obeyed.
+"""What a terminal may be given: text that it shows, and nothing that it obeys.
 
-Whispers, replies, a directory's reasons, names in files and what was typed come from outside, and a terminal
-obeys what it is shown: escape sequences, marks that turn the direction of writing, separators that begin a
-line of their own. Whatever does not simply show is therefore written out (`\\x1b`, `\\u202e`), here and
-nowhere else. Which letters a terminal has is another question, its encoding's; `steady_streams` sees to it
-that those it lacks are written out too, and that none ends the program.
+Whispers, replies, a directory's reasons, names in files and typed text come from outside. A terminal obeys
+some of what it is given: escape sequences, marks that turn the direction of writing, separators that begin a
+new line. So anything that does not simply show is written out (`\\x1b`, `\\u202e`), here and nowhere else.
+Which letters a terminal has depends on its encoding. `steady_streams` makes sure that missing letters are
+written out too, and that none ends the program.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNSEEN = frozenset(
 
 def shown(text: str) -> str:
     """Text of any number of lines; breaks and tabs stay."""
-    return "".join(one if one in "\n\t" else _one(one) for one in text)
+    return "".join(letter if letter in "\n\t" else _one(letter) for letter in text)
 
 
 def printable(body: bytes) -> str:
@@ -40,24 +40,24 @@ def printable(body: bytes) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text as one line: any blanks and breaks are one blank."""
+    """Text as one line: blanks and breaks in a row become one blank."""
     more = "…" if len(text) > LINE_CHARACTERS else ""
-    visible = "".join(one if one.isspace() else _one(one) for one in text[:LINE_CHARACTERS])
+    visible = "".join(letter if letter.isspace() else _one(letter) for letter in text[:LINE_CHARACTERS])
     return " ".join(visible.split()) + more
 
 
 def steady_streams() -> None:
-    """Once, when the program starts: stdout and stderr take any text, and each of the first three descriptors
-    is there. One that whoever started us had closed would be given to the next file, a database perhaps, and
-    what is meant for people or programs be written into it. What holds the place can be neither read nor
-    written the way it would be, so that the loss is noticed.
+    """Call this once, when the program starts. It makes stdout and stderr take any text, and makes sure that
+    the first three descriptors are open. If our parent process had closed one, the next file would get its
+    number, perhaps a database, and our output would be written into it. A placeholder for stdin cannot be
+    read, and one for stdout or stderr cannot be written, so that the loss is noticed.
     """
     for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, mode), True)  # takes the lowest number that is free
-    if sys.stderr is None:  # to `print`, None would be stdout
+            os.set_inheritable(os.open(os.devnull, mode), True)  # it gets the lowest free number
+    if sys.stderr is None:  # `print` would take None for stdout
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, it stays
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

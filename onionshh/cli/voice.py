@@ -1,7 +1,7 @@
 """What `host` says: lines for people, or JSON objects for a program.
 
-What happens is said in passing: nobody waits until it is written. A whisper that this output is to handle is
-`show`n: that returns when it is written, however long that takes.
+For events, nobody waits until they are written. A whisper that this output must handle goes to `show`, which
+returns when the whisper is written, however long that takes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from onionshh.cli.text import printable
 from onionshh.client.endpoint import Whisper
 
 TOGETHER_SECONDS = 10.0
-"""Whispers that come within this time after one that was told are told together."""
+"""Whispers that come within this time after a reported one are reported together."""
 
 
 class Voice(Protocol):
-    """One method an event."""
+    """One method per event."""
 
     async def run(self) -> None: ...
 
@@ -82,14 +82,14 @@ def _event(whisper: Whisper) -> bytes:
 
 
 def _say_what_was_asked(output: Output, line: str) -> None:
-    """It comes on stderr too where stdout cannot be written."""
+    """Write what was asked for on stdout, and on stderr too while stdout cannot be written."""
     output.say(encoded(f"{line}\n"))
     if output.stuck:
         remark(line)
 
 
 class PeopleVoice:
-    """Whispers shown whole, or only told that they came, many in one line."""
+    """Shows whispers whole, or says only that they came, many in one line."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -136,7 +136,7 @@ class PeopleVoice:
 
     async def show(self, whisper: Whisper) -> None:
         head = stamped(f"whisper of {len(whisper.body)} bytes")
-        # Each line of it behind a mark, so that none can pass for one of ours.
+        # Each line of the body begins with a mark, so that none can pass for a line of ours.
         body = "".join(f"\n  | {line}" for line in printable(whisper.body).split("\n"))
         await self._output.show(encoded(f"{head}{body}\n"))
 

@@ -105,16 +105,16 @@ def whisper(
     ends as soon as the receipt is there. When it ends, so does every try: nothing waits anywhere to be sent
     later.
 
-    Every user of this machine can see the command line of a program that runs, with ADDRESS and TEXT: where
-    there are others, use --address-file and --file or stdin.
+    Every user of this machine can see the command line of a program that runs, with ADDRESS and TEXT. If
+    there are other users, use --address-file and --file or stdin.
 
     \b
     With --json, one object:
       {"status": "delivered", "why": "", "id": "…", "hops": 3, "class": "talk",
        "connect_seconds": 0.4, "round_trip_seconds": 0.1, "reply": "…"}
-    status: delivered, expired, failed, or sent: it left, no receipt came within --wait, and it may have
-    arrived; why: in words, if not delivered; hops and the two times are null if there was no circuit,
-    reply if none came; a reply that is not UTF-8 comes as reply_base64.
+    status: delivered, expired, failed, or sent (it left, no receipt came within --wait, and it may have
+    arrived); why: in words, if not delivered. hops and the two times are null if there was no circuit;
+    reply is null if none came. A reply that is not UTF-8 comes as reply_base64.
 
     \b
     Examples:
@@ -125,7 +125,7 @@ def whisper(
     \b
     Arguments:
       [ADDRESS]   The endpoint, shh1…, if there is no --address-file.
-      [TEXT | -]  What to whisper; - or nothing: read stdin. Before one that begins with -, put --.
+      [TEXT | -]  What to whisper; - or nothing: read stdin. Put -- before a text that begins with -.
     """
     _check_terms(privacy, ttl, wait)
     check_bind(bind)
@@ -172,8 +172,8 @@ async def _send(
 
 
 async def see_it_through(receipt: Receipt, contact: Contact, node: Node, wait: float, teller: Teller) -> int:
-    """Wait for the receipt, and for a reply to what was delivered, and tell the teller. A signal ends the
-    waiting, and then that is told. Returns the exit status."""
+    """Wait for the receipt, and for a reply to what was delivered, and tell the teller. If a signal ends the
+    waiting, that is told. Returns the exit status."""
     try:
         with trio.move_on_after(wait or float("inf")):
             await _final(receipt, contact, teller)
@@ -191,7 +191,7 @@ async def see_it_through(receipt: Receipt, contact: Contact, node: Node, wait: f
 
 
 async def _final(receipt: Receipt, contact: Contact, teller: Teller) -> None:
-    """Wait for it, and say meanwhile what is in the way."""
+    """Wait until the receipt is final, and say meanwhile what is in the way."""
     said = ""
     while True:
         with trio.move_on_after(IN_THE_WAY_SECONDS):
@@ -204,7 +204,7 @@ async def _final(receipt: Receipt, contact: Contact, teller: Teller) -> None:
 
 
 async def _reply(receipt: Receipt, wait: float, teller: Teller) -> None:
-    """Wait for it, and say so when it does not come at once: nobody shall think that nothing happens."""
+    """Wait for the reply. If it does not come at once, say so, so that nobody thinks that nothing happens."""
     with trio.move_on_after(REPLY_SOON_SECONDS):
         await receipt.reply()
         return
@@ -215,7 +215,7 @@ async def _reply(receipt: Receipt, wait: float, teller: Teller) -> None:
 def _whom_and_what(
     address: str | None, text: str | None, address_file: Path | None, file: Path | None
 ) -> tuple[str, bytes | Path]:
-    """The address, and what to send as it was typed, or where it is to be read."""
+    """The address, and what to send: the typed text, or the file to read."""
     if address_file is not None:
         if text is not None:
             raise Usage("ADDRESS and --address-file exclude each other.")
@@ -232,13 +232,13 @@ def _whom_and_what(
     if address_file is None:
         given = one_line(address)
         _check_address(address, given if len(given) <= SHOWN_MOST else f"{given[:SHOWN_MOST]}…", text)
-    else:  # which may be the wrong file, one of keys even: it is not shown
+    else:  # this may be the wrong file, even one with keys: its content is not shown
         _check_address(address, f"What {'stdin' if address_file == STDIN else address_file} holds", text)
     return address, what
 
 
 def _check_address(address: str, given: str, text: str | None) -> None:
-    """BadAddress that shows what was `given` as one, or that it is the other argument."""
+    """Check an address. BadAddress shows what was `given`; Usage says that the other argument is one."""
     try:
         decode_address_untrusted(address)
     except BadAddress as error:
@@ -262,7 +262,7 @@ def _body(what: bytes | Path) -> bytes:
 
 
 def _read(source: Path, most: int, what: str) -> bytes:
-    """At most so many bytes of a file or of stdin."""
+    """At most `most` bytes of a file or of stdin."""
     if source != STDIN:
         try:
             with source.open("rb") as file:

@@ -161,7 +161,7 @@ def test_a_command_may_have_arguments() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "it names none"),
+        ("", "it names no program"),
         ("no-such-program-here x", r"there is no no-such-program-here where programs are looked for"),
         ("/no/such/program", r"there is no /no/such/program\."),
         ("'", "cannot be read"),
