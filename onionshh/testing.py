@@ -4,13 +4,13 @@
         async with net.join() as node:
             ...
 
-The real authority, the real relays and real nodes; only what is below a link is replaced, by streams in
-memory (the default) or TCP on loopback, and the HTTP to the authority, by a call. With `wall_start` the wall
-clock follows trio's, so under `trio.testing.MockClock` hours pass in seconds; with `seed` every choice is the
-same each time.
+The authority, the relays and the nodes are the real ones. Two things are replaced: what is below a link, by
+streams in memory (the default) or TCP on loopback; and HTTP to the authority, by a call. With `wall_start`
+the wall clock follows trio's, so under `trio.testing.MockClock` hours pass in seconds. With `seed` every
+choice is the same each time.
 
-What a program sees of a node or an endpoint shows little and lets nothing be changed. `inside(node)` and
-`parts(endpoint)` give what works behind them, for tests that must look there; none of it is public API.
+A program sees little of what works behind a node or an endpoint, and cannot change it. Our own tests that
+must look there use `tests/inside.py`; none of that is public API.
 """
 
 from __future__ import annotations
@@ -245,10 +245,10 @@ class Network:
                 await trio.sleep(0.2)
 
     def _settled(self) -> bool:
-        ids = {one.relay.keys.relay_id for one in self.relays}
+        ids = {running.relay.keys.relay_id for running in self.relays}
         return all(
             view is not None and ids <= {row.identity for row in view.relays}
-            for view in (one.relay.keeper.view for one in self.relays)
+            for view in (running.relay.keeper.view for running in self.relays)
         )
 
     @asynccontextmanager
@@ -384,4 +384,4 @@ def _authority_store(folder: Path, random_bytes: RandomBytes) -> AbstractContext
 
 
 def _ids(family: Collection[str]) -> tuple[RelayId, ...]:
-    return tuple(RelayId(bytes.fromhex(one)) for one in family)
+    return tuple(RelayId(bytes.fromhex(member)) for member in family)
