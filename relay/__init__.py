@@ -1,1 +1,1 @@
-"""A relay: forwards cells, serves handshakes, lets roles be mounted on it. Knows nothing of rendezvous."""
+"""A relay: forwards cells, serves handshakes, lets roles be mounted on it. It knows nothing of rendezvous."""

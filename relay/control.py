@@ -1,7 +1,7 @@
-"""What a cell means that is not simply forwarded: set-up, messages for roles, ends (SPEC 3, 6, 7).
+"""Handles the cells that are not simply forwarded: set-up, messages for roles, ends (SPEC 3, 6, 7).
 
-A bad cell ends its circuit and a breach of the link's own rules ends the link, both in silence; the reason
-is counted in `drops`. Roles decide by the actions that they return, and know nothing of cells.
+A bad cell ends its circuit. A breach of the link's own rules ends the link. Both happen in silence; the
+reason is counted in `drops`. Roles decide by the actions that they return, and know nothing of cells.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ REPLIES_WAITING_MOST = 64
 class Control:
     """Every circuit and link of one relay, and the roles that are mounted on it.
 
-    What time it is stands in `memory.now`, which whoever calls has set.
+    The time is in `memory.now`, which the caller has set.
     """
 
     def __init__(
@@ -70,15 +70,15 @@ class Control:
         self.mounted: dict[int, Role] = {}
         """The role that takes each type of message."""
         self._spoken: dict[RelayCircuit, None] = {}
-        """Circuits to which a role has said something, or on which what it said has left at last."""
+        """Circuits on which a role has just sent something, or on which the last that waited has left."""
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """Those that are mounted, in the order in which they were."""
+        """The mounted roles, in the order of mounting."""
         return tuple(dict.fromkeys(self.mounted.values()))
 
     def mount(self, role: Role) -> None:
-        """Serve the messages that this role takes, in place of whoever took them."""
+        """Let this role serve the messages that it takes, in place of the role that took them before."""
         self.mounted |= dict.fromkeys(role.accepts, role)
         self.creates.accepts = frozenset((EXTEND, *self.mounted))
 
@@ -95,7 +95,7 @@ class Control:
         return True
 
     def expire(self) -> None:
-        """End what is half-made for too long, and let the roles expire theirs."""
+        """End what has been half-made for too long, and let the roles expire what they keep."""
         now = self._memory.now
         self.creates.expire(tuple(self.ports))
         for circuit in self.extends.overdue(self.circuits, now):
@@ -104,7 +104,7 @@ class Control:
             self.carry_out(role.tick(now, self._wall()))
 
     def move(self, circuit: RelayCircuit, event: Event) -> None:
-        """By the table of relay/state.py."""
+        """Move a circuit by the table of relay/state.py."""
         try:
             circuit.move(event)
         except ProtocolError as error:
@@ -113,7 +113,8 @@ class Control:
     # A cell that is not simply forwarded.
 
     def seldom(self, port: LinkPort, leg: Leg | None, circuit_id: int, command: int, body: bytes) -> bool:
-        """Any cell but RELAY on a circuit; whether it was passed on. ProtocolError ends the link."""
+        """Handle any cell but RELAY on a circuit. Returns whether it was passed on. ProtocolError ends the
+        link."""
         if circuit_id == 0:
             if command != PADDING:
                 raise ProtocolError(Reason.LINK_COMMAND)
@@ -161,8 +162,8 @@ class Control:
         circuit.move(Event.CELL_OUT)
         out = circuit.inward.onward
         if out is None:
-            raise RuntimeError("a circuit that passes cells on has nowhere to")
-        # At most nine a circuit, so no queue cap of their own is needed.
+            raise RuntimeError("a circuit that passes cells on has no leg to pass them to")
+        # At most nine per circuit, so they need no queue cap of their own.
         out.outbox.push(out.queue, pack_cell(out.circuit_id, RELAY_EARLY, tag + rest))
         return True
 
@@ -189,7 +190,7 @@ class Control:
         if message_type == DROP:
             return
         if message_type == EXTEND:
-            if not circuit.conversation.came_early:  # in all its cells
+            if not circuit.conversation.came_early:  # all its cells must have come early
                 raise ProtocolError(Reason.EXTEND_NOT_EARLY)
             self.extends.extend(circuit, body, now)
             return
@@ -201,9 +202,9 @@ class Control:
     # What roles and conversations want.
 
     def carry_out(self, actions: Sequence[RoleAction]) -> None:
-        """What a role decided, in its order; then roles hear on which circuits all that was said has left.
+        """Carry out what a role decided, in order. Then tell roles on which circuits all messages have left.
 
-        That ends, since whoever goes on saying more fills a window or a queue.
+        This ends, since a role that goes on sending fills a window or a queue.
         """
         self._do(actions)
         while self._spoken:
@@ -267,7 +268,7 @@ class Control:
             self._do(asked.role.not_remembered(asked.token, self._memory.now, self._wall()))
 
     def answer(self, asked: Remember, *, kept: bool) -> None:
-        """Tell the role whether it is on disk; it goes on from there."""
+        """Tell the role whether its rows are on disk. It goes on from there."""
         self.remembering.answered()
         now, wall = self._memory.now, self._wall()
         if kept:
@@ -279,7 +280,7 @@ class Control:
     # Ends.
 
     def end(self, circuit: RelayCircuit, reason: Reason, told_by: Leg | None = None) -> None:
-        """The circuit, its queues, what roles keep for it, and whatever it is joined to."""
+        """End the circuit, its queues, what roles keep for it, and the circuit it is joined to."""
         if circuit.stage is Stage.ENDED:
             return
         circuit.move(Event.END)

@@ -1,7 +1,7 @@
-"""CREATE answered (SPEC 4, 6, 17).
+"""Answers CREATE (SPEC 4, 6, 17).
 
-A handshake costs as much as fifty forwarded cells, so it is never done while a frame is being worked off:
-whole CREATEs wait in a bounded queue, and the driver serves one at a time between reads.
+A handshake costs as much as fifty forwarded cells, so none is done while a frame is being processed: whole
+CREATEs wait in a bounded queue, and the driver serves one at a time between reads.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from onionshh.wire.framing import HandshakeParts, split_handshake
 from onionshh.wire.messages import EXTEND
 
 REFUSALS_WAITING_MOST = 512
-"""Refusals that may wait at a link when another CREATE comes: who reads no answers shall ask no more. More
-than can be refused within one pass, after which what waits is sent."""
+"""Refusals that may wait at a link when another CREATE comes: a peer that reads no answers must not ask for
+more. This is more than one pass can refuse, and what waits is sent after each pass."""
 
 RELAY_LINK_CREATE_SECONDS = 1.0
 """How long a CREATE from another relay may wait in the queue."""
@@ -70,7 +70,7 @@ class Creates:
         self._limits = CreateLimits()
         self.waiting: deque[WaitingCreate] = deque()
         self.accepts = frozenset((EXTEND,))
-        """The messages that a new circuit takes for this relay; one set for all of them."""
+        """The messages that a new circuit takes for this relay. All circuits share this set."""
 
     def create_cell(self, port: LinkPort, circuit_id: int, command: int, body: bytes) -> None:
         """One CREATE or CREATE_MORE for an id that no circuit uses. ProtocolError ends the link."""
@@ -110,7 +110,7 @@ class Creates:
         while self.waiting:
             create = self.waiting.popleft()
             if create.port.creating.get(create.circuit_id) is not create.parts:
-                continue  # its link or the circuit went while it waited, perhaps for another of this id
+                continue  # its link or circuit ended while it waited, and another may have its id now
             if self._memory.now > create.deadline:
                 self.refuse(create.port, create.circuit_id, Reason.CREATE_WAITED)
                 continue
@@ -118,7 +118,7 @@ class Creates:
         return None
 
     def answer(self, create: WaitingCreate) -> RelayCircuit | None:
-        """CREATED is queued; the circuit that has come to be. None: it was refused."""
+        """Queue CREATED, and return the new circuit. None if it was refused."""
         port, circuit_id = create.port, create.circuit_id
         try:
             answer = handshake.respond(
@@ -169,7 +169,7 @@ class Creates:
 
 
 def push_handshake(leg: Leg, first: int, more: int, message: bytes, random_bytes: RandomBytes) -> None:
-    """Queue a whole handshake: a cell of the command `first`, the rest of `more`."""
+    """Queue a whole handshake: the first cell with the command `first`, the rest with `more`."""
     for number, body in enumerate(split_handshake(message, random_bytes)):
         leg.outbox.push(leg.queue, pack_cell(leg.circuit_id, more if number else first, body))
 

@@ -1,4 +1,4 @@
-"""What a relay's switch leaves to be done: handshakes between reads, links for EXTENDs, rows to be committed,
+"""Does what a relay's switch leaves to be done: handshakes between reads, links for EXTENDs, rows to commit,
 the memory quota."""
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ logger = logging.getLogger("onionshh.relay")
 
 LINKS_WANTED_MOST = 1024
 LINK_WANTED_MOST = 128
-"""EXTENDs that may wait for links, in all and for one: a relay that is silent must not take every place."""
+"""EXTENDs that may wait for links, in all and for one relay: a silent relay must not take every place."""
 GIVE_BACK_CIRCUITS = 1000
-"""So many circuits at rest since the last time are worth some milliseconds of giving back memory."""
+"""When this many circuits have newly come to rest, giving back memory is worth some milliseconds."""
 HANDSHAKES_A_PASS = 8
-"""Under two milliseconds in all, which is how long a forwarded cell may have to wait for them."""
+"""They take under two milliseconds in all. A forwarded cell may have to wait that long."""
 
 
 class SwitchDriver:
@@ -59,10 +59,10 @@ class SwitchDriver:
         """Set once the links, which need the switch, are made."""
 
     def after_read(self) -> bool:
-        """Called after each pass over what the links brought and each tick; True while handshakes wait.
+        """Called after each pass over what the links brought and each tick. True while handshakes wait.
 
-        A handshake is worth fifty forwarded cells, so whoever has bytes to read comes before the next few;
-        a few at a time, so that their answers share frames.
+        A handshake costs as much as fifty forwarded cells, so links with bytes to read come before the next
+        few handshakes. A few are done at a time, so that their answers share frames.
         """
         switch = self._switch
         control = switch.control
@@ -86,7 +86,7 @@ class SwitchDriver:
             give_back()
 
     async def run(self) -> None:
-        """Until cancelled: dials, and commits of what roles keep."""
+        """Dial, and commit what roles keep, until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._commit)
@@ -123,7 +123,7 @@ class SwitchDriver:
         else:
             self._switch.extend_over(wanted, port, self._clock.monotonic())
         finally:
-            self._dialling -= Counter((wanted.relay,))  # keeps none that are 0
+            self._dialling -= Counter((wanted.relay,))  # drops those that are 0
         if links is not None:
             links.flush()
 
@@ -154,7 +154,7 @@ class Commits:
                 self._tell(asked, kept=failure is None)
 
     async def _failure(self, batch: Sequence[Remember]) -> Exception | None:
-        """Commit; why it could not be done, None if it was."""
+        """Commit these. Returns why it could not be done, None if it was."""
         store, rows = batch[0].role.store, [row for asked in batch for row in asked.rows]
         try:
             await self._run_blocking(partial(store.commit, rows))
@@ -166,5 +166,5 @@ class Commits:
         try:
             self._switch.remembered(asked, self._clock.monotonic(), kept=kept)
         except Exception:
-            # A fault of ours that somebody's bytes brought out must not end the relay.
+            # A bug of ours that somebody's bytes brought out must not end the relay.
             logger.exception("ended by a fault of this program: what a role does once its rows are on disk")

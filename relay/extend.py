@@ -1,5 +1,5 @@
-"""EXTEND carried on to the next hop (SPEC 6): by the table of relay/state.py, over a link that the driver
-opens if none is open."""
+"""Carries EXTEND on to the next hop (SPEC 6), by the table of relay/state.py. The driver opens a link if none
+is open."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Extends:
         """The link is open: CREATE goes out over it."""
         circuit = wanted.circuit
         if circuit.stage is Stage.ENDED:
-            return  # while its link was dialled
+            return  # it ended while its link was dialled
         leg = circuit.extends_over(port, port.new_circuit_id(self._random_bytes))
         push_handshake(leg, CREATE, CREATE_MORE, wanted.message, self._random_bytes)
 
@@ -76,6 +76,10 @@ class Extends:
             circuit.conversation.send(EXTENDED, reply)
 
     def overdue(self, circuits: Iterable[RelayCircuit], now: float) -> list[RelayCircuit]:
-        """Those of the circuits whose next hop has not answered in time."""
+        """The circuits whose next hop has not answered in time."""
         oldest = now - self._params().handshake_seconds
-        return [one for one in circuits if one.extending is not None and one.extending.since < oldest]
+        return [
+            circuit
+            for circuit in circuits
+            if circuit.extending is not None and circuit.extending.since < oldest
+        ]

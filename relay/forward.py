@@ -1,8 +1,8 @@
-"""The relay's switch: takes frames, peels or adds one layer a cell, and queues the result (SPEC 3, 6, 7).
+"""The relay's switch: takes frames, peels or adds one layer per cell, and queues the result (SPEC 3, 6, 7).
 
 The path of a forwarded cell is `receive_frame` alone: a dict look-up, one call into the layers, one push.
-No object is made for it and nothing is awaited. Everything else, a cell for this relay, set-up, an end, is
-in relay/control.py.
+No object is made for it and nothing is awaited. Everything else is in relay/control.py: cells for this
+relay, set-up, ends.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from onionshh.wire.cell import HEADER, RELAY
 
 _REST = CELL_HEADER + TAG
 RELIEVED_EIGHTHS = 7
-"""Down to so many eighths of the quota: one byte would have everyone's data looked at again at once."""
+"""Memory is freed down to this many eighths of the quota. If only one byte were freed, all data would have to
+be looked at again at once."""
 
 
 class Switch:
@@ -73,7 +74,7 @@ class Switch:
 
     @property
     def circuits(self) -> Collection[RelayCircuit]:
-        """Those that have not ended."""
+        """The circuits that have not ended."""
         return self.control.circuits
 
     @property
@@ -154,7 +155,7 @@ class Switch:
             self.control.end(wanted.circuit, error.reason)
 
     def extend_failed(self, wanted: WantedLink, now: float) -> None:
-        """The next hop cannot be had: the whole circuit ends (SPEC 6)."""
+        """The next hop cannot be reached: the whole circuit ends (SPEC 6)."""
         self._memory.now = now
         self.control.move(wanted.circuit, Event.NO_LINK)
 
@@ -166,20 +167,22 @@ class Switch:
     # Time and memory.
 
     def tick(self, now: float) -> None:
-        """About once a second: expire what is half-made, let the roles expire theirs."""
+        """About once a second: expire what is half-made, and let the roles expire what they keep."""
         self._memory.now = now
         self.control.queue_cap = self._params().queue_cap
         self.control.expire()
         self._resting.tick(self.circuits, now)
 
     def relieve(self) -> LinkPort | None:
-        """Past the memory quota whoever holds the oldest data ends first, until an eighth is free (SPEC 7).
+        """Past the memory quota, the holder of the oldest data ends first, until an eighth is free (SPEC 7).
 
-        Circuits end here. A link that reads none of many refusals is returned, for the driver to end.
+        Circuits end here. A link that does not read its many refusals is returned, for the driver to end.
         """
         holders: list[tuple[float, RelayCircuit | LinkPort]] = []
-        holders += ((since, one) for one in self.circuits if (since := one.holds_since) is not None)
-        holders += ((since, one) for one in self.control.ports if (since := one.holds_since()) is not None)
+        holders += (
+            (since, circuit) for circuit in self.circuits if (since := circuit.holds_since) is not None
+        )
+        holders += ((since, port) for port in self.control.ports if (since := port.holds_since()) is not None)
         enough = self._memory.most_bytes * RELIEVED_EIGHTHS // 8
         for _, holder in sorted(holders, key=lambda pair: pair[0]):
             if self._memory.used_bytes <= enough:

@@ -1,14 +1,14 @@
 """A relay's keys on disk: its identity, which stays, and its onion keys, which take turns (SPEC 6, 8).
 
 The identity serves the relay alone. An endpoint or client on the same machine has a folder and keys of its
-own. An onion key serves for `onion_key_seconds` and then stays one such time in grace, which is longer than
-any consensus that still names it can be valid (core/base/params.py refuses other parameters).
+own. An onion key serves for `onion_key_seconds` and then stays in grace for as long again. That is longer
+than any consensus that names it can be valid (core/base/params.py refuses other parameters).
 
 A key that is dropped too early cuts off everyone whose consensus names it, so no clock is trusted with that.
-A key's age is counted by what consensuses have confirmed (`Clock.earliest`); a key that was made before the
-first consensus gets its date with it. While a consensus that we have seen may still be valid, the key that it
-names stays. That is counted in monotonic seconds, so it holds even if all clocks jump a year ahead for a
-moment, the directory's too.
+A key's age is counted by what consensuses have confirmed (`Clock.earliest`). A key that was made before the
+first consensus gets its date when that comes. While a consensus that we have seen may still be valid, the key
+that it names stays. That is counted in monotonic seconds, so it holds even if all clocks jump a year ahead
+for a moment, the directory's too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MOST_BYTES = 1024
 @dataclass(frozen=True, slots=True)
 class _OnionKey:
     pair: KeyPair
-    made: int  # Unix seconds; 0 before it is known what time it is
+    made: int  # Unix seconds; 0 before the time is known
 
 
 class RelayKeys:
@@ -69,27 +69,29 @@ class RelayKeys:
         return self._onion[0].pair
 
     def onion_keys(self) -> tuple[KeyPair, ...]:
-        """The current key and the one in grace: either is answered."""
+        """The current key and the one in grace: both are answered."""
         return tuple(key.pair for key in self._onion)
 
     def named(self, onion_key: bytes, until: float) -> None:
-        """A consensus that names this key as ours may be valid until then (monotonic seconds)."""
+        """A consensus that names this key as ours may be valid until `until` (monotonic seconds)."""
         if onion_key in [key.pair.public for key in self._onion]:
             self._named[onion_key] = max(until, self._named.get(onion_key, until))
 
     def let_go(self, now: float) -> None:
-        """Forget what consensuses named that are over by now (monotonic seconds)."""
+        """Forget what expired consensuses named. `now`: monotonic seconds."""
         self._named = {key: until for key, until in self._named.items() if until > now}
 
     def rotate(self, earliest: int, life_seconds: int) -> bool:
-        """Make a new onion key if the current one has had its time; True if so. `earliest` is Unix seconds
-        that it is at least, 0 when that is not known: then nothing is done.
-        OSError when it could not be written; the old ones serve on then."""
+        """Make a new onion key if the current one's time is over. Returns whether it was made.
+
+        `earliest`: it is at least this time (Unix seconds), 0 when that is not known: then nothing is done.
+        OSError when the key could not be written: then the old ones serve on.
+        """
         if not earliest:
             return False
         current = self._onion[0]
-        # Made before anybody knew what time it is, or while all clocks were wrong. What is sure lags, after a
-        # restart by as much as a consensus is valid, so a date that is ahead of it by less may be right.
+        # Made before the time was known, or while all clocks were wrong. `earliest` lags, after a restart by
+        # as much as a consensus is valid, so a date that is ahead of it by less may be right.
         if not 0 < current.made <= earliest + life_seconds:
             dated = [replace(current, made=earliest), *self._onion[1:]]
             self._write(dated)
@@ -98,7 +100,7 @@ class RelayKeys:
         if earliest < current.made + life_seconds:
             return False
         if any(key.pair.public in self._named for key in self._onion[1:]):
-            return False  # the one in grace would go
+            return False  # the key in grace would be dropped
         turned = [_OnionKey(KeyPair.generate(self._random_bytes), earliest), current]
         self._write(turned)  # OSError: the old ones stay
         self._onion = turned

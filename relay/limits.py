@@ -1,5 +1,5 @@
-"""How many circuits a client may make, for each link and each address, and how many echoes a circuit gets
-(SPEC 17). A client is whoever has not proved to be a relay."""
+"""How many circuits a client may make, per link and per address, and how many echoes a circuit gets
+(SPEC 17). A client is any peer that has not proved to be a relay."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ADDRESSES_MOST = 4096
 SETUP_ECHOES: Final = SETUP_ROUNDS * ROUND_CELLS
 ECHOES: Final = MappingProxyType({FLASH.number: SETUP_ECHOES, TALK.number: SETUP_ECHOES})
 """How many echoes a relay gives on one circuit, by the number of the circuit's class: as many as set-up
-needs. A class with cover traffic will need more. One that this version does not know gets no more than the
-others."""
+needs. A class with cover traffic will need more. A class that this version does not know gets no more than
+the others."""
 
 
 def echoes_of(privacy_class: int) -> int:
-    """How many echoes a circuit gets whose handshake said that it is of this class (SPEC 4)."""
+    """How many echoes a circuit gets, by the class that its handshake said (SPEC 4)."""
     return ECHOES.get(privacy_class, SETUP_ECHOES)
 
 

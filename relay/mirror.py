@@ -1,4 +1,4 @@
-"""The consensus mirror: any relay hands on the consensus that it holds, so that no directory sees who is
+"""The consensus mirror: any relay passes on the consensus that it holds, so that no directory sees who is
 online (SPEC 8)."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from onionshh.wire import messages as m
 
 
 class Mirror:
-    """The Role that answers FETCH_CONSENSUS. `held()`: (valid-after, document) of the consensus in hand."""
+    """The Role that answers FETCH_CONSENSUS. `held()`: (valid-after, document) of the consensus it holds."""
 
     accepts: Final = frozenset((m.FETCH_CONSENSUS,))
 
@@ -23,7 +23,7 @@ class Mirror:
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
     ) -> tuple[RoleAction, ...]:
-        """Answer with the document, or with an empty one when the asker's is as new."""
+        """Answer with the document, or with an empty one when the asker's consensus is as new."""
         known = m.decode_fetch_consensus_untrusted(body)
         if circuit.waiting_messages:
             raise ProtocolError(

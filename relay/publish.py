@@ -1,7 +1,7 @@
-"""A relay makes itself known: its descriptor to every authority, and what became of it (SPEC 8).
+"""Makes a relay known: sends its descriptor to every authority, and asks what became of it (SPEC 8).
 
 Anyone who has a copy of a relay's folder can publish under its keys, and the later descriptor counts. So this
-relay looks at what the network holds of it. When that is not what it said last, it says it again: at once the
+relay checks what the network knows of it. When that is not what it said last, it publishes again: at once the
 first time, then after ever longer waits, since the other program may do the same.
 """
 
@@ -39,7 +39,7 @@ WHY_CHARACTERS = 500
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a relay says of itself besides its keys. `bandwidth`: bytes a second it offers."""
+    """What a relay says of itself besides its keys. `bandwidth`: bytes per second that it offers."""
 
     nickname: str
     host: str
@@ -49,36 +49,37 @@ class About:
 
 
 class Dates:
-    """The dates of our words, each later than whatever a directory knows of us."""
+    """The dates of our descriptors. Each is later than any that a directory knows of us."""
 
     def __init__(self) -> None:
         self.last = 0
-        """Of our last word."""
+        """The date of our last descriptor."""
         self._known = 0
-        """The latest that a directory knows of us, whoever said it."""
+        """The latest date that a directory knows of us, whoever published it."""
         self.taken: dict[str, int] = {}
         """Authority -> the date of the last descriptor that it took."""
 
     def next(self, best: int) -> int:
-        """The date of a word that is said now; `best`: Unix seconds."""
+        """The date of a descriptor that is published now. `best`: Unix seconds."""
         self.last = max(best, self.last + 1, self._known + 1)
         return self.last
 
     def go_past(self, known: object, best: int) -> None:
-        """A directory knows a word of this date: our next must be later, if that one can be of now."""
+        """A directory knows a descriptor of this date. Our next must be later, unless the date is too far in
+        the future."""
         if isinstance(known, int) and known <= best + EARLY_SECONDS:
             self._known = max(self._known, known)
 
 
 class Corrections:
-    """How often we contradict what the network holds of us: at once, then ever later."""
+    """When we may correct what the network knows of us: at once, then after ever longer waits."""
 
     def __init__(self) -> None:
         self._made = 0
         self._next_at = 0.0
 
     def make(self, now: float) -> str | None:
-        """One more, with what to say of the next; None while it is too early."""
+        """Make one more. Returns what to say about the next one; None while it is too early."""
         if now < self._next_at:
             return None
         wait = min(CORRECT_SECONDS * 2 ** min(self._made, 16), AGAIN_SECONDS)
@@ -87,13 +88,13 @@ class Corrections:
         return f"; the next time not before {amount(int(wait))} from now" if self._made > 1 else ""
 
     def all_is_well(self, now: float) -> None:
-        """After so long the next correction is the first again."""
+        """When all has been well for long enough, the next correction counts as the first again."""
         if now > self._next_at + AGAIN_SECONDS:
             self._made = 0
 
 
 class Reports:
-    """What the operator is told: each thing once, until it changes. `listed()`: the consensus in hand, if it
+    """What the operator is told: each thing once, until it changes. `listed()`: the consensus we have, if it
     lists us."""
 
     def __init__(
@@ -107,31 +108,31 @@ class Reports:
         """Authority -> why it refuses, without the figures, which change."""
 
     def tell(self, word: str) -> None:
-        """How we stand."""
+        """Say how we stand, if that has changed."""
         if word != self._last_word:
             self._last_word = word
             self.say(word)
 
     def answers(self, authority: Authority) -> None:
-        """It does, or does again."""
+        """The authority answers, perhaps again."""
         self._silent[authority.url].over(f"{authority.url} answers again")
 
     def does_not_answer(self, authority: Authority, error: DirectoryUnreachable) -> None:
-        """Nothing follows from it while the consensus in hand lists us."""
+        """The authority does not answer. This changes nothing while the consensus we have lists us."""
         word = f"{authority.url} does not answer ({error})"
         view = self._listed()
         if view is None:
             word = f"not listed: {word}"
         else:
-            word += f"; the consensus in hand lists this relay until {utc(view.consensus.valid_until)}"
+            word += f"; the consensus it has lists this relay until {utc(view.consensus.valid_until)}"
         self._silent[authority.url].holds(word)
 
     def takes(self, authority: Authority) -> None:
-        """It took our word."""
+        """The authority took our descriptor."""
         self._refused.pop(authority.url, None)
 
     def refuses(self, authority: Authority, why: str) -> None:
-        """It did not."""
+        """The authority refused our descriptor."""
         word = f"{authority.url} refuses: {_short(why)}"
         alike = re.sub(r"\d+", "0", word)
         if self._refused.get(authority.url) != alike:
@@ -155,7 +156,7 @@ class Publisher:
         say: Callable[[str], None],
     ) -> None:
         self.about = about
-        """What our next word says."""
+        """What our next descriptor says."""
         self._keys = keys
         self._authorities = network.authorities
         self._source = source
@@ -170,7 +171,7 @@ class Publisher:
         """Send it to publish at once: a key has changed."""
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Publish until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
             while True:
@@ -179,15 +180,15 @@ class Publisher:
                     await self.now.wait()
 
     async def testify(self) -> None:
-        """Our clock and the network's differ. Tell the directories what time it is here: whoever runs them
-        wants to know. Once in `TESTIFY_SECONDS`, however often it is called."""
+        """Our clock and the network's differ. Tell the directories what time it is here: their operators want
+        to know. This is done once in `TESTIFY_SECONDS`, however often it is called."""
         now = self._clock.monotonic()
         if self._testified_at is None or now >= self._testified_at + TESTIFY_SECONDS:
             self._testified_at = now
             await self.offer()
 
     async def _publish(self) -> None:
-        """Until at least one authority took it."""
+        """Publish until at least one authority took the descriptor."""
         tries = 0
         while not await self.offer():
             await trio.sleep(
@@ -197,11 +198,11 @@ class Publisher:
 
     @property
     def published(self) -> int:
-        """The date of our last word, Unix seconds; 0 before the first."""
+        """The date of our last descriptor, Unix seconds; 0 before the first."""
         return self._dates.last
 
     async def offer(self) -> bool:
-        """Say our word to every authority; whether any took it."""
+        """Send our descriptor to every authority. Returns whether any took it."""
         published = self._dates.next(self._clock.best())
         about = self.about
         descriptor = RelayDescriptor(
@@ -234,7 +235,7 @@ class Publisher:
 
     async def _watch(self) -> None:
         """Say when we are listed. While we are not, or not as we said, ask why. Ask now and then even if all
-        is well: the directory knows what a copy of us said before the network does."""
+        is well: if a copy of us publishes, the directory knows it before the network does."""
         asked_at = self._clock.monotonic()
         while True:
             now, view = self._clock.monotonic(), self._keeper.current
@@ -244,7 +245,7 @@ class Publisher:
                 self.reports.tell("listed")
                 self._corrections.all_is_well(now)
             elif view is None:
-                self.reports.tell("not listed: the consensus in hand is over, and no newer one could be had")
+                self.reports.tell("not listed: the consensus it has is over, and no newer one could be had")
             if self._keeper.out_of_time:
                 await self.testify()
             elif self._dates.taken and (now >= asked_at + CHECK_SECONDS or (view is not None and not well)):
@@ -262,7 +263,7 @@ class Publisher:
         return row.address == self._address and row.onion_key in ours
 
     async def _ask(self, view: View | None, row: RelayRow | None) -> None:
-        """What the directories hold of us, and why we are not listed as we said if we are not."""
+        """Ask what the directories know of us, and why we are not listed as we said, if we are not."""
         tell = self.reports.tell
         for authority in self._authorities:
             taken = self._dates.taken.get(authority.url, 0)
@@ -280,18 +281,19 @@ class Publisher:
             elif status.get("known") is False:
                 self._correct(f"not listed: {_short(why)}")
             elif isinstance(published, int) and published < taken:
-                self._correct(f"{authority.url} holds an older word of this relay than the last it took")
+                self._correct(f"{authority.url} holds an older descriptor than the last that it took")
             elif view is None or (row is not None and self._is_ours(row)):
                 pass
             elif row is not None and row.address != self._address:
-                tell(f"listed at {row.address}, where it was; the next list will have the new address")
+                tell(f"listed at {row.address}, its old address; the next list will have the new one")
             elif row is not None:
-                tell("listed with the onion key that it had; the next list will have the new one")
+                tell("listed with its old onion key; the next list will have the new one")
             elif why:
                 tell(f"not listed: {_short(why)}")
 
     def _correct(self, word: str) -> None:
-        """The network holds something else of us than what we said last: say it again, in a while."""
+        """The network knows something else of us than what we said last: publish again, unless it is too
+        early."""
         again = self._corrections.make(self._clock.monotonic())
         if again is not None:
             self.reports.tell(f"{word}; this one publishes again{again}")

@@ -1,7 +1,8 @@
-"""What roles asked to have remembered, in order, and how much of it (core/roles.py).
+"""What roles asked to have remembered, in order and bounded (core/roles.py).
 
-The switch puts it here, the driver takes it out, commits it in a thread and comes back with the outcome. A
-stranger's messages may be what asks, so there is a bound: it counts what waits and what is being committed.
+The switch puts requests here. The driver takes them out, commits them in a thread and comes back with the
+outcome. A stranger's messages may cause requests, so there is a bound. It counts the requests that wait and
+those that are being committed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 from onionshh.core.roles import Remember
 
 REMEMBERED_MOST: Final = 256
-"""Of as much as a message may hold each: some 4 MiB. Past it the answer is `not_remembered`."""
+"""Each holds at most as much as a message: about 4 MiB in all. Past this the answer is `not_remembered`."""
 BATCH_MOST: Final = 64
 """Committed together, which costs one sync."""
 
@@ -30,11 +31,11 @@ class Remembering:
 
     @property
     def waits(self) -> bool:
-        """Whether any has still to be taken."""
+        """Whether any waits to be taken."""
         return bool(self._waiting)
 
     def add(self, asked: Remember) -> bool:
-        """One more; False when there is no room for it."""
+        """Add one. False when there is no room for it."""
         if len(self) >= REMEMBERED_MOST:
             return False
         self._waiting.append(asked)
@@ -51,5 +52,5 @@ class Remembering:
         return taken
 
     def answered(self) -> None:
-        """The role of one that was taken is told how it went."""
+        """One that was taken is done: its role is told how it went."""
         self._under_way -= 1

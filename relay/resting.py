@@ -8,7 +8,7 @@ from onionshh.relay.state import RelayCircuit, Stage
 
 REST_SECONDS = 60.0
 REST_A_TICK = 1000
-"""So many are looked at a tick: giving up thousands takes as long as forwarding thousands of cells."""
+"""Circuits looked at per tick: giving up thousands takes as long as forwarding thousands of cells."""
 
 
 class Resting:
@@ -22,7 +22,7 @@ class Resting:
 
     def tick(self, circuits: Iterable[RelayCircuit], now: float) -> None:
         """A circuit on which no cell came since the last look rests; its next cell wakes it."""
-        if now >= self._look_at and not self._to_look_at:  # or those at its end would never be looked at
+        if now >= self._look_at and not self._to_look_at:  # else the last ones would never be looked at
             self._look_at = now + REST_SECONDS
             self._to_look_at = list(circuits)
         looked_at, self._to_look_at = self._to_look_at[:REST_A_TICK], self._to_look_at[REST_A_TICK:]

@@ -41,7 +41,7 @@ KEY_CHECK_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Mounting:
-    """What a role gets to know of the relay that it is mounted on."""
+    """What a role learns about the relay that it is mounted on."""
 
     relay_id: RelayId
     params: Callable[[], Params]
@@ -57,7 +57,7 @@ class RelayStatistics:
     handshakes_waiting: int
     """CREATEs that wait for their answer."""
     consensus_age_seconds: int | None
-    """Since the consensus in hand became valid; None before the first one."""
+    """Since the consensus it has became valid; None before the first one."""
     links: LinkStatistics
     memory: MemoryStatistics
     drops: Mapping[str, int]
@@ -138,7 +138,7 @@ class Relay:
         return view.params if view is not None else _DEFAULTS
 
     async def first(self) -> View:
-        """The first consensus. NoDirectory; ClockWrong, of which the directories are told."""
+        """Get the first consensus. NoDirectory; ClockWrong, which the directories are told about."""
         try:
             return await self.keeper.first()
         except ClockWrong:
@@ -146,7 +146,7 @@ class Relay:
             raise
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled. NoDirectory or ClockWrong when no first consensus can be had."""
+        """Run until cancelled. NoDirectory or ClockWrong when there is no first consensus."""
         await self.first()
         async with self.links.running(), trio.open_nursery() as nursery:
             nursery.start_soon(self._serve)
@@ -165,7 +165,7 @@ class Relay:
         )
 
     async def _turn_keys(self) -> None:
-        """A new onion key when its time has come, and the directory told at once."""
+        """Make a new onion key when its time has come, and tell the directory at once."""
         noted: Consensus | None = None
         full = Condition(logger.error)
         while True:
@@ -191,7 +191,7 @@ class Relay:
             self.keys.named(row.onion_key, now + consensus.valid_until - consensus.valid_after)
 
     def statistics(self) -> RelayStatistics:
-        """Numbers of this moment."""
+        """The numbers of this moment."""
         view = self.keeper.view
         age = None if view is None else max(0, self._clock.best() - view.consensus.valid_after)
         return RelayStatistics(

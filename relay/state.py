@@ -15,16 +15,16 @@
 | JOIN         | JOINED       | join-gone      | join-gone      | join-gone       | join-gone    | join-gone |
 | END          | ENDED        | ENDED          | ENDED          | ENDED           | ENDED        | stays     |
 
-OPEN: this relay is the last hop. DIALLING: an EXTEND waits for a link. EXTENDING: CREATE is out, and the next
-hop has not wholly answered. EXTENDED: cells go on to the next hop. JOINED: cells go on into another circuit.
-ENDED: nothing of it is left at any link.
+OPEN: this relay is the last hop. DIALLING: an EXTEND waits for a link. EXTENDING: CREATE is sent, and the
+next hop has not wholly answered. EXTENDED: cells go on to the next hop. JOINED: cells go on into another
+circuit. ENDED: nothing of it is left at any link.
 
 A word in small letters is the reason for which the circuit ends (`unrecognised` is `cell-unrecognised`).
-Where "!" stands nobody's bytes can lead: there is no leg over which they could come. If it is reached, this
-program is at fault, and a RuntimeError says so.
+Nobody's bytes can lead to a "!": there is no leg over which they could come. If one is reached, this program
+has a bug, and a RuntimeError says so.
 
-The forwarding loop does not ask the table. Each leg says in `onward` where a cell goes that came over it, and
-`move` keeps that as the table has it: it is None where CELL_OUT or CELL_IN has no next stage.
+The forwarding loop does not ask the table. Each leg's `onward` says where a cell goes that came over that
+leg. `move` keeps `onward` in step with the table: it is None where CELL_OUT or CELL_IN has no next stage.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ EARLY_CELLS = 9
 
 
 class Stage(enum.Enum):
-    """Of one circuit at one relay."""
+    """The stage of one circuit at one relay."""
 
     OPEN = enum.auto()
     DIALLING = enum.auto()
@@ -60,7 +60,7 @@ class Stage(enum.Enum):
 
 
 class Event(enum.Enum):
-    """What moves it."""
+    """What moves a circuit from stage to stage."""
 
     EXTEND = enum.auto()
     """A whole EXTEND came."""
@@ -75,13 +75,13 @@ class Event(enum.Enum):
     OVERDUE = enum.auto()
     """The time for an EXTEND is over."""
     CELL_OUT = enum.auto()
-    """A cell of the client's that this relay does not recognise."""
+    """A cell from the client that this relay does not recognise."""
     CELL_IN = enum.auto()
-    """A RELAY cell of the next hop's."""
+    """A RELAY cell from the next hop."""
     EARLY_OUT = enum.auto()
-    """A RELAY_EARLY cell of the client's, for whomever."""
+    """A RELAY_EARLY cell from the client, for any relay."""
     EARLY_IN = enum.auto()
-    """A RELAY_EARLY cell of the next hop's."""
+    """A RELAY_EARLY cell from the next hop."""
     JOIN = enum.auto()
     """A role joins it to another circuit."""
     END = enum.auto()
@@ -119,7 +119,7 @@ _ROWS: Final[dict[Event, dict[Stage, Stage | Reason]]] = {
 TABLE: Final = MappingProxyType(
     {(stage, event): outcome for event, row in _ROWS.items() for stage, outcome in row.items()}
 )
-"""The table above; where that has "!" this has nothing."""
+"""The table above, without its "!"."""
 
 
 def after(stage: Stage, event: Event) -> Stage:
@@ -133,13 +133,13 @@ def after(stage: Stage, event: Event) -> Stage:
 
 
 class LegOutbox(Protocol):
-    """What takes a leg's cells: its link's outbox. One that holds cells back may stand in its place."""
+    """Takes a leg's cells: its link's outbox, or one in its place that holds cells back."""
 
     def push(self, queue: CellQueue, cell: bytes, /) -> None:
-        """One more cell at the end of this leg's queue."""
+        """Add a cell at the end of this leg's queue."""
 
     def discard(self, queue: CellQueue, /) -> int:
-        """The circuit ends: forget what waits; how many cells that were."""
+        """The circuit ends: forget what waits. Returns how many cells that were."""
 
 
 class Leg:
@@ -200,16 +200,16 @@ class RelayCircuit:
         """The next hop's answer as far as it came, from the EXTEND on until it is whole."""
         self.roles: tuple[Role, ...] = ()
         self.used = True
-        """A cell came since the switch last looked; what is not used rests."""
+        """Whether a cell came since the switch last looked. A circuit that is not used rests."""
 
     def move(self, event: Event) -> None:
-        """By the table. ProtocolError: the circuit ends for this reason."""
+        """Move by the table. ProtocolError: the circuit ends for this reason."""
         was, self.stage = self.stage, after(self.stage, event)
         if self.stage is not was:
             self._route()
 
     def extend(self, now: float) -> None:
-        """An EXTEND is to be carried on."""
+        """An EXTEND must be carried on."""
         self.move(Event.EXTEND)
         self.extending = HandshakeParts(CIRCUIT_SERVER, now)
 
@@ -233,12 +233,13 @@ class RelayCircuit:
 
     @property
     def legs(self) -> tuple[Leg, ...]:
-        """Its sides: one, or two once CREATE is out."""
+        """Its sides: one, or two once CREATE is sent."""
         return (self.inward,) if self.outward is None else (self.inward, self.outward)
 
     @property
     def origin(self) -> Origin:
-        """The relay at the other end of the link it came over, else that end's address."""
+        """The relay at the other end of the link that this circuit came over; if it is not a relay, its
+        address."""
         return self.inward.port.peer or self.inward.port.host
 
     @property
@@ -248,7 +249,7 @@ class RelayCircuit:
 
     @property
     def has_voice(self) -> bool:
-        """Whether a role can still say something on it: a joined circuit belongs to its two ends."""
+        """Whether a role can still send something on it. A joined circuit belongs to its two ends."""
         return self.stage is not Stage.ENDED and self.stage is not Stage.JOINED
 
     @property
@@ -265,7 +266,7 @@ class RelayCircuit:
         return self.conversation.waiting_messages
 
     def _route(self) -> None:
-        """Where a cell goes that comes over either leg."""
+        """Set where a cell goes that comes over either leg."""
         self.inward.onward = None
         if self.outward is not None:
             self.outward.onward = None

@@ -266,10 +266,10 @@ async def test_while_the_directory_is_down_what_is_true_is_said_once(
             await trio.sleep(60)
         assert len(w.said) == said + 1
         assert "does not answer (connection refused" in w.said[said]
-        assert "the consensus in hand lists this relay until" in w.said[said]
+        assert "the consensus it has lists this relay until" in w.said[said]
         await trio.sleep(3600)
         assert w.said[said + 1 :] == [
-            "not listed: the consensus in hand is over, and no newer one could be had"
+            "not listed: the consensus it has is over, and no newer one could be had"
         ]
         w.line.down = ""
         await trio.sleep(600)
