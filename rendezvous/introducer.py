@@ -1,16 +1,16 @@
 """The introducer: passes introductions on to an endpoint that it knows only by one key (SPEC 11).
 
 An endpoint proves on its circuit that it holds an auth key. The proof is a signature over this circuit's
-binding and this relay's identity, so it is of use nowhere else. A visitor names that key; the introducer
-hands the visitor's INTRODUCE1 over unread and answers with a status. It learns who neither of them is, since
+binding and this relay's identity, so it works nowhere else. A visitor names that key. The introducer passes
+the visitor's INTRODUCE1 on unread and answers with a status. It does not learn who either of them is, since
 both come over circuits.
 
 An endpoint that does not keep up is protected: while 16 introductions wait, and above the rate for its key,
 the answer is `busy` and the visitor tries another introducer. While every effort is 0 (there is no proof of
 work yet, SPEC 15), the 16 of highest effort are the first 16.
 
-When there are as many keys as may be, a new one takes the place of the youngest key of the origin that has
-most (`shares.py`). If the new one is that youngest key, the answer is `busy`.
+When all places for keys are taken, a new key takes the place of the youngest key of the origin that has most
+(`shares.py`). If the new one is that youngest key, the answer is `busy`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from onionshh.wire import messages as m
 
 WAITING_MOST: Final = 16
 TRIES_MOST: Final = 2
-"""INTRODUCE1 messages a circuit may carry: one, and the same bytes once more."""
+"""INTRODUCE1 messages that a circuit may carry: one, and the same bytes once more."""
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class _Endpoint:
     circuit: CircuitHandle
     bucket: TokenBucket
     rank: Rank
-    """The youngest has the lowest; a change of circuits is no change of age."""
+    """The youngest key has the lowest. A change of circuits does not change the age."""
 
 
 @dataclass(slots=True)
@@ -115,7 +115,7 @@ class Introducer:
         full = known is None and len(self._endpoints) >= params.introduction_keys
         if full and not self._shares.would_stay(key, circuit.origin, rank):
             return (Reply(circuit, m.INTRO_ESTABLISHED, bytes((m.BUSY,))), Drop(Reason.INTRO_KEYS_FULL))
-        # Raises CryptoError for a key stolen from another circuit or introducer: what was signed is ours.
+        # CryptoError for a proof stolen from another circuit or introducer: it must be signed for ours.
         verify_untrusted(key, message.signature, message.signed(circuit.binding, self._own_id))
         actions: list[RoleAction] = []
         if known is None:

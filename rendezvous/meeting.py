@@ -1,15 +1,15 @@
 """The meeting point: two circuits that show the same cookie become one (SPEC 11).
 
-The visitor's circuit waits under a cookie of 32 random bytes; the endpoint's, which learned the cookie
-inside the introduction, brings a sealed reply. The meeting point hands that over, joins the two and forgets
-the cookie: it works once.
+The visitor's circuit waits under a cookie of 32 random bytes. The endpoint has learned the cookie inside the
+introduction, and its circuit brings a sealed reply. The meeting point passes the reply on, joins the two
+circuits and forgets the cookie, so a cookie works once.
 
 A cookie is looked up in a dict, and how long that takes may depend on its hash. This tells nothing: Python
-keys the hash of bytes anew in each process, all 256 bits must match, and to find a cookie by asking would
+keys the hash of bytes anew in each process, and all 256 bits must match. To find a cookie by asking would
 take 2^256 circuits, since a wrong cookie ends the circuit that it came on.
 
-When it is full, a new cookie takes the place of the one that has waited longest among those of the origin
-that has most (`shares.py`). An honest visitor waits for seconds, a flood for as long as it likes.
+When all places are taken, a new cookie takes the place of the one that has waited longest among those of the
+origin that has most (`shares.py`). An honest visitor waits for seconds, a flood for as long as it likes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Meeting:
 
     def __init__(self, params: Callable[[], Params]) -> None:
         self._params = params
-        self._waiting: dict[Cookie, _Waiting] = {}  # all wait equally long, so its order is that of expiry
+        self._waiting: dict[Cookie, _Waiting] = {}  # all wait equally long, so this is the order of expiry
         self._cookie_of: dict[CircuitHandle, Cookie] = {}
         self._shares: Shares[Cookie] = Shares()
         self._numbered = 0

@@ -1,13 +1,13 @@
-"""The ring's keeper: holds endpoint descriptors in memory and hands them out (SPEC 10).
+"""The ring relay: holds endpoint descriptors in memory and hands them out (SPEC 10).
 
-It cannot read what it keeps, and it does not learn whose it is. It sees a blinded key, a period, a revision,
-and signatures under that key which only the owner of the address can make. That is enough to refuse forgeries
-and rollbacks. A relay keeps what it is responsible for under its consensus or the one before. A publisher may
-already hold a later consensus than ours, in which neighbours of ours are gone, so it also takes what lies a
-few places further. It never keeps more than the cap.
+It cannot read what it keeps, and it does not learn whose descriptor that is. It sees a blinded key, a period,
+a revision, and signatures under that key which only the owner of the address can make. That is enough to
+refuse forgeries and rollbacks. A relay keeps what it is responsible for under its consensus or the one
+before. A publisher may already have a later consensus, in which neighbours of ours are gone. So a relay also
+takes what lies a few places further. It never keeps more than the cap.
 
-Anyone can make descriptors that belong to no endpoint. So when the ring relay is full the places are shared
-out: by origin, then by effort (core/endpoint/effort.py), then by age, and the youngest name goes first
+Anyone can make descriptors that belong to no endpoint. So when the ring relay is full, the places are shared
+by origin, then by effort (core/endpoint/effort.py), then by age, and the youngest name is dropped first
 (`shares.py`). An origin that publishes more often than its rate needs a proof of work as well. A proof costs
 less to check than the signatures, so it is checked first.
 """
@@ -35,11 +35,12 @@ from onionshh.wire import messages as m
 from onionshh.wire.endpoint import Outer
 
 REQUESTS_MOST: Final = 4
-"""A circuit is for one upload or fetch: publish, told `stale`, fetch, publish again, and one to spare."""
+"""Per circuit, which is for one upload or fetch. An upload that is `stale` needs three: publish, fetch,
+publish again. One is spare."""
 
 PUBLISH_RATE, PUBLISH_BURST = 20, 1000
 FETCH_RATE, FETCH_BURST = 200, 4000
-"""A second, from one origin. A full ring relay is published to about once a second, over all of them."""
+"""Per second and origin. A full ring relay gets about one upload per second, from all origins together."""
 ORIGINS_MOST: Final = 4096
 
 _SLACK: Final = SPREAD
@@ -70,21 +71,21 @@ class _Place:
         self._own_id = own_id
         self._views: tuple[View, ...] = ()
         self._rings: dict[tuple[int, int], Positions | None] = {}
-        """By how many consensuses back it is (0 or 1), and by period; made when first asked for."""
+        """Keyed by how many consensuses back it is (0 or 1), and by period. Made when first asked for."""
 
     def is_for(self, view: View, blinded: bytes, period: int) -> bool:
-        """Whether a descriptor of this key may be kept here, or somebody may rightly think so."""
+        """Whether a descriptor of this key may be kept here, or a publisher may rightly think so."""
         if not self._views or self._views[0] is not view:
             before = () if view.previous is None else (View(view.previous),)
             self._views = (view, *before)
             self._rings = {}
         if view.relay(self._own_id) is None:
-            return True  # whoever asks us has a later consensus, in which we are listed
+            return True  # the asker has a later consensus, in which we are listed
         for age, seen in enumerate(self._views):
             ring = self._ring(age, seen, period)
             if ring is None:
                 if age == 0 and period == view.period + 1:
-                    return True  # its random value is out, but has not come to us
+                    return True  # its random value is public, but has not come to us
                 continue
             near = ring.responsible(blinded, SPREAD + _SLACK)
             if any(row.identity == self._own_id for rows in near for row in rows):
@@ -124,7 +125,7 @@ class Ring:
 
     @property
     def kept_bytes(self) -> int:
-        """What they measure together, in bytes."""
+        """The size of all kept descriptors together, in bytes."""
         return len(self._kept) * DESCRIPTOR
 
     @property
@@ -155,7 +156,7 @@ class Ring:
         return ()
 
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
-        """What was published stays; only the count of requests goes."""
+        """What was published stays. Only the count of requests is dropped."""
         self._requests.pop(circuit, None)
         return ()
 
@@ -209,7 +210,7 @@ class Ring:
         if not self._place.is_for(view, outer.blinded, outer.period):
             return m.REFUSED
         held = self._kept.get((outer.blinded, outer.period))
-        # The same bytes once more are an upload whose answer was lost.
+        # The same bytes once more mean an upload whose answer was lost.
         if held is not None and outer.revision <= held.revision and document != held.document:
             return m.STALE
         return m.STORED
@@ -217,12 +218,12 @@ class Ring:
     def _keep(
         self, name: _Name, origin: Origin, worth: int, outer: Outer, document: bytes
     ) -> tuple[_Name, ...]:
-        """Keep it; the names that had to go."""
+        """Keep a descriptor. Returns the names that had to go."""
         held = self._kept.get(name)
         if held is None:
             self._numbered += 1
         else:
-            # A stranger who brings it over a crowded origin must not get it displaced that way.
+            # A stranger may bring it again over a crowded origin. That must not get it displaced.
             origin = self._shares.lesser(name, origin)
         number = self._numbered if held is None else held.number
         self._kept[name] = _Kept(outer.revision, outer.expiry, number, document)
@@ -234,7 +235,7 @@ class Ring:
         return tuple(displaced)
 
     def _most(self) -> float:
-        """How many descriptors the cap leaves room for; 0 bytes is no cap."""
+        """How many descriptors the cap leaves room for. A cap of 0 bytes means no cap."""
         most = self._params().descriptor_bytes
         return most // DESCRIPTOR if most else math.inf
 
@@ -259,7 +260,7 @@ def _effort(view: View | None, outer: Outer) -> int:
 
 
 def _rank(worth: int, number: int) -> Rank:
-    """The least effort goes first, among equals the youngest name."""
+    """The least effort goes first; among equals, the youngest name."""
     return (worth, -number)
 
 

@@ -16,5 +16,5 @@ from onionshh.rendezvous.ring import Ring
 def roles(
     relay_id: RelayId, params: Callable[[], Params], view: Callable[[], View | None]
 ) -> tuple[Role, ...]:
-    """One of each, for one relay."""
+    """One role of each kind, for one relay."""
     return (Introducer(relay_id, params), Meeting(params), Ring(relay_id, view, params))

@@ -1,9 +1,9 @@
-"""What must go when a relay is full: a store is shared out by who brought what (SPEC 17).
+"""Decides what must go when a relay is full: the places are shared by origin (SPEC 17).
 
-A cap alone does not defend: whoever comes first takes all of it, and newcomers lose. So what is kept is
-counted by origin, which is the neighbour that a circuit came over. Past the cap something of the origin that
-holds most goes: whatever has the lowest rank there. Between origins that hold equally many the rank decides
-as well. The newcomer is among those looked at, so a flood displaces itself.
+A cap alone is no defence: those who come first take all of it, and newcomers lose. So what is kept is counted
+by origin, which is the neighbour that a circuit came over. Past the cap, the origin that holds most loses
+what has the lowest rank there. Between origins that hold equally many, the rank decides too. The newcomer is
+among those looked at, so a flood displaces itself.
 
 Everything is kept sorted, so that a flood of origins costs no more than a flood of things from one.
 """
@@ -19,7 +19,7 @@ from onionshh.core.roles import Origin
 K = TypeVar("K", bound=Hashable)
 
 Rank = tuple[int, ...]
-"""The lowest goes first. No two things that are kept may have the same."""
+"""The lowest goes first. No two things that are kept may have the same rank."""
 
 
 class Shares(Generic[K]):
@@ -32,13 +32,13 @@ class Shares(Generic[K]):
         self._names: dict[Rank, K] = {}
         self._of: dict[Origin, list[Rank]] = {}
         self._first: list[tuple[int, Rank]] = []
-        """For each origin how many it has, negative, and the lowest rank among them."""
+        """For each origin: how many it has, negated, and the lowest rank among them."""
 
     def __len__(self) -> int:
         return len(self._held)
 
     def add(self, name: K, origin: Origin, rank: Rank) -> None:
-        """One more; or another origin or rank for what is there."""
+        """Add a name. If it is there already, change its origin and rank."""
         self.remove(name)
         mine = self._of.setdefault(origin, [])
         self._take_out(mine)
@@ -48,7 +48,7 @@ class Shares(Generic[K]):
         self._names[rank] = name
 
     def remove(self, name: K) -> None:
-        """One less, if it is there."""
+        """Remove a name, if it is there."""
         held = self._held.pop(name, None)
         if held is None:
             return
@@ -62,7 +62,7 @@ class Shares(Generic[K]):
             del self._of[origin]
 
     def goes_first(self) -> K:
-        """What must go when there is no room. Something must be kept."""
+        """The name that must go when there is no room. There must be one."""
         return self._names[self._first[0][1]]
 
     def would_stay(self, name: K, origin: Origin, rank: Rank) -> bool:
@@ -73,7 +73,7 @@ class Shares(Generic[K]):
         return stays
 
     def lesser(self, name: K, other: Origin) -> Origin:
-        """Of two origins of one thing, the one it counts for and another, the one that holds less."""
+        """The one that holds less: the origin that `name` counts for, or `other`."""
         own = self._held[name][0]
         return other if len(self._of.get(other, ())) + 1 < len(self._of[own]) else own
 
