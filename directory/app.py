@@ -6,7 +6,7 @@
     GET  /relays            the listed relays, JSON
     GET  /                  the same for a person, with the relays that are not listed and why
 
-A refusal is JSON with one sentence in `why` for the relay's operator. Nothing here decides anything.
+A refusal is JSON with one sentence in `why` for the relay's operator. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ def app(authority: DirectoryAuthority) -> Starlette:
             Route("/relays", handlers.relays, methods=["GET"]),
         ]
     )
-    made.router.redirect_slashes = False  # to wherever the Host header says
+    made.router.redirect_slashes = False  # a redirect would lead to wherever the Host header says
     return made
 
 
 class _Handlers:
-    """The routes. What depends on the consensus alone is made once a consensus, the page at most every
-    `PAGE_SECONDS`, and neither once a request: all who read one, however slowly, share its bytes."""
+    """The routes. What depends on the consensus alone is made once per consensus, the page at most once in
+    `PAGE_SECONDS`. Neither is made per request: all readers share its bytes, however slowly they read."""
 
     def __init__(self, authority: DirectoryAuthority) -> None:
         self._authority = authority
@@ -86,7 +86,7 @@ class _Handlers:
         try:
             answer = self._authority.submit_untrusted(bytes(body), source)
         except ProtocolError as error:
-            return _answer(400, "refused", f"this is no relay descriptor that holds ({error.reason})")
+            return _answer(400, "refused", f"this is not a valid relay descriptor ({error.reason})")
         return _verdict(answer)
 
     async def relay(self, request: Request) -> Response:
@@ -103,7 +103,7 @@ class _Handlers:
     async def consensus(self, request: Request) -> Response:
         consensus = self._refresh()
         headers = {**self._caching(consensus), "ETag": self._etag}
-        if self._etag in [each.strip() for each in request.headers.get("if-none-match", "").split(",")]:
+        if self._etag in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
             return Response(status_code=304, headers=headers)
         return Response(self._authority.document, media_type="application/octet-stream", headers=headers)
 

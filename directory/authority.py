@@ -1,8 +1,8 @@
 """An authority at work: hears descriptors, checks relays, publishes a consensus every interval (SPEC 8).
 
-The registry decides, this drives it by the clock. Each interval has one round of checks (checks.py) that
-begins well before the boundary, and a consensus (issuer.py) at the boundary with whatever is known by then.
-Its clock is what the whole network goes by, and may be wrong all the same (own_clock.py).
+The registry decides; this file drives it by the clock. Each interval has one round of checks (checks.py) that
+begins well before the boundary, and a consensus (issuer.py) at the boundary with what is known by then. The
+whole network goes by the authority's clock, which may still be wrong (own_clock.py).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NAP_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class DirectoryStatistics:
-    """What a directory did so far and how it stands now; this is one that has no consensus yet."""
+    """What a directory did so far and how it stands now. The defaults: it has no consensus yet."""
 
     relays_listed: int = 0
     relays_known: int = 0
@@ -44,7 +44,7 @@ class DirectoryStatistics:
 
 
 class DirectoryAuthority:
-    """One authority. `run` it; ask it anything at any time after it has started."""
+    """One authority. `run` it. After it has started, it may be asked anything at any time."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class DirectoryAuthority:
         return self._issuer.consensus
 
     def submit_untrusted(self, data: bytes, source: str) -> Answer:
-        """A relay's signed descriptor that came from the IP address `source`. ProtocolError if it is none."""
+        """A relay's signed descriptor came from the IP address `source`. ProtocolError if it is not valid."""
         descriptor, wall = open_descriptor_untrusted(data), self.own_clock.now(self.registry)
         self.own_clock.heard(descriptor.identity, source, descriptor.published)
         answer = self.registry.submit(descriptor, source, wall)
@@ -105,7 +105,7 @@ class DirectoryAuthority:
         return len(self.registry)
 
     def statistics(self) -> DirectoryStatistics:
-        """Numbers of this moment."""
+        """The numbers of this moment."""
         consensus, wall = self.consensus, self.clock.wall()
         return DirectoryStatistics(
             relays_listed=len(self._issuer.listed),
@@ -115,8 +115,8 @@ class DirectoryAuthority:
         )
 
     def told(self, identity: bytes) -> dict[str, object]:
-        """The same for the relay itself, under names that stay, with what it said last: a relay that said
-        something else learns so that another program has its keys."""
+        """Where a relay stands, for the relay itself: under names that do not change, with its last
+        descriptor. A relay that said something else learns from this that another program has its keys."""
         status, newest = self.status(identity), self.registry.newest(identity)
         return {
             "id": identity.hex(),
@@ -169,7 +169,7 @@ class DirectoryAuthority:
         return await self._issuer.issue(wall)
 
     async def _sleep_until(self, wall: int, latest: float) -> None:
-        """Until the clock shows this, in naps, so that a clock set forward is noticed; and never past
-        `latest` (monotonic), when it should, so that a clock set back does not stop the directory."""
+        """Sleep until the clock shows `wall`. It sleeps in naps, so that a clock set forward is noticed, and
+        never past `latest` (monotonic), so that a clock set back does not stop the directory."""
         while self.clock.steady() < wall and self.clock.monotonic() < latest:
             await trio.sleep_until(min(latest, self.clock.monotonic() + _NAP_SECONDS))

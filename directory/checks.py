@@ -1,7 +1,7 @@
-"""Which relays answer: rounds of checks, and checks of newcomers at once (SPEC 8).
+"""Finds out which relays answer: rounds of checks, and checks of newcomers at once (SPEC 8).
 
-The registry decides whom to check and what follows from it. Nobody connects to anything here: `probe` does.
-A round that takes longer than it has goes on, and counts for the next consensus.
+The registry decides which relays to check and what follows from it. This file connects to nothing: `probe`
+does that. A round that takes longer than its time goes on, and counts for the next consensus.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Checks:
         self.round_going = False
 
     def look_at_newcomers(self) -> None:
-        """The registry heard of somebody."""
+        """The registry has heard of a new descriptor."""
         self._newcomers.send()
 
     async def check_newcomers(self) -> None:
-        """Check whoever is new, at once, until cancelled."""
+        """Check each newcomer at once, until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
                 await self._newcomers.wait()
@@ -53,7 +53,7 @@ class Checks:
                     nursery.start_soon(self._check, descriptor)
 
     async def check_everyone(self) -> None:
-        """One round of checks over everyone known. Nothing is done while another one is going."""
+        """Run one round of checks over all known relays. Nothing is done while another round goes on."""
         if self.round_going:
             return
         self.round_going = True

@@ -1,7 +1,7 @@
-"""Building a consensus: weights, flags, shared random rows, dates (SPEC 8, 10). Pure.
+"""Builds a consensus: weights, flags, shared random rows, dates (SPEC 8, 10). Pure.
 
-What goes in is what the registry vouches for; what comes out is one document body, the same for the same
-input, whoever builds it. Random bytes come in for new shared random values alone.
+The input is what the registry vouches for. The output is one document body, the same for the same input,
+whoever builds it. Random bytes are used for new shared random values alone.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ def build(
 ) -> Consensus:
     """The consensus that begins at `valid_after` (Unix seconds) with these relays.
 
-    When there are more relays than a document holds, those longest known stay: newcomers by the thousand
-    cannot push them out.
+    When there are more relays than a document holds, those that were known longest stay: thousands of
+    newcomers cannot push them out.
     """
-    # A clock that ran ahead wrote dates that are yet to come.
-    since = (one._replace(first_seen=min(one.first_seen, valid_after)) for one in listed)
-    oldest_first = sorted(since, key=lambda one: (one.first_seen, one.descriptor.identity))
+    # A clock that ran ahead wrote dates in the future.
+    since = (relay._replace(first_seen=min(relay.first_seen, valid_after)) for relay in listed)
+    oldest_first = sorted(since, key=lambda relay: (relay.first_seen, relay.descriptor.identity))
     kept = oldest_first[: wire.CONSENSUS_RELAYS_MOST]
-    kept.sort(key=lambda one: one.descriptor.identity)
-    weights = capped_weights([one.descriptor.bandwidth for one in kept], params.weight_cap_percent)
+    kept.sort(key=lambda relay: relay.descriptor.identity)
+    weights = capped_weights([relay.descriptor.bandwidth for relay in kept], params.weight_cap_percent)
     guard_age = guard_age_seconds(kept, params, valid_after)
     rows = tuple(
         RelayRow(
-            identity=one.descriptor.identity,
-            onion_key=one.descriptor.onion_key,
-            nickname=one.descriptor.nickname,
-            host=one.descriptor.host,
-            port=one.descriptor.port,
+            identity=relay.descriptor.identity,
+            onion_key=relay.descriptor.onion_key,
+            nickname=relay.descriptor.nickname,
+            host=relay.descriptor.host,
+            port=relay.descriptor.port,
             weight=weight,
-            flags=flags_of(one, params, guard_age, valid_after),
-            first_seen=one.first_seen,
-            family=one.descriptor.family,
-            versions=one.descriptor.versions,
+            flags=flags_of(relay, params, guard_age, valid_after),
+            first_seen=relay.first_seen,
+            family=relay.descriptor.family,
+            versions=relay.descriptor.versions,
         )
-        for one, weight in zip(kept, weights, strict=True)
+        for relay, weight in zip(kept, weights, strict=True)
     )
     return Consensus(
         network=network,
@@ -65,7 +65,7 @@ def build(
 
 
 def next_boundary(wall: int, interval_seconds: int) -> int:
-    """The next moment at which a consensus is due: intervals are counted from the Unix epoch, so that all
+    """The next moment at which a consensus is due. Intervals are counted from the Unix epoch, so that all
     authorities of a network agree on them."""
     return (wall // interval_seconds + 1) * interval_seconds
 
@@ -76,30 +76,30 @@ def next_random(
     """The shared random rows for a consensus: the previous period's, the current one's and, from the middle
     of the current period on, the next one's (SPEC 10).
 
-    A value once held is kept as it is; that it came out later than now is only what a clock said that ran
-    ahead. The caller writes the result to disk before it publishes it.
+    A value once held is kept as it is. If its date is later than now, a clock ran ahead, and the date is set
+    to now. The caller writes the result to disk before it publishes it.
     """
     period = params.period_of(valid_after)
     wanted: list[int] = [period - 1, period] if period else [period]
     if 2 * (valid_after - period * params.period_seconds) >= params.period_seconds:
         wanted.append(period + 1)
     known = {row.period: row for row in held}
-    rows = (known.get(each) or SharedRandom(each, random_bytes(HASH), valid_after) for each in wanted)
+    rows = (known.get(due) or SharedRandom(due, random_bytes(HASH), valid_after) for due in wanted)
     return tuple(row._replace(published=min(row.published, valid_after)) for row in rows)
 
 
 def kept_random(held: Sequence[SharedRandom], rows: Sequence[SharedRandom]) -> tuple[SharedRandom, ...]:
-    """What an authority keeps when it publishes these rows: they, and of what it held those that were needed
-    last, for when a clock that jumped comes back to their periods."""
+    """What an authority keeps when it publishes these rows: the rows, and the most recently needed of those
+    that it held. A clock that jumped may come back to their periods."""
     now = {row.period for row in rows}
     return (*rows, *(row for row in held if row.period not in now))[: wire.MOST_RANDOM]
 
 
 def capped_weights(claims: Sequence[int], cap_percent: int) -> list[int]:
-    """Each relay's weight: its bandwidth claim, but no more of the whole than max(cap, 1/n).
+    """Each relay's weight: its bandwidth claim, but at most max(cap, 1/n) of the whole.
 
-    Nobody checks a claim, so a liar's gain is bounded by the cap. A claim of nothing still counts 1. With so
-    few relays that 1/n is the greater bound, all weights are equal: nothing else meets it.
+    Nobody checks a claim, so the cap bounds what a liar gains. A claim of 0 still counts 1. With so few
+    relays that 1/n is the greater bound, all weights are equal: nothing else meets that bound.
     """
     weights = [max(1, claim) for claim in claims]
     count = len(weights)
@@ -120,19 +120,19 @@ def capped_weights(claims: Sequence[int], cap_percent: int) -> list[int]:
 
 def guard_age_seconds(listed: Sequence[Listed], params: Params, valid_after: int) -> int:
     """How long a relay must have been listed to be a GUARD: the parameter, or the median age where that is
-    less. A young network has guards from its first day, and at least half of any network may be one."""
+    less. So a young network has guards from its first day, and at least half of any network may be guards."""
     if not listed:
         return params.guard_age_seconds
-    return min(params.guard_age_seconds, median_low(valid_after - one.first_seen for one in listed))
+    return min(params.guard_age_seconds, median_low(valid_after - relay.first_seen for relay in listed))
 
 
-def flags_of(one: Listed, params: Params, guard_age: int, valid_after: int) -> int:
+def flags_of(relay: Listed, params: Params, guard_age: int, valid_after: int) -> int:
     """GUARD by age, RING by what the relay offers, FAST by what it claims."""
     flags = 0
-    if valid_after - one.first_seen >= guard_age:
+    if valid_after - relay.first_seen >= guard_age:
         flags |= wire.GUARD
-    if one.descriptor.capabilities & CAPABILITY_RING:
+    if relay.descriptor.capabilities & CAPABILITY_RING:
         flags |= wire.RING
-    if one.descriptor.bandwidth >= params.fast_bytes_per_second:
+    if relay.descriptor.bandwidth >= params.fast_bytes_per_second:
         flags |= wire.FAST
     return flags

@@ -1,7 +1,7 @@
 """Makes the consensuses of an authority, one after the other, and remembers the last one (SPEC 8).
 
-Valid after rises from one to the next, so that nobody takes an older one. But a consensus that turns out to
-be from the future, which nobody with a right clock took, is not gone on from.
+The valid-after date rises from one to the next, so that nobody takes an older one. The exception is a
+consensus that turns out to be from the future: nobody with a right clock took it, so we do not go on from it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger("onionshh.directory")
 
 
 class Issuer:
-    """Of one authority. It brings back what the store holds: into the registry what was known of relays."""
+    """The issuer of one authority. It loads what the store holds, and restores the registry from it."""
 
     def __init__(
         self,
@@ -94,8 +94,8 @@ class Issuer:
         return True
 
     def _step_back(self, wall: int) -> None:
-        """Go on from the clock where the last consensus is from the future: nobody with a right clock took
-        it. Of what is less than 600 s ahead some did, and valid after rises (SPEC 8)."""
+        """If the last consensus is from the future, go on from the clock: nobody with a right clock took it.
+        If it is less than 600 s ahead, somebody may have, so the valid-after date rises (SPEC 8)."""
         since = self._registry.first_of_the_future(wall)
         if self._valid_after > wall + EARLY_SECONDS:
             ahead = f"{amount(self._valid_after - wall)} ahead of this directory's clock"

@@ -1,7 +1,7 @@
 """The clock that the whole network goes by, and what relays say of it (SPEC 8).
 
-It may be wrong all the same. A jump that does not last is not followed (`Clock.steady`). What relays say of
-the time is told to the operator, and nothing else follows from it (witnesses.py).
+It may still be wrong. A jump that does not last is not followed (`Clock.steady`). What relays say of the time
+is told to the operator, and has no other effect (witnesses.py).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from onionshh.net.conditions import Condition
 log = logging.getLogger("onionshh.directory")
 
 _SURE_SECONDS = 600
-"""So long after it has changed a clock is taken for right, and what it contradicts is given up for good: a
-machine that keeps no time while it is off may show another year until it has asked somebody."""
+"""This long after its last change, a clock is taken for right, and what it contradicts is given up for good.
+A machine that keeps no time while it is off may show another year until it has asked somebody."""
 
 
 class OwnClock:
-    """`by_address`: each address is one witness, not each relay."""
+    """One authority's clock. `by_address`: each address is one witness, not each relay."""
 
     def __init__(self, clock: Clock, *, by_address: bool) -> None:
         self._clock = clock
@@ -29,7 +29,7 @@ class OwnClock:
         self.witnesses = Witnesses(by_address=by_address)
 
     def now(self, registry: Registry) -> int:
-        """Unix seconds for the registry, which is told whether they are sure."""
+        """The time for the registry in Unix seconds. The registry is told whether it is sure."""
         registry.sure = self._clock.rested() >= _SURE_SECONDS
         return self._clock.steady()
 

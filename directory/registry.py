@@ -1,13 +1,13 @@
 """What an authority knows of each relay, and why it lists it or not (SPEC 8). Pure.
 
-A relay announces itself by descriptor; it is listed once it has answered at the address it names, and as
-long as it goes on answering. The machine says which addresses to check and is told what came of it; it
-never touches the network. Checks come two ways: at once for a descriptor that is new, and in rounds, one
-an interval, for everyone; in either case an address is checked once an interval at most, so that nobody
-can use the authority to knock at a stranger's door.
+A relay announces itself by descriptor. It is listed once it has answered at the address it names, and as long
+as it goes on answering. The registry says which addresses to check and is told the results; it never touches
+the network. There are two kinds of checks: at once for a new descriptor, and in rounds, one per interval, for
+all relays. In both, an address is checked at most once per interval, so that nobody can use the authority to
+disturb a stranger's machine.
 
-A date of the future was written while a clock ran ahead. It counts for nothing, and is brought back once it
-is sure that the clock is right now (`bring_back`).
+A date in the future was written while a clock ran ahead. It does not count, and is brought back once it is
+sure that the clock is right now (`bring_back`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ MOST_KNOWN = 10_000
 CLOCK_SECONDS = 600
 DESCRIPTOR_LIFE_SECONDS = 24 * 3600
 FORGET_SECONDS = 2 * DESCRIPTOR_LIFE_SECONDS
-"""Longer than a descriptor may be old: a relay that was forgotten cannot be brought back by a replay."""
+"""Longer than a descriptor lives, so that no replay can bring back a relay that was forgotten."""
 POSTS_PER_INTERVAL = 64
 ADDRESSES_MOST = 10_000
-"""So many are counted; of more, none is refused: else the owner of a large network could shut all out."""
+"""This many are counted. Any further address is not refused: else the owner of a large network could shut all
+others out."""
 WHY_CHARACTERS = 200
 
 
@@ -76,8 +77,8 @@ class RoundResult(NamedTuple):
 
 @dataclass(slots=True)
 class Entry:
-    """One relay. `newest` is its last word, `checked` the descriptor under which it is listed (or None);
-    times are Unix seconds, 0 for never; `failures` are failed checks in a row."""
+    """One relay. `newest` is its last descriptor, `checked` the one under which it is listed (or None). Times
+    are Unix seconds, 0 for never. `failures` are failed checks in a row."""
 
     newest: RelayDescriptor
     heard: int
@@ -94,7 +95,7 @@ class Registry:
     def __init__(self, params: Params, *, most_known: int = MOST_KNOWN) -> None:
         self.params = params
         self.sure = True
-        """Whether the clock has rested for a while. As long as it has not, nothing is over because of it."""
+        """Whether the clock has not jumped for a while. Until then, nothing expires because of it."""
         self._most_known = most_known
         self._entries: dict[RelayId, Entry] = {}
         self._by_host: dict[str, set[RelayId]] = {}
@@ -104,7 +105,7 @@ class Registry:
         self._tried: set[tuple[str, int]] = set()  # addresses checked since the last round began
         self._tried_fresh: set[tuple[str, int]] = set()  # those of them outside a round
         self._round: dict[RelayId, str | None] | None = None
-        self._bad_rounds = 0  # in a row, in which most of the list failed
+        self._bad_rounds = 0  # rounds in a row in which most of the list failed
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -165,7 +166,7 @@ class Registry:
     def _address_problem(self, host: str, source: str) -> str:
         address = ipaddress.ip_address(host)
         if address.is_unspecified or address.is_multicast:
-            return f"{host} is no address that a relay can be reached at"
+            return f"{host} is not an address that a relay can be reached at"
         if self.params.private_address_rule and not address.is_global:
             return (
                 f"{host} is not reachable from the internet; advertise a public address"
@@ -189,18 +190,24 @@ class Registry:
         )
 
     def _crowd_problem(self, descriptor: RelayDescriptor) -> str:
-        """At most so many relays an address; one that fails its checks gives up its place to a new one."""
+        """At most `relays_per_ip` relays per address. One that fails its checks gives its place to a new
+        one."""
         limit = self.params.relays_per_ip
         if not limit:
             return ""
         there = self._by_host.get(host_group(descriptor.host), set()) - {descriptor.identity}
-        alive = [each for each in there if self._entries[each].checked or not self._entries[each].failures]
+        alive = [
+            identity
+            for identity in there
+            if self._entries[identity].checked or not self._entries[identity].failures
+        ]
         if len(alive) < limit:
             return ""
         return f"there are {len(alive)} relays at {descriptor.host} already, the most this network allows"
 
     def _evict(self, wall: int) -> bool:
-        """Make room by forgetting the relay that fails and was not heard of for longest, or not by now."""
+        """Make room by forgetting a failing relay: the one not heard of for longest, or heard of in the
+        future."""
         failing = [
             (e.heard if e.heard <= wall + CLOCK_SECONDS else 0, i)
             for i, e in self._entries.items()
@@ -219,9 +226,9 @@ class Registry:
         return fresh
 
     def start_round(self) -> tuple[RelayDescriptor, ...]:
-        """Everyone to check this interval, one descriptor an address; nothing while a round is going on.
+        """All that must be checked in this interval, one descriptor per address. Empty while a round goes on.
 
-        Where two relays claim one address the listed one is asked, else the one heard of last.
+        If two relays claim one address, the listed one is asked, else the one heard of last.
         """
         if self._round is not None:
             return ()
@@ -257,12 +264,12 @@ class Registry:
             self._failed(entry, why)
 
     def abandoned(self, descriptor: RelayDescriptor) -> None:
-        """A check ended without an answer to the question: it counts neither way."""
+        """A check ended without a result: it counts neither way."""
         self._in_flight.discard(address_of(descriptor))
 
     def end_round(self, wall: int) -> RoundResult:
-        """All checks of the round are in. When more than half of the listed relays failed, the authority's
-        own network is the likelier culprit and the list stays, but not for more than `held_rounds`."""
+        """All checks of the round are done. When more than half of the listed relays failed, the authority's
+        own network is more likely at fault, so the list stays, but for no more than `held_rounds` rounds."""
         results, self._round = self._round or {}, None
         failed = {identity: why for identity, why in results.items() if why is not None}
         listed = [i for i in results if i in self._entries and self._entries[i].checked is not None]
@@ -306,15 +313,15 @@ class Registry:
         if entry.failures >= self.params.failed_checks:
             entry.checked = None
 
-    # Dates of the future.
+    # Dates in the future.
 
     def first_of_the_future(self, wall: int) -> int:
-        """The earliest date by which a clock must have run ahead (Unix seconds), 0 if there is none."""
+        """The earliest date that shows that a clock ran ahead (Unix seconds), 0 if there is none."""
         ahead = [d for e in self._entries.values() for d in _dates(e) if d > wall + CLOCK_SECONDS]
         return min(ahead, default=0)
 
     def bring_back(self, wall: int) -> None:
-        """It is `wall` now, surely: no date is later than that."""
+        """It is surely `wall` now: set all later dates back to it."""
         for entry in self._entries.values():
             entry.newest = _brought_back(entry.newest, wall)
             entry.checked = _brought_back(entry.checked, wall) if entry.checked is not None else None
@@ -325,7 +332,7 @@ class Registry:
     # What is known.
 
     def newest(self, identity: bytes) -> RelayDescriptor | None:
-        """The last word of a relay."""
+        """The last descriptor of a relay."""
         entry = self._entries.get(RelayId(identity))
         return entry.newest if entry is not None else None
 
@@ -351,13 +358,13 @@ class Registry:
         return tuple(self._entries.values())
 
     def restore(self, entries: tuple[Entry, ...]) -> None:
-        """What `entries` gave before a restart."""
+        """Take back what `entries` gave before a restart."""
         for entry in entries[: self._most_known]:
             self._entries[entry.newest.identity] = entry
             self._host_set(entry.newest).add(entry.newest.identity)
 
     def forget(self, identity: RelayId) -> None:
-        """Know nothing of this relay any more."""
+        """Forget this relay."""
         entry = self._entries.pop(identity)
         self._leave_host(entry.newest)
 
@@ -373,7 +380,7 @@ class Registry:
 
 
 def _follows(descriptor: RelayDescriptor, known: RelayDescriptor, wall: int) -> bool:
-    """Whether it is a later word than the known one, or that one is of the future."""
+    """Whether it is later than the known descriptor, or the known one is from the future."""
     return descriptor.published > known.published or known.published > wall + CLOCK_SECONDS
 
 
@@ -398,5 +405,5 @@ def status_of(entry: Entry) -> Status:
 
 
 def address_of(descriptor: RelayDescriptor) -> tuple[str, int]:
-    """What is checked once an interval at most."""
+    """The address, which is checked at most once per interval."""
     return descriptor.host, descriptor.port

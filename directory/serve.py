@@ -1,7 +1,7 @@
-"""The directory put together: parameters, authority, HTTP (SPEC 8).
+"""Puts the directory together: parameters, authority, HTTP (SPEC 8).
 
-Order at start: the folder is held and the socket bound by the caller, who shows their errors to a person;
-then the first consensus is published; only then does HTTP answer.
+At the start, the caller holds the folder and binds the socket, and shows their errors to a person. Then the
+first consensus is published. Only then does HTTP answer.
 """
 
 from __future__ import annotations

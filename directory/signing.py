@@ -1,7 +1,7 @@
 """An authority's signature under a consensus (SPEC 8). Pure.
 
-The document is the body and a list of signatures, so several authorities sign one body without a word to
-each other beyond the body itself; clients count the distinct keys they know.
+The document is the body and a list of signatures. So several authorities can sign one body, and need to
+exchange nothing but that body. Clients count the distinct keys they know.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     state       version, last valid-after, shared random rows, relays; replaced whole every interval
     consensus   the last signed document as it was published
 
-`state` goes to disk before the consensus it stands behind is published, so a shared random value that
+`state` goes to disk before the consensus that is made from it is published. So a shared random value that
 anyone has seen is never replaced by another after a crash. One process holds the folder at a time.
 """
 
@@ -67,7 +67,7 @@ class KeptState:
     entries: tuple[Entry, ...] = ()
 
     def encode(self) -> bytes:
-        """The bytes for the disk. Apart from writing them, so that a thread never sees a relay change."""
+        """The bytes for the disk. Encoding is apart from writing, so that no thread sees a relay change."""
         rows = [
             (
                 entry.newest.encode_body(),
@@ -84,7 +84,7 @@ class KeptState:
 
 
 class AuthorityStore:
-    """The folder of one authority, held alone; `create_or_open` makes it."""
+    """The folder of one authority, held by one process. `create_or_open` makes it."""
 
     def __init__(self, folder: DataDirectory, key: SigningKey, network: NetworkFile) -> None:
         self.folder = folder
@@ -92,7 +92,7 @@ class AuthorityStore:
         self.network = network
 
     def load_state(self) -> KeptState:
-        """What was saved last; BadData when the file is damaged."""
+        """The state that was saved last. BadData when the file is damaged."""
         path = self.folder / "state"
         data = read_file(path, STATE_MAX)
         if data is None:
@@ -111,7 +111,7 @@ class AuthorityStore:
             ) from error
 
     def save_state(self, data: bytes) -> None:
-        """Replace the saved state by this encoded one; on disk when this returns. OSError."""
+        """Replace the saved state by this encoded one. It is on disk when this returns. OSError."""
         atomic_write(self.folder / "state", data)
 
     def load_consensus(self) -> Consensus | None:
@@ -135,10 +135,10 @@ def create_or_open(
 ) -> Iterator[AuthorityStore]:
     """The authority of this data folder, held until the block ends.
 
-    The first start makes the key and writes the network file, with `url` and `name` (a drawn one if None);
-    later starts check that the network file is this authority's, or write it again if it is gone. A network
-    file of several authorities is made by hand from those of each. Raises DataInUse, BadData or
-    BadNetworkFile, each a sentence that says what to do.
+    The first start makes the key and writes the network file, with `url` and `name` (a random one if None).
+    Later starts check that the network file is this authority's, or write it again if it is gone. To make a
+    network file for several authorities, join their files by hand. Raises DataInUse, BadData or
+    BadNetworkFile, each with a sentence that says what to do.
     """
     if name is not None and not good_name(name):
         raise BadNetworkFile(f"A network's name is 1 to {NAME_MOST} letters, digits, blanks, dots or dashes.")

@@ -1,9 +1,9 @@
 """What relays say of the directory's clock (SPEC 8). Pure.
 
-Each relay that posts a descriptor writes what time it is, and from then on monotonic seconds tell what time
-it is by that relay. One that differs has a wrong clock; when most of several do, and agree, it is the
-directory that is wrong. Nothing follows from it but a sentence for its operator: whoever has three addresses
-can say anything.
+Each relay that posts a descriptor writes what time it is. From then on monotonic seconds tell what time it is
+by that relay. A single relay that differs has a wrong clock. When most of several relays differ, and agree,
+the directory is wrong. The only effect is a sentence for its operator, since anyone with three addresses can
+say anything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from onionshh.directory.registry import CLOCK_SECONDS
 LEAST = 3
 MOST = 1024
 REMEMBERED_SECONDS = 13 * 3600
-"""A relay that is well posts every 12 h."""
+"""A working relay posts every 12 h."""
 
 
 class _Word(NamedTuple):
@@ -53,7 +53,7 @@ class Witnesses:
         if len(off) < LEAST:
             return ""
         middle = median_low(off)
-        agree = sum(1 for each in off if abs(each - middle) <= CLOCK_SECONDS)
+        agree = sum(1 for difference in off if abs(difference - middle) <= CLOCK_SECONDS)
         if abs(middle) <= CLOCK_SECONDS or 2 * agree <= len(off):
             return ""
         way = "behind" if middle > 0 else "ahead of"

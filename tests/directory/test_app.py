@@ -143,7 +143,7 @@ async def test_bad_descriptors(autojump_clock: MockClock, tmp_path: Path) -> Non
             refused = await http.post("/relay", content=bad)
             assert refused.status_code == 400
             assert refused.json()["status"] == "refused"
-            assert "no relay descriptor" in refused.json()["why"]
+            assert "not a valid relay descriptor" in refused.json()["why"]
         assert (await http.post("/relay", content=bytes(BODY_MAX))).status_code == 400
         assert (await http.post("/relay", content=good)).status_code == 202
         await http.post("/relay", content=local(1, WALL + 2))
