@@ -105,7 +105,7 @@ def run(
 
 
 def _heeded() -> list[signal.Signals]:
-    """The signals that our parent process does not want ignored; nohup, for example, ignores SIGHUP."""
+    """The signals to heed: all but those that our parent process ignores, as nohup does with SIGHUP."""
     return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 

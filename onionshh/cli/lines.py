@@ -3,8 +3,8 @@
 Writing and reading block in threads, directly on the descriptors. Python's own buffers have a lock: an
 abandoned thread would hold it, and the buffers could not be flushed at the end.
 
-A failed write never ends the program. What the system does not take now, since a disk is full or nobody reads
-any more, is tried again until it is taken, each line whole and in its order.
+A failed write never ends the program. The system may not take a line now, since a disk is full or nobody
+reads any more. It is then tried again until it is taken, each line whole and in its order.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ PROGRAM_SECONDS = 60.0
 ENDING_SECONDS = 1.0
 NOT_HANDLED = {
     os.EX_TEMPFAIL: "asks for another run (status 75)",
-    126: "could not run its own program (status 126)",
-    127: "did not find its own program (status 127)",
+    126: "could not run a command (status 126)",
+    127: "did not find a command (status 127)",
 }
 
 
