@@ -62,7 +62,7 @@ def test_a_file_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_path_that_names_no_file(path: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for act in (Identity.load_or_create, Identity.load, Identity.generate().save):
-        with pytest.raises(ValueError, match="names none"):
+        with pytest.raises(ValueError, match="names no file"):
             act(path)
     assert list(tmp_path.iterdir()) == []
 
