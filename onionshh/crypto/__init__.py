@@ -1,4 +1,4 @@
-"""Layer 1: the cryptography. Pure: keys and bytes in, bytes out, chance as an argument.
+"""Layer 1: the cryptography. Pure: keys and bytes in, bytes out, randomness as an argument.
 
-The only importer of `cryptography` and `nacl`, whose exceptions end here: what fails is a `CryptoError`.
+Only this folder imports `cryptography` and `nacl`. Their exceptions end here, as a `CryptoError`.
 """

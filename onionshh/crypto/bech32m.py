@@ -1,8 +1,8 @@
 """Bech32m, BIP 350: text with a checksum that finds any four wrong characters (SPEC 9).
 
-`encode` and `decode_untrusted` work on bytes; the strings of BIP 350 are tested through `split`, which is
-as far as the standard goes without saying what the five-bit groups mean. People copy such texts by hand: a
-wrong character is named with its place, counted from 1.
+`encode` and `decode_untrusted` work on bytes. The standard does not say what the five-bit groups mean, so the
+strings of BIP 350 are tested through `split`. People copy such texts by hand, so an error names a wrong
+character and its place, counted from 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST: Final = 90
 
 
 class BadChecksum(BadAddress):
-    """Each character may stand where it stands, and yet they do not belong together."""
+    """Every character is allowed, but the checksum does not match."""
 
 
 def encode(prefix: str, data: bytes) -> str:
@@ -31,47 +31,47 @@ def encode(prefix: str, data: bytes) -> str:
 
 
 def decode_untrusted(prefix: str, text: str) -> bytes:
-    """The bytes of a text that has this prefix; BadAddress with a sentence that says what is wrong."""
+    """The bytes of a text with this prefix. BadAddress says what is wrong."""
     _, groups = split(text, prefix)
     spare = len(groups) * 5 % 8
     if spare >= 5 or (groups and groups[-1] & ((1 << spare) - 1)):
-        raise BadAddress("This address has stray bits at its end; copy it again, whole.")
+        raise BadAddress("This address has extra bits at its end; copy the whole address again.")
     return bytes(_regroup(groups, 5, 8))[: len(groups) * 5 // 8]
 
 
 def join(prefix: str, groups: Sequence[int]) -> str:
-    """Five-bit groups to text with its checksum."""
+    """The text of five-bit groups, with its checksum."""
     sum_ = _polymod([*_expand(prefix), *groups, *bytes(_CHECKSUM)]) ^ _CONSTANT
     tail = [(sum_ >> 5 * (_CHECKSUM - 1 - i)) & 31 for i in range(_CHECKSUM)]
     return prefix + "1" + "".join(_ALPHABET[group] for group in (*groups, *tail))
 
 
 def split(text: str, prefix: str | None = None) -> tuple[str, list[int]]:
-    """The prefix (the one that is expected, if given) and the five-bit groups of a text whose checksum holds;
-    else BadAddress."""
+    """The prefix and the five-bit groups of a text. BadAddress if the checksum is wrong, or the prefix is not
+    the given one."""
     for place, letter in enumerate(text, 1):
         if not 33 <= ord(letter) <= 126:
             raise BadAddress(f"An address has only plain letters and digits, not {_named(text, place)}.")
     small = text.lower()
     start = f"{prefix}1" if prefix is not None else small[: small.rfind("1") + 1]
     if len(start) < 2:
-        raise BadAddress("This is no address: nothing stands before a digit 1.")
+        raise BadAddress("This is not an address: it has no text before a digit 1.")
     if not small.startswith(start):
         raise BadAddress(f'An address begins with "{start}", this one with "{text[: len(start)]}".')
     for place, letter in enumerate(small[len(start) :], len(start) + 1):
         if letter not in _VALUE:
-            raise BadAddress(f"No address has {_named(text, place)}.")
+            raise BadAddress(f"An address never has {_named(text, place)}.")
     _check_case(text)
     data = small[len(start) :]
     groups = [_VALUE[letter] for letter in data]
     whole = len(data) >= _CHECKSUM and len(text) <= _MOST
     if not whole or _polymod([*_expand(start[:-1]), *groups]) != _CONSTANT:
-        raise BadChecksum("The checksum does not hold: a character is wrong or missing; copy it again.")
+        raise BadChecksum("The checksum is wrong: a character is wrong or missing; copy the address again.")
     return start[:-1], groups[:-_CHECKSUM]
 
 
 def _check_case(text: str) -> None:
-    """BIP 173 allows either case and no mixture; the fewer letters are those that stand out."""
+    """BIP 173 allows one case per text. The error names the first letter of the rarer case."""
     capitals = [place for place, letter in enumerate(text, 1) if letter.isupper()]
     small = [place for place, letter in enumerate(text, 1) if letter.islower()]
     if capitals and small:
@@ -83,12 +83,12 @@ def _check_case(text: str) -> None:
 
 
 def _named(text: str, place: int) -> str:
-    """A character for people, and where it is: a look-alike from another alphabet by its number."""
+    """A character and its place, for people. A character outside ASCII is named by its number."""
     letter = text[place - 1]
     name = f'"{letter}"' if 33 <= ord(letter) <= 126 else f"U+{ord(letter):04X}"
     before = text[max(0, place - 5) : place - 1]
     after = f', after "{before}"' if before.isascii() and before.isprintable() and before else ""
-    return f"the character {name}, which stands at place {place}{after}"
+    return f"the character {name}, which is at place {place}{after}"
 
 
 def _expand(prefix: str) -> list[int]:

@@ -1,7 +1,7 @@
-"""Ed25519 with seeds, scalars and points, all by libsodium, so that no two nodes disagree (SPEC 9).
+"""Ed25519 with seeds, scalars and points, all by libsodium, so that all nodes agree (SPEC 9).
 
-Scalars are 32 bytes, little-endian, below the group order L; arithmetic on secret ones is libsodium's.
-A point from outside is used only if it is canonical and in the group of order L, and not the identity.
+Scalars are 32 bytes, little-endian, below the group order L. libsodium does all arithmetic on secret scalars.
+A point from outside is used only if it is canonical, in the group of order L, and not the identity.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ZERO = bytes(KEY)
 
 
 class SigningKey:
-    """An ordinary Ed25519 key out of a 32-byte seed (RFC 8032)."""
+    """An ordinary Ed25519 key from a 32-byte seed (RFC 8032)."""
 
     __slots__ = ("_expanded", "public", "seed")
 
@@ -46,7 +46,7 @@ class SigningKey:
 
 
 def verify_untrusted(public: bytes, signature: bytes, message: bytes) -> None:
-    """CryptoError unless `public` is a good point and signed exactly `message`."""
+    """CryptoError unless `public` is a valid point and signed exactly `message`."""
     check_point_untrusted(public)
     if len(signature) != SIGNATURE:
         raise CryptoError(Reason.SIGNATURE_SIZE)
@@ -57,7 +57,7 @@ def verify_untrusted(public: bytes, signature: bytes, message: bytes) -> None:
 
 
 def check_point_untrusted(point: bytes) -> None:
-    """CryptoError unless canonical, in the prime-order group and not the identity."""
+    """CryptoError unless the point is canonical, in the prime-order group and not the identity."""
     if len(point) != POINT:
         raise CryptoError(Reason.KEY_SIZE)
     if not sodium.crypto_core_ed25519_is_valid_point(point):
@@ -65,7 +65,7 @@ def check_point_untrusted(point: bytes) -> None:
 
 
 def reduce(wide: bytes) -> bytes:
-    """64 bytes mod L; CryptoError for zero, which no honest hash or draw gives."""
+    """64 bytes mod L. CryptoError for zero, which an honest hash or random value never gives."""
     scalar: bytes = sodium.crypto_core_ed25519_scalar_reduce(wide)
     if equal(scalar, _ZERO):
         raise CryptoError(Reason.SCALAR_ZERO)
@@ -73,7 +73,7 @@ def reduce(wide: bytes) -> bytes:
 
 
 def check_scalar_untrusted(scalar: bytes) -> None:
-    """CryptoError unless 32 bytes, reduced and not zero."""
+    """CryptoError unless the scalar is 32 bytes, reduced and not zero."""
     if len(scalar) != KEY or not equal(reduce(scalar + bytes(HASH)), scalar):
         raise CryptoError(Reason.SCALAR)
 
@@ -100,7 +100,7 @@ def base(scalar: bytes) -> bytes:
 
 
 def add_points(p: bytes, q: bytes) -> bytes:
-    """P + Q, of points already checked."""
+    """P + Q, for points that are already checked."""
     try:
         total: bytes = sodium.crypto_core_ed25519_add(p, q)
     except Exception as error:
@@ -109,7 +109,7 @@ def add_points(p: bytes, q: bytes) -> bytes:
 
 
 def multiply_point(scalar: bytes, p: bytes) -> bytes:
-    """scalar · P, of a point already checked."""
+    """scalar · P, for a point that is already checked."""
     try:
         product: bytes = sodium.crypto_scalarmult_ed25519_noclamp(scalar, p)
     except Exception as error:
@@ -120,10 +120,10 @@ def multiply_point(scalar: bytes, p: bytes) -> bytes:
 def sign_with_scalar(
     secret: bytes, public: bytes, nonce_secret: bytes, message: bytes, random: bytes
 ) -> bytes:
-    """An Ed25519 signature under `public` = secret · B, where no seed exists (blinded keys, boxes).
+    """An Ed25519 signature under `public` = secret · B, for keys without a seed (blinded keys, boxes).
 
-    The nonce hashes a secret of its own, the public key, 32 fresh random bytes and the message. The
-    public key must be in it: two keys of one identity under one nonce would give the identity away.
+    The nonce is a hash over `nonce_secret`, the public key, 32 fresh random bytes and the message. The public
+    key must be part of it: two keys of one identity with the same nonce would reveal the identity.
     """
     drawn = b"onionshh nonce v1" + nonce_secret + public + random + message
     r = reduce(hashlib.sha3_512(drawn).digest())

@@ -1,12 +1,12 @@
 """hs3h: ntor-v3 with an ephemeral ML-KEM-768 beside the X25519 (SPEC 4).
 
-One handshake for links, circuits and rendezvous; VER keeps them apart, so what was said in one place is
-noise in another. The client proves by a MAC that it means this server's key, before the server does any
-KEM work; the server proves itself by AUTH, which covers every byte that went either way. With the KEM
-left out (`Suite(kem=False)`) it is ntor-v3, and its published exchange runs through these very lines.
-The suite is an argument of ours and never read off the wire.
+Links, circuits and rendezvous use the same handshake. VER keeps them apart: a message for one of them is
+noise in another. The client's MAC proves that it means this server's key, before the server does any KEM
+work. AUTH proves the server, and covers every byte sent in both directions. Without the KEM
+(`Suite(kem=False)`) this is ntor-v3, and a test runs ntor-v3's published exchange through the same code.
+The suite is our own argument and is never read from the network.
 
-Every failure is a CryptoError; to the peer they all look alike.
+Every failure is a CryptoError. The peer cannot tell one failure from another.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def rendezvous(subcredential: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """PROTOID, which is in the tweak of every hash, and whether a KEM takes part."""
+    """PROTOID, which is in the tweak of every hash, and whether a KEM is used."""
 
     protoid: bytes
     kem: bool = True
@@ -72,7 +72,7 @@ HS3H: Final = Suite(b"onionshh1-hs3h-x25519-mlkem768-sha3")
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What the client has at the end: the server's message, and keys as long as was asked."""
+    """What the client has at the end: the server's message, and keys of the requested length."""
 
     server_message: bytes
     keystream: bytes = field(repr=False)
@@ -90,8 +90,8 @@ class Responded:
 class ClientHandshake:
     """The asking side: `message` goes out, `finish` takes the answer.
 
-    `server_id` and `server_key` are 32 bytes each, from the consensus or a descriptor; CryptoError
-    already here if the key is a small-order point.
+    `server_id` and `server_key` are 32 bytes each, from the consensus or a descriptor. The constructor
+    already raises CryptoError if the key is a small-order point.
     """
 
     __slots__ = ("_kem", "_keys", "_mac", "_opening", "_static", "message")
@@ -119,7 +119,7 @@ class ClientHandshake:
         self.message = covered + self._mac
 
     def finish(self, reply: bytes, *, server_message_bytes: int, keystream_bytes: int) -> Finished:
-        """Verify the server's answer, whose message has exactly this length. CryptoError if it fails."""
+        """Verify the server's answer, whose message must have exactly this length. Raises CryptoError."""
         fixed = POINT + self._opening.suite.kem_ciphertext_bytes
         if len(reply) != fixed + MAC + server_message_bytes:
             raise CryptoError(Reason.HANDSHAKE_SIZE)
@@ -148,10 +148,10 @@ def respond(
     random_bytes: RandomBytes,
     suite: Suite = HS3H,
 ) -> Responded:
-    """Answer a client's message, whose own part has exactly this length.
+    """Answer a client's message, whose own part must have exactly this length.
 
-    `keys` are the current and, while it is still good, the previous key. CryptoError for anything wrong;
-    a message that does not verify costs one DH and no KEM work.
+    `keys` are the current key and, while it is still valid, the previous one. Raises CryptoError for anything
+    wrong. A message that does not verify costs one DH and no KEM work.
     """
     at_x = KEY + POINT
     at_kem = at_x + POINT
@@ -160,7 +160,7 @@ def respond(
         raise CryptoError(Reason.HANDSHAKE_SIZE)
     b, x, kem_key = message[KEY:at_x], message[at_x:at_kem], message[at_kem:at_sent]
     ours = next((pair for pair in keys if pair.public == b), None)
-    if message[:KEY] != server_id or ours is None:  # public values both: no need for constant time
+    if message[:KEY] != server_id or ours is None:  # both are public: constant time is not needed
         raise CryptoError(Reason.HANDSHAKE_UNKNOWN_KEY)
     opening = _Opening(suite, server_id, b, x, kem_key, encap(ver))
     static = dh(ours.private, x)
@@ -181,7 +181,7 @@ def respond(
 
 @dataclass(frozen=True, slots=True)
 class _Opening:
-    """The public values of the client's flight: ID, B, X, EK and ENCAP(VER)."""
+    """The public values of the client's message: ID, B, X, EK and ENCAP(VER)."""
 
     suite: Suite
     server_id: bytes
@@ -191,14 +191,14 @@ class _Opening:
     encapped_ver: bytes
 
     def keys(self, static: bytes) -> tuple[bytes, bytes]:
-        """The keys that hide and authenticate the client's message: from one DH alone."""
+        """The keys that hide and authenticate the client's message, derived from one DH only."""
         parts = (static, self.server_id, self.x, self.b, self.kem_key, self.suite.protoid, self.encapped_ver)
         raw = self.suite.derive(b"kdf_phase1", b"".join(parts), 2 * KEY)
         return raw[:KEY], raw[KEY:]
 
 
 class _Agreed:
-    """What both sides derive once they share both DHs and the KEM's secret."""
+    """What both sides derive when they share both DH results and the KEM's secret."""
 
     __slots__ = ("_seed", "_suite", "_transcript", "_verify")
 
@@ -223,7 +223,7 @@ class _Agreed:
 
 
 def _stream(key: bytes, data: bytes) -> bytes:
-    """AES-256-CTR from zero, its own inverse; every key here is used for one message."""
+    """AES-256-CTR with the counter from zero, its own inverse. Every key here is used for one message."""
     return Cipher(algorithms.AES(key), modes.CTR(_COUNTER_START)).encryptor().update(data)
 
 

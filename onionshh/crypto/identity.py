@@ -1,12 +1,12 @@
 """An endpoint's identity, its address, and the keys it shows for one period (SPEC 9).
 
 The address names A = P + c·B, where c is a hash of an Ed25519 point P and an ML-DSA-65 key. So A is an
-ordinary key that can be blinded period by period, and at once a commitment: whoever shows P and the
-post-quantum key with A = P + c·B shows keys of this very address. Even who can take discrete logarithms
-cannot find another opening, and without the ML-DSA secret cannot sign a descriptor.
+ordinary key that can be blinded for each period. A is also a commitment: a P and a post-quantum key with
+A = P + c·B are the keys of this address. Even someone who can compute discrete logarithms cannot find
+another opening. Nobody can sign a descriptor without the ML-DSA secret.
 
-Blinding is Tor's (v3), with constants of our own; the constants are an argument, and Tor's known answer
-runs through the same functions.
+Blinding is Tor's (v3), with our own constants. The constants are an argument, so a test runs Tor's known
+answer through the same functions.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _ADDRESS_LETTERS: Final = 63
 _TEXT_MOST: Final = 4096
 _SCHEME: Final = f"{_PREFIX}:"
 _AROUND: Final = "\"'`´“”„‟‘’‚‛«»‹›<>()[]{}.,;:!?/|*~"
-"""What stands around an address in a letter or a program, and never in one."""
+"""Characters that may surround an address in a letter or a program, and are never inside one."""
 _PERIOD = struct.Struct(">QQ")
 _STORED: Final = 1 + KEY + KEY + KEY
 
@@ -77,7 +77,7 @@ class Blinding:
     subcredential: bytes
 
     def factor(self, public: bytes, period: int, period_length: int) -> bytes:
-        """h, clamped: a number of 255 bits, multiple of 8."""
+        """h, clamped: a number of 255 bits, a multiple of 8."""
         number = bytearray(
             sha3_256(self.blind, public, self.base_point, self.period, _PERIOD.pack(period, period_length))
         )
@@ -96,13 +96,13 @@ ONIONSHH: Final = Blinding(
 
 
 def blind_public(A: bytes, period: int, period_seconds: int, scheme: Blinding = ONIONSHH) -> bytes:
-    """A' = hA: the name of this endpoint on the ring in this period. CryptoError if A is no good point."""
+    """A' = hA: this endpoint's name on the ring in this period. CryptoError if A is not a valid point."""
     check_point_untrusted(A)
     return multiply_point(scheme.factor(A, period, period_seconds), A)
 
 
 def subcredential(A: bytes, A_blinded: bytes, scheme: Blinding = ONIONSHH) -> bytes:
-    """32 bytes that only who knows the address can make, for this period's key."""
+    """32 bytes for this period's key. Only someone who knows the address can make them."""
     return sha3_256(scheme.subcredential, sha3_256(scheme.credential, A), A_blinded)
 
 
@@ -137,18 +137,18 @@ def encode_address(A: bytes) -> str:
 
 
 def decode_address_untrusted(text: str) -> bytes:
-    """A, 32 bytes, a good point; BadAddress with a sentence that helps.
+    """A: 32 bytes, a valid point. BadAddress says what is wrong.
 
-    Blanks and breaks anywhere, quotes, brackets and stops around, and `shh:` or `shh://` before it are taken
-    away first: the checksum says whether what is left is an address.
+    This first removes all blanks and line breaks, quotes, brackets and full stops around the address, and
+    `shh:` or `shh://` before it. The checksum then shows whether the rest is an address.
     """
     if not isinstance(text, str):
         raise TypeError(f"An address is text (str), not {type(text).__name__}.")
     if len(text) > _TEXT_MOST:
-        raise BadAddress(f"An address has {_ADDRESS_LETTERS} characters, and this text {len(text)}.")
+        raise BadAddress(f"An address has {_ADDRESS_LETTERS} characters, and this text has {len(text)}.")
     address = _bare(text)
     if not address:
-        raise BadAddress(f'An address begins with "{_PREFIX}1", and there is nothing here.')
+        raise BadAddress(f'An address begins with "{_PREFIX}1", and this text is empty.')
     try:
         data = bech32m.decode_untrusted(_PREFIX, address)
     except bech32m.BadChecksum:
@@ -158,27 +158,27 @@ def decode_address_untrusted(text: str) -> bytes:
         amount = f"{more} too many" if more > 0 else f"{-more} missing"
         raise BadAddress(
             f"An address has {_ADDRESS_LETTERS} characters and this one has {len(address)}, {amount};"
-            " copy it again, whole."
+            " copy the whole address again."
         ) from None
     if not data or data[0] != _VERSION:
-        raise BadAddress("This address is of a version that this program does not know.")
+        raise BadAddress("This program does not know this version of address.")
     if len(data) != _ADDRESS_BYTES:
-        raise BadAddress("This address has a wrong length; copy it again, whole.")
+        raise BadAddress("This address has a wrong length; copy the whole address again.")
     try:
         check_point_untrusted(data[1:])
     except CryptoError:
-        raise BadAddress("This address names no key; nobody can answer under it.") from None
+        raise BadAddress("This address does not contain a valid key, so nobody can answer at it.") from None
     return data[1:]
 
 
 def _bare(text: str) -> str:
-    """The text without what surrounds a pasted address, and without what cannot be seen in it."""
+    """The text without what surrounds a pasted address, and without invisible characters."""
     seen = "".join(
         letter for letter in text if not letter.isspace() and unicodedata.category(letter) != "Cf"
     ).strip(_AROUND)
     if seen[: len(_SCHEME)].lower() == _SCHEME:
         seen = seen[len(_SCHEME) :].strip(_AROUND)
-    if seen[:1] == "S" and seen[1:] == seen[1:].lower():  # a telephone that began a sentence with it
+    if seen[:1] == "S" and seen[1:] == seen[1:].lower():  # a phone wrote a capital first letter
         return seen.lower()
     return seen
 
@@ -204,7 +204,7 @@ def verify_pq_untrusted(pq_public: bytes, signature: bytes, message: bytes) -> N
 
 
 class IdentityKeys:
-    """All secrets of one endpoint: p, the ML-DSA seed, and the secret its nonces are drawn with."""
+    """All secrets of one endpoint: p, the ML-DSA seed, and the secret that goes into its nonces."""
 
     __slots__ = ("A", "P", "_a", "_nonce_secret", "_p", "_pq", "_pq_seed", "address", "pq_public")
 
@@ -223,7 +223,7 @@ class IdentityKeys:
 
     @classmethod
     def generate(cls, random_bytes: RandomBytes) -> Self:
-        """New ones."""
+        """New secrets."""
         return cls(reduce(random_bytes(2 * HASH)), random_bytes(KEY), random_bytes(KEY))
 
     def to_bytes(self) -> bytes:
@@ -238,7 +238,7 @@ class IdentityKeys:
         return cls(data[1 : 1 + KEY], data[1 + KEY : 1 + 2 * KEY], data[1 + 2 * KEY :])
 
     def blind(self, period: int, period_seconds: int) -> BlindedKey:
-        """The key under which this endpoint is found in this period."""
+        """The key under which visitors find this endpoint in this period."""
         return blind_secret(self._a, self._nonce_secret, self.A, period, period_seconds)
 
     def sign_pq(self, message: bytes) -> bytes:

@@ -1,16 +1,16 @@
 """Onion layers: the chained state around UIV+, at a relay and at a circuit's ends (SPEC 3).
 
-Per hop and direction: keys 64, nonce N 16, chain T 16. T is the tag of the cell before, so cells cannot
-be dropped, doubled or put in another order; a cell belongs to whoever finds its tag equal to N. A relay
-only enciphers. The client deciphers, innermost hop first going out, nearest first coming in. After each
-cell of its own an end moves on to new keys (`renew`), outbound from the old N, inbound from the cell's tag.
+Each hop and direction has keys 64, nonce N 16 and chain T 16 (bytes). T is the tag of the previous cell, so
+nobody can drop, double or reorder cells. A cell is for the node that finds the cell's tag equal to N. A relay
+only enciphers. The client deciphers: the innermost hop first going out, the nearest first coming in. After
+each of its own cells an end takes new keys (`renew`): outbound from the old N, inbound from the cell's tag.
 
-After a join at the rendezvous point the visitor has one hop more, and the endpoint plays that hop: it
-enciphers under the end-to-end layer behind (inbound) or before (outbound) its own hops.
+After a join at the rendezvous point the visitor has one hop more. The endpoint acts as that hop: it
+enciphers under the end-to-end layer after (inbound) or before (outbound) its own hops.
 
-A body goes through as its two parts, the tag of 16 bytes and the rest of 493, as the cipher takes it.
-`outbound` and `inbound` of `RelayLayers` are the hottest lines of the project: one call a cell, about
-2.5 µs, no object but the two parts that come out.
+A body is passed as its two parts, the tag of 16 bytes and the rest of 493, as the cipher takes it.
+`RelayLayers.outbound` and `inbound` are the hottest lines of the project. There is one call per cell, of
+about 2.5 µs, which makes no object except the two parts it returns.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Layer:
 
 
 class _EncryptingLayer(Layer):
-    """A relay's side of a layer, and the endpoint's of the end-to-end one."""
+    """A relay's side of a layer, and the endpoint's side of the end-to-end layer."""
 
     __slots__ = ("_cipher",)
 
@@ -58,25 +58,25 @@ class _EncryptingLayer(Layer):
         return self.chain, rest
 
     def originate(self, command: int, payload: bytes) -> tuple[bytes, bytes]:
-        """A cell of our own towards the client: its tag and the rest."""
+        """Our own cell towards the client: its tag and the rest."""
         tag, rest = self.encrypt(command, self.nonce, payload)
         self.renew(tag)
         return tag, rest
 
     @property
     def at_rest(self) -> bool:
-        """Whether it holds no cipher context."""
+        """Whether this layer holds no cipher context."""
         return self._cipher is None
 
     def renew(self, seed: bytes) -> None:
-        """Update: new keys and nonce, the old ones forgotten."""
+        """Update: take new keys and a new nonce, and forget the old ones."""
         state = (self._cipher or self._wake()).next_state(seed)
         self.keys = state[:LAYER_KEYS]
         self.nonce = state[LAYER_KEYS:]
         self._cipher = None
 
     def rest(self) -> None:
-        """Drop the cipher contexts, some kilobytes of them; they come back with the next cell."""
+        """Drop the cipher contexts (some kilobytes). The next cell makes them again."""
         self._cipher = None
 
     def _wake(self) -> UIVEncryptor:
@@ -101,11 +101,11 @@ class _DecryptingLayer(Layer):
 
     @property
     def at_rest(self) -> bool:
-        """Whether it holds no cipher context."""
+        """Whether this layer holds no cipher context."""
         return self._cipher is None
 
     def renew(self, seed: bytes) -> None:
-        """Update: new keys and nonce, the old ones forgotten."""
+        """Update: take new keys and a new nonce, and forget the old ones."""
         state = (self._cipher or self._wake()).next_state(seed)
         self.keys = state[:LAYER_KEYS]
         self.nonce = state[LAYER_KEYS:]
@@ -117,7 +117,7 @@ class _DecryptingLayer(Layer):
 
 
 class RelayLayers:
-    """One circuit's two layers at a relay. Parts are 16 and 493 bytes, as the link's framing guarantees."""
+    """One circuit's two layers at a relay. The link's framing guarantees parts of 16 and 493 bytes."""
 
     __slots__ = ("backward", "forward")
 
@@ -128,9 +128,9 @@ class RelayLayers:
     def outbound(self, command: int, tag: bytes, rest: bytes) -> tuple[bytes, bytes, bool]:
         """A cell from the client's side: (its two parts after our layer, whether it is for us).
 
-        If it is ours, the rest of the result is the payload, and the tag to acknowledge is the one that
-        came (SPEC 7). If not, the result goes on as it is: to the next hop, or after a join into `inbound`
-        of the other circuit.
+        If the cell is ours, the rest of the result is the payload. The tag to acknowledge is the one that
+        arrived (SPEC 7). If not, the result goes on unchanged: to the next hop, or after a join into
+        `inbound` of the other circuit.
         """
         layer = self.forward
         cipher = layer._cipher or layer._wake()
@@ -149,17 +149,17 @@ class RelayLayers:
         return layer.chain, rest
 
     def originate(self, command: int, payload: bytes) -> tuple[bytes, bytes]:
-        """A cell of our own towards the client, out of 493 bytes: the tag to expect, and the rest."""
+        """Our own cell towards the client, from 493 bytes: the tag to expect, and the rest."""
         return self.backward.originate(command, _exactly(payload, PAYLOAD))
 
     def rest(self) -> None:
-        """Drop the cipher contexts of a quiet circuit, keep keys, N and T."""
+        """Drop the cipher contexts of a quiet circuit. Keys, N and T stay."""
         self.forward.rest()
         self.backward.rest()
 
     @property
     def resting(self) -> bool:
-        """Neither direction holds a cipher context."""
+        """Whether both directions hold no cipher context."""
         return self.forward._cipher is None and self.backward._cipher is None
 
     def __repr__(self) -> str:
@@ -175,8 +175,8 @@ class _Hop:
 class ClientLayers:
     """All layers of a circuit at the end that built it. Hops count from 0, the nearest.
 
-    A cell that no layer recognises leaves this object dead: every later call raises CryptoError, and
-    the circuit can only be ended.
+    A cell that no layer recognises makes this object dead. Every later call raises CryptoError, and the
+    circuit can only be ended.
     """
 
     __slots__ = ("_dead", "_end_in", "_end_out", "_hashes", "_joined", "hops")
@@ -184,21 +184,21 @@ class ClientLayers:
     def __init__(self, hashes: Hashes = GMAC) -> None:
         self._hashes = hashes
         self.hops: list[_Hop] = []
-        """The relays' layers, first one first."""
+        """The relays' layers, the first relay first."""
         self._end_in: _EncryptingLayer | None = None
         self._end_out: _EncryptingLayer | None = None
         self._joined = False
         self._dead = False
 
     def __len__(self) -> int:
-        """How many layers cells can come from: the hops, and the end-to-end layer after a join."""
+        """From how many layers cells can come: the hops, and the end-to-end layer after a join."""
         return len(self.hops) + (self._end_in is not None)
 
     def __repr__(self) -> str:
         return f"ClientLayers(hops={len(self.hops)}, joined={self._joined})"
 
     def add_hop(self, forward: bytes, backward: bytes) -> None:
-        """One more relay, with the 80 bytes of each direction from its handshake."""
+        """Add a relay, with the 80 bytes per direction from its handshake."""
         if self._joined:
             raise ValueError("a joined circuit does not grow")
         self.hops.append(
@@ -206,12 +206,12 @@ class ClientLayers:
         )
 
     def join_as_visitor(self, forward: bytes, backward: bytes) -> None:
-        """The end-to-end layer is one more hop; its index is `len` before the call."""
+        """Add the end-to-end layer as one more hop; its index is `len` before the call."""
         self.add_hop(forward, backward)
         self._joined = True
 
     def join_as_endpoint(self, forward: bytes, backward: bytes) -> None:
-        """The far side of `join_as_visitor`, same arguments; the index is `len` before the call."""
+        """The other side of `join_as_visitor`, with the same arguments and the same index."""
         if self._joined:
             raise ValueError("a joined circuit does not join again")
         self._end_in = _EncryptingLayer(forward, self._hashes)
@@ -219,7 +219,7 @@ class ClientLayers:
         self._joined = True
 
     def send(self, hop: int, command: int, payload: bytes) -> tuple[bytes, bytes]:
-        """(Body to put on the wire, the tag this hop will acknowledge with), out of 493 bytes."""
+        """(The body to send, the tag this hop will acknowledge with), from 493 bytes."""
         self._alive()
         _exactly(payload, PAYLOAD)
         hops = self.hops
@@ -242,7 +242,7 @@ class ClientLayers:
     def receive(self, command: int, body: bytes) -> tuple[int, bytes, bytes]:
         """(Which hop, its payload of 493 bytes, the tag to acknowledge with).
 
-        CryptoError when the cell comes from no layer, and from then on always.
+        CryptoError if no layer recognises the cell, and for every call after that.
         """
         self._alive()
         if len(body) != BODY:

@@ -1,8 +1,8 @@
-"""The few primitives everything else is made of (SPEC 4, 5).
+"""The few primitives that everything else uses (SPEC 4, 5).
 
-One key derivation for the whole project: SHAKE-256 over length-prefixed parts, the first of which names
-the purpose, so no two purposes can share an input. AES-256-GCM is the only AEAD, SHA-3 the only hash,
-X25519 (libsodium's, the fastest at hand) the only Diffie-Hellman. A library's exception stops here.
+The whole project has one key derivation: SHAKE-256 over length-prefixed parts. The first part names the
+purpose, so no two purposes can share an input. AES-256-GCM is the only AEAD and SHA-3 the only hash. X25519
+(libsodium's, the fastest available) is the only Diffie-Hellman. A library's exception stops here.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _ZERO_POINT = bytes(POINT)
 
 
 def encap(data: bytes) -> bytes:
-    """u64 length ‖ data: what keeps neighbouring fields of a hash apart."""
+    """u64 length ‖ data. It keeps neighbouring fields in a hash apart."""
     return _LENGTH.pack(len(data)) + data
 
 
 def kdf(label: str, *parts: bytes, length: int = KEY) -> bytes:
-    """`length` bytes for the purpose `label`, out of any number of parts (SPEC 4)."""
+    """`length` bytes for the purpose `label`, from any number of parts (SPEC 4)."""
     state = hashlib.shake_256(encap(b"onionshh1:" + label.encode()))
     for part in parts:
         state.update(encap(part))
@@ -51,12 +51,12 @@ def sha3_512(*parts: bytes) -> bytes:
 
 
 def equal(a: bytes, b: bytes) -> bool:
-    """Whether two strings are the same, in a time that does not tell where they differ."""
+    """Whether two strings are the same. The time it takes does not show where they differ."""
     return hmac.compare_digest(a, b)
 
 
 def aead_seal(key: bytes, nonce: bytes, plaintext: bytes, aad: bytes = b"") -> bytes:
-    """AES-256-GCM: ciphertext ‖ tag 16. Key 32 and nonce 12 bytes, no pair of them used twice."""
+    """AES-256-GCM: ciphertext ‖ tag 16. The key is 32 and the nonce 12 bytes; never use a pair twice."""
     return _gcm(key).encrypt(_exact_nonce(nonce), plaintext, aad)
 
 
@@ -64,17 +64,17 @@ def aead_open(key: bytes, nonce: bytes, ciphertext: bytes, aad: bytes = b"") -> 
     """The plaintext; CryptoError if ciphertext, tag, nonce or aad is not what was sealed."""
     try:
         return _gcm(key).decrypt(_exact_nonce(nonce), ciphertext, aad)
-    except Exception as error:  # InvalidTag, ValueError: at the door they are one
+    except Exception as error:  # InvalidTag, ValueError: callers see one type
         raise CryptoError(Reason.AEAD_OPEN) from error
 
 
 def dh(private: bytes, public: bytes) -> bytes:
-    """X25519. CryptoError where the result is zero, which is what small-order points give."""
+    """X25519. CryptoError if the result is zero, which small-order points give."""
     if len(public) != POINT:
         raise CryptoError(Reason.KEY_SIZE)
     try:
         shared: bytes = sodium.crypto_scalarmult(private, public)
-    except Exception as error:  # libsodium refuses the zero result by itself; we do not rely on it alone
+    except Exception as error:  # libsodium refuses a zero result; we check it too
         raise CryptoError(Reason.KEY_SMALL_ORDER) from error
     if equal(shared, _ZERO_POINT):
         raise CryptoError(Reason.KEY_SMALL_ORDER)
@@ -94,18 +94,18 @@ class KeyPair:
 
     @classmethod
     def from_private(cls, private: bytes) -> KeyPair:
-        """The pair of a kept private key; CryptoError if that is not 32 bytes."""
+        """The pair of a stored private key. CryptoError if the key is not 32 bytes."""
         if len(private) != KEY:
             raise CryptoError(Reason.KEY_SIZE)
         return cls(private, sodium.crypto_scalarmult_base(private))
 
 
 class FrameCipher:
-    """One direction of a link: AES-256-GCM with a counter for a nonce (SPEC 5).
+    """One direction of a link: AES-256-GCM with a counter as the nonce (SPEC 5).
 
-    The counter runs on over the life of the link; every `frames_per_key` frames the key is replaced by a
-    hash of itself, which bounds what one key protects and what a stolen one opens. A frame that does not
-    open leaves the cipher dead: the stream has no second try.
+    The counter is never reset while the link lives. Every `frames_per_key` frames a hash of the key replaces
+    the key. This bounds what one key protects and what a stolen key opens. A frame that does not open makes
+    the cipher dead: the stream has no second try.
     """
 
     __slots__ = ("_aead", "_counter", "_dead", "_frames_per_key", "_key")
@@ -119,11 +119,11 @@ class FrameCipher:
 
     def seal(self, plaintext: bytes, aad: bytes) -> bytes:
         """The next frame's ciphertext ‖ tag 16."""
-        nonce = self._next_nonce()  # first: this may change the key
+        nonce = self._next_nonce()  # before `_aead` is used: this may change the key
         return self._aead.encrypt(nonce, plaintext, aad)
 
     def open(self, ciphertext: bytes | memoryview, aad: bytes) -> bytes:
-        """The next frame's plaintext, or CryptoError now and forever."""
+        """The next frame's plaintext. After one CryptoError, every later call raises it too."""
         if self._dead:
             raise CryptoError(Reason.FRAME_OPEN)
         nonce = self._next_nonce()
@@ -143,12 +143,12 @@ class FrameCipher:
 
 
 def _gcm(key: bytes) -> AESGCM:
-    if len(key) != KEY:  # AESGCM would take 16 bytes too, and be AES-128
+    if len(key) != KEY:  # AESGCM would also accept 16 bytes, as AES-128
         raise CryptoError(Reason.KEY_SIZE)
     return AESGCM(key)
 
 
 def _exact_nonce(nonce: bytes) -> bytes:
-    if len(nonce) != AEAD_NONCE:  # GCM hashes other lengths down: a second way to write a nonce
+    if len(nonce) != AEAD_NONCE:  # GCM hashes other lengths, so one nonce could have two forms
         raise CryptoError(Reason.NONCE_SIZE)
     return nonce

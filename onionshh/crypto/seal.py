@@ -1,7 +1,7 @@
-"""HPKE: bytes that only the holder of one key can open, after a quantum computer too (SPEC 11, RFC 9180).
+"""HPKE: bytes that only the holder of one key can open, even against a quantum computer (SPEC 11, RFC 9180).
 
-KEM ML-KEM-768 with X25519, HKDF-SHA256, AES-256-GCM, one message a key. There is no AAD: whatever must be
-bound to the seal is in `info`.
+The KEM is ML-KEM-768 with X25519, with HKDF-SHA256 and AES-256-GCM, and one message per key. There is no AAD:
+everything bound to the seal is in `info`.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class SealKey:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SealKey:
-        """The inverse of `to_bytes`; CryptoError for another length."""
+        """The inverse of `to_bytes`. CryptoError for a wrong length."""
         if len(data) != _KEM_SEED + KEY:
             raise CryptoError(Reason.KEY_SIZE)
         return cls(data[:_KEM_SEED], data[_KEM_SEED:])
 
     def open_untrusted(self, info: bytes, sealed: bytes) -> bytes:
-        """The plaintext of what `seal` made for this key and info, or CryptoError."""
+        """The plaintext that `seal` sealed for this key and info, or CryptoError."""
         if len(sealed) < HPKE_ENC + AEAD_TAG:
             raise CryptoError(Reason.SEAL_SIZE)
         try:
@@ -64,7 +64,8 @@ class SealKey:
 def seal(public: bytes, info: bytes, plaintext: bytes) -> bytes:
     """enc 1 120 ‖ ciphertext, 16 bytes longer than the plaintext, for a public key of 1 216 bytes.
 
-    The key comes from another's descriptor: CryptoError if it is none, or its curve part of small order.
+    The key comes from someone else's descriptor. CryptoError if it is not a valid key, or if its curve part
+    has small order.
     """
     if len(public) != HPKE_KEY:
         raise CryptoError(Reason.KEY_SIZE)

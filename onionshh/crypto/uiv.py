@@ -1,14 +1,14 @@
-"""UIV+: the wide-block cipher that one onion layer is made of (SPEC 3; Tor proposal 359, eprint 2025/583).
+"""UIV+: the wide-block cipher of one onion layer (SPEC 3; Tor proposal 359, eprint 2025/583).
 
-A cell body of 509 bytes is one block XL 16 ‖ XR 493. A hash of the tweak and XR masks one AES call over
-XL, whose result Y seeds the keystream for XR: change any bit and, enciphered, everything becomes noise.
-That holds for enciphering only. So the two directions are two types, and who holds a `UIVEncryptor`
-(a relay) cannot decipher by mistake, nor a client's `UIVDecryptor` encipher.
+A cell body of 509 bytes is one block XL 16 ‖ XR 493. A hash of the tweak and XR masks one AES call over XL.
+The result Y seeds the keystream for XR. If any bit changes before enciphering, everything becomes noise. That
+is true for enciphering only. So the two directions are two types: a relay holds a `UIVEncryptor` and cannot
+decipher by mistake, and a client's `UIVDecryptor` cannot encipher.
 
-The two hashes are arguments. Production takes GMAC with a fixed nonce and AES, which are fast here; tests
-plug in POLYVAL and reproduce the published vectors through the same lines. A GMAC under a repeated nonce
-is a sound universal hash *only* while its output stays masked: it is used inside these two methods
-and never stored, returned or logged, and its key serves nothing else.
+The two hashes are arguments. Production uses GMAC with a fixed nonce, and AES; both are fast here. Tests use
+POLYVAL and reproduce the published vectors through the same lines. A GMAC under a repeated nonce is a sound
+universal hash *only* while its output stays masked. So it is used only inside these two methods, and is never
+stored, returned or logged. Its key has no other use.
 """
 
 from __future__ import annotations
@@ -25,24 +25,25 @@ from onionshh.geometry import AEAD_NONCE, LAYER_KEYS, LAYER_STATE, PAYLOAD, TAG
 
 
 class Mac(Protocol):
-    """Bytes to 16 bytes under a key, as an AEAD has it. Objects of the library are used as they are, here and
-    in `Block`: a bound method or partial for each would be a cold cache line a cell."""
+    """Bytes to 16 bytes under a key, with an AEAD's signature. This and `Block` take the library's objects
+    directly: a bound method or partial around each would cost a cold cache line per cell."""
 
     def encrypt(self, nonce: bytes, nothing: bytes, data: bytes, /) -> bytes: ...
 
 
 class Block(Protocol):
-    """16 bytes to 16 bytes under a key, as a cipher context has it."""
+    """16 bytes to 16 bytes under a key, with a cipher context's signature."""
 
     def update(self, data: bytes, /) -> bytes: ...
 
 
 class _Contexts(local):
-    """Makes AES contexts, all with one algorithm object, which is given each key in turn.
+    """Makes AES contexts, all with one shared algorithm object, which gets each key in turn.
 
-    A context reads the key when it is made, and would hold an algorithm object of its own with a copy of the
-    key for as long as it lives: a third of the time of making one, and a quarter of a circuit's memory at a
-    relay. One a thread, so that none can change the key between its being set and read.
+    A context reads the key only when it is made. With an algorithm object of its own it would keep a copy of
+    the key as long as it lives. That would be a third of the time to make a context, and a quarter of a
+    circuit's memory at a relay. Each thread has one object, so no other thread can change the key between
+    setting and reading it.
     """
 
     def __init__(self) -> None:
@@ -70,7 +71,7 @@ _int: Final = int.from_bytes
 
 @dataclass(frozen=True, slots=True)
 class Hashes:
-    """The universal hash over tweak ‖ XR, and the one that chooses where the keystream starts."""
+    """The universal hash over tweak ‖ XR, and the hash that chooses where the keystream starts."""
 
     universal: Callable[[bytes], Mac]
     counter_start: Callable[[bytes], Block]
@@ -97,12 +98,12 @@ class _UIV:
         if len(keys) != LAYER_KEYS:
             raise ValueError(f"an onion layer's key is {LAYER_KEYS} bytes")
         self._universal = hashes.universal(keys[16:32])
-        # One kept CTR context whose nonce is set anew each cell: a new one would cost more than the cell.
+        # The CTR context is kept and gets a new nonce per cell: a new context would cost more than the cell.
         self._keystream: Any = _contexts.keystream(keys[32:48])
         self._start = hashes.counter_start(keys[48:64])
 
     def next_state(self, seed: bytes) -> bytes:
-        """Update (SPEC 3): the keys 64 ‖ nonce 16 that follow, out of a 16-byte seed."""
+        """Update (SPEC 3): the next keys 64 ‖ nonce 16, from a 16-byte seed."""
         start = self._start.update(seed)
         self._keystream.reset_nonce(start[:15] + _UPDATE_AT[start[15]])
         state: bytes = self._keystream.update(bytes(LAYER_STATE))
@@ -110,7 +111,7 @@ class _UIV:
 
 
 class UIVEncryptor(_UIV):
-    """The non-malleable direction. All a relay does to a cell."""
+    """The non-malleable direction. A relay does only this to a cell."""
 
     __slots__ = ()
 
@@ -130,7 +131,7 @@ class UIVEncryptor(_UIV):
 
 
 class UIVDecryptor(_UIV):
-    """The inverse. All a client does to its own circuit's cells."""
+    """The inverse. A client does only this to its own circuit's cells."""
 
     __slots__ = ()
 

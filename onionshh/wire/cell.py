@@ -36,7 +36,7 @@ def pack_cell(circuit_id: int, command: int, body: bytes) -> bytes:
 
 
 def split_cells(frame: bytes) -> list[tuple[int, int, bytes]]:
-    """The (circuit id, command, body) of each cell of a frame's plaintext, a whole number of cells."""
+    """The (circuit id, command, body) of each cell in a frame's plaintext. `frame` holds whole cells only."""
     return [
         (*HEADER.unpack_from(frame, at), frame[at + CELL_HEADER : at + CELL])
         for at in range(0, len(frame), CELL)

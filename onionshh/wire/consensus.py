@@ -1,8 +1,8 @@
 """The consensus: the network as its authorities saw and signed it (SPEC 8).
 
-Document: `[body bin, [[authority key, signature]…]]`, each signature over `SIGNED ‖ body`, over the very
-bytes that came. Here stand the shapes; who signed, when, and whether to believe it is core/trust.py.
-Rows are sorted by identity, so there is one document for one view, and a Merkle root covers them.
+The document is `[body bin, [[authority key, signature]…]]`. Each signature covers `SIGNED ‖ body`, with the
+body exactly as it was received. This file has the shapes. core/trust.py checks the signers and the dates.
+Rows are sorted by identity, so one view has only one document. A Merkle root covers the rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONSENSUS_VERSION: Final = 1
 SIGNED: Final = b"onionshh consensus v1"
 
 CONSENSUS_RELAYS_MOST: Final = 8000
-"""So many rows of the largest size still fit `geometry.CONSENSUS_MAX`; a test adds it up."""
+"""This many rows of the largest size still fit in `geometry.CONSENSUS_MAX`; a test checks the sum."""
 
 MOST_SIGNATURES: Final = 32
 MOST_PARAMS: Final = 256
@@ -44,7 +44,7 @@ _ROW = fields(
     Text(HOST_MOST),
     Int(65535),  # port
     Int(2**40),  # weight
-    Int(2**16 - 1),  # flags; bits unknown here are a later version's
+    Int(2**16 - 1),  # flags; unknown bits belong to a later version
     Int(),  # first seen
     ListOf(Bin(g.KEY), FAMILY_MOST),
     ListOf(Int(65535), VERSIONS_MOST),
@@ -64,10 +64,10 @@ _BODY = fields(
 
 
 class RelayRow(NamedTuple):
-    """One relay as the authorities list it. The fields stand in the order of the wire.
+    """One relay as the authorities list it. The fields are in wire order.
 
-    `onion_key` X25519, `weight` without unit (only ratios mean something), `flags` bits GUARD RING FAST,
-    `first_seen` Unix seconds, `family` sorted identities.
+    `onion_key` is X25519, `weight` has no unit (only ratios have a meaning), `flags` has the bits GUARD RING
+    FAST, `first_seen` is in Unix seconds, `family` is sorted identities.
     """
 
     identity: RelayId
@@ -92,7 +92,7 @@ class RelayRow(NamedTuple):
         return tuple(name for bit, name in FLAG_NAMES if self.flags & bit)
 
     def as_dict(self) -> dict[str, str | int | list[str]]:
-        """What a program is told of a relay, under names that stay (`GET /relays`, `relays --json`)."""
+        """What a program is told about a relay, under stable names (`GET /relays`, `relays --json`)."""
         return {
             "nickname": self.nickname,
             "id": self.identity.hex(),
@@ -113,7 +113,7 @@ class SharedRandom(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Consensus:
-    """The body of a consensus. Times are Unix seconds; `params` raw pairs sorted by name."""
+    """The body of a consensus. Times are Unix seconds; `params` are raw pairs sorted by name."""
 
     network: str
     valid_after: int
@@ -142,7 +142,7 @@ class Consensus:
 
     @property
     def root(self) -> bytes:
-        """The Merkle root over the rows, computed anew."""
+        """The Merkle root over the rows, computed again on each call."""
         return merkle.root(map(pack, self.relays))
 
 
@@ -152,7 +152,7 @@ def join(body: bytes, signatures: tuple[tuple[bytes, bytes], ...]) -> bytes:
 
 
 def split_untrusted(data: bytes) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
-    """A document's body and its signatures by distinct keys, none of them checked. ProtocolError."""
+    """A document's body and its signatures by distinct keys, all unchecked. Raises ProtocolError."""
     body, signatures = unpack_untrusted(data, _ENVELOPE, g.CONSENSUS_MAX)
     if len({key for key, _ in signatures}) != len(signatures):
         raise ProtocolError(Reason.CONSENSUS_SIGNATURES)
@@ -160,9 +160,9 @@ def split_untrusted(data: bytes) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]
 
 
 def decode_body_untrusted(body: bytes) -> Consensus:
-    """The consensus that a body says: shape, order, count and root checked. ProtocolError.
+    """The consensus in a body, with shape, order, count and root checked. Raises ProtocolError.
 
-    Call it on bytes whose signatures hold; even so it is linear and refuses whatever is not canonical.
+    Call it on bytes whose signatures are valid. It still takes linear time and refuses what is not canonical.
     """
     document = unpack_untrusted(body, _BODY, g.CONSENSUS_MAX)
     version, network, valid_after, fresh_until, valid_until, pairs, random, rows, count, root = document

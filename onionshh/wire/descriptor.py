@@ -1,7 +1,7 @@
-"""Relay descriptors: what a relay says of itself, under its own signature (SPEC 8).
+"""Relay descriptors: what a relay says about itself, under its own signature (SPEC 8).
 
-Document: `[body bin, signature bin 64]`, the signature by the relay's identity over `SIGNED ‖ body`, checked
-over the very bytes that came. Signing and checking live in core/trust.py; here stands the shape.
+The document is `[body bin, signature bin 64]`. The relay's identity signs `SIGNED ‖ body`. The signature is
+checked over the bytes exactly as received. core/trust.py signs and checks; this file has the shape.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ VERSIONS_MOST: Final = 8
 MOST_BANDWIDTH: Final = 2**40
 
 PROTOCOL_VERSION: Final = 1
-"""What this relay speaks; a row of versions lists every one a relay speaks."""
+"""The version this relay speaks; a list of versions has every version a relay speaks."""
 
 CAPABILITY_RING: Final = 1
-"""Keeps endpoint descriptors; without it a relay gets no RING flag."""
+"""The relay keeps endpoint descriptors. Without this bit a relay gets no RING flag."""
 
 Item = TypeVar("Item", bytes, int)
 
@@ -56,11 +56,11 @@ _BODY = fields(
 
 @dataclass(frozen=True, slots=True)
 class RelayDescriptor:
-    """One relay's word about itself.
+    """What one relay says about itself; nothing here shows whether it is true.
 
-    `host` is an IP address as text (no brackets, the one canonical form), `family` the identities of the
-    operator's other relays, sorted, `bandwidth` the claim in bytes a second, `capabilities` bits,
-    `versions` sorted, `published` Unix seconds. Not a word is said here about whether it is true.
+    `host` is an IP address as text (no brackets, in its one canonical form). `family` has the sorted
+    identities of the operator's other relays. `bandwidth` is the claim in bytes per second, `capabilities`
+    has bits, `versions` is sorted, `published` is in Unix seconds.
     """
 
     identity: RelayId
@@ -104,13 +104,13 @@ def join(body: bytes, signature: bytes) -> bytes:
 
 
 def split_untrusted(data: bytes) -> tuple[bytes, bytes]:
-    """A document's body and signature, both unchecked. ProtocolError."""
+    """A document's body and signature, both unchecked. Raises ProtocolError."""
     body, signature = unpack_untrusted(data, _ENVELOPE, DESCRIPTOR_MAX)
     return body, signature
 
 
 def decode_body_untrusted(body: bytes) -> RelayDescriptor:
-    """The descriptor that a body says, its signature unchecked. ProtocolError."""
+    """The descriptor in a body, its signature unchecked. Raises ProtocolError."""
     version, *rest = unpack_untrusted(body, _BODY, DESCRIPTOR_MAX)
     if version != DESCRIPTOR_VERSION:
         raise ProtocolError(Reason.DESCRIPTOR_VERSION)
@@ -128,12 +128,12 @@ def decode_body_untrusted(body: bytes) -> RelayDescriptor:
 
 
 def good_nickname(nickname: str) -> bool:
-    """Whether this can name a relay: 1 to 19 letters, digits and dashes."""
+    """Whether a relay can have this name: 1 to 19 letters, digits and dashes."""
     return _NICKNAME.fullmatch(nickname) is not None
 
 
 def canonical_host(host: str) -> str | None:
-    """The one way to write this IP address, None if it is none (a name is none, nor one with a zone)."""
+    """The one way to write this IP address. None if it is not one: a name, or an address with a zone."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -149,5 +149,5 @@ def format_address(host: str, port: int) -> str:
 
 
 def strictly_rising(items: Sequence[Item]) -> bool:
-    """Sorted and each once: the one order of a set."""
+    """Whether the items are sorted and each is there once: a set has only one such order."""
     return list(items) == sorted(set(items))

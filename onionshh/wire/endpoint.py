@@ -1,9 +1,9 @@
 """Endpoint descriptors: how a visitor finds an endpoint's introducers (SPEC 10).
 
-Two layouts, one in the other, both of one size for every endpoint. Inside, what only who knows the address
-reads: `u16 length ‖ row ‖ ML-DSA signature ‖ zeros`, 12 288 bytes. Outside, what a ring relay can judge
-without the address: fixed fields, two signatures. Here are the bytes; core/endpoint/descriptor.py seals
-and verifies them.
+There are two layouts, one inside the other. Each has the same size for every endpoint. Only someone who
+knows the address can read the inner one: `u16 length ‖ row ‖ ML-DSA signature ‖ zeros`, 12 288 bytes. A ring
+relay can check the outer one without the address: fixed fields and two signatures. This file has the bytes;
+core/endpoint/descriptor.py seals and verifies them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _ROW = fields(
 
 @dataclass(frozen=True, slots=True)
 class IntroducerEntry:
-    """A relay that introduces visitors, the key the endpoint has there, until when (Unix seconds)."""
+    """A relay that introduces visitors, the endpoint's key there, and until when (Unix seconds)."""
 
     relay_id: bytes
     auth_key: bytes
@@ -53,10 +53,10 @@ class IntroducerEntry:
 
 @dataclass(frozen=True, slots=True)
 class EndpointDescriptor:
-    """What an endpoint says to who knows its address, for one period.
+    """What an endpoint tells anyone who knows its address, for one period.
 
-    `expiry` is in Unix seconds; `rendezvous_key` is hs3h's B (32), `seal_key` the HPKE key (1 216); `P` (32)
-    and `pq_public` (1 952) open the address. `pow` has no parameters in this version.
+    `expiry` is in Unix seconds. `rendezvous_key` is hs3h's B (32 bytes), `seal_key` is the HPKE key (1 216).
+    `P` (32) and `pq_public` (1 952) open the address. `pow` has no parameters in this version.
     """
 
     revision: int
@@ -70,7 +70,7 @@ class EndpointDescriptor:
     pow: tuple[()] = ()
 
     def encode(self) -> bytes:
-        """`u16 length ‖ row`: what the ML-DSA signature covers, and what stands before it."""
+        """`u16 length ‖ row`: the bytes that the ML-DSA signature covers and that come before it."""
         row = pack(
             [
                 VERSION,
@@ -90,7 +90,7 @@ class EndpointDescriptor:
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """The plaintext taken apart: the descriptor, the bytes the signature covers, the signature 3 309."""
+    """The parts of the plaintext: the descriptor, the bytes the signature covers, the signature (3 309)."""
 
     descriptor: EndpointDescriptor
     encoded: bytes = field(repr=False)
@@ -102,12 +102,12 @@ class Inner:
             raise ValueError(f"an ML-DSA-65 signature is {g.PQ_SIGNATURE} bytes")
         plain = self.encoded + self.signature
         if len(plain) > g.DESCRIPTOR_PLAIN:
-            raise ValueError("more than a descriptor holds")
+            raise ValueError("the parts do not fit into a descriptor")
         return plain.ljust(g.DESCRIPTOR_PLAIN, b"\0")
 
     @classmethod
     def decode_untrusted(cls, plain: bytes) -> Inner:
-        """One encoding of one value: shape, canonical form and zeros are checked, no signature is."""
+        """Check shape, canonical form and zeros, so a value has one encoding. No signature is checked."""
         if len(plain) != g.DESCRIPTOR_PLAIN:
             raise ProtocolError(Reason.DOCUMENT_SIZE)
         start = _LENGTH.size + int(_LENGTH.unpack_from(plain)[0])
@@ -134,18 +134,18 @@ class Inner:
 
 
 def pq_signed(blinded: bytes, period: int, encoded: bytes) -> bytes:
-    """What the ML-DSA signature is over: this row, for this period's key and no other."""
+    """The bytes that the ML-DSA signature covers: this row, for this period's key only."""
     return b"onionshh descriptor v1" + blinded + _U64.pack(period) + encoded
 
 
 def period_key_signed(period: int, period_key: bytes, expiry: int) -> bytes:
-    """What the certificate, a signature by the blinded key, is over."""
+    """The bytes that the certificate covers. The certificate is a signature by the blinded key."""
     return b"onionshh period key v1" + _PERIOD_EXPIRY.pack(period, period_key, expiry)
 
 
 @dataclass(frozen=True, slots=True)
 class Outer:
-    """What lies on the ring: A' 32 ‖ period ‖ revision ‖ salt ‖ period key ‖ expiry ‖ certificate ‖ sealed
+    """What the ring keeps: A' 32 ‖ period ‖ revision ‖ salt ‖ period key ‖ expiry ‖ certificate ‖ sealed
     ‖ signature by the period key. `expiry` (Unix seconds) is the certificate's."""
 
     blinded: bytes
@@ -179,7 +179,7 @@ class Outer:
 
     @classmethod
     def decode_untrusted(cls, data: bytes) -> Outer:
-        """A length check and slices; nothing is verified. Numbers above 2^63 - 1 are refused."""
+        """Check the length and slice; no signature is verified. Numbers above 2^63 - 1 are refused."""
         if len(data) != _OUTER.size:
             raise ProtocolError(Reason.DOCUMENT_SIZE)
         outer = cls(*_OUTER.unpack(data))

@@ -1,4 +1,4 @@
-"""Long things in cells: messages over payloads, handshakes over three CREATE cells (SPEC 2)."""
+"""Splits long data into cells: messages into payloads, handshakes into three CREATE cells (SPEC 2)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REMAINING_MASK: Final = (1 << _TYPE_SHIFT) - 1
 
 
 def build_payload(message_type: int, body: bytes, offset: int, random_bytes: RandomBytes) -> bytes:
-    """The payload that carries `body` from `offset` on: a first one, or a CONTINUE."""
+    """The payload that carries `body` from `offset` on: the first payload, or a CONTINUE."""
     remaining = len(body) - offset
     data = body[offset : offset + DATA]
     kind = CONTINUE if offset else message_type
@@ -26,7 +26,7 @@ def build_payload(message_type: int, body: bytes, offset: int, random_bytes: Ran
 
 
 def parse_head(payload: bytes) -> tuple[int, int]:
-    """The type and the bytes that remain of the message, this cell's included."""
+    """The type, and how many bytes of the message remain, with this cell's bytes counted."""
     head: int = _HEAD.unpack_from(payload)[0]
     return head >> _TYPE_SHIFT, head & _REMAINING_MASK
 
@@ -39,7 +39,7 @@ def split_handshake(handshake: bytes, random_bytes: RandomBytes) -> list[bytes]:
 
 
 class HandshakeParts:
-    """Puts the three bodies of a CREATE or CREATED together. `size`: what the handshake must measure."""
+    """Joins the three bodies of a CREATE or CREATED. `size` is the handshake's exact length in bytes."""
 
     __slots__ = ("_parts", "_size", "since")
 
@@ -49,7 +49,7 @@ class HandshakeParts:
         self.since = since
 
     def add(self, body: bytes, *, first: bool) -> bytes | None:
-        """The whole handshake with the third part. ProtocolError when out of order or of wrong size."""
+        """The whole handshake after the third part. ProtocolError for a wrong order or a wrong size."""
         if first == bool(self._parts) or len(self._parts) == CREATE_CELLS:
             raise ProtocolError(Reason.CREATE_ORDER)
         self._parts.append(body)

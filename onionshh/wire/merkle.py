@@ -1,8 +1,8 @@
 """A Merkle tree over rows, split as RFC 6962 does (SPEC 8).
 
-Leaf SHA3-256(0 ‖ row), node SHA3-256(1 ‖ left ‖ right). Pairing level by level, an odd last node going up
-unchanged, gives the same tree as RFC 6962's split at the largest power of two, and needs no recursion. The
-root stands in the consensus, so that one day a node can be shown one row with its proof and no more.
+A leaf is SHA3-256(0 ‖ row), a node is SHA3-256(1 ‖ left ‖ right). Nodes are paired level by level; an odd
+last node goes up unchanged. This gives the same tree as RFC 6962's split at the largest power of two, without
+recursion. The consensus holds the root, so a later version can show a node one row with its proof.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def leaf_hash(row: bytes) -> bytes:
 
 
 def root(rows: Iterable[bytes]) -> bytes:
-    """The root over the rows in their order, 32 bytes; of no rows, the hash of nothing."""
+    """The root over the rows in their order, 32 bytes. Without rows it is the hash of no bytes."""
     level = [leaf_hash(row) for row in rows]
     if not level:
         return hashlib.sha3_256(b"").digest()
@@ -35,7 +35,7 @@ def root(rows: Iterable[bytes]) -> bytes:
 
 
 def proof(rows: Sequence[bytes], index: int) -> tuple[bytes, ...]:
-    """What with row `index` gives the root: the neighbours' hashes on the way up. IndexError."""
+    """The neighbours' hashes on the way up from row `index` to the root. Raises IndexError."""
     if not 0 <= index < len(rows):
         raise IndexError(f"no row {index} among {len(rows)}")
     level = [leaf_hash(row) for row in rows]
@@ -50,7 +50,7 @@ def proof(rows: Sequence[bytes], index: int) -> tuple[bytes, ...]:
 
 
 def check_untrusted(row: bytes, index: int, count: int, steps: Sequence[bytes], expected: bytes) -> None:
-    """Return if `row` is number `index` of the `count` rows under the root `expected`, else ProtocolError."""
+    """ProtocolError unless `row` is number `index` of the `count` rows under the root `expected`."""
     if not 0 <= index < count or len(steps) > MOST_STEPS or any(len(step) != HASH for step in steps):
         raise ProtocolError(Reason.MERKLE_SHAPE)
     node = leaf_hash(row)
@@ -65,7 +65,7 @@ def check_untrusted(row: bytes, index: int, count: int, steps: Sequence[bytes], 
         count = (count + 1) // 2
     if next(left, None) is not None:
         raise ProtocolError(Reason.MERKLE_SHAPE)
-    if node != expected:  # public values, no secret to guard
+    if node != expected:  # public values: constant time is not needed
         raise ProtocolError(Reason.MERKLE_ROOT)
 
 

@@ -1,8 +1,8 @@
 """Relay messages: their types, size caps and fixed layouts (SPEC 2, 10, 11).
 
-A payload is `head u32 ‖ data ≤ 489 ‖ fresh random padding`, head = type·2^24 + remaining bytes of the
-message from this cell on. Splitting and joining lives in core/circuit/conversation.py; here stands what each
-message holds. Every layout is fixed, so a parse is a length check and slices.
+A payload is `head u32 ‖ data ≤ 489 ‖ fresh random padding`. The head is type·2^24 + the bytes of the message
+that remain, with this cell's bytes counted. core/circuit/conversation.py splits and joins; this file says
+what each message holds. Every layout is fixed, so parsing is a length check and slices.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FOUND: Final = 34
 FETCH_CONSENSUS: Final = 35
 CONSENSUS: Final = 36
 RECORD: Final = 48
-# Agreed numbers of what is not spoken yet (SPEC 12, 13); a layer that gets one ends its circuit.
+# Numbers reserved for messages not in use yet (SPEC 12, 13). A layer that gets one ends its circuit.
 SHARE: Final = 49
 REFRESH: Final = 50
 REFRESHED: Final = 51
@@ -104,7 +104,7 @@ def status_untrusted(body: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class EstablishIntro:
-    """Auth key 32 ‖ its signature 64 over the text of `signed`."""
+    """Auth key 32 ‖ its signature 64 over the bytes of `signed`."""
 
     auth_key: bytes
     signature: bytes
@@ -119,13 +119,13 @@ class EstablishIntro:
 
     @staticmethod
     def signed(binding: bytes, introducer_id: bytes) -> bytes:
-        """What the auth key signs: this circuit at this introducer and no other."""
+        """The bytes that the auth key signs: for this circuit at this introducer only."""
         return b"onionshh establish intro v1" + binding + introducer_id
 
 
 @dataclass(frozen=True, slots=True)
 class Introduce:
-    """INTRODUCE1 and INTRODUCE2, 2 934 bytes: what the introducer sees, and the sealed rest."""
+    """INTRODUCE1 and INTRODUCE2, 2 934 bytes: what the introducer sees, then the sealed part."""
 
     auth_key: bytes
     kind: int
@@ -144,7 +144,7 @@ class Introduce:
 
 @dataclass(frozen=True, slots=True)
 class Rendezvous1:
-    """Cookie 32 ‖ the sealed reply 1 168, which goes on alone as RENDEZVOUS2."""
+    """Cookie 32 ‖ the sealed reply 1 168. Only the reply goes on, as RENDEZVOUS2."""
 
     cookie: bytes = field(repr=False)
     sealed: bytes = field(repr=False)
@@ -176,7 +176,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Answer to FETCH and PUBLISH: status u8 ‖ the descriptor, if one was asked for and is there."""
+    """The answer to FETCH and PUBLISH: status u8 ‖ the descriptor, if it was asked for and is there."""
 
     status: int
     descriptor: bytes = b""
@@ -194,7 +194,7 @@ class Found:
 
 
 def encode_fetch_consensus(valid_after: int) -> bytes:
-    """FETCH_CONSENSUS: send me one later than this; an empty CONSENSUS says there is none."""
+    """FETCH_CONSENSUS asks for a later consensus than this. An empty CONSENSUS means there is none."""
     return _KNOWN.pack(valid_after)
 
 

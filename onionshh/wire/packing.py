@@ -1,8 +1,8 @@
 """The strict subset of msgpack that documents are written in, and the only importer of msgpack (SPEC 2).
 
-Arrays of fixed shape, shortest integers ≥ 0, bin for bytes, str only where the shape says: no maps, no
-floats, no nil, no extension types. A document is decoded against its shape, encoded again and compared
-with the bytes that came, so there is exactly one encoding of every value.
+It has arrays of fixed shape, shortest integers ≥ 0, bin for bytes, and str only where the shape says so. It
+has no maps, no floats, no nil and no extension types. A document is decoded against its shape, encoded again
+and compared with the received bytes. So every value has exactly one encoding.
 """
 
 from __future__ import annotations
@@ -71,9 +71,8 @@ def pack(value: Any) -> bytes:
 def unpack_untrusted(data: bytes, shape: Shape, most_bytes: int) -> Any:
     """Nested tuples as `shape` says, or ProtocolError.
 
-    `most_bytes` bounds the work before anything is decoded. The shape leads and the bytes follow: a list is
-    opened only where the shape has one and takes memory only as its items come, so a few bytes that promise
-    lists within lists buy nothing.
+    `most_bytes` bounds the work before anything is decoded. A list is opened only where the shape has one,
+    and it takes memory only as its items arrive. So a few bytes that announce lists within lists cost little.
     """
     if len(data) > most_bytes:
         raise ProtocolError(Reason.DOCUMENT_SIZE)
@@ -93,7 +92,7 @@ def unpack_untrusted(data: bytes, shape: Shape, most_bytes: int) -> Any:
         canonical = pack(value) == data
     except ProtocolError:
         raise
-    except Exception as error:  # msgpack has a dozen kinds; at the door there is one
+    except Exception as error:  # msgpack raises a dozen types; callers see one
         raise ProtocolError(Reason.DOCUMENT_SHAPE) from error
     if not canonical:
         raise ProtocolError(Reason.DOCUMENT_NOT_CANONICAL)

@@ -24,7 +24,7 @@ async def test_a_contact_has_its_address_in_the_one_form(autojump_clock: MockClo
         for pasted in (ADDRESS, f" <shh://{ADDRESS.upper()}>,\n", ADDRESS.capitalize()):
             async with node.contact(pasted) as contact:
                 assert contact.address == ADDRESS
-        with pytest.raises(BadAddress, match="which stands at place 10"):
+        with pytest.raises(BadAddress, match="which is at place 10"):
             node.contact(f"{ADDRESS[:9]}i{ADDRESS[10:]}")
 
 

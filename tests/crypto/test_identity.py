@@ -54,7 +54,7 @@ def test_points_of_mixed_order_are_no_keys(identity: IdentityKeys) -> None:
         check_point_untrusted(bad)
     with pytest.raises(CryptoError):
         blind_public(bad, 1, PERIOD_SECONDS)
-    with pytest.raises(BadAddress, match="names no key"):
+    with pytest.raises(BadAddress, match="does not contain a valid key"):
         decode_address_untrusted(encode_address(bad))
 
 
@@ -176,17 +176,17 @@ def test_bad_addresses_say_what_is_wrong(identity: IdentityKeys) -> None:
             good[:place] + good[place].upper() + good[place + 1 :],
             f'one case.*"{good[place].upper()}".*{place + 1}',
         ),
-        ("SH" + good[2:], 'capital and small letters: see the character "S", which stands at place 1'),
-        (good.upper()[:-1] + "q", 'see the character "q", which stands at place 63'),
+        ("SH" + good[2:], 'capital and small letters: see the character "S", which is at place 1'),
+        (good.upper()[:-1] + "q", 'see the character "q", which is at place 63'),
         (bech32m.encode("shy", b"\1" + identity.A), 'begins with "shh1", this one with "shy1"'),
         (bech32m.encode("shh", b"\2" + identity.A), "version"),
         (bech32m.encode("shh", b"\1" + identity.A[:-1]), "length"),
         (bech32m.encode("shh", b"\1" + identity.A + b"\0"), "length"),
         (bech32m.encode("shh", b""), "version"),
-        (bech32m.encode("shh", b"\1" + BAD_POINTS["off the curve"]), "names no key"),
-        (bech32m.encode("shh", b"\1" + BAD_POINTS["order 4"]), "names no key"),
-        (wrong_letter, "checksum does not hold"),
-        (good[:20] + good[21] + good[20] + good[22:], "checksum does not hold"),
+        (bech32m.encode("shh", b"\1" + BAD_POINTS["off the curve"]), "does not contain a valid key"),
+        (bech32m.encode("shh", b"\1" + BAD_POINTS["order 4"]), "does not contain a valid key"),
+        (wrong_letter, "checksum is wrong"),
+        (good[:20] + good[21] + good[20] + good[22:], "checksum is wrong"),
         (good[:-1], "has 63 characters and this one has 62, 1 missing"),
         (good[:10], "53 missing"),
         (good[:8], "55 missing"),
@@ -198,14 +198,14 @@ def test_bad_addresses_say_what_is_wrong(identity: IdentityKeys) -> None:
         (f"http://{good}", 'begins with "shh1", this one with "http"'),
         (
             good[:30] + "b" + good[31:],
-            f'No address has the character "b", .* place 31, after "{good[26:30]}"',
+            f'An address never has the character "b", .* place 31, after "{good[26:30]}"',
         ),
-        (good[:30] + "1" + good[31:], 'No address has the character "1", .* place 31'),
-        (good[:30] + "-" + good[30:], 'No address has the character "-", .* place 31'),
-        (good[:30] + "\u0430" + good[31:], "not the character U[+]0430, which stands at place 31"),
+        (good[:30] + "1" + good[31:], 'An address never has the character "1", .* place 31'),
+        (good[:30] + "-" + good[30:], 'An address never has the character "-", .* place 31'),
+        (good[:30] + "\u0430" + good[31:], "not the character U[+]0430, which is at place 31"),
         (good[:30] + "\x1b" + good[31:], "not the character U[+]001B"),
         (good[:30] + "\udc9b" + good[31:], "not the character U[+]DC9B"),
-        ("\u017fhh1", "not the character U[+]017F, which stands at place 1[.]"),
+        ("\u017fhh1", "not the character U[+]017F, which is at place 1[.]"),
         ("", "nothing here"),
         (" \n", "nothing here"),
         ("<>", "nothing here"),
