@@ -1,12 +1,11 @@
-"""What a relay lets be mounted on it: introducer, meeting point, ring, consensus mirror.
+"""The roles that a relay can have: introducer, meeting point, ring, consensus mirror.
 
-`relay/` knows nothing of rendezvous and `rendezvous/` nothing of links: the switch hands a whole message,
-recognised at this relay, to the role that accepts its type, and carries out the actions that come back.
+`relay/` knows nothing about rendezvous, and `rendezvous/` knows nothing about links. The switch gives a whole
+message that ends at this relay to the role that accepts its type. It then carries out the returned actions.
 
-A role may keep things on disk. It never waits for that, and nothing that a relay forwards does: a tuple of
-actions may end with `Remember`, the relay commits the rows in a thread, and then tells the role, which goes
-on from there. Meanwhile other messages come, and circuits end, so the role keeps what it needs for the rest
-under a token of its own.
+A role may keep things on disk. Neither the role nor forwarding waits for the disk. A tuple of actions may end
+with `Remember`: the relay commits the rows in a thread and then tells the role, which continues. Other
+messages arrive in the meantime and circuits end. So the role keeps what it needs later under its own token.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from onionshh.ids import RelayId
 from onionshh.reasons import Reason
 
 Origin = RelayId | str
-"""Whom a circuit came over: the relay of a relay link, else the address group of a client's link."""
+"""Where a circuit came from: the relay of a relay link, or the address group of a client's link."""
 
 
 class CircuitHandle(Protocol):
@@ -31,20 +30,20 @@ class CircuitHandle(Protocol):
 
     @property
     def origin(self) -> Origin:
-        """The neighbour it came over. What strangers make a relay keep is shared out by it (SPEC 17)."""
+        """The neighbour it came from. Limits on what strangers make a relay keep are per origin (SPEC 17)."""
 
     @property
     def joined(self) -> bool:
-        """Joined to another circuit: the relay takes only ACK and DROP on it."""
+        """Whether it is joined to another circuit. The relay then takes only ACK and DROP on it."""
 
     @property
     def waiting_messages(self) -> int:
-        """Messages that stand in this relay's queue towards the client because its window is closed."""
+        """Messages in this relay's queue towards the client that wait because its window is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Send a message back along a circuit. Nothing happens if it has ended or was joined meanwhile."""
+    """Send a message back along a circuit. Nothing happens if the circuit has ended or is joined by then."""
 
     circuit: CircuitHandle
     message_type: int
@@ -53,7 +52,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Two circuits become one: what comes out of either goes into the other (SPEC 3)."""
+    """Join two circuits: what comes out of one goes into the other (SPEC 3)."""
 
     one: CircuitHandle
     other: CircuitHandle
@@ -61,7 +60,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class EndCircuit:
-    """End a circuit in silence, and count why."""
+    """End a circuit silently, and count the reason."""
 
     circuit: CircuitHandle
     reason: Reason
@@ -69,17 +68,17 @@ class EndCircuit:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Nothing but a count."""
+    """Only count this reason."""
 
     reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
 class Remember:
-    """Commit these rows, then tell the role that asks: `remembered(token)` or `not_remembered(token)`.
+    """Commit these rows, then tell the role: `remembered(token)` or `not_remembered(token)`.
 
-    It stands last in its tuple: what should wait for the disk is in the tuple that `remembered` returns. What
-    a row is, the role and its store agree on.
+    This is the last action in its tuple. Actions that must wait for the disk are in the tuple that
+    `remembered` returns. Only the role and its store know what a row is.
     """
 
     role: RememberingRole
@@ -88,7 +87,7 @@ class Remember:
 
 
 Effect = Reply | Join | EndCircuit | Drop
-"""What a relay does for a role at once."""
+"""What a relay does for a role immediately."""
 RoleAction = Effect | Remember
 
 
@@ -106,14 +105,14 @@ class Role(Protocol):
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
     ) -> tuple[RoleAction, ...]:
-        """A whole message of an accepted type. Raises ProtocolError: the circuit ends."""
+        """Handle a whole message of an accepted type. The circuit ends if this raises ProtocolError."""
 
     def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
-        """All that was replied on this circuit has left for its client, at once or once its window was open
-        again: there is room for more."""
+        """All replies on this circuit have left for its client, perhaps after its window opened again. There
+        is room for more."""
 
     def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
-        """The circuit is gone: forget what was kept for it."""
+        """The circuit has ended: forget what was kept for it."""
 
     def tick(self, now: float, wall: int) -> tuple[RoleAction, ...]:
         """Called about once a second: expire what is due."""
@@ -123,9 +122,9 @@ class Store(Protocol):
     """Where the rows of one role go."""
 
     def commit(self, rows: Sequence[object]) -> None:
-        """All of these rows are on disk when this returns, in the order given, or none of them and it raises.
+        """Write all rows to disk, in this order, before returning. If it raises, no row is on disk.
 
-        Called in a thread, never twice at once. The rows may be those of several `Remember`s together.
+        The relay calls this in a thread, one call at a time. The rows may come from several `Remember`s.
         """
 
 
@@ -134,11 +133,11 @@ class RememberingRole(Role, Protocol):
 
     @property
     def store(self) -> Store:
-        """What commits its rows. The relay calls it; the role itself never does."""
+        """The store that commits its rows. The relay calls it; the role itself never does."""
 
     def remembered(self, token: Hashable, now: float, wall: int) -> tuple[RoleAction, ...]:
-        """What `Remember` asked for under this token is on disk. Its circuit may be gone."""
+        """The rows of the `Remember` with this token are on disk. Its circuit may have ended."""
 
     def not_remembered(self, token: Hashable, now: float, wall: int) -> tuple[Effect, ...]:
-        """It is not: the disk refused, or too much waits for it. What is to be tried again waits for a
+        """The rows are not on disk: a disk error, or too many rows wait. To try again, the role waits for a
         later input, such as `tick`."""

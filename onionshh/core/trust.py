@@ -1,8 +1,8 @@
-"""Whom to believe: the one way from signed bytes to a relay descriptor or a consensus (SPEC 8).
+"""The only way from signed bytes to a relay descriptor or a consensus that we trust (SPEC 8).
 
-The order of checks is the order of cost and of trust: size, envelope, signatures, shape, then name and
-dates, then whether it is a step back. No step is worse than linear in the bytes that came, and nothing is
-parsed beyond its envelope before enough authorities have signed it.
+Cheap checks come first, and no check trusts what is not checked yet: size, envelope, signatures, shape, then
+name and dates, then whether the document is older than ours. Every step is linear in the received bytes.
+Only the envelope is parsed before enough signatures of authorities are verified.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from onionshh.wire.consensus import Consensus
 from onionshh.wire.descriptor import RelayDescriptor
 
 EARLY_SECONDS = 600
-"""How far a consensus may lie in the future: clocks differ, and this one cannot be in the consensus."""
+"""How far in the future a consensus may be, since clocks differ. This cannot be a consensus parameter."""
 
 
 class Signer(Protocol):
-    """What signs: an Ed25519 key (crypto/identity.SigningKey)."""
+    """An Ed25519 key that signs (crypto/identity.SigningKey)."""
 
     @property
     def public(self) -> bytes:
@@ -35,9 +35,9 @@ class Signer(Protocol):
 
 
 class ConsensusOutOfTime(ProtocolError):
-    """A consensus against which only its dates speak, and so perhaps our clock.
+    """Only the dates of a consensus are wrong, so our clock may be wrong.
 
-    `offset_seconds` is about how far the local clock is ahead of it, negative for behind.
+    `offset_seconds` is roughly how far the local clock is ahead of the consensus, negative for behind.
     """
 
     def __init__(self, reason: Reason, consensus: Consensus, offset_seconds: int) -> None:
@@ -48,23 +48,23 @@ class ConsensusOutOfTime(ProtocolError):
 
 
 class ConsensusNotYet(ConsensusOutOfTime):
-    """A good consensus from the future: the local clock is behind, or the authorities' ahead."""
+    """A valid consensus from the future: the local clock is behind, or the authorities' clocks are ahead."""
 
 
 class ConsensusExpired(ConsensusOutOfTime):
-    """A consensus that was good once: an old copy, or the local clock is ahead."""
+    """A consensus that was valid before: it is an old copy, or the local clock is ahead."""
 
 
 def sign_descriptor(descriptor: RelayDescriptor, key: Signer) -> bytes:
-    """The signed document of a relay's descriptor. `key` is the identity it names."""
+    """The signed document of a relay's descriptor. `key` is the identity in the descriptor."""
     if key.public != descriptor.identity:
-        raise ValueError("a descriptor is signed by the identity it names")
+        raise ValueError("the key must be the identity in the descriptor")
     body = descriptor.encode_body()
     return wire_descriptor.join(body, key.sign(wire_descriptor.SIGNED + body))
 
 
 def open_descriptor_untrusted(data: bytes) -> RelayDescriptor:
-    """The relay descriptor in a signed document; its dates and address are the registry's to judge."""
+    """The relay descriptor in a signed document. The registry checks its dates and address, this does not."""
     body, signature = wire_descriptor.split_untrusted(data)
     descriptor = wire_descriptor.decode_body_untrusted(body)
     verify_untrusted(descriptor.identity, signature, wire_descriptor.SIGNED + body)
@@ -72,10 +72,10 @@ def open_descriptor_untrusted(data: bytes) -> RelayDescriptor:
 
 
 def read_consensus_untrusted(data: bytes, network: NetworkFile) -> Consensus:
-    """A consensus of this network, enough authorities' signatures checked, its dates not.
+    """A consensus of this network. Its signatures are checked, its dates are not.
 
-    For a document that was accepted once and comes back from disk; from the network comes only what
-    `open_consensus_untrusted` lets in. Raises ProtocolError.
+    Use this for a document from disk that was accepted before. A document from the network must go through
+    `open_consensus_untrusted`. Raises ProtocolError.
     """
     body, signatures = wire_consensus.split_untrusted(data)
     _check_signatures(body, signatures, network)
@@ -94,11 +94,11 @@ def open_consensus_untrusted(
     earliest: int | None = None,
     held: Consensus | None = None,
 ) -> Consensus:
-    """A consensus to live by now: signed, in time and not older than the one held.
+    """A consensus to use now: signed, valid at this time, and not older than `held`.
 
-    `wall` is Unix seconds; `earliest`, where it is known, the time that it is at least: whether a consensus
-    is over is judged by that, not by a clock that may have jumped. Raises ConsensusNotYet or
-    ConsensusExpired when only the clock speaks against it, ProtocolError for everything else.
+    `wall` is Unix seconds. `earliest`, where it is known, is a time that has certainly passed. It decides
+    whether a consensus has expired, because the clock may have jumped. Raises ConsensusNotYet or
+    ConsensusExpired if only the clock disagrees with the dates, ProtocolError for everything else.
     """
     consensus = read_consensus_untrusted(data, network)
     if not is_begun(consensus, wall):
@@ -112,13 +112,13 @@ def open_consensus_untrusted(
 
 
 def is_begun(consensus: Consensus, wall: int) -> bool:
-    """Whether a node whose clock shows this (Unix seconds) may live by the consensus already."""
+    """Whether a node whose clock shows `wall` (Unix seconds) may use the consensus already."""
     return consensus.valid_after <= wall + EARLY_SECONDS
 
 
 def _check_signatures(body: bytes, signatures: tuple[tuple[bytes, bytes], ...], network: NetworkFile) -> None:
-    """Enough good signatures by distinct keys of the network file. A bad one simply does not count, so
-    that a broken authority cannot spoil what the others agree on."""
+    """CryptoError unless enough keys of the network file have signed. A bad signature does not count, so a
+    broken authority cannot spoil the document of the others."""
     known = network.keys
     message = wire_consensus.SIGNED + body
     good = 0

@@ -59,7 +59,7 @@ async def test_how_many_are_listed_is_said_when_it_changes(
     "host, overrides, said",
     [
         ("127.0.0.1", {"no_such": 1}, "There is no parameter 'no_such'"),
-        ("192.0.2.1", {"interval_seconds": 0}, "interval_seconds must lie between"),
+        ("192.0.2.1", {"interval_seconds": 0}, "interval_seconds must be between"),
         ("127.0.0.1", {"window": 100}, "ack_every must divide window"),
     ],
 )

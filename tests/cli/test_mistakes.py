@@ -68,7 +68,7 @@ def test_mistyped_address(mistake: Mistake, network: Path) -> None:
     for json_option in ((), ("--json",)):
         said = mistake(2, "whisper", "--network", network, wrong, "hello", *json_option)
         assert f"{wrong} is not an onionshh address" in said
-        assert "copy it again" in said
+        assert "copy the address again" in said
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_wrong_options(
         (("--param", "nonsense=1"), "no parameter 'nonsense'"),
         (("--param", "window"), "NAME=VALUE"),
         (("--param", "window=100"), "ack_every must divide window"),
-        (("--interval", "0"), "interval_seconds must lie between"),
+        (("--interval", "0"), "interval_seconds must be between"),
     ],
 )
 def test_wrong_parameters(mistake: Mistake, tmp_path: Path, options: tuple[str, ...], said: str) -> None:

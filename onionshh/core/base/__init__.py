@@ -1,1 +1,1 @@
-"""What everything pure stands on: numbers, chance, patience, reasons, timers."""
+"""What all pure code uses: numbers, chance, patience, reasons, timers."""

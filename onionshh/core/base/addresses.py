@@ -1,4 +1,4 @@
-"""What counts as one address where strangers are limited by address (SPEC 17)."""
+"""What counts as one address when strangers are limited by address (SPEC 17)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def plain_host(host: str) -> str:
-    """A peer's address in its one form: without a zone, IPv4 as IPv4; other text as it is."""
+    """A peer's address in its one form: without a zone, mapped IPv4 as IPv4, other text unchanged."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -17,7 +17,7 @@ def plain_host(host: str) -> str:
 
 
 def host_group(host: str) -> str:
-    """An IPv4 address by itself, an IPv6 one by its /64, of which one machine has as many as it likes."""
+    """An IPv4 address itself, or the /64 of an IPv6 address, since one machine can use a whole /64."""
     plain = plain_host(host)
     try:
         address = ipaddress.ip_address(plain)

@@ -1,8 +1,8 @@
 """Token buckets: how often a stranger may ask for something that costs us (SPEC 17).
 
-A bucket holds up to `burst` tokens and gains `rate` a second; rate 0 means no limit. Buckets by key (an
-address, an introducer's key) are kept in a map of bounded size, which forgets what was used longest ago:
-that bucket is the fullest, and a stranger with so many keys has as many fresh bursts anyway.
+A bucket holds up to `burst` tokens and gains `rate` per second; rate 0 means no limit. A map of bounded size
+keeps buckets by key (an address, an introducer's key). It forgets the least recently used bucket, which is
+the fullest. A stranger with that many keys has as many fresh bursts anyway.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class TokenBucket:
-    """One bucket, full at first. `rate` (tokens a second) and `burst` may be changed at any time."""
+    """One bucket, full at first. `rate` (tokens per second) and `burst` may change at any time."""
 
     __slots__ = ("_at", "_tokens", "burst", "rate")
 
@@ -35,18 +35,18 @@ class TokenBucket:
         return taken
 
     def tokens(self, now: float) -> float:
-        """What it holds now."""
+        """How many tokens it holds now."""
         if self._tokens is None:
             return self.burst
         return min(self.burst, self._tokens + max(0.0, now - self._at) * self.rate)
 
     def full(self, now: float) -> bool:
-        """As good as a new one: it can be forgotten."""
+        """Whether it equals a new bucket and can be forgotten."""
         return self.tokens(now) >= self.burst
 
 
 class Buckets(Generic[K]):
-    """A bucket a key, at most `most` of them."""
+    """One bucket per key, at most `most` of them."""
 
     __slots__ = ("_buckets", "_most", "burst", "rate")
 
@@ -67,13 +67,13 @@ class Buckets(Generic[K]):
         if bucket is None:
             bucket = TokenBucket(self.rate, self.burst)
             self._forget(now)
-        # The dict's order is that of last use.
+        # The dict is in order of last use.
         self._buckets[key] = bucket
         bucket.rate, bucket.burst = self.rate, self.burst
         return bucket.take(now, n)
 
     def _forget(self, now: float) -> None:
-        """Make room: what is full again, two a call so the map shrinks, and one in any case if it is full."""
+        """Remove up to two full buckets per call, so the map shrinks; a full map always loses one."""
         for _ in range(2):
             oldest = next(iter(self._buckets), None)
             if oldest is None:

@@ -1,4 +1,4 @@
-"""Choices drawn from a source of random bytes, so that a test's seed governs every one of them."""
+"""Choices drawn from a source of random bytes, so that a test's seed decides every choice."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Chance:
         return low + (high - low) * self.unit()
 
     def exponential(self, mean: float) -> float:
-        """A draw of the exponential distribution with this mean."""
+        """A number from the exponential distribution with this mean."""
         return -mean * math.log(1.0 - self.unit())
 
     def choice(self, items: Sequence[T]) -> T:
-        """One of the items, each as likely."""
+        """One of the items, all equally likely."""
         return items[self.below(len(items))]
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
@@ -50,7 +50,7 @@ class Chance:
         return result
 
     def weighted(self, items: Sequence[T], weights: Sequence[int]) -> T:
-        """One of the items, by integer weights; if all weights are 0, each as likely."""
+        """One of the items, by integer weights. If all weights are 0, all are equally likely."""
         total = sum(weights)
         if total <= 0:
             return self.choice(items)

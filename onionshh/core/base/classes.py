@@ -1,7 +1,7 @@
-"""Privacy classes: what a whisper asks of its path (SPEC 16).
+"""Privacy classes: what a whisper needs from its path (SPEC 16).
 
-There are four and no free parameters, since a parameter of one's own is a fingerprint. `hush` and `dark`
-need delays, shares and cover traffic, which this version does not speak: their numbers are reserved.
+There are four classes and no free parameters, because a personal parameter is a fingerprint. `hush` and
+`dark` need delays, shares and cover traffic. This version has none of these, so their numbers are reserved.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from onionshh.core.base.chance import Chance
 
 @dataclass(frozen=True, slots=True)
 class PrivacyClass:
-    """`number` goes to relays and into records; `hops` are the visitor's, one drawn for each circuit."""
+    """`number` is sent to relays and in records. `hops` are the visitor's hops; each circuit draws one."""
 
     name: str
     number: int
     hops: tuple[int, ...]
 
     def draw_hops(self, chance: Chance, asked: int | None) -> int:
-        """The hops of the next circuit: as asked, else drawn by everyone with the same odds."""
+        """The hops of the next circuit: `asked`, or a draw with the same odds for everyone."""
         return asked if asked is not None else chance.choice(self.hops)
 
 
 FLASH: Final = PrivacyClass("flash", 0, (0, 1))
 TALK: Final = PrivacyClass("talk", 1, (2, 3))
-CLASSES: Final = MappingProxyType({one.name: one for one in (FLASH, TALK)})
+CLASSES: Final = MappingProxyType({privacy.name: privacy for privacy in (FLASH, TALK)})
 NOT_YET: Final = MappingProxyType({"hush": 2, "dark": 3})
-"""Numbers that are agreed for classes this version does not speak."""
+"""Reserved numbers of classes that this version does not support."""
 MOST_HOPS: Final = 3
 PATH_RELAYS_MOST: Final = MOST_HOPS + 1
-"""Relays of a circuit, the last one included."""
+"""Relays in a circuit, with the last one counted."""
 
 ENDPOINT_HOPS: Final = 3
 """Relays between an endpoint and a rendezvous point, whatever the visitor's class."""
@@ -43,7 +43,7 @@ INTRODUCTION_HOPS: Final = 2
 
 
 def privacy_class(name: str) -> PrivacyClass:
-    """The class of that name. ValueError in a sentence for a person."""
+    """The class of that name. ValueError has a sentence for people."""
     found = CLASSES.get(name)
     if found is None:
         known = " or ".join(CLASSES)
@@ -53,14 +53,14 @@ def privacy_class(name: str) -> PrivacyClass:
 
 
 def check_hops(hops: int | None) -> int | None:
-    """0 to 3, or None for the class's own. ValueError in a sentence for a person."""
+    """0 to 3, or None for the class's own hops. ValueError has a sentence for people."""
     if hops is not None and (type(hops) is not int or not 0 <= hops <= MOST_HOPS):
         raise ValueError(f"hops must be 0, 1, 2 or 3, not {hops!r}.")
     return hops
 
 
 def reveals(hops: int) -> str:
-    """What a path with so many relays between us and its last relay shows to whom, in a sentence."""
+    """One sentence about who sees what on a path with this many relays before its last relay."""
     if hops <= 0:
         return "the last relay sees our address"
     if hops == 1:

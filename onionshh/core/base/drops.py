@@ -1,7 +1,7 @@
 """Every drop has a name and a count (SPEC 17).
 
-A wrong cell, frame or message is answered with silence; what stays is a number under a name
-(`onionshh/reasons.py`), which `statistics()` shows and tests assert.
+A wrong cell, frame or message gets no answer. It is only counted under a name (`onionshh/reasons.py`). The
+program's `statistics()` shows the counts, and tests check them.
 """
 
 from __future__ import annotations
@@ -24,5 +24,5 @@ class Drops:
         self.counts[reason] += times
 
     def by_name(self) -> dict[str, int]:
-        """A copy for those outside, who know the names as text; sorted."""
+        """A sorted copy with the names as text, for code outside."""
         return {str(reason): count for reason, count in sorted(self.counts.items())}

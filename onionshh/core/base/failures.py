@@ -1,7 +1,8 @@
-"""Which relays lately failed to be reached, so that the next path goes round them (SPEC 6).
+"""Which relays could not be reached recently, so that the next path avoids them (SPEC 6).
 
-A preference and no ban: the list is short-lived, holds at most a third of the network, and `choose_path`
-drops it when nothing else is left. More would let an adversary who makes circuits fail steer them to itself.
+This is a preference, not a ban. The list is short-lived and holds at most a third of the network, and
+`choose_path` ignores it when nothing else is left. With a stronger rule, an adversary who makes circuits fail
+could steer them to its own relays.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class _Failure:
 
 
 class FailureMemory:
-    """Failures to extend to a relay, of one node."""
+    """One node's failures to extend to relays."""
 
     def __init__(self) -> None:
         self._failures: dict[RelayId, _Failure] = {}
@@ -32,9 +33,9 @@ class FailureMemory:
         return len(self._failures)
 
     def failed(self, identity: RelayId, now: float) -> None:
-        """An EXTEND to this relay failed or timed out: avoid it for 60 s, doubling up to 10 min.
+        """An EXTEND to this relay failed or timed out: avoid the relay for 60 s, doubling up to 10 min.
 
-        Circuits that fail together are one failure: the time doubles when the relay was tried again.
+        Circuits that fail together count as one failure. The time doubles only if a later try fails too.
         """
         known = self._failures.pop(identity, None)
         if known is None or now >= known.until + MOST_SECONDS:
@@ -43,17 +44,17 @@ class FailureMemory:
             seconds = known.seconds
         else:
             seconds = min(2 * known.seconds, MOST_SECONDS)
-        # Put back at the end: the dict's order is that of the last failure, and the oldest go first.
+        # Put back at the end: the dict is in order of the last failure, and the oldest is dropped first.
         self._failures[identity] = _Failure(now + seconds, seconds)
         if len(self._failures) > MOST_KEPT:
             del self._failures[next(iter(self._failures))]
 
     def worked(self, identity: RelayId) -> None:
-        """A circuit went through this relay: what was held against it is forgotten."""
+        """A circuit went through this relay: forget its failures."""
         self._failures.pop(identity, None)
 
     def avoided(self, now: float, total_relays: int) -> frozenset[RelayId]:
-        """The relays to go round, at most a third of all; first those that failed most, then latest."""
+        """The relays to avoid, at most a third of all: first the longest avoided, then the latest failed."""
         for identity in [i for i, f in self._failures.items() if now >= f.until + MOST_SECONDS]:
             del self._failures[identity]
         active = [(f.seconds, f.until, identity) for identity, f in self._failures.items() if now < f.until]

@@ -1,7 +1,7 @@
-"""Who holds how many of something scarce, and the items of whoever holds most.
+"""Who holds how many of a scarce thing, and the items of the largest holder.
 
-Each call takes the same few steps however many there are: who holds n stands in the row of n, and one step
-up or down moves it to the next row.
+Each call takes the same few steps for any number of holders. A holder of n items is in row n, and one item
+more or less moves the holder to the next row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Holders(Generic[T]):
-    """Items by holder, in the order in which they came."""
+    """Items by holder, oldest first."""
 
     def __init__(self) -> None:
         self._items: dict[str, dict[T, None]] = {}
@@ -22,18 +22,18 @@ class Holders(Generic[T]):
         self._most = 0
 
     def count(self, holder: str) -> int:
-        """How many this one holds."""
+        """How many items this holder has."""
         return len(self._items.get(holder, ()))
 
     def add(self, holder: str, item: T) -> None:
-        """One more item, which nobody holds yet."""
+        """Add an item that nobody holds yet."""
         held = self._items.setdefault(holder, {})
         self._move(holder, len(held), len(held) + 1)
         held[item] = None
         self._most = max(self._most, len(held))
 
     def remove(self, holder: str, item: T) -> None:
-        """The holder has it no longer. KeyError if it had not."""
+        """Take the item from the holder. KeyError if the holder does not have it."""
         held = self._items[holder]
         del held[item]
         self._move(holder, len(held) + 1, len(held))
@@ -43,7 +43,7 @@ class Holders(Generic[T]):
             self._most -= 1
 
     def of_the_largest(self) -> Iterator[T]:
-        """The items of whoever holds most; of several who do, one after the other."""
+        """The items of the largest holder. If several are equal, the items of all, holder by holder."""
         for holder in self._rows.get(self._most, ()):
             yield from self._items[holder]
 

@@ -1,8 +1,8 @@
-"""Every number that the whole network must agree on, its default and its range (SPEC 8, 17).
+"""Every number that the whole network must agree on, with its default and its range (SPEC 8, 17).
 
-A consensus carries them as (name, value) pairs of integers, the unit in the name. Names that this version
-does not know are ignored, so that a newer authority can serve older nodes; a value out of its range refuses
-the whole document, since half a set of rules is worse than none. For rates, limits and ages 0 means off.
+A consensus carries them as pairs of a name and an integer; the unit is in the name. Unknown names are
+ignored, so that a newer authority can serve older nodes. If a value is out of its range, the whole document
+is refused, because half a set of rules is worse than none. For rates, limits and ages 0 means off.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST = 2**40
 
 
 def _number(default: int, least: int, most: int) -> int:
-    """A parameter with its range. Typed as the int it is once the dataclass is made."""
+    """A parameter with its range. Its type is int, because the finished dataclass has an int there."""
     number: int = field(default=default, metadata={"least": least, "most": most})
     return number
 
@@ -98,9 +98,9 @@ class Params:
 
     @classmethod
     def from_pairs_untrusted(cls, pairs: Iterable[tuple[str, int]]) -> Params:
-        """The parameters that (name, value) pairs say, the defaults for the others.
+        """The parameters from (name, value) pairs, with defaults for the others.
 
-        Raises ProtocolError for a value out of range or a set that contradicts itself.
+        Raises ProtocolError for a value out of range or for parameters that contradict each other.
         """
         known = {}
         for name, value in pairs:
@@ -116,17 +116,17 @@ class Params:
         return params
 
     def to_pairs(self) -> tuple[tuple[str, int], ...]:
-        """All of them as (name, value), sorted by name: what a consensus carries."""
+        """All parameters as (name, value), sorted by name, as a consensus carries them."""
         return tuple(sorted(asdict(self).items()))
 
     def with_overrides(self, overrides: Mapping[str, int]) -> Params:
-        """A copy in which an operator's values stand. ValueError, in a sentence for a person."""
+        """A copy with an operator's values. ValueError has a sentence for people."""
         for name, value in overrides.items():
             if name not in RANGES:
-                raise ValueError(f"There is no parameter {name!r}; known are {', '.join(sorted(RANGES))}.")
+                raise ValueError(f"There is no parameter {name!r}; choose from {', '.join(sorted(RANGES))}.")
             least, most = RANGES[name]
             if not least <= value <= most:
-                raise ValueError(f"{name} must lie between {least} and {most}, not {value}.")
+                raise ValueError(f"{name} must be between {least} and {most}, not {value}.")
         params = replace(self, **overrides)
         wrong = params.contradiction()
         if wrong:
@@ -134,7 +134,7 @@ class Params:
         return params
 
     def contradiction(self) -> str:
-        """What in this set cannot be true together, in words; empty when all is well."""
+        """Which parameters contradict each other, in words. Empty if none do."""
         if self.window % self.ack_every:
             return "ack_every must divide window"
         if self.queue_cap < 2 * self.window:
@@ -149,7 +149,7 @@ class Params:
         return ""
 
     def period_of(self, valid_after: int) -> int:
-        """The period in which a consensus with this valid-after (Unix seconds) lies (SPEC 10)."""
+        """The period of a consensus with this valid-after (Unix seconds) (SPEC 10)."""
         return valid_after // self.period_seconds
 
 
@@ -181,13 +181,13 @@ ONE_MACHINE: Mapping[str, int] = MappingProxyType(
         "introduce_rate": 0,
     }
 )
-"""What differs on a one-machine network: every node has the same address (SPEC 8)."""
+"""What is different on a one-machine network, where every node has the same address (SPEC 8)."""
 
 
 def default_params(*, authorities: int = 1, one_machine: bool = False) -> Params:
-    """The parameters a network starts with.
+    """The parameters that a network starts with.
 
-    With three authorities one may be down for long, so a consensus need not hold as long as with one.
+    With three authorities one may be down for a long time, so a consensus can be valid for a shorter time.
     """
     params = Params()
     if authorities >= 3:
@@ -196,12 +196,12 @@ def default_params(*, authorities: int = 1, one_machine: bool = False) -> Params
 
 
 def parse_override(text: str) -> tuple[str, int]:
-    """`NAME=VALUE` as an operator types it. ValueError, in a sentence for a person."""
+    """`NAME=VALUE` as an operator types it. ValueError has a sentence for people."""
     name, equals, value = text.partition("=")
     name = name.strip()
     if not equals or not name:
-        raise ValueError(f"{text!r} is no parameter; write NAME=VALUE, for example interval_seconds=60.")
+        raise ValueError(f"{text!r} is not a parameter; write NAME=VALUE, for example interval_seconds=60.")
     digits = value.strip().replace("_", "")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 15):
-        raise ValueError(f"The value of {name} must be a whole number from 0 up, not {value.strip()!r}.")
+        raise ValueError(f"The value of {name} must be a whole number, 0 or more, not {value.strip()!r}.")
     return name, int(digits)

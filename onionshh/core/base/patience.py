@@ -1,8 +1,8 @@
-"""How long a node waits for others before it takes them for silent, in seconds.
+"""How long a node waits for others before it gives up, in seconds.
 
-Every such wait of a client or endpoint stands here; those of relays and links come from the parameters. They
-fit into one another: an introduction is answered before its visitor gives up, and a test of oneself ends
-after every wait within it.
+This file has every such wait of a client or endpoint. The waits of relays and links are parameters. The waits
+fit together: an endpoint answers an introduction before the visitor gives up, and a self-test takes longer
+than every wait inside it.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import Final
 ANSWER_SECONDS: Final = 10.0
 """The last relay of a circuit answers a message that fits into a few cells."""
 RING_ANSWER_SECONDS: Final = 15.0
-"""A ring relay shows a descriptor: some 25 cells come back."""
+"""A ring relay sends a descriptor: about 25 cells come back."""
 PUBLISH_ANSWER_SECONDS: Final = 20.0
-"""A ring relay takes a descriptor: as many go there first, and it checks their signatures."""
+"""A ring relay takes a descriptor: as many cells go there first, and the relay checks the signatures."""
 CONSENSUS_SECONDS: Final = 120.0
-"""A relay hands a whole consensus on, over a circuit."""
+"""A relay sends a whole consensus over a circuit."""
 
 MEETING_SECONDS: Final = 15.0
-"""An endpoint's way to a rendezvous point, from the introduction to RENDEZVOUS1."""
+"""An endpoint reaches a rendezvous point, from the introduction to RENDEZVOUS1."""
 RENDEZVOUS_SECONDS: Final = 20.0
-"""A visitor waits so long at the rendezvous point, from the introduction on: longer than the endpoint."""
+"""A visitor waits at the rendezvous point, from the introduction on. This is longer than the endpoint's."""
 
 ARRIVAL_SECONDS: Final = 15.0
 """A test introduction comes back to the endpoint that sent it."""
 UPLOAD_SECONDS: Final = 60.0
-"""One upload with its circuit: offline, a circuit alone would wait without end."""
+"""One upload with its circuit. Offline, a circuit alone would wait without end."""
 TEST_SECONDS: Final = 60.0
-"""One test of oneself with its circuits."""
+"""One self-test with its circuits."""

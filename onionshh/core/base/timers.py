@@ -1,12 +1,12 @@
-"""The named deadlines of one machine, each written down once.
+"""The named deadlines of one machine, each stored once.
 
-A machine names its deadlines by an enum of its own, whose values are 0, 1, 2 and so on: its places in the
-table. Of several that are due, the first in that order counts.
+A machine names its deadlines with its own enum. The values 0, 1, 2 and so on are places in the table. If
+several deadlines are due, the first in that order counts.
 
-Whoever waits for the machine (`net/timers.py`) has noted in `awaited` when it looks at the table next. A
-deadline that is put off needs nothing more: the table is then looked at once in vain, and waited for anew.
-So what puts a deadline off with every frame may write `at` straight, one store and no call. A deadline that
-may come before `awaited` is given to `set`, which marks it in `nearer`.
+The driver that waits for the machine (`net/timers.py`) notes in `awaited` when it will look at the table
+next. A later deadline needs no call: the driver looks once without result, and waits again. So code that
+moves a deadline later with every frame may write to `at` directly: one store and no call. A deadline that may
+come before `awaited` must go through `set`, which sets `nearer`.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ class Timers(Generic[N]):
     def __init__(self, names: type[N]) -> None:
         self._names = names
         self.at = [NEVER] * len(names)
-        """The deadline of each name. Written from outside only to put off."""
+        """The deadline of each name. Code outside writes here only to make a deadline later."""
         self.awaited = NEVER
-        """When whoever waits looks here next."""
+        """When the waiting driver looks here next."""
         self.nearer = False
-        """Whether a deadline was set that is due before that."""
+        """Whether a deadline was set that is due before `awaited`."""
 
     def set(self, name: N, at: float) -> None:
-        """From now on this deadline is due then, sooner or later than before."""
+        """Set this deadline, to an earlier or later time than before."""
         self.at[name] = at
         if at < self.awaited:
             self.nearer = True
 
     def clear(self, name: N) -> None:
-        """This one is not waited for any more."""
+        """Remove this deadline."""
         self.at[name] = NEVER
 
     def clear_all(self) -> None:
-        """The machine has ended."""
+        """The machine has ended: remove all deadlines."""
         self.at = [NEVER] * len(self._names)
         self.nearer = False
 
     def next(self) -> float:
-        """The first deadline of all."""
+        """The earliest deadline."""
         return min(self.at)
 
     def expired(self, now: float) -> N | None:
@@ -59,7 +59,7 @@ class Timers(Generic[N]):
         return next(name for name in self._names if self.at[name] <= now)
 
     def wait(self) -> float:
-        """When whoever asks is to look again; that is what it awaits from now on."""
+        """When the caller must look again. This becomes `awaited`."""
         self.nearer = False
         self.awaited = min(self.at)
         return self.awaited

@@ -1,4 +1,4 @@
-"""Times as a person says them."""
+"""Times in words, for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def utc(seconds: int) -> str:
-    """A time for people; of whatever number a peer wrote."""
+    """A time for people, from any number that a peer may send."""
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):

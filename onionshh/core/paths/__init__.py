@@ -1,1 +1,1 @@
-"""Which relays a circuit takes."""
+"""Which relays a circuit uses."""

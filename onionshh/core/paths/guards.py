@@ -1,15 +1,16 @@
-"""The few relays an end connects to, kept over months and on disk (SPEC 6).
+"""The few relays that a node connects to, kept for months and on disk (SPEC 6).
 
-A node that picks a new first hop at random for every circuit meets a hostile one sooner or later. One that
-keeps two for months meets one with the odds of a single draw, and an adversary who breaks links must not be
-able to make us draw again. So the sample is ordered and fixed: six relays, the first two that are up in use;
-a guard is down only when its link failed twice in a row, is tried again on a schedule and gets its place
-back; when all are down, it is we who are offline, and nothing is drawn. Circuits that an adversary can make
-a node build at his pace, those of its endpoints, have a second hop that is pinned for days, too: the node
-has one set of them (`LayerTwoGuards`) for whatever it hosts.
+A node that picks a random first hop for every circuit will use a hostile one sooner or later. A node that
+keeps two for months runs the risk of only one draw. An adversary who breaks links must not make us draw
+again. So the sample is ordered and fixed: six relays, of which the first two that are up are in use. A guard
+is down only when its link failed twice in a row. It is tried again on a schedule and then gets its place
+back. When all are down, we are offline, and nothing is drawn.
 
-Ages outlive the process. They are told by consensuses, by `dated`, their valid-after: an adversary who can
-make our clock jump would otherwise have us draw again. Retries are told by `now`.
+An adversary can make a node build circuits for its endpoints as fast as he likes. These circuits also have a
+second hop that is pinned for days. A node has one set of these hops (`LayerTwoGuards`) for all its endpoints.
+
+Ages outlive the process. They are measured by `dated`, the valid-after of a consensus. Otherwise an adversary
+who can make our clock jump could make us draw again. Retries are measured by `now`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from onionshh.wire.packing import Bin, Int, ListOf, fields, pack, unpack_untrust
 DAY: Final = 86_400
 RETRY_SECONDS: Final = (30.0, 120.0, 600.0, 3600.0)
 OFFLINE_RETRY_SECONDS: Final = (5.0, 10.0, 20.0, 40.0, 80.0, 120.0)
-"""While all guards are down, how long the ones in use wait: a network that comes back after hours should not
-take another hour to be noticed. It shows nothing but that we are there, to whom it was shown."""
+"""How long the guards in use wait while all guards are down: we should notice quickly when a network comes
+back after hours. A retry shows only that we are there, to observers who knew that already."""
 FAILURES_DOWN: Final = 2
 UNLISTED_SECONDS: Final = 7 * DAY
 
@@ -49,7 +50,7 @@ _LAYER_TWO_SHAPE = fields(Int(255), ListOf(fields(Bin(exact=KEY), Int()), _MOST_
 
 @dataclass(slots=True)
 class _Guard:
-    """One place of the sample. Only identity, drawn and unlisted_since are kept on disk."""
+    """One place in the sample. Only identity, drawn and unlisted_since are kept on disk."""
 
     identity: RelayId
     drawn: int
@@ -76,16 +77,16 @@ class GuardSet:
 
     @property
     def sample(self) -> tuple[RelayId, ...]:
-        """All guards of the sample, in order, whatever their state."""
+        """All guards of the sample, in order, in any state."""
         return tuple(guard.identity for guard in self._guards)
 
     def update(
         self, view: View, dated: int, chance: Chance, exclude: frozenset[RelayId] = frozenset()
     ) -> bool:
-        """Follow a new consensus; True when what is on disk has to be written again.
+        """Follow a new consensus. True if the file on disk must be written again.
 
-        Removes what is 120 days old or 7 days out of the consensus, and fills the sample up, at its end,
-        with relays with GUARD drawn by weight, never one in `exclude` (our own relays).
+        Removes guards that are 120 days old or have been out of the consensus for 7 days. Fills the sample at
+        its end with relays with GUARD, drawn by weight, but never with one in `exclude` (our own relays).
         """
         before = self.to_document()
         params = view.params
@@ -95,7 +96,7 @@ class GuardSet:
                 guard.unlisted_since = 0
             elif guard.listed:
                 guard.unlisted_since = max(1, dated)
-            # Clocks that once ran ahead must not give a guard a longer life.
+            # If a clock was ahead before, a guard must not live longer because of that.
             guard.drawn = min(guard.drawn, dated)
             guard.unlisted_since = min(guard.unlisted_since, max(1, dated))
         self._guards = [
@@ -113,7 +114,7 @@ class GuardSet:
         return self.to_document() != before
 
     def usable(self, view: View) -> list[RelayId]:
-        """The first two guards that are up and listed, in order: what a circuit's first hop may be."""
+        """The first two guards that are up and listed, in order. They may be a circuit's first hop."""
         up = [g.identity for g in self._guards if not g.down and view.relay(g.identity) is not None]
         return up[: view.params.guard_use]
 
@@ -123,7 +124,7 @@ class GuardSet:
         if guard is None:
             return
         if guard.down:
-            # Several attempts that fail together are one retry, not four steps of the schedule.
+            # Several attempts that fail together count as one retry in the schedule.
             if not self._due(guard, now, offline=self.all_down()):
                 return
             guard.retries += 1
@@ -131,9 +132,9 @@ class GuardSet:
         guard.tried_at = now
 
     def link_worked(self, identity: RelayId, now: float) -> None:
-        """A link to this guard is open: it has its place again.
+        """A link to this guard is open: it gets its place back.
 
-        If it was the first after all were down, we were offline and the others are due at once.
+        If all guards were down, we were offline, so the others are now due at once.
         """
         guard = self._find(identity)
         if guard is None:
@@ -145,28 +146,28 @@ class GuardSet:
         guard.retries = 0
 
     def moved(self, identity: RelayId, now: float) -> None:
-        """It is said to be at another address: what failed before says nothing of that one."""
+        """This guard has another address now. Failures at the old address say nothing about the new one."""
         guard = self._find(identity)
         if guard is not None:
             guard.retries, guard.tried_at = 0, now - RETRY_SECONDS[-1]
 
     def next_retry(self, now: float) -> list[RelayId]:
-        """Guards that are down and due to be tried again, in order; each until its outcome is told."""
+        """Guards that are down and due for a retry, in order. Each stays due until its result is known."""
         offline = self.all_down()
         return [g.identity for g in self._guards if g.down and g.listed and self._due(g, now, offline)]
 
     def all_down(self) -> bool:
-        """Every guard that the consensus lists is down: we are offline."""
+        """Whether every guard that the consensus lists is down: then we are offline."""
         listed = [guard for guard in self._guards if guard.listed]
         return bool(listed) and all(guard.down for guard in listed)
 
     def to_document(self) -> bytes:
-        """What is kept on disk: `[version, [[identity, drawn, unlisted since]…]]`, in order."""
+        """What goes on disk: `[version, [[identity, drawn, unlisted since]…]]`, in order."""
         return pack([_GUARDS_VERSION, [[g.identity, g.drawn, g.unlisted_since] for g in self._guards]])
 
     @classmethod
     def from_document_untrusted(cls, document: bytes) -> GuardSet:
-        """The sample as it was kept, every guard taken to be up. Raises ProtocolError."""
+        """The sample from disk, with every guard assumed to be up. Raises ProtocolError."""
         version, rows = unpack_untrusted(document, _GUARDS_SHAPE, _DOCUMENT_BYTES)
         _check_kept(version, _GUARDS_VERSION, [row[0] for row in rows])
         guards = cls()
@@ -197,7 +198,7 @@ class LayerTwoGuards:
 
     @property
     def sample(self) -> tuple[RelayId, ...]:
-        """All layer-2 guards, whatever their state."""
+        """All layer-2 guards, in any state."""
         return tuple(pinned.identity for pinned in self._pinned)
 
     def update(
@@ -208,15 +209,15 @@ class LayerTwoGuards:
         guards: Sequence[RelayId],
         exclude: frozenset[RelayId] = frozenset(),
     ) -> bool:
-        """Follow a new consensus; True when what is on disk has to be written again.
+        """Follow a new consensus. True if the file on disk must be written again.
 
-        Drops what had its time or left both consensuses, and draws others by weight outside `guards` (the
-        two in use) and `exclude`. Each stays for the greater of two draws from 1 to 12 days: most stay
-        long, and none can be waited for.
+        Drops relays whose time is over or that left both consensuses. Draws others by weight, but none in
+        `guards` (the two in use) or `exclude`. Each stays for the greater of two draws from 1 to 12 days:
+        most stay long, and nobody can predict when one changes.
         """
         before = self._pinned
         kept = [
-            # Clocks that once ran ahead must not give one a longer life, nor have another drawn.
+            # If a clock was ahead before, a relay must not stay longer, and no other must be drawn.
             replace(pinned, until=min(pinned.until, dated + LAYER_TWO_MOST_SECONDS))
             for pinned in before
             if dated < pinned.until
@@ -231,7 +232,7 @@ class LayerTwoGuards:
         return self._pinned != before
 
     def usable(self, view: View, guards: Sequence[RelayId]) -> list[RelayId]:
-        """Those that are listed and not among the guards in use; `choose_path` skips what fails."""
+        """Those that are listed and not among the guards in use. `choose_path` skips failing ones."""
         return [
             pinned.identity
             for pinned in self._pinned
@@ -239,12 +240,12 @@ class LayerTwoGuards:
         ]
 
     def to_document(self) -> bytes:
-        """What is kept on disk: `[version, [[identity, until]…]]`."""
+        """What goes on disk: `[version, [[identity, until]…]]`."""
         return pack([_LAYER_TWO_VERSION, [[p.identity, p.until] for p in self._pinned]])
 
     @classmethod
     def from_document_untrusted(cls, document: bytes) -> LayerTwoGuards:
-        """The layer-2 guards as they were kept. Raises ProtocolError."""
+        """The layer-2 guards from disk. Raises ProtocolError."""
         version, rows = unpack_untrusted(document, _LAYER_TWO_SHAPE, _DOCUMENT_BYTES)
         _check_kept(version, _LAYER_TWO_VERSION, [row[0] for row in rows])
         layer = cls()
@@ -264,7 +265,7 @@ def _layer_two_life(chance: Chance) -> int:
 
 
 def _draw(rows: Sequence[RelayRow], chance: Chance, count: int, taken: Collection[RelayId]) -> list[RelayId]:
-    """Up to `count` distinct relays of `rows` by weight, none of `taken`."""
+    """Up to `count` distinct relays from `rows` by weight, none in `taken`."""
     pool = [row for row in rows if row.identity not in taken]
     drawn: list[RelayId] = []
     while pool and len(drawn) < count:

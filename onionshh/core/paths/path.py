@@ -1,10 +1,10 @@
 """Which relays a circuit goes through: a pure function of consensus, constraints and chance (SPEC 6).
 
-A path is found by a small search with backtracking. Its end is fixed first, since it is wanted or drawn
-by weight whatever the guards are; then the guard, which gives way to the other guard where the end is
-itself or its kin; then the middle, drawn by weight. Hard rules: no relay twice, no two of one family or
-subnet, no relay of our own. Soft wishes: layer-2 guards at the second place, and the failure memory, which
-is dropped when nothing else is left and never holds against a guard.
+A small search with backtracking finds a path. The end comes first: it is given, or drawn by weight without
+regard to the guards. Then comes the guard. If the end is the first guard or in its group, the other guard is
+used. Last comes the middle, drawn by weight. Hard rules: no relay twice, no two relays of one family or
+subnet, none of our own relays. Preferences: layer-2 guards at the second place, and no relay in the failure
+memory. The failure memory is ignored when nothing else is left, and never applies to a guard.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from onionshh.wire.consensus import RelayRow
 
 _LAZY_DRAWS: Final = 16
 _MOST_STEPS: Final = 2000
-"""Candidates a search tries before it gives up.
+"""How many candidates a search tries before it gives up.
 
-The last place is always searched whole and relays that are alike are tried once, so only many tangled
-families come near: with any network of up to 30 relays the search is exhaustive.
+Relays that are alike are tried once, and the last place is always searched completely. So only many
+overlapping families reach this limit. The search is exhaustive in any network of up to 30 relays.
 """
 
 
 class PathImpossible(NetworkUnreachable):
-    """No path of that length can be made; fewer hops than asked for are never taken instead.
+    """No path of that length is possible. A shorter path is never used instead.
 
-    `needed`: relays the path has to have; `have`: the most that could be fitted together.
+    `needed`: how many relays the path must have. `have`: the most that fit together.
     """
 
     def __init__(self, needed: int, have: int, why: str = "") -> None:
@@ -55,13 +55,12 @@ def choose_path(
     exclude: frozenset[RelayId] = frozenset(),
     avoid: frozenset[RelayId] = frozenset(),
 ) -> tuple[RelayRow, ...]:
-    """The relays of a new circuit, first hop first.
+    """The relays of a new circuit, first hop first. Raises PathImpossible.
 
-    relays: 1 to 4, the last one included. first: what may be the first hop, in order of preference (the
-    guards that are up); None for any; of no meaning for a path of one relay. last: the relay wanted at the
-    end, None for one drawn by weight. second: layer-2 guards, preferred at the second place when they fit
-    and do not fail. exclude: never taken (our own relays). avoid: taken only when nothing else is left.
-    Raises PathImpossible.
+    relays: 1 to 4, with the last one counted. first: possible first hops, in order of preference (the guards
+    that are up), or None for any; ignored for a path of one relay. last: the relay wanted at the end, or None
+    for one drawn by weight. second: layer-2 guards, preferred at the second place if they fit and do not
+    fail. exclude: never used (our own relays). avoid: used only when nothing else is left.
     """
     if not 1 <= relays <= PATH_RELAYS_MOST:
         raise ValueError(f"a path has 1 to {PATH_RELAYS_MOST} relays, not {relays}")
@@ -111,10 +110,10 @@ def choose_targets(
     exclude: frozenset[RelayId] = frozenset(),
     avoid: frozenset[RelayId] = frozenset(),
 ) -> tuple[RelayRow, ...]:
-    """`count` distinct relays drawn by weight, fewer if there are not so many; failing ones come last.
+    """`count` distinct relays drawn by weight, or fewer if there are not enough. Failing relays come last.
 
-    Our own guards are not excluded: an endpoint whose introducers are never its guards tells, introducer by
-    introducer, which relays its guards are. `choose_path` sees to it that the guard in use is not the end.
+    Our own guards are not excluded. If an endpoint's introducers were never its guards, every introducer
+    would reveal a little about its guards. `choose_path` makes sure that the guard in use is not the end.
     """
     chosen: list[RelayRow] = []
     healthy = [row for row in view.relays if row.identity not in exclude and row.identity not in avoid]
@@ -128,7 +127,7 @@ def choose_targets(
 
 
 class _Search:
-    """One choice: depth first over the places of a path, end first."""
+    """One search, depth first over the places of a path, with the end first."""
 
     def __init__(
         self,
@@ -150,20 +149,20 @@ class _Search:
         self.best = 0
 
     def run(self, shunned: frozenset[RelayId]) -> tuple[RelayRow, ...] | None:
-        """A path whose drawn relays are not in `shunned`, or None. `best` keeps the longest attempt."""
+        """A path whose drawn relays are not in `shunned`, or None. `best` is the longest try's length."""
         self._pool = [row for row in self._view.relays if row.identity not in shunned]
         self._steps = _MOST_STEPS
         path = self._extend([])
         return None if path is None else (*path[1:], path[0])
 
     def _extend(self, path: list[RelayRow]) -> list[RelayRow] | None:
-        """`path` holds the end, then the relays from the first hop on."""
+        """Extend `path`, which has the end first, then the relays from the first hop on."""
         self.best = max(self.best, len(path))
         if len(path) == self._relays:
             return path
         stuck: list[RelayRow] = []
         for row in self._candidates(path):
-            # A relay without family rules out its subnet and no more: where it failed, all of that do.
+            # A relay without family only rules out its subnet. If it fails, the whole subnet fails here.
             if any(self._view.same_group(row, other) for other in stuck):
                 continue
             if self._steps == 0:
@@ -187,9 +186,9 @@ class _Search:
             yield from self._drawn(path)
 
     def _drawn(self, path: list[RelayRow]) -> Iterator[RelayRow]:
-        """Every relay of the pool that fits, once, in the order of draws by weight.
+        """Every relay in the pool that fits, once, in the order of draws by weight.
 
-        Nearly always one of the first draws fits, so only after some of them is the whole pool looked at.
+        One of the first draws nearly always fits, so the whole pool is filtered only after some draws.
         """
         order = _weighted_order(self._pool, self._chance)
         tried = set()
@@ -207,7 +206,7 @@ class _Search:
 
 
 def _weighted_order(rows: Sequence[RelayRow], chance: Chance) -> Iterator[RelayRow]:
-    """Draws by weight without replacement, made one by one as they are asked for."""
+    """Draws by weight without replacement, each made only when it is asked for."""
     pool = list(rows)
     weights = [row.weight for row in pool]
     while pool:

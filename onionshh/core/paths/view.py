@@ -1,7 +1,7 @@
-"""The consensus as one looks things up in it: a current one, and the one before (SPEC 6, 8, 10).
+"""Look-ups in the current consensus and in the one before it (SPEC 6, 8, 10).
 
-Both are kept because nodes do not change over at one moment: an EXTEND may name a relay of either. A view
-is immutable and made once per consensus; it indexes by identity and leaves everything else to be asked.
+Both are kept because nodes do not change at the same moment: an EXTEND may name a relay of either. A view is
+immutable and made once per consensus. It has an index by identity; everything else is computed on request.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class View:
         return self._by_id.get(identity)
 
     def any_relay(self, identity: RelayId | bytes) -> RelayRow | None:
-        """A relay of the current consensus, else of the one before."""
+        """A relay of the current consensus, or else of the previous one."""
         return self._by_id.get(identity) or self._previous_by_id.get(identity)
 
     def with_flag(self, flag: int) -> tuple[RelayRow, ...]:
@@ -50,17 +50,17 @@ class View:
         return tuple(row for row in self.consensus.relays if row.flags & flag)
 
     def shared_random(self, period: int) -> bytes | None:
-        """The random value of a period, None while it is not published (SPEC 10)."""
+        """The random value of a period, or None while it is not published (SPEC 10)."""
         for row in self.consensus.shared_random:
             if row.period == period:
                 return row.value
         return None
 
     def ring_relays(self, period: int) -> tuple[RelayRow, ...]:
-        """The relays that make up the ring of a period, sorted by identity; empty without its row.
+        """The relays of a period's ring, sorted by identity. Empty without the period's random value.
 
-        A relay must have been there well before the period's random value was known, or one could choose
-        its identity to sit next to a given endpoint (SPEC 10). An age of 0 switches the rule off.
+        A relay must be listed well before the period's random value is known. Otherwise someone could choose
+        its identity to be next to a given endpoint (SPEC 10). An age of 0 switches the rule off.
         """
         published = next((r.published for r in self.consensus.shared_random if r.period == period), None)
         if published is None:
@@ -72,9 +72,9 @@ class View:
         return tuple(r for r in self.consensus.relays if r.flags & RING and r.first_seen <= latest)
 
     def same_group(self, a: RelayRow, b: RelayRow) -> bool:
-        """Whether two relays must not share a path: one relay, one family, or one subnet (SPEC 6).
+        """Whether two relays must not share a path: same relay, same family, or same subnet (SPEC 6).
 
-        A family is one only if both name each other; otherwise anyone could claim anyone.
+        Two relays are a family only if each names the other. Otherwise anyone could claim any relay.
         """
         if a.identity == b.identity:
             return True
@@ -83,7 +83,7 @@ class View:
         return bool(self.params.subnet_rule) and self._subnet(a.host) == self._subnet(b.host)
 
     def _subnet(self, host: str) -> bytes:
-        """The /16 of an IPv4, the /32 of an IPv6 address; text that is neither stands for itself."""
+        """The /16 of an IPv4 address or the /32 of an IPv6 address. Other text is its own subnet."""
         subnet = self._subnets.get(host)
         if subnet is None:
             subnet = self._subnets[host] = subnet_of(host)
@@ -91,7 +91,7 @@ class View:
 
 
 def subnet_of(host: str) -> bytes:
-    """The bytes that two hosts of one subnet share: IPv4 /16, IPv6 /32."""
+    """The bytes that all hosts of one subnet share: IPv4 /16, IPv6 /32."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
