@@ -206,10 +206,10 @@ def test_bad_addresses_say_what_is_wrong(identity: IdentityKeys) -> None:
         (good[:30] + "\x1b" + good[31:], "not the character U[+]001B"),
         (good[:30] + "\udc9b" + good[31:], "not the character U[+]DC9B"),
         ("\u017fhh1", "not the character U[+]017F, which is at place 1[.]"),
-        ("", "nothing here"),
-        (" \n", "nothing here"),
-        ("<>", "nothing here"),
-        ("x" * 5000, "63 characters, and this text 5000"),
+        ("", "text is empty"),
+        (" \n", "text is empty"),
+        ("<>", "text is empty"),
+        ("x" * 5000, "63 characters, and this text has 5000"),
     ]:
         with pytest.raises(BadAddress, match=said) as caught:
             decode_address_untrusted(text)
