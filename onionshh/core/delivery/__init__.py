@@ -1,1 +1,1 @@
-"""Delivery: whispers brought over, each once, whatever happens to the circuits below. Pure."""
+"""Delivery: every whisper arrives once, whatever happens to the circuits below. Pure."""

@@ -1,4 +1,4 @@
-"""What a Sender or Receiver asks of its driver, and what the driver tells of lanes. Pure."""
+"""What a Sender or Receiver asks its driver to do, and what the driver reports about lanes. Pure."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ LaneId = NewType("LaneId", int)
 
 @dataclass(frozen=True, slots=True)
 class NeedLane:
-    """Open a lane: answered by `lane_opened` or `lane_failed`. `first` may ride along in the opening."""
+    """Open a lane, then call `lane_opened` or `lane_failed`. The opening may carry `first`."""
 
     first: Record
 
 
 @dataclass(frozen=True, slots=True)
 class StopOpening:
-    """Nobody waits for the lane any more; `lane_failed` is not awaited."""
+    """Nobody waits for the lane any more. The driver need not call `lane_failed`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send these over the lane, in one frame if they fit; `lane_sent` when the last cell has left."""
+    """Send these over the lane, in one frame if they fit. Call `lane_sent` when the last cell has left."""
 
     lane: LaneId
     records: tuple[Record, ...]
     whisper: WhisperId | None
-    """The one of them that is a whisper of ours."""
+    """The id of our own whisper among them."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndLane:
-    """It is of no more use. `lane_lost` need not follow."""
+    """End this lane, which is not needed any more. `lane_lost` need not follow."""
 
     lane: LaneId
     reason: Reason
@@ -48,8 +48,8 @@ class EndLane:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """What the program should know of a whisper. `refused`: why the other end refused it, and
-    `seconds_left` of its time to live then. `round_trip_seconds`: of what was delivered, where known."""
+    """Tell the program about a whisper. `refused`: why the other end refused it. `seconds_left`: how much of
+    its time to live was left then. `round_trip_seconds`: for a delivered whisper, if known."""
 
     whisper: WhisperId
     state: State
@@ -62,7 +62,7 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answer that was awaited, or may be; None: none can come any more."""
+    """Give the program an answer. None: no answer can come any more."""
 
     whisper: WhisperId
     body: bytes | None = field(repr=False)
@@ -70,7 +70,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """A row for a whisper that was taken on, and how often it was shown: from then on its id is known."""
+    """A row for an accepted whisper and how often it was shown. From then on its id is known."""
 
     whisper: Taken
     shown: int
@@ -78,7 +78,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Erase a whisper's row, or note its id where there is none yet (`fresh`), and keep the reply."""
+    """Erase a whisper's row and keep the reply. If there is no row yet (`fresh`), note the whisper's id."""
 
     whisper: WhisperId
     fresh: Taken | None
@@ -87,7 +87,7 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Remember:
-    """Commit these rows, all or none; then `remembered`, or `not_remembered`, with the token."""
+    """Commit all of these rows or none. Then call `remembered` or `not_remembered` with the token."""
 
     token: int
     rows: tuple[Keep | Finish, ...]
@@ -95,7 +95,7 @@ class Remember:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """A record that waited for room: ask the disk again whether it is known, and bring it in again."""
+    """There may be room now for a waiting record. Ask the disk again whether it is known, and bring it in."""
 
     lane: LaneId
     record: Record
@@ -103,8 +103,8 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The program that asks longest may be shown this one, for the `shown`-th time. `taken`: None if it must
-    be read from disk."""
+    """Show this whisper to the caller that has waited longest, for the `shown`-th time. `taken`: None if the
+    whisper must be read from disk."""
 
     whisper: WhisperId
     taken: Taken | None
@@ -113,7 +113,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Send what was replied to this whisper once more, if it is on disk."""
+    """Send the reply to this whisper again, if it is on disk."""
 
     lane: LaneId
     whisper: WhisperId
@@ -121,7 +121,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Erase:
-    """This reply has arrived: erase it soon."""
+    """Erase this reply soon: it has arrived."""
 
     reply: WhisperId
 
@@ -135,14 +135,14 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Read from it again."""
+    """Read from this lane again."""
 
     lane: LaneId
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Something was dropped, for this reason."""
+    """Count a drop for this reason."""
 
     reason: Reason
 
@@ -168,8 +168,8 @@ Actions = tuple[Action, ...]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why no lane could be opened, for people. `hopeless`: none ever can. `nobody`: nobody is there to be
-    reached, at present."""
+    """Why no lane could be opened, for people. `hopeless`: no lane can ever be opened. `nobody`: nobody is
+    there now."""
 
     why: str
     hopeless: bool = False

@@ -1,7 +1,7 @@
-"""The whispers that a program has still to finish with: how many may be there, and which is shown next. Pure.
+"""The whispers that a program has not finished: how many there may be, and which is shown next. Pure.
 
-How often a whisper was shown is on disk before it is shown from there. Those never shown come first, then
-those whose senders still wait: a whisper that ends the program keeps no other waiting.
+Before a whisper is shown from disk, its number of showings is written to disk. Whispers never shown come
+first, then those whose senders still wait. So a whisper that crashes the program does not block the others.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from onionshh.reasons import Reason
 WHISPERS_MOST: Final = 1024
 BYTES_MOST: Final = 16 * 1024 * 1024
 SEEN_MOST: Final = 1_000_000
-"""Ids remembered: with that many nothing more is taken on until the oldest expire."""
+"""Ids remembered. With this many, no whisper is accepted until the oldest ids expire."""
 
 
 class Inbox:
-    """`most`: how many it holds; `give_up_after`: one that was shown so often and never finished is set
-    aside, None: none is."""
+    """`most`: how many whispers it holds. `give_up_after`: a whisper that was shown this often and never
+    finished is set aside; None: never."""
 
     def __init__(self, *, most: int | None = None, give_up_after: int | None = None) -> None:
         self._most = WHISPERS_MOST if most is None else most
@@ -42,21 +42,21 @@ class Inbox:
     @property
     def given_up(self) -> int:
         """How many are set aside."""
-        return sum(one.aside for one in self._whispers.values())
+        return sum(whisper.aside for whisper in self._whispers.values())
 
     def restored(self, held: Iterable[tuple[WhisperId, int, int, int]]) -> None:
-        """Whispers of before, oldest first: (id, size, expires, how often shown)."""
+        """Add the whispers of an earlier run, oldest first: (id, size, expires, how often shown)."""
         for whisper_id, size, expires, shown in held:
             whisper = Incoming(size, expires, shown, None, Stage.KEPT, aside=shown >= self._give_up_after)
             self._whispers[whisper_id] = whisper
             self._bytes += size
 
     def has_room(self, size: int) -> bool:
-        """Whether one more of so many bytes may be taken on."""
+        """Whether one more whisper of `size` bytes may be accepted."""
         return len(self._whispers) < self._most and self._bytes + size <= BYTES_MOST and self.seen < SEEN_MOST
 
     def take_on(self, record: Record, lane: LaneId, received_at: float) -> None:
-        """One more, that came over this lane. `received_at`: Unix seconds."""
+        """Accept a whisper that arrived over this lane. `received_at`: Unix seconds."""
         taken = Taken(record.whisper_id, record.body, received_at, record.expires, record.privacy_class)
         whisper = Incoming(len(record.body), record.expires, 0, taken, Stage.FRESH, lane=lane)
         self._whispers[record.whisper_id] = whisper
@@ -64,27 +64,27 @@ class Inbox:
         self.seen += 1
 
     def get(self, whisper_id: WhisperId) -> Incoming | None:
-        """The one of this id, unless it is finished."""
+        """The whisper with this id, unless it is finished."""
         return self._whispers.get(whisper_id)
 
     def forget(self, whisper_id: WhisperId) -> Incoming | None:
-        """It is finished, or its row is not on disk any more."""
+        """Forget a whisper that is finished, or whose row is not on disk any more."""
         whisper = self._whispers.pop(whisper_id, None)
         if whisper is not None:
             self._bytes -= whisper.size
         return whisper
 
     def want(self, best: int) -> Actions:
-        """The program asks for one: an `Offer` now, or as soon as there is one. `best`: Unix seconds."""
+        """The program asks for a whisper. An `Offer` comes now or when there is one. `best`: Unix seconds."""
         self._wanting += 1
         return self.offer(best)
 
     def unwant(self) -> None:
-        """It asks no more, and was offered nothing."""
+        """The program stops asking, and was offered nothing."""
         self._wanting -= 1
 
     def offer(self, best: int) -> Actions:
-        """The next one, if somebody asks and there is one."""
+        """Offer the next whisper, if the program asks and there is one."""
         chosen = self._choose(best) if self._wanting else None
         if chosen is None:
             return ()
@@ -95,7 +95,7 @@ class Inbox:
         return (Offer(chosen, whisper.taken, whisper.shown),)
 
     def let_go(self, whisper_id: WhisperId, best: int) -> Actions:
-        """The program has let an unfinished one go: somebody else may have it."""
+        """The program gives an unfinished whisper back: another caller may have it."""
         whisper = self._whispers.get(whisper_id)
         if whisper is None:
             return ()
@@ -107,25 +107,25 @@ class Inbox:
         return given_up + self.offer(best)
 
     def not_shown(self, whisper_id: WhisperId, best: int) -> Actions:
-        """It was offered one and went away before it had it."""
+        """The caller went away before it got the whisper that was offered."""
         whisper = self._whispers.get(whisper_id)
         if whisper is not None:
             whisper.shown -= 1
         return self.let_go(whisper_id, best)
 
     def take_aside(self) -> list[Offer]:
-        """All that are set aside and in nobody's hand; the program has them in hand from now on."""
-        found = [(one, it) for one, it in self._whispers.items() if it.aside and not it.held]
+        """All whispers that are set aside and that nobody holds. The program holds them from now on."""
+        found = [(key, entry) for key, entry in self._whispers.items() if entry.aside and not entry.held]
         for _, whisper in found:
             whisper.held = True
-        return [Offer(one, whisper.taken, whisper.shown) for one, whisper in found]
+        return [Offer(key, whisper.taken, whisper.shown) for key, whisper in found]
 
     def _choose(self, best: int) -> WhisperId | None:
         chosen: tuple[tuple[int, bool], WhisperId] | None = None
-        for whisper_id, one in self._whispers.items():
-            if one.held or one.aside or one.stage is Stage.ENDING:
+        for whisper_id, whisper in self._whispers.items():
+            if whisper.held or whisper.aside or whisper.stage is Stage.ENDING:
                 continue
-            rank = (one.shown, one.expires <= best)
+            rank = (whisper.shown, whisper.expires <= best)
             if chosen is None or rank < chosen[0]:
                 chosen = (rank, whisper_id)
                 if rank == (0, False):

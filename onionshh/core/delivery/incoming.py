@@ -1,4 +1,4 @@
-"""What one whisper that came is, and what moves it: the table of the Receiver (SPEC 13). Pure.
+"""The states of one received whisper, and what changes them: the table of the Receiver (SPEC 13). Pure.
 
 | state   | REMEMBER | REMEMBERED | NOT_REMEMBERED | FINISH    | FINISHED | NOT_FINISHED |
 |---------|----------|------------|----------------|-----------|----------|--------------|
@@ -8,10 +8,10 @@
 | ENDING  |          |            |                |           | DONE     | FRESH, KEPT  |
 | DONE    |          |            |                |           |          |              |
 
-FRESH: in memory alone, and not acknowledged. KEEPING: its row is being written. KEPT: it is on disk, and may
-be acknowledged. ENDING: the program has finished with it, which is being written; a receipt waits for that.
-DONE: its id is on disk and nothing else of it is left. An ending that fails goes back to what it was. If its
-row was being written then, it goes back to what that led to meanwhile: `before` moves by the same table.
+FRESH: only in memory, and not acknowledged. KEEPING: its row is being written. KEPT: it is on disk and may be
+acknowledged. ENDING: the program has finished it, and this is being written; its receipt waits until then.
+DONE: only its id is left, on disk. If an ending cannot be written, the whisper returns to its earlier state.
+If its row was being written then, it returns to what that led to meanwhile: `before` moves by the same table.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from onionshh.ids import WhisperId
 
 
 class Stage(enum.Enum):
-    """Of one whisper that came."""
+    """The state of one received whisper."""
 
     FRESH = enum.auto()
     KEEPING = enum.auto()
@@ -36,7 +36,7 @@ class Stage(enum.Enum):
 
 
 class Event(enum.Enum):
-    """What moves it."""
+    """What changes its state."""
 
     REMEMBER = enum.auto()
     REMEMBERED = enum.auto()
@@ -56,12 +56,12 @@ TABLE: Final = MappingProxyType(
         (Stage.ENDING, Event.FINISHED): Stage.DONE,
     }
 )
-"""The table above but for NOT_FINISHED; what is not in it changes nothing."""
+"""The table above without NOT_FINISHED. An event that is not in it changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A whisper as it was taken on. `received_at` and `expires`: Unix seconds."""
+    """A whisper as it was accepted. `received_at` and `expires`: Unix seconds."""
 
     whisper_id: WhisperId
     body: bytes = field(repr=False)
@@ -72,26 +72,26 @@ class Taken:
 
 @dataclass(slots=True)
 class Incoming:
-    """One whisper that the program has still to finish with."""
+    """One whisper that the program has not finished."""
 
     size: int
     expires: int
     shown: int
-    """How often, in all."""
+    """How often in total."""
     taken: Taken | None
-    """None once it is on disk."""
+    """None when it is on disk."""
     stage: Stage
     before: Stage = Stage.FRESH
-    """The stage before its ending."""
+    """The stage before ENDING."""
     held: bool = False
-    """Whether the program has it in hand."""
+    """Whether the program holds it."""
     aside: bool = False
-    """Whether it was shown so often that it is shown no more unasked."""
+    """Whether it was shown so often that it is shown again only on request."""
     lane: LaneId | None = None
-    """The lane that it came on last: its reply goes out there."""
+    """The lane that it last arrived on. Its reply goes out there."""
 
     def move(self, event: Event) -> bool:
-        """By the table; whether it did."""
+        """Change the state by the table; returns whether it changed."""
         if self.stage is Stage.ENDING and event in (Event.REMEMBERED, Event.NOT_REMEMBERED):
             self.before = TABLE.get((self.before, event), self.before)
             if self.before is Stage.KEPT:
@@ -108,6 +108,6 @@ class Incoming:
         return True
 
     def not_finished(self) -> None:
-        """Its ending could not be written; what was written before it still stands."""
+        """Its ending could not be written: go back to the stage before it."""
         if self.stage is Stage.ENDING:
             self.stage = self.before

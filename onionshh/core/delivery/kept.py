@@ -1,7 +1,7 @@
-"""Delivered whispers whose answers nobody awaits now: somebody still may. Pure.
+"""Delivered whispers whose answers nobody awaits now, but may await later. Pure.
 
-The body of a whisper is kept for a while, so that it can go out again when its answer is asked for; that it
-was ours, for longer, so that an answer which comes late is given to whoever holds the receipt.
+A whisper's body is kept for a while, so that it can go out again when the program asks for its answer. Its id
+is kept longer, so that a late answer still reaches the program that holds the receipt.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Kept:
         self._whole_bytes = 0
 
     def get(self, whisper_id: WhisperId) -> OutgoingWhisper | None:
-        """The one of this id."""
+        """The whisper with this id."""
         return self._whispers.get(whisper_id)
 
     def put(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> None:
-        """One more, or one that was answered meanwhile."""
+        """Add a whisper, or note that it was answered by now."""
         self._whispers[whisper_id] = whisper
         if whisper.answered:
             self._forget_body(whisper_id)
@@ -45,7 +45,7 @@ class Kept:
             del self._whispers[oldest]
 
     def take(self, whisper_id: WhisperId) -> OutgoingWhisper | None:
-        """Its answer is awaited again: it is kept elsewhere from now on."""
+        """Give up a whisper whose answer is awaited again; it is kept elsewhere from now on."""
         whisper = self._whispers.pop(whisper_id, None)
         if whisper is not None and whisper_id in self._whole:
             del self._whole[whisper_id]

@@ -1,4 +1,4 @@
-"""What one whisper on its way is, and what moves it: the table of the Sender (SPEC 13). Pure.
+"""The states of one outgoing whisper, and what changes them: the table of the Sender (SPEC 13). Pure.
 
 | state     | LEFT | LOST   | ACKNOWLEDGED | OVERDUE | TOO_FAR | EXPIRES | HOPELESS |
 |-----------|------|--------|--------------|---------|---------|---------|----------|
@@ -8,9 +8,9 @@
 | EXPIRED   |      |        |              |         |         |         |          |
 | FAILED    |      |        |              |         |         |         |          |
 
-LEFT: it was handed to a lane. LOST: that lane ended, or the receipt is late, and then the lane is given up.
-ACKNOWLEDGED: a receipt or an answer came, over whichever lane. OVERDUE, TOO_FAR: the other end refused it
-for its dates. EXPIRES: its time to live is over. HOPELESS: it can never work, or nothing more is tried.
+LEFT: it was handed to a lane. LOST: that lane ended, or the receipt is late and the lane is given up.
+ACKNOWLEDGED: a receipt or an answer came, over any lane. OVERDUE, TOO_FAR: the other end refused its dates.
+EXPIRES: its time to live is over. HOPELESS: it can never work, or the sender stops trying.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from onionshh.core.delivery.actions import LaneId
 from onionshh.core.delivery.record import EXPIRY_GRACE_SECONDS, Record
 
 ASKABLE_SECONDS: Final = EXPIRY_GRACE_SECONDS / 2
-"""How long past its expiry a copy may go out for the sake of its answer: the other end would take it."""
+"""How long after its expiry a copy may go out to get its answer: the other end still accepts it."""
 
 
 class State(enum.Enum):
-    """Of one whisper."""
+    """The state of one whisper."""
 
     QUEUED = "queued"
     OUT = "out"
@@ -39,7 +39,7 @@ class State(enum.Enum):
 
 
 class Happens(enum.Enum):
-    """What moves a whisper."""
+    """What changes a whisper's state."""
 
     LEFT = enum.auto()
     LOST = enum.auto()
@@ -69,7 +69,7 @@ TABLE: Final = MappingProxyType(
         },
     }
 )
-"""The table above; what is not in it changes nothing."""
+"""The table above. An event that is not in it changes nothing."""
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class OutgoingWhisper:
     deadline: float
     state: State = State.QUEUED
     lane: LaneId | None = None
-    """The one that it went out on last, while that lane is there."""
+    """The lane that it last went out on, while that lane exists."""
     left_at: float = 0.0
     due: float = inf
     """When its receipt is late."""
@@ -88,7 +88,7 @@ class OutgoingWhisper:
     awaited: bool = False
     answered: bool = False
     whole: bool = True
-    """Whether its body is still there."""
+    """Whether its body is still kept."""
 
     @property
     def askable_until(self) -> float:

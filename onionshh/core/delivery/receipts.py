@@ -1,4 +1,4 @@
-"""The receipts that a Sender owes for answers; they wait a moment for a whisper to share its frame. Pure."""
+"""The receipts that a Sender owes for answers. They wait briefly to share a whisper's frame. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OWED_MOST: Final = 64
 
 
 class ReceiptsOwed:
-    """Oldest first. `due_at`: monotonic seconds, when they leave though nothing else does."""
+    """Oldest first. `due_at`: when they leave even if nothing else does, monotonic seconds."""
 
     def __init__(self, random_bytes: RandomBytes) -> None:
         self._random_bytes = random_bytes
@@ -20,14 +20,14 @@ class ReceiptsOwed:
         self._since = inf
 
     def add(self, answer: Record, refuse: int | None, now: float) -> None:
-        """One for an answer, or why that is not taken on. With too many the oldest goes."""
+        """Add the receipt or the refusal of an answer. If there are too many, the oldest is dropped."""
         if not self._records:
             self._since = now
         random_bytes = self._random_bytes
         self._records.append(
             receipt_for(answer, random_bytes) if refuse is None else refusal_of(answer, refuse, random_bytes)
         )
-        # What is lost of them costs little: the other end keeps its answer until that expires.
+        # A lost receipt costs little: the other end keeps its answer until the answer expires.
         del self._records[:-OWED_MOST]
 
     @property
@@ -38,6 +38,6 @@ class ReceiptsOwed:
         return self._since + RECEIPTS_WAIT_SECONDS if self._records else inf
 
     def take(self) -> tuple[Record, ...]:
-        """All of them: they leave now."""
+        """Take all receipts: they leave now."""
         records, self._records = tuple(self._records), []
         return records

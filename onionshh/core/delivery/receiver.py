@@ -1,13 +1,14 @@
-"""What came and what is owed for it: each whisper shown until it is finished, once (SPEC 13). Pure.
+"""The whispers that arrived and the receipts owed for them: each is shown until finished (SPEC 13). Pure.
 
-One method per input; each returns the actions that the driver carries out, in order. The Receiver of an
-endpoint serves every lane of its visitors. What moves a whisper stands in the table of `incoming.py`, which
-whisper is shown next in `inbox.py`, what becomes of a reply in `replies.py`.
+There is one method per input. Each returns the actions that the driver carries out, in order. An endpoint's
+Receiver serves all lanes of its visitors. `incoming.py` has the table of a whisper's states, `inbox.py`
+chooses the next whisper to show, and `replies.py` follows the replies.
 
-Before a receipt leaves, the whisper is on disk, or finished and its id is. A receipt waits up to 20 ms: for
-the whisper behind it, so that they share a frame, or for a program that has just been given the whisper: a
-reply is a receipt, and a program that is quick finishes in one transaction what would have been two. When
-there is no room, nothing is acknowledged; what waits is held with its lane, which is read no further.
+A receipt leaves only when the whisper is on disk, or is finished and its id is on disk. It waits up to 20 ms.
+It may wait for the next whisper, so that their receipts share a frame. Or it waits for a program that just
+got the whisper: a reply is also a receipt, and a quick program then needs one transaction, not two.
+
+If there is no room, nothing is acknowledged. The record waits with its lane, and the lane is not read.
 """
 
 from __future__ import annotations
@@ -54,15 +55,15 @@ VISITOR_IDLE_SECONDS: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class _Keeping:
-    """What is paid over a lane once its whispers are on disk."""
+    """The receipts that leave over a lane when their whispers are on disk."""
 
     lane: LaneId
     owed: dict[WhisperId, Owed]
 
 
 class Receiver:
-    """One endpoint's. `most`: how many unfinished whispers it holds; `give_up_after`: one that was shown so
-    often and never finished is set aside, None: none is."""
+    """The Receiver of one endpoint. `most`: how many unfinished whispers it holds. `give_up_after`: a whisper
+    that was shown this often and never finished is set aside; None: never."""
 
     def __init__(
         self, random_bytes: RandomBytes, *, most: int | None = None, give_up_after: int | None = None
@@ -72,17 +73,17 @@ class Receiver:
         self.replies = Replies()
         self._lanes: dict[LaneId, VisitorLane] = {}
         self._blocked: dict[LaneId, None] = {}
-        """Those where something waits for room, in that order."""
+        """Lanes with a record that waits for room, in order."""
         self._owing: dict[LaneId, None] = {}
-        """Those that owe receipts, in the order of `since`."""
+        """Lanes that owe receipts, in the order of `since`."""
         self._token = 0
         self._pending: dict[int, _Keeping | Finish] = {}
-        """What depends on a commit."""
+        """What continues after each commit, by token."""
 
     # What is on disk.
 
     def counted(self, seen: int, replies: Iterable[WhisperId], best: int, now: float) -> Actions:
-        """How many ids are remembered, and which replies are on disk, after a tidying."""
+        """After a clean-up: how many ids are remembered, and which replies are on disk."""
         self.inbox.seen = seen
         self.replies.counted(replies)
         return self._unblock(best, now)
@@ -90,10 +91,10 @@ class Receiver:
     # Lanes.
 
     def lane_opened(self, lane: LaneId, best: int, now: float) -> Actions:
-        """A visitor's; the one that idles longest makes room."""
+        """A visitor's lane opened. If there are too many, the lane that was idle longest ends."""
         actions: Actions = ()
         if len(self._lanes) >= LANES_MOST:
-            oldest = min(self._lanes, key=lambda one: self._lanes[one].used_at)
+            oldest = min(self._lanes, key=lambda other: self._lanes[other].used_at)
             actions = (EndLane(oldest, Reason.EXCHANGES_MOST), Count(Reason.EXCHANGES_MOST))
             self._gone(oldest)
             actions += self._unblock(best, now)
@@ -101,13 +102,13 @@ class Receiver:
         return actions
 
     def lane_lost(self, lane: LaneId, best: int, now: float) -> Actions:
-        """It ended: what it owes stays unacknowledged, and its visitor comes again. The place that it was
-        about to take is somebody else's."""
+        """A lane ended. What it owes stays unacknowledged, so its visitor comes again. Another lane's record
+        may take its place in the queue for room."""
         self._gone(lane)
         return self._unblock(best, now)
 
     def lane_sent(self, lane: LaneId, reply: WhisperId | None, now: float) -> Actions:
-        """One sending has wholly left, and a reply of ours with it."""
+        """One sending has left completely, perhaps with our reply in it."""
         told = self.replies.left(reply)
         held = self._lanes.get(lane)
         if held is None:
@@ -117,7 +118,7 @@ class Receiver:
         return told + self._read_or_not(lane)
 
     def close(self) -> Actions:
-        """Nothing more is taken on or goes out; what is on disk stays there."""
+        """Accept and send nothing more. What is on disk stays there."""
         ended = tuple(EndLane(lane, Reason.ENDPOINT_CLOSED) for lane in self._lanes)
         self._lanes.clear()
         self._owing.clear()
@@ -138,8 +139,8 @@ class Receiver:
         best: int,
         now: float,
     ) -> Actions:
-        """A record came. `known`: the disk knows its id; `refuse`: why its dates cannot be; `more`: another
-        one is on its way; `received_at`, `best`: Unix seconds."""
+        """A record arrived. `known`: its id is on disk. `refuse`: what is wrong with its dates. `more`:
+        another record is on its way. `received_at`, `best`: Unix seconds."""
         held = self._lanes.get(lane)
         if held is None:
             return ()
@@ -148,7 +149,7 @@ class Receiver:
         if record.kind != WHISPER:
             return self.replies.acknowledged(record) + self._settle(lane, now)
         held.judging = False
-        # What was taken on once is acknowledged, whatever its dates have become.
+        # An accepted whisper is always acknowledged, even if its dates would be refused now.
         if known or self.inbox.get(record.whisper_id) is not None:
             owed = self._owe(lane, record, again=True, offered=False, now=now)
             return owed + self._read_or_not(lane) + self._unblock(best, now)
@@ -159,18 +160,18 @@ class Receiver:
             return self._block(lane, record, best, now)
         self.inbox.take_on(record, lane, received_at)
         offered = self.inbox.offer(best)
-        ours = any(isinstance(one, Offer) and one.whisper == record.whisper_id for one in offered)
+        ours = any(isinstance(act, Offer) and act.whisper == record.whisper_id for act in offered)
         owed = self._owe(lane, record, again=False, offered=ours, now=now)
         return offered + owed + self._read_or_not(lane) + self._unblock(best, now)
 
     def repeated(self, lane: LaneId, reply: Record) -> Actions:
-        """What `Repeat` asked for was found on disk."""
+        """The reply that `Repeat` asked for was found on disk."""
         return self._send(lane, (reply,), reply.whisper_id)
 
     # The program.
 
     def finish(self, whisper_id: WhisperId, reply: Record | None, lives_until: float = 0.0) -> Remember:
-        """It is done with one, and perhaps answers. To be committed; then `remembered`."""
+        """The program has finished a whisper, perhaps with a reply. Commit this; then `remembered`."""
         whisper = self.inbox.get(whisper_id)
         fresh = None
         if whisper is not None:
@@ -184,7 +185,7 @@ class Receiver:
     # The disk.
 
     def remembered(self, token: int, best: int, now: float) -> Actions:
-        """It is on disk: what depends on it goes on."""
+        """The rows are on disk: continue with what waited for them."""
         pending = self._pending.pop(token)
         if isinstance(pending, Finish):
             return self._ended(pending, best, now)
@@ -195,7 +196,7 @@ class Receiver:
         return self._pay(pending.lane, pending.owed)
 
     def not_remembered(self, token: int, best: int, now: float) -> Actions:
-        """It is not: nothing of it is acknowledged, so that its visitor comes again."""
+        """The rows are not on disk: acknowledge nothing, so that the visitor comes again."""
         pending = self._pending.pop(token)
         if isinstance(pending, Finish):
             return self._not_ended(pending, now)
@@ -211,7 +212,7 @@ class Receiver:
     # Time.
 
     def tick(self, now: float) -> Actions:
-        """Send the receipts whose time has come."""
+        """Send the receipts that are due."""
         actions: list[Action] = []
         for lane in list(self._owing):
             if now < self._lanes[lane].since + RECEIPTS_WAIT_SECONDS:
@@ -225,7 +226,7 @@ class Receiver:
         return inf if first is None else self._lanes[first].since + RECEIPTS_WAIT_SECONDS
 
     def tidy(self, now: float) -> Actions:
-        """About once a minute: give up lanes that idle, and replies that nobody came for in time."""
+        """About once per minute: end idle lanes, and give up replies that nobody fetched in time."""
         actions: list[Action] = []
         for lane, held in list(self._lanes.items()):
             if now >= held.used_at + VISITOR_IDLE_SECONDS:
@@ -237,13 +238,13 @@ class Receiver:
 
     @property
     def lanes(self) -> int:
-        """Joined circuits that are served."""
+        """How many joined circuits are served."""
         return len(self._lanes)
 
-    # Inside: what came.
+    # Inside: what arrived.
 
     def _block(self, lane: LaneId, record: Record, best: int, now: float) -> Actions:
-        """It waits, and what its lane owes does not."""
+        """The record waits for room. The receipts that its lane owes do not wait."""
         held = self._lanes[lane]
         if lane not in self._blocked:
             held.waited_for = best < record.expires
@@ -252,13 +253,13 @@ class Receiver:
         return self._flush(lane, now) + self._read_or_not(lane)
 
     def _unblock(self, best: int, now: float) -> Actions:
-        """There may be room for the one that waits longest."""
+        """There may be room now for the record that has waited longest."""
         actions: list[Action] = []
         for lane in list(self._blocked):
             held = self._lanes[lane]
             record = held.blocked
             if record is None:
-                continue  # the disk is asked about it
+                continue  # the driver is asking the disk about it
             expired = held.waited_for and best >= record.expires
             if not expired and not self.inbox.has_room(len(record.body)):
                 break
@@ -266,7 +267,7 @@ class Receiver:
             if not expired:
                 held.judging = True
                 return (*actions, Judge(lane, record))
-            # Its sender has given it up meanwhile: it would take the room of one that is waited for.
+            # Its sender has given it up, so another whisper should have the room.
             del self._blocked[lane]
             actions.append(Count(Reason.RECORD_EXPIRED_WAITING))
             actions += self._refuse(lane, record, EXPIRED)
@@ -274,7 +275,7 @@ class Receiver:
         return tuple(actions)
 
     def _read_or_not(self, lane: LaneId) -> Actions:
-        """Whether more is taken from this visitor."""
+        """Pause or resume the lane, if that has to change."""
         held = self._lanes[lane]
         if held.blocked is None and not held.judging:
             self._blocked.pop(lane, None)
@@ -302,12 +303,12 @@ class Receiver:
         return self._settle(lane, now)
 
     def _settle(self, lane: LaneId, now: float) -> Actions:
-        """What is owed leaves, unless it may wait."""
+        """Send what is owed, unless it may wait."""
         held = self._lanes[lane]
         return () if not held.owed or held.may_wait else self._flush(lane, now)
 
     def _flush(self, lane: LaneId, now: float) -> Actions:
-        """Whatever of it is not on disk is brought there first. What is being finished leaves after that."""
+        """Send what is owed. Whispers not on disk are written first; those being written now stay owed."""
         held = self._lanes[lane]
         if not held.owed:
             return ()
@@ -339,8 +340,8 @@ class Receiver:
     def _pay(self, lane: LaneId, owed: dict[WhisperId, Owed]) -> Actions:
         if lane not in self._lanes:
             return ()
-        receipts = tuple(one.receipt for one in owed.values())
-        repeats = tuple(Repeat(lane, whisper_id) for whisper_id, one in owed.items() if one.again)
+        receipts = tuple(debt.receipt for debt in owed.values())
+        repeats = tuple(Repeat(lane, whisper_id) for whisper_id, debt in owed.items() if debt.again)
         return self._send(lane, receipts, None) + repeats
 
     def _send(self, lane: LaneId, records: tuple[Record, ...], reply: WhisperId | None) -> Actions:
@@ -353,7 +354,7 @@ class Receiver:
     # Inside: what is finished.
 
     def _ended(self, row: Finish, best: int, now: float) -> Actions:
-        """The program has finished with it: there is room for one more, and its receipt may go."""
+        """The ending is on disk: there is room for one more whisper, and the receipt may leave."""
         whisper = self.inbox.forget(row.whisper)
         actions: Actions = () if row.reply is None else self.replies.kept(row.reply.whisper_id)
         if whisper is not None:
@@ -362,7 +363,7 @@ class Receiver:
         return actions + self._unblock(best, now)
 
     def _answer(self, lane: LaneId | None, row: Finish, now: float) -> Actions:
-        """The reply leaves, and stands for the receipt unless it takes longer; or the receipt may leave."""
+        """Send the reply. It replaces the receipt unless it is larger. Without a reply, send the receipt."""
         held = self._lanes.get(lane) if lane is not None else None
         if lane is None or held is None:
             return ()
@@ -377,7 +378,7 @@ class Receiver:
         return self._send(lane, records, reply.whisper_id) + self._settle(lane, now)
 
     def _not_ended(self, row: Finish, now: float) -> Actions:
-        """It is as it was before, and the program has it in hand."""
+        """The ending is not on disk: the whisper is as before, and the program still holds it."""
         if row.reply is not None:
             self.replies.not_kept(row.reply.whisper_id)
         whisper = self.inbox.get(row.whisper)

@@ -1,8 +1,8 @@
 """Records: whispers, receipts and refusals as they travel end to end (SPEC 13).
 
 `id 16 ‖ in reply to 16 ‖ expires u32 ‖ class u8 ‖ kind u8 ‖ length u16`, then the body filled with zeros to
-256, 1 024, 4 096, 16 384 or 65 536 bytes. A receipt is of size 256, so it looks like a short whisper, and so
-does a refusal, whose body is one byte that says why.
+256, 1 024, 4 096, 16 384 or 65 536 bytes. Receipts and refusals have size 256, so they look like short
+whispers. A refusal's body is one byte that says why.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ RECEIPT: Final = 2
 REFUSED: Final = 9
 
 EXPIRED: Final = 1
-"""Refused: its time to live was over, by the network's time, before it was taken on."""
+"""Refused: its time to live was over, by the network's time, before it was accepted."""
 TOO_FAR: Final = 2
-"""Refused: it claims a later expiry than any whisper may have."""
+"""Refused: its expiry is later than any whisper may have."""
 WHY_REFUSED: Final = frozenset((EXPIRED, TOO_FAR))
 
 TTL_DEFAULT_SECONDS: Final = 600
 TTL_MOST_SECONDS: Final = 7 * 24 * 3600
 EXPIRY_GRACE_SECONDS: Final = 600
 SEEN_EXTRA_SECONDS: Final = 3600
-"""How long past its expiry (and grace) an id is kept, so that no copy is delivered twice."""
+"""How long after its expiry (and grace) an id is kept, so that no copy is delivered again."""
 
 RECEIPTS_WAIT_SECONDS: Final = 0.02
-"""So long a receipt may wait for something to share a frame with, or to be replaced by a reply: each frame
-is a wake of seven relays."""
+"""How long a receipt may wait to share a frame or be replaced by a reply. Each frame wakes seven relays."""
 
 NO_ID: Final = WhisperId(bytes(WHISPER_ID))
 _HEADER = struct.Struct(f">{WHISPER_ID}s{WHISPER_ID}sIBBH")
@@ -65,7 +64,7 @@ class Record:
 
     @classmethod
     def decode_untrusted(cls, data: bytes) -> Record:
-        """The one record that these bytes are, padding checked. ProtocolError."""
+        """The record in these bytes, with its padding checked. Raises ProtocolError."""
         if len(data) < RECORD_HEADER or len(data) - RECORD_HEADER not in RECORD_SIZES:
             raise ProtocolError(Reason.RECORD_SIZE)
         whisper_id, in_reply_to, expires, privacy_class, kind, length = _HEADER.unpack_from(data)
@@ -82,10 +81,10 @@ class Record:
         return cls(WhisperId(whisper_id), WhisperId(in_reply_to), expires, privacy_class, kind, body)
 
     def why_refused(self, *, earliest: int, best: int) -> int | None:
-        """Why a whisper of these dates is not taken on, None when it is: EXPIRED or TOO_FAR.
+        """Why a whisper with these dates is refused: EXPIRED or TOO_FAR, or None if it is accepted.
 
-        It is over only if the consensus says so (`Clock.earliest`): the clock of either end may be wrong. A
-        later expiry than any whisper may have is judged by `Clock.best`, which may not lag.
+        Only the consensus (`Clock.earliest`) decides that a whisper has expired, because either end's clock
+        may be wrong. An expiry too far ahead is measured by `Clock.best`, which must not be slow.
         """
         if earliest > self.expires + EXPIRY_GRACE_SECONDS:
             return EXPIRED
@@ -95,7 +94,7 @@ class Record:
 
 
 def check_body(body: bytes) -> None:
-    """TooLarge for more than 65 535 bytes, TypeError for what is no bytes."""
+    """TooLarge for more than 65 535 bytes, TypeError for anything but bytes."""
     if not isinstance(body, bytes):
         raise TypeError(f"A whisper is bytes, not {type(body).__name__}.")
     if len(body) > WHISPER_MAX:
@@ -103,7 +102,7 @@ def check_body(body: bytes) -> None:
 
 
 def check_ttl(ttl_seconds: float) -> float:
-    """ValueError unless more than 0 and at most 7 days."""
+    """ValueError unless the TTL is more than 0 and at most 7 days."""
     if isinstance(ttl_seconds, bool) or not isinstance(ttl_seconds, int | float):
         raise TypeError(f"A TTL is a number of seconds, not {type(ttl_seconds).__name__}.")
     if not 0 < ttl_seconds <= TTL_MOST_SECONDS:
@@ -119,7 +118,7 @@ def new_whisper(
     random_bytes: RandomBytes,
     in_reply_to: WhisperId = NO_ID,
 ) -> Record:
-    """A whisper under a fresh random id."""
+    """A whisper with a new random id."""
     check_body(body)
     whisper_id = WhisperId(random_bytes(WHISPER_ID))
     return Record(whisper_id, in_reply_to, expires, privacy_class, WHISPER, body)
@@ -131,7 +130,7 @@ def receipt_for(record: Record, random_bytes: RandomBytes) -> Record:
 
 
 def refusal_of(record: Record, why: int, random_bytes: RandomBytes) -> Record:
-    """The refusal of one whisper: it came, and will never be taken on. `why`: EXPIRED or TOO_FAR."""
+    """The refusal of a whisper that arrived and will never be accepted. `why`: EXPIRED or TOO_FAR."""
     return _about(record, REFUSED, bytes((why,)), random_bytes)
 
 

@@ -1,4 +1,4 @@
-"""Replies that no visitor has acknowledged: what becomes of each, and which are on disk. Pure."""
+"""Replies that no visitor has acknowledged: their states, and which are on disk. Pure."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ CLOSED: Final = "the endpoint was closed; the reply goes out when it runs again"
 
 
 class Replies:
-    """Of one endpoint."""
+    """The replies of one endpoint."""
 
     def __init__(self) -> None:
         self._told: dict[WhisperId, float] = {}
-        """Those whose program is told what becomes of them, and until when each lives, monotonic seconds."""
+        """Replies whose state the program is told, and when each expires, monotonic seconds."""
         self._on_disk: set[WhisperId] = set()
-        """All on disk, so that nobody can ask for others to be erased."""
+        """All replies on disk. A visitor cannot make us erase anything else."""
 
     def __len__(self) -> int:
         return len(self._on_disk)
 
     def counted(self, replies: Iterable[WhisperId]) -> None:
-        """These are on disk, after a tidying."""
+        """These replies are on disk after a clean-up."""
         self._on_disk = set(replies)
 
     def dropped(self, replies: Iterable[WhisperId]) -> None:
-        """These had to make room for another, and are not on disk any more."""
+        """These replies made room for another and are not on disk any more."""
         self._on_disk.difference_update(replies)
 
     def made(self, reply: WhisperId, lives_until: float) -> None:
-        """The program has made one, which is being written."""
+        """The program has made a reply, which is being written to disk."""
         self._told[reply] = lives_until
 
     def kept(self, reply: WhisperId) -> Actions:
-        """It is on disk. With too many the oldest is told to have failed."""
+        """The reply is on disk. If there are too many, the oldest is reported as failed."""
         self._on_disk.add(reply)
         actions: list[Action] = []
         while len(self._told) > REPLIES_MOST:
@@ -50,18 +50,18 @@ class Replies:
         return tuple(actions)
 
     def not_kept(self, reply: WhisperId) -> None:
-        """It could not be written."""
+        """The reply could not be written."""
         self._told.pop(reply, None)
 
     def left(self, reply: WhisperId | None) -> Actions:
-        """It has wholly left a lane."""
+        """The reply has left a lane completely."""
         return (Tell(reply, State.OUT),) if reply is not None and reply in self._told else ()
 
     def acknowledged(self, record: Record) -> Actions:
-        """A visitor has taken one on, or refused it."""
+        """A visitor has accepted or refused a reply."""
         reply = record.in_reply_to
         if reply not in self._on_disk:
-            return ()  # whoever acknowledges what was never sent makes no work
+            return ()  # acknowledging what was never sent has no effect
         self._on_disk.discard(reply)
         if self._told.pop(reply, None) is None:
             return (Erase(reply),)
@@ -70,7 +70,7 @@ class Replies:
         return (Erase(reply), Tell(reply, State.DELIVERED))
 
     def expire(self, now: float) -> Actions:
-        """Nobody came for these in time."""
+        """Report the replies that nobody fetched in time."""
         gone = [reply for reply, until in self._told.items() if now >= until]
         for reply in gone:
             del self._told[reply]
@@ -78,7 +78,7 @@ class Replies:
         return tuple(Tell(reply, State.EXPIRED, why) for reply in gone)
 
     def close(self) -> Actions:
-        """Nothing more goes out in this run; what is on disk stays there."""
+        """Send nothing more in this run. What is on disk stays there."""
         told = tuple(Tell(reply, State.FAILED, CLOSED) for reply in self._told)
         self._told.clear()
         return told

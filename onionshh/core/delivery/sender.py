@@ -1,14 +1,14 @@
-"""What one side has to bring over, each whisper once, over as many lanes as it takes (SPEC 13). Pure.
+"""The whispers that one side has to deliver, each once, over as many lanes as needed (SPEC 13). Pure.
 
-A lane carries records to the other end and back for a while, and may end at any moment (today a joined
-circuit). One method per input; each returns the actions that the driver carries out, in order. What moves a
-whisper stands in the table of `outgoing.py`.
+A lane (today a joined circuit) carries records in both directions for a while, and may end at any moment.
+There is one method per input. Each returns the actions that the driver carries out, in order. `outgoing.py`
+has the table of a whisper's states.
 
-Whatever is not acknowledged in time goes out again over another lane under the same id, and waits twice as
-long each time; the other end knows an id that it has seen. A whisper whose answer is awaited goes out again
-likewise after it was delivered, as long as the other end takes a copy: that is how it gets a way back.
+A whisper that is not acknowledged in time goes out again over another lane with the same id, and waits twice
+as long each time. The other end recognises the id. A delivered whisper also goes out again if its answer is
+awaited, as long as the other end accepts a copy. The new lane is then the way back for the answer.
 
-What there is of lanes stands in the table of `way.py`, what this side owes for answers in `receipts.py`.
+`way.py` has the table of the lane, and `receipts.py` has the receipts owed for answers.
 """
 
 from __future__ import annotations
@@ -49,40 +49,40 @@ NO_ANSWER: Final = "the endpoint is there, but does not answer"
 
 
 class TooMany(Exception):
-    """More whispers wait than may."""
+    """Too many whispers wait."""
 
 
 class Sender:
-    """`receipt_seconds`: how long a receipt is waited for at first."""
+    """`receipt_seconds`: how long to wait for a receipt the first time."""
 
     def __init__(self, *, receipt_seconds: float, chance: Chance) -> None:
         self._receipt_seconds = receipt_seconds
         self._active: dict[WhisperId, OutgoingWhisper] = {}
-        """Those without a final state, and those whose answers are awaited."""
+        """Whispers without a final state, and whispers whose answers are awaited."""
         self._queue: dict[WhisperId, None] = {}
-        """What of them is to go out, in this order."""
+        """Which of them must go out, in order."""
         self._waiting = 0
         self._kept = Kept()
         self._look_at = inf
-        """When a whisper has something to do at the earliest."""
+        """The earliest time when something may be due for a whisper."""
         self._way = Way(chance)
         self._owed = ReceiptsOwed(chance.bytes)
         self._closed = False
 
     @property
     def problem(self) -> str:
-        """What stands in the way right now, in words; empty when nothing does."""
+        """The present problem in words; empty if there is none."""
         return self._way.problem
 
     @property
     def away(self) -> bool:
-        """Whether the last try found that nobody is there, and none is under way."""
+        """Whether the last try found nobody there, and no new try has begun."""
         return self._way.away
 
     # What the program asks for.
 
     def submit(self, record: Record, deadline: float, now: float) -> Actions:
-        """One more whisper to bring over until `deadline`, monotonic seconds. TooMany."""
+        """Deliver this whisper before `deadline` (monotonic seconds). Raises TooMany."""
         if self._waiting >= WAITING_MOST:
             raise TooMany
         self._active[record.whisper_id] = OutgoingWhisper(record, deadline)
@@ -92,7 +92,7 @@ class Sender:
         return self._go_on(now)
 
     def await_answer(self, whisper_id: WhisperId, now: float) -> Actions:
-        """Its answer is waited for from now on; `Answered` follows, at the latest when none can come."""
+        """The program now waits for this whisper's answer. `Answered` follows, even if no answer can come."""
         whisper = self._get(whisper_id)
         if whisper is None or self._closed:
             return (Answered(whisper_id, None),)
@@ -102,7 +102,7 @@ class Sender:
         return self._ask_again(whisper_id, whisper, now) + self._go_on(now)
 
     def stop_awaiting(self, whisper_id: WhisperId) -> Actions:
-        """Nobody waits for its answer any more."""
+        """Nobody waits for this whisper's answer any more."""
         whisper = self._active.get(whisper_id)
         if whisper is not None:
             whisper.awaited = False
@@ -111,7 +111,7 @@ class Sender:
         return self._stop_if_idle()
 
     def close(self, why: str) -> Actions:
-        """Nothing more is tried, nor comes; what is owed leaves if it can."""
+        """Stop trying and receiving. Receipts that are owed leave if they can."""
         self._closed = True
         actions: list[Action] = []
         for whisper_id, whisper in list(self._active.items()):
@@ -123,10 +123,10 @@ class Sender:
             actions.append(Send(self._way.lane, owed, None))
         return (*actions, *self._stop_if_idle())
 
-    # What becomes of lanes.
+    # What happens to lanes.
 
     def lane_opened(self, lane: LaneId, began: float, rode: WhisperId | None, now: float) -> Actions:
-        """There is one. `began`: when its opening did; `rode`: the whisper that rode along in it."""
+        """A lane is open. `began`: when its opening began. `rode`: the whisper that the opening carried."""
         self._way.opened(lane, now)
         actions: Actions = ()
         if rode is not None and rode in self._queue:
@@ -134,7 +134,7 @@ class Sender:
         return actions + self._go_on(now)
 
     def lane_failed(self, failure: Failure, now: float) -> Actions:
-        """None could be opened."""
+        """No lane could be opened."""
         self._way.failed(failure, now)
         actions: list[Action] = []
         for whisper_id in list(self._queue):
@@ -146,7 +146,7 @@ class Sender:
         return (*actions, *self._go_on(now))
 
     def lane_sent(self, lane: LaneId, whisper_id: WhisperId | None, now: float) -> Actions:
-        """One sending has wholly left."""
+        """One sending has left completely."""
         if lane != self._way.lane:
             return ()
         self._way.sent(now)
@@ -154,14 +154,14 @@ class Sender:
         return actions + self._go_on(now)
 
     def lane_lost(self, lane: LaneId, now: float) -> Actions:
-        """It ended, and not by us."""
+        """The lane ended, and we did not end it."""
         if lane != self._way.lane:
             return ()
         self._way.lost(now)
         return self._gone(now) + self._go_on(now)
 
     def record_in(self, lane: LaneId, record: Record, now: float, *, refuse: int | None = None) -> Actions:
-        """A receipt, a refusal or an answer came. `refuse`: why an answer is not taken on."""
+        """A receipt, a refusal or an answer arrived. `refuse`: why an answer is not accepted."""
         self._way.heard(lane, now)
         whisper_id = record.in_reply_to
         whisper = self._get(whisper_id)
@@ -178,7 +178,7 @@ class Sender:
             whisper.due = inf
         if record.kind != RECEIPT:
             if whisper is not None and whisper.answered:
-                refuse = None  # a copy: it was taken on, whatever its dates have become
+                refuse = None  # a copy: the answer was accepted before, so its dates do not matter
             if refuse is not None:
                 actions += (Count(Reason.RECORD_EXPIRED if refuse == EXPIRED else Reason.RECORD_FAR_FUTURE),)
             elif whisper is not None:
@@ -189,7 +189,7 @@ class Sender:
     # Time.
 
     def tick(self, now: float) -> Actions:
-        """Act on what is due."""
+        """Do what is due."""
         actions: list[Action] = []
         late = False
         for whisper_id, whisper in list(self._active.items()):
@@ -211,11 +211,11 @@ class Sender:
             actions.append(EndLane(lane, Reason.RECEIPT_LATE if late else Reason.IDLE))
             actions += self._gone(now)
         actions += self._go_on(now)
-        self._look_at = min((self._due_of(one, now) for one in self._active.values()), default=inf)
+        self._look_at = min((self._due_of(whisper, now) for whisper in self._active.values()), default=inf)
         return tuple(actions)
 
     def next_deadline(self) -> float:
-        """When to `tick` next, monotonic seconds; perhaps sooner than something is due."""
+        """When to `tick` next, monotonic seconds. It may be earlier than anything is due."""
         if self._closed:
             return inf
         when = min(self._look_at, self._idle_at())
@@ -233,7 +233,7 @@ class Sender:
     # Inside.
 
     def _go_on(self, now: float) -> Actions:
-        """Whatever can be done now: send, open a lane, or stop opening one."""
+        """Do what is possible now: send, open a lane, or stop opening one."""
         if self._closed:
             return ()
         lane = self._way.lane
@@ -260,7 +260,7 @@ class Sender:
         return (StopOpening(),) if not self._queue and self._way.move(WayEvent.STOPPED) else ()
 
     def _left(self, whisper_id: WhisperId, lane: LaneId, left_at: float, now: float) -> Actions:
-        """It was handed to the lane; from here the lane has a while to let it go."""
+        """The whisper was handed to the lane, which now has some time to send it."""
         whisper = self._active[whisper_id]
         del self._queue[whisper_id]
         whisper.lane, whisper.left_at = lane, left_at
@@ -269,7 +269,7 @@ class Sender:
         return self._move(whisper_id, whisper, Happens.LEFT)
 
     def _on_its_way(self, whisper_id: WhisperId, now: float) -> Actions:
-        """It has left the lane's window too."""
+        """The whisper's last cell has left: its receipt is due from now on."""
         whisper = self._active.get(whisper_id)
         if whisper is None or whisper.lane is None or whisper.due == inf:
             return ()
@@ -285,7 +285,7 @@ class Sender:
     def _due_of(self, whisper: OutgoingWhisper, now: float) -> float:
         if whisper.state is not State.DELIVERED:
             return min(whisper.deadline, whisper.due)
-        # Past that time an answer can still come over the lane; then the end of the lane is looked at.
+        # After that time an answer can come only over the present lane, so the end of the lane decides.
         askable_until = whisper.askable_until
         return min(whisper.due, askable_until if askable_until > now else inf)
 
@@ -304,7 +304,7 @@ class Sender:
         seconds_left: float = 0.0,
         round_trip_seconds: float | None = None,
     ) -> Actions:
-        """By the table; what the program is to know of it."""
+        """Change the state by the table; returns what to tell the program."""
         becomes = TABLE.get((whisper.state, happens))
         if becomes is None:
             return ()
@@ -345,11 +345,11 @@ class Sender:
         return self._is_on(whisper) or now < whisper.askable_until
 
     def _is_on(self, whisper: OutgoingWhisper) -> bool:
-        """Whether the lane that it went out on last is there still."""
+        """Whether the lane that the whisper last went out on still exists."""
         return whisper.lane is not None and whisper.lane == self._way.lane
 
     def _ask_again(self, whisper_id: WhisperId, whisper: OutgoingWhisper, now: float) -> Actions:
-        """A delivered whisper whose answer is awaited: without the lane it went out on, none would come."""
+        """Send a delivered whisper again to get its answer, if the lane that it went out on has ended."""
         if whisper.state is not State.DELIVERED or self._is_on(whisper):
             return ()
         if whisper.answered or now >= whisper.askable_until:
@@ -359,7 +359,7 @@ class Sender:
         return ()
 
     def _gone(self, now: float) -> Actions:
-        """There is no lane now: what it has not acknowledged goes over another."""
+        """The lane has ended: whispers not acknowledged on it go over another lane."""
         self._way.move(WayEvent.GONE)
         actions: list[Action] = []
         for whisper_id, whisper in list(self._active.items()):
@@ -367,15 +367,15 @@ class Sender:
                 whisper.lane, whisper.due = None, inf
                 actions += self._move(whisper_id, whisper, Happens.LOST)
                 actions += self._ask_again(whisper_id, whisper, now)
-        again = {key: None for key, one in self._active.items() if one.state is State.QUEUED}
-        self._queue = again | self._queue  # in the order in which they were asked for; answers last
+        again = {key: None for key, whisper in self._active.items() if whisper.state is State.QUEUED}
+        self._queue = again | self._queue  # in the order of submission; those sent for answers come last
         return tuple(actions)
 
     def _idle_at(self) -> float:
         return inf if self._active else self._way.idle_at
 
     def _finish(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> None:
-        """Delivered, and nobody awaits its answer."""
+        """The whisper is delivered, and nobody awaits its answer."""
         self._active.pop(whisper_id, None)
         self._queue.pop(whisper_id, None)
         self._kept.put(whisper_id, whisper)

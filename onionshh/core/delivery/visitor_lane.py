@@ -1,4 +1,4 @@
-"""One visitor's lane as a Receiver keeps it: what is owed over it, and whether more is read from it. Pure."""
+"""One visitor's lane in a Receiver: which receipts it owes, and whether it is read. Pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from onionshh.core.delivery.record import Record
 from onionshh.ids import WhisperId
 
 VISITOR_SENDINGS_MOST: Final = 4
-"""Sendings that may wait for one visitor's window before nothing more is taken from him."""
+"""With this many sendings waiting for a visitor's window, nothing more is read from the visitor."""
 RECEIPTS_TOGETHER: Final = 8
-"""So many receipts may wait for the whisper that is on its way."""
+"""How many receipts may wait for the next whisper."""
 
 
 @dataclass(slots=True)
 class Owed:
-    """A receipt that is due. `again`: for a whisper that was here before, so its reply is repeated too.
-    `offered`: the program has just been given that whisper, and may reply."""
+    """A receipt that is owed. `again`: the whisper arrived before, so its reply is sent again too. `offered`:
+    the program has just got the whisper and may reply."""
 
     receipt: Record
     again: bool
@@ -32,25 +32,25 @@ class VisitorLane:
     used_at: float
     owed: dict[WhisperId, Owed] = field(default_factory=dict)
     since: float = inf
-    """When the first of them began to wait."""
+    """When the first receipt began to wait."""
     more: bool = False
     """Whether another record is on its way."""
     leaving: int = 0
     blocked: Record | None = None
-    """What waits for room."""
+    """The record that waits for room."""
     waited_for: bool = True
-    """Whether its sender still waited for it when it came."""
+    """Whether the record had not expired when it began to wait."""
     judging: bool = False
-    """Whether the disk is asked about it once more."""
+    """Whether the driver is asking the disk about the record again."""
     paused: bool = False
 
     @property
     def may_be_read(self) -> bool:
-        """Whether more is taken from this visitor."""
+        """Whether more is read from this visitor."""
         return self.blocked is None and not self.judging and self.leaving < VISITOR_SENDINGS_MOST
 
     @property
     def may_wait(self) -> bool:
-        """Whether what is owed waits for something worth waiting for."""
-        offered = any(one.offered for one in self.owed.values())
+        """Whether the receipts may wait for the next whisper or for a reply."""
+        offered = any(debt.offered for debt in self.owed.values())
         return len(self.owed) < RECEIPTS_TOGETHER and (self.more or offered)

@@ -1,4 +1,4 @@
-"""The one lane of a Sender: whether there is one, and when the next try may begin. Pure.
+"""The only lane of a Sender: whether it is open, and when the next try may begin. Pure.
 
 | stage   | NEEDED  | STOPPED | OPENED | FAILED | GONE   |
 |---------|---------|---------|--------|--------|--------|
@@ -6,8 +6,8 @@
 | OPENING |         | CLOSED  | OPEN   | CLOSED |        |
 | OPEN    |         |         |        |        | CLOSED |
 
-NEEDED: something is to go out, and the pause after the last failure is over. STOPPED: nobody waits for it any
-more. OPENED, FAILED: what the opening led to. GONE: the lane ended, whoever ended it.
+NEEDED: something must go out, and the pause after the last failure is over. STOPPED: nobody needs the lane
+any more. OPENED, FAILED: the results of the opening. GONE: the lane ended, whoever ended it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from onionshh.core.delivery.actions import Failure, LaneId
 
 LANE_IDLE_SECONDS: Final = 120.0
 SENDINGS_MOST: Final = 2
-"""Sendings that wait in a lane: one fills what window the other leaves open."""
+"""Sendings that may wait in a lane: one fills the part of the window that the other leaves open."""
 PAUSES_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 PAUSES_NOBODY_SECONDS: Final = (2.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
-"""Between tries while nobody is published under the address, who may be about to start."""
+"""Between tries while nobody is published at the address: the endpoint may start soon."""
 
 
 class WayStage(enum.Enum):
-    """Of the one lane."""
+    """The stage of the lane."""
 
     CLOSED = enum.auto()
     OPENING = enum.auto()
@@ -37,7 +37,7 @@ class WayStage(enum.Enum):
 
 
 class WayEvent(enum.Enum):
-    """What moves it."""
+    """What changes the stage."""
 
     NEEDED = enum.auto()
     STOPPED = enum.auto()
@@ -55,7 +55,7 @@ TABLE: Final = MappingProxyType(
         (WayStage.OPEN, WayEvent.GONE): WayStage.CLOSED,
     }
 )
-"""The table above; what is not in it changes nothing."""
+"""The table above. An event that is not in it changes nothing."""
 
 
 class Way:
@@ -66,19 +66,19 @@ class Way:
         self._heard = False
         self._used_at = 0.0
         self._failures = 0
-        """Lanes in a row that could not be opened, or ended before anything came back."""
+        """How many lanes in a row could not be opened, or ended before anything came back."""
         self._not_before = 0.0
         self._leaving = 0
         self.stage = WayStage.CLOSED
         self.lane: LaneId | None = None
-        """The one in use."""
+        """The lane in use."""
         self.problem = ""
-        """What stands in the way right now, in words; empty when nothing does."""
+        """The present problem in words; empty if there is none."""
         self.away = False
-        """Whether the last try found that nobody is there, and none is under way."""
+        """Whether the last try found nobody there, and no new try has begun."""
 
     def move(self, event: WayEvent) -> bool:
-        """By the table; whether it did."""
+        """Change the stage by the table; returns whether it changed."""
         becomes = TABLE.get((self.stage, event))
         if becomes is None:
             return False
@@ -88,59 +88,59 @@ class Way:
         return True
 
     def may_open(self, now: float) -> bool:
-        """Open one, if the pause is over; whether it is to be opened."""
+        """Begin to open a lane if the pause is over; returns whether to open one."""
         if now < self._not_before or not self.move(WayEvent.NEEDED):
             return False
         self.away = False
         return True
 
     def opened(self, lane: LaneId, now: float) -> None:
-        """There is one, whatever was asked for meanwhile."""
+        """A lane is open, whatever was requested in the meantime."""
         self.stage, self.lane = WayStage.OPEN, lane
         self._leaving, self._heard, self._used_at = 0, False, now
         self.problem, self.away = "", False
 
     def failed(self, failure: Failure, now: float) -> None:
-        """None could be opened."""
+        """No lane could be opened."""
         self.move(WayEvent.FAILED)
         self.problem, self.away = failure.why, failure.nobody
         nobody = failure.nobody or failure.hopeless
         self._pause(PAUSES_NOBODY_SECONDS if nobody else PAUSES_SECONDS, now)
 
     def lost(self, now: float) -> None:
-        """It ended, and not by us. If it was opened and ended at once, whoever is there may be full."""
+        """The lane ended, and we did not end it. If it ended at once, the other end may be full, so wait."""
         if not self._heard:
             self._pause(PAUSES_SECONDS, now)
 
     def heard(self, lane: LaneId, now: float) -> None:
-        """Something came back, perhaps over an earlier one."""
+        """Something came back, perhaps over an earlier lane."""
         self._failures = 0
         if lane == self.lane:
             self._heard = True
             self._used_at = now
 
     def sending(self) -> None:
-        """One more is handed to the lane."""
+        """One more sending is handed to the lane."""
         self._leaving += 1
 
     def sent(self, now: float) -> None:
-        """One has wholly left it."""
+        """One sending has left the lane completely."""
         self._leaving -= 1
         self._used_at = now
 
     @property
     def has_room(self) -> bool:
-        """Whether another sending may be handed to it."""
+        """Whether another sending may be handed to the lane."""
         return self._leaving < SENDINGS_MOST
 
     @property
     def idle_at(self) -> float:
-        """When it has been of no use for long enough."""
+        """When the lane has been idle long enough to end."""
         return self._used_at + LANE_IDLE_SECONDS if self.stage is WayStage.OPEN else inf
 
     @property
     def openable_at(self) -> float:
-        """When the next try may begin; never while one is under way or a lane there."""
+        """When the next try may begin; never while a try is under way or a lane is open."""
         return self._not_before if self.stage is WayStage.CLOSED else inf
 
     def _pause(self, pauses: tuple[float, ...], now: float) -> None:
