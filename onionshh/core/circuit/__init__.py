@@ -1,1 +1,1 @@
-"""A client's circuit, and the messages that its layers carry."""
+"""A client's circuit, and the messages of its layers."""

@@ -1,11 +1,11 @@
 """A client's circuit as a machine: telescoping, layers, conversations, the end-to-end layer (SPEC 3, 6).
 
-Methods take what happened and leave cells to send in `take_cells`, in the order in which their layers were
-wrapped, which must be kept. Events come back as a tuple. A circuit that failed raises the same
-ProtocolError for good.
+A method takes what happened. `take_cells` then has the cells to send, in the order in which their layers were
+wrapped; this order must be kept. Events come back as a tuple. A failed circuit always raises the same
+ProtocolError.
 
-Set-up always shows CREATE and three rounds of three cells each way, whatever the number of hops: rounds
-that no EXTEND needs are RELAY_EARLY DROPs that ask for an echo. When they leave, `core/circuit/pace.py` says.
+Set-up always shows CREATE and three rounds of three cells each way, for any number of hops. Rounds that no
+EXTEND needs are RELAY_EARLY DROPs that ask for an echo. `core/circuit/pace.py` decides when rounds leave.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ ROUND_CELLS = 3
 
 @dataclass(frozen=True, slots=True)
 class HopAdded:
-    """The relay last asked for is now the circuit's last hop."""
+    """The relay that was just added is now the circuit's last hop."""
 
     relay: RelayId
 
 
 @dataclass(frozen=True, slots=True)
 class RoundsDone:
-    """Every padding round has been echoed: on the first link set-up looks complete."""
+    """All padding rounds were echoed: on the first link, the set-up looks complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageIn:
-    """A whole message from a hop; `hop` equal to the number of relays means the other end."""
+    """A whole message from a hop. If `hop` equals the number of relays, it is from the other end."""
 
     hop: int
     message_type: int
@@ -55,7 +55,7 @@ CircuitEvent = HopAdded | RoundsDone | MessageIn
 
 
 class ClientCircuit:
-    """`privacy_class` is the number of SPEC 16's class, told to each relay inside the handshake."""
+    """`privacy_class` is the class number of SPEC 16. Each handshake tells it to its relay."""
 
     def __init__(
         self, *, flow: Flow, memory: Memory, random_bytes: RandomBytes, privacy_class: int, now: float
@@ -68,17 +68,17 @@ class ClientCircuit:
         self._talks: list[Conversation] = []
         self._joined = False
         self._answer: int | None = None
-        """The one message that the last hop may send, and nothing after it."""
+        """The type of the only message that the last hop may still send."""
         self._join_follows = False
-        """Whether what comes after that message is from the other end."""
+        """Whether everything after that message is from the other end."""
         self._early: list[bytes] | None = None
-        """Cells of the other end, from that message on until `join`; None at all other times."""
+        """Cells of the other end, from that message until `join`; None at all other times."""
         self._cells: list[tuple[int, bytes]] = []
         self._failed: ProtocolError | None = None
 
     @property
     def relays(self) -> Sequence[RelayId]:
-        """The hops, first one first."""
+        """The hops, first hop first."""
         return self._telescope.relays
 
     @property
@@ -89,7 +89,7 @@ class ClientCircuit:
     # What the owner asks for.
 
     def add_relay(self, relay: RelayId, onion_key: bytes) -> None:
-        """CREATE to the first relay or EXTEND to a further one; `HopAdded` follows. One at a time."""
+        """CREATE to the first relay or EXTEND to a later one. `HopAdded` follows. Add one relay at a time."""
         self._check()
         if self._telescope.growing or self._joined or len(self.relays) >= PATH_RELAYS_MOST:
             raise ValueError("this circuit cannot be extended now")
@@ -105,7 +105,7 @@ class ClientCircuit:
             self._pump()
 
     def pad_setup(self, rounds: int) -> None:
-        """So many rounds of echoes with the last relay in place of EXTENDs; `RoundsDone` follows."""
+        """Do this many rounds of echoes with the last relay instead of EXTENDs. `RoundsDone` follows."""
         self._check()
         for _ in range(rounds * ROUND_CELLS):
             self._talks[-1].send(DROP, DROP_ECHO, early=True)
@@ -117,7 +117,7 @@ class ClientCircuit:
         return bool(self._talks) and self._talks[-1].echoes_due > 0
 
     def accept(self, types: frozenset[int]) -> None:
-        """Which messages the last hop (or, once joined, the other end) may send us from now on."""
+        """Set which messages the last hop, or after a join the other end, may send from now on."""
         self._answer = None
         self._join_follows = False
         self._talks[-1].accepts = types
@@ -128,13 +128,13 @@ class ClientCircuit:
         self._answer = answer_type
 
     def expect_join(self, answer_type: int) -> None:
-        """The last hop may send one message of this type, and what comes after it is from the other end. That
-        end may speak before our owner has read the message: its cells are kept until `join`."""
+        """The last hop may send one message of this type. Everything after it is from the other end. That end
+        may send before our owner has read the message, so its cells are kept until `join`."""
         self.expect(answer_type)
         self._join_follows = True
 
     def send(self, message_type: int, body: bytes) -> None:
-        """A whole message to the last hop, or once joined to the other end."""
+        """Send a whole message to the last hop, or after a join to the other end."""
         self._check()
         self._talks[-1].send(message_type, body)
         self._pump()
@@ -142,9 +142,9 @@ class ClientCircuit:
     def join(
         self, forward: bytes, backward: bytes, *, as_visitor: bool, accepts: frozenset[int]
     ) -> list[bytes]:
-        """Add the end-to-end layer. `forward` is always visitor to endpoint; 80 bytes each.
+        """Add the end-to-end layer. `forward` is always visitor to endpoint; each has 80 bytes.
 
-        Returns the bodies of RELAY cells that came too early: they are to be given to `receive_cell` now.
+        Returns the bodies of RELAY cells that came too early. Give them to `receive_cell` now.
         """
         self._check()
         if as_visitor:
@@ -159,12 +159,12 @@ class ClientCircuit:
 
     @property
     def waiting_messages(self) -> int:
-        """Messages to the last hop or other end that have not wholly left."""
+        """Messages to the last hop or other end that have not left completely."""
         return self._talks[-1].waiting_messages if self._talks else 0
 
     @property
     def sent_cells(self) -> int:
-        """Cells that left to the last hop or other end, apart from ACKs."""
+        """Cells that left to the last hop or other end, without ACKs."""
         return self._talks[-1].sent_cells if self._talks else 0
 
     @property
@@ -179,26 +179,26 @@ class ClientCircuit:
 
     @property
     def receiving(self) -> bool:
-        """Whether part of a message from the last hop or other end has come."""
+        """Whether part of a message from the last hop or other end has arrived."""
         return bool(self._talks) and self._talks[-1].charged_bytes > 0
 
     def pause(self) -> None:
-        """Stop acknowledging at the last layer: nobody reads what it brings."""
+        """Stop acknowledging at the last layer, because nobody reads its messages."""
         self._talks[-1].pause()
 
     def resume(self) -> None:
-        """Acknowledge again, and what was held back first."""
+        """Acknowledge again, first what was held back."""
         if self._failed is None:
             self._talks[-1].resume()
             self._pump()
 
     def take_cells(self) -> list[tuple[int, bytes]]:
-        """(command, body) of every cell that is due, in order."""
+        """(command, body) of every cell to send, in order."""
         cells, self._cells = self._cells, []
         return cells
 
     def fail(self, reason: Reason) -> None:
-        """The circuit is over, for a reason of our own."""
+        """End the circuit for our own reason."""
         if self._failed is None:
             self._failed = ProtocolError(reason)
             self._cells.clear()
@@ -208,13 +208,13 @@ class ClientCircuit:
 
     @property
     def failed(self) -> Reason | None:
-        """Why the circuit is over, None while it lives."""
+        """Why the circuit ended, None while it lives."""
         return None if self._failed is None else self._failed.reason
 
     # What the link brings.
 
     def receive_cell(self, command: int, body: bytes) -> tuple[CircuitEvent, ...]:
-        """One cell of this circuit. ProtocolError: the circuit is over, for good."""
+        """Receive one cell of this circuit. ProtocolError means that the circuit has ended."""
         self._check()
         try:
             return self._receive(command, body)
@@ -274,7 +274,7 @@ class ClientCircuit:
         )
 
     def _pump(self) -> None:
-        """Wrap everything that may leave. Layers are stateful, so this order is the order on the wire."""
+        """Wrap everything that may leave. Layers have state, so cells must be sent in this order."""
         for hop, talk in enumerate(self._talks):
             self._pump_hop(hop, talk)
 

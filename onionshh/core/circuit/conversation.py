@@ -1,11 +1,11 @@
-"""One layer's messages: splitting, joining, and what is taken at all (SPEC 2, 7).
+"""One layer's messages: how they are split and joined, and which are accepted (SPEC 2, 7).
 
 The same machine serves a client's hop, a relay's end of a circuit and the end-to-end layer. It never sees a
-key: it makes payloads and is told the tag under which each left, and it is given payloads with the tag
-under which they came. `core/circuit/window.py` counts them.
+key. It makes payloads and is told each one's tag when it leaves. It receives payloads together with their
+tags. `core/circuit/window.py` counts them.
 
-Nothing is taken that was not asked for: cells that say nothing would still be seen by whoever counts them
-at the first link, and so be a signal from any hop to that watcher.
+Only what was requested is accepted. Even cells without meaning could be counted at the first link, so any hop
+could use them to signal to an observer there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from onionshh.wire.messages import ACK, CONTINUE, DROP, DROP_ECHO, DROP_PLAIN, M
 
 @dataclass(frozen=True, slots=True)
 class OutgoingPayload:
-    """One payload to encrypt and send. `early`: as RELAY_EARLY. `counts`: tell `sent` its tag."""
+    """One payload to encrypt and send. `early`: as RELAY_EARLY. `counts`: call `sent` with its tag."""
 
     payload: bytes = field(repr=False)
     early: bool
@@ -40,28 +40,28 @@ class _Sending:
 
 
 class PartialMessage:
-    """A message of several cells of which not all have come. Its bytes are charged to the node's memory."""
+    """A message of several cells that have not all arrived. Its bytes are charged to the node's memory."""
 
     __slots__ = ("_memory", "_parts", "charged_bytes", "left", "message_type", "since")
 
     def __init__(self, message_type: int, size: int, memory: Memory) -> None:
         self.message_type = message_type
         self.left = size
-        """Bytes that have not come yet."""
+        """Bytes that have not arrived yet."""
         self.since = memory.now
         self.charged_bytes = 0
         self._memory = memory
         self._parts: list[bytes] = []
 
     def add(self, data: bytes) -> None:
-        """The next of its bytes came."""
+        """Add the next bytes."""
         self._parts.append(data)
         self.left -= len(data)
         self.charged_bytes += len(data)
         self._memory.used_bytes += len(data)
 
     def take(self) -> bytes:
-        """What came, in one piece. Its memory is given back."""
+        """The bytes so far, in one piece. Frees their memory."""
         self._memory.used_bytes -= self.charged_bytes
         return b"".join(self._parts)
 
@@ -69,11 +69,11 @@ class PartialMessage:
 class Conversation:
     """Both directions of one layer.
 
-    `accepts` is the set of types that the present role and state take; the owner changes it as state moves.
-    `echoes`: how many DROPs that ask for one are answered; one more is refused. A client asks only: none.
+    `accepts` is the set of types that the present role and state accept; the owner changes it with the state.
+    `echoes`: how many DROPs that ask for an echo are answered; one more is refused. A client answers none.
 
-    A relay holds one for each circuit, most of them idle for good. So a partial message has an object only
-    while there is one, and what is always there has slots.
+    A relay has one Conversation per circuit, and most circuits are idle. To save memory, a partial message
+    has an object only while it exists, and the permanent parts have slots.
     """
 
     __slots__ = (
@@ -95,7 +95,7 @@ class Conversation:
         self.accepts = accepts
         self._echoes_left = echoes
         self.echoes_due = 0
-        """DROPs that we asked for and that have not come: so many are taken, and no more."""
+        """How many DROPs we asked for that have not arrived. No more than these are accepted."""
         self._memory = memory
         self._random_bytes = random_bytes
         self._queue: list[_Sending] = []
@@ -103,31 +103,31 @@ class Conversation:
         self._incoming = ReceiveWindow(flow)
         self._partial: PartialMessage | None = None
         self.came_early = False
-        """Whether every cell of the message under way, or last completed, came as RELAY_EARLY."""
+        """Whether every cell of the current or last message came as RELAY_EARLY."""
 
     # Sending.
 
     def send(self, message_type: int, body: bytes, *, early: bool = False) -> None:
-        """Queue a whole message. The body is kept by reference until its last cell has left."""
+        """Queue a whole message. It keeps a reference to the body until the last cell has left."""
         if len(body) > MOST[message_type]:
-            raise ValueError("message larger than its type allows")
+            raise ValueError("the message is larger than its type allows")
         self._queue.append(_Sending(message_type, body, early))
         if message_type == DROP and body == DROP_ECHO:
             self.echoes_due += 1
 
     @property
     def waiting_messages(self) -> int:
-        """Messages that have not wholly left."""
+        """Messages that have not left completely."""
         return len(self._queue)
 
     @property
     def sent_cells(self) -> int:
-        """Cells that left, apart from ACKs."""
+        """Cells that left, without ACKs."""
         return self._outgoing.sent_cells
 
     @property
     def unacknowledged_cells(self) -> int:
-        """Those of them that were not acknowledged yet."""
+        """How many of these cells are not acknowledged yet."""
         return self._outgoing.unacknowledged
 
     @property
@@ -141,12 +141,12 @@ class Conversation:
         return self._outgoing.unacknowledged < self._outgoing.limit
 
     def leave_room(self) -> None:
-        """Use a quarter of the window from now on, for the sake of other circuits."""
+        """Use only a quarter of the window from now on, to leave room for other circuits."""
         self._outgoing.leave_room()
 
     def next_payload(self) -> OutgoingPayload | None:
-        """What leaves next, ACKs first and regardless of the window; None when nothing may."""
-        incoming, outgoing = self._incoming, self._outgoing  # their fields, not methods: it is once a cell
+        """The next payload to send, or None. ACKs come first and ignore the window."""
+        incoming, outgoing = self._incoming, self._outgoing  # fields, not methods: this runs once per cell
         if incoming.owed and not incoming.paused:
             ack = build_payload(ACK, incoming.take_ack(), 0, self._random_bytes)
             return OutgoingPayload(ack, False, False)
@@ -160,13 +160,13 @@ class Conversation:
         return OutgoingPayload(payload, message.early, True)
 
     def sent(self, tag: bytes) -> None:
-        """A counted payload left under this tag (SPEC 7 says which tag that is)."""
+        """A counted payload left with this tag (SPEC 7 defines the tag)."""
         self._outgoing.sent(tag)
 
     # Receiving.
 
     def receive(self, payload: bytes, tag: bytes, *, early: bool = False) -> tuple[int, bytes] | None:
-        """The (type, body) of a message that is whole now, else None. ProtocolError ends the circuit."""
+        """The (type, body) of a message that is now complete, or None. ProtocolError ends the circuit."""
         message_type, remaining = parse_head(payload)
         if message_type == ACK:
             if remaining != TAG:
@@ -207,11 +207,11 @@ class Conversation:
 
     @property
     def charged_since(self) -> float:
-        """Since when a partial message is held; meaningful while `charged_bytes` is not 0."""
+        """Since when a partial message is held. It has a meaning only while `charged_bytes` is not 0."""
         return 0.0 if self._partial is None else self._partial.since
 
     def settle(self) -> None:
-        """This layer's part is done, the next one speaks: nothing but ACKs is taken any more."""
+        """The next layer takes over: from now on only ACKs are accepted here."""
         self.accepts = frozenset()
         self._echoes_left = 0
 
@@ -224,7 +224,7 @@ class Conversation:
         self._incoming.paused = False
 
     def close(self) -> None:
-        """Give back the memory that a partial message was charged, and forget what waits."""
+        """Free the memory of a partial message, and forget what waits."""
         if self._partial is not None:
             self._partial.take()
             self._partial = None

@@ -1,4 +1,4 @@
-"""Messages of one circuit that came and were not read yet, charged to the node's memory."""
+"""Messages of one circuit that arrived and are not read yet, charged to the node's memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INBOX_MESSAGES = 16
 
 
 class Inbox:
-    """Oldest first. Once it is full the circuit stops acknowledging, until half of it has been read."""
+    """Oldest first. When it is full, the circuit stops acknowledging until half of it has been read."""
 
     __slots__ = ("_charging", "_memory", "_messages", "full")
 
@@ -20,19 +20,19 @@ class Inbox:
         self._messages: deque[MessageIn] = deque()
         self._charging = True
         self.full = False
-        """Whether nothing is to be acknowledged now."""
+        """Whether the circuit must not acknowledge now."""
 
     def __len__(self) -> int:
         return len(self._messages)
 
     def put(self, message: MessageIn) -> None:
-        """One more came."""
+        """Add a message that arrived."""
         self._messages.append(message)
         self._memory.used_bytes += len(message.body)
         self.full = self.full or len(self._messages) >= INBOX_MESSAGES
 
     def take(self) -> MessageIn:
-        """The oldest, which is read now."""
+        """Take the oldest message to read it."""
         message = self._messages.popleft()
         if self._charging:
             self._memory.used_bytes -= len(message.body)
@@ -40,14 +40,14 @@ class Inbox:
         return message
 
     def clear(self) -> None:
-        """What is here is not for whoever reads from now on."""
+        """Drop all messages: they are not for the next reader."""
         if self._charging:
             self._memory.used_bytes -= self._bytes()
         self._messages.clear()
         self.full = False
 
     def release(self) -> None:
-        """The circuit is over: what is left may still be read, but it grows no more and goes with it."""
+        """The circuit has ended: free the charged memory. The messages left here may still be read."""
         if self._charging:
             self._charging = False
             self._memory.used_bytes -= self._bytes()

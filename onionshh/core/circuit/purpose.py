@@ -1,9 +1,8 @@
-"""What a circuit is for, and what kind of path follows from it (SPEC 1, 16).
+"""What a circuit is for, and the kind of path that it needs (SPEC 1, 16).
 
-Every circuit carries its purpose. How many relays it has, which class its relays are told and whether its
-second hop is pinned follows from the purpose and from one number of the node, its introduction hops. Two
-purposes stand apart: a rendezvous has as many hops as the visitor's class draws, and a circuit that was built
-ahead has the kind of those that will take it.
+Every circuit has a purpose. The purpose and the node's introduction hops decide how many relays the circuit
+has, which class its relays are told, and whether its second hop is pinned. There are two exceptions. For a
+rendezvous, the visitor's class draws the hops. A circuit built in advance has the kind of its later users.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from onionshh.core.base.classes import ENDPOINT_HOPS, INTRODUCTION_HOPS, TALK
 
 @dataclass(frozen=True, slots=True)
 class PathKind:
-    """What paths of one kind have in common. `relays`: the last one included. `pinned`: the second hop comes
-    from the node's layer-two guards."""
+    """What paths of one kind have in common. `relays`: with the last one counted. `pinned`: the second hop is
+    one of the node's layer-two guards."""
 
     relays: int
     privacy_class: int
@@ -25,46 +24,46 @@ class PathKind:
 
     @property
     def without_last(self) -> PathKind:
-        """The same path without its last relay. ValueError if nothing would be left."""
+        """The same path without its last relay. ValueError if no relay would be left."""
         if self.relays < 2:
-            raise ValueError("a circuit of one relay has no stub")
+            raise ValueError("a path of one relay has no shorter path")
         return PathKind(self.relays - 1, self.privacy_class, self.pinned)
 
 
 class Purpose(StrEnum):
-    """What a circuit is for. The values are what a program sees in `Node.circuits`."""
+    """What a circuit is for. A program sees the values in `Node.circuits`."""
 
     READY = "ready"
-    """Built ahead; whoever takes it gives it a purpose."""
+    """Built in advance. The code that takes it gives it a purpose."""
     CONSENSUS = "consensus"
-    """To whichever relay is asked for a newer consensus: through a guard, whatever the node's hops."""
+    """To a relay that is asked for a newer consensus: through a guard, for any introduction hops."""
     RING = "ring"
     """A stranger's way to a ring relay, to fetch a descriptor."""
     INTRODUCE = "introduce"
     """A visitor's way to an introducer."""
     RENDEZVOUS = "rendezvous"
-    """A visitor's way to a rendezvous point, and from then on to the endpoint."""
+    """A visitor's way to a rendezvous point, and later to the endpoint."""
     TEST = "test"
     """An endpoint's way to its own introducer, as a stranger would take it."""
     INTRODUCER = "introducer"
-    """An endpoint's way to its introducer, over which introductions come."""
+    """An endpoint's way to its introducer. Introductions come over it."""
     PUBLISH = "publish"
     """An endpoint's way to a ring relay, about its own descriptor."""
     ANSWER = "answer"
-    """An endpoint's way to a visitor's rendezvous point, whatever the visitor's class."""
+    """An endpoint's way to a visitor's rendezvous point, for any class of the visitor."""
 
     @property
     def pinned(self) -> bool:
-        """Whether others can make us build such circuits at their pace: then the second hop is pinned."""
+        """Whether the second hop is pinned, because others decide how often we build such circuits."""
         return self in _PINNED
 
     def kind(self, introduction_hops: int = INTRODUCTION_HOPS) -> PathKind:
-        """The kind of path that follows. `introduction_hops`: relays between us and an introducer or ring
-        relay, 2 unless one knows why: with 1 our guard learns whom we ask, with 0 whom we ask learns our
-        address. ValueError where no kind follows from the purpose alone."""
+        """The kind of path for this purpose. `introduction_hops`: relays between us and an introducer or ring
+        relay. Use 2 without a good reason: with 1 our guard learns which relay we ask, with 0 that relay
+        learns our address. ValueError if the purpose alone does not decide the kind."""
         match self:
             case Purpose.READY | Purpose.RENDEZVOUS:
-                raise ValueError(f"the kind of a circuit for {self.value!r} has to be given")
+                raise ValueError(f"give the kind of a circuit for {self.value!r}")
             case Purpose.ANSWER:
                 hops = ENDPOINT_HOPS
             case Purpose.CONSENSUS:
@@ -78,5 +77,5 @@ _PINNED = frozenset((Purpose.INTRODUCER, Purpose.PUBLISH, Purpose.ANSWER))
 
 
 def meeting_kind(hops: int, privacy_class: int) -> PathKind:
-    """A visitor's path to a rendezvous point with so many relays between."""
+    """A visitor's path to a rendezvous point with `hops` relays in between."""
     return PathKind(hops + 1, privacy_class)

@@ -1,6 +1,6 @@
 """How a circuit grows, relay by relay: the handshakes of CREATE and EXTEND (SPEC 3, 4).
 
-One handshake is under way at a time. The privacy class goes to each relay inside it.
+One handshake runs at a time. Each handshake tells the privacy class to its relay.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Telescope:
         self._created = HandshakeParts(CIRCUIT_SERVER, now)
         self.relays: list[RelayId] = []
         self.binding = b""
-        """Binding of the last relay's handshake (SPEC 4)."""
+        """The binding from the last relay's handshake (SPEC 4)."""
 
     @property
     def growing(self) -> bool:
@@ -34,7 +34,7 @@ class Telescope:
         return self._handshake is not None
 
     def begin(self, relay: RelayId, onion_key: bytes) -> bytes:
-        """What this relay is to be sent."""
+        """The handshake message to send to this relay."""
         self._handshake = ClientHandshake(
             server_id=relay,
             server_key=onion_key,
@@ -46,13 +46,13 @@ class Telescope:
         return self._handshake.message
 
     def created_part(self, body: bytes, *, first: bool) -> bytes | None:
-        """A cell of the first relay's answer; the whole answer with its last cell. ProtocolError."""
+        """Take one cell of the first relay's answer; returns the answer when it is whole. ProtocolError."""
         if self.relays or self._handshake is None:
             raise ProtocolError(Reason.CREATED_NOT_DUE)
         return self._created.add(body, first=first)
 
     def finish(self, reply: bytes) -> tuple[RelayId, bytes, bytes]:
-        """The relay answered and is the last one now: it, and the two states of its layer. ProtocolError."""
+        """The relay answered and is now the last hop: returns it and its two layer states. ProtocolError."""
         handshake, relay = self._handshake, self._asked
         if handshake is None or relay is None:
             raise ProtocolError(Reason.EXTENDED_NOT_DUE)

@@ -1,11 +1,11 @@
 """The window of one layer, at either of its ends (SPEC 7).
 
-The sender counts the cells that were not acknowledged yet, and keeps the tag of each cell that an ACK will
-name. The receiver counts too, and owes an ACK for every so many cells. A tag cannot be known without its
-cell, so an ACK proves that the cell arrived.
+The sender counts the cells that are not acknowledged yet. It keeps the tag of each cell that an ACK will
+name. The receiver counts too, and owes one ACK per `ack_every` cells. Nobody can know a tag without its cell,
+so an ACK proves that the cell arrived.
 
-A relay holds one pair for each circuit, most of them idle for good: lists and slots, since an empty deque
-takes 620 bytes.
+A relay has one pair of windows per circuit, and most circuits are idle. It uses lists and slots, because an
+empty deque takes 620 bytes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from onionshh.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """ack divides window (consensus parameters)."""
+    """Two consensus parameters. `ack_every` divides `window`."""
 
     ack_every: int
     window: int
 
 
 class SendWindow:
-    """How many counted cells may still leave, and which tags the ACKs have to name."""
+    """How many counted cells may still leave, and which tags the ACKs must name."""
 
     __slots__ = ("_flow", "expected", "limit", "sent_cells", "unacknowledged")
 
@@ -35,24 +35,24 @@ class SendWindow:
         self.limit = flow.window
         """How many counted cells may be unacknowledged at once."""
         self.sent_cells = 0
-        """Counted cells that left, of all time."""
+        """How many counted cells have left in total."""
         self.unacknowledged = 0
         self.expected: list[bytes] = []
-        """The tags that the next ACKs have to name, in order."""
+        """The tags that the next ACKs must name, in order."""
 
     def leave_room(self) -> None:
-        """Use a quarter of the window from now on, for the sake of other circuits."""
+        """Use only a quarter of the window from now on, to leave room for other circuits."""
         self.limit = max(self._flow.ack_every, self._flow.window // 4)
 
     def sent(self, tag: bytes) -> None:
-        """A counted cell left under this tag."""
+        """A counted cell left with this tag."""
         self.sent_cells += 1
         self.unacknowledged += 1
         if self.sent_cells % self._flow.ack_every == 0:
             self.expected.append(tag)
 
     def acknowledged(self, tag: bytes) -> None:
-        """An ACK came and names this tag. ProtocolError if that is not the next one that is due."""
+        """An ACK for this tag arrived. ProtocolError if another tag is due, or none."""
         if not self.expected:
             raise ProtocolError(Reason.ACK_NOT_DUE)
         if not equal(self.expected.pop(0), tag):
@@ -61,7 +61,7 @@ class SendWindow:
 
 
 class ReceiveWindow:
-    """The ACKs that are owed for the cells that came."""
+    """The ACKs that are owed for received cells."""
 
     __slots__ = ("_came", "_flow", "_unacknowledged", "owed", "paused")
 
@@ -70,12 +70,12 @@ class ReceiveWindow:
         self._came = 0
         self._unacknowledged = 0
         self.owed: list[bytes] = []
-        """The tags of the cells to be acknowledged, in order."""
+        """The tags of the cells to acknowledge, in order."""
         self.paused = False
-        """Nobody reads what comes: no ACK leaves, and so the other end stops."""
+        """Whether ACKs are held back because nobody reads. The other end then stops."""
 
     def came(self, tag: bytes) -> None:
-        """A counted cell came under this tag. ProtocolError if the window did not allow it."""
+        """A counted cell arrived with this tag. ProtocolError if the window did not allow it."""
         flow = self._flow
         self._came += 1
         self._unacknowledged += 1
@@ -85,10 +85,10 @@ class ReceiveWindow:
             self.owed.append(tag)
 
     def take_ack(self) -> bytes:
-        """The tag that the next ACK names; it leaves now, and lets the other end send on."""
+        """The tag for the next ACK. The ACK leaves now and lets the other end send more."""
         self._unacknowledged -= self._flow.ack_every
         return self.owed.pop(0)
 
     def forget(self) -> None:
-        """The circuit is over: no ACK leaves any more."""
+        """The circuit has ended: no more ACKs leave."""
         self.owed.clear()

@@ -1,1 +1,1 @@
-"""One link between two nodes, and what waits for it."""
+"""One link between two nodes, and the cells that wait for it."""

@@ -1,11 +1,11 @@
 """One link as a machine: handshake, frames, padding, deadlines (SPEC 5).
 
-Bytes in, events out. `receive_data` never raises for what a stranger sent: the link becomes closed, says so
-once as a `LinkClosed` event and stays closed. The cells themselves are none of its business; `seal` makes
-a frame of whatever waits, so a burst costs one AEAD call.
+Bytes go in, events come out. `receive_data` never raises for a stranger's bytes. Instead the link closes,
+reports this once as a `LinkClosed` event and stays closed. A link does not look into cells. `seal` makes one
+frame from all waiting cells, so a burst costs one AEAD call.
 
-What a link waits for stands in one table of named deadlines, `timers`. Every frame puts off two of them,
-silence and padding, by one store each.
+One table of named deadlines, `timers`, has everything that a link waits for. Every frame moves two deadlines
+to a later time, SILENT and PADDING, with one store each.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ from onionshh.wire.cell import LINK_AUTH, PADDING, pack_cell
 
 @dataclass(frozen=True, slots=True)
 class LinkOpen:
-    """The link may carry cells. `peer`: the relay at the other end, None for a client."""
+    """The link can carry cells now. `peer`: the relay at the other end, None for a client."""
 
     peer: RelayId | None
 
 
 @dataclass(frozen=True, slots=True)
 class LinkClosed:
-    """No more comes and nothing more may be sent. `reason` stays on our side."""
+    """The link has ended in both directions. `reason` stays on our side."""
 
     reason: Reason
 
 
 LinkEvent = LinkOpen | bytes | LinkClosed
-"""Bytes are the cells of one frame, whole."""
+"""Bytes are the whole cells of one frame."""
 
 
 class Timer(enum.IntEnum):
-    """A link's deadlines. Of several that are due the first here counts."""
+    """A link's deadlines. If several are due, the first in this order counts."""
 
     SETUP = 0
-    """The link is not open yet. The only one until it is."""
+    """The link is not open yet. Until then, this is the only deadline."""
     FRAME = 1
-    """A frame has begun and is not complete."""
+    """A frame began and is not complete."""
     SILENT = 2
-    """No byte came."""
+    """No byte arrived."""
     STUCK = 3
     """Bytes wait and the network takes none."""
     IDLE = 4
     """No circuit runs over the link."""
     PADDING = 5
-    """Nothing was sent: a PADDING cell is to go out."""
+    """Nothing was sent: a PADDING cell must go out."""
 
 
 _ENDS = {
@@ -70,15 +70,15 @@ _ENDS = {
     Timer.STUCK: Reason.LINK_STUCK,
     Timer.IDLE: Reason.LINK_IDLE,
 }
-"""Why a link ends when a deadline is over; that of PADDING ends nothing."""
+"""Why a link ends when a deadline passes. PADDING does not end it."""
 
-# Plain numbers: these are used several times a frame, where an enum's members are looked up the slow way.
+# Plain numbers: these are used several times per frame, and looking up an enum's members is slow.
 _FRAME, _SILENT, _STUCK, _PADDING = map(int, (Timer.FRAME, Timer.SILENT, Timer.STUCK, Timer.PADDING))
 
 
 class Padding:
-    """After how much silence the next PADDING goes out. Between relays always after the same; else drawn
-    anew each time one has gone out, at both ends.
+    """After how much silence the next PADDING goes out. The time between two relays is fixed. On other links,
+    each end draws a new time after each PADDING.
     """
 
     __slots__ = ("_chance", "_range_ms", "after")
@@ -87,31 +87,31 @@ class Padding:
         self._chance = chance
         self._range_ms: tuple[float, float] | None = None
         self.after = NEVER
-        """Seconds; nothing is padded before the link is open."""
+        """Seconds. There is no padding before the link is open."""
 
     def begin(self, params: Params, *, relays_at_both_ends: bool) -> None:
-        """The link is open now."""
+        """Begin, because the link is open now."""
         self.after = float(params.relay_padding_seconds)
         if not relays_at_both_ends:
             self._range_ms = (params.client_padding_min_ms, params.client_padding_max_ms)
         self.draw()
 
     def draw(self) -> None:
-        """For the next one."""
+        """Draw the time to the next PADDING."""
         if self._range_ms is not None:
             self.after = self._chance.between(*self._range_ms) / 1000
 
     def cell(self) -> bytes:
-        """What goes out."""
+        """A PADDING cell."""
         return pack_cell(0, PADDING, self._chance.bytes(BODY))
 
 
 class Link:
-    """What both ends do; make a `LinkInitiator` or a `LinkResponder`."""
+    """What both ends do. Use `LinkInitiator` or `LinkResponder`."""
 
     def __init__(self, opening: Opening, *, params: Params, chance: Chance, now: float) -> None:
         self._opening: Opening | None = opening
-        """Forgotten once the link is open, with its secrets."""
+        """It is forgotten with its secrets when the link opens."""
         self._params = params
         self._chance = chance
         self._padding = Padding(chance)
@@ -130,7 +130,7 @@ class Link:
     # Bytes.
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """What the socket gave; b"" is its end."""
+        """Take bytes from the socket. b"" is the end of the stream."""
         if self.is_closed:
             return
         if not data:
@@ -157,11 +157,11 @@ class Link:
             deadlines[_SILENT] = now + self._params.link_dead_seconds
 
     def next_event(self) -> LinkEvent | None:
-        """The next thing that happened, None when more bytes are needed."""
+        """The next event, or None when more bytes are needed."""
         return self._events.popleft() if self._events else None
 
     def data_to_send(self) -> bytes:
-        """Handshake bytes that are due; frames come from `seal`."""
+        """Handshake bytes to send. Frames come from `seal`."""
         data = bytes(self._outgoing)
         self._outgoing.clear()
         return data
@@ -175,22 +175,22 @@ class Link:
         return header + key.seal(cells, header)
 
     def send_failed(self) -> None:
-        """The socket takes nothing more."""
+        """The socket accepts no more bytes."""
         self._close(Reason.LINK_BROKEN)
 
     # Time.
 
     def sent(self, now: float, *, blocked: bool) -> None:
-        """The kernel took bytes, and whether more still wait for it."""
+        """The kernel took bytes. `blocked`: more bytes still wait for it."""
         deadlines = self.timers.at
         deadlines[_PADDING] = now + self._padding.after
         if not blocked:
             deadlines[_STUCK] = NEVER
         elif self.is_open:
-            deadlines[_STUCK] = now + self._params.link_dead_seconds  # never before that of SILENT
+            deadlines[_STUCK] = now + self._params.link_dead_seconds  # never earlier than SILENT
 
     def not_read(self, now: float) -> None:
-        """We have not read up to now: what the peer owes counts from here."""
+        """We did not read until now, so the peer's deadlines count from now."""
         if not self.is_open:
             return
         deadlines, params = self.timers.at, self._params
@@ -201,22 +201,22 @@ class Link:
             deadlines[_STUCK] = now + params.link_dead_seconds
 
     def quiet_since(self) -> float:
-        """When the last byte came; when the link began, as long as it is not open."""
+        """When the last byte arrived. While the link is not open: when it began."""
         if self.is_open:
             return self.timers.at[_SILENT] - self._params.link_dead_seconds
         return self.timers.at[Timer.SETUP] - self._params.handshake_seconds
 
     def in_use(self) -> None:
-        """Circuits run over the link."""
+        """Circuits use the link."""
         self.timers.clear(Timer.IDLE)
 
     def unused(self, since: float) -> None:
-        """None has run over it from then on."""
+        """No circuit has used the link since then."""
         if self.is_open:
             self.timers.set(Timer.IDLE, since + self._params.link_idle_seconds)
 
     def tick(self, now: float) -> bytes | None:
-        """Act on what is due: the link may close; a PADDING cell that must go out is returned."""
+        """Do what is due: the link may close. Returns a PADDING cell if one must go out."""
         due = self.timers.expired(now)
         if due is Timer.PADDING:
             self._padding.draw()
@@ -227,7 +227,7 @@ class Link:
         return None
 
     def close(self, reason: Reason) -> None:
-        """End the link from our side; frames that nobody took yet are forgotten."""
+        """End the link from our side. Frames that nobody took yet are dropped."""
         if not self.is_closed:
             self._events.clear()
         self._close(reason)
@@ -256,7 +256,7 @@ class Link:
         self._events.append(LinkOpen(opened.peer))
 
     def _set_up(self, data: bytes, now: float) -> int:
-        """What comes before the link is open; returns how far that was."""
+        """Handle the bytes before the link is open; returns how many were used."""
         opening = self._opening
         at = 0
         if opening is None:
@@ -283,8 +283,8 @@ class Link:
             self._outgoing += self.seal(pack_cell(0, LINK_AUTH, body))
 
     def _frames(self, data: bytes, at: int) -> int:
-        """Open the frames that begin at `at` and are whole; returns where they end. Before the link is open
-        only the first, since what is behind it depends on what that says."""
+        """Open the whole frames from `at` on; returns where they end. Before the link is open, only the first
+        frame is opened, because its content decides about the rest."""
         key = self._open_key
         if key is None:
             return at
@@ -307,7 +307,7 @@ class Link:
 
 
 class LinkInitiator(Link):
-    """The dialling end. `identity` is a relay's own key, None for everyone else."""
+    """The end that connects. `identity` is a relay's own key, None for everyone else."""
 
     def __init__(
         self,
@@ -324,7 +324,7 @@ class LinkInitiator(Link):
 
 
 class LinkResponder(Link):
-    """The listening end, always a relay. `is_relay` says whether an identity stands in the consensus."""
+    """The listening end, always a relay. `is_relay` tells whether an identity is in the consensus."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The handshake of a link, from its first byte until the link is open (SPEC 5).
 
-An `Opening` knows the secrets of one end. The link lets go of it once it is open: they would give back the
-first keys, and so open every frame that was ever sent.
+An `Opening` knows the secrets of one end. The link forgets it when the link opens: anyone with these secrets
+could compute the first keys and open every frame of the link.
 
     initiator:  flight →            ← flight      LINK_AUTH →   open
     responder:         → flight  flight ←                 → LINK_AUTH   open
@@ -25,7 +25,7 @@ from onionshh.wire.cell import LINK_AUTH, split_cells
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Who is at the other end: a relay, or None for nobody in particular; and whether we are two relays."""
+    """Who is at the other end: a relay, or None for anyone else. Also whether both ends are relays."""
 
     peer: RelayId | None
     relays_at_both_ends: bool
@@ -33,9 +33,9 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Crossed:
-    """Both flights are there: the keys, the flight that is still to go, and how it goes on.
+    """The result of both flights: the keys, and a flight that must still be sent.
 
-    The initiator's link is open then (`opened`), and its LINK_AUTH begins with `proof`.
+    The initiator's link is then open (`opened`), and its LINK_AUTH begins with `proof`.
     """
 
     seal_key: FrameCipher
@@ -46,26 +46,26 @@ class Crossed:
 
 
 def link_auth_text(binding: bytes, responder: bytes) -> bytes:
-    """What a relay signs to show who it is: this link and no other."""
+    """The bytes that a relay signs to prove its identity, for this link only."""
     return b"onionshh link auth v1" + binding + responder
 
 
 class Opening(abc.ABC):
-    """One end's part. `first` is what it says at once."""
+    """One end's part. `first` is what it sends at once."""
 
     first = b""
 
     @abc.abstractmethod
     def cross(self, flight: bytes) -> Crossed:
-        """The other end's flight is whole. ProtocolError."""
+        """The other end's flight is whole. Raises ProtocolError."""
 
     @abc.abstractmethod
     def prove(self, plain: bytes) -> Opened:
-        """The first frame came before the link was open. ProtocolError unless it is a good LINK_AUTH."""
+        """The first frame arrived before the link was open. ProtocolError unless it is a valid LINK_AUTH."""
 
 
 class Asking(Opening):
-    """The end that dials. `identity` is a relay's own key, None for everyone else."""
+    """The end that connects. `identity` is a relay's own key, None for everyone else."""
 
     def __init__(
         self, responder: RelayId, onion_key: bytes, identity: SigningKey | None, random_bytes: RandomBytes
@@ -98,11 +98,11 @@ class Asking(Opening):
         )
 
     def prove(self, plain: bytes) -> Opened:
-        raise ProtocolError(Reason.LINK_AUTH_DIRECTION)  # a responder has proved itself by its flight
+        raise ProtocolError(Reason.LINK_AUTH_DIRECTION)  # a responder's flight has already proved it
 
 
 class Answering(Opening):
-    """The end that is dialled, always a relay. `is_relay`: whether an identity stands in the consensus."""
+    """The end that listens, always a relay. `is_relay`: whether an identity is in the consensus."""
 
     def __init__(
         self,
@@ -147,5 +147,5 @@ class Answering(Opening):
 
 
 def _split(keystream: bytes) -> tuple[bytes, bytes, bytes]:
-    """The initiator's key for what it sends, the responder's, and the binding (SPEC 4)."""
+    """The initiator's sending key, the responder's sending key, and the binding (SPEC 4)."""
     return keystream[: g.KEY], keystream[g.KEY : 2 * g.KEY], keystream[2 * g.KEY :]

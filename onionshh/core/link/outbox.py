@@ -1,8 +1,8 @@
-"""Cells waiting for one link, and the memory they take (SPEC 7).
+"""Cells that wait for one link, and the memory they use (SPEC 7).
 
-Every circuit has a queue of its own at a link. While the link keeps up, `take` hands out everything that
-waits; once more waits than one frame holds, the circuits take turns, cell by cell, so that a bulk circuit
-cannot starve the quiet ones beside it. All queues of a node are charged to one `Memory`.
+Every circuit has its own queue at a link. While the link is fast enough, `take` returns everything that
+waits. When more waits than one frame holds, the circuits take turns, cell by cell. So a bulk circuit cannot
+starve the quiet ones. All queues of a node are charged to one `Memory`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from onionshh.geometry import CELL
 
 @dataclass(frozen=True, slots=True)
 class MemoryStatistics:
-    """What a node's queues and messages hold, and what they may."""
+    """How much a node's queues and messages hold, and how much they may hold."""
 
     used_bytes: int
     most_bytes: int
 
 
 class Memory:
-    """One quota for every queue, partial message and waiting cell of a node, in bytes."""
+    """One quota in bytes for all queues, partial messages and waiting cells of a node."""
 
     __slots__ = ("most_bytes", "now", "used_bytes")
 
@@ -31,22 +31,22 @@ class Memory:
         self.most_bytes = most_bytes
         self.used_bytes = 0
         self.now = 0.0
-        """Monotonic seconds of the read under way: what is queued now is this old."""
+        """The time of the current read, monotonic seconds. Cells queued now date from this time."""
 
     def statistics(self) -> MemoryStatistics:
-        """Numbers of this moment."""
+        """The present numbers."""
         return MemoryStatistics(self.used_bytes, self.most_bytes)
 
 
 class CellQueue:
-    """One circuit's cells for one link, oldest first. No cell here came before `since`.
+    """One circuit's cells for one link, oldest first. No cell here arrived before `since`.
 
-    How old the first one is would take a time for each cell. Instead, now and then it is noted how many
-    stand here: once these have left, what is left is younger than that moment. So the age of a queue that
-    drains is at most that of the cells of its last two turns, and one that stands still ages.
+    The exact age of the first cell would need a time per cell. Instead, the number of waiting cells is noted
+    from time to time. When these cells have left, all others are younger than that moment. So a queue that
+    drains is at most as old as the cells of its last two turns. A queue that does not drain gets older.
 
-    A list: an empty deque takes 620 bytes, and of ten thousand circuits most are empty. Taking the first
-    of a full queue, 1 024 cells, moves 8 KB.
+    It is a list: an empty deque takes 620 bytes, and of ten thousand circuits most are empty. Taking the
+    first cell of a full queue (1 024 cells) moves 8 KB.
     """
 
     __slots__ = ("cells", "noted", "older", "since")
@@ -56,22 +56,22 @@ class CellQueue:
         self.since = 0.0
         self.noted = 0.0
         self.older = 0
-        """How many cells are left of those that stood here at `noted`."""
+        """How many of the cells that were here at `noted` are left."""
 
     def first(self) -> bytes:
-        """Take the oldest."""
+        """Take the oldest cell."""
         return self.cells.pop(0)
 
     def note(self, now: float) -> None:
-        """All that stood here at `noted` has left. Whatever was noted before the queue was last empty says
-        less than `since`, which begins anew then."""
+        """All cells that were here at `noted` have left. If the queue was empty after `noted`, `since` is the
+        later time and stays."""
         self.since = max(self.since, self.noted)
         self.noted = now
         self.older = len(self.cells)
 
 
 class ControlQueue(CellQueue):
-    """A link's own cells: a DESTROY for each of 65 536 circuits may wait here, too many for a list."""
+    """A link's own cells. A DESTROY for each of 65 536 circuits may wait here: too many for a list."""
 
     __slots__ = ()
 
@@ -84,20 +84,20 @@ class ControlQueue(CellQueue):
 
 
 class Outbox:
-    """The queues of one link. `touched` is the node's list of outboxes to flush after this read."""
+    """The queues of one link. `touched` is the node's list of outboxes to flush after the current read."""
 
     __slots__ = ("_busy", "_in_list", "_touched", "memory", "waiting")
 
     def __init__(self, memory: Memory, touched: list[Outbox]) -> None:
         self.memory = memory
         self.waiting = 0
-        # Ordered, and any one of ten thousand can leave it at once: its circuit may end at any moment.
+        # Ordered, and any queue can be removed quickly, because its circuit may end at any moment.
         self._busy: OrderedDict[CellQueue, None] = OrderedDict()
         self._touched = touched
         self._in_list = False
 
     def push(self, queue: CellQueue, cell: bytes) -> None:
-        """One more cell at the end of a circuit's queue."""
+        """Add a cell at the end of a circuit's queue."""
         if not queue.cells:
             queue.since = self.memory.now
             self._busy[queue] = None
@@ -109,11 +109,11 @@ class Outbox:
             self._touched.append(self)
 
     def untouch(self) -> None:
-        """The node's list has been worked off; the next push enters it again."""
+        """The node's list was flushed: the next push enters this outbox again."""
         self._in_list = False
 
     def take(self, most: int) -> list[bytes]:
-        """At most so many cells, in order within a circuit, in turns between circuits."""
+        """At most `most` cells, in order within a circuit, in turns between circuits."""
         busy = self._busy
         taken: list[bytes] = []
         if self.waiting <= most:
@@ -135,7 +135,7 @@ class Outbox:
         return taken
 
     def discard(self, queue: CellQueue) -> int:
-        """Forget a circuit's waiting cells; returns how many there were."""
+        """Drop a circuit's waiting cells; returns how many there were."""
         count = len(queue.cells)
         if count:
             del self._busy[queue]
@@ -145,7 +145,7 @@ class Outbox:
         return count
 
     def discard_all(self) -> int:
-        """Forget every waiting cell: the link is gone."""
+        """Drop all waiting cells, because the link has ended; returns how many there were."""
         count = self.waiting
         for queue in self._busy:
             queue.cells.clear()

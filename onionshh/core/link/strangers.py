@@ -1,7 +1,7 @@
-"""Links that others opened, by the address they came from: how many one address may have, and how fast.
+"""Links that others opened, by address: how many an address may have, and how fast it may open them.
 
-An address is what counts as one (`core/base/addresses.py`): an IPv6 /64, say. When nothing more can be taken
-at all, a link of whichever address holds most has to go.
+`core/base/addresses.py` defines what counts as one address, for example an IPv6 /64. When no more links can
+be accepted, the address with the most links loses one.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ T = TypeVar("T")
 
 ADDRESSES_MOST = 4096
 LOOKED_AT_MOST = 128
-"""Links among which the idlest is sought when room is made for another."""
+"""How many links are compared to find the idlest one when room is needed."""
 
 
 class Strangers(Generic[T]):
-    """Whatever stands for a link, by host (text without a port). `params` gives the limits in force."""
+    """Link objects by host (text without a port). `params` returns the present limits."""
 
     def __init__(self, params: Callable[[], Params]) -> None:
         self._params = params
@@ -34,7 +34,7 @@ class Strangers(Generic[T]):
         """How many addresses have links here."""
 
     def refusal(self, host: str, now: float) -> Reason | None:
-        """Why one more link from there is not taken; None when it is."""
+        """Why one more link from this host is refused; None if it is accepted."""
         params = self._params()
         rates = self._rates
         if rates is None:
@@ -46,17 +46,17 @@ class Strangers(Generic[T]):
         return None if rates.take(address, now) else Reason.LINK_RATE
 
     def add(self, host: str, link: T) -> None:
-        """It was taken."""
+        """The link was accepted."""
         address = host_group(host)
         self.addresses += not self._links.count(address)
         self._links.add(address, link)
 
     def remove(self, host: str, link: T) -> None:
-        """It has ended. KeyError if it was never added."""
+        """The link has ended. KeyError if it was never added."""
         address = host_group(host)
         self._links.remove(address, link)
         self.addresses -= not self._links.count(address)
 
     def of_the_largest(self) -> Iterable[T]:
-        """Links of whoever holds most, so many at most as are worth looking at to find the idlest."""
+        """Links of the largest holder, at most `LOOKED_AT_MOST`, to find the idlest among them."""
         return itertools.islice(self._links.of_the_largest(), LOOKED_AT_MOST)
