@@ -1,10 +1,11 @@
-"""Endpoint descriptors sealed, signed, judged and opened (SPEC 10).
+"""Endpoint descriptors: how they are sealed, signed, checked and opened (SPEC 10).
 
-Three parties look at one document. The endpoint makes it. A ring relay, who does not know the address,
-checks that the blinded key it is stored under vouches for it, so nobody stores junk under another's name
-or puts an old one back. A visitor, who knows the address, opens it and believes nothing until the address
-itself opens: A = P + H(P ‖ bundle)·B, and the post-quantum key found so has signed this very row for this
-very period. The first two rest on Ed25519 alone; the last holds even where discrete logarithms do not.
+Three parties use one document. The endpoint makes it. A ring relay does not know the address. It checks that
+the document is signed for the blinded key it is stored under. So nobody can store junk under another's name
+or put an old document back. A visitor knows the address and opens the document. It trusts nothing until it
+has verified A = P + H(P ‖ bundle)·B, and that this post-quantum key signed this row for this period. The
+checks of endpoint and ring relay depend on Ed25519 only. The visitor's check holds even against someone who
+can compute discrete logarithms.
 """
 
 from __future__ import annotations
@@ -37,17 +38,17 @@ from onionshh.wire.endpoint import (
 
 REVISION_STEP_MAX: Final = 1 << 16
 EXPIRY_MOST_SECONDS: Final = 8 * 86_400
-"""So far ahead a descriptor may expire."""
+"""How far in the future a descriptor may expire."""
 EARLY_SECONDS: Final = 600
-"""So much the clock of who made it may be ahead of the network's."""
+"""How far the maker's clock may be ahead of the network's time."""
 
 _ZERO_NONCE = bytes(AEAD_NONCE)  # the key is fresh with every salt
 
 
 def next_revision(current: int, chance: Chance) -> int:
-    """A later revision, by a random step: neither the time nor a count of what was published.
+    """A later revision, by a random step, so it shows neither the time nor how often we published.
 
-    After `stale` the endpoint passes the revision it fetched; 0 stands for none yet.
+    After `stale` the endpoint passes the revision that it fetched; 0 means none yet.
     """
     return current + 1 + chance.below(REVISION_STEP_MAX)
 
@@ -65,12 +66,12 @@ def build_descriptor(
 ) -> bytes:
     """`geometry.DESCRIPTOR` bytes to store on the ring of `period`.
 
-    `period_key` is an ordinary key for this period alone, certified until `expiry` (Unix seconds). `nonce`
-    is a proof of work for the name and the period (core/endpoint/effort.py), and half of the salt.
-    ValueError if the descriptor does not show this identity's own P and post-quantum key.
+    `period_key` is an ordinary key for this period only, certified until `expiry` (Unix seconds). `nonce` is
+    a proof of work for the name and the period (core/endpoint/effort.py), and half of the salt. ValueError if
+    the descriptor does not contain this identity's own P and post-quantum key.
     """
     if (descriptor.P, descriptor.pq_public) != (identity.P, identity.pq_public):
-        raise ValueError("the descriptor shows keys of another identity")
+        raise ValueError("the descriptor has the keys of another identity")
     blinded = identity.blind(period, period_seconds)
     encoded = descriptor.encode()
     inner = Inner(descriptor, encoded, identity.sign_pq(pq_signed(blinded.public, period, encoded)))
@@ -91,10 +92,10 @@ def build_descriptor(
 
 
 def check_outer_untrusted(data: bytes, *, wall: int) -> Outer:
-    """For who does not know the address: ProtocolError unless the blinded key vouches for it now.
+    """The check without the address: ProtocolError unless the blinded key's signatures are valid now.
 
-    Whether the period is one that this relay serves, and the revision later than the one held, is the
-    ring's to judge.
+    The ring role checks whether this relay serves the period, and whether the revision is later than the
+    stored one.
     """
     outer = Outer.decode_untrusted(data)
     if outer.expiry > wall + EXPIRY_MOST_SECONDS + EARLY_SECONDS:
@@ -106,7 +107,7 @@ def check_outer_untrusted(data: bytes, *, wall: int) -> Outer:
 def open_descriptor_untrusted(
     data: bytes, *, A: bytes, period: int, period_seconds: int, wall: int
 ) -> EndpointDescriptor:
-    """For whoever knows the address: the descriptor, if everything about it holds; else ProtocolError."""
+    """The check with the address: the descriptor if everything is valid, else ProtocolError."""
     outer = Outer.decode_untrusted(data)
     blinded = blind_public(A, period, period_seconds)
     if (outer.blinded, outer.period) != (blinded, period):
@@ -133,5 +134,5 @@ def _check_outer(outer: Outer, wall: int) -> None:
 
 
 def _sealing_key(blinded: bytes, subcredential: bytes, revision: int, salt: bytes) -> bytes:
-    """Known only to those who can make the subcredential, that is, who know the address."""
+    """The sealing key. Only someone who knows the address can make the subcredential, and so this key."""
     return kdf("descriptor", blinded, subcredential, revision.to_bytes(8), salt)

@@ -1,12 +1,12 @@
-"""What a place on a crowded ring costs: a proof of work for one name and period (SPEC 10).
+"""The price of a place on a crowded ring: a proof of work for one name and period (SPEC 10).
 
-Shares by origin do not help whoever shares all of his ways with a flood. He outbids it: the first 8 bytes
-of a descriptor's salt are a nonce, and what scrypt makes of it for this name and period is a number of
-effort. A nonce of effort e is found in e tries on average. It holds for every revision and for all relays
-of the name; nobody can look for it before the period's random value is known.
+Limits per origin do not help an endpoint whose circuits share every origin with a flood. It can outbid the
+flood: the first 8 bytes of a descriptor's salt are a nonce, and scrypt turns the nonce, for this name and
+period, into a number called effort. Finding a nonce of effort e takes e tries on average. A nonce is valid
+for every revision and for all relays of the name. Nobody can search before the period's random value is out.
 
-A nonce of zeros claims nothing and costs nobody a look. Memory of 64 KiB a try keeps the distance between a
-processor and hardware made for it small; one try is cheaper than the two signatures of a descriptor.
+A nonce of zeros claims nothing and needs no check. Each try needs 64 KiB of memory, so special hardware is
+not much faster than a processor. One try is cheaper than the two signatures of a descriptor.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from onionshh.ids import RandomBytes
 NONCE: Final = 8
 NO_PROOF: Final = bytes(NONCE)
 EFFORT_LEAST: Final = 64
-"""Less counts as nothing: a flood of random salts would have it by chance."""
+"""Less effort counts as nothing, because a flood of random salts reaches it by chance."""
 EFFORT_MOST: Final = 1 << 17
-"""An endpoint looks for no more: some 18 s of one processor."""
+"""An endpoint searches for no more than this, which takes one processor about 18 s."""
 
 _N, _R, _P = 64, 8, 1
 _NUMBER = struct.Struct(">I")
@@ -32,18 +32,18 @@ _COUNTS = 1 << 64
 
 
 def publish_task(shared_random: bytes, blinded: bytes, period: int) -> bytes:
-    """What a proof for this name and period is about, 32 bytes."""
+    """The task that a proof for this name and period must solve, 32 bytes."""
     return sha3_256(b"onionshh proof v1 publish", shared_random, blinded, _PERIOD.pack(period))
 
 
 def tries_for(task: bytes, nonce: bytes) -> int:
-    """In how many tries such a nonce is found on average: floor((2^32 - 1) / max(R, 1))."""
+    """How many tries it takes on average to find such a nonce: floor((2^32 - 1) / max(R, 1))."""
     drawn: int = _NUMBER.unpack(hashlib.scrypt(nonce, salt=task, n=_N, r=_R, p=_P, dklen=_NUMBER.size))[0]
     return 0xFFFFFFFF // max(drawn, 1)
 
 
 def effort(task: bytes, nonce: bytes) -> int:
-    """What a nonce of 8 bytes is worth: 0 for one of zeros, which is not looked at, and below the least."""
+    """The effort of a nonce of 8 bytes. It is 0 below the least, and for zeros, which are not checked."""
     if nonce == NO_PROOF:
         return 0
     tries = tries_for(task, nonce)
@@ -51,7 +51,7 @@ def effort(task: bytes, nonce: bytes) -> int:
 
 
 class Search:
-    """The best nonce for one task so far. `look` for more as often as one likes."""
+    """The best nonce for one task so far. Call `look` any number of times."""
 
     def __init__(self, task: bytes, random_bytes: RandomBytes) -> None:
         self._task = task
@@ -60,7 +60,7 @@ class Search:
         self.nonce = NO_PROOF
 
     def look(self, tries: int, enough: int) -> None:
-        """So many more tries, fewer once the effort is enough."""
+        """Make `tries` more tries, or fewer if the effort reaches `enough`."""
         for _ in range(tries):
             if self.effort >= enough:
                 return

@@ -1,8 +1,8 @@
 """Introductions: what a visitor seals for an endpoint, and how the endpoint answers (SPEC 11).
 
-The seal is HPKE to the key of the period's descriptor; all that binds it stands in `info`. Inside is the
-rendezvous point, a seed from which cookie and reply key follow, the visitor's half of an hs3h handshake and
-perhaps a first record. Nothing about who asks, and always 2 934 bytes.
+The seal is HPKE to the key in the period's descriptor. Everything bound to the seal is in `info`. Inside are
+the rendezvous point, a seed that gives the cookie and the reply key, the visitor's half of an hs3h handshake,
+and perhaps a first record. Nothing tells who asks. The size is always 2 934 bytes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from onionshh.wire.messages import INTRODUCE_NEW, Introduce, Rendezvous1, exactl
 
 _PLAIN = struct.Struct(f">B{g.KEY}s{g.SEED}s{g.RENDEZVOUS_CLIENT}sH{g.INTRODUCE_RECORD}s")
 _ZERO_NONCE = bytes(g.AEAD_NONCE)
-"""Sound here alone: the key is made from a seed that is used once."""
+"""Safe only here, because the key comes from a seed that is used once."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndToEndKeys:
-    """What both ends get from the rendezvous handshake. `forward` is visitor to endpoint."""
+    """The keys that both ends get from the rendezvous handshake. `forward` is visitor to endpoint."""
 
     forward: bytes = field(repr=False)
     backward: bytes = field(repr=False)
@@ -46,12 +46,12 @@ def _split(keystream: bytes) -> EndToEndKeys:
 
 
 def period_byte(period: int) -> int:
-    """How an introduction names the period whose keys it is sealed to."""
+    """The byte that tells to which period's keys an introduction is sealed."""
     return period & 0xFF
 
 
 def fits_introduction(record: bytes) -> bool:
-    """Whether an encoded record may ride along."""
+    """Whether an introduction can carry this encoded record."""
     return len(record) <= g.INTRODUCE_RECORD
 
 
@@ -72,7 +72,7 @@ class Introduction:
         random_bytes: RandomBytes,
     ) -> None:
         if not fits_introduction(record):
-            raise ValueError(f"a record of at most {g.INTRODUCE_RECORD} bytes fits an introduction")
+            raise ValueError(f"an introduction can carry a record of at most {g.INTRODUCE_RECORD} bytes")
         seed = random_bytes(g.SEED)
         self.seed = seed
         self.cookie = Cookie(kdf("cookie", seed))
@@ -93,7 +93,7 @@ class Introduction:
         """The INTRODUCE1."""
 
     def finish(self, rendezvous2: bytes) -> EndToEndKeys:
-        """The keys, if RENDEZVOUS2 is this endpoint's answer. CryptoError."""
+        """The keys, if RENDEZVOUS2 is this endpoint's answer. Raises CryptoError."""
         exactly(rendezvous2, g.RENDEZVOUS_SEALED)
         reply = aead_open(self._reply_key, _ZERO_NONCE, rendezvous2)
         finished = self._handshake.finish(
@@ -104,7 +104,7 @@ class Introduction:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An introduction as the endpoint reads it. `record` is b"" when none rides along."""
+    """An introduction as the endpoint reads it. `record` is b"" if there is none."""
 
     auth_key: AuthKey
     privacy_class: int
@@ -115,7 +115,7 @@ class Opened:
 
 
 def open_introduction_untrusted(message: Introduce, seal_key: SealKey, subcredential: bytes) -> Opened:
-    """What was sealed for us. ProtocolError, the same for every failure."""
+    """Open an introduction that was sealed for us. Every failure is a ProtocolError."""
     if message.kind != INTRODUCE_NEW:
         raise ProtocolError(Reason.INTRODUCE_KIND)
     info = _info(message.kind, message.period_byte, message.auth_key, subcredential)
@@ -131,7 +131,7 @@ def open_introduction_untrusted(message: Introduce, seal_key: SealKey, subcreden
 def answer(
     opened: Opened, *, rendezvous_keys: KeyPair, subcredential: bytes, random_bytes: RandomBytes
 ) -> tuple[bytes, EndToEndKeys]:
-    """RENDEZVOUS1 and the keys it stands for. A second try sends these very bytes again. CryptoError."""
+    """RENDEZVOUS1 and its keys. A second try must send the same bytes again. Raises CryptoError."""
     responded = handshake.respond(
         opened.handshake,
         server_id=opened.auth_key,

@@ -1,13 +1,15 @@
-"""What an endpoint believes of whether strangers reach it, and when it tests that again (SPEC 11).
+"""Whether an endpoint believes that strangers can reach it, and when it tests that again (SPEC 11).
 
-A pure machine. A test says None when it arrived, else why not. One that failed may be bad luck, so an
-endpoint that is reachable says that it is not only after two in a row; what is certain counts at once.
+This is a pure machine. A test gives None if it arrived, or why it did not. A failed test may be bad luck. So
+a reachable endpoint says that it is unreachable only after two failed tests in a row. A certain loss counts
+at once.
 
     state           a test arrived    a test failed                         lost (for certain)
     not reachable   reachable         not reachable, for this reason now    the same
     reachable       reachable         reachable; the second time not        not reachable
 
-The next test is soon while not all is well, else now and then, and at once after what was lost for certain.
+The next test comes soon while there is a problem, otherwise from time to time, and at once after a certain
+loss.
 """
 
 from __future__ import annotations
@@ -28,14 +30,14 @@ NO_GUARD = "no guard answers"
 
 
 class ReachabilityState:
-    """One endpoint's. Inputs say whether `reachable` has become another."""
+    """The state of one endpoint. Inputs return whether `reachable` has changed."""
 
     def __init__(self, chance: Chance, now: float) -> None:
         self._chance = chance
         self._reachable = False
         self._why = "it has just started"
         self._since = now
-        """When it started or was last reachable."""
+        """When the endpoint started or was last reachable."""
         self._took = 0.0
         self._tested_at = 0
         self._failures = 0
@@ -43,12 +45,12 @@ class ReachabilityState:
 
     @property
     def reachable(self) -> bool:
-        """Whether a stranger's introduction would arrive, as far as is known."""
+        """Whether a stranger's introduction would arrive, as far as we know."""
         return self._reachable
 
     @property
     def why(self) -> str:
-        """Why not, a sentence; empty while it is reachable."""
+        """Why it is not reachable, in words. Empty while it is reachable."""
         return self._why
 
     @property
@@ -57,7 +59,7 @@ class ReachabilityState:
         return self._tested_at
 
     def seconds(self, now: float) -> float:
-        """For how long it has not been reachable; while it is, how long that took."""
+        """How long it has been unreachable. While it is reachable, how long that took."""
         return self._took if self._reachable else now - self._since
 
     def next_deadline(self) -> float:
@@ -69,20 +71,20 @@ class ReachabilityState:
         self._next_test = math.inf
 
     def tested(self, why: str | None, now: float, wall: int, *, settled: bool, disputed: bool) -> bool:
-        """A test ended. `settled`: there are as many introducers as there should be; `disputed`: another
+        """A test ended. `settled`: there are as many introducers as there should be. `disputed`: another
         program has our identity."""
         self._tested_at = wall
         if disputed:
             pause = DISPUTED_SECONDS
         else:
             pause = SETTLED_SECONDS if why is None and settled else UNSETTLED_SECONDS
-        # What was lost meanwhile is tested at once.
+        # If reachability was lost during the test, the next test is still at once.
         self._next_test = min(self._next_test, now + pause * self._chance.between(0.7, 1.3))
         if why is None:
             self._failures = 0
             return self._gain(now)
         self._failures += 1
-        # One that failed may be bad luck; these are certain.
+        # One failed test may be bad luck; these reasons are certain.
         if self._failures >= LOST_AFTER or not self._reachable or why in (NO_GUARD, ANOTHER):
             return self._lose(why, now)
         return False

@@ -1,8 +1,9 @@
-"""What an endpoint has seen under one key, so that nothing is acted on twice (SPEC 11).
+"""What an endpoint has seen under one key, so that it never acts on an introduction twice (SPEC 11).
 
-Both SHA3-256 of an introduction's sealed part and the seed inside go in: the first stops the same bytes at
-the price of a hash, the second the same introduction sealed anew. This is the set in memory; its driver
-writes each new entry to disk and syncs it before the introduction is answered, and loads them at start.
+There are two entries per introduction: SHA3-256 of its sealed part, and the seed inside. The first stops the
+same bytes at the cost of one hash. The second stops the same introduction in a new seal. This is the set in
+memory. Its driver writes each new entry to disk and syncs it before the introduction is answered, and loads
+all entries at start.
 """
 
 from __future__ import annotations
@@ -29,15 +30,16 @@ class ReplayLog:
 
     @property
     def full(self) -> bool:
-        """No room for one more introduction: a descriptor with a new key, and so a new log, is due."""
+        """Whether there is no room for one more introduction. A descriptor with a new key, and so a new log,
+        is then due."""
         return len(self._seen) + PER_INTRODUCTION > self._capacity
 
     def seen(self, entry: bytes) -> bool:
-        """Whether it was entered before."""
+        """Whether this entry is in the log."""
         return entry in self._seen
 
     def check_and_add(self, entry: bytes) -> bool:
-        """Enter it; False when it was there or there is no room: either way it must not be acted on."""
+        """Add the entry. False if it was there or there is no room: then the caller must not act on it."""
         if len(entry) != HASH:
             raise ValueError(f"an entry has {HASH} bytes, not {len(entry)}")
         if entry in self._seen or len(self._seen) >= self._capacity:

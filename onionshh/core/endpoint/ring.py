@@ -1,9 +1,9 @@
 """Where on the ring an endpoint's descriptor is kept, for one period (SPEC 10).
 
-The ring of a period orders the relays with RING by a hash of their identity and that period's shared random
-value, which nobody knew before it was published: nobody can place a relay next to an endpoint in advance.
-A blinded key has two places on it; at each the next four relays keep the descriptor, the second place
-passing over those of the first, so that eight do, or all where there are fewer.
+The ring of a period orders the relays with RING by a hash of their identity and the period's shared random
+value. Nobody knows this value before it is published, so nobody can place a relay next to an endpoint in
+advance. A blinded key has two places on the ring. At each place the next four relays keep the descriptor; the
+second place skips the relays of the first. So eight relays keep it, or all if there are fewer.
 
 Hashing 8 000 identities takes tens of milliseconds, so a caller that asks often keeps the `Positions`.
 """
@@ -23,7 +23,7 @@ from onionshh.wire.consensus import RelayRow
 REPLICAS: Final = 2
 SPREAD: Final = 4
 FETCHED: Final = 3
-"""Asked first is one of the first three of a place: they still keep it when a relay or two joined."""
+"""The first three relays of a place are asked first: they still keep it after one or two relays joined."""
 
 _NUMBER = struct.Struct(">Q")
 
@@ -53,7 +53,7 @@ class Positions:
         return len(self._rows)
 
     def responsible(self, blinded: bytes, spread: int = SPREAD) -> tuple[tuple[RelayRow, ...], ...]:
-        """Per replica the relays that keep what is stored under `blinded`, nearest first; all distinct."""
+        """Per replica, the relays that keep `blinded`'s descriptor, nearest first; all distinct."""
         taken: set[RelayId] = set()
         replicas = []
         for replica in range(REPLICAS):
@@ -70,7 +70,7 @@ class Positions:
 
 
 def positions(view: View, period: int) -> Positions | None:
-    """The ring of `period`, or None when the consensus has no shared random value for it."""
+    """The ring of `period`, or None if the consensus has no shared random value for it."""
     shared_random = view.shared_random(period)
     if shared_random is None:
         return None
@@ -78,16 +78,16 @@ def positions(view: View, period: int) -> Positions | None:
 
 
 def responsible(view: View, period: int, blinded: bytes) -> tuple[tuple[RelayRow, ...], ...] | None:
-    """Per replica the relays that keep it, or None when the consensus has no row for that period."""
+    """Per replica, the relays that keep it, or None if the consensus has no random value for the period."""
     ring = positions(view, period)
     return None if ring is None else ring.responsible(blinded)
 
 
 def fetch_order(view: View, period: int, blinded: bytes, chance: Chance) -> tuple[RelayRow, ...] | None:
-    """All that keep it, in the order to ask them: the first three of each place before the rest.
+    """All relays that keep it, in the order to ask them: the first three of each place, then the rest.
 
-    Random within both, so that the load spreads and no relay counts on being asked. None when the consensus
-    has no row for that period.
+    Both groups are in random order. This spreads the load, and no relay can expect to be asked. None if the
+    consensus has no random value for the period.
     """
     replicas = responsible(view, period, blinded)
     if replicas is None:
