@@ -1,7 +1,7 @@
-"""What a person can do when the system refuses: a clause for each error number that leaves something to do.
+"""What a person can do after an error of the operating system: a phrase for each error number with a remedy.
 
-It is loaded together with the commands and the files that use it: a process that is out of descriptors or
-memory can load nothing more.
+The modules that use this file import it at once: a process without free descriptors or memory can load
+nothing later.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ _TO_DO = {
 
 
 def in_words(error: OSError) -> str:
-    """What is wrong and what to do, without the path: whoever says it names what could not be done."""
+    """What is wrong and what to do, without the path. The caller says what could not be done."""
     return f"{error.strerror or error}{advice(error)}"
 
 
 def advice(error: OSError) -> str:
-    """What to do, as the end of a sentence that has said what is wrong: "; make room there", or nothing."""
+    """What to do, as the end of a sentence that says what is wrong: "; make room there", or nothing."""
     todo = _TO_DO.get(error.errno or 0)
     return f"; {todo}" if todo else ""

@@ -1,12 +1,12 @@
 """Every fixed size in bytes, derived from two: the cell's body and the onion layer's tag.
 
-`tests/test_geometry.py` adds the budgets up: an EXTEND is three cells, INTRODUCE1 six, a 256-byte whisper
-one. Nothing else in the source writes a size as a bare number (SPEC 2, 4, 5, 10, 11, 13).
+`tests/test_geometry.py` checks the sums: an EXTEND takes three cells, INTRODUCE1 six, a 256-byte whisper one.
+No other file in the source writes a size as a plain number (SPEC 2, 4, 5, 10, 11, 13).
 """
 
 from __future__ import annotations
 
-# The two givens.
+# The two base sizes.
 BODY = 509
 TAG = 16
 
@@ -89,7 +89,7 @@ DESCRIPTOR_HEADER = KEY + 8 + 8 + SALT + KEY + 8 + SIGNATURE
 DESCRIPTOR_SEALED = DESCRIPTOR_PLAIN + AEAD_TAG
 DESCRIPTOR = DESCRIPTOR_HEADER + DESCRIPTOR_SEALED + SIGNATURE
 
-# What a message of each kind may measure (SPEC 2).
+# The largest size of each kind of message (SPEC 2).
 CONTROL_MAX = 4096
 RING_MAX = 17408
 WHISPER_MESSAGE_MAX = 66560
@@ -97,13 +97,13 @@ CONSENSUS_MAX = 4 * 1024 * 1024
 
 
 def cells_for(message_bytes: int) -> int:
-    """Cells that a message of so many bytes takes; an empty message still takes one."""
+    """How many cells a message of this size takes. An empty message takes one too."""
     return max(1, -(-message_bytes // DATA))
 
 
 def record_size(body_bytes: int) -> int:
-    """The padding class of a body: the least of `RECORD_SIZES` that holds it."""
+    """The padded size of a body: the smallest of `RECORD_SIZES` that holds it."""
     for size in RECORD_SIZES:
         if body_bytes <= size:
             return size
-    raise ValueError(f"no record holds {body_bytes} bytes")
+    raise ValueError(f"a record cannot hold {body_bytes} bytes")

@@ -1,7 +1,7 @@
-"""Names for the byte strings that travel between the layers.
+"""Types for the byte strings that the layers pass to each other.
 
-They are plain `bytes` on purpose (dict keys on the hot path), with a type each so that a relay's identity
-cannot be handed over where a cookie is meant.
+They are plain `bytes` on purpose (dict keys on the hot path). Each has its own type, so that nobody can pass
+a relay's identity where a cookie is needed.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ RelayId = NewType("RelayId", bytes)
 """A relay's Ed25519 identity, 32 bytes."""
 
 AuthKey = NewType("AuthKey", bytes)
-"""The Ed25519 key under which an endpoint is known at one introducer, 32 bytes."""
+"""The Ed25519 key by which one introducer knows an endpoint, 32 bytes."""
 
 Cookie = NewType("Cookie", bytes)
-"""What two circuits must both show at a rendezvous point, 32 bytes."""
+"""The value that both circuits must show at a rendezvous point, 32 bytes."""
 
 WhisperId = NewType("WhisperId", bytes)
-"""Random name of one whisper, 16 bytes."""
+"""The random name of one whisper, 16 bytes."""
 
 RandomBytes = Callable[[int], bytes]
-"""Source of n random bytes: the operating system's in production, a seeded one in tests."""
+"""A source of n random bytes: the operating system in production, a seeded source in tests."""
