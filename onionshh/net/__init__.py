@@ -1,1 +1,1 @@
-"""Layer 3: sockets, clocks and disk. trio lives here and above."""
+"""Layer 3: sockets, clocks and disk. Only this layer and the layers above use trio."""

@@ -1,4 +1,4 @@
-"""How authorities are asked over HTTP: for the consensus, for a relay, with a descriptor (SPEC 8)."""
+"""Asks authorities over HTTP: for the consensus, about a relay, to publish a descriptor (SPEC 8)."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ REPLY_MOST = 64 * 1024
 
 
 class DirectoryUnreachable(Exception):
-    """One authority did not answer as it should; the reason in words."""
+    """One authority did not answer as it should. The text says why."""
 
 
 class DirectorySource(Protocol):
-    """How authorities are asked."""
+    """Asks authorities."""
 
     async def consensus(self, authority: Authority) -> bytes:
-        """The consensus document as it came. DirectoryUnreachable."""
+        """The consensus document as received. Raises DirectoryUnreachable."""
 
     async def publish(self, authority: Authority, descriptor: bytes) -> str | None:
-        """POST a relay's descriptor; None when taken, else why not in words. DirectoryUnreachable."""
+        """POST a relay's descriptor. None if accepted, else why not. Raises DirectoryUnreachable."""
 
     async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
-        """What the authority says of a relay. DirectoryUnreachable."""
+        """What the authority says about a relay. Raises DirectoryUnreachable."""
 
     def date(self, authority: Authority) -> int | None:
-        """What time the authority's last answer said it is (Unix seconds), None if it said none.
-        Nobody signed that: it is good for a sentence and for nothing else."""
+        """The time (Unix seconds) in the authority's last answer, or None. Nobody signed it, so use it only
+        in messages to people."""
 
 
 _HTTP_ERRORS = (
@@ -53,7 +53,7 @@ _HTTP_ERRORS = (
 
 
 class HttpSource:
-    """Authorities over HTTP. `bind`: local address of every connection; `network`: a test's, in its place."""
+    """Asks authorities over HTTP. `bind`: local address of all connections. `network`: a test's network."""
 
     def __init__(
         self, bind: str | None = None, network: httpcore.AsyncConnectionInterface | None = None
@@ -70,8 +70,8 @@ class HttpSource:
             async with self._network.stream(method, url, content=content) as response:
                 yield response
             return
-        # No connection is kept: a node talks to a directory once, a relay once an interval. The system's
-        # certificates take 20 ms to load, so they are, once, only for an authority behind TLS.
+        # No connection is kept: a node asks a directory once, a relay once per interval. The system's
+        # certificates take 20 ms to load, so they are loaded once, and only for an authority behind TLS.
         if url.startswith("https:") and self._tls is None:
             self._tls = ssl.create_default_context()
         async with (
@@ -123,7 +123,7 @@ class HttpSource:
 
 
 def _date(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
-    """What the Date header says, None without one that can be read."""
+    """The time in the Date header, None without a valid one."""
     for name, value in headers:
         if name.lower() == b"date":
             with suppress(ValueError, TypeError, OverflowError, IndexError):

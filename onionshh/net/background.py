@@ -1,7 +1,7 @@
-"""A nursery for what runs behind a block of somebody else's code.
+"""A nursery for tasks that run behind a block of a caller's code.
 
-The block's own exception comes out as it was raised, not wrapped in a group: whoever writes
-`async with onionshh.join(...)` never sees that a nursery is behind it.
+An exception of the block comes out as it was raised, not wrapped in a group. So a program that uses
+`async with onionshh.join(...)` never sees the nursery behind it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import trio
 
 @asynccontextmanager
 async def background() -> AsyncIterator[trio.Nursery]:
-    """Tasks of this nursery end when the block does."""
+    """Tasks of this nursery end when the block ends."""
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         try:

@@ -1,7 +1,7 @@
-"""Builds circuits: chooses a path, tries it, remembers what failed, tries another (SPEC 6).
+"""Builds circuits: chooses a path, tries it, remembers failures, tries another (SPEC 6).
 
-Guards are judged by their links alone, further relays by the EXTEND that failed at them. Fewer hops than
-asked for are never taken: what cannot be built is an error that says why.
+A guard fails only if its link fails; a further relay fails if an EXTEND fails there. A circuit never has
+fewer hops than requested: if it cannot be built, an error says why.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from onionshh.wire.consensus import RelayRow
 
 TRIES = 12
 LAST_TRIES = 2
-"""Circuits that may fail at the very relay where they were to end: then it is that relay, and others wait."""
+"""After this many failures at the wanted last relay, we stop: the fault is there, and other work waits."""
 GUARD_CHECK_SECONDS = 5.0
 OFFLINE_WAIT_SECONDS = 1.0
 STUB_AGE_SECONDS = 600.0
 
 
 class _GuardFailed(CircuitFailed):
-    """The link to a guard failed, before there was any circuit."""
+    """The link to a guard failed before there was a circuit."""
 
 
 class CircuitBuilder:
-    """One node's way to circuits. `view()` is the consensus in hand, NoDirectory when it has expired."""
+    """Builds one node's circuits. `view()` is the present consensus; NoDirectory if it has expired."""
 
     def __init__(
         self,
@@ -59,12 +59,12 @@ class CircuitBuilder:
         self._chance = chance
         self._view = view
         self.own_relays = own_relays
-        """Relays of the same operator: never on a path of ours (SPEC 6)."""
+        """Relays of the same operator, which are never on our paths (SPEC 6)."""
         self._introduction_hops = introduction_hops
         self.failures = FailureMemory()
 
     def kind(self, purpose: Purpose) -> PathKind:
-        """The kind of path that this node's circuits take for it. ValueError where none follows from it."""
+        """The kind of path for this purpose on this node. ValueError if the purpose does not decide it."""
         return purpose.kind(self._introduction_hops)
 
     async def build(
@@ -75,11 +75,11 @@ class CircuitBuilder:
         last: RelayId | None = None,
         tries: int = TRIES,
     ) -> Circuit:
-        """A circuit, set-up padded, ending at `last` if given. `kind`: of its path, where it does not follow
-        from the purpose. `tries`: circuits begun in all; few where a stranger chose `last`.
+        """A circuit with padded set-up that ends at `last`, if given. `kind`: needed if the purpose does not
+        decide it. `tries`: how many circuits to begin; use few if a stranger chose `last`.
 
-        NetworkUnreachable (PathImpossible when no path of that length exists), also when the consensus has
-        expired; CircuitFailed when every try failed.
+        Raises NetworkUnreachable, also if the consensus has expired, PathImpossible if no path of that length
+        exists, CircuitFailed if every try failed.
         """
         kind = kind or self.kind(purpose)
         failed_at_last = 0
@@ -88,7 +88,7 @@ class CircuitBuilder:
             try:
                 return await self._try(path, kind, purpose)
             except _GuardFailed:
-                continue  # no try of a circuit: two of these and the guard is down, and with the last we wait
+                continue  # not counted as a try: after two the guard is down; if all are down, we wait
             except CircuitFailed as error:
                 tries -= 1
                 failed_at_last += error.relay is not None and error.relay == last
@@ -96,8 +96,8 @@ class CircuitBuilder:
                     raise
 
     async def stub(self, kind: PathKind, beside: Collection[Circuit] = ()) -> Circuit:
-        """All of a circuit but its last relay, set-up padded up to where `finish` goes on. Another guard is
-        its first hop than that of those `beside` it, if one is up."""
+        """A circuit without its last relay, with padded set-up, to be completed by `finish`. Its guard
+        differs from the guards of the circuits `beside` it, if another guard is up."""
         shorter = kind.without_last
         path = await self._path(
             shorter, None, stub=True, beside=frozenset(circuit.path[0].identity for circuit in beside)
@@ -105,7 +105,8 @@ class CircuitBuilder:
         return await self._try(path, shorter, Purpose.READY, SETUP_ROUNDS - 1)
 
     def fits(self, stub: Circuit, last: RelayRow) -> bool:
-        """Whether a stub may be extended to this relay: alive, not old, and not through its like."""
+        """Whether a stub may be extended to this relay: it is alive, not old, and has no relay of its
+        group."""
         try:
             view = self._view()
         except NoDirectory:
@@ -117,29 +118,29 @@ class CircuitBuilder:
         )
 
     async def finish(self, stub: Circuit, last: RelayRow) -> Circuit:
-        """The one more relay that makes a stub a circuit. CircuitFailed."""
+        """Add the last relay to a stub, which makes it a circuit. Raises CircuitFailed."""
         await self._extend(stub, last)
         await stub.pad()
         return stub
 
     @property
     def online(self) -> bool:
-        """Whether a link to a guard is open; without one our own network may be down."""
+        """Whether a link to a guard is open. If not, our own network may be down."""
         return self.guards_up > 0
 
     @property
     def guards_up(self) -> int:
-        """Guards to which a link is open."""
+        """How many guards have an open link."""
         return len(set(self._guard_file.guards.sample).intersection(self.links.peers()))
 
     async def watch_guards(self) -> None:
-        """Try the guards that are down when their time has come, until cancelled."""
+        """Try the guards that are down when their retry is due, until cancelled."""
         while True:
             await trio.sleep(GUARD_CHECK_SECONDS)
             try:
                 view = self._view()
             except NoDirectory:
-                continue  # the keeper is after a new consensus
+                continue  # the keeper is already looking for a new consensus
             for identity in self._guard_file.guards.next_retry(self._clock.monotonic()):
                 row = view.relay(identity)
                 if row is not None:
@@ -155,7 +156,7 @@ class CircuitBuilder:
         stub: bool = False,
         beside: frozenset[RelayId] = frozenset(),
     ) -> tuple[RelayRow, ...]:
-        """A path to try now; while every guard is down we are offline, and wait."""
+        """A path to try now. While every guard is down we are offline, and this waits."""
         while True:
             try:
                 view = self._view()

@@ -1,7 +1,7 @@
 """A client's circuits over its links: the trio side of core/circuit/circuit.py.
 
-Cells come and go without waiting; what tasks wait for is a hop added, a message, or the end. A circuit that
-nobody reads stops acknowledging once its inbox is full, and the other end stops sending.
+Cells come and go without waiting. Tasks wait for a new hop, a message, or the end. If nobody reads a circuit,
+it stops acknowledging when its inbox is full, and the other end stops sending.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from onionshh.wire.consensus import RelayRow
 
 
 class CircuitFailed(Exception):
-    """The circuit is over. `relay`: the relay whose extending failed, None when that is not what failed.
-    `words`: what a person is told, where something says more than the reason's name."""
+    """The circuit has ended. `relay`: the relay to which extending failed, None for other failures. `words`:
+    a text for people, if it says more than the reason's name."""
 
     def __init__(self, reason: Reason, relay: RelayId | None = None, words: str = "") -> None:
         super().__init__(words or reason)
@@ -41,7 +41,7 @@ class CircuitFailed(Exception):
 
 
 class ClientLeg:
-    """Where one circuit's cells leave: its link, its number there, and the queue in which they wait."""
+    """Where one circuit's cells leave: its link, its id there, and its queue."""
 
     __slots__ = ("circuit_id", "port", "queue")
 
@@ -51,13 +51,13 @@ class ClientLeg:
         self.queue = CellQueue()
 
     def push(self, cells: Iterable[tuple[int, bytes]]) -> None:
-        """These leave next, in this order: (command, body) of each."""
+        """Queue these cells, each as (command, body), in this order."""
         for command, body in cells:
             self.port.outbox.push(self.queue, pack_cell(self.circuit_id, command, body))
 
 
 class Circuit:
-    """One circuit of ours. `path` grows as relays are added; `purpose` says what it is for now."""
+    """One of our circuits. `path` grows with each added relay; `purpose` is its present purpose."""
 
     def __init__(self, owner: CircuitSet, leg: ClientLeg, machine: ClientCircuit, purpose: Purpose) -> None:
         self._owner = owner
@@ -75,7 +75,7 @@ class Circuit:
     # Set-up.
 
     async def add(self, relay: RelayRow) -> None:
-        """One more relay at the end. CircuitFailed, also after the hop's time is up."""
+        """Add a relay at the end. Raises CircuitFailed, also when the hop takes too long."""
         asked = len(self._machine.relays)
         await self._round(
             lambda: self._machine.add_relay(relay.identity, relay.onion_key),
@@ -86,8 +86,8 @@ class Circuit:
         self._pace.answered(self._owner.clock.monotonic(), padding=False)
 
     async def pad(self, upto: int = SETUP_ROUNDS) -> None:
-        """Fill set-up up to so many rounds, so that the first link does not show the number of hops. Each
-        leaves when a longer path would have let it. CircuitFailed."""
+        """Pad set-up to `upto` rounds, so that the first link does not show the number of hops. Each round
+        leaves when it would on a longer path. Raises CircuitFailed."""
         while self._pace.rounds < upto:
             await self._round(lambda: self._machine.pad_setup(1), lambda: not self._machine.padding)
             self._pace.answered(self._owner.clock.monotonic(), padding=True)
@@ -95,7 +95,7 @@ class Circuit:
     async def _round(
         self, step: Callable[[], None], done: Callable[[], bool], *, blamed: RelayId | None = None
     ) -> None:
-        """One step of set-up, once it is due, and its answer."""
+        """Do one step of set-up when it is due, and wait for its answer."""
         clock = self._owner.clock
         try:
             if self._pace.due > clock.monotonic():
@@ -116,11 +116,11 @@ class Circuit:
 
     @property
     def rounds(self) -> int:
-        """Rounds of set-up that were answered, the padded ones as well."""
+        """How many rounds of set-up were answered, with padding rounds counted."""
         return self._pace.rounds
 
     def join(self, forward: bytes, backward: bytes, *, as_visitor: bool, accepts: frozenset[int]) -> None:
-        """Add the end-to-end layer: from now on messages go to and come from the other end."""
+        """Add the end-to-end layer. From now on messages go to the other end and come from it."""
         early: list[bytes] = []
         self._do(
             lambda: early.extend(
@@ -128,50 +128,50 @@ class Circuit:
             )
         )
         self._inbox.clear()
-        self._sent = 0  # another layer, another queue
+        self._sent = 0  # the new layer has its own queue
         for body in early:
             if self._machine.failed is not None:
                 break  # one bad cell is one drop, however many come behind it
             self.cell(RELAY, body)
 
     def leave_room(self) -> None:
-        """Send the other end a quarter of the window at a time from now on."""
+        """Use only a quarter of the window to the other end from now on."""
         self._machine.leave_room()
 
     # Messages.
 
     @property
     def binding(self) -> bytes:
-        """Binding of the last relay's handshake (SPEC 4)."""
+        """The binding from the last relay's handshake (SPEC 4)."""
         return self._machine.binding
 
     def accept(self, *types: int) -> None:
-        """What the last relay may send from now on."""
+        """Set what the last relay may send from now on."""
         self._machine.accept(frozenset(types))
 
     def expect_join(self, answer_type: int) -> None:
-        """The last relay may send one message of this type, with which the other end is there: whatever that
-        end says before `join` is kept until then."""
+        """The last relay may send one message of this type, which connects us to the other end. Everything
+        from the other end before `join` is kept until then."""
         self._machine.expect_join(answer_type)
 
     @property
     def waiting_messages(self) -> int:
-        """Messages to the last relay or, once joined, to the other end that have not wholly left."""
+        """Messages to the last relay, or after a join to the other end, that have not left completely."""
         return self._machine.waiting_messages
 
     @property
     def sent_cells(self) -> int:
-        """Cells that left to the last relay or, once joined, to the other end, apart from ACKs."""
+        """Cells that left to the last relay, or after a join to the other end, without ACKs."""
         return self._machine.sent_cells
 
     def send(self, message_type: int, body: bytes) -> None:
-        """Queue a whole message and send what the window allows. CircuitFailed."""
+        """Queue a whole message and send what the window allows. Raises CircuitFailed."""
         self._do(lambda: self._machine.send(message_type, body))
         self._sent += 1
 
     def send_at_once(self, message_type: int, *bodies: bytes) -> bool:
-        """Send messages if all their cells may leave now, in one frame if they fit; else send nothing.
-        CircuitFailed."""
+        """Send messages if all their cells may leave now, in one frame if they fit. Otherwise send nothing.
+        Raises CircuitFailed."""
         cells = sum(-(-len(body) // DATA) for body in bodies)
         if self._turn.locked() or cells > self._machine.room:
             return False
@@ -182,12 +182,12 @@ class Circuit:
         return True
 
     async def deliver(self, message_type: int, *bodies: bytes) -> None:
-        """Send messages and wait until the last cell has left our layer. CircuitFailed.
+        """Send messages and wait until the last cell has left our layer. Raises CircuitFailed.
 
-        Another may wait behind the one that is leaving, so that two follow each other without a gap; no
-        more, so that memory stays bounded. What the window allows leaves in one frame.
+        One message may wait behind the one that is leaving, so that there is no gap between them. No more may
+        wait, so that memory stays bounded. What the window allows leaves in one frame.
         """
-        async with self._turn:  # in the order in which they were asked for
+        async with self._turn:  # messages leave in the order of the calls
             for body in bodies:
                 while self._machine.waiting_messages > 1:
                     self._owner.flush()
@@ -201,7 +201,7 @@ class Circuit:
         self._raise_if_failed()
 
     async def receive(self) -> MessageIn:
-        """The next message of the last relay or, once joined, of the other end. CircuitFailed."""
+        """The next message from the last relay, or after a join from the other end. Raises CircuitFailed."""
         await trio.lowlevel.checkpoint()
         while not self._inbox:
             await self._wait()
@@ -213,17 +213,17 @@ class Circuit:
 
     @property
     def unread_messages(self) -> int:
-        """Messages that came and that nobody has read."""
+        """How many received messages nobody has read."""
         return len(self._inbox)
 
     @property
     def more_is_coming(self) -> bool:
-        """Whether another message is here, or the first part of one."""
+        """Whether another message, or a part of one, is here."""
         return bool(self._inbox) or self._machine.receiving
 
     async def ask(self, message_type: int, body: bytes, answer_type: int, timeout_seconds: float) -> bytes:
-        """Send a message and wait for the one answer; a second one ends the circuit. CircuitFailed, also
-        when it takes too long."""
+        """Send a message and wait for its only answer; a second answer ends the circuit. Raises
+        CircuitFailed, also when the answer takes too long."""
         self._machine.expect(answer_type)
         self.send(message_type, body)
         try:
@@ -238,18 +238,18 @@ class Circuit:
 
     @property
     def failed(self) -> Reason | None:
-        """Why it is over, None while it lives."""
+        """Why the circuit ended, None while it lives."""
         return self._machine.failed
 
     def close(self, reason: Reason = Reason.CLOSED) -> None:
-        """End it and tell the first relay."""
+        """End the circuit and tell the first relay."""
         if self._machine.failed is None:
             self._machine.fail(reason)
             self._owner.forget(self._leg, tell=True)
             self._wake()
 
     async def closed(self) -> Reason:
-        """Until it is over; why."""
+        """Wait until the circuit ends; returns why."""
         while self._machine.failed is None:
             await self._changed.park()
         return self._machine.failed
@@ -262,7 +262,7 @@ class Circuit:
     # Called by the set.
 
     def cell(self, command: int, body: bytes) -> None:
-        """One cell came for this circuit."""
+        """Take one cell for this circuit."""
         try:
             events = self._machine.receive_cell(command, body)
         except ProtocolError as error:
@@ -272,7 +272,7 @@ class Circuit:
             return
         sent = self._send_cells()
         if self._owner.memory.used_bytes > self._owner.memory.most_bytes:
-            # What a peer sends and nobody reads is bounded in all, not only by circuit.
+            # Unread data from peers is bounded for the whole node, not only per circuit.
             self._owner.drops.count(Reason.MEMORY)
             self.close(Reason.MEMORY)
             return
@@ -285,7 +285,7 @@ class Circuit:
             self._wake()
 
     def link_closed(self) -> None:
-        """The first link is gone."""
+        """The first link has ended."""
         self._machine.fail(Reason.LINK_CLOSED)
         self._wake()
 
@@ -304,7 +304,8 @@ class Circuit:
         return bool(cells)
 
     async def _wait(self) -> None:
-        """Until something changed; CircuitFailed once the circuit is over and nothing is left to read."""
+        """Wait until something changes. CircuitFailed if the circuit has ended and nothing is left to
+        read."""
         self._raise_if_failed()
         await self._changed.park()
         if not self._inbox:
@@ -344,7 +345,7 @@ class CircuitSet:
         self.circuits: set[Circuit] = set()
 
     def start(self, port: LinkPort, purpose: Purpose, privacy_class: int) -> Circuit:
-        """A circuit with no relay yet over an open link; `Circuit.add` its first one next."""
+        """A circuit without relays over an open link. Call `Circuit.add` for its first relay next."""
         try:
             circuit_id = port.new_circuit_id(self._random_bytes)
         except ProtocolError as error:
@@ -363,7 +364,7 @@ class CircuitSet:
         return circuit
 
     def forget(self, leg: ClientLeg, *, tell: bool) -> None:
-        """A circuit is over: drop what waits, tell the first relay unless it told us."""
+        """A circuit has ended: drop what waits, and with `tell`, tell the first relay."""
         circuit = leg.port.legs.pop(leg.circuit_id, None)
         if circuit is None:
             return
@@ -377,7 +378,7 @@ class CircuitSet:
     # FrameSink.
 
     def link_opened(self, port: LinkPort, now: float) -> None:
-        """Nothing to do: circuits start over it when wanted."""
+        """Nothing to do: circuits start on the link when needed."""
 
     def receive_frame(self, port: LinkPort, frame: bytes, now: float) -> None:
         """Give each cell to its circuit."""
@@ -395,7 +396,7 @@ class CircuitSet:
                 self.drops.count(Reason.UNKNOWN_CIRCUIT)
 
     def link_closed(self, port: LinkPort, now: float) -> None:
-        """Every circuit over it is over."""
+        """End every circuit on the link."""
         for circuit in list(port.legs.values()):
             self.circuits.discard(circuit)
             circuit.link_closed()

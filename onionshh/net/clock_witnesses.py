@@ -1,4 +1,4 @@
-"""A consensus is out of time by our clock: is ours the odd one, the directory's or the list's?"""
+"""Whose clock is wrong if our clock says that a consensus is out of date: ours or the directory's?"""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from onionshh.errors import ClockWrong, Error, NoDirectory
 
 
 class ListOutOfTime(NoDirectory):
-    """A directory whose clock is ours serves a list of another time."""
+    """A directory serves a list with wrong dates, though its clock agrees with ours."""
 
 
 class ClockWitness(NamedTuple):
-    """A directory whose list is out of time by our clock, and what time it says that it is itself."""
+    """A directory whose list has wrong dates by our clock, and the directory's own time (`date`)."""
 
     url: str
     found: ConsensusOutOfTime
@@ -22,7 +22,7 @@ class ClockWitness(NamedTuple):
 
 
 def out_of_time(witnesses: list[ClockWitness], wall: int) -> Error:
-    """Whose clock is the odd one: ours, the directory's, or that of the list it serves."""
+    """The error that says whose clock differs: ours, the directory's, or that of its list."""
     with_us = [
         witness
         for witness in witnesses
@@ -35,7 +35,7 @@ def out_of_time(witnesses: list[ClockWitness], wall: int) -> Error:
     there = odd.found.valid_after if odd.date is None else odd.date
     difference = f"This machine's clock is about {amount(wall - there)} {_way(wall - there)}"
     offset = odd.found.offset_seconds
-    if len(against) > 1 and len({(each.found.offset_seconds > 0) for each in against}) == 1:
+    if len(against) > 1 and len({(witness.found.offset_seconds > 0) for witness in against}) == 1:
         return ClockWrong(
             f"{difference} those of {len(against)} directories: here it is {utc(wall)}, there {utc(there)};"
             " set it right.",
@@ -63,7 +63,7 @@ def out_of_time(witnesses: list[ClockWitness], wall: int) -> Error:
 
 
 def _list_out_of_time(witness: ClockWitness, wall: int) -> ListOutOfTime:
-    """The directory's own clock is ours, its list is not: nobody but its operator can mend that."""
+    """The directory's clock agrees with ours, but its list does not. Only its operator can repair that."""
     offset = wall - witness.found.valid_after
     if isinstance(witness.found, ConsensusNotYet):
         fault = f"is dated {utc(witness.found.valid_after)}, about {amount(offset)} ahead"

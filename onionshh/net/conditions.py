@@ -1,4 +1,4 @@
-"""One line when something begins to be wrong and one when it is over; what lasts is not said again."""
+"""One log line when a problem begins and one when it ends, without repetition in between."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Callable
 
 
 class Condition:
-    """One thing that can be wrong, and `say`, which takes its lines."""
+    """One possible problem. `say` takes its log lines."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self.now = ""
-        """How it stands; empty while all is well."""
+        """The present problem, empty if there is none."""
 
     def holds(self, sentence: str) -> None:
-        """It is so. Said unless it was so before, in whatever words."""
+        """The problem exists. Its sentence is said only if it did not exist before."""
         begins, self.now = not self.now, sentence
         if begins:
             self._say(sentence)
 
     def over(self, sentence: str) -> None:
-        """It is not so, or no longer."""
+        """The problem does not exist, or has ended."""
         if self.now:
             self.now = ""
             self._say(sentence)

@@ -1,7 +1,7 @@
-"""The consensus in hand and the one before it, on disk (SPEC 8).
+"""The present consensus and the one before it, on disk (SPEC 8).
 
-What is there was accepted once. It is read again with its signatures checked; whatever is damaged or of
-another network counts as absent, and is fetched anew.
+A document on disk was accepted before. Its signatures are checked again when it is read. If it is damaged or
+from another network, it counts as absent and is fetched again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PREVIOUS_FILE = "consensus-previous"
 
 
 class KeptConsensus(NamedTuple):
-    """A consensus as it was kept, read, and the one before it if there is one."""
+    """A consensus from disk: its document, its content, and the consensus before it if there is one."""
 
     document: bytes
     consensus: Consensus
@@ -32,7 +32,7 @@ class KeptConsensus(NamedTuple):
 
 
 class ConsensusFiles:
-    """The two files of one node, and whether the disk takes them."""
+    """The two files of one node. It also knows whether the disk accepts them."""
 
     def __init__(self, folder: Folder, network: NetworkFile) -> None:
         self._folder = folder
@@ -40,15 +40,15 @@ class ConsensusFiles:
         self._not_kept = Condition(logger.warning)
 
     def read(self) -> KeptConsensus | None:
-        """What was kept last, None without one."""
+        """The consensus that was kept last, or None."""
         document, consensus = self._read(CONSENSUS_FILE)
         if consensus is None:
             return None
         return KeptConsensus(document, consensus, self._read(PREVIOUS_FILE)[1])
 
     def keep(self, document: bytes, previous: bytes) -> None:
-        """Keep a new one, and the one that was in hand before (b"" for none). A disk that refuses is said
-        once: the consensus is used all the same."""
+        """Keep a new consensus and the previous one (b"" for none). If the disk refuses, this is logged once,
+        and the consensus is still used."""
         try:
             if previous:
                 self._folder.write(PREVIOUS_FILE, previous)

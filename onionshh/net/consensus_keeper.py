@@ -1,11 +1,11 @@
 """Where a node's consensus comes from, and the task that keeps it fresh (SPEC 8).
 
-A node's first start asks a directory over HTTP; later a client fetches from any relay over a circuit, at a
-random moment, so the directory does not see who is online. Relays, which are public anyway, ask HTTP, and
+At its first start, a node asks a directory over HTTP. Later a client fetches from any relay over a circuit at
+a random moment, so the directory does not see who is online. Relays are public anyway. They ask over HTTP and
 early, so that they know a relay before clients extend to it.
 
-Whose clock is wrong is not taken for granted. When the next consensus is due is counted from when the one
-in hand came (net/fetch_schedule.py); whether that one is over is judged by what it confirmed itself
+We do not assume that any clock is right. The time of the next fetch counts from the arrival of the present
+consensus (net/fetch_schedule.py). The time that this consensus has confirmed decides when it expires
 (net/clocks.py).
 """
 
@@ -41,18 +41,18 @@ logger = logging.getLogger("onionshh.net")
 
 RETRY_MIN_SECONDS = 1.0
 INLINE_BYTES = 64 * 1024
-"""A consensus of up to some three hundred relays is checked where it arrives: a few milliseconds."""
+"""Up to this size (about three hundred relays) the check takes a few milliseconds and needs no thread."""
 
 
 class NotThisNetwork(NoDirectory):
-    """A directory answers, and what it says is not of the network that the network file describes."""
+    """A directory's answer is not for the network in the network file."""
 
 
 class ConsensusKeeper:
-    """The consensus in hand, kept fresh, on disk with the one before it.
+    """Keeps the present consensus fresh, and on disk with the one before it.
 
-    `over_circuit(valid_after)` fetches over a circuit, NoGuardAnswers when none can be had; None to ask HTTP
-    always (a relay).
+    `over_circuit(valid_after)` fetches over a circuit and raises NoGuardAnswers if no guard answers. None
+    means to use HTTP always (a relay).
     """
 
     def __init__(
@@ -76,51 +76,51 @@ class ConsensusKeeper:
         self._view: View | None = None
         self._out_of_time = Condition(logger.warning)
         self.document = b""
-        """The consensus in hand as it came, for those who ask us for it."""
+        """The present consensus as it was received, for nodes that ask us for it."""
 
     @property
     def view(self) -> View | None:
-        """The consensus in hand, None before the first; perhaps expired, see `current`."""
+        """The present consensus, None before the first. It may have expired; see `current`."""
         return self._view
 
     @property
     def current(self) -> View | None:
-        """The consensus in hand if it is still valid, by what it confirmed: a clock that jumps ends none."""
+        """The present consensus if it is still valid by `earliest`, so that a clock jump cannot end it."""
         view = self._view
         return view if view and self._clock.earliest() < view.consensus.valid_until else None
 
     @property
     def out_of_time(self) -> str:
-        """Why the next consensus cannot be taken, if clocks are why; empty when all is well."""
+        """Why clocks prevent us from accepting the next consensus; empty if they do not."""
         return self._out_of_time.now
 
     def require(self) -> View:
-        """The consensus in hand. NoDirectory when there is none that is still valid."""
+        """The present consensus. NoDirectory if none is valid."""
         view = self.current
         if view is None:
             raise NoDirectory("The network's consensus has expired and no newer one could be had.")
         return view
 
     async def changed(self) -> None:
-        """Until the next new consensus."""
+        """Wait for the next new consensus."""
         await self._changed.wait()
 
     def load(self) -> None:
-        """Take up what is on disk: what was accepted once and is still valid. Nothing is known yet but what
-        this machine's clock says; what is of its future came while it was ahead, and does not count."""
+        """Use the consensus on disk if it is still valid. Only this machine's clock is known yet. A consensus
+        from its future arrived while the clock was ahead, and is ignored."""
         kept = self._files.read()
         wall = self._clock.wall()
         if kept is not None and is_begun(kept.consensus, wall) and wall < kept.consensus.valid_until:
             self._take(kept.document, kept.consensus, kept.previous, from_disk=True)
 
     async def first(self) -> View:
-        """A valid consensus, from disk or else from the directories. NoDirectory, ClockWrong."""
+        """A valid consensus, from disk or else from the directories. Raises NoDirectory or ClockWrong."""
         if self.current is None:
             self.load()
         held = self.current
         if held is not None and len(held.relays) >= PATH_RELAYS_MOST:
             return held
-        # None, or one of a network that was just starting, of which no circuit could be made to ask.
+        # No consensus, or one with too few relays for a circuit, because the network was just starting.
         try:
             await self._fetch_http()
         except (NoDirectory, ClockWrong):
@@ -132,12 +132,12 @@ class ConsensusKeeper:
         return view
 
     async def keep(self) -> None:
-        """Fetch the next one when its time has come, until cancelled."""
+        """Fetch the next consensus when it is due, until cancelled."""
         retry = RETRY_MIN_SECONDS
         while True:
             await self._schedule.until_due()
             held = self._view
-            # Whatever stands in the way, the one in hand serves as long as it is valid.
+            # If this fails for any reason, the present consensus serves as long as it is valid.
             with suppress(NoDirectory, NetworkUnreachable, CircuitFailed, ProtocolError):
                 try:
                     await self._fetch()
@@ -151,7 +151,7 @@ class ConsensusKeeper:
                 retry = min(2 * retry, self._schedule.again_seconds)
 
     def fetch_soon(self) -> None:
-        """No guard answers where the one in hand says: the next is looked for now, whether due or not."""
+        """No guard answers at the addresses in the present consensus: fetch the next one now."""
         self._schedule.soon()
 
     # Inside.
@@ -162,8 +162,8 @@ class ConsensusKeeper:
             try:
                 document = await self._over_circuit(held.valid_after if self._schedule.counts(held) else 0)
             except (PathImpossible, NoGuardAnswers) as error:
-                # A network that is just starting, of which no circuit can be made; or no guard answers where
-                # the one in hand says: then a newer one may know another place (SPEC 8).
+                # The network is just starting and has too few relays for a circuit. Or no guard answers at
+                # its address, and a newer consensus may have another address (SPEC 8).
                 if isinstance(error, NoGuardAnswers) and not self._schedule.directory_may_be_asked():
                     raise
             else:
@@ -189,7 +189,7 @@ class ConsensusKeeper:
         if witnesses:
             raise out_of_time(witnesses, self._clock.wall())
         if other and not why:
-            raise NotThisNetwork(other)  # with some that did not answer, one must not have the last word
+            raise NotThisNetwork(other)  # only if all directories answered
         raise NoDirectory(f"No directory answers ({why}); check that it runs and that you are online.")
 
     async def _accept(self, document: bytes) -> None:
@@ -203,7 +203,7 @@ class ConsensusKeeper:
             earliest=self._clock.earliest() if held is not None else min(wall, steady),
             held=held,
         )
-        # A large one takes a tenth of a second. In a thread it yields to whoever forwards cells.
+        # A large one takes a tenth of a second. A thread lets the forwarding of cells continue.
         consensus = await run_in_thread(check) if len(document) > INLINE_BYTES else check()
         held = self._held()
         if held is not None and consensus.valid_after <= held.valid_after:
@@ -212,7 +212,7 @@ class ConsensusKeeper:
         self._take(document, consensus, self._view.consensus if self._view else None)
 
     def _held(self) -> Consensus | None:
-        """The consensus in hand, in so far as it binds us to take no older one."""
+        """The present consensus, if it counts: then we accept no older one."""
         held = self._view.consensus if self._view else None
         return held if held is not None and self._schedule.counts(held) else None
 

@@ -1,6 +1,6 @@
-"""SQLite for what must be exact: every transaction synced, every erased row overwritten.
+"""SQLite for data that must be exact: every transaction is synced, every erased row overwritten.
 
-Apart from `store.py`, so that a program that keeps nothing in a database does not load one.
+This is separate from `store.py`, so that a program without a database does not load SQLite.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ T = TypeVar("T")
 
 ERASED_WITHIN_SECONDS = 1.0
 BATCH_MOST = 256
-"""Transactions that are synced together."""
+"""How many transactions may share one sync."""
 BUSY_SECONDS = 0.1
-"""How long another program may hold the file while everything here waits."""
+"""How long we wait while another program holds the file; everything here waits too."""
 CACHE_KIB = 512
-"""Pages that SQLite keeps: rows are read once, soon after they were written."""
+"""SQLite's page cache is small, because rows are read once, soon after they were written."""
 _EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 _BESIDE = ("-journal", "-shm", "-wal")
 """Files that SQLite makes beside the database."""
@@ -43,15 +43,15 @@ _TO_DO = {
 
 
 class Database:
-    """A SQLite file: every transaction synced when it returns, erased rows overwritten.
+    """A SQLite file. Every transaction is synced when it returns, and erased rows are overwritten.
 
-    Transactions that are asked for while one is being written are written together, each in a savepoint of
-    its own, with one sync for all: a sync costs milliseconds, and a hundred whispers may arrive in one.
+    Transactions that are requested during a write are written together afterwards, each in its own savepoint,
+    with one sync for all. A sync takes milliseconds, and a hundred whispers may arrive in that time.
     """
 
     def __init__(self, path: Path | str, migrations: Sequence[str], run_blocking: RunBlocking) -> None:
-        """`migrations`: SQL scripts in order; the n-th makes format n of a file of format n - 1. What was
-        written in any earlier format is brought up to the last one, and keeps what it holds."""
+        """`migrations`: SQL scripts in order. The n-th script changes a file from format n - 1 to format n.
+        A file of any earlier format is changed to the last format and keeps its data."""
         self._path = path
         self._run_blocking = run_blocking
         self._turn = trio.Lock()
@@ -63,12 +63,11 @@ class Database:
         self._connection = _open(path, migrations)
 
     async def transaction(self, work: Callable[[sqlite3.Connection], T], *, erases: bool = False) -> T:
-        """Run `work` on the connection, alone; committed and on disk when this returns.
+        """Run `work` on the connection, alone. It is committed and on disk when this returns.
 
-        With `erases` the write-ahead log, which holds what rows were before, is emptied soon after, by
-        `keep_erased`.
-        A cancellation is felt before the work starts or after it ended, never in between. BadData when the
-        disk or the file fails, Closed after `close`, and whatever `work` raises; nothing of it is kept then.
+        The write-ahead log holds the old content of rows. With `erases`, `keep_erased` empties it soon after.
+        A cancellation takes effect before the work starts or after it ended, never in between. Raises BadData
+        if the disk or the file fails, Closed after `close`, and whatever `work` raises. Then nothing is kept.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         asked = _Asked(work, erases)
@@ -76,12 +75,12 @@ class Database:
         with trio.CancelScope(shield=True):
             async with self._alone:
                 if not asked.done:
-                    await trio.lowlevel.checkpoint()  # whoever asks meanwhile shares the sync
+                    await trio.lowlevel.checkpoint()  # others that ask now share the sync
                 try:
                     while not asked.done:
                         await self._run_waiting()
                 finally:
-                    if not asked.done:  # nothing could be run: nor shall it be later, unasked
+                    if not asked.done:  # it could not run, and must not run later
                         self._waiting.remove(asked)
         if asked.error is not None:
             raise asked.error
@@ -89,13 +88,13 @@ class Database:
         return result
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What `work` finds, which changes nothing. Errors as in `transaction`."""
+        """The result of `work`, which must change nothing. Raises the same errors as `transaction`."""
         async with self._alone:
             return await self._run_blocking(partial(self._look, work))
 
     def soon(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        """Erase something together with the next transaction, by `keep_erased` within a second if there is
-        none. Nobody is told how it went; a crash before that undoes it."""
+        """Erase something together with the next transaction. If there is none, `keep_erased` does it within
+        a second. Nobody is told the result, and a crash before that loses the erasure."""
         self._waiting.append(_Asked(work, erases=True))
         self._empty_soon()
 
@@ -112,9 +111,10 @@ class Database:
             raise _unusable(self._path, error) from error
 
     def _run(self) -> bool:
-        """All that wait now in one transaction; what fails alone is undone alone. Whether any erases."""
+        """Run all that wait in one transaction; returns whether any erases. A single failure undoes only
+        itself."""
         batch = self._waiting[:BATCH_MOST]
-        del self._waiting[: len(batch)]  # others may be added meanwhile, at the end
+        del self._waiting[: len(batch)]  # others may be added at the end now
         if self._closed:
             for asked in batch:
                 asked.error, asked.done = Closed("It was closed before this was on disk."), True
@@ -131,7 +131,7 @@ class Database:
                     connection.execute("ROLLBACK")
                 raise
         except BaseException as error:
-            # Whoever waits must not take for written what was rolled back, whatever interrupted it.
+            # After a rollback for any reason, no waiting task may believe that its data was written.
             failed = isinstance(error, sqlite3.Error)
             for asked in batch:
                 asked.error = _unusable(self._path, error if failed else "it was interrupted")
@@ -143,7 +143,7 @@ class Database:
         return any(asked.erases for asked in batch)
 
     async def keep_erased(self) -> None:
-        """Empty the log within a second of each erasure, until cancelled: many share what one costs."""
+        """Empty the log within a second after each erasure, until cancelled. Many erasures share the cost."""
         while True:
             await self._erased.wait()
             await trio.sleep(ERASED_WITHIN_SECONDS)
@@ -151,14 +151,14 @@ class Database:
                 await self.empty_log()
 
     async def empty_log(self) -> None:
-        """Erase what is to be erased soon, and overwrite what the log still holds of it, now."""
+        """Do the erasures that wait, and overwrite what the log still holds, now."""
         with trio.CancelScope(shield=True):
             async with self._alone:
                 if not self._closed:
                     await self._run_all_waiting()
                     self._log_holds_erased = False
                     if not await self._run_blocking(self._empty_log):
-                        self._empty_soon()  # another process reads: again in a second
+                        self._empty_soon()  # another process reads: try again in a second
 
     def _empty_soon(self) -> None:
         self._log_holds_erased = True
@@ -176,12 +176,12 @@ class Database:
         return not busy
 
     def close(self) -> None:
-        """Close the file while no transaction runs; later ones raise Closed."""
+        """Close the file while no transaction runs. Later transactions raise Closed."""
         self._closed = True
         self._connection.close()
 
     async def aclose(self) -> None:
-        """As `close`, after the transaction that runs, whatever is cancelled meanwhile."""
+        """Like `close`, but after the running transaction, even if cancelled."""
         with trio.CancelScope(shield=True):
             async with self._alone:
                 if not self._closed:
@@ -190,7 +190,7 @@ class Database:
 
 
 class _Alone:
-    """A lock; whoever finds it free does not wait for a turn of the event loop, as with the lock itself."""
+    """A lock. If it is free, the task does not wait for a turn of the event loop, unlike with trio.Lock."""
 
     def __init__(self, lock: trio.Lock) -> None:
         self._lock = lock
@@ -206,7 +206,7 @@ class _Alone:
 
 
 class _Asked:
-    """A transaction somebody waits for."""
+    """A requested transaction."""
 
     __slots__ = ("done", "erases", "error", "result", "work")
 
@@ -223,7 +223,7 @@ def _run_one(connection: sqlite3.Connection, asked: _Asked) -> None:
     try:
         asked.result = asked.work(connection)
     except sqlite3.Error:
-        raise  # the disk or the file: nothing of the batch can be trusted to be there
+        raise  # the disk or the file failed, so the whole batch fails
     except Exception as error:
         asked.error = error
         connection.execute("ROLLBACK TO one")
@@ -231,8 +231,8 @@ def _run_one(connection: sqlite3.Connection, asked: _Asked) -> None:
 
 
 def _unusable(path: Path | str, why: object) -> BadData:
-    """What SQLite says, and what to do about it."""
-    code = getattr(why, "sqlite_errorcode", 0) & 0xFF  # the rest tells more than a person can use
+    """An error with SQLite's message and what to do about it."""
+    code = getattr(why, "sqlite_errorcode", 0) & 0xFF  # the higher bits have details that do not help people
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return BadData(f"{path} is damaged: {why}. Move it away; what it held is lost.")
     todo = f"; {_TO_DO[code]}" if code in _TO_DO else ""
@@ -240,7 +240,7 @@ def _unusable(path: Path | str, why: object) -> BadData:
 
 
 def _make(path: Path | str) -> None:
-    """Made before SQLite does it, so that others can read it at no moment; and no link leads elsewhere."""
+    """Make the file before SQLite does, so that others can never read it, and check for symbolic links."""
     descriptor = open_or_make(path)
     try:
         close_to_others(descriptor, path, "one of them may know the whispers and the keys of these days")
@@ -248,7 +248,7 @@ def _make(path: Path | str) -> None:
         os.close(descriptor)
     for name in _BESIDE:
         if os.path.islink(f"{path}{name}"):
-            raise BadData(f"{path}{name} is a symbolic link, and SQLite makes none; remove it.")
+            raise BadData(f"{path}{name} is a symbolic link, which SQLite never makes; remove it.")
 
 
 def _open(path: Path | str, migrations: Sequence[str]) -> sqlite3.Connection:
@@ -267,7 +267,7 @@ def _open(path: Path | str, migrations: Sequence[str]) -> sqlite3.Connection:
                 f" {len(migrations)}); use that version, or move the file away."
             )
         for number, script in enumerate(migrations[held:], held + 1):
-            # Whole or not at all, with the number of the format.
+            # One transaction: the script and the new format number.
             connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT")
         connection.execute(_EMPTY_LOG).fetchone()
     except sqlite3.Error as error:

@@ -1,9 +1,9 @@
-"""When the next consensus is to be fetched (SPEC 8).
+"""When to fetch the next consensus (SPEC 8).
 
-That is counted in monotonic seconds from when the one in hand came, so a wall clock that jumps changes
-nothing. Clients ask at a random moment between the next consensus and the end of this one; relays ask early,
-so that they know a relay before clients extend to it. A consensus that our clock says is of the future binds
-us to nothing: it came while our clock and the directory's were ahead, and the next one is due at once.
+The time counts in monotonic seconds from the arrival of the present consensus, so a jump of the wall clock
+changes nothing. Clients ask at a random moment between the next consensus and the end of this one. Relays ask
+early, so that they know a relay before clients extend to it. A consensus from the future by our clock does
+not count: it arrived while our clock and the directory's were ahead, and the next one is due at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAP_SECONDS = 60.0
 
 
 class FetchSchedule:
-    """Of one node. `early`: it is a relay."""
+    """The schedule of one node. `early`: the node is a relay."""
 
     def __init__(self, clock: Clock, chance: Chance, *, early: bool) -> None:
         self._clock = clock
@@ -31,28 +31,28 @@ class FetchSchedule:
         self._consensus: Consensus | None = None
         self._interval = AGAIN_MOST_SECONDS
         self._came = 0.0
-        """When the consensus in hand came, monotonic seconds."""
+        """When the present consensus arrived, monotonic seconds."""
         self._came_wall = 0
         """What the wall clock showed then."""
         self._wait = 0.0
-        """How many seconds after that the next one is to be fetched."""
+        """How many seconds after that to fetch the next one."""
         self._directory_not_before = 0.0
         self._wanted = Broadcast()
 
     def came(self, consensus: Consensus, interval_seconds: int, *, from_disk: bool) -> None:
-        """This is the one in hand from now on."""
+        """This is the present consensus from now on."""
         self._consensus = consensus
         self._interval = float(interval_seconds)
         self._came, self._came_wall = self._clock.monotonic(), self._clock.wall()
         self._wait = self._wait_after(consensus, from_disk)
 
     def soon(self) -> None:
-        """The next one is wanted now, whether due or not."""
+        """Fetch the next one now, even if it is not due."""
         self._wanted.send()
 
     async def until_due(self) -> None:
-        """Until the next one is wanted or due. If the wall clock went ahead, perhaps the machine was asleep:
-        then those seconds count too."""
+        """Wait until the next one is wanted or due. If the wall clock jumped ahead, the machine may have
+        slept, so those seconds count too."""
         while self._consensus is not None and self.counts(self._consensus):
             now = self._clock.monotonic()
             asleep = (self._clock.wall() - self._came_wall) - (now - self._came)
@@ -64,13 +64,13 @@ class FetchSchedule:
                 return
 
     def counts(self, consensus: Consensus) -> bool:
-        """Whether it is more than something from the future. Either clock may vouch for it, so that a jump
-        that does not last makes nothing of what we hold."""
+        """Whether the consensus is not from the future. One of the two clocks is enough, so that a short jump
+        does not make our consensus worthless."""
         return is_begun(consensus, max(self._clock.wall(), self._clock.steady()))
 
     @property
     def again_seconds(self) -> float:
-        """How long between two tries at most: no list is made more often than once an interval."""
+        """The longest time between two tries. A list is made only once per interval."""
         return min(AGAIN_MOST_SECONDS, max(1.0, self._interval / AGAIN_PART))
 
     def directory_may_be_asked(self) -> bool:
@@ -82,9 +82,9 @@ class FetchSchedule:
         return True
 
     def _wait_after(self, consensus: Consensus, from_disk: bool) -> float:
-        """How long after it came the next one is to be fetched: no longer than if it had just been made,
-        however far our clock is behind. One that comes from the network and is overdue by an interval was
-        made just now, too: it is our clock that is ahead, and asking each minute would not bring the next."""
+        """How long after its arrival to fetch the next one: never longer than if it was made just now, even
+        if our clock is behind. If a consensus from the network seems late by an interval, our clock is ahead.
+        Then it also counts as made just now: asking every minute would not bring the next one."""
         low, high = (0.02, 0.1) if self._early else (0.2, 0.9)
         interval = consensus.fresh_until - consensus.valid_after
         fresh = min(consensus.fresh_until - self._clock.steady(), interval)

@@ -1,7 +1,7 @@
-"""File descriptors: as many as the system allows, and some of them kept from links.
+"""File descriptors: as many as the system allows, with some reserved for other uses than links.
 
-Systems hand out 1 024 unless a program asks for more, and each link takes one. If links took the last one,
-nothing could be dialled, no file read and no transaction written.
+Systems give a program 1 024 unless it asks for more, and each link takes one. If links took the last one, we
+could not connect to anyone, read a file or write a transaction.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import resource
 from contextlib import suppress
 
 MOST = 16_384
-"""More would be more memory than links should take."""
+"""With more, links would take too much memory."""
 RESERVE = 128
-"""Kept for what is no link, dials, files and databases; half of all where that is less."""
+"""Reserved for new connections, files and databases. If half of all is less, half is reserved."""
 
 
 def raise_limit() -> None:
@@ -25,7 +25,7 @@ def raise_limit() -> None:
 
 
 def for_links() -> int:
-    """How many links there may be, by the limit of this moment."""
+    """How many links there may be under the present limit."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST if soft == resource.RLIM_INFINITY else min(MOST, soft)
     return most - min(RESERVE, most // 2)

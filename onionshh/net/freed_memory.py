@@ -1,7 +1,7 @@
-"""Memory that was freed, given back to the system.
+"""Gives freed memory back to the system.
 
-Five thousand circuits that rest free 40 MB of cipher contexts, each between things that live on. The C
-library keeps such memory for itself unless it is asked; asking takes some milliseconds.
+Five thousand resting circuits free 40 MB of cipher contexts, scattered between objects that stay. The C
+library keeps such memory unless we ask it to give it back. Asking takes some milliseconds.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ GIVE_BACK_SECONDS = 60.0
 
 
 def give_back() -> None:
-    """What is free goes back, where the C library knows how (glibc); elsewhere nothing happens."""
+    """Give free memory back, if the C library can (glibc). Otherwise nothing happens."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 class GivingBack:
-    """Gives back once a minute, for a program whose circuits come and go."""
+    """Gives memory back once per minute, for a program whose circuits come and go."""
 
     def __init__(self) -> None:
         self._due = 0.0

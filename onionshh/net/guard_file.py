@@ -1,7 +1,7 @@
-"""Guards on disk: one file, shared by every process of a data folder (SPEC 6).
+"""Guards on disk: one file, shared by all processes of a data folder (SPEC 6).
 
-Each update reads the file, changes it and writes it back under a lock, so that two processes that start at
-once draw one sample and not two.
+Each update reads the file, changes it and writes it back under a lock. So two processes that start at the
+same time draw only one sample.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ T = TypeVar("T")
 
 
 class NoGuardAnswers(NetworkUnreachable):
-    """All guards have been down for a while: we are offline, or they are not where the consensus says."""
+    """All guards have been down for a while: we are offline, or they are not at the listed addresses."""
 
 
 class GuardFile:
-    """The guards of one node and, once something of it builds pinned circuits, those of the second layer: one
-    set for the whole node, whatever it hosts."""
+    """The guards of one node. If the node builds pinned circuits, also its layer-two guards: one set for the
+    whole node, for all that it hosts."""
 
     def __init__(self, folder: Folder, chance: Chance, own_relays: frozenset[RelayId] = frozenset()) -> None:
         self._folder = folder
@@ -45,15 +45,15 @@ class GuardFile:
         self.guards = GuardSet()
         self.layer_two = LayerTwoGuards()
         self.offline = False
-        """Whether all guards have been down for a while: no network here, or they are elsewhere now."""
+        """Whether all guards have been down for a while: we have no network, or their addresses changed."""
         self._places: dict[RelayId, tuple[str, int]] = {}
         self._seen: dict[str, bytes] = {}
         self._unwritten: set[str] = set()
         self._begun: set[str] = set()
-        """Files that this process has had in hand once: from then on it goes on without the disk."""
+        """Files that this process has read or written once. It can then continue without the disk."""
 
     def update(self, view: View) -> None:
-        """Follow a new consensus, and keep on disk what changed. BadData when a file is damaged."""
+        """Follow a new consensus, and write changes to disk. BadData if a file is damaged."""
         with self._alone():
             self._update_guards(view)
             if LAYER_TWO_FILE in self._begun:
@@ -61,7 +61,7 @@ class GuardFile:
         self._see_who_moved(view)
 
     def update_layer_two(self, view: View) -> None:
-        """Have second hops for pinned circuits, and have `update` see to them from now on. BadData."""
+        """Draw second hops for pinned circuits. From now on `update` keeps them current. Raises BadData."""
         with self._alone():
             self._update_layer_two(view)
 
@@ -75,7 +75,7 @@ class GuardFile:
         self._keep(GUARDS_FILE, self.guards.to_document(), changed)
 
     def _update_layer_two(self, view: View) -> None:
-        """They stay outside the guards in use."""
+        """Update the layer-two guards, which are never guards in use."""
         document = self._changed_on_disk(LAYER_TWO_FILE)
         if document is not None:
             parse = LayerTwoGuards.from_document_untrusted
@@ -93,11 +93,11 @@ class GuardFile:
         self._places = places
 
     def first_hops(self, view: View) -> list[RelayId]:
-        """The guards in use, in random order: either may be the first hop of the next circuit."""
+        """The guards in use, in random order: each may be the first hop of the next circuit."""
         return self._chance.shuffled(self.guards.usable(view))
 
     async def watch(self, offline: Callable[[], None]) -> None:
-        """Call `offline` every second once all guards have been down for a while, until cancelled."""
+        """Call `offline` every second while all guards have been down for a while, until cancelled."""
         since = None
         while True:
             now = trio.current_time()
@@ -108,7 +108,7 @@ class GuardFile:
             await trio.sleep(1.0)
 
     async def end_when_offline(self, scope: trio.CancelScope) -> None:
-        """Cancel what needs a guard once all of them have been down for a while, as `watch` found."""
+        """Cancel `scope`, which needs a guard, when `watch` finds that all have been down for a while."""
         while True:
             await trio.sleep(1.0)
             if self.offline:
@@ -119,7 +119,7 @@ class GuardFile:
         return self._chance.shuffled(self.layer_two.usable(view, self.guards.usable(view)))
 
     def _changed_on_disk(self, name: str) -> bytes | None:
-        """What is there, if another process wrote it since we last looked."""
+        """The file's content, if another process wrote it since we last looked."""
         try:
             document = self._folder.read(name)
         except BadData as error:
@@ -155,7 +155,7 @@ class GuardFile:
             self._folder.write(name, document)
         except OSError as error:
             if name not in self._begun:
-                raise  # drawn and forgotten, each start would draw others
+                raise  # if we forgot what we drew, each start would draw others
             self._unwritten.add(name)
             logger.warning("%s could not be written; what is in hand serves on: %s", name, in_words(error))
         else:

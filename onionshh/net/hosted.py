@@ -1,10 +1,10 @@
 """A program whose main loop is the links' own selector, with trio as a guest on it.
 
-A relay's work is frames that come and frames that go; trio is needed for deadlines, dials and documents.
-Where trio waits, each frame costs a round of trio's loop: wake a task, run it down its chain of awaits,
-register anew, some 100 µs with cold caches. Here the program waits for the selector itself, and a frame
-meets no task at all. Trio does its own work meanwhile as a guest (`trio.lowlevel.start_guest_run`), with a
-thread that waits in its place.
+A relay's work is frames that come and go. It needs trio for deadlines, new connections and documents. If trio
+waited for frames, each frame would cost a round of trio's loop: wake a task, run its chain of awaits,
+register again. This takes about 100 µs with cold caches. Here the program itself waits for the selector, and
+a frame needs no task. Trio runs as a guest (`trio.lowlevel.start_guest_run`), with a thread that waits for
+it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class HostedReader(TcpReader):
-    """A `Reader` that a whole program runs on: `run_program` in place of `trio.run`."""
+    """A `Reader` that runs a whole program: use `run_program` instead of `trio.run`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class HostedReader(TcpReader):
         self._selector.register(self._bell, selectors.EVENT_READ, None)
 
     def run_program(self, main: Callable[[], Awaitable[T]]) -> T:
-        """Run an async function as `trio.run` would, and its links beside it. May be called once."""
+        """Run an async function like `trio.run`, together with its links. May be called once."""
         ended: list[outcome.Outcome[T]] = []
         trio.lowlevel.start_guest_run(
             main,
@@ -64,7 +64,7 @@ class HostedReader(TcpReader):
 
     async def run(self, work: Work) -> None:
         if self._work is not None:
-            raise RuntimeError("one set of links hangs on a hosted reader")
+            raise RuntimeError("a hosted reader can serve only one set of links")
         self._work = work
         try:
             await self._faulted.wait()
@@ -86,13 +86,13 @@ class HostedReader(TcpReader):
             return False
         try:
             return self._work(ready)
-        except Exception as fault:  # a fault of ours: it comes out where the links run, not in the loop
+        except Exception as fault:  # our own fault: `run` raises it, not the loop
             self._fault = fault
             self._faulted.set()
             return False
 
     def _call_soon(self, call: Callable[[], object]) -> None:
-        """From any thread."""
+        """Call this from any thread."""
         self._todo.append(call)
-        with contextlib.suppress(BlockingIOError):  # it rings already
+        with contextlib.suppress(BlockingIOError):  # the bell is already ringing
             self._ringer.send(b"\0")

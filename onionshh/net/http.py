@@ -1,12 +1,13 @@
 """An HTTP/1.1 server for one ASGI application, with every wait bounded (SPEC 8, 17).
 
-h11 knows the protocol, this file the limits: a request is whole within a deadline, a size and a number of
-pieces, an answer leaves within a deadline, and what one connection does wrong ends that connection alone.
-Places are few and shared fairly: whoever comes when all are taken gets that of the idlest connection of the
-address that has most. (Hypercorn sends under a shield: one client that stops reading keeps it from ever
-ending, and it knows no limit of connections. Measured, and so not used.) The application gets the whole
-body at once, and its answer is sent when it is complete: its own bytes, so that a document is in memory
-once, however many read it slowly.
+h11 knows the protocol, and this file has the limits. A request has a deadline, a size limit and a limit of
+pieces. An answer has a deadline. A fault in one connection ends only that connection. Places are few and
+shared fairly: when all are taken, a newcomer gets the place of the idlest connection of the address that has
+most. The application gets the whole body at once, and its answer is sent when it is complete. The answer's
+own bytes are sent, so a document is in memory once, even if many clients read it slowly.
+
+We do not use Hypercorn, after measurements: it sends under a shield, so one client that stops reading
+prevents it from ending, and it has no limit of connections.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _BACKLOG = 512
 _PAUSE_SECONDS = 0.1
 _QUIET_SECONDS = 60.0
 RESERVED_DESCRIPTORS = 32
-"""So many descriptors are left to the rest of the program: its files, and its checks of relays."""
+"""Descriptors left for the rest of the program: its files, and its checks of relays."""
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -53,7 +54,7 @@ class Limits:
 
     head_bytes: int = 16 * 1024
     body_bytes: int = 64 * 1024
-    pieces: int = 1024  # of a request: each read and each part of its body
+    pieces: int = 1024  # per request: each read and each part of its body
     requests: int = 64  # on one connection
     request_seconds: float = 10.0
     send_seconds: float = 10.0  # for each 64 KiB
@@ -64,7 +65,7 @@ class Limits:
 
 
 class _Refused(Exception):
-    """A request that is answered with this status and nothing else."""
+    """A request that is answered with only this status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -72,7 +73,7 @@ class _Refused(Exception):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket, port 0 for any free one. Error, in one sentence that says what to do."""
+    """A listening socket. Port 0 means any free port. Raises Error, which says what to do."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -103,8 +104,8 @@ async def serve_http(
     answers: Counter[int] | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer on a listening socket until cancelled; open connections then end at once. `answers` counts
-    what was answered, by status."""
+    """Answer on a listening socket until cancelled. Open connections then end at once. `answers` counts the
+    answers by status."""
     places = _Places(limits)
 
     async def connection(stream: trio.SocketStream, peer: tuple[str, int], place: _Place) -> None:
@@ -134,7 +135,7 @@ async def serve_http(
                 full = not _is_room_above(stream.socket.fileno())
                 try:
                     peer = stream.socket.getpeername()[:2]
-                except OSError:  # gone already
+                except OSError:  # it has already ended
                     await trio.aclose_forcefully(stream)
                 else:
                     nursery.start_soon(connection, stream, peer, places.take(host_group(peer[0])))
@@ -147,13 +148,14 @@ async def serve_http(
 
 
 def _is_room_above(descriptor: int) -> bool:
-    """Whether the rest of the program can have some, if this is the newest: the lowest free one is taken."""
+    """Whether enough are free for the rest of the program. `descriptor` is the newest, and the system always
+    gives the lowest free number."""
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return most == resource.RLIM_INFINITY or descriptor < most - min(RESERVED_DESCRIPTORS, most // 2)
 
 
 class _Place:
-    """One connection's: whose it is, when something last came or went, and how to end it."""
+    """One connection's place: its address, when bytes last came or went, and how to end it."""
 
     __slots__ = ("group", "moved", "scope")
 
@@ -171,11 +173,11 @@ class _Places:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._by_group: dict[str, dict[_Place, None]] = {}  # each in the order they came
+        self._by_group: dict[str, dict[_Place, None]] = {}  # oldest first
         self._count = 0
 
     def take(self, group: str) -> _Place:
-        """A place for a connection of this address, until it is left or another needs it more."""
+        """A place for a connection from this address, until it leaves or another needs the place more."""
         limits, here = self._limits, len(self._by_group.get(group, ()))
         if limits.connections_per_ip and here >= limits.connections_per_ip:
             self._end_idlest(group)
@@ -187,7 +189,7 @@ class _Places:
         return place
 
     def free(self, newcomer: str = "") -> None:
-        """End the idlest connection of the address that has most, the newcomer's own counted."""
+        """End the idlest connection of the address that has most. The newcomer counts for its address."""
         if self._by_group:
             self._end_idlest(
                 max(self._by_group, key=lambda group: len(self._by_group[group]) + (group == newcomer))
@@ -196,7 +198,7 @@ class _Places:
     def _end_idlest(self, group: str) -> None:
         idlest = min(self._by_group[group], key=lambda place: place.moved)
         idlest.scope.cancel()
-        self.leave(idlest)  # now, not when its task notices: the next to come must find another
+        self.leave(idlest)  # now, before its task notices: the next newcomer must find another
 
     def leave(self, place: _Place) -> None:
         here = self._by_group.get(place.group, {})
@@ -217,8 +219,8 @@ async def serve_connection(
     answers: Counter[int] | None = None,
     moved: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer the requests of one connection, then close it. Raises nothing but trio.Cancelled.
-    `moved` is called whenever the peer sent or took something."""
+    """Answer the requests of one connection, then close it. Raises only trio.Cancelled. `moved` is called
+    whenever the peer sent or took bytes."""
     counts = Counter[int]() if answers is None else answers
     exchange = _Exchange(app, stream, peer, wall, limits, counts, moved)
     try:
@@ -234,7 +236,7 @@ async def serve_connection(
 
 
 class _Exchange:
-    """One connection: request, answer, request, answer."""
+    """One connection: a request, its answer, the next request, and so on."""
 
     def __init__(
         self,
@@ -256,7 +258,7 @@ class _Exchange:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
 
     async def one(self, *, last: bool) -> bool:
-        """One request and its answer; whether another may follow, which the answer to the last denies."""
+        """Handle one request and its answer; returns whether another may follow. None may follow `last`."""
         try:
             with trio.fail_after(self._limits.request_seconds):
                 read = await self._read_request()
@@ -283,10 +285,10 @@ class _Exchange:
         return True
 
     async def _read_request(self) -> tuple[h11.Request, Message, bytes] | None:
-        """The next request, as the application wants it, with its whole body; None when the peer has no more.
+        """The next request, its ASGI scope and its whole body; None when the peer sends no more.
 
-        Each piece costs us far more than it costs the peer, so they are counted: a line that carries ever so
-        little brings a few hundred.
+        Each piece costs us far more than it costs the peer, so pieces are counted. Even a very slow
+        connection needs only a few hundred.
         """
         request: h11.Request | None = None
         scope: Message = {}
@@ -315,7 +317,7 @@ class _Exchange:
                 raise _Refused(400)
 
     async def _ask(self, scope: Message, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """What the application answers, whole: status, headers, content."""
+        """The application's whole answer: status, headers, content."""
         incoming: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
         start: Message = {"status": 500, "headers": []}
         parts: list[bytes] = []
@@ -330,7 +332,7 @@ class _Exchange:
                 parts.append(message.get("body", b""))
 
         await self._app(scope, receive, send)
-        # One part is what there is of a document: the same bytes for all who read it.
+        # A document is one part: all its readers share the same bytes.
         content = parts[0] if len(parts) == 1 else b"".join(parts)
         return start["status"], list(start["headers"]), content
 
@@ -358,7 +360,7 @@ class _Exchange:
         }
 
     async def _refuse(self, status: int) -> None:
-        """A bare answer, then read a little on, so that the peer gets it before the connection is reset."""
+        """Send a short answer, then read a little more, so that the peer gets it before a reset."""
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         with trio.move_on_after(self._limits.linger_seconds):

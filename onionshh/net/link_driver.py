@@ -1,8 +1,8 @@
 """The driver of one link: owns its stream, feeds its machine, flushes its outbox.
 
-Nothing here waits. What came is read when the node's `Reader` says so; what is to go is sealed and handed to
-the kernel at once, so no send can be cut in half by a cancellation. Only a stream that took less than all
-is watched for room, for as long as that lasts.
+Nothing here waits. Bytes are read when the node's `Reader` says so. Outgoing cells are sealed and given to
+the kernel at once, so a cancellation cannot cut a send in half. A stream that did not take everything is
+watched for room until it does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from onionshh.reasons import Reason
 
 
 class Sent:
-    """What left over all links of a node."""
+    """How much has left over all links of a node."""
 
     __slots__ = ("cells", "frames")
 
@@ -52,10 +52,10 @@ class Home(Protocol):
         """Counts what leaves."""
 
     def opened(self, driver: LinkDriver, peer: RelayId | None, now: float) -> LinkPort:
-        """The link is open: a port for its cells."""
+        """The link is open: returns a port for its cells."""
 
     def ended(self, driver: LinkDriver, reason: Reason) -> None:
-        """The link is gone."""
+        """The link has ended."""
 
 
 class LinkDriver:
@@ -83,7 +83,7 @@ class LinkDriver:
         self.reason: Reason | None = None
         """Why the link ended; None while it lives."""
         self.opened = trio.Event()
-        """Set when the link is open, or has ended without."""
+        """Set when the link is open, or has ended before that."""
         self._home = home
         self._sink = home.sink
         self._sent = home.sent
@@ -98,11 +98,12 @@ class LinkDriver:
 
     @property
     def unsent_bytes(self) -> int:
-        """What was sealed and the kernel has not taken yet: less than a frame."""
+        """Sealed bytes that the kernel has not taken yet: less than a frame."""
         return len(self._unsent)
 
     def in_use(self) -> tuple[int, float]:
-        """How much, to be compared: circuits, and since when there have been none, or nothing came."""
+        """How much the link is used, for comparing links: the number of circuits, then since when there are
+        none, or since when nothing arrived."""
         port = self.port
         circuits = port.circuits if port is not None else 0
         if port is None or circuits:
@@ -110,13 +111,13 @@ class LinkDriver:
         return 0, port.empty_since
 
     def start(self, now: float) -> None:
-        """Send what the handshake begins with, and listen."""
+        """Send the first bytes of the handshake, and listen."""
         self._home.timers.add(self)
         self._home.reader.watch(self)
         self.flush(now)
 
     def ready(self, now: float) -> int:
-        """There are bytes to read, or room to write; returns how many bytes were read."""
+        """There are bytes to read or there is room to write. Returns how many bytes were read."""
         if self.reason is not None:
             return 0
         if self._blocked:
@@ -147,7 +148,7 @@ class LinkDriver:
             self._home.reader.watch(self, for_room=self._blocked)
 
     def close(self, reason: Reason, now: float) -> None:
-        """End the link. What still fits goes out first, so that DESTROYs reach the neighbour."""
+        """End the link. It first sends what the kernel takes, so that DESTROYs reach the neighbour."""
         if self.reason is None:
             self.flush(now)
             self.abandon(reason, now)
@@ -159,7 +160,7 @@ class LinkDriver:
             self._events(now)
 
     def flush(self, now: float, *, try_again: bool = False) -> None:
-        """Seal and send what waits, as much as the kernel takes. `try_again`: it may have room now."""
+        """Seal and send what waits, as much as the kernel takes. `try_again`: the kernel may have room."""
         if self.reason is not None or (self._blocked and not try_again):
             return
         machine = self.machine
@@ -181,7 +182,7 @@ class LinkDriver:
             self._events(now)
 
     def tick(self, now: float) -> None:
-        """Let the machine act on its deadlines; what the peer owes is not due while we do not read."""
+        """Let the machine act on its deadlines. The peer's deadlines do not count while we do not read."""
         machine, port = self.machine, self.port
         if self._paused:
             machine.not_read(now)
@@ -198,7 +199,7 @@ class LinkDriver:
             self._events(now)
 
     def _send(self, now: float) -> bool:
-        """Whether the kernel took all that was unsent."""
+        """Send unsent bytes; returns whether the kernel took all of them."""
         took = self.stream.send_some(self._unsent)
         all_of_it = took == len(self._unsent)
         if took or not self._blocked:
@@ -223,7 +224,7 @@ class LinkDriver:
                 case LinkOpen(peer=peer):
                     self.flush(now)
                     if machine.is_closed:
-                        continue  # the flush failed, and has already said so
+                        continue  # the flush failed, and that event is already queued
                     self.port = self._home.opened(self, peer, now)
                     self._sink.link_opened(self.port, now)
                     self.opened.set()

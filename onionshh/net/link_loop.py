@@ -1,7 +1,7 @@
-"""The work of a node's links: whatever came over all of them is worked off in one pass.
+"""The work of a node's links: one pass handles everything that arrived over all of them.
 
-A pass reads what each ready link brought, does what that left to do, and then flushes every link that was
-touched. A fault of ours on the way ends the link whose bytes brought it out and no other.
+A pass reads each ready link, does the work that follows, and then flushes every link that got cells. If our
+own code fails during this, only the link whose bytes caused it ends.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ TICK_SECONDS = 1.0
 
 
 class LinkLoop:
-    """Both things that wake a node's links: bytes (`work`) and time (`act`).
+    """The two things that wake a node's links: bytes (`work`) and time (`act`).
 
-    `after_read` says whether it wants to be called again soon; `on_tick` is called about once a second.
+    `after_read` returns whether it wants to be called again soon. `on_tick` is called about once per second.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class LinkLoop:
         self._throttle = throttle
 
     def start(self, nursery: trio.Nursery) -> None:
-        """From now on, until that nursery is cancelled."""
+        """Run from now on, until the nursery is cancelled."""
         self._nursery = nursery
         self._links.timers.add(Ticker(self._on_tick, self._clock.monotonic()))
         nursery.start_soon(self._links.timers.run, self.act)
         nursery.start_soon(self._links.reader.run, self.work)
 
     def work(self, ready: Sequence[Watched]) -> bool:
-        """Read what came over these links, then send what that left on any."""
+        """Read what arrived over these links, then send what is now waiting on any link."""
         now = self._clock.monotonic()
         for driver in ready:
             if isinstance(driver, LinkDriver):
@@ -76,7 +76,7 @@ class LinkLoop:
         return more
 
     def act(self, due: Sequence[Timed], now: float) -> None:
-        """Let each machine whose time has come do what is due, then send what that left."""
+        """Let each due machine act, then send what is now waiting."""
         self._memory.now = now
         for machine in due:
             try:
@@ -100,7 +100,7 @@ class _Every(enum.IntEnum):
 
 
 class Ticker:
-    """A machine whose only deadline is the next second: calls `tick` then."""
+    """A machine with one deadline, the next second. It then calls `tick`."""
 
     def __init__(self, tick: Callable[[float], None], now: float) -> None:
         self._tick = tick
@@ -108,6 +108,6 @@ class Ticker:
         self.timers.set(_Every.TICK, now + TICK_SECONDS)
 
     def tick(self, now: float) -> None:
-        """Call, and be due again a second from now even if the call fails."""
+        """Call `tick`, and be due again in a second even if the call fails."""
         self.timers.set(_Every.TICK, now + TICK_SECONDS)
         self._tick(now)

@@ -1,7 +1,7 @@
-"""Every link of one node: dialled once, shared by all circuits, woken together.
+"""All links of one node. Each is opened once, shared by all circuits, and woken together with the others.
 
-A dial belongs to the node, not to whoever asked first, so a cancelled caller takes no link from others. What
-the links do once they are there is in `net/link_loop.py`, and when they are due in `net/timers.py`.
+A dial belongs to the node, not to its first caller, so a cancelled caller does not take the link away from
+others. `net/link_loop.py` has the work of open links, and `net/timers.py` has their deadlines.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NO_ROOM_SAID_SECONDS = 600.0
 
 
 class LinkFailed(Exception):
-    """No link to that relay could be had. `words`: where something says more than the reason's name."""
+    """No link to the relay could be opened. `words`: a text that says more than the reason's name."""
 
     def __init__(self, reason: Reason, words: str = "") -> None:
         super().__init__(words or reason)
@@ -48,9 +48,9 @@ class LinkFailed(Exception):
 
 
 class LinkSet:
-    """Links by relay. `identity`: a relay's own key, by which its links are proved; None for others.
-    `reader`: whoever watches the streams, by default the dialer's kind. `after_read` is called after each
-    pass over what links brought and says whether it wants to be called again soon, `on_tick` once a second.
+    """Links by relay. `identity`: a relay's own key, which proves its links; None for other nodes. `reader`
+    watches the streams; the default is the dialer's kind. `after_read` is called after each pass and returns
+    whether it wants to be called again soon. `on_tick` is called once per second.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class LinkSet:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Links live while this block does."""
+        """Links live as long as this block."""
         async with background() as nursery:
             self._nursery = nursery
             self._loop.start(nursery)
@@ -108,7 +108,7 @@ class LinkSet:
                 self._links.end_all(Reason.NODE_CLOSED, self._clock.monotonic())
 
     async def to(self, relay: RelayRow) -> LinkPort:
-        """An open link to that relay, dialled if there is none. LinkFailed."""
+        """An open link to the relay, dialled if there is none. Raises LinkFailed."""
         port = self.open_to(relay.identity)
         if port is not None:
             await trio.lowlevel.checkpoint()
@@ -121,12 +121,12 @@ class LinkSet:
             self._nursery.start_soon(self._dial, relay, dial)
         await dial.done.wait()
         port = self.open_to(relay.identity)
-        if port is None:  # or it was open for a moment
+        if port is None:  # it failed, or was open only for a moment
             raise LinkFailed(dial.reason, dial.words)
         return port
 
     def open_to(self, relay: RelayId) -> LinkPort | None:
-        """The link to that relay if one is open."""
+        """The link to the relay, if one is open."""
         return self._links.to(relay)
 
     async def serve(
@@ -137,7 +137,7 @@ class LinkSet:
         onion_keys: Callable[[], Sequence[KeyPair]],
         is_relay: Callable[[RelayId], bool],
     ) -> None:
-        """Answer whoever dials us, until cancelled."""
+        """Answer everyone who dials us, until cancelled."""
         while True:
             try:
                 stream = await listener.accept()
@@ -163,11 +163,11 @@ class LinkSet:
             self._start(stream, machine, now)
 
     def end(self, port: LinkPort, reason: Reason) -> None:
-        """End one link, and send nothing more on it."""
+        """End one link without sending anything more."""
         self._links.end(port, reason, self._clock.monotonic())
 
     def flush(self) -> None:
-        """Send what waits on every link that was touched."""
+        """Send what waits on all links that got cells."""
         if self._links.touched:
             self._links.flush(self._clock.monotonic())
 
@@ -180,22 +180,22 @@ class LinkSet:
         return self._links.peers()
 
     def statistics(self) -> LinkStatistics:
-        """How many links of each kind there are, and what left over them."""
+        """How many links of each kind there are, and how much has left over them."""
         return self._links.statistics(len(self._dials))
 
     @property
     def open_links(self) -> int:
-        """How many links are open, both ways."""
+        """How many links are open, whoever opened them."""
         return len(self._links.ports())
 
     @property
     def cells_sent(self) -> int:
-        """Cells that left over all links so far, padding included."""
+        """Cells that have left over all links, with padding counted."""
         return self._links.sent.cells
 
     @property
     def frames_sent(self) -> int:
-        """Frames in which they left."""
+        """Frames that have left over all links."""
         return self._links.sent.frames
 
     # Inside.
@@ -206,7 +206,7 @@ class LinkSet:
         return self._links.start(stream, machine, now)
 
     async def _no_room(self, why: str) -> None:
-        """Nothing more can be taken: end a link, and try again in a moment."""
+        """No more links can be accepted: end one, and wait a moment before the next try."""
         now = self._clock.monotonic()
         self._links.make_room(now)
         if now >= self._no_room_said + NO_ROOM_SAID_SECONDS:
@@ -235,12 +235,12 @@ class LinkSet:
                 await driver.opened.wait()
                 if driver.port is not None and machine.is_open:
                     dial.port = driver.port
-                    dial.reason = Reason.LINK_ENDED  # should it end before anyone has it
+                    dial.reason = Reason.LINK_ENDED  # in case it ends before anyone gets it
                 elif driver.reason is not None:
                     dial.reason = driver.reason
         except StreamBroken as error:
             dial.reason, dial.words = Reason.CONNECTION_FAILED, str(error)
-        except ProtocolError as error:  # the onion key it published is no key
+        except ProtocolError as error:  # the relay's published onion key is not valid
             dial.reason = error.reason
             self._drops.count(error.reason)
         finally:
@@ -249,13 +249,13 @@ class LinkSet:
                     stream.close()
             elif dial.port is None:
                 driver.close(Reason.LINK_SETUP_TIMEOUT, self._clock.monotonic())
-                self.flush()  # what ended with the link may have left cells on others
+                self.flush()  # circuits that ended with the link may have queued cells on other links
             self._dials.pop(relay.identity, None)
             dial.done.set()
 
 
 class _Dial:
-    """A dial under way; several may wait for it."""
+    """A dial in progress. Several tasks may wait for it."""
 
     def __init__(self) -> None:
         self.done = trio.Event()

@@ -1,6 +1,6 @@
-"""A network in memory: streams with bounded buffers, hosts that can be cut off or held.
+"""A network in memory: streams with bounded buffers, and hosts that can be cut off or held.
 
-For tests and simulations, and for a DApp's own tests. Nothing here knows what travels over it.
+It is for tests, simulations and a DApp's own tests. Nothing here knows what the bytes mean.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class MemoryStream:
 
     @property
     def pipes(self) -> tuple[_Pipe, _Pipe]:
-        """What comes in and what goes out, for a reader."""
+        """The incoming and the outgoing pipe, for a reader."""
         return self._incoming, self._outgoing
 
     @property
     def room(self) -> int:
-        """How many bytes it would take now."""
+        """How many bytes the stream would take now."""
         return 0 if self._network.is_held(self) else BUFFER_BYTES - len(self._outgoing.data)
 
     def send_some(self, data: bytes) -> int:
@@ -85,7 +85,7 @@ class MemoryStream:
         return data
 
     def wake(self) -> None:
-        """Whoever waits for room looks again."""
+        """Let tasks that wait for room look again."""
         self._outgoing.wake()
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class MemoryReader:
         while True:
             await trio.lowlevel.checkpoint()
             ready = [watched for watched in self._changed if self._is_ready(watched)]
-            self._changed = dict.fromkeys(ready)  # what is left unread is ready again
+            self._changed = dict.fromkeys(ready)  # streams with unread bytes are ready again
             if ready or more:
                 more = work(ready)
             else:
@@ -144,7 +144,7 @@ class MemoryReader:
 
 
 class MemoryListener:
-    """Takes the streams that are dialled to one address of a `MemoryNetwork`."""
+    """Accepts the streams that are dialled to one address of a `MemoryNetwork`."""
 
     def __init__(self, network: MemoryNetwork, host: str, port: int) -> None:
         self._network = network
@@ -155,7 +155,7 @@ class MemoryListener:
         network.listeners[self.address] = self
 
     def offer(self, stream: MemoryStream) -> None:
-        """A stream somebody dialled."""
+        """Offer a stream that somebody dialled."""
         self._waiting.append(stream)
         self._changed.unpark_all()
 
@@ -174,33 +174,33 @@ class MemoryListener:
 
 
 class MemoryNetwork:
-    """Every host of one test. A host is any text. `cut` ends its streams and refuses new ones; `hold` keeps
+    """All hosts of one test. A host is any text. `cut` ends its streams and refuses new ones; `hold` stops
     them from taking bytes.
     """
 
     def __init__(self) -> None:
         self.listeners: dict[tuple[str, int], MemoryListener] = {}
         self.dialled: list[tuple[str, str]] = []
-        """(from, to) of every stream ever opened, for tests of who connects to whom."""
+        """(from, to) of every stream that was ever opened, for tests of who connects to whom."""
         self.places: dict[str, int] = {}
-        """How many streams a host may have, if not any number."""
+        """How many streams a host may have. Hosts that are not here have no limit."""
         self._streams: dict[MemoryStream, tuple[str, str]] = {}
         self._cut: set[str] = set()
         self._held: set[str] = set()
         self._next_port = 1
 
     def listen(self, host: str) -> MemoryListener:
-        """Listen on a free port of that host."""
+        """Listen on a free port of this host."""
         port = self._next_port
         self._next_port += 1
         return MemoryListener(self, host, port)
 
     def dialer(self, host: str) -> MemoryDialer:
-        """A dialer whose streams come from that host."""
+        """A dialer whose streams come from this host."""
         return MemoryDialer(self, host)
 
     def connect(self, source: str, host: str, port: int) -> MemoryStream:
-        """Open a stream. StreamBroken when nobody listens there or either is cut off."""
+        """Open a stream. StreamBroken if nobody listens there or one of the hosts is cut off."""
         listener = self.listeners.get((host, port))
         if listener is None or self._cut & {source, host}:
             raise StreamBroken("connection refused")
@@ -213,29 +213,29 @@ class MemoryNetwork:
         return ours
 
     def cut(self, host: str) -> None:
-        """Take a host off the network, as a pulled cable that the other side notices."""
+        """Take a host off the network, like pulling a cable, but the other side notices."""
         self._cut.add(host)
         for stream, ends in list(self._streams.items()):
             if host in ends:
                 stream.close()
 
     def heal(self, host: str) -> None:
-        """Put it back."""
+        """Put the host back on the network."""
         self._cut.discard(host)
 
     def hold(self, host: str) -> None:
-        """From now on a host's streams take no byte, either way; what was sent before arrives."""
+        """From now on a host's streams take no bytes in either direction. Bytes sent before still arrive."""
         self._held.add(host)
 
     def release(self, host: str) -> None:
-        """They take bytes again."""
+        """The host's streams take bytes again."""
         self._held.discard(host)
         for stream, ends in list(self._streams.items()):
             if host in ends:
                 stream.wake()
 
     def is_held(self, stream: MemoryStream) -> bool:
-        """Whether a stream takes no byte for now."""
+        """Whether a stream takes no bytes now."""
         return bool(self._held) and not self._held.isdisjoint(self._streams.get(stream, ()))
 
     def forget(self, stream: MemoryStream) -> None:

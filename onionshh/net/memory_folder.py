@@ -1,4 +1,4 @@
-"""A data folder that is not there: everything in memory, nothing on disk, gone with its node."""
+"""A data folder in memory: nothing is on disk, and everything is lost when its node ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onionshh.errors import DataInUse
 
 
 class InMemory:
-    """As `DataDirectory`, for one process."""
+    """Like `DataDirectory`, for one process."""
 
     def __init__(self) -> None:
         self._files: dict[str, bytes] = {}
@@ -17,30 +17,30 @@ class InMemory:
         self._locked: set[str] = set()
 
     def read(self, name: str) -> bytes | None:
-        """What was last written under this name."""
+        """The data last written under this name, or None."""
         return self._files.get(name)
 
     def write(self, name: str, data: bytes) -> None:
-        """Keep it, in the place of what was there."""
+        """Keep the data under this name, instead of what was there."""
         self._files[name] = data
 
     def inside(self, name: str) -> InMemory:
-        """A folder in this one, the same each time."""
+        """A folder in this folder, the same one each time."""
         return self._folders.setdefault(name, InMemory())
 
     def database(self, name: str) -> str:
-        """What SQLite calls a database in memory: a new one each time."""
+        """SQLite's name for a database in memory. Each use is a new database."""
         return ":memory:"
 
     def named(self, name: str) -> str:
-        """For people."""
+        """The name of a file, for people."""
         return f"{name} (in memory)"
 
     @contextmanager
     def lock(self, name: str = "lock") -> Iterator[None]:
-        """Hold it alone until the block ends; DataInUse when somebody does."""
+        """Hold the lock alone until the block ends. DataInUse if somebody else holds it."""
         if name in self._locked:
-            raise DataInUse("This is in use by the same node already.")
+            raise DataInUse("The same node is already using this folder.")
         self._locked.add(name)
         try:
             yield
@@ -48,5 +48,5 @@ class InMemory:
             self._locked.discard(name)
 
     def turn(self, name: str) -> AbstractContextManager[None]:
-        """Nobody else is there to wait for."""
+        """There is nobody else to wait for."""
         return nullcontext()

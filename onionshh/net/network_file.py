@@ -1,4 +1,4 @@
-"""Reads the network file, which says what a network is and where its authorities are."""
+"""Reads the network file, which describes a network and says where its authorities are."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ NETWORK_FILE_MOST = 256 * 1024
 
 
 def read_network_file(path: Path | str) -> NetworkFile:
-    """The network file at this path. BadNetworkFile with one sentence."""
+    """The network file at this path. Raises BadNetworkFile."""
     if not Path(path).name:
-        raise BadNetworkFile("No network file is named: its path is empty, or a folder's.")
+        raise BadNetworkFile("No network file is named: the path is empty, or is that of a folder.")
     try:
         with Path(path).open("rb") as file:
             data = file.read(NETWORK_FILE_MOST + 1)

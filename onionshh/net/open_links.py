@@ -1,7 +1,7 @@
-"""The links that a node has, from the first byte of their handshake on: started, found, flushed, ended.
+"""The links that a node has, from the first byte of their handshake: started, found, flushed, ended.
 
-Whatever was pushed to outboxes since the last time is sent in one go: every link that was touched is
-flushed once, so that what leaves for one neighbour leaves in one frame.
+Every link whose outbox got cells since the last flush is flushed once. So all cells for one neighbour leave
+in one frame.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ class LinkStatistics:
     relays: int
     """Open links that lead to relays."""
     clients: int
-    """Open links of those who are nobody in particular."""
+    """Open links to anyone who is not a relay."""
     opening: int
-    """Handshakes under way, at either end."""
+    """Handshakes in progress, whoever began them."""
     dialling: int
-    """Relays to which a link is being made, for whoever waits for it."""
+    """Relays that we are dialling now."""
     addresses: int
-    """Addresses from which others opened links, handshakes included."""
+    """Addresses from which others opened links, with handshakes counted."""
     cells_sent: int
-    """Cells that left so far, padding included."""
+    """Cells that have left, with padding counted."""
     frames_sent: int
-    """Frames in which they left."""
+    """Frames that have left."""
     unsent_bytes: int
-    """What was sealed and the kernel has not taken yet."""
+    """Sealed bytes that the kernel has not taken yet."""
     deadlines: int
-    """Entries among the deadlines that wait."""
+    """Entries in the heap of deadlines."""
 
     @property
     def open(self) -> int:
@@ -56,7 +56,7 @@ class LinkStatistics:
 
 
 class OpenLinks:
-    """The `Home` of every link of a node. `timers` is told of each."""
+    """The `Home` of all links of a node. Each link is added to `timers`."""
 
     def __init__(
         self,
@@ -77,17 +77,17 @@ class OpenLinks:
         """Outboxes into which something was pushed since the last `flush`."""
         self._memory = memory
         self._drops = drops
-        self._drivers: dict[LinkDriver, None] = {}  # in order, so that a seed governs all draws
+        self._drivers: dict[LinkDriver, None] = {}  # in order, so that a seed decides all draws
         self._by_outbox: dict[Outbox, LinkDriver] = {}
         self._by_peer: dict[RelayId, LinkDriver] = {}
 
     @property
     def count(self) -> int:
-        """How many there are, handshakes under way included."""
+        """How many links there are, with unfinished handshakes counted."""
         return len(self._drivers)
 
     def start(self, stream: Stream, machine: Link, now: float) -> LinkDriver:
-        """One more."""
+        """Start a link on this stream."""
         driver = LinkDriver(stream=stream, machine=machine, home=self)
         self._drivers[driver] = None
         if isinstance(machine, LinkResponder):
@@ -96,7 +96,7 @@ class OpenLinks:
         return driver
 
     def to(self, relay: RelayId) -> LinkPort | None:
-        """The link to that relay if one is open."""
+        """The link to the relay, if one is open."""
         driver = self._by_peer.get(relay)
         return driver.port if driver is not None and driver.machine.is_open else None
 
@@ -109,7 +109,7 @@ class OpenLinks:
         return [driver.port for driver in self._drivers if driver.port is not None and driver.machine.is_open]
 
     def statistics(self, dialling: int) -> LinkStatistics:
-        """How many of each kind, and what left."""
+        """How many links of each kind there are, and how much has left over them."""
         ports = self.ports()
         relays = sum(port.peer is not None for port in ports)
         return LinkStatistics(
@@ -125,7 +125,7 @@ class OpenLinks:
         )
 
     def flush(self, now: float) -> None:
-        """Send what waits on every link that was touched."""
+        """Send what waits on all links that got cells."""
         while self.touched:
             touched, self.touched[:] = self.touched[:], []
             for outbox in touched:
@@ -138,25 +138,25 @@ class OpenLinks:
                     self.fault(driver, now)
 
     def end(self, port: LinkPort, reason: Reason, now: float) -> None:
-        """End one link, and send nothing more on it."""
+        """End one link without sending anything more."""
         driver = self._by_outbox.get(port.outbox)
         if driver is not None:
             driver.abandon(reason, now)
 
     def end_all(self, reason: Reason, now: float) -> None:
-        """The node closes."""
+        """End all links, because the node closes."""
         for driver in list(self._drivers):
             driver.close(reason, now)
 
     def make_room(self, now: float) -> None:
-        """End the idlest link of whichever address holds most: no circuits, or fewest, and that for long."""
+        """End the idlest link of the address that has most: the one with fewest circuits, idle longest."""
         idlest = min(self.strangers.of_the_largest(), key=LinkDriver.in_use, default=None)
         if idlest is not None:
             idlest.close(Reason.NO_ROOM, now)
-            self.flush(now)  # what ended with it may have left cells on others
+            self.flush(now)  # circuits that ended with it may have queued cells on other links
 
     def fault(self, driver: LinkDriver | None, now: float) -> None:
-        """A fault of ours that somebody's bytes brought out must not take the other links along."""
+        """Our own code failed because of somebody's bytes. End only that link, not the others."""
         what = "what links left to do" if driver is None else "a link"
         logger.exception("ended by a fault of this program: %s", what)
         self._drops.count(Reason.INTERNAL_FAULT)
@@ -169,7 +169,7 @@ class OpenLinks:
     # Home.
 
     def opened(self, driver: LinkDriver, peer: RelayId | None, now: float) -> LinkPort:
-        """A port for it; a relay's link serves whoever asks for that relay from now on."""
+        """A port for the new link. From now on `to` returns a relay's link."""
         port = LinkPort(
             self._memory,
             self.touched,
@@ -184,7 +184,7 @@ class OpenLinks:
         return port
 
     def ended(self, driver: LinkDriver, reason: Reason) -> None:
-        """It is forgotten; `reason` is counted."""
+        """Forget the link and count the reason."""
         self._drops.count(reason)
         self._drivers.pop(driver, None)
         port = driver.port

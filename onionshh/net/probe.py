@@ -1,4 +1,4 @@
-"""Does a relay answer? A handshake of a link to it and no more: so an authority checks a relay (SPEC 8)."""
+"""Does a relay answer? An authority checks this with the handshake of a link, and nothing more (SPEC 8)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IN_WORDS = {
 async def probe(
     descriptor: RelayDescriptor, *, dialer: Dialer, clock: Clock, params: Params, chance: Chance
 ) -> str | None:
-    """None when the relay proved its keys at its address, else why not. The caller limits the time."""
+    """None if the relay proved its keys at its address, else why not. The caller limits the time."""
     address = descriptor.address
     try:
         stream = await dialer.dial(descriptor.host, descriptor.port)
@@ -50,6 +50,6 @@ async def probe(
     except StreamBroken as error:
         return f"the connection to {address} broke: {error}"
     except ProtocolError:
-        return "the onion key that it published is no key"
+        return "the onion key that it published is not valid"
     finally:
         stream.close()

@@ -1,7 +1,7 @@
-"""Two ways in which one task wakes others.
+"""Two ways for one task to wake others.
 
-`Broadcast` wakes everyone who waits at that moment, as often as it is sent. `Poke` remembers: whoever waits
-next, or waits already, goes on once. Neither carries anything; whoever wakes looks for itself.
+`Broadcast` wakes all tasks that wait at that moment. `Poke` remembers: a task that waits now, or the next one
+that waits, continues once. Neither carries data, so a task that wakes must look for itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import trio
 
 
 class Broadcast:
-    """Everyone who waits now."""
+    """Wakes all tasks that wait now."""
 
     __slots__ = ("_event",)
 
@@ -18,17 +18,17 @@ class Broadcast:
         self._event = trio.Event()
 
     def send(self) -> None:
-        """Wake all who wait."""
+        """Wake all waiting tasks."""
         event, self._event = self._event, trio.Event()
         event.set()
 
     async def wait(self) -> None:
-        """Until the next `send`."""
+        """Wait for the next `send`."""
         await self._event.wait()
 
 
 class Poke:
-    """One waiter, and nothing is missed."""
+    """For one waiting task, which misses nothing."""
 
     __slots__ = ("_event",)
 
@@ -40,6 +40,6 @@ class Poke:
         self._event.set()
 
     async def wait(self) -> None:
-        """Until `send`, at once if it came since the last wait."""
+        """Wait for `send`. Returns at once if it was called since the last wait."""
         await self._event.wait()
         self._event = trio.Event()

@@ -1,11 +1,11 @@
-"""What a node keeps on disk: small files, written whole or not at all, in folders of its own.
+"""What a node keeps on disk: small files, written completely or not at all, in its own folders.
 
-A data directory belongs to one process at a time where its contents say so (`lock`); all files are 0600,
-directories 0700. In a folder that others can write to, a link may stand where a file of ours should be:
-nothing is written through one. What others could read or change is said, once, and closed to them where it
-is a file of keys; a folder stays as it is, since it may be one that many share.
+If a data directory needs it, only one process at a time may use it (`lock`). All files are 0600, directories
+0700. In a folder that others can write to, there may be a symbolic link in the place of our file: we never
+write through one. If others could read or change something, we log it once. A file of keys is then closed to
+them. A folder stays as it is, because many may share it.
 
-Blocking work goes through an injected `run_blocking`: a thread in production, a plain call where a test's
+Blocking work goes through an injected `run_blocking`: a thread in production, a plain call in tests whose
 clock must not wait for threads.
 """
 
@@ -36,26 +36,26 @@ T = TypeVar("T")
 SLOW_SECONDS = 0.03
 SLOW_FOR_SECONDS = 60.0
 LEFTOVER_SECONDS = 600
-"""No write of ours takes as long: what is older was left by a crash."""
+"""Our writes never take this long, so an older temporary file was left by a crash."""
 WARNED_MOST = 256
 
 
 class RunBlocking(Protocol):
-    """Runs a blocking function and returns its result; never abandons it half way."""
+    """Runs a blocking function to its end and returns its result."""
 
     def __call__(self, function: Callable[[], T], /) -> Awaitable[T]: ...
 
 
 async def run_in_thread(function: Callable[[], T], /) -> T:
-    """Production: in a worker thread, and a cancellation waits for it to end."""
+    """For production: run in a worker thread. A cancellation waits until the function ends."""
     return await trio.to_thread.run_sync(function)
 
 
 class RunWhereQuick:
-    """Production, for work of a millisecond: on the event loop while the disk is quick, in a thread when not.
+    """For short work in production: on the event loop while the disk is fast, otherwise in a thread.
 
-    A thread has to wait for the interpreter, up to 5 ms each way while the loop is busy; a sync of a good
-    disk takes a tenth of that. One that took `SLOW_SECONDS` sends what follows to a thread for a while.
+    A thread must wait for the interpreter, up to 5 ms in each direction while the loop is busy. A sync on a
+    good disk takes a tenth of that. After work that took `SLOW_SECONDS`, a thread is used for a while.
     """
 
     def __init__(self) -> None:
@@ -75,15 +75,15 @@ class RunWhereQuick:
 
 
 async def run_inline(function: Callable[[], T], /) -> T:
-    """Tests in virtual time: at once, on the event loop."""
+    """For tests in virtual time: run at once, on the event loop."""
     await trio.lowlevel.checkpoint()
     return function()
 
 
 def atomic_write(path: Path, data: bytes, mode: int = 0o600, *, new: bool = False) -> None:
-    """Replace a file by another, so that a crash leaves the old one or the new one, and synced. `new`: not
-    one that is there, FileExistsError then."""
-    # A name that nobody can guess and that must be new: nothing planted there is written to.
+    """Replace a file and sync it, so that a crash leaves the old or the new file. `new`: FileExistsError if
+    there is a file already."""
+    # Nobody can guess this name and it must be new, so we never write to a file that others put there.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -92,7 +92,7 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o600, *, new: bool = Fals
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            now = os.fstat(file.fileno()).st_mtime  # by the disk's clock, as what is compared with it
+            now = os.fstat(file.fileno()).st_mtime  # the disk's clock, like the times compared with it
         if new:
             _name(temporary, path)
         else:
@@ -108,20 +108,20 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o600, *, new: bool = Fals
 
 
 def _name(temporary: Path, path: Path) -> None:
-    """Its name for good, unless another file has it."""
+    """Give the file its final name, unless another file has it."""
     try:
         os.link(temporary, path)
     except FileExistsError:
         raise
-    except OSError:  # a disk that knows no links: what is there was looked for a moment ago
+    except OSError:  # a disk without hard links; the caller has just looked for such a file
         os.replace(temporary, path)
     else:
         os.unlink(temporary)
 
 
 def _remove_leftovers(path: Path, now: float) -> None:
-    """What crashes left of earlier writes of this file, with a key in it perhaps. Other processes may be
-    writing it at this moment, hence the age."""
+    """Remove what crashes left of earlier writes of this file: it may hold a key. Another process may be
+    writing the file now, so only old files are removed."""
     ours = re.compile(re.escape(f".{path.name}.") + r"[0-9a-f]+\.new")
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
@@ -132,13 +132,13 @@ def _remove_leftovers(path: Path, now: float) -> None:
 
 
 def read_file(path: Path, most_bytes: int = 16 * 1024 * 1024, *, secret: bool = False) -> bytes | None:
-    """The whole file, None if there is none. A `secret` one that others could read is closed to them, and
-    that is said."""
+    """The whole file, or None if there is none. If others could read a `secret` file, it is closed to them
+    and this is logged."""
     try:
-        # Not waiting: a pipe that stands there would keep us waiting without end.
+        # O_NONBLOCK: if there is a pipe, opening it would wait without end.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise BadData(f"{path} is no file; move away what stands there.")
+                raise BadData(f"{path} is not a file; move it away.")
             if secret:
                 close_to_others(file.fileno(), path, "if one of them may have read it, make a new one")
             data = file.read(most_bytes + 1)
@@ -152,12 +152,12 @@ def read_file(path: Path, most_bytes: int = 16 * 1024 * 1024, *, secret: bool = 
 
 
 def open_or_make(path: Path | str) -> int:
-    """A descriptor of a file of ours, made for us alone if there is none; OSError if a link stands there."""
+    """A descriptor of our file, which is made for us only if there is none. OSError for a symbolic link."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def close_to_others(descriptor: int, path: Path | str, then: str) -> None:
-    """Take a secret file from everyone but its owner, and say so; `then`: what follows if one has read it."""
+    """Close a secret file to everyone but its owner, and log this. `then`: what to do if others read it."""
     about = os.fstat(descriptor)
     if _is_others(about):
         _warn(f"{path} belongs to another user (uid {about.st_uid}), who has what is in it; use your own.")
@@ -179,7 +179,7 @@ def _is_others(about: os.stat_result) -> bool:
 
 @lru_cache(WARNED_MOST)
 def _warn(sentence: str) -> None:
-    """Once: a folder is opened by several parts of a program."""
+    """Log a warning once, because several parts of a program open a folder."""
     logger.warning("%s", sentence)
 
 
@@ -192,7 +192,7 @@ def _sync_directory(path: Path) -> None:
 
 
 def _make(folder: Path) -> None:
-    """With its parents, all for us alone: `mkdir` would make those as the umask says."""
+    """Make a folder and its parents for us only: `mkdir` would make the parents by the umask."""
     if not folder.is_dir():
         if folder.parent != folder:
             _make(folder.parent)
@@ -200,7 +200,7 @@ def _make(folder: Path) -> None:
 
 
 def _check_folder(folder: Path) -> None:
-    """Say who else can put files of theirs in the place of ours."""
+    """Warn if others can put their files in the place of ours."""
     about = folder.stat()
     if _is_others(about):
         _warn(
@@ -216,7 +216,7 @@ def _check_folder(folder: Path) -> None:
 
 
 class Folder(Protocol):
-    """Where a node keeps what it keeps: on disk (`DataDirectory`) or in memory (`memory_folder.py`)."""
+    """Where a node keeps its data: on disk (`DataDirectory`) or in memory (`memory_folder.py`)."""
 
     def read(self, name: str) -> bytes | None: ...
     def write(self, name: str, data: bytes) -> None: ...
@@ -228,8 +228,8 @@ class Folder(Protocol):
 
 
 class DataDirectory:
-    """A folder of ours, created 0700 when absent. ValueError for an empty path, which is a name that was
-    never filled in and would be the current folder: `Path.cwd()` says that one. BadData."""
+    """Our folder, created with 0700 if it does not exist. Raises BadData. ValueError for an empty path: it
+    would be the current folder, but is probably a forgotten name. Use `Path.cwd()` for the current folder."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -247,21 +247,21 @@ class DataDirectory:
         return self.path / name
 
     def read(self, name: str) -> bytes | None:
-        """The file of this name whole, None if there is none. BadData."""
+        """The whole file of this name, or None if there is none. Raises BadData."""
         return read_file(self.path / name)
 
     def write(self, name: str, data: bytes) -> None:
-        """Replace it, as `atomic_write`. OSError."""
+        """Replace the file with `atomic_write`. Raises OSError."""
         atomic_write(self.path / name, data)
 
     def inside(self, name: str) -> DataDirectory:
-        """A folder in this one. BadData where a link would lead elsewhere."""
+        """A folder in this folder. BadData for a symbolic link."""
         if (self.path / name).is_symlink():
-            raise BadData(f"{self.path / name} is a symbolic link, and we make none; remove it.")
+            raise BadData(f"{self.path / name} is a symbolic link, which we never make; remove it.")
         return DataDirectory(self.path / name)
 
     def database(self, name: str) -> str:
-        """Where SQLite keeps the database of this name."""
+        """The path of the SQLite database with this name."""
         return str(self.path / name)
 
     def named(self, name: str) -> str:
@@ -269,7 +269,7 @@ class DataDirectory:
         return str(self.path / name)
 
     def is_held(self, name: str = "lock") -> bool:
-        """Whether a process holds it by `lock`; others may ask at the same moment. OSError."""
+        """Whether a process holds this `lock`. Others may ask at the same time. Raises OSError."""
         descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -281,7 +281,7 @@ class DataDirectory:
 
     @contextlib.contextmanager
     def turn(self, name: str) -> Iterator[None]:
-        """Wait until no other process is in such a block. OSError."""
+        """Wait until no other process is in such a block. Raises OSError."""
         descriptor = open_or_make(self.path / name)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -291,7 +291,8 @@ class DataDirectory:
 
     @contextlib.contextmanager
     def lock(self, name: str = "lock") -> Iterator[None]:
-        """Hold the folder alone until the block ends; DataInUse when this or another process does already."""
+        """Hold the folder alone until the block ends. DataInUse if this or another process holds it
+        already."""
         descriptor = open_or_make(self.path / name)
         try:
             try:

@@ -1,7 +1,8 @@
-"""TCP with sockets that never block: the only place where sockets are touched.
+"""TCP with sockets that never block. Links touch sockets only here.
 
-A send goes straight to the kernel and takes what it takes; only a socket that took less than all is waited
-for. TCP_NOTSENT_LOWAT keeps what the kernel buffers small, or megabytes would wait there past every cap.
+A send goes directly to the kernel, which takes as much as it can. We wait only for a socket that did not take
+everything. TCP_NOTSENT_LOWAT keeps the kernel's buffer small. Otherwise megabytes would wait there, outside
+our limits.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ACCEPT_PAUSE_SECONDS = 0.2
 
 
 class PortInUse(Error):
-    """The address to listen on is taken or not ours."""
+    """The address to listen on is in use or not ours."""
 
 
 class TcpStream:
@@ -40,7 +41,7 @@ class TcpStream:
         self.host = host
 
     def fileno(self) -> int:
-        """The socket's number, -1 once closed."""
+        """The socket's descriptor, -1 after closing."""
         return self._sock.fileno()
 
     def send_some(self, data: bytes) -> int:
@@ -84,15 +85,15 @@ class TcpStream:
 
 
 def _check_open(sock: socket.socket) -> None:
-    """StreamBroken for a socket that we closed: trio must never be asked to wait for it."""
+    """StreamBroken for a socket that we closed, because trio must never wait for it."""
     if sock.fileno() < 0:
         raise StreamBroken("closed")
 
 
 class TcpReader:
-    """A `Reader` for `TcpStream`s: one selector, which trio waits for as if it were a socket.
+    """A `Reader` for `TcpStream`s: one selector, for which trio waits as if it were a socket.
 
-    So a wake costs trio's round once, however many streams are ready, and nothing is registered anew.
+    So a wake costs only one round of trio for any number of ready streams, and nothing is registered again.
     """
 
     def __init__(self) -> None:
@@ -127,7 +128,7 @@ class TcpReader:
 
 
 def check_local(host: str) -> None:
-    """Whether connections can start from this IP address of this machine. ValueError if not."""
+    """ValueError unless connections can start from this IP address of this machine."""
     try:
         family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as trial:
@@ -137,7 +138,7 @@ def check_local(host: str) -> None:
 
 
 class TcpDialer:
-    """Opens TCP connections. `bind`: the local address that each of them comes from."""
+    """Opens TCP connections. `bind`: the local address that they come from."""
 
     def __init__(self, bind: str | None = None) -> None:
         self.bind = bind
@@ -157,7 +158,7 @@ class TcpDialer:
                 sock.bind((self.bind, 0))
             await trio.socket.from_stdlib_socket(sock).connect(address)
             return TcpStream(sock, str(address[0]))
-        except (OSError, UnicodeError) as error:  # UnicodeError: a host that cannot even be a name
+        except (OSError, UnicodeError) as error:  # UnicodeError: the host is not even a possible name
             if sock is not None:
                 sock.close()
             raise StreamBroken(getattr(error, "strerror", None) or "connection failed") from error
@@ -171,7 +172,7 @@ class TcpDialer:
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """A bound, listening, non-blocking socket. PortInUse says what is wrong."""
+    """A bound, listening, non-blocking socket. Raises PortInUse, which says what is wrong."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
@@ -186,19 +187,19 @@ def listening_socket(host: str, port: int) -> socket.socket:
             raise
         return sock
     except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or "that is no address"
+        why = getattr(error, "strerror", None) or "that is not an address"
         match getattr(error, "errno", None):
             case errno.EADDRINUSE:
                 sentence = f"{host}:{port} is in use by another program; choose another port with --listen."
             case errno.EADDRNOTAVAIL:
-                sentence = f"{host} is no address of this machine; give one that is with --listen."
+                sentence = f"{host} is not an address of this machine; give another one with --listen."
             case _:
                 sentence = f"Listening on {host}:{port} failed: {why}; choose another address with --listen."
         raise PortInUse(sentence) from error
 
 
 class TcpListener:
-    """Takes TCP connections on one address."""
+    """Accepts TCP connections on one address."""
 
     def __init__(self, host: str, port: int) -> None:
         self._sock = listening_socket(host, port)
@@ -220,7 +221,7 @@ class TcpListener:
                     raise StreamBroken("closed") from error
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     raise NoRoom(error.strerror) from error
-                await trio.sleep(ACCEPT_PAUSE_SECONDS)  # an error of the new connection alone
+                await trio.sleep(ACCEPT_PAUSE_SECONDS)  # only the new connection failed
                 continue
             try:
                 return TcpStream(sock, str(address[0]))

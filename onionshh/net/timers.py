@@ -1,14 +1,14 @@
-"""Every deadline of a node: one heap, and one task that sleeps until the first.
+"""All deadlines of a node: one heap, and one task that sleeps until the first.
 
-A machine stands in the heap at the time when its table (`core/base/timers.py`) was due when it was last
-looked at. Nothing is moved when a deadline is put off, as each frame puts off silence and padding: the
-machine comes up at the old time, has nothing to do, and stands at the new one. So a frame costs nothing
-here, and an idle link one look for each of its paddings. A deadline that comes nearer is the rare case; the
-machine is then added once more, and its old entry is dropped when it comes up.
+A machine's entry in the heap has the time when its table (`core/base/timers.py`) was due at the last look.
+The entry does not move when a deadline becomes later, as every frame does with SILENT and PADDING. The
+machine comes up at the old time, has nothing to do, and gets a new entry. So a frame costs nothing here, and
+an idle link costs one look per padding. It is rare that a deadline becomes earlier. The machine is then added
+again, and its old entry is dropped when it comes up.
 
-What is due leaves at its own time and not with everybody else's: else one instant would show which links
-hang on one node. Only what falls within `STEP_SECONDS` shares a wake, so that thousands of links make no more
-than a hundred wakes a second.
+Each link sends at its own time, not together with all others. Otherwise the common moment would show which
+links belong to one node. Only deadlines within `STEP_SECONDS` share a wake, so that thousands of links cause
+at most a hundred wakes per second.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ STEP_SECONDS = 0.01
 
 
 class Timed(Protocol):
-    """Whatever has deadlines."""
+    """A machine with deadlines."""
 
     @property
     def timers(self) -> Timers[Any]:
-        """Its table, the same for as long as it lives."""
+        """Its table, the same object as long as the machine lives."""
 
     def tick(self, now: float) -> None:
-        """Act on what is due, if anything is."""
+        """Do what is due, if anything."""
 
 
 class TimerHeap:
@@ -51,7 +51,7 @@ class TimerHeap:
         return len(self._heap)
 
     def add(self, machine: Timed) -> None:
-        """Wait for this machine's first deadline. To be called again whenever one has come nearer."""
+        """Wait for this machine's first deadline. Call this again when a deadline has become earlier."""
         at = machine.timers.wait()
         if at < NEVER:
             heapq.heappush(self._heap, (at, next(self._number), machine))
@@ -60,11 +60,11 @@ class TimerHeap:
 
     @property
     def first(self) -> float:
-        """Nobody is due before this."""
+        """The earliest time at which a machine may be due."""
         return self._heap[0][0] if self._heap else NEVER
 
     async def run(self, act: Callable[[Sequence[Timed], float], None]) -> None:
-        """Until cancelled. `act` ticks those whose time has come; an error that leaves it ends the node."""
+        """Run until cancelled. `act` ticks the machines that are due. An error from `act` ends the node."""
         woke = -NEVER
         while True:
             with trio.move_on_at(max(self.first, woke + STEP_SECONDS)):
@@ -74,11 +74,11 @@ class TimerHeap:
             due = self._take(woke)
             act(due, woke)
             for machine in due:
-                if machine.timers.awaited == NEVER:  # or it was added while it acted
+                if machine.timers.awaited == NEVER:  # otherwise it was added during `act`
                     self.add(machine)
 
     def _take(self, now: float) -> list[Timed]:
-        """The machines that come up, in order of time. Nobody waits for them until they are added again."""
+        """Take the due machines, in order of time. Nobody waits for them until they are added again."""
         due: list[Timed] = []
         while self._heap and self._heap[0][0] <= now:
             at, _, machine = heapq.heappop(self._heap)

@@ -36,7 +36,7 @@ async def test_a_relay_proves_its_keys_or_not(autojump_clock: MockClock) -> None
 
     async with world.running():
         assert await check(relay.onion.public) is None
-        assert await check(bytes(32)) == "the onion key that it published is no key"
+        assert await check(bytes(32)) == "the onion key that it published is not valid"
         wrong = await check(b"\t" + bytes(31))
         assert wrong is not None
         assert "does the program there hold these keys" in wrong

@@ -36,7 +36,7 @@ def test_a_new_file_takes_no_other_s_place(tmp_path: Path) -> None:
 
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "identity")
-    with pytest.raises(BadData, match="identity is no file"):
+    with pytest.raises(BadData, match="identity is not a file"):
         read_file(tmp_path / "identity", secret=True)
     with pytest.raises(BadData):
         read_file(tmp_path)

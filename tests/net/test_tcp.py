@@ -172,7 +172,7 @@ async def test_a_port_in_use_is_told_in_one_sentence() -> None:
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "a" * 64, "."])
 async def test_an_address_to_listen_on_that_is_not_ours(host: str) -> None:
-    what = f"{host} is no address of this machine" if host[0] == "2" else f"Listening on {host}:0 failed"
+    what = f"{host} is not an address of this machine" if host[0] == "2" else f"Listening on {host}:0 failed"
     with pytest.raises(PortInUse, match=re.escape(what)):
         TcpListener(host, 0)
 
