@@ -168,7 +168,7 @@ async def test_what_is_too_large_is_refused_before_anything_is_sent(autojump_clo
 
 
 WRONG = [
-    ("", "nothing here"),
+    ("", "text is empty"),
     ("hello", 'begins with "shh1"'),
     (NOBODY[:-1] + ("q" if NOBODY[-1] != "q" else "p"), "a character is wrong or missing"),
     (NOBODY[:-3], "3 missing"),
