@@ -1,9 +1,9 @@
-"""Nothing acknowledged is lost, nothing is delivered twice, every status is final once and true.
+"""Nothing acknowledged is lost, nothing is delivered twice, every final status is told once and is true.
 
-The Sender and the Receiver of `core/delivery` over bad lanes, by seeded runs: lanes that cannot be opened,
-end at once, lose records, double them, deliver them late, take nothing for a while, end while records wait
-in them; a disk that is slow and fails; an inbox that is full; a program that is quick or slow, answers or
-not, raises, is killed and started again. Time is virtual: nothing waits.
+Seeded runs of the Sender and the Receiver of `core/delivery` with many faults. Lanes cannot be opened, end at
+once, lose, double or delay records, take nothing for a while, or end while records wait in them. The disk is
+slow and fails. The inbox is full. The program is quick or slow, answers or not, raises, or is killed and
+started again. Time is virtual: nothing waits.
 
     python -m simulations.delivery --runs 1000000
 """
@@ -46,18 +46,19 @@ from onionshh.ids import WhisperId
 
 STEPS_MOST = 20_000
 SLOWEST_SECONDS = 90.0
-"""That the program takes for one whisper."""
+"""The longest time that the program needs for one whisper."""
 CALM_SECONDS = 300.0
-"""Without a fault for so long, what has not expired must be delivered: no wait between tries is longer."""
+"""After this time without faults, a whisper that has not expired must be delivered, since no pause between
+tries is longer."""
 
 
 class Broken(Exception):
-    """The invariant does not hold; the seed says where."""
+    """The invariant is broken. The seed repeats the run."""
 
 
 @dataclass(slots=True)
 class _Sent:
-    """What the program knows of one whisper."""
+    """What the program knows about one whisper."""
 
     record: Record
     asked_at: float
@@ -87,7 +88,7 @@ class Run:
         self._end = OtherEnd(self)
 
     def run(self) -> None:
-        """To the end of the last time to live. Broken."""
+        """Run until the last time to live ends. Raises Broken."""
         for _ in range(self.random.randint(1, 12)):
             self._at(self.random.choice((0.0, self.random.uniform(0, 600))), self._submit)
         for _ in range(STEPS_MOST):
@@ -96,7 +97,7 @@ class Run:
             if min(due, at) == inf:
                 if not self._lanes:
                     break
-                self._now += 10_000  # past any time in which one could ask again
+                self._now += 10_000  # after this, no whisper can ask again
                 self.cut(next(iter(self._lanes)))
                 continue
             if at <= due:
@@ -122,8 +123,8 @@ class Run:
         record = new_whisper(
             body, expires=ceil(self._now + ttl), privacy_class=1, random_bytes=self.random.randbytes
         )
-        one = self._sent[record.whisper_id] = _Sent(record, self._now, self._now + ttl)
-        self._do(self._sender.submit(record, one.deadline, self._now))
+        sent = self._sent[record.whisper_id] = _Sent(record, self._now, self._now + ttl)
+        self._do(self._sender.submit(record, sent.deadline, self._now))
         if self.random.random() < 0.5:
             self.after(self.random.choice((0.0, 40.0, 700.0)), lambda: self._await(record.whisper_id))
 
@@ -156,15 +157,15 @@ class Run:
                     self._take(lane, records, whisper_sent)
 
     def _told(self, whisper: WhisperId, state: State) -> None:
-        one = self._sent[whisper]
-        one.states.append(state)
-        self.check(one.final_at == inf, "told after the end")
+        sent = self._sent[whisper]
+        sent.states.append(state)
+        self.check(sent.final_at == inf, "told after the end")
         if state in FINAL:
-            one.final_at = self._now
+            sent.final_at = self._now
         if state is State.DELIVERED:
             self.check(whisper in self._end.disk.seen, "delivered, and not there")
         if state is State.EXPIRED:
-            self.check(self._now >= one.deadline, "expired too early")
+            self.check(self._now >= sent.deadline, "expired too early")
 
     # Lanes.
 
@@ -195,16 +196,16 @@ class Run:
 
     def cut(self, lane: LaneId) -> None:
         self.end_lane(lane)
-        self._do(self._sender.lane_lost(lane, self._now))  # also of one that we ended
+        self._do(self._sender.lane_lost(lane, self._now))  # also for a lane that we ended
 
     def end_lane(self, lane: LaneId) -> None:
-        """It is over, and its other end notices."""
+        """The lane ends, and its other end notices."""
         if lane in self._lanes:
             self._lanes.discard(lane)
             self._end.do(self._end.receiver.lane_lost(lane, self._end._best(), self._now))
 
     def cut_all(self) -> None:
-        """The other end is gone."""
+        """Cut all lanes, because the other end is gone."""
         for lane in list(self._lanes):
             self.cut(lane)
 
@@ -216,7 +217,7 @@ class Run:
             if lane in self._lanes:
                 for record in records:
                     self._arrive_soon(lane, record)
-            self._do(self._sender.lane_sent(lane, whisper, self._now))  # also of one that ended
+            self._do(self._sender.lane_sent(lane, whisper, self._now))  # also for a lane that ended
 
         self.after(wait, left)
 
@@ -244,20 +245,20 @@ class Run:
     def _judge(self) -> None:
         busy = SLOWEST_SECONDS * len(
             self._sent
-        )  # the program takes one after the other, perhaps with room for one
-        for whisper_id, one in self._sent.items():
-            self.check(one.final_at <= one.deadline, "no final status by its time")
-            if one.deadline > max(one.asked_at, self._calm_at) + CALM_SECONDS + busy:
-                self.check(one.states[-1] is State.DELIVERED, "not delivered, though all was calm")
-            if one.awaits:
-                self.check(len(one.answers) >= 1, "waited for ever")
-            for answer in one.answers:
+        )  # the program takes one whisper after another, perhaps with room for one only
+        for whisper_id, sent in self._sent.items():
+            self.check(sent.final_at <= sent.deadline, "no final status by its time")
+            if sent.deadline > max(sent.asked_at, self._calm_at) + CALM_SECONDS + busy:
+                self.check(sent.states[-1] is State.DELIVERED, "not delivered, though all was calm")
+            if sent.awaits:
+                self.check(len(sent.answers) >= 1, "waited without end")
+            for answer in sent.answers:
                 self.check(answer in (None, b"re " + whisper_id), "another's answer")
-            self.check(sum(body is not None for body in one.answers) <= 1, "answered twice")
+            self.check(sum(body is not None for body in sent.answers) <= 1, "answered twice")
 
         disk = self._end.disk
         self.check(not disk.finished & set(disk.rows), "finished, and still there")
-        delivered = {key for key, one in self._sent.items() if one.states[-1:] == [State.DELIVERED]}
+        delivered = {key for key, sent in self._sent.items() if sent.states[-1:] == [State.DELIVERED]}
         self.check(delivered <= disk.finished | set(disk.rows), "acknowledged, and lost")
 
     @property
@@ -266,7 +267,7 @@ class Run:
         return self._now
 
     def fault(self) -> bool:
-        """Whether something goes wrong here."""
+        """Whether a fault happens here."""
         return self._now < self._calm_at and self.random.random() < 0.4 * self._bad
 
     def check(self, true: bool, what: str) -> None:
@@ -283,7 +284,7 @@ class Run:
 
 @dataclass(slots=True)
 class _Disk:
-    """What survives."""
+    """What survives when the program is killed."""
 
     seen: set[WhisperId] = field(default_factory=set)
     rows: dict[WhisperId, tuple[Taken, int]] = field(default_factory=dict)
@@ -302,13 +303,13 @@ class OtherEnd:
         self._start()
 
     def _start(self) -> None:
-        """Its program runs, again: what it had in hand and not finished is as if it was never shown."""
+        """Start its program, perhaps again. A whisper that it held and did not finish is not held now."""
         self._life += 1
         self.receiver = Receiver(self._run.random.randbytes, most=self._most)
         self.receiver.inbox.restored(
             (key, len(taken.body), taken.expires, shown) for key, (taken, shown) in self.disk.rows.items()
         )
-        replies = [one.whisper_id for one in self.disk.replies.values()]
+        replies = [reply.whisper_id for reply in self.disk.replies.values()]
         self.do(self.receiver.counted(len(self.disk.seen), replies, self._best(), self._run.now))
         self.do(self.receiver.inbox.want(self._best()))
 
@@ -316,7 +317,7 @@ class OtherEnd:
         return int(self._run.now)
 
     def arrive(self, lane: LaneId, record: Record) -> None:
-        """A record came over a lane."""
+        """A record arrives over a lane."""
         best = self._best()
         refuse = record.why_refused(earliest=best, best=best) if record.kind == WHISPER else None
         self.do(
@@ -333,7 +334,7 @@ class OtherEnd:
         )
 
     def do(self, actions: Actions) -> None:
-        """What the Receiver asks for."""
+        """Carry out what the Receiver asks for."""
         for action in actions:
             match action:
                 case Send(lane, records, reply):
@@ -352,7 +353,7 @@ class OtherEnd:
                         self.do(self.receiver.repeated(lane, self.disk.replies[whisper]))
                 case Erase(reply):
                     self.disk.replies = {
-                        key: one for key, one in self.disk.replies.items() if one.whisper_id != reply
+                        key: kept for key, kept in self.disk.replies.items() if kept.whisper_id != reply
                     }
                 case EndLane(lane):
                     self._run.after(0.05, lambda lane=lane: self._run.cut(lane))  # type: ignore[misc]
@@ -361,7 +362,7 @@ class OtherEnd:
         self.arrive(lane, record)
 
     def _look(self, record: Record) -> None:
-        """Whatever leaves as a receipt or reply is on disk, or finished."""
+        """Check that a whisper is on disk or finished before its receipt or reply leaves."""
         if record.kind != REFUSED:
             self._run.check(record.in_reply_to in self.disk.seen, "acknowledged before it was on disk")
 
@@ -371,11 +372,11 @@ class OtherEnd:
 
         def done() -> None:
             if life != self._life:
-                return  # it was killed meanwhile
+                return  # the program was killed since then
             if fails:
                 self.do(self.receiver.not_remembered(remember.token, self._best(), self._run.now))
                 for row in remember.rows:
-                    if isinstance(row, Finish):  # the program tries once more, later
+                    if isinstance(row, Finish):  # the program tries again later
                         self._run.after(1.0, lambda row=row: self._finish(row.whisper, row.reply, life))  # type: ignore[misc]
                 return
             for row in remember.rows:
@@ -401,7 +402,7 @@ class OtherEnd:
             self.disk.replies[row.whisper] = row.reply
 
     def _offered(self, whisper: WhisperId, taken: Taken | None) -> None:
-        """The program is shown one."""
+        """Show a whisper to the program."""
         self._run.check(whisper not in self.disk.finished, "shown after it was finished")
         if taken is None:
             row, shown = self.disk.rows[whisper]
@@ -441,7 +442,7 @@ class OtherEnd:
 
 
 def run(seed: int) -> None:
-    """One run. Broken, with the seed."""
+    """One run. Raises Broken with the seed."""
     try:
         Run(seed).run()
     except Broken as broken:
@@ -449,7 +450,7 @@ def run(seed: int) -> None:
 
 
 def main() -> None:
-    """So many runs, from a seed on."""
+    """Do `--runs` runs, from `--seed` on."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,14 +1,14 @@
 """How often relays of one adversary see both ends, or an end and its rendezvous point (THREATS.md).
 
-A made-up network of relays of equal weight, a part q of them the adversary's; users draw guards and paths
-with the very code that a node runs (core/paths/guards.py, core/paths/path.py). Counted over many users:
+A made-up network has relays of equal weight, and a part q of them is the adversary's. Users draw guards and
+paths with the code of a real node (core/paths/guards.py, core/paths/path.py). Counted over many users:
 
-    guard    the share of users one of whose two guards in use is bad
+    guard    the share of users with at least one bad guard among their two guards in use
     both     the share of (visitor, endpoint) pairs in which both have a bad guard
-    whisper  the share of whispers, over a circuit that is there, both of whose first hops are bad
-    first    the same for a first contact, which goes over the introducer's circuits too: a bad first hop of
+    whisper  the share of whispers over an existing circuit with a bad first hop at both ends
+    first    the same for a first contact, which also uses the introducer's circuits: a bad first hop of
              either of the visitor's two circuits, and of either of the endpoint's. All four carry it within
-             a second or two, so which of them it was makes no difference.
+             a second or two, so it makes no difference which of them is bad.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VISITOR = tuple(meeting_kind(hops, TALK.number) for hops in TALK.hops)
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """Shares from 0 to 1, as the file's head explains them."""
+    """Shares from 0 to 1, as explained at the head of this file."""
 
     guard: float
     both: float
@@ -42,7 +42,7 @@ class Exposure:
 
 
 def network(relays: int) -> View:
-    """Relays alike but for their addresses, each in a /16 of its own, all of them guards."""
+    """Relays that differ only in their addresses. Each is in its own /16, and all are guards."""
     rows = sorted(
         RelayRow(
             identity=RelayId(sha3_256(number.to_bytes(4, "big"))),
@@ -71,7 +71,7 @@ def network(relays: int) -> View:
 
 
 class _End:
-    """One user, and whether the first hop of a circuit of each kind would be bad."""
+    """One user. It tells whether the first hop of a circuit would be bad."""
 
     def __init__(self, view: View, bad: set[RelayId], chance: Chance) -> None:
         self._view = view
@@ -89,7 +89,7 @@ class _End:
         return bool(self._bad.intersection(self.in_use))
 
     def first_hop_is_bad(self, kind: PathKind, last: RelayId | None = None) -> bool:
-        """Of a path drawn as net/builder.py does."""
+        """Whether the first hop is bad on a path drawn as in net/builder.py."""
         second = self._layer_two.usable(self._view, self.in_use) if kind.pinned else []
         path = choose_path(
             self._view,
@@ -103,7 +103,7 @@ class _End:
 
 
 def exposure(view: View, bad_part: float, pairs: int, random_bytes: RandomBytes) -> Exposure:
-    """Draw so many visitors and endpoints, one first contact and one later whisper for each pair."""
+    """Draw `pairs` visitors and endpoints, with one first contact and one later whisper per pair."""
     chance = Chance(random_bytes)
     bad = {row.identity for row in view.relays[: round(len(view.relays) * bad_part)]}
     guards = both = whispers = firsts = 0
@@ -123,19 +123,19 @@ def exposure(view: View, bad_part: float, pairs: int, random_bytes: RandomBytes)
 
 
 def main(pairs: int) -> None:
-    """Print the table of THREATS.md as it comes out of the code, beside what q says it should be.
+    """Print the table of THREATS.md as the code gives it, next to the formula's values for q.
 
-    A second circuit has the other of two guards every other time: (q + 1 - (1-q)^2) / 2 at one end.
+    A second circuit uses the other of two guards half of the time: (q + 1 - (1-q)^2) / 2 at one end.
     """
     view = network(400)
     print(f"{pairs} pairs, {len(view.relays)} relays; in brackets what the formula says")
     print("     q   a bad guard at one end      at both ends          one whisper          a first contact")
     for q in (0.01, 0.05, 0.1, 0.2):
         seen = exposure(view, q, pairs, seeded(1))
-        one = 1 - (1 - q) ** 2
-        either = (q + one) / 2
+        guard = 1 - (1 - q) ** 2
+        either = (q + guard) / 2
         print(
-            f"{q:6.0%}   {seen.guard:9.2%} ({one:.2%})       {seen.both:9.2%} ({one * one:.2%})"
+            f"{q:6.0%}   {seen.guard:9.2%} ({guard:.2%})       {seen.both:9.2%} ({guard * guard:.2%})"
             f"     {seen.whisper:9.2%} ({q * q:.2%})     {seen.first:9.2%} ({either * either:.2%})"
         )
 

@@ -1,12 +1,12 @@
-"""How well times at the first link tell the number of hops (THREATS.md).
+"""How well the times at the first link reveal the number of hops (THREATS.md).
 
-Made-up relays on a map, round trips by distance and jitter; a node with two guards builds circuits of 1 to
-4 relays in turns, and its padding rounds leave when core/circuit/pace.py says. A watcher of its line knows
-many set-ups of that very node together with their lengths, and takes those most like the one it looks at (the
-nearest 15, all times on a logarithmic scale). Of four lengths, a guess is right once in four.
+Made-up relays are on a map, and round trips depend on distance and jitter. A node with two guards builds
+circuits of 1 to 4 relays in turn. Its padding rounds leave when core/circuit/pace.py says. An observer of its
+line knows many set-ups of the same node and their lengths. It compares a set-up with the most similar ones
+(the nearest 15, all times on a logarithmic scale). There are four lengths, so a guess is right once in four.
 
-    out     it sees when frames leave
-    both    it sees when frames leave and when they come
+    out     the observer sees when frames leave
+    both    the observer sees when frames leave and when they arrive
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from onionshh.testing import seeded
 RELAYS = 200
 NEAREST = 15
 MAP_SECONDS = 0.15
-"""A round trip over the side of the map."""
+"""The round trip along one side of the map."""
 WIRE_SECONDS = 0.005
 HANDSHAKE_SECONDS = 0.002
 JITTER = 0.15
 NEW_LINK = 0.2
-"""How often an extending relay has no link yet; opening one is two round trips."""
+"""How often an extending relay has no link yet. Opening a link takes two round trips."""
 
 Place = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """One set-up as the first link shows it: the relays of the circuit, seconds from each frame that
-    leaves to the next, and to its answer."""
+    """One set-up as seen at the first link: how many relays, and the seconds from each outgoing frame to the
+    next (`out`) and to its answer (`back`)."""
 
     relays: int
     out: tuple[float, ...]
@@ -50,19 +50,19 @@ class SetUp:
     @property
     def pauses(self) -> tuple[float, ...]:
         """Seconds from each answer to the frame after it."""
-        return tuple(one - other for one, other in zip(self.out, self.back, strict=False))
+        return tuple(out - back for out, back in zip(self.out, self.back, strict=False))
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The share of set-ups whose length was recognised, for each watcher."""
+    """The share of set-ups whose length was recognised, for each kind of observer."""
 
     out: float
     both: float
 
 
 class Map:
-    """A node, its guards and all relays, and what a round trip between two places takes."""
+    """A node, its guards and all relays, and how long a round trip between two places takes."""
 
     def __init__(self, random_bytes: RandomBytes) -> None:
         self.chance = Chance(random_bytes)
@@ -72,7 +72,7 @@ class Map:
         self._times = RoundTimes(self.chance)
 
     def set_up(self, relays: int) -> SetUp:
-        """One circuit built, every time as in net/circuits.py."""
+        """Build one circuit with the timing of net/circuits.py."""
         first = self.chance.choice(self._guards if relays > 1 else self._relays)
         path = [self._node, first, *(self.chance.choice(self._relays[2:]) for _ in range(relays - 1))]
         pace = Pace(self._times)
@@ -90,15 +90,15 @@ class Map:
         return SetUp(relays, out, back)
 
     def _takes(self, path: Sequence[Place], *, new: bool) -> float:
-        seconds = sum(self._trip(one, other) for one, other in pairwise(path))
+        seconds = sum(self._trip(near, far) for near, far in pairwise(path))
         if new:
             seconds += HANDSHAKE_SECONDS * (1 + self.chance.exponential(0.5))
             if len(path) > 2 and self.chance.unit() < NEW_LINK:
                 seconds += 2 * self._trip(*path[-2:])
         return seconds
 
-    def _trip(self, one: Place, other: Place) -> float:
-        plain = WIRE_SECONDS + MAP_SECONDS * math.dist(one, other)
+    def _trip(self, near: Place, far: Place) -> float:
+        plain = WIRE_SECONDS + MAP_SECONDS * math.dist(near, far)
         return plain * (1 + self.chance.exponential(JITTER))
 
     def _place(self) -> Place:
@@ -106,40 +106,40 @@ class Map:
 
 
 def told(known: Sequence[SetUp], looked_at: Sequence[SetUp]) -> Told:
-    """How many of the second the watcher recognises who knows the first."""
+    """How many set-ups in `looked_at` an observer recognises who knows those in `known`."""
 
     def share(sees: Callable[[SetUp], tuple[float, ...]]) -> float:
-        shown = [(_logs(sees(one)), one.relays) for one in known]
+        shown = [(_logs(sees(set_up)), set_up.relays) for set_up in known]
         right = 0
-        for one in looked_at:
-            times = _logs(sees(one))
+        for set_up in looked_at:
+            times = _logs(sees(set_up))
             near = sorted((math.dist(times, other), relays) for other, relays in shown)[:NEAREST]
-            right += Counter(relays for _, relays in near).most_common(1)[0][0] == one.relays
+            right += Counter(relays for _, relays in near).most_common(1)[0][0] == set_up.relays
         return right / len(looked_at)
 
-    return Told(share(lambda one: one.out), share(lambda one: one.out + one.back + one.pauses))
+    return Told(share(lambda seen: seen.out), share(lambda seen: seen.out + seen.back + seen.pauses))
 
 
 def experiment(set_ups: int, random_bytes: RandomBytes) -> Told:
-    """A node of its own: so many set-ups of each length to know, half as many to look at."""
+    """A new node: `set_ups` known set-ups of each length, and half as many to recognise."""
     node = Map(random_bytes)
-    deque((node.set_up(relays) for _ in range(20) for relays in (3, 4)), maxlen=0)  # it has been running
+    deque((node.set_up(relays) for _ in range(20) for relays in (3, 4)), maxlen=0)  # a warm-up
     lengths = range(1, PATH_RELAYS_MOST + 1)
     known = [node.set_up(relays) for _ in range(set_ups) for relays in lengths]
     return told(known, [node.set_up(relays) for _ in range(set_ups // 2) for relays in lengths])
 
 
 def _logs(times: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(math.log(max(one, 1e-4)) for one in times)
+    return tuple(math.log(max(seconds, 1e-4)) for seconds in times)
 
 
 def main(nodes: int) -> None:
-    """Print the shares, node by node, and over all."""
+    """Print the shares, node by node, and over all nodes."""
     results = [experiment(200, seeded(seed)) for seed in range(nodes)]
-    for one in results:
-        print(f"out {one.out:.1%}   both {one.both:.1%}")
-    out = sum(one.out for one in results) / nodes
-    both = sum(one.both for one in results) / nodes
+    for result in results:
+        print(f"out {result.out:.1%}   both {result.both:.1%}")
+    out = sum(result.out for result in results) / nodes
+    both = sum(result.both for result in results) / nodes
     print(f"over {nodes} nodes: out {out:.1%}, both {both:.1%}; a guess is right in 25.0%")
 
 

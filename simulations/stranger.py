@@ -1,4 +1,4 @@
-"""A client that does anything at all, in a network without trio (`simulations/world.py`)."""
+"""A client that may send anything, in a network without trio (`simulations/world.py`)."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from simulations.world import Node, PureNetwork, PureRelay
 
 
 class Stranger(Node):
-    """A client by hand, which has the keys of its circuits: builds them as is due, and then says whatever it
-    is told to say, whether the protocol allows that or not."""
+    """A client controlled by hand. It builds its circuits correctly and has their keys. Then it sends
+    whatever it is told to send, even if the protocol does not allow it."""
 
     def __init__(self, net: PureNetwork, guard: PureRelay) -> None:
         super().__init__(1 << 30)
@@ -42,7 +42,7 @@ class Stranger(Node):
         self._net = net
         self._random = Random(600 + len(net.nodes)).randbytes
         self.came: dict[int, list[tuple[int, bytes]]] = {}
-        """(Command, body) of each cell by its circuit's id; of what a layer knew, the payload."""
+        """(Command, body) of each cell, by circuit id. If a layer recognised the cell, the payload."""
         self.layers: dict[int, ClientLayers] = {}
         self.port, self.guard_port = net.connect(self, guard, proven=False)
 
@@ -53,7 +53,7 @@ class Stranger(Node):
         """FrameSink."""
 
     def receive_frame(self, port: LinkPort, frame: bytes, now: float) -> None:
-        """FrameSink: keep what came; layers are stateful, so all that comes is opened in its order."""
+        """FrameSink: keep what arrives. Layers have state, so all cells are opened in order."""
         for circuit_id, command, body in split_cells(frame):
             layers = self.layers.get(circuit_id)
             if command == RELAY and layers is not None:
@@ -61,28 +61,28 @@ class Stranger(Node):
             self.came.setdefault(circuit_id, []).append((command, body))
 
     def ended(self, circuit_id: int) -> bool:
-        """Whether the guard has told that this circuit ended."""
+        """Whether the guard has reported the end of this circuit."""
         return any(command == DESTROY for command, _ in self.came.get(circuit_id, ()))
 
     def say(self, circuit_id: int, command: int, body: bytes) -> None:
-        """Any cell at all."""
+        """Send any cell."""
         self.port.outbox.push(self.port.control, pack_cell(circuit_id, command, body))
         self._net.settle()
 
     def say_to(self, circuit_id: int, hop: int, payload: bytes, *, early: bool = False) -> None:
-        """A cell that this hop takes for itself."""
+        """Send a cell that this hop recognises."""
         layers, command = self.layers.get(circuit_id), RELAY_EARLY if early else RELAY
         if layers is not None and hop < len(layers):
             self.say(circuit_id, command, layers.send(hop, command, payload)[0])
 
     def build(self, circuit_id: int, *relays: PureRelay) -> None:
-        """A whole circuit, without padding."""
+        """Build a whole circuit, without padding."""
         self.create(circuit_id, relays[0])
         for relay in relays[1:]:
             self.extend(circuit_id, relay)
 
     def create(self, circuit_id: int, relay: PureRelay) -> None:
-        """A first hop."""
+        """Add the first hop."""
         asked = self._asked(relay)
         self.came.pop(circuit_id, None)
         for number, body in enumerate(split_handshake(asked.message, self._random)):
@@ -93,7 +93,7 @@ class Stranger(Node):
                 self._add(circuit_id, asked, parts.add(body, first=command == CREATED))
 
     def extend(self, circuit_id: int, relay: PureRelay, *, plain: Container[int] = ()) -> None:
-        """One hop more. The cells of EXTEND whose numbers are in `plain` go as RELAY, not as RELAY_EARLY."""
+        """Add a hop. The EXTEND's cells with numbers in `plain` are sent as RELAY, not as RELAY_EARLY."""
         asked, hops = self._asked(relay), len(self.layers.get(circuit_id, ()))
         self.came.pop(circuit_id, None)
         for number, offset in enumerate(range(0, len(asked.message), DATA)):

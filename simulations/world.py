@@ -1,7 +1,7 @@
-"""A network without trio: real switches and real client circuits, and cells carried between them by calls.
+"""A network without trio: real switches and real client circuits. Calls carry the cells between them.
 
-`settle()` moves cells until nothing moves any more. `wire` keeps what passed, as an observer of all links
-would see it; `stuck` holds the ports whose link takes nothing; `touch` may change or swallow a frame.
+`settle()` moves cells until nothing moves any more. `wire` keeps all cells, as an observer of all links would
+see them. `stuck` has the ports whose links take nothing. `touch` may change or drop a frame.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from onionshh.wire.cell import (
 )
 
 ASK, ANSWER = m.PUBLISH, m.FOUND
-"""Message types that `Parrot` speaks."""
+"""The message types of `Parrot`."""
 
 
 def relay_id(number: int) -> RelayId:
@@ -46,7 +46,7 @@ def relay_id(number: int) -> RelayId:
 
 
 class Parrot:
-    """A role that answers every ASK with the same bytes, and remembers what it was told."""
+    """A role that answers every ASK with the same bytes, and remembers what it heard."""
 
     accepts = frozenset((ASK,))
 
@@ -82,7 +82,7 @@ class Parrot:
 
 
 class Node:
-    """Whoever has links: its memory, its drops, and the outboxes that were touched."""
+    """A node with links: its memory, its drops, and the outboxes that got cells."""
 
     sink: FrameSink
 
@@ -124,7 +124,7 @@ class PureRelay(Node):
 
 @dataclass
 class PureCircuit:
-    """A client's circuit with what came of it."""
+    """A client's circuit and its events."""
 
     machine: ClientCircuit
     queue: CellQueue
@@ -157,7 +157,7 @@ class PureClient(Node):
         self.port, self.guard_port = net.connect(self, guard, proven=False)
 
     def circuit(self, privacy_class: int = 1) -> PureCircuit:
-        """A circuit with no relay yet."""
+        """A circuit without relays."""
         params = self.net.params
         machine = ClientCircuit(
             flow=Flow(params.ack_every, params.window),
@@ -172,20 +172,20 @@ class PureClient(Node):
         return circuit
 
     def flush(self, circuit: PureCircuit, change: Callable[[int, int, bytes], int] | None = None) -> None:
-        """Queue what the machine wants sent. `change(index, command, body)` may give another command."""
+        """Queue the machine's cells. `change(index, command, body)` may return another command."""
         for index, (command, body) in enumerate(circuit.machine.take_cells()):
             if change is not None:
                 command = change(index, command, body)
             self.port.outbox.push(circuit.queue, pack_cell(circuit.circuit_id, command, body))
 
     def raw(self, circuit_id: int, command: int, body: bytes | None = None) -> None:
-        """Any cell at all, then settle."""
+        """Send any cell, then settle."""
         body = self.random(CELL - CELL_HEADER) if body is None else body
         self.port.outbox.push(self.port.control, pack_cell(circuit_id, command, body))
         self.net.settle()
 
     def build(self, *relays: PureRelay, pad: bool = True, privacy_class: int = 1) -> PureCircuit:
-        """A whole circuit, set-up padded."""
+        """A whole circuit with padded set-up."""
         circuit = self.circuit(privacy_class)
         for relay in relays:
             self.extend(circuit, relay)
@@ -255,7 +255,7 @@ class PureNetwork:
         self.serving = True
         """Whether handshakes are answered."""
         self.committing = True
-        """Whether what roles ask to have remembered is committed; a store that raises OSError refuses it."""
+        """Whether the rows that roles ask to remember are committed. A store that raises OSError refuses."""
 
     def relay(self, *roles: Role, memory_bytes: int = 1 << 30) -> PureRelay:
         relay = PureRelay(self, len(self.relays), roles or (Parrot(),), memory_bytes)
@@ -269,7 +269,7 @@ class PureNetwork:
     def connect(
         self, one: Node, other: PureRelay, *, proven: bool, host: str = "1.1.1.1"
     ) -> tuple[LinkPort, LinkPort]:
-        """A cable dialled by `one`: (its port, the other's). `proven`: `one` showed a relay's identity."""
+        """A cable opened by `one`: (its port, the other's). `proven`: `one` proved a relay's identity."""
         peer = one.identity if proven and isinstance(one, PureRelay) else None
         near = LinkPort(
             one.memory, one.touched, peer=other.identity, initiated=True, host="2.2.2.2", now=self.now
@@ -285,7 +285,7 @@ class PureNetwork:
         return near, far
 
     def settle(self) -> None:
-        """Carry cells, answer handshakes and open links until all is quiet."""
+        """Carry cells, answer handshakes and open links until nothing happens any more."""
         while any([self._step(node) for node in self.nodes]):
             pass
 
@@ -300,7 +300,7 @@ class PureNetwork:
                 node.sink.link_closed(end, self.now)
 
     def tick(self, seconds: float) -> None:
-        """Time passes for every relay."""
+        """Let time pass for every relay."""
         self.now += seconds
         for relay in self.relays.values():
             relay.switch.tick(self.now)
@@ -343,7 +343,7 @@ class PureNetwork:
         return moved
 
     def release(self, port: LinkPort) -> None:
-        """A stuck link takes cells again."""
+        """Let a stuck link take cells again."""
         self.stuck.discard(port)
         node = self.owner[port]
         node.touched.append(port.outbox)
