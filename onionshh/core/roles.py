@@ -115,7 +115,7 @@ class Role(Protocol):
         """The circuit has ended: forget what was kept for it."""
 
     def tick(self, now: float, wall: int) -> tuple[RoleAction, ...]:
-        """Called about once a second: expire what is due."""
+        """Called about once per second: expire what is due."""
 
 
 class Store(Protocol):
