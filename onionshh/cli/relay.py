@@ -173,13 +173,12 @@ async def _run(made: Relay, about: About) -> int:
         )
         gc.collect()
         gc.freeze()  # what exists now stays, so later collections need not look at it
-        nursery.start_soon(_report_hourly, made)
+        nursery.start_soon(report_hourly, made)
     return 0
 
 
-async def _report_hourly(made: Relay) -> None:
-    import trio
-
+async def report_hourly(made: Relay) -> None:
+    """What the relay did so far, once an hour, until cancelled."""
     while True:
         await trio.sleep(REPORT_SECONDS)
         tell(in_words(made.statistics()))

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.cli.relay import REPORT_SECONDS, _report_hourly
+from onionshh.cli.relay import REPORT_SECONDS, report_hourly
 from onionshh.cli.statistics import HostStatistics, Statistics, in_words
 from onionshh.core.link.outbox import MemoryStatistics
 from onionshh.net.open_links import LinkStatistics
@@ -81,7 +81,7 @@ async def test_a_relay_says_what_it_did_once_an_hour(
 ) -> None:
     async with small(3) as net, trio.open_nursery() as nursery:
         relay = net.relays[0].relay
-        nursery.start_soon(_report_hourly, relay)
+        nursery.start_soon(report_hourly, relay)
         await trio.sleep(REPORT_SECONDS - 1)
         assert capsys.readouterr().out == ""
         await trio.sleep(2)
