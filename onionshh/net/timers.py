@@ -52,11 +52,9 @@ class TimerHeap:
 
     def add(self, machine: Timed) -> None:
         """Wait for this machine's first deadline. Call this again when a deadline has become earlier."""
-        at = machine.timers.wait()
-        if at < NEVER:
-            heapq.heappush(self._heap, (at, next(self._number), machine))
-            if self._heap[0][2] is machine:
-                self._sooner.send()
+        self._push(machine)
+        if self._heap and self._heap[0][2] is machine:
+            self._sooner.send()
 
     @property
     def first(self) -> float:
@@ -75,7 +73,12 @@ class TimerHeap:
             act(due, woke)
             for machine in due:
                 if machine.timers.awaited == NEVER:  # otherwise it was added during `act`
-                    self.add(machine)
+                    self._push(machine)  # and not `add`: this task is awake
+
+    def _push(self, machine: Timed) -> None:
+        at = machine.timers.wait()
+        if at < NEVER:
+            heapq.heappush(self._heap, (at, next(self._number), machine))
 
     def _take(self, now: float) -> list[Timed]:
         """Take the due machines, in order of time. Nobody waits for them until they are added again."""
