@@ -7,6 +7,8 @@ fewer hops than requested: if it cannot be built, an error says why.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from functools import partial
 
 import trio
 
@@ -172,16 +174,21 @@ class CircuitBuilder:
             avoid = self.failures.avoided(now, len(view.relays)) - frozenset(first or ())
             if stub and kind.relays == 1:
                 return self._first_alone(view, first or ())
-            return choose_path(
+            choose = partial(
+                choose_path,
                 view,
                 self._chance,
                 relays=kind.relays,
-                first=first,
                 last=last,
                 second=self._guard_file.second_hops(view) if kind.pinned else (),
                 exclude=self.own_relays,
                 avoid=avoid,
             )
+            others = [guard for guard in first or () if guard not in beside]
+            if beside and others:  # a drawn later hop must not take the place of the guard that is wanted
+                with suppress(PathImpossible):
+                    return choose(first=others)
+            return choose(first=first)
 
     @staticmethod
     def _first_alone(view: View, first: Sequence[RelayId]) -> tuple[RelayRow, ...]:

@@ -229,6 +229,19 @@ async def test_a_stub_is_finished_by_the_relay_wanted(autojump_clock: MockClock,
             await node.builder.stub(kind(1))
 
 
+async def test_a_stub_beside_another_goes_through_the_other_guard_in_the_smallest_network_too(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Else its link has no circuit for a while, and ends: its next start says when it is needed again."""
+    async with network(4, tmp_path) as node:
+        for _ in range(20):
+            one = await node.builder.stub(kind(3))
+            other = await node.builder.stub(kind(3), [one])
+            assert {stub.path[0].identity for stub in (one, other)} == {guard.identity for guard in node.guards}
+            for stub in (one, other):
+                stub.close(Reason.CLOSED)
+
+
 async def test_an_old_or_dead_stub_fits_nobody(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with network(10, tmp_path) as node:
         old, dead = await node.builder.stub(kind(2)), await node.builder.stub(kind(2))
