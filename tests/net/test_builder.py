@@ -237,7 +237,8 @@ async def test_a_stub_beside_another_goes_through_the_other_guard_in_the_smalles
         for _ in range(20):
             one = await node.builder.stub(kind(3))
             other = await node.builder.stub(kind(3), [one])
-            assert {stub.path[0].identity for stub in (one, other)} == {guard.identity for guard in node.guards}
+            first = {stub.path[0].identity for stub in (one, other)}
+            assert first == {guard.identity for guard in node.guards}
             for stub in (one, other):
                 stub.close(Reason.CLOSED)
 
