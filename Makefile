@@ -60,8 +60,9 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	@$(BIN)/mypy --strict
 
-# One process a core; WORKERS=0 runs all tests in one process, in the order of the files.
-WORKERS ?= auto
+# One process per core, and one more: the one that starts real processes mostly waits for them. WORKERS=0 runs all
+# tests in one process, in the order of the files.
+WORKERS ?= $$($(BIN)/python -c 'import os; print(1 + (os.cpu_count() or 1))')
 
 unit: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -W error -n $(WORKERS) --max-worker-restart 0 tests
