@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
 import trio
 
-from onionshh.core.delivery.actions import Finish, Keep
+from onionshh.core.delivery.actions import Finish, Keep, KeepAnswer
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.record import EXPIRY_GRACE_SECONDS, SEEN_EXTRA_SECONDS, Record
 from onionshh.core.delivery.replies import REPLIES_MOST
@@ -39,10 +39,21 @@ CREATE TABLE IF NOT EXISTS replies (
 CREATE INDEX IF NOT EXISTS replies_expires ON replies (expires);
 """,
     "ALTER TABLE inbox ADD COLUMN shown INTEGER NOT NULL DEFAULT 0",
+    """
+ALTER TABLE inbox ADD COLUMN session BLOB;
+ALTER TABLE replies ADD COLUMN session BLOB;
+""",
 )
 
-HeldRow = tuple[WhisperId, int, int, int]
-"""(id, size of the body, expires in Unix seconds, how often shown)."""
+Row = Keep | Finish | KeepAnswer
+HeldRow = tuple[WhisperId, int, int, int, bytes | None]
+"""(id, size of the body, expires in Unix seconds, how often shown, the peer's session)."""
+Waiting = list[tuple[WhisperId, bytes | None]]
+"""Replies, each with its peer's session."""
+
+
+def nothing_else(connection: sqlite3.Connection) -> None:
+    """For a commit that has nothing of others in it."""
 
 
 class WhisperStore:
@@ -56,9 +67,9 @@ class WhisperStore:
         """The whispers that are not finished, oldest first."""
         return await self._database.read(
             lambda connection: [
-                (WhisperId(whisper_id), size, expires, shown)
-                for whisper_id, size, expires, shown in connection.execute(
-                    "SELECT id, LENGTH(body), expires, shown FROM inbox ORDER BY number"
+                (WhisperId(whisper_id), size, expires, shown, session)
+                for whisper_id, size, expires, shown, session in connection.execute(
+                    "SELECT id, LENGTH(body), expires, shown, session FROM inbox ORDER BY number"
                 )
             ]
         )
@@ -90,29 +101,40 @@ class WhisperStore:
         """A whisper as it was taken on, without noting anything. None if it is not there any more."""
         return await self._database.read(partial(_taken, whisper_id))
 
-    async def commit(self, rows: Sequence[Keep | Finish]) -> list[WhisperId]:
-        """Write all of these or none, synced. Returns the replies that had to make room. BadData, Closed."""
+    async def commit(
+        self, rows: Sequence[Row], also: Callable[[sqlite3.Connection], None] = nothing_else
+    ) -> list[WhisperId]:
+        """Write all of these or none, synced, together with what `also` writes. Returns the replies that had
+        to make room. BadData, Closed."""
 
         def write(connection: sqlite3.Connection) -> list[WhisperId]:
+            also(connection)
             dropped: list[WhisperId] = []
             for row in rows:
                 if isinstance(row, Keep):
                     _keep(connection, row)
-                else:
+                elif isinstance(row, Finish):
                     dropped += _finish(connection, row)
             return dropped
 
         return await self._database.transaction(write, erases=any(isinstance(row, Finish) for row in rows))
 
-    async def reply_to(self, whisper_id: WhisperId) -> Record | None:
-        """The reply to a whisper that the visitor has not acknowledged yet."""
+    async def replies_to(self, whisper_id: WhisperId) -> list[Record]:
+        """The reply to a whisper, if there is one that the visitor has not acknowledged yet."""
+        return await self._replies("whisper", whisper_id)
 
-        def read(connection: sqlite3.Connection) -> bytes | None:
-            row = connection.execute("SELECT record FROM replies WHERE whisper = ?", (whisper_id,)).fetchone()
-            return None if row is None else bytes(row[0])
+    async def replies_for(self, session: bytes) -> list[Record]:
+        """The replies that the peer of this session has not acknowledged yet, oldest first."""
+        return await self._replies("session", session)
 
-        encoded = await self._database.read(read)
-        return None if encoded is None else Record.decode_untrusted(encoded)
+    async def _replies(self, column: str, value: bytes) -> list[Record]:
+        def read(connection: sqlite3.Connection) -> list[bytes]:
+            found = connection.execute(
+                f"SELECT record FROM replies WHERE {column} = ? ORDER BY expires", (value,)
+            )
+            return [bytes(row[0]) for row in found]
+
+        return [Record.decode_untrusted(encoded) for encoded in await self._database.read(read)]
 
     def erase_reply(self, reply_id: WhisperId) -> None:
         """The visitor has this reply: erase it soon. After a crash before that, it goes when it expires."""
@@ -120,18 +142,19 @@ class WhisperStore:
             lambda connection: connection.execute("DELETE FROM replies WHERE id = ?", (reply_id,))
         )
 
-    async def tidy(self, earliest: int) -> tuple[int, list[WhisperId]]:
+    async def tidy(self, earliest: int) -> tuple[int, Waiting]:
         """Forget ids and replies past their time. Returns how many ids are left, and which replies.
 
         `earliest`: from `Clock.earliest`. A wall clock that jumped must not make us forget an id, or its
         whisper would be delivered twice.
         """
 
-        def write(connection: sqlite3.Connection) -> tuple[int, list[WhisperId]]:
+        def write(connection: sqlite3.Connection) -> tuple[int, Waiting]:
             connection.execute("DELETE FROM seen WHERE until < ?", (earliest,))
             connection.execute("DELETE FROM replies WHERE expires < ?", (earliest,))
             count: int = connection.execute("SELECT COUNT(*) FROM seen").fetchone()[0]
-            return count, [WhisperId(row[0]) for row in connection.execute("SELECT id FROM replies")]
+            replies = connection.execute("SELECT id, session FROM replies")
+            return count, [(WhisperId(reply), session) for reply, session in replies]
 
         return await self._database.transaction(write, erases=True)
 
@@ -152,8 +175,17 @@ def _keep(connection: sqlite3.Connection, row: Keep) -> None:
     taken = row.whisper
     if _note_seen(connection, taken):  # else it was finished before it was kept
         connection.execute(
-            "INSERT INTO inbox (id, body, received_at, expires, class, shown) VALUES (?, ?, ?, ?, ?, ?)",
-            (taken.whisper_id, taken.body, taken.received_at, taken.expires, taken.privacy_class, row.shown),
+            "INSERT INTO inbox (id, body, received_at, expires, class, shown, session)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                taken.whisper_id,
+                taken.body,
+                taken.received_at,
+                taken.expires,
+                taken.privacy_class,
+                row.shown,
+                taken.session,
+            ),
         )
 
 
@@ -165,8 +197,8 @@ def _finish(connection: sqlite3.Connection, row: Finish) -> list[WhisperId]:
     if reply is None:
         return []
     connection.execute(
-        "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?)",
-        (reply.whisper_id, row.whisper, reply.encode(), reply.expires),
+        "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)",
+        (reply.whisper_id, row.whisper, reply.encode(), reply.expires, row.session),
     )
     too_many = connection.execute(
         "SELECT id FROM replies ORDER BY expires DESC LIMIT -1 OFFSET ?", (REPLIES_MOST,)
@@ -178,7 +210,7 @@ def _finish(connection: sqlite3.Connection, row: Finish) -> list[WhisperId]:
 
 def _taken(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | None:
     row = connection.execute(
-        "SELECT id, body, received_at, expires, class FROM inbox WHERE id = ?", (whisper_id,)
+        "SELECT id, body, received_at, expires, class, session FROM inbox WHERE id = ?", (whisper_id,)
     ).fetchone()
     return None if row is None else Taken(*row)
 

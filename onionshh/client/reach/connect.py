@@ -18,7 +18,7 @@ from onionshh.core.circuit.purpose import Purpose, meeting_kind
 from onionshh.core.endpoint.introduce import Introduction
 from onionshh.core.paths.path import PathImpossible
 from onionshh.errors import ProtocolError
-from onionshh.ids import AuthKey, RelayId
+from onionshh.ids import AuthKey, Cookie, RelayId
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.reasons import Reason
 from onionshh.wire import messages as m
@@ -54,9 +54,9 @@ async def connect(
     meeting: Circuit | None = None
     asking: Circuit | None = None
     try:
-        meeting, asking = await _both(
+        meeting, asking = await both(
             lambda: context.pool.take(Purpose.RENDEZVOUS, meeting_kind(hops, privacy_class)),
-            lambda: _to_introducer(context, introducer),
+            lambda: to_introducer(context, RelayId(introducer.relay_id), Purpose.INTRODUCE),
         )
         introduction = Introduction(
             auth_key=AuthKey(introducer.auth_key),
@@ -69,15 +69,8 @@ async def connect(
             record=record,
             random_bytes=context.chance.bytes,
         )
-        status = m.status_untrusted(
-            await meeting.ask(
-                m.ESTABLISH_RENDEZVOUS, introduction.cookie, m.RENDEZVOUS_ESTABLISHED, ANSWER_SECONDS
-            )
-        )
-        if status != m.OK:
-            raise CircuitFailed(Reason.RENDEZVOUS_REFUSED)
-        meeting.expect_join(m.RENDEZVOUS2)
-        await _introduce(asking, introduction.message)
+        await establish(meeting, introduction.cookie)
+        await introduce(asking, introduction.message)
         asking.close(Reason.FINISHED)
         with trio.move_on_after(RENDEZVOUS_SECONDS):
             answer = await meeting.receive()
@@ -94,19 +87,31 @@ async def connect(
         raise
 
 
-async def _to_introducer(context: Context, introducer: IntroducerEntry) -> Circuit:
-    row = context.view.any_relay(RelayId(introducer.relay_id))
+async def establish(meeting: Circuit, cookie: Cookie) -> None:
+    """The relay at the end of this circuit becomes our rendezvous point. CircuitFailed."""
+    status = m.status_untrusted(
+        await meeting.ask(m.ESTABLISH_RENDEZVOUS, cookie, m.RENDEZVOUS_ESTABLISHED, ANSWER_SECONDS)
+    )
+    if status != m.OK:
+        raise CircuitFailed(Reason.RENDEZVOUS_REFUSED)
+    meeting.expect_join(m.RENDEZVOUS2)
+
+
+async def to_introducer(context: Context, relay: RelayId, purpose: Purpose) -> Circuit:
+    """A circuit to an introducer, or to a relay that is a way back. NotIntroduced."""
+    row = context.view.any_relay(relay)
     if row is None:
         raise NotIntroduced("an introducer left the network", gone=True)
     try:
-        return await context.pool.to(Purpose.INTRODUCE, row)
+        return await context.pool.to(purpose, row)
     except PathImpossible as error:
         raise NotIntroduced(str(error), gone=False) from error
     except CircuitFailed as error:
         raise NotIntroduced(f"an introducer cannot be reached ({error})", gone=False) from error
 
 
-async def _introduce(circuit: Circuit, message: bytes) -> None:
+async def introduce(circuit: Circuit, message: bytes) -> None:
+    """Give the introducer an INTRODUCE1 to pass on. NotIntroduced."""
     try:
         answer = await circuit.ask(m.INTRODUCE1, message, m.INTRODUCE_ACK, ANSWER_SECONDS)
     except CircuitFailed as error:
@@ -118,7 +123,7 @@ async def _introduce(circuit: Circuit, message: bytes) -> None:
         raise NotIntroduced("an introducer is busy", gone=False)
 
 
-async def _both(
+async def both(
     first: Callable[[], Awaitable[Circuit]], second: Callable[[], Awaitable[Circuit]]
 ) -> tuple[Circuit, Circuit]:
     """Two circuits made side by side; if either fails, the other is closed and the error raised."""

@@ -65,7 +65,7 @@ class Answered:
     """Give the program an answer. None: no answer can come any more."""
 
     whisper: WhisperId
-    body: bytes | None = field(repr=False)
+    answer: Record | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,20 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Erase a whisper's row and keep the reply. If there is no row yet (`fresh`), note the whisper's id."""
+    """Erase a whisper's row and keep the reply. If there is no row yet (`fresh`), note the whisper's id.
+    `session`: that of the peer, if there is one."""
 
     whisper: WhisperId
     fresh: Taken | None
     reply: Record | None
+    session: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAnswer:
+    """A row for the answer to a whisper. Its receipt leaves only when it is on disk."""
+
+    answer: Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,7 @@ class Remember:
     """Commit all of these rows or none. Then call `remembered` or `not_remembered` with the token."""
 
     token: int
-    rows: tuple[Keep | Finish, ...]
+    rows: tuple[Keep | Finish | KeepAnswer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,23 @@ class Repeat:
 
     lane: LaneId
     whisper: WhisperId
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatAll:
+    """Send all replies that wait for the peer of this session, over a lane that the peer has just opened."""
+
+    lane: LaneId
+    session: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CallBack:
+    """No lane to the peer of this session is open, and a reply waits: bring it over, if the peer can be
+    called."""
+
+    session: bytes
+    reply: Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +184,8 @@ Action = (
     | Judge
     | Offer
     | Repeat
+    | RepeatAll
+    | CallBack
     | Erase
     | Pause
     | Resume

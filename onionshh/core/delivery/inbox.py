@@ -44,10 +44,11 @@ class Inbox:
         """How many are set aside."""
         return sum(whisper.aside for whisper in self._whispers.values())
 
-    def restored(self, held: Iterable[tuple[WhisperId, int, int, int]]) -> None:
-        """Add the whispers of an earlier run, oldest first: (id, size, expires, how often shown)."""
-        for whisper_id, size, expires, shown in held:
-            whisper = Incoming(size, expires, shown, None, Stage.KEPT, aside=shown >= self._give_up_after)
+    def restored(self, held: Iterable[tuple[WhisperId, int, int, int, bytes | None]]) -> None:
+        """Add the whispers of an earlier run, oldest first: (id, size, expires, how often shown, session)."""
+        for whisper_id, size, expires, shown, session in held:
+            aside = shown >= self._give_up_after
+            whisper = Incoming(size, expires, shown, None, Stage.KEPT, aside=aside, session=session)
             self._whispers[whisper_id] = whisper
             self._bytes += size
 
@@ -55,10 +56,15 @@ class Inbox:
         """Whether one more whisper of `size` bytes may be accepted."""
         return len(self._whispers) < self._most and self._bytes + size <= BYTES_MOST and self.seen < SEEN_MOST
 
-    def take_on(self, record: Record, lane: LaneId, received_at: float) -> None:
-        """Accept a whisper that arrived over this lane. `received_at`: Unix seconds."""
-        taken = Taken(record.whisper_id, record.body, received_at, record.expires, record.privacy_class)
-        whisper = Incoming(len(record.body), record.expires, 0, taken, Stage.FRESH, lane=lane)
+    def take_on(self, record: Record, lane: LaneId, session: bytes | None, received_at: float) -> None:
+        """Accept a whisper that arrived over this lane. `session`: the peer's, if there is one. `received_at`:
+        Unix seconds."""
+        taken = Taken(
+            record.whisper_id, record.body, received_at, record.expires, record.privacy_class, session
+        )
+        whisper = Incoming(
+            len(record.body), record.expires, 0, taken, Stage.FRESH, lane=lane, session=session
+        )
         self._whispers[record.whisper_id] = whisper
         self._bytes += whisper.size
         self.seen += 1

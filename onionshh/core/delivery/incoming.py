@@ -61,13 +61,15 @@ TABLE: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A whisper as it was accepted. `received_at` and `expires`: Unix seconds."""
+    """A whisper as it was accepted. `received_at` and `expires`: Unix seconds. `session`: that of the peer, if
+    there is one."""
 
     whisper_id: WhisperId
     body: bytes = field(repr=False)
     received_at: float
     expires: int
     privacy_class: int
+    session: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -89,6 +91,7 @@ class Incoming:
     """Whether it was shown so often that it is shown again only on request."""
     lane: LaneId | None = None
     """The lane that it last arrived on. Its reply goes out there."""
+    session: bytes | None = None
 
     def move(self, event: Event) -> bool:
         """Change the state by the table; returns whether it changed."""

@@ -1,16 +1,18 @@
 """The states of one outgoing whisper, and what changes them: the table of the Sender (SPEC 13). Pure.
 
-| state     | LEFT | LOST   | ACKNOWLEDGED | OVERDUE | TOO_FAR | EXPIRES | HOPELESS |
-|-----------|------|--------|--------------|---------|---------|---------|----------|
-| QUEUED    | OUT  |        | DELIVERED    | EXPIRED | FAILED  | EXPIRED | FAILED   |
-| OUT       |      | QUEUED | DELIVERED    | EXPIRED | FAILED  | EXPIRED | FAILED   |
-| DELIVERED |      |        |              |         |         |         |          |
-| EXPIRED   |      |        |              |         |         |         |          |
-| FAILED    |      |        |              |         |         |         |          |
+| state     | LEFT | LOST   | UNTOLD | ACKNOWLEDGED | OVERDUE | REFUSED | EXPIRES | HOPELESS |
+|-----------|------|--------|--------|--------------|---------|---------|---------|----------|
+| QUEUED    | OUT  |        |        | DELIVERED    | EXPIRED | FAILED  | EXPIRED | FAILED   |
+| OUT       |      | QUEUED | SENT   | DELIVERED    | EXPIRED | FAILED  | EXPIRED | FAILED   |
+| SENT      |      |        |        | DELIVERED    |         |         |         |          |
+| DELIVERED |      |        |        |              |         |         |         |          |
+| EXPIRED   |      |        |        |              |         |         |         |          |
+| FAILED    |      |        |        |              |         |         |         |          |
 
-LEFT: it was handed to a lane. LOST: that lane ended, or the receipt is late and the lane is given up.
-ACKNOWLEDGED: a receipt or an answer came, over any lane. OVERDUE, TOO_FAR: the other end refused its dates.
-EXPIRES: its time to live is over. HOPELESS: it can never work, or the sender stops trying.
+LEFT: it was handed to a lane. LOST: that lane ended, or the receipt is late and the lane is given up. UNTOLD:
+its last cell has left, and no receipt was asked for. ACKNOWLEDGED: a receipt or an answer came, over any
+lane. OVERDUE, REFUSED: the other end refused its dates, or what it is a part of. EXPIRES: its time to live is
+over. HOPELESS: it can never work, or the sender stops trying.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ class State(enum.Enum):
 
     QUEUED = "queued"
     OUT = "out"
+    SENT = "sent"
+    """It left, and nobody will say whether it arrived."""
     DELIVERED = "delivered"
     EXPIRED = "expired"
     FAILED = "failed"
@@ -43,26 +47,31 @@ class Happens(enum.Enum):
 
     LEFT = enum.auto()
     LOST = enum.auto()
+    UNTOLD = enum.auto()
     ACKNOWLEDGED = enum.auto()
     OVERDUE = enum.auto()
-    TOO_FAR = enum.auto()
+    REFUSED = enum.auto()
     EXPIRES = enum.auto()
     HOPELESS = enum.auto()
 
 
-FINAL: Final = frozenset((State.DELIVERED, State.EXPIRED, State.FAILED))
+FINAL: Final = frozenset((State.SENT, State.DELIVERED, State.EXPIRED, State.FAILED))
+THERE: Final = frozenset((State.SENT, State.DELIVERED))
+"""Final, and an answer may still come."""
 
 TABLE: Final = MappingProxyType(
     {
         (State.QUEUED, Happens.LEFT): State.OUT,
         (State.OUT, Happens.LOST): State.QUEUED,
+        (State.OUT, Happens.UNTOLD): State.SENT,
+        (State.SENT, Happens.ACKNOWLEDGED): State.DELIVERED,
         **{
             (state, happens): becomes
             for state in (State.QUEUED, State.OUT)
             for happens, becomes in (
                 (Happens.ACKNOWLEDGED, State.DELIVERED),
                 (Happens.OVERDUE, State.EXPIRED),
-                (Happens.TOO_FAR, State.FAILED),
+                (Happens.REFUSED, State.FAILED),
                 (Happens.EXPIRES, State.EXPIRED),
                 (Happens.HOPELESS, State.FAILED),
             )
@@ -85,7 +94,15 @@ class OutgoingWhisper:
     due: float = inf
     """When its receipt is late."""
     wait: float = 0.0
+    alone: bool = False
+    """Whether it went out in one cell, over no lane, and nothing came back so far."""
     awaited: bool = False
+    asks: int = 0
+    """How often its answer was asked for after a pause."""
+    ask_at: float = inf
+    """When its answer is asked for next."""
+    whole_again: bool = False
+    """Whether the whole whisper goes out next, because a question for its answer alone got nothing."""
     answered: bool = False
     whole: bool = True
     """Whether its body is still kept."""

@@ -23,12 +23,15 @@ class ReceiptsOwed:
         """Add the receipt or the refusal of an answer. If there are too many, the oldest is dropped."""
         if not self._records:
             self._since = now
-        random_bytes = self._random_bytes
-        self._records.append(
-            receipt_for(answer, random_bytes) if refuse is None else refusal_of(answer, refuse, random_bytes)
-        )
+        self._records.append(self.receipt(answer, refuse))
         # A lost receipt costs little: the other end keeps its answer until the answer expires.
         del self._records[:-OWED_MOST]
+
+    def receipt(self, answer: Record, refuse: int | None) -> Record:
+        """The receipt or the refusal of an answer, to be sent by itself."""
+        if refuse is None:
+            return receipt_for(answer, self._random_bytes)
+        return refusal_of(answer, refuse, self._random_bytes)
 
     @property
     def due_at(self) -> float:

@@ -1,8 +1,9 @@
 """The whispers that arrived and the receipts owed for them: each is shown until finished (SPEC 13). Pure.
 
 There is one method per input. Each returns the actions that the driver carries out, in order. An endpoint's
-Receiver serves all lanes of its visitors. `incoming.py` has the table of a whisper's states, `inbox.py`
-chooses the next whisper to show, and `replies.py` follows the replies.
+Receiver serves all lanes of its visitors; a contact has one for what its endpoint says first. `incoming.py`
+has the table of a whisper's states, `inbox.py` chooses the next whisper to show, and `replies.py` follows the
+replies.
 
 A receipt leaves only when the whisper is on disk, or is finished and its id is on disk. It waits up to 20 ms.
 It may wait for the next whisper, so that their receipts share a frame. Or it waits for a program that just
@@ -21,6 +22,7 @@ from typing import Final
 from onionshh.core.delivery.actions import (
     Action,
     Actions,
+    CallBack,
     Count,
     EndLane,
     Finish,
@@ -31,17 +33,21 @@ from onionshh.core.delivery.actions import (
     Pause,
     Remember,
     Repeat,
+    RepeatAll,
     Resume,
     Send,
 )
 from onionshh.core.delivery.inbox import Inbox
 from onionshh.core.delivery.incoming import Event, Stage
 from onionshh.core.delivery.record import (
+    ASK,
     EXPIRED,
+    RECEIPT,
     RECEIPTS_WAIT_SECONDS,
-    WHISPER,
+    REFUSED,
     Record,
-    receipt_for,
+    about,
+    receipt_about,
     refusal_of,
 )
 from onionshh.core.delivery.replies import Replies
@@ -50,7 +56,8 @@ from onionshh.ids import RandomBytes, WhisperId
 from onionshh.reasons import Reason
 
 LANES_MOST: Final = 1024
-VISITOR_IDLE_SECONDS: Final = 600.0
+VISITOR_IDLE_SECONDS: Final = 90.0
+"""A lane on which nothing came or left for so long ends. The visitor ends it earlier, but may be gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +69,23 @@ class _Keeping:
 
 
 class Receiver:
-    """The Receiver of one endpoint. `most`: how many unfinished whispers it holds. `give_up_after`: a whisper
-    that was shown this often and never finished is set aside; None: never."""
+    """The Receiver of one endpoint, or of one contact. `most`: how many unfinished whispers it holds.
+    `give_up_after`: a whisper that was shown this often and never finished is set aside; None: never.
+    `receipts`: whether receipts are sent at all. `lanes_wait`: whether a lane is read no further while there is
+    no room for its record; else the record is left to its sender."""
 
     def __init__(
-        self, random_bytes: RandomBytes, *, most: int | None = None, give_up_after: int | None = None
+        self,
+        random_bytes: RandomBytes,
+        *,
+        most: int | None = None,
+        give_up_after: int | None = None,
+        receipts: bool = True,
+        lanes_wait: bool = True,
     ) -> None:
         self._random_bytes = random_bytes
+        self._receipts = receipts
+        self._lanes_wait = lanes_wait
         self.inbox = Inbox(most=most, give_up_after=give_up_after)
         self.replies = Replies()
         self._lanes: dict[LaneId, VisitorLane] = {}
@@ -82,23 +99,29 @@ class Receiver:
 
     # What is on disk.
 
-    def counted(self, seen: int, replies: Iterable[WhisperId], best: int, now: float) -> Actions:
-        """After a clean-up: how many ids are remembered, and which replies are on disk."""
+    def counted(
+        self, seen: int, replies: Iterable[tuple[WhisperId, bytes | None]], best: int, now: float
+    ) -> Actions:
+        """After a clean-up: how many ids are remembered, and which replies are on disk, each with its peer's
+        session."""
         self.inbox.seen = seen
         self.replies.counted(replies)
         return self._unblock(best, now)
 
     # Lanes.
 
-    def lane_opened(self, lane: LaneId, best: int, now: float) -> Actions:
-        """A visitor's lane opened. If there are too many, the lane that was idle longest ends."""
+    def lane_opened(self, lane: LaneId, best: int, now: float, session: bytes | None = None) -> Actions:
+        """A visitor's lane opened. If there are too many, the lane that was idle longest ends. `session`: the
+        visitor's, if there is one; the replies that wait for it leave now."""
         actions: Actions = ()
         if len(self._lanes) >= LANES_MOST:
             oldest = min(self._lanes, key=lambda other: self._lanes[other].used_at)
             actions = (EndLane(oldest, Reason.EXCHANGES_MOST), Count(Reason.EXCHANGES_MOST))
             self._gone(oldest)
             actions += self._unblock(best, now)
-        self._lanes[lane] = VisitorLane(now)
+        self._lanes[lane] = VisitorLane(now, session)
+        if session is not None and self.replies.wait_for(session):
+            actions += (RepeatAll(lane, session),)
         return actions
 
     def lane_lost(self, lane: LaneId, best: int, now: float) -> Actions:
@@ -146,26 +169,37 @@ class Receiver:
             return ()
         held.used_at = now
         held.more = more
-        if record.kind != WHISPER:
+        if record.kind in (RECEIPT, REFUSED):
             return self.replies.acknowledged(record) + self._settle(lane, now)
         held.judging = False
         # An accepted whisper is always acknowledged, even if its dates would be refused now.
-        if known or self.inbox.get(record.whisper_id) is not None:
+        if known or self.inbox.get(about(record)) is not None:
             owed = self._owe(lane, record, again=True, offered=False, now=now)
             return owed + self._read_or_not(lane) + self._unblock(best, now)
+        if record.kind == ASK:  # its sender hears nothing, and sends the whole whisper again
+            return self._settle(lane, now) + self._read_or_not(lane) + self._unblock(best, now)
         if refuse is not None:
             refused = self._refuse(lane, record, refuse) + self._settle(lane, now)
             return refused + self._read_or_not(lane) + self._unblock(best, now)
         if not self.inbox.has_room(len(record.body)):
+            if not self._lanes_wait:
+                return (Count(Reason.NO_ROOM_FOR_WHISPER), *self._settle(lane, now))
             return self._block(lane, record, best, now)
-        self.inbox.take_on(record, lane, received_at)
+        self.inbox.take_on(record, lane, held.session, received_at)
         offered = self.inbox.offer(best)
         ours = any(isinstance(act, Offer) and act.whisper == record.whisper_id for act in offered)
         owed = self._owe(lane, record, again=False, offered=ours, now=now)
         return offered + owed + self._read_or_not(lane) + self._unblock(best, now)
 
+    def lane_used(self, lane: LaneId, now: float) -> Actions:
+        """The other direction uses the lane, so it is not idle."""
+        held = self._lanes.get(lane)
+        if held is not None:
+            held.used_at = now
+        return ()
+
     def repeated(self, lane: LaneId, reply: Record) -> Actions:
-        """The reply that `Repeat` asked for was found on disk."""
+        """A reply that `Repeat` or `RepeatAll` asked for was found on disk."""
         return self._send(lane, (reply,), reply.whisper_id)
 
     # The program.
@@ -173,13 +207,13 @@ class Receiver:
     def finish(self, whisper_id: WhisperId, reply: Record | None, lives_until: float = 0.0) -> Remember:
         """The program has finished a whisper, perhaps with a reply. Commit this; then `remembered`."""
         whisper = self.inbox.get(whisper_id)
-        fresh = None
+        fresh = session = None
         if whisper is not None:
-            fresh = whisper.taken
+            fresh, session = whisper.taken, whisper.session
             whisper.move(Event.FINISH)
         if reply is not None:
             self.replies.made(reply.whisper_id, lives_until)
-        row = Finish(whisper_id, fresh, reply)
+        row = Finish(whisper_id, fresh, reply, session)
         return self._remember((row,), row)
 
     # The disk.
@@ -226,7 +260,7 @@ class Receiver:
         return inf if first is None else self._lanes[first].since + RECEIPTS_WAIT_SECONDS
 
     def tidy(self, now: float) -> Actions:
-        """About once per minute: end idle lanes, and give up replies that nobody fetched in time."""
+        """Every few seconds: end idle lanes, and give up replies that nobody fetched in time."""
         actions: list[Action] = []
         for lane, held in list(self._lanes.items()):
             if now >= held.used_at + VISITOR_IDLE_SECONDS:
@@ -295,9 +329,11 @@ class Receiver:
         if not held.owed:
             held.since = now
             self._owing[lane] = None
-        receipt = receipt_for(record, self._random_bytes)
-        held.owed[record.whisper_id] = Owed(receipt, again, offered)
-        whisper = self.inbox.get(record.whisper_id)
+        subject = about(record)
+        wanted = self._receipts and record.receipt_wanted
+        receipt = receipt_about(subject, record, self._random_bytes) if wanted else None
+        held.owed[subject] = Owed(receipt, again, offered)
+        whisper = self.inbox.get(subject)
         if whisper is not None:
             whisper.lane = lane
         return self._settle(lane, now)
@@ -340,9 +376,9 @@ class Receiver:
     def _pay(self, lane: LaneId, owed: dict[WhisperId, Owed]) -> Actions:
         if lane not in self._lanes:
             return ()
-        receipts = tuple(debt.receipt for debt in owed.values())
+        receipts = tuple(debt.receipt for debt in owed.values() if debt.receipt is not None)
         repeats = tuple(Repeat(lane, whisper_id) for whisper_id, debt in owed.items() if debt.again)
-        return self._send(lane, receipts, None) + repeats
+        return (self._send(lane, receipts, None) if receipts else ()) + repeats
 
     def _send(self, lane: LaneId, records: tuple[Record, ...], reply: WhisperId | None) -> Actions:
         held = self._lanes.get(lane)
@@ -356,7 +392,7 @@ class Receiver:
     def _ended(self, row: Finish, best: int, now: float) -> Actions:
         """The ending is on disk: there is room for one more whisper, and the receipt may leave."""
         whisper = self.inbox.forget(row.whisper)
-        actions: Actions = () if row.reply is None else self.replies.kept(row.reply.whisper_id)
+        actions: Actions = () if row.reply is None else self.replies.kept(row.reply.whisper_id, row.session)
         if whisper is not None:
             whisper.move(Event.FINISHED)
             actions += self._answer(whisper.lane, row, now)
@@ -364,18 +400,28 @@ class Receiver:
 
     def _answer(self, lane: LaneId | None, row: Finish, now: float) -> Actions:
         """Send the reply. It replaces the receipt unless it is larger. Without a reply, send the receipt."""
-        held = self._lanes.get(lane) if lane is not None else None
-        if lane is None or held is None:
-            return ()
         reply = row.reply
         if reply is None:
             return self._no_longer_offered(lane, row.whisper, now)
+        held = self._lanes.get(lane) if lane is not None else None
+        if lane is None or held is None:
+            return self._reply_elsewhere(row.session, reply)
         owed = held.owed.pop(row.whisper, None)
         if owed is not None and not held.owed:
             del self._owing[lane]
-        slow = owed is not None and reply.size != owed.receipt.size
-        records = (owed.receipt, reply) if owed is not None and slow else (reply,)
+        receipt = None if owed is None else owed.receipt
+        slow = receipt is not None and reply.size != receipt.size
+        records = (receipt, reply) if receipt is not None and slow else (reply,)
         return self._send(lane, records, reply.whisper_id) + self._settle(lane, now)
+
+    def _reply_elsewhere(self, session: bytes | None, reply: Record) -> Actions:
+        """The lane that the whisper came over has ended: another of the same peer, or call the peer back."""
+        if session is None:
+            return ()
+        for lane, held in self._lanes.items():
+            if held.session == session:
+                return self._send(lane, (reply,), reply.whisper_id)
+        return (CallBack(session, reply),)
 
     def _not_ended(self, row: Finish, now: float) -> Actions:
         """The ending is not on disk: the whisper is as before, and the program still holds it."""

@@ -21,27 +21,32 @@ class Replies:
     def __init__(self) -> None:
         self._told: dict[WhisperId, float] = {}
         """Replies whose state the program is told, and when each expires, monotonic seconds."""
-        self._on_disk: set[WhisperId] = set()
-        """All replies on disk. A visitor cannot make us erase anything else."""
+        self._on_disk: dict[WhisperId, bytes | None] = {}
+        """All replies on disk, each with its peer's session. A visitor cannot make us erase anything else."""
 
     def __len__(self) -> int:
         return len(self._on_disk)
 
-    def counted(self, replies: Iterable[WhisperId]) -> None:
-        """These replies are on disk after a clean-up."""
-        self._on_disk = set(replies)
+    def counted(self, replies: Iterable[tuple[WhisperId, bytes | None]]) -> None:
+        """These replies are on disk after a clean-up, each with its peer's session."""
+        self._on_disk = dict(replies)
+
+    def wait_for(self, session: bytes) -> bool:
+        """Whether a reply waits for the peer of this session."""
+        return session in self._on_disk.values()
 
     def dropped(self, replies: Iterable[WhisperId]) -> None:
         """These replies made room for another and are not on disk any more."""
-        self._on_disk.difference_update(replies)
+        for reply in replies:
+            self._on_disk.pop(reply, None)
 
     def made(self, reply: WhisperId, lives_until: float) -> None:
         """The program has made a reply, which is being written to disk."""
         self._told[reply] = lives_until
 
-    def kept(self, reply: WhisperId) -> Actions:
+    def kept(self, reply: WhisperId, session: bytes | None) -> Actions:
         """The reply is on disk. If there are too many, the oldest is reported as failed."""
-        self._on_disk.add(reply)
+        self._on_disk[reply] = session
         actions: list[Action] = []
         while len(self._told) > REPLIES_MOST:
             oldest = next(iter(self._told))
@@ -62,7 +67,7 @@ class Replies:
         reply = record.in_reply_to
         if reply not in self._on_disk:
             return ()  # acknowledging what was never sent has no effect
-        self._on_disk.discard(reply)
+        del self._on_disk[reply]
         if self._told.pop(reply, None) is None:
             return (Erase(reply),)
         if record.kind == REFUSED:

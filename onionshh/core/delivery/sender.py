@@ -1,14 +1,19 @@
 """The whispers that one side has to deliver, each once, over as many lanes as needed (SPEC 13). Pure.
 
-A lane (today a joined circuit) carries records in both directions for a while, and may end at any moment.
-There is one method per input. Each returns the actions that the driver carries out, in order. `outgoing.py`
-has the table of a whisper's states.
+A lane carries records in both directions for a while, and may end at any moment. There is one method per
+input. Each returns the actions that the driver carries out, in order. `outgoing.py` has the table of a
+whisper's states, `way.py` that of the lane, and `receipts.py` has the receipts owed for answers.
 
 A whisper that is not acknowledged in time goes out again over another lane with the same id, and waits twice
-as long each time. The other end recognises the id. A delivered whisper also goes out again if its answer is
-awaited, as long as the other end accepts a copy. The new lane is then the way back for the answer.
+as long each time. The other end recognises the id. Some whispers go out alone, in one cell and over no lane;
+their receipts come by another way.
 
-`way.py` has the table of the lane, and `receipts.py` has the receipts owed for answers.
+The answer to a delivered whisper may take hours. Its lane then ends, and from time to time a small question
+(ASK) goes out over another lane, which is the way back for the answer. If nothing at all comes back to it, the
+other end does not know the whisper any more, and the whole whisper goes out again, as long as the other end
+accepts a copy.
+
+With `keeps_answers`, an answer is on disk before it is shown and before its receipt leaves.
 """
 
 from __future__ import annotations
@@ -24,28 +29,35 @@ from onionshh.core.delivery.actions import (
     Count,
     EndLane,
     Failure,
+    KeepAnswer,
     LaneId,
     NeedLane,
+    Remember,
     Send,
     StopOpening,
     Tell,
 )
 from onionshh.core.delivery.kept import Kept
-from onionshh.core.delivery.outgoing import FINAL, TABLE, Happens, OutgoingWhisper, State
+from onionshh.core.delivery.outgoing import FINAL, TABLE, THERE, Happens, OutgoingWhisper, State
 from onionshh.core.delivery.receipts import ReceiptsOwed
 from onionshh.core.delivery.record import (
     EXPIRED,
     RECEIPT,
     REFUSED,
     Record,
+    question_for,
 )
-from onionshh.core.delivery.way import Way, WayEvent
+from onionshh.core.delivery.way import IDLE_SECONDS, Way, WayEvent
 from onionshh.ids import WhisperId
 from onionshh.reasons import Reason
 
 WAITING_MOST: Final = 1024
 """Whispers without a final status; more are refused."""
 NO_ANSWER: Final = "the endpoint is there, but does not answer"
+ALONE_SECONDS: Final = 20.0
+"""How long to wait for the receipt of a whisper that went out alone: another circuit must bring it."""
+ASKS_SECONDS: Final = (60.0, 120.0, 240.0, 480.0, 960.0, 1800.0)
+"""The pauses between questions for an answer."""
 
 
 class TooMany(Exception):
@@ -53,10 +65,19 @@ class TooMany(Exception):
 
 
 class Sender:
-    """`receipt_seconds`: how long to wait for a receipt the first time."""
+    """`receipt_seconds`: how long to wait for a receipt the first time. `idle_seconds`: as in `Way`."""
 
-    def __init__(self, *, receipt_seconds: float, chance: Chance) -> None:
+    def __init__(
+        self,
+        *,
+        receipt_seconds: float,
+        chance: Chance,
+        idle_seconds: tuple[float, float] = IDLE_SECONDS,
+        keeps_answers: bool = False,
+    ) -> None:
         self._receipt_seconds = receipt_seconds
+        self._keeps_answers = keeps_answers
+        self._random_bytes = chance.bytes
         self._active: dict[WhisperId, OutgoingWhisper] = {}
         """Whispers without a final state, and whispers whose answers are awaited."""
         self._queue: dict[WhisperId, None] = {}
@@ -65,8 +86,9 @@ class Sender:
         self._kept = Kept()
         self._look_at = inf
         """The earliest time when something may be due for a whisper."""
-        self._way = Way(chance)
+        self._way = Way(chance, idle_seconds)
         self._owed = ReceiptsOwed(chance.bytes)
+        self._answers = _AnswersBeingKept()
         self._closed = False
 
     @property
@@ -78,6 +100,16 @@ class Sender:
     def away(self) -> bool:
         """Whether the last try found nobody there, and no new try has begun."""
         return self._way.away
+
+    @property
+    def lane(self) -> LaneId | None:
+        """The lane in use."""
+        return self._way.lane
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to deliver, awaits no answer, and uses no lane."""
+        return not self._active and self._way.lane is None
 
     # What the program asks for.
 
@@ -91,6 +123,11 @@ class Sender:
         self._look_at = min(self._look_at, deadline)
         return self._go_on(now)
 
+    def restored(self, record: Record, deadline: float) -> None:
+        """Know a whisper that was delivered in an earlier run: its answer may still come."""
+        whisper = OutgoingWhisper(record, deadline, state=State.DELIVERED)
+        self._kept.put(record.whisper_id, whisper)
+
     def await_answer(self, whisper_id: WhisperId, now: float) -> Actions:
         """The program now waits for this whisper's answer. `Answered` follows, even if no answer can come."""
         whisper = self._get(whisper_id)
@@ -99,16 +136,23 @@ class Sender:
         whisper.awaited = True
         if self._kept.take(whisper_id) is not None:
             self._active[whisper_id] = whisper
-        return self._ask_again(whisper_id, whisper, now) + self._go_on(now)
+        return self._ask_again(whisper_id, whisper, now, after_pause=False) + self._go_on(now)
 
     def stop_awaiting(self, whisper_id: WhisperId) -> Actions:
         """Nobody waits for this whisper's answer any more."""
         whisper = self._active.get(whisper_id)
         if whisper is not None:
             whisper.awaited = False
-            if whisper.state is State.DELIVERED:
+            if whisper.state in THERE:
                 self._finish(whisper_id, whisper)
         return self._stop_if_idle()
+
+    def give_up(self, whisper_id: WhisperId, why: str, now: float) -> Actions:
+        """Do not deliver this whisper any more."""
+        whisper = self._active.get(whisper_id)
+        if whisper is None:
+            return ()
+        return self._move(whisper_id, whisper, Happens.HOPELESS, why) + self._go_on(now)
 
     def close(self, why: str) -> Actions:
         """Stop trying and receiving. Receipts that are owed leave if they can."""
@@ -116,7 +160,7 @@ class Sender:
         actions: list[Action] = []
         for whisper_id, whisper in list(self._active.items()):
             actions += self._move(whisper_id, whisper, Happens.HOPELESS, why)
-            if whisper.state is State.DELIVERED:
+            if whisper.state in THERE:
                 actions += self._no_answer(whisper_id, whisper)
         owed = self._owed.take()
         if self._way.lane is not None and owed:
@@ -133,6 +177,16 @@ class Sender:
             actions = self._left(rode, lane, began, now) + self._on_its_way(rode, now)
         return actions + self._go_on(now)
 
+    def went_alone(self, whisper_id: WhisperId, began: float, now: float) -> Actions:
+        """The whisper left in one cell, and no lane was opened. `began`: when that began."""
+        self._way.move(WayEvent.STOPPED)
+        actions: Actions = ()
+        if whisper_id in self._queue:
+            actions = self._left(whisper_id, None, began, now)
+            self._is_due(self._active[whisper_id], now + ALONE_SECONDS)
+            actions += self._on_its_way(whisper_id, now)
+        return actions + self._go_on(now)
+
     def lane_failed(self, failure: Failure, now: float) -> Actions:
         """No lane could be opened."""
         self._way.failed(failure, now)
@@ -144,6 +198,11 @@ class Sender:
             elif whisper.state not in FINAL:
                 actions.append(Tell(whisper_id, whisper.state, failure.why))
         return (*actions, *self._go_on(now))
+
+    def lane_used(self, lane: LaneId, now: float) -> Actions:
+        """The other direction uses the lane, so it is not idle."""
+        self._way.used(lane, now)
+        return ()
 
     def lane_sent(self, lane: LaneId, whisper_id: WhisperId | None, now: float) -> Actions:
         """One sending has left completely."""
@@ -158,7 +217,14 @@ class Sender:
         if lane != self._way.lane:
             return ()
         self._way.lost(now)
-        return self._gone(now) + self._go_on(now)
+        return self._gone(now, after_pause=False) + self._go_on(now)
+
+    def renew(self, now: float) -> Actions:
+        """End the lane, so that the next one is drawn anew."""
+        lane = self._way.lane
+        if lane is None:
+            return ()
+        return (EndLane(lane, Reason.RENEWED), *self._gone(now, after_pause=False), *self._go_on(now))
 
     def record_in(self, lane: LaneId, record: Record, now: float, *, refuse: int | None = None) -> Actions:
         """A receipt, a refusal or an answer arrived. `refuse`: why an answer is not accepted."""
@@ -171,20 +237,33 @@ class Sender:
                 actions = self._refused(whisper_id, whisper, record.body[0], now)
             return actions + self._go_on(now)
         if whisper is not None:
-            trip = now - whisper.left_at if whisper.lane is not None else None
+            trip = now - whisper.left_at if whisper.lane is not None or whisper.alone else None
             actions = self._move(
                 whisper_id, whisper, Happens.ACKNOWLEDGED, lane=lane, round_trip_seconds=trip
             )
-            whisper.due = inf
+            whisper.due, whisper.alone = inf, False
+            if whisper_id in self._active and whisper.state is State.DELIVERED and not self._is_on(whisper):
+                actions += self._ask_again(whisper_id, whisper, now, after_pause=True)
         if record.kind != RECEIPT:
-            if whisper is not None and whisper.answered:
-                refuse = None  # a copy: the answer was accepted before, so its dates do not matter
-            if refuse is not None:
-                actions += (Count(Reason.RECORD_EXPIRED if refuse == EXPIRED else Reason.RECORD_FAR_FUTURE),)
-            elif whisper is not None:
-                actions += self._answered(whisper_id, whisper, record.body)
-            self._owed.add(record, refuse, now)
+            actions += self._answer_in(lane, whisper, record, refuse, now)
         return actions + self._go_on(now)
+
+    # The disk.
+
+    def remembered(self, token: int, now: float) -> Actions:
+        """The answer is on disk: the program may have it, and its receipt may leave."""
+        done = self._answers.done(token)
+        if done is None:
+            return ()
+        answer, lane = done
+        whisper = self._get(answer.in_reply_to)
+        answered = () if whisper is None else self._answered(answer.in_reply_to, whisper, answer)
+        return answered + self._owe(lane, answer, None, now) + self._go_on(now)
+
+    def not_remembered(self, token: int, now: float) -> Actions:
+        """The answer is not on disk: acknowledge nothing, so that the other end sends it again."""
+        self._answers.done(token)
+        return self._go_on(now)
 
     # Time.
 
@@ -193,23 +272,27 @@ class Sender:
         actions: list[Action] = []
         late = False
         for whisper_id, whisper in list(self._active.items()):
-            if whisper.state is State.DELIVERED:
+            if whisper.state in THERE:
                 if not self._may_be_answered(whisper, now):
                     actions += self._no_answer(whisper_id, whisper)
                     continue
+                if now >= whisper.ask_at:
+                    whisper.ask_at = inf
+                    self._queue[whisper_id] = None
             elif now >= whisper.deadline:
                 why = self._way.problem or "no receipt came before its time to live ended"
                 actions += self._move(whisper_id, whisper, Happens.EXPIRES, why)
                 continue
             if now >= whisper.due:
                 whisper.wait *= 2
-                late = True
+                late = late or not whisper.alone
+                actions += self._late(whisper_id, whisper)
         lane = self._way.lane
         if lane is not None and (late or self._idle_at() <= now):
             if late:
                 self._way.problem = NO_ANSWER
             actions.append(EndLane(lane, Reason.RECEIPT_LATE if late else Reason.IDLE))
-            actions += self._gone(now)
+            actions += self._gone(now, after_pause=not late)
         actions += self._go_on(now)
         self._look_at = min((self._due_of(whisper, now) for whisper in self._active.values()), default=inf)
         return tuple(actions)
@@ -239,17 +322,23 @@ class Sender:
         lane = self._way.lane
         if lane is None:
             if self._queue and self._way.may_open(now):
-                return (NeedLane(self._active[next(iter(self._queue))].record),)
+                return (NeedLane(self._next_record()),)
             return self._stop_if_idle()
         actions: list[Action] = []
         while self._queue and self._way.has_room:
-            whisper_id = next(iter(self._queue))
-            record = self._active[whisper_id].record
+            whisper_id, record = next(iter(self._queue)), self._next_record()
             actions += self._left(whisper_id, lane, now, now)
             actions.append(self._sending(lane, record, whisper_id))
         if self._way.has_room and now >= self._owed.due_at:
             actions.append(self._sending(lane, None, None))
         return tuple(actions)
+
+    def _next_record(self) -> Record:
+        """What goes out for the whisper that is first in the queue: itself, or a question for its answer."""
+        whisper = self._active[next(iter(self._queue))]
+        if whisper.state not in THERE or whisper.whole_again:
+            return whisper.record
+        return question_for(whisper.record, self._random_bytes)
 
     def _sending(self, lane: LaneId, record: Record | None, whisper_id: WhisperId | None) -> Send:
         owed = self._owed.take()
@@ -259,11 +348,11 @@ class Sender:
     def _stop_if_idle(self) -> Actions:
         return (StopOpening(),) if not self._queue and self._way.move(WayEvent.STOPPED) else ()
 
-    def _left(self, whisper_id: WhisperId, lane: LaneId, left_at: float, now: float) -> Actions:
-        """The whisper was handed to the lane, which now has some time to send it."""
+    def _left(self, whisper_id: WhisperId, lane: LaneId | None, left_at: float, now: float) -> Actions:
+        """The whisper was handed to the lane, which now has some time to send it. None: it went alone."""
         whisper = self._active[whisper_id]
         del self._queue[whisper_id]
-        whisper.lane, whisper.left_at = lane, left_at
+        whisper.lane, whisper.left_at, whisper.alone = lane, left_at, lane is None
         whisper.wait = whisper.wait or self._receipt_seconds
         self._is_due(whisper, now + whisper.wait)
         return self._move(whisper_id, whisper, Happens.LEFT)
@@ -271,23 +360,41 @@ class Sender:
     def _on_its_way(self, whisper_id: WhisperId, now: float) -> Actions:
         """The whisper's last cell has left: its receipt is due from now on."""
         whisper = self._active.get(whisper_id)
-        if whisper is None or whisper.lane is None or whisper.due == inf:
+        if whisper is None or whisper.due == inf or (whisper.lane is None and not whisper.alone):
             return ()
-        self._is_due(whisper, now + whisper.wait)
+        if whisper.state is State.OUT and not whisper.record.receipt_wanted:
+            whisper.due = inf
+            return self._move(whisper_id, whisper, Happens.UNTOLD, lane=whisper.lane)
+        if not whisper.alone:
+            self._is_due(whisper, now + whisper.wait)
         if whisper.state is not State.OUT:
             return ()
         return (Tell(whisper_id, State.OUT, lane=whisper.lane),)
+
+    def _late(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> Actions:
+        """No receipt came in time."""
+        if whisper.state in THERE:
+            whisper.whole_again = True  # a question for its answer got nothing at all
+        if not whisper.alone:
+            return ()  # the whole lane is given up
+        whisper.due, whisper.alone = inf, False
+        if whisper.state in THERE:
+            self._queue[whisper_id] = None
+            return ()
+        self._queue = {whisper_id: None} | self._queue
+        moved = self._move(whisper_id, whisper, Happens.LOST)
+        return (*moved, Tell(whisper_id, State.QUEUED, NO_ANSWER))
 
     def _is_due(self, whisper: OutgoingWhisper, when: float) -> None:
         whisper.due = when
         self._look_at = min(self._look_at, when)
 
     def _due_of(self, whisper: OutgoingWhisper, now: float) -> float:
-        if whisper.state is not State.DELIVERED:
+        if whisper.state not in THERE:
             return min(whisper.deadline, whisper.due)
         # After that time an answer can come only over the present lane, so the end of the lane decides.
         askable_until = whisper.askable_until
-        return min(whisper.due, askable_until if askable_until > now else inf)
+        return min(whisper.due, whisper.ask_at, askable_until if askable_until > now else inf)
 
     def _get(self, whisper_id: WhisperId) -> OutgoingWhisper | None:
         return self._active.get(whisper_id) or self._kept.get(whisper_id)
@@ -305,32 +412,59 @@ class Sender:
         round_trip_seconds: float | None = None,
     ) -> Actions:
         """Change the state by the table; returns what to tell the program."""
-        becomes = TABLE.get((whisper.state, happens))
+        before = whisper.state
+        becomes = TABLE.get((before, happens))
         if becomes is None:
             return ()
         whisper.state = becomes
         if becomes not in FINAL:
             return ()
-        self._waiting -= 1
-        self._queue.pop(whisper_id, None)
+        if before not in FINAL:
+            self._waiting -= 1
+            self._queue.pop(whisper_id, None)
         told = Tell(whisper_id, becomes, why, lane, refused, seconds_left, round_trip_seconds)
-        if becomes is not State.DELIVERED:
+        if becomes not in THERE:
             del self._active[whisper_id]
             return (told, Answered(whisper_id, None))
-        if not whisper.awaited:
+        if not whisper.awaited and whisper_id in self._active:
             self._finish(whisper_id, whisper)
         return (told,)
 
-    def _answered(self, whisper_id: WhisperId, whisper: OutgoingWhisper, body: bytes) -> Actions:
+    def _answer_in(
+        self, lane: LaneId, whisper: OutgoingWhisper | None, answer: Record, refuse: int | None, now: float
+    ) -> Actions:
+        known = whisper is not None and whisper.answered
+        if known:
+            refuse = None  # a copy: the answer was accepted before, so its dates do not matter
+        if refuse is not None:
+            count = Count(Reason.RECORD_EXPIRED if refuse == EXPIRED else Reason.RECORD_FAR_FUTURE)
+            return (count, *self._owe(lane, answer, refuse, now))
+        if self._keeps_answers and whisper is not None and not known:
+            token = self._answers.begin(answer, lane)
+            return () if token is None else (Remember(token, (KeepAnswer(answer),)),)
+        answered = () if whisper is None else self._answered(answer.in_reply_to, whisper, answer)
+        return answered + self._owe(lane, answer, None, now)
+
+    def _owe(self, lane: LaneId, answer: Record, refuse: int | None, now: float) -> Actions:
+        """The receipt or refusal of an answer is owed. It leaves with the next whisper, or at once if the answer
+        came over a lane that is not ours."""
+        if self._way.lane is not None:
+            self._owed.add(answer, refuse, now)
+            return ()
+        return (Send(lane, (self._owed.receipt(answer, refuse),), None),)
+
+    def _answered(self, whisper_id: WhisperId, whisper: OutgoingWhisper, answer: Record) -> Actions:
         if whisper.answered:
             return ()
         whisper.answered = True
         self._finish(whisper_id, whisper)
-        return (Answered(whisper_id, body),)
+        return (Answered(whisper_id, answer),)
 
     def _refused(self, whisper_id: WhisperId, whisper: OutgoingWhisper, why: int, now: float) -> Actions:
-        happens = Happens.OVERDUE if why == EXPIRED else Happens.TOO_FAR
-        left = whisper.deadline - now
+        """The other end will not accept it. `why`: the byte in the refusal."""
+        happens = Happens.OVERDUE if why == EXPIRED else Happens.REFUSED
+        left = max(0.0, whisper.deadline - now)
+        whisper.alone = False
         actions = self._move(whisper_id, whisper, happens, refused=why, seconds_left=left)
         if not actions and whisper_id in self._active:
             return self._no_answer(whisper_id, whisper)  # a copy came too late
@@ -348,34 +482,65 @@ class Sender:
         """Whether the lane that the whisper last went out on still exists."""
         return whisper.lane is not None and whisper.lane == self._way.lane
 
-    def _ask_again(self, whisper_id: WhisperId, whisper: OutgoingWhisper, now: float) -> Actions:
-        """Send a delivered whisper again to get its answer, if the lane that it went out on has ended."""
-        if whisper.state is not State.DELIVERED or self._is_on(whisper):
+    def _ask_again(
+        self, whisper_id: WhisperId, whisper: OutgoingWhisper, now: float, *, after_pause: bool
+    ) -> Actions:
+        """Ask for the answer to a delivered whisper, if the lane that it went out on has ended."""
+        if whisper.state not in THERE or self._is_on(whisper):
             return ()
         if whisper.answered or now >= whisper.askable_until:
             return self._no_answer(whisper_id, whisper)
-        self._queue[whisper_id] = None
-        self._look_at = min(self._look_at, whisper.askable_until)
+        if not after_pause:
+            self._queue[whisper_id] = None
+        elif whisper_id not in self._queue and whisper.ask_at == inf:
+            whisper.ask_at = now + ASKS_SECONDS[min(whisper.asks, len(ASKS_SECONDS) - 1)]
+            whisper.asks += 1
+        self._look_at = min(self._look_at, whisper.askable_until, whisper.ask_at)
         return ()
 
-    def _gone(self, now: float) -> Actions:
-        """The lane has ended: whispers not acknowledged on it go over another lane."""
+    def _gone(self, now: float, *, after_pause: bool) -> Actions:
+        """The lane has ended: whispers not acknowledged on it go over another lane. `after_pause`: answers are
+        asked for only after a while, because the lane was idle."""
         self._way.move(WayEvent.GONE)
         actions: list[Action] = []
         for whisper_id, whisper in list(self._active.items()):
             if whisper.lane is not None:
                 whisper.lane, whisper.due = None, inf
                 actions += self._move(whisper_id, whisper, Happens.LOST)
-                actions += self._ask_again(whisper_id, whisper, now)
+                actions += self._ask_again(whisper_id, whisper, now, after_pause=after_pause)
         again = {key: None for key, whisper in self._active.items() if whisper.state is State.QUEUED}
         self._queue = again | self._queue  # in the order of submission; those sent for answers come last
         return tuple(actions)
 
     def _idle_at(self) -> float:
-        return inf if self._active else self._way.idle_at
+        if any(whisper.state not in FINAL for whisper in self._active.values()):
+            return inf
+        return self._way.idle_at(asked=any(not whisper.asks for whisper in self._active.values()))
 
     def _finish(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> None:
-        """The whisper is delivered, and nobody awaits its answer."""
+        """The whisper is there, and nobody awaits its answer."""
         self._active.pop(whisper_id, None)
         self._queue.pop(whisper_id, None)
+        whisper.ask_at = inf
         self._kept.put(whisper_id, whisper)
+
+
+class _AnswersBeingKept:
+    """The answers that are being written to disk, by token, and the lane that each came over. An answer that
+    comes twice is written once."""
+
+    def __init__(self) -> None:
+        self._by_token: dict[int, tuple[Record, LaneId]] = {}
+        self._token = 0
+
+    def begin(self, answer: Record, lane: LaneId) -> int | None:
+        """The token for this answer; None if an answer to the same whisper is being written."""
+        if any(other.in_reply_to == answer.in_reply_to for other, _ in self._by_token.values()):
+            return None
+        self._token += 1
+        self._by_token[self._token] = answer, lane
+        return self._token
+
+    def done(self, token: int) -> tuple[Record, LaneId] | None:
+        """The answer is on disk, or will not be."""
+        return self._by_token.pop(token, None)

@@ -17,10 +17,11 @@ RECEIPTS_TOGETHER: Final = 8
 
 @dataclass(slots=True)
 class Owed:
-    """A receipt that is owed. `again`: the whisper arrived before, so its reply is sent again too. `offered`:
-    the program has just got the whisper and may reply."""
+    """A receipt that is owed. `receipt`: None if the sender wants none, or gets none here. `again`: the whisper
+    arrived before, so its reply is sent again too. `offered`: the program has just got the whisper and may
+    reply."""
 
-    receipt: Record
+    receipt: Record | None
     again: bool
     offered: bool
 
@@ -30,6 +31,8 @@ class VisitorLane:
     """Times are monotonic seconds."""
 
     used_at: float
+    session: bytes | None = None
+    """That of the peer, if there is one."""
     owed: dict[WhisperId, Owed] = field(default_factory=dict)
     since: float = inf
     """When the first receipt began to wait."""

@@ -1,4 +1,4 @@
-"""The only lane of a Sender: whether it is open, and when the next try may begin. Pure.
+"""The lane of a Sender: whether it is open, and when the next try may begin. Pure.
 
 | stage   | NEEDED  | STOPPED | OPENED | FAILED | GONE   |
 |---------|---------|---------|--------|--------|--------|
@@ -20,7 +20,12 @@ from typing import Final
 from onionshh.core.base.chance import Chance
 from onionshh.core.delivery.actions import Failure, LaneId
 
-LANE_IDLE_SECONDS: Final = 120.0
+IDLE_SECONDS: Final = (30.0, 55.0)
+"""An idle lane ends after a time drawn between these. With a session, the next whisper costs one cell more."""
+IDLE_WITHOUT_SESSION_SECONDS: Final = (120.0, 120.0)
+"""Without a session, the next whisper needs a new introduction."""
+IDLE_WHILE_ASKED_SECONDS: Final = 120.0
+"""A lane on which an answer is awaited ends after so long without one."""
 SENDINGS_MOST: Final = 2
 """Sendings that may wait in a lane: one fills the part of the window that the other leaves open."""
 PAUSES_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
@@ -61,8 +66,11 @@ TABLE: Final = MappingProxyType(
 class Way:
     """Times are monotonic seconds."""
 
-    def __init__(self, chance: Chance) -> None:
+    def __init__(self, chance: Chance, idle_seconds: tuple[float, float] = IDLE_SECONDS) -> None:
         self._chance = chance
+        self._idle_range = idle_seconds
+        self._idle_seconds = idle_seconds[1]
+        """Drawn for each lane, so that the end of a lane does not tell when it was used last."""
         self._heard = False
         self._used_at = 0.0
         self._failures = 0
@@ -98,6 +106,7 @@ class Way:
         """A lane is open, whatever was requested in the meantime."""
         self.stage, self.lane = WayStage.OPEN, lane
         self._leaving, self._heard, self._used_at = 0, False, now
+        self._idle_seconds = self._chance.between(*self._idle_range)
         self.problem, self.away = "", False
 
     def failed(self, failure: Failure, now: float) -> None:
@@ -133,10 +142,16 @@ class Way:
         """Whether another sending may be handed to the lane."""
         return self._leaving < SENDINGS_MOST
 
-    @property
-    def idle_at(self) -> float:
-        """When the lane has been idle long enough to end."""
-        return self._used_at + LANE_IDLE_SECONDS if self.stage is WayStage.OPEN else inf
+    def used(self, lane: LaneId, now: float) -> None:
+        """Something else went over a lane, in either direction."""
+        if lane == self.lane:
+            self._used_at = now
+
+    def idle_at(self, *, asked: bool) -> float:
+        """When the lane has been idle long enough to end. `asked`: an answer is awaited on it."""
+        if self.stage is not WayStage.OPEN:
+            return inf
+        return self._used_at + (IDLE_WHILE_ASKED_SECONDS if asked else self._idle_seconds)
 
     @property
     def openable_at(self) -> float:

@@ -1,6 +1,6 @@
-"""Carries out what an endpoint's Receiver decides: reads lanes, commits rows, offers whispers.
+"""Carries out what a Receiver decides: commits rows, offers whispers, sends receipts and replies.
 
-Nothing is decided here. When the program finishes a whisper, the commit runs in the program's own task. So a
+Nothing is decided here. The Receiver of an endpoint and that of a contact have the same driver. When the program finishes a whisper, the commit runs in the program's own task. So a
 cancellation takes effect before the commit or after it.
 """
 
@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Awaitable
 from contextlib import suppress
+from typing import Protocol
 
 import trio
 
 from onionshh.client.context import Context
-from onionshh.client.delivery.joined import JoinedCircuit
-from onionshh.client.delivery.lanes import Driver, Lane
+from onionshh.client.delivery.driver import Driver
+from onionshh.client.delivery.lanes import Lane, LaneSet
 from onionshh.client.hosting.whisper_store import WhisperStore
 from onionshh.client.receipt import Outcome, Receipt
+from onionshh.client.session.keeper import SessionKeeper
 from onionshh.core.delivery.actions import (
     Action,
-    Actions,
+    CallBack,
     Count,
     EndLane,
     Erase,
@@ -29,6 +32,7 @@ from onionshh.core.delivery.actions import (
     Pause,
     Remember,
     Repeat,
+    RepeatAll,
     Resume,
     Send,
     Tell,
@@ -36,16 +40,17 @@ from onionshh.core.delivery.actions import (
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.outgoing import State
 from onionshh.core.delivery.receiver import Receiver
-from onionshh.core.delivery.record import WHISPER, Record
+from onionshh.core.delivery.record import RECEIPT, REFUSED, Record, about
 from onionshh.core.delivery.replies import CLOSED
 from onionshh.errors import BadData, Closed
 from onionshh.ids import WhisperId
-from onionshh.net.circuits import CircuitFailed
-from onionshh.reasons import Reason
 
 logger = logging.getLogger("onionshh.client")
 
+LOOK_SECONDS = 10.0
+"""How often to look for idle lanes."""
 TIDY_SECONDS = 60.0
+"""How often to look for what has expired on disk."""
 
 
 class _Wish:
@@ -56,14 +61,39 @@ class _Wish:
         self.came = trio.Event()
 
 
-class Hidden(Driver):
-    """One endpoint's side of delivery. `load` it, then `run` it."""
+class CallsBack(Protocol):
+    """Brings a reply over to a peer that has no lane to us now."""
 
-    def __init__(self, context: Context, inbox: WhisperStore, give_up_after: int | None = None) -> None:
+    def __call__(self, session: bytes, reply: Record, /) -> None: ...
+
+
+def nobody_calls(session: bytes, reply: Record, /) -> None:
+    """For an end that calls nobody: the reply waits until the peer comes."""
+
+
+class Receiving(Driver):
+    """One Receiver. `load` it, then `run` it. `sessions`: whose rows are written together with whispers."""
+
+    def __init__(
+        self,
+        context: Context,
+        lanes: LaneSet,
+        store: WhisperStore,
+        sessions: SessionKeeper,
+        *,
+        give_up_after: int | None = None,
+        receipts: bool = True,
+        lanes_wait: bool = True,
+        call_back: CallsBack = nobody_calls,
+    ) -> None:
         self._context = context
-        self._inbox = inbox
-        self._receiver = Receiver(context.chance.bytes, give_up_after=give_up_after)
-        super().__init__(self._receiver, context.clock)
+        self._store = store
+        self._sessions = sessions
+        self._call_back = call_back
+        self._receiver = Receiver(
+            context.chance.bytes, give_up_after=give_up_after, receipts=receipts, lanes_wait=lanes_wait
+        )
+        super().__init__(self._receiver, context.clock, lanes)
         self._outcomes: dict[WhisperId, Outcome] = {}
         self._wishes: deque[_Wish] = deque()
         self._closed = False
@@ -75,32 +105,26 @@ class Hidden(Driver):
 
     async def load(self) -> None:
         """Take up what is on disk. BadData."""
-        seen, replies = await self._inbox.tidy(self._context.clock.earliest())
-        self._receiver.inbox.restored(await self._inbox.held())
+        seen, replies = await self._store.tidy(self._context.clock.earliest())
+        self._receiver.inbox.restored(await self._store.held())
         self._receiver.counted(seen, replies, self._best(), self.now())
 
     async def run(self) -> None:
         """Serve, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self.nursery = nursery
-            nursery.start_soon(self._tidy)
-            try:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tidy)
                 await self.keep_time()
-            finally:
-                self.nursery = None
-                self._closed = True
-                self.do(self._receiver.close())
-                for wish in self._wishes:
-                    wish.came.set()
+        finally:
+            self._closed = True
+            self.do(self._receiver.close())
+            for wish in self._wishes:
+                wish.came.set()
 
-    def start(self, joined: JoinedCircuit, first: Record | None) -> None:
-        """Serve a joined circuit from now on; `first` rode along with the introduction."""
-        if self.nursery is None:
-            joined.close(Reason.ENDPOINT_CLOSED)
-            return
-        lane = self.add_lane(joined, writers=1)
-        self.do(self._receiver.lane_opened(lane.number, self._best(), self.now()))
-        self.soon(self._read, lane, first)
+    def lane_opened(self, lane: Lane) -> None:
+        """Serve this lane from now on."""
+        session = None if lane.session is None else lane.session.session_id
+        self.do(self._receiver.lane_opened(lane.number, self._best(), self.now(), session))
 
     # For the program.
 
@@ -113,7 +137,7 @@ class Hidden(Driver):
                 return None
             taken = offer.taken
             try:
-                taken = taken or await self._inbox.show(offer.whisper)
+                taken = taken or await self._store.show(offer.whisper)
             except BaseException:
                 self._not_shown(offer)
                 raise
@@ -128,7 +152,7 @@ class Hidden(Driver):
         aside = self._receiver.inbox.take_aside()
         try:
             for offer in aside:
-                taken = offer.taken or await self._inbox.look(offer.whisper)
+                taken = offer.taken or await self._store.look(offer.whisper)
                 if taken is None:
                     self._receiver.inbox.forget(offer.whisper)
                 else:
@@ -191,11 +215,15 @@ class Hidden(Driver):
         return self._context.clock.best()
 
     async def _tidy(self) -> None:
+        swept_at = self.now()
         while True:
-            await trio.sleep(TIDY_SECONDS)
+            await trio.sleep(LOOK_SECONDS)
             self.do(self._receiver.tidy(self.now()))
+            if self.now() < swept_at + TIDY_SECONDS:
+                continue
+            swept_at = self.now()
             try:
-                seen, replies = await self._inbox.tidy(self._context.clock.earliest())
+                seen, replies = await self._store.tidy(self._context.clock.earliest())
             except BadData as error:
                 logger.error("%s", error)
             else:
@@ -212,21 +240,25 @@ class Hidden(Driver):
                 wish.offered = action
                 wish.came.set()
             case Remember():
-                self.soon(self._keep, action)
+                self.lanes.soon(self._keep, action)
             case Tell(reply, state, why):
                 self._tell(reply, state, why)
             case Erase(reply):
-                self._inbox.erase_reply(reply)
+                self._store.erase_reply(reply)
             case Judge(lane, record):
-                self.soon(self._judge, lane, record)
+                self.lanes.soon(self._judge, lane, record)
             case Repeat(lane, whisper):
-                self.soon(self._repeat, lane, whisper)
+                self.lanes.soon(self._repeat, lane, self._store.replies_to(whisper))
+            case RepeatAll(lane, session):
+                self.lanes.soon(self._repeat, lane, self._store.replies_for(session))
+            case CallBack(session, record):
+                self._call_back(session, record)
             case Pause(number) | Resume(number):
-                paused = self.lane(number)
+                paused = self.lanes.get(number)
                 if paused is not None:
                     paused.pause(isinstance(action, Pause))
             case EndLane(number, reason):
-                self.end_lane(number, reason)
+                self.lanes.end(number, reason, by=self)
             case Count(reason):
                 self._context.drops.count(reason)
 
@@ -246,11 +278,13 @@ class Hidden(Driver):
     # The disk.
 
     async def _commit(self, remember: Remember) -> None:
+        sessions = self._sessions.unwritten(remember.rows)
         try:
-            dropped = await self._inbox.commit(remember.rows)
+            dropped = await self._store.commit(remember.rows, also=sessions.write)
         except BaseException:
             self.do(self._receiver.not_remembered(remember.token, self._best(), self.now()))
             raise
+        sessions.written()
         self.do(self._receiver.remembered(remember.token, self._best(), self.now()))
         self._receiver.replies.dropped(dropped)
 
@@ -258,42 +292,31 @@ class Hidden(Driver):
         try:
             await self._commit(remember)
         except BadData as error:
-            # It is not on disk, so not acknowledged: the visitor keeps it and sends it again.
+            # It is not on disk, so not acknowledged: its sender keeps it and sends it again.
             logger.error("a whisper could not be kept: %s", error)
         except Closed:
             pass
 
-    async def _repeat(self, number: LaneId, whisper_id: WhisperId) -> None:
+    async def _repeat(self, number: LaneId, reading: Awaitable[list[Record]]) -> None:
         with suppress(Closed):
             try:
-                reply = await self._inbox.reply_to(whisper_id)
+                replies = await reading
             except BadData as error:
                 logger.error("a reply could not be read: %s", error)
                 return
-            if reply is not None:
+            for reply in replies:
                 self.do(self._receiver.repeated(number, reply))
 
-    # Lanes.
+    # Records.
 
-    async def _read(self, lane: Lane, first: Record | None) -> None:
-        try:
-            if first is not None:
-                await self._bring(lane, first)
-            while True:
-                await lane.readable()
-                await self._bring(lane, await lane.joined.receive())
-        except (CircuitFailed, Closed):
-            pass
-        except BadData as error:
-            logger.error("a whisper could not be looked up: %s", error)
-        self.lost(lane)
-
-    async def _bring(self, lane: Lane, record: Record) -> None:
-        if record.kind != WHISPER:
+    async def bring(self, lane: Lane, record: Record) -> None:
+        """A record for the Receiver came over this lane. Closed, BadData."""
+        self.lanes.used(lane.number, self)
+        if record.kind in (RECEIPT, REFUSED):
             self._record_in(lane, record, known=False, refuse=None)
             return
-        refuse = lane.joined.why_refused(record)
-        async with self._inbox.known(record.whisper_id) as known:
+        refuse = lane.carrier.why_refused(record)
+        async with self._store.known(about(record)) as known:
             self._record_in(lane, record, known=known, refuse=refuse)
 
     def _record_in(self, lane: Lane, record: Record, *, known: bool, refuse: int | None) -> None:
@@ -303,7 +326,7 @@ class Hidden(Driver):
                 record,
                 known=known,
                 refuse=refuse,
-                more=lane.joined.more_is_coming,
+                more=lane.carrier.more_is_coming,
                 received_at=float(self._context.clock.wall()),
                 best=self._best(),
                 now=self.now(),
@@ -311,16 +334,16 @@ class Hidden(Driver):
         )
 
     async def _judge(self, number: LaneId, record: Record) -> None:
-        lane = self.lane(number)
+        lane = self.lanes.get(number)
         if lane is None:
             return
         try:
-            await self._bring(lane, record)
+            await self.bring(lane, record)
         except Closed:
             pass
         except BadData as error:
             logger.error("a whisper could not be looked up: %s", error)
-            self.lost(lane)
+            self.lanes.lost(lane)
 
-    def lane_lost(self, number: LaneId) -> Actions:
-        return self._receiver.lane_lost(number, self._best(), self.now())
+    def lane_gone(self, number: LaneId) -> None:
+        self.do(self._receiver.lane_lost(number, self._best(), self.now()))

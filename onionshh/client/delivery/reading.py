@@ -1,0 +1,95 @@
+"""Reads lanes, and takes each record where it belongs: to a Receiver, to a Sender, or to the session (SPEC 13).
+
+| record                         | goes to                                               |
+|--------------------------------|-------------------------------------------------------|
+| whisper, question for answer   | the Receiver                                          |
+| whisper in reply to another    | the Sender of that peer                               |
+| receipt, refusal               | both: either may have sent what it is about           |
+| part of a transfer             | what collects transfers                               |
+| refresh, way back, proof       | the lane's session                                    |
+
+What nobody here takes is dropped and counted. The lane goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from onionshh.client.delivery.lanes import Lane, LaneSet
+from onionshh.client.delivery.receiving import Receiving
+from onionshh.client.delivery.sending import Sending
+from onionshh.core.base.drops import Drops
+from onionshh.core.delivery.record import ASK, NO_ID, PART, RECEIPT, REFUSED, SESSION_KINDS, Record
+from onionshh.errors import BadData, Closed, ProtocolError
+from onionshh.net.circuits import CircuitFailed
+from onionshh.reasons import Reason
+
+logger = logging.getLogger("onionshh.client")
+
+Takes = Callable[[Lane, Record], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where records go. None: nobody here takes such records. `sending`: the Sender for a lane's peer."""
+
+    sending: Callable[[Lane], Sending | None]
+    receiving: Callable[[], Receiving | None]
+    of_session: Takes
+    parts: Takes | None = None
+
+
+class Reader:
+    """Reads the lanes of one endpoint or contact."""
+
+    def __init__(self, lanes: LaneSet, places: Places, drops: Drops) -> None:
+        self._lanes = lanes
+        self._places = places
+        self._drops = drops
+
+    def start(self, lane: Lane, first: Record | None = None) -> None:
+        """Read this lane until it ends. `first` came with its opening."""
+        self._lanes.soon(self._read, lane, first)
+
+    async def _read(self, lane: Lane, first: Record | None) -> None:
+        try:
+            if first is not None:
+                await self._take(lane, first)
+            while True:
+                await lane.readable()
+                await self._take(lane, await lane.carrier.receive())
+        except (CircuitFailed, Closed):
+            pass
+        except ProtocolError as error:
+            self._drops.count(error.reason)
+        except BadData as error:
+            logger.error("a whisper could not be looked up: %s", error)
+        self._lanes.lost(lane)
+
+    async def _take(self, lane: Lane, record: Record) -> None:
+        """Raises ProtocolError for a record that its place refuses: the lane ends."""
+        places = self._places
+        receiving, sending = places.receiving(), places.sending(lane)
+        if record.kind in SESSION_KINDS:
+            if lane.session is None:
+                self._drops.count(Reason.RECORD_WITHOUT_SESSION)
+            else:
+                await places.of_session(lane, record)
+        elif record.kind == PART and places.parts is not None:
+            await places.parts(lane, record)
+        elif record.kind in (RECEIPT, REFUSED):
+            if sending is not None:
+                sending.bring(lane, record)
+            if receiving is not None:
+                await receiving.bring(lane, record)
+        elif record.kind == ASK or (record.kind != PART and record.in_reply_to == NO_ID):
+            if receiving is not None:
+                await receiving.bring(lane, record)
+            else:
+                self._drops.count(Reason.RECORD_UNREAD)
+        elif record.kind != PART and sending is not None:
+            sending.bring(lane, record)
+        else:
+            self._drops.count(Reason.RECORD_UNREAD)

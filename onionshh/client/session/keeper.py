@@ -1,0 +1,184 @@
+"""Keeps the sessions of one endpoint or contact: in a table by tag, and on disk (SPEC 12).
+
+The order of writes is that of SPEC 12. A step is spent, and synced, before its RESUME leaves. A tag is burned,
+and synced, before anything is done about its RESUME. The first row of an endpoint's session is written in the
+transaction of the first whisper on its exchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from onionshh.client.context import Context
+from onionshh.core.delivery.actions import Finish, Keep
+from onionshh.core.session.resumption import Resumption, SpentStep
+from onionshh.core.session.session import Session, SessionId, Spent
+from onionshh.core.session.table import SESSIONS_MOST, SessionTable
+from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
+from onionshh.wire.messages import Resume
+
+if TYPE_CHECKING:  # a contact without a name needs no database
+    import sqlite3
+
+    from onionshh.client.hosting.whisper_store import Row
+
+UNWRITTEN_MOST = 1024
+"""Sessions of exchanges on which no whisper was kept so far. The oldest is forgotten: its visitor introduces
+itself anew."""
+SALT = 12
+
+
+class Store(Protocol):
+    """Where sessions are kept: on disk (`store.py`), or in memory alone."""
+
+    async def load(self) -> list[Session]: ...
+    async def save(self, session: Session) -> None: ...
+    def forget_soon(self, session_ids: Iterable[SessionId]) -> None: ...
+    def write(self, connection: sqlite3.Connection, sessions: Iterable[Session]) -> None: ...
+
+
+class InMemoryAlone:
+    """For a contact without a name: its sessions end with it."""
+
+    async def load(self) -> list[Session]:
+        """None."""
+        return []
+
+    async def save(self, session: Session) -> None:
+        """Nothing to do: the table has it."""
+
+    def forget_soon(self, session_ids: Iterable[SessionId]) -> None:
+        """Nothing to do."""
+
+    def write(self, connection: sqlite3.Connection, sessions: Iterable[Session]) -> None:
+        """Nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A RESUME that was for us and new. Its tag is burned, on disk."""
+
+    session: Session
+    step: SpentStep
+    resumption: Resumption
+
+
+class SessionKeeper:
+    """`load` it once before use. `most`: how many sessions it keeps."""
+
+    def __init__(self, context: Context, store: Store, most: int = SESSIONS_MOST) -> None:
+        self._context = context
+        self._store = store
+        self._unwritten: dict[SessionId, Session] = {}
+        self.table = SessionTable(most)
+
+    async def load(self) -> None:
+        """Take up what is on disk. BadData."""
+        for session in await self._store.load():
+            gone = self.table.add(session)
+            if gone is not None:
+                self._store.forget_soon([gone.session_id])
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Forget the sessions that were idle too long."""
+        expired = self.table.expired(self._context.clock.earliest())
+        for session in expired:
+            self.table.remove(session.session_id)
+        if expired:
+            self._store.forget_soon([session.session_id for session in expired])
+
+    def get(self, session_id: bytes | None) -> Session | None:
+        """The session with this id, if it is on disk."""
+        return None if session_id is None else self.table.get(SessionId(session_id))
+
+    async def save(self, session: Session) -> None:
+        """Sync this session, and use it from then on. BadData, Closed."""
+        session.mail.keep_from(self._context.view.period)
+        session.history.used_at = max(session.history.used_at, self._context.clock.earliest())
+        await self._store.save(session)
+        self._unwritten.pop(session.session_id, None)
+        if self.table.get(session.session_id) is None:
+            self._add(session)
+
+    def forget(self, session: Session) -> None:
+        """This session is over."""
+        self._unwritten.pop(session.session_id, None)
+        self.table.remove(session.session_id)
+        self._store.forget_soon([session.session_id])
+
+    # The first row.
+
+    def begun(self, session: Session) -> None:
+        """The session of a new exchange. It is written with the first whisper on it."""
+        self._unwritten[session.session_id] = session
+        while len(self._unwritten) > UNWRITTEN_MOST:
+            del self._unwritten[next(iter(self._unwritten))]
+
+    def unwritten(self, rows: Iterable[Row]) -> FirstRows:
+        """The sessions whose first row must be written together with these rows."""
+        ids = {_session_of(row) for row in rows}
+        return FirstRows(self, self._store, [self._unwritten[SessionId(key)] for key in ids if key in self._unwritten])
+
+    def first_written(self, sessions: Iterable[Session]) -> None:
+        """The first rows of these sessions are on disk."""
+        for session in sessions:
+            if self._unwritten.pop(session.session_id, None) is not None:
+                self._add(session)
+
+    def _add(self, session: Session) -> None:
+        gone = self.table.add(session)
+        if gone is not None:
+            self._context.drops.count(Reason.SESSION_DISPLACED)
+            self._store.forget_soon([gone.session_id])
+
+    # Steps.
+
+    async def spend(self, session: Session) -> tuple[Spent, SpentStep]:
+        """The next step of a session, synced: a RESUME may leave. BadData, Closed."""
+        spent = session.spend()
+        await self.save(session)
+        return spent, SpentStep(spent.step, self._context.chance.bytes(SALT))
+
+    async def accept_untrusted(self, message: Resume) -> Accepted | None:
+        """The RESUME in a message, with its tag burned and synced. None if the tag is unknown, or was used.
+        Raises ProtocolError, BadData, Closed: then nothing may be done about it."""
+        found = self.table.find(message.tag)
+        if found is None:
+            return None
+        step = SpentStep(found.step, message.salt)
+        resumption = step.open_untrusted(message)
+        if len(resumption.rendezvous_points) > 1:
+            raise ProtocolError(Reason.RESUME_LEGS)
+        self.table.burn(found)
+        session = found.session
+        session.history.exchanges += 1
+        session.history.resumed += 1
+        await self.save(session)
+        return Accepted(session, step, resumption)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRows:
+    """Sessions that are written for the first time, together with other rows."""
+
+    keeper: SessionKeeper
+    store: Store
+    sessions: list[Session]
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Write them, within a transaction."""
+        self.store.write(connection, self.sessions)
+
+    def written(self) -> None:
+        """The transaction is on disk."""
+        self.keeper.first_written(self.sessions)
+
+
+def _session_of(row: Row) -> bytes | None:
+    if isinstance(row, Keep):
+        return row.whisper.session
+    return row.session if isinstance(row, Finish) else None

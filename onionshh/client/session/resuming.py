@@ -1,0 +1,118 @@
+"""Goes on with a session: one RESUME over fresh circuits, and perhaps a joined circuit (SPEC 12).
+
+Both circuits are made side by side, and only then a step is spent. If anything fails after that, nothing of the
+try is used again: the next try has a new step, a new point and new paths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import trio
+
+from onionshh.client.context import Context
+from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.reach.connect import NoAnswer, both, establish, introduce, to_introducer
+from onionshh.client.session.keeper import SessionKeeper
+from onionshh.core.base.patience import RENDEZVOUS_SECONDS
+from onionshh.core.circuit.purpose import PathKind, Purpose
+from onionshh.core.session.resumption import Resumption, record_most
+from onionshh.core.session.session import Session, Spent
+from onionshh.errors import ProtocolError
+from onionshh.ids import AuthKey, RelayId
+from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where the other side takes a RESUME: one of its introducers, or one of its ways back."""
+
+    relay: RelayId
+    auth_key: AuthKey
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The class, and what a circuit to the rendezvous point looks like and is for."""
+
+    privacy_class: int
+    meeting: PathKind
+    purpose: Purpose = Purpose.RENDEZVOUS
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What one resumption led to. `circuits`: those that were used, for the receipt."""
+
+    joined: JoinedCircuit
+    rode: bool
+    asking: Circuit
+
+
+def rides(record: bytes, legs: int) -> bool:
+    """Whether a RESUME with so many legs can carry this encoded record."""
+    return len(record) <= record_most(legs)
+
+
+async def resume(
+    context: Context, keeper: SessionKeeper, session: Session, door: Door, terms: Terms, record: bytes
+) -> Resumed:
+    """A joined circuit to the other side. `record` rides along if it fits.
+
+    The session is told of the answer, or of the silence. Raises PathImpossible (of the meeting circuit only),
+    NotIntroduced, NoAnswer, CircuitFailed, NetworkUnreachable, BadData, Closed.
+    """
+    meeting: Circuit | None = None
+    asking: Circuit | None = None
+    try:
+        meeting, asking = await both(
+            lambda: context.pool.take(terms.purpose, terms.meeting),
+            lambda: to_introducer(context, door.relay, Purpose.RESUME),
+        )
+        spent, step = await keeper.spend(session)
+        await establish(meeting, step.leg(0).cookie)
+        rode = rides(record, 1)
+        resumption = Resumption(
+            terms.privacy_class, (meeting.path[-1].identity,), record if rode else b""
+        )
+        await introduce(asking, step.seal(door.auth_key, resumption))
+        asking.close(Reason.FINISHED)
+        with trio.move_on_after(RENDEZVOUS_SECONDS):
+            answer = await meeting.receive()
+            keys = step.finish_untrusted(0, answer.body)
+            joined = context.joined(meeting, keys, as_visitor=True)
+            session.answered(spent)
+            session.history.exchanges += 1
+            session.history.resumed += 1
+            return Resumed(joined, rode, asking)
+        session.silent()
+        raise NoAnswer
+    except BaseException as error:
+        for circuit in (meeting, asking):
+            if circuit is not None:
+                circuit.close(Reason.NOT_CONNECTED)
+        if isinstance(error, ProtocolError):
+            context.drops.count(error.reason)
+            raise CircuitFailed(error.reason) from error
+        raise
+
+
+async def resume_alone(
+    context: Context, keeper: SessionKeeper, session: Session, door: Door, privacy_class: int, record: bytes
+) -> tuple[Spent, Circuit]:
+    """One cell with a record, and nothing comes back the same way. Returns the step, so that whoever hears of
+    the record later can tell the session, and the circuit that was used.
+
+    Raises NotIntroduced, CircuitFailed, NetworkUnreachable, BadData, Closed.
+    """
+    asking = await to_introducer(context, door.relay, Purpose.RESUME)
+    try:
+        spent, step = await keeper.spend(session)
+        resumption = Resumption(privacy_class, (), record)
+        await introduce(asking, step.seal(door.auth_key, resumption))
+        return spent, asking
+    finally:
+        asking.close(Reason.FINISHED)
+
+
