@@ -281,6 +281,9 @@ class Reason(StrEnum):
     INTRODUCE_RATE = "introduce-rate", "More visitors came to an endpoint than are allowed."
     INTRODUCE_TOO_MANY = "introduce-too-many", "A visitor tried more often than it may over one circuit."
 
+    RESUME_BUSY = "resume-busy", "A visitor could not resume: its endpoint does not read fast enough."
+    RESUME_RATE = "resume-rate", "More sessions were resumed with an endpoint than are allowed."
+
     # At a relay: the ring of descriptors.
 
     FETCH_RATE = "fetch-rate", "More descriptors were requested over one neighbour than allowed."
@@ -294,10 +297,16 @@ class Reason(StrEnum):
     # At an endpoint: introducers and introductions.
 
     INTRODUCE_AUTH_KEY = "introduce-auth-key", "An introducer brought an introduction for another endpoint."
-    INTRODUCE_KIND = "introduce-kind", "An introduction had a kind that this program does not know."
+    INTRODUCE_CLASS = "introduce-class", "The class byte of an introduction had a bit that means nothing."
+    INTRODUCE_KIND = "introduce-kind", "An introduction had a kind that does not belong to its length."
+    INTRODUCE_LEGS = "introduce-legs", "An introduction named three meeting points, which is not in use yet."
     INTRODUCE_PERIOD = (
         "introduce-period",
         "An introduction was made for a period that is over or has not begun.",
+    )
+    INTRODUCE_POINTS = (
+        "introduce-points",
+        "An introduction did not name one meeting point or three different ones.",
     )
     INTRODUCE_RECORD = "introduce-record", "The record in an introduction had a wrong format."
     INTRODUCE_REPLAYED = "introduce-replayed", "An introduction arrived a second time."
@@ -321,6 +330,7 @@ class Reason(StrEnum):
         "rendezvous-unknown-relay",
         "A visitor waits at a relay that is not on our lists.",
     )
+    RESUME_UNSPOKEN = "resume-unspoken", "A visitor wanted to resume a session, which is not in use yet."
 
     # Whispers, receipts, and the circuits that carry them.
 
@@ -335,17 +345,23 @@ class Reason(StrEnum):
         "A whisper could not be written to disk and was not acknowledged; check the disk.",
     )
     RECEIPT_LATE = "receipt-late", "A receipt did not arrive in time, so another circuit is tried."
-    RECORD_BODY = "record-body", "A receipt or refusal had a body that is not allowed."
+    RECORD_BODY = "record-body", "A record had a body that its kind does not allow."
+    RECORD_CLASS = "record-class", "The class byte of a record had a bit that its kind does not allow."
     RECORD_EXPIRED = "record-expired", "A whisper came after its time; the clock here or there may be wrong."
     RECORD_EXPIRED_WAITING = "record-expired-waiting", "A whisper's time ended while it waited for room here."
     RECORD_FAR_FUTURE = (
         "record-far-future",
         "A whisper's expiry was later than allowed; a clock may be wrong.",
     )
-    RECORD_KIND = "record-kind", "A record was not a whisper, a receipt or a refusal."
+    RECORD_KIND = "record-kind", "A record had an unknown kind."
     RECORD_LENGTH = "record-length", "A record's length field was wrong."
     RECORD_PADDING = "record-padding", "A record was not padded with zeros."
+    RECORD_REPLY = (
+        "record-reply",
+        "A record named another record where it may not, or named none where it must.",
+    )
     RECORD_SIZE = "record-size", "A record had a size that is not allowed."
+    RECORD_UNSPOKEN = "record-unspoken", "A record had a kind that is not in use yet."
     RENDEZVOUS_REFUSED = "rendezvous-refused", "A relay refused to be our meeting point."
     WHISPER_GIVEN_UP = (
         "whisper-given-up",

@@ -34,8 +34,9 @@ from onionshh.wire.cell import (
 )
 from onionshh.wire.messages import DROP, EXTEND
 
-REPLIES_WAITING_MOST = 64
-"""Messages a client may leave uncollected at a relay before its circuit ends."""
+REPLIES_WAITING_MOST = 128
+"""Messages a client may leave uncollected at a relay before its circuit ends. It must be more than an
+introducer lets wait for an endpoint that is slow to read: 16 introductions and 64 resumptions."""
 
 
 class Control:

@@ -5,9 +5,11 @@ binding and this relay's identity, so it works nowhere else. A visitor names tha
 the visitor's INTRODUCE1 on unread and answers with a status. It does not learn who either of them is, since
 both come over circuits.
 
-An endpoint that does not keep up is protected: while 16 introductions wait, and above the rate for its key,
-the answer is `busy` and the visitor tries another introducer. While every effort is 0 (there is no proof of
-work yet, SPEC 15), the 16 of highest effort are the first 16.
+INTRODUCE1 has two kinds: a new introduction, and the resumption of a session (SPEC 12). An endpoint that
+does not keep up is protected: while 16 introductions or 64 resumptions wait, and above the rate of that kind
+for its key, the answer is `busy` and the visitor tries another introducer. Each kind has its own bound and
+its own rate, so a flood of one kind refuses no visitor of the other kind. While every effort is 0 (there is
+no proof of work yet, SPEC 15), the 16 introductions of highest effort are the first 16.
 
 When all places for keys are taken, a new key takes the place of the youngest key of the origin that has most
 (`shares.py`). If the new one is that youngest key, the answer is `busy`.
@@ -15,8 +17,10 @@ When all places for keys are taken, a new key takes the place of the youngest ke
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from onionshh.core.base.buckets import TokenBucket
@@ -30,19 +34,37 @@ from onionshh.reasons import Reason
 from onionshh.rendezvous.shares import Rank, Shares
 from onionshh.wire import messages as m
 
-WAITING_MOST: Final = 16
+WAITING_MOST: Final[Mapping[int, int]] = MappingProxyType({m.INTRODUCE_NEW: 16, m.INTRODUCE_RESUME: 64})
+"""By kind: messages that may wait for one endpoint."""
 TRIES_MOST: Final = 2
 """INTRODUCE1 messages that a circuit may carry: one, and the same bytes once more."""
 
 
 @dataclass(slots=True)
 class _Endpoint:
-    """Where introductions for one auth key go. The bucket outlives a change of circuits."""
+    """Where introductions for one auth key go. The buckets, by kind, outlive a change of circuits."""
 
     circuit: CircuitHandle
-    bucket: TokenBucket
+    buckets: Mapping[int, TokenBucket]
     rank: Rank
     """The youngest key has the lowest. A change of circuits does not change the age."""
+    passed_on: deque[int] = field(default_factory=deque)
+    """The kinds of the last messages that went to this circuit, in their order."""
+
+    def waiting(self, kind: int) -> int:
+        """How many of this kind wait. The circuit counts all kinds together; what was first leaves first.
+
+        What the relay itself says on the circuit, such as an echo, may wait among them. Then a few that have
+        left count as waiting, always of their own kind.
+        """
+        while len(self.passed_on) > self.circuit.waiting_messages:
+            self.passed_on.popleft()
+        return self.passed_on.count(kind)
+
+    def moves(self, circuit: CircuitHandle) -> None:
+        """Another circuit takes over. What waits for the old one is lost with it."""
+        self.circuit = circuit
+        self.passed_on.clear()
 
 
 @dataclass(slots=True)
@@ -86,7 +108,7 @@ class Introducer:
         if message_type == m.ESTABLISH_INTRO:
             return self._establish(circuit, m.EstablishIntro.decode_untrusted(body))
         if message_type == m.INTRODUCE1:
-            return self._introduce(circuit, m.Introduce.decode_untrusted(body), body, now)
+            return self._introduce(circuit, m.introduced_untrusted(body), body, now)
         raise ProtocolError(Reason.MESSAGE_TYPE)
 
     def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
@@ -120,12 +142,12 @@ class Introducer:
         actions: list[RoleAction] = []
         if known is None:
             self._numbered += 1
-            bucket = TokenBucket(params.introduce_rate, params.introduce_burst)
-            self._endpoints[key] = _Endpoint(circuit, bucket, rank)
+            buckets = {kind: TokenBucket(rate, burst) for kind, (rate, burst) in _limits(params).items()}
+            self._endpoints[key] = _Endpoint(circuit, buckets, rank)
         else:
             del self._key_of[known.circuit]
             actions.append(EndCircuit(known.circuit, Reason.INTRO_TAKEN_OVER))
-            known.circuit = circuit
+            known.moves(circuit)
         self._key_of[circuit] = key
         self._shares.add(key, circuit.origin, rank)
         actions.append(Reply(circuit, m.INTRO_ESTABLISHED, bytes((m.OK,))))
@@ -148,7 +170,7 @@ class Introducer:
         self._shares.remove(key)
 
     def _introduce(
-        self, circuit: CircuitHandle, message: m.Introduce, body: bytes, now: float
+        self, circuit: CircuitHandle, message: m.Introduce | m.Resume, body: bytes, now: float
     ) -> tuple[RoleAction, ...]:
         if circuit in self._key_of:
             raise ProtocolError(Reason.INTRO_SECOND_USE)
@@ -156,12 +178,15 @@ class Introducer:
         endpoint = self._endpoints.get(AuthKey(message.auth_key))
         if endpoint is None or endpoint.circuit.joined:
             return (_answer(circuit, m.NO_SUCH_KEY), Drop(Reason.INTRODUCE_NO_SUCH_KEY))
-        if endpoint.circuit.waiting_messages >= WAITING_MOST:
-            return (_answer(circuit, m.BUSY), Drop(Reason.INTRODUCE_BUSY))
-        params = self._params()
-        endpoint.bucket.rate, endpoint.bucket.burst = params.introduce_rate, params.introduce_burst
-        if not endpoint.bucket.take(now):
-            return (_answer(circuit, m.BUSY), Drop(Reason.INTRODUCE_RATE))
+        new = isinstance(message, m.Introduce)
+        kind = m.INTRODUCE_NEW if new else m.INTRODUCE_RESUME
+        if endpoint.waiting(kind) >= WAITING_MOST[kind]:
+            return (_answer(circuit, m.BUSY), Drop(Reason.INTRODUCE_BUSY if new else Reason.RESUME_BUSY))
+        bucket = endpoint.buckets[kind]
+        bucket.rate, bucket.burst = _limits(self._params())[kind]
+        if not bucket.take(now):
+            return (_answer(circuit, m.BUSY), Drop(Reason.INTRODUCE_RATE if new else Reason.RESUME_RATE))
+        endpoint.passed_on.append(kind)
         return (Reply(endpoint.circuit, m.INTRODUCE2, body), _answer(circuit, m.OK))
 
     def _count_visit(self, circuit: CircuitHandle, body: bytes) -> None:
@@ -175,6 +200,14 @@ class Introducer:
         if visit.digest != digest:
             raise ProtocolError(Reason.INTRODUCE_DIFFERENT)
         visit.tries += 1
+
+
+def _limits(params: Params) -> dict[int, tuple[int, int]]:
+    """By kind: rate and burst for one auth key."""
+    return {
+        m.INTRODUCE_NEW: (params.introduce_rate, params.introduce_burst),
+        m.INTRODUCE_RESUME: (params.resume_rate, params.resume_burst),
+    }
 
 
 def _answer(circuit: CircuitHandle, status: int) -> Reply:

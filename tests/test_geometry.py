@@ -52,7 +52,7 @@ def test_introduction_is_six_cells_and_hides_a_whisper() -> None:
     assert g.INTRODUCE_HEADER == 74
     assert g.INTRODUCE_SEALED == 2860
     assert g.INTRODUCE_PLAIN == 1724
-    assert g.INTRODUCE_RECORD == 345
+    assert g.INTRODUCE_RECORD == 344
     assert g.RENDEZVOUS_CLIENT == 1312
     assert g.RECORD_HEADER + 256 == 296 <= g.INTRODUCE_RECORD
 
@@ -61,6 +61,14 @@ def test_introduction_on_the_wire_measures_what_geometry_says() -> None:
     sealed = bytes(g.HPKE_ENC + g.INTRODUCE_PLAIN + g.AEAD_TAG)
     message = messages.Introduce(bytes(g.KEY), messages.INTRODUCE_NEW, 0, bytes(g.POW), sealed)
     assert len(message.encode()) == 2934
+
+
+def test_a_resumption_is_one_cell() -> None:
+    assert g.RESUME == 489
+    assert g.cells_for(g.RESUME) == 1
+    assert g.RESUME_HEADER == 32 + 1 + 16 + 12 == 61
+    assert g.RESUME_SEALED == 428
+    assert g.RESUME_PLAIN == 412
 
 
 def test_rendezvous_is_three_cells_in_both_halves() -> None:
@@ -104,6 +112,14 @@ def test_whisper_classes(body: int, size: int, cells: int) -> None:
     assert g.cells_for(g.RECORD_HEADER + size) == cells
 
 
+def test_bodies_of_one_length() -> None:
+    assert g.PART_HEADER == 16 + 4 + 1 == 21
+    assert g.REFRESH_BODY == 4 + 32 + 1184
+    assert g.REFRESHED_BODY == 4 + 32 + 1088
+    assert g.WAY_BACK_BODY == 137
+    assert g.PROVE_BODY == 32 + 8 + 32
+
+
 def test_whisper_limits() -> None:
     assert g.RECORD_HEADER == 40
     assert g.WHISPER_MAX == 65535
@@ -125,7 +141,7 @@ def test_every_message_has_a_cap() -> None:
     assert messages.MOST[messages.EXTEND] >= g.CIRCUIT_CLIENT
     assert messages.MOST[messages.FOUND] == messages.MOST[messages.PUBLISH] == g.RING_MAX
     assert messages.MOST[messages.RECORD] == g.WHISPER_MESSAGE_MAX
-    for later in (messages.CONTINUE, messages.SHARE, messages.REFRESH, messages.REFRESHED, messages.WAY_BACK):
+    for later in (messages.CONTINUE, messages.SHARE):
         assert later not in messages.MOST
 
 

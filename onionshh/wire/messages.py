@@ -35,11 +35,8 @@ FOUND: Final = 34
 FETCH_CONSENSUS: Final = 35
 CONSENSUS: Final = 36
 RECORD: Final = 48
-# Numbers reserved for messages not in use yet (SPEC 12, 13). A layer that gets one ends its circuit.
 SHARE: Final = 49
-REFRESH: Final = 50
-REFRESHED: Final = 51
-WAY_BACK: Final = 52
+"""Reserved, not in use yet (SPEC 13). A layer that gets one ends its circuit."""
 
 MOST: Final[dict[int, int]] = {
     ACK: g.TAG,
@@ -78,7 +75,7 @@ STALE: Final = 3
 REFUSED: Final = 4
 FULL: Final = 5
 
-# INTRODUCE1 kinds.
+# Kinds of INTRODUCE1 and INTRODUCE2.
 INTRODUCE_NEW: Final = 1
 INTRODUCE_RESUME: Final = 2
 
@@ -86,6 +83,7 @@ DROP_PLAIN: Final = b"\x00"
 DROP_ECHO: Final = b"\x01"
 
 _INTRODUCE = struct.Struct(f">{g.KEY}sBB{g.POW}s{g.INTRODUCE_SEALED}s")
+_RESUME_HEADER = struct.Struct(f">{g.KEY}sB{g.SESSION_TAG}s{g.RESUME_SALT}s")
 _FETCH = struct.Struct(f">{g.KEY}sQ")
 _KNOWN = struct.Struct(">Q")
 
@@ -125,7 +123,7 @@ class EstablishIntro:
 
 @dataclass(frozen=True, slots=True)
 class Introduce:
-    """INTRODUCE1 and INTRODUCE2, 2 934 bytes: what the introducer sees, then the sealed part."""
+    """INTRODUCE1 and INTRODUCE2 of kind 1, 2 934 bytes: what the introducer sees, then the sealed part."""
 
     auth_key: bytes
     kind: int
@@ -139,7 +137,44 @@ class Introduce:
     @classmethod
     def decode_untrusted(cls, body: bytes) -> Introduce:
         exactly(body, g.INTRODUCE)
+        _check_kind(body, INTRODUCE_NEW)
         return cls(*_INTRODUCE.unpack(body))
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """INTRODUCE1 and INTRODUCE2 of kind 2, 489 bytes: `header` is what the introducer sees (SPEC 12)."""
+
+    auth_key: bytes
+    tag: bytes
+    salt: bytes
+    sealed: bytes
+
+    @property
+    def header(self) -> bytes:
+        """Auth key 32 ‖ kind 2 ‖ tag 16 ‖ salt 12, to which the sealed part is bound."""
+        return _RESUME_HEADER.pack(self.auth_key, INTRODUCE_RESUME, self.tag, self.salt)
+
+    def encode(self) -> bytes:
+        return self.header + self.sealed
+
+    @classmethod
+    def decode_untrusted(cls, body: bytes) -> Resume:
+        exactly(body, g.RESUME)
+        _check_kind(body, INTRODUCE_RESUME)
+        auth_key, _, tag, salt = _RESUME_HEADER.unpack_from(body)
+        return cls(auth_key, tag, salt, body[g.RESUME_HEADER :])
+
+
+def introduced_untrusted(body: bytes) -> Introduce | Resume:
+    """An INTRODUCE1 or INTRODUCE2 of either kind. Length and kind must agree. Raises ProtocolError."""
+    return Resume.decode_untrusted(body) if len(body) == g.RESUME else Introduce.decode_untrusted(body)
+
+
+def _check_kind(body: bytes, kind: int) -> None:
+    """In both kinds the byte of the kind follows the auth key."""
+    if body[g.KEY] != kind:
+        raise ProtocolError(Reason.INTRODUCE_KIND)
 
 
 @dataclass(frozen=True, slots=True)

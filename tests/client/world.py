@@ -187,6 +187,7 @@ class Stranger:
         entry: IntroducerEntry,
         *,
         rendezvous_point: bytes | None = None,
+        legs: int = 1,
         body: bytes = b"",
         expires: int | None = None,
         record: bytes | None = None,
@@ -194,6 +195,9 @@ class Stranger:
     ) -> Introduction:
         """One introduction; with `body` a whisper rides along, with `record` these very bytes."""
         context = self.context
+        points = [row.identity for row in context.view.relays[:legs]]
+        if rendezvous_point is not None:
+            points[0] = RelayId(rendezvous_point)
         if record is None and body:
             record = new_whisper(
                 body,
@@ -207,7 +211,7 @@ class Stranger:
             subcredential=found.subcredential,
             rendezvous_key=found.descriptor.rendezvous_key,
             seal_key=found.descriptor.seal_key,
-            rendezvous_point=RelayId(rendezvous_point or context.view.relays[0].identity),
+            rendezvous_points=points,
             privacy_class=1,
             record=record or b"",
             random_bytes=random_bytes or context.chance.bytes,

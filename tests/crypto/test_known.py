@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from onionshh.core.delivery.record import Record
 from onionshh.core.endpoint.descriptor import check_outer_untrusted, open_descriptor_untrusted
+from onionshh.core.endpoint.introduce import answer, leg_of, open_introduction_untrusted
 from onionshh.crypto.handshake import ClientHandshake, respond
 from onionshh.crypto.identity import (
     IdentityKeys,
@@ -17,9 +19,10 @@ from onionshh.crypto.identity import (
     verify_untrusted,
 )
 from onionshh.crypto.layers import ClientLayers, RelayLayers
-from onionshh.crypto.primitives import KeyPair
+from onionshh.crypto.primitives import KeyPair, aead_open
 from onionshh.crypto.seal import SealKey
 from onionshh.errors import BadAddress
+from onionshh.wire.messages import Introduce, Resume, introduced_untrusted
 from tests.seeded import seeded
 from tests.vectors.make import FOLDER, MAKERS, make
 
@@ -113,3 +116,45 @@ def test_descriptors() -> None:
     descriptor = open_descriptor_untrusted(data, A=A, period=period, period_seconds=seconds, wall=wall)
     assert descriptor.encode() == h(kept["row"])
     assert check_outer_untrusted(data, wall=wall).blinded == blind_public(A, period, seconds)
+
+
+def test_introductions() -> None:
+    """What was sealed once is read as it was meant, and every leg has the cookie and key it had."""
+    kept = known("introduction.json")
+    key = SealKey.from_bytes(h(kept["seal_key"]))
+    rendezvous_keys, subcredential = KeyPair.from_private(h(kept["rendezvous_key"])), h(kept["subcredential"])
+    for message, row in zip(kept["messages"], kept["introductions"], strict=True):
+        introduce = introduced_untrusted(h(message))
+        assert isinstance(introduce, Introduce)
+        opened = open_introduction_untrusted(introduce, key, subcredential)
+        assert (opened.privacy_class, opened.keep_session) == (row["class"], row["keep_session"])
+        assert [point.hex() for point in opened.rendezvous_points] == row["points"]
+        assert (opened.seed.hex(), opened.handshake.hex()) == (row["seed"], row["handshake"])
+        assert opened.record.hex() == row["record"]
+        for number, (seed, cookie, reply_key) in enumerate(row["legs"]):
+            leg = leg_of(h(seed))
+            assert (leg.cookie.hex(), leg.reply_key.hex()) == (cookie, reply_key)
+            rendezvous1, _ = answer(
+                opened,
+                number,
+                rendezvous_keys=rendezvous_keys,
+                subcredential=subcredential,
+                random_bytes=seeded(number),
+            )
+            assert rendezvous1[:32] == leg.cookie
+            assert len(aead_open(leg.reply_key, bytes(12), rendezvous1[32:])) == 1152
+    message, parts = kept["resume"]
+    resume = introduced_untrusted(h(message))
+    assert isinstance(resume, Resume)
+    assert [resume.auth_key, resume.tag, resume.salt, resume.header, resume.sealed] == [*map(h, parts)]
+
+
+def test_records() -> None:
+    for whisper_id, in_reply_to, expires, privacy_class, wanted, kind, body, wire in known("record.json")[
+        "records"
+    ]:
+        record = Record.decode_untrusted(h(wire))
+        assert (record.whisper_id.hex(), record.in_reply_to.hex()) == (whisper_id, in_reply_to)
+        assert (record.expires, record.privacy_class) == (expires, privacy_class)
+        assert (record.receipt_wanted, record.kind, record.body.hex()) == (wanted, kind, body)
+        assert record.encode() == h(wire)

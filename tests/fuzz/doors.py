@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from onionshh import geometry as g
 from onionshh.config import NetworkFile, format_network_file, parse_network_file
 from onionshh.core.base.params import Params
-from onionshh.core.delivery.record import EXPIRED, Record, new_whisper, receipt_for, refusal_of
+from onionshh.core.delivery.record import (
+    ASK,
+    EXPIRED,
+    NO_ID,
+    PART,
+    PROVE,
+    REFRESH,
+    REFRESHED,
+    WAY_BACK,
+    Record,
+    new_whisper,
+    receipt_for,
+    refusal_of,
+)
 from onionshh.core.endpoint.descriptor import check_outer_untrusted
-from onionshh.core.endpoint.introduce import Opened, answer, open_introduction_untrusted
+from onionshh.core.endpoint.introduce import Opened, answer, leg_of, open_introduction_untrusted
 from onionshh.core.paths.guards import GuardSet, LayerTwoGuards
 from onionshh.core.paths.view import View
 from onionshh.core.trust import open_consensus_untrusted, open_descriptor_untrusted, read_consensus_untrusted
@@ -19,7 +34,7 @@ from onionshh.crypto.identity import (
     decode_address_untrusted,
     verify_pq_untrusted,
 )
-from onionshh.crypto.primitives import KeyPair, aead_open, aead_seal, kdf
+from onionshh.crypto.primitives import KeyPair, aead_open, aead_seal
 from onionshh.crypto.seal import SealKey, seal
 from onionshh.directory.signing import sign_consensus
 from onionshh.errors import BadAddress, BadNetworkFile
@@ -40,6 +55,22 @@ from tests.seeded import seeded
 
 KEY = seeded(1)(g.KEY)
 WHISPER = new_whisper(b"hello", expires=WALL + 600, privacy_class=1, random_bytes=seeded(2))
+
+_BODIES = {
+    PART: g.PART_HEADER + 1,
+    REFRESH: g.REFRESH_BODY,
+    REFRESHED: g.REFRESHED_BODY,
+    WAY_BACK: g.WAY_BACK_BODY,
+    PROVE: g.PROVE_BODY,
+}
+_RECORDS = (
+    WHISPER,
+    replace(WHISPER, receipt_wanted=False),
+    receipt_for(WHISPER, seeded(3)),
+    refusal_of(WHISPER, EXPIRED, seeded(3)),
+    Record(WHISPER.whisper_id, WHISPER.whisper_id, WALL, 1, ASK, b""),
+    *(Record(WHISPER.whisper_id, NO_ID, WALL, 1, kind, bytes(size)) for kind, size in _BODIES.items()),
+)
 
 # Packing, and the tree over the rows of a consensus.
 
@@ -191,11 +222,14 @@ def _row_signed(row: bytes) -> None:
 
 _ENDPOINT = test_introduce.Endpoint()
 _INTRODUCTION = introduce(_ENDPOINT, WHISPER.encode())
+_THREE = introduce(_ENDPOINT, b"", points=test_introduce.THREE)
 _RENDEZVOUS1 = test_introduce.meet(_ENDPOINT, _ENDPOINT.open(_INTRODUCTION.message))
 _INFO = b"onionshh intro v1" + bytes((m.INTRODUCE_NEW, 700 & 0xFF)) + AUTH + SUBCREDENTIAL
-_INTRODUCE_PLAIN = _ENDPOINT.seal.open_untrusted(
-    _INFO, m.Introduce.decode_untrusted(_INTRODUCTION.message).sealed
+_INTRODUCE_PLAINS = tuple(
+    _ENDPOINT.seal.open_untrusted(_INFO, m.Introduce.decode_untrusted(one.message).sealed)
+    for one in (_INTRODUCTION, _THREE)
 )
+_RESUME = m.Resume(AUTH, KEY[: g.SESSION_TAG], KEY[: g.RESUME_SALT], bytes(g.RESUME_SEALED)).encode()
 
 
 def _introduced(message: m.Introduce) -> None:
@@ -203,13 +237,18 @@ def _introduced(message: m.Introduce) -> None:
     opened: Opened = open_introduction_untrusted(message, _ENDPOINT.seal, SUBCREDENTIAL)
     if opened.record:
         Record.decode_untrusted(opened.record)
-    answer(opened, rendezvous_keys=_ENDPOINT.rendezvous, subcredential=SUBCREDENTIAL, random_bytes=seeded(8))
+    keys, random_bytes = _ENDPOINT.rendezvous, seeded(8)
+    for leg in range(len(opened.rendezvous_points)):
+        answer(opened, leg, rendezvous_keys=keys, subcredential=SUBCREDENTIAL, random_bytes=random_bytes)
 
 
 def _introduced_sealed(data: bytes) -> None:
     plain = data[: g.INTRODUCE_PLAIN].ljust(g.INTRODUCE_PLAIN, b"\0")
     sealed = seal(_ENDPOINT.seal.public, _INFO, plain)
     _introduced(m.Introduce(AUTH, m.INTRODUCE_NEW, 700 & 0xFF, bytes(g.POW), sealed))
+
+
+_REPLY_KEY = leg_of(_INTRODUCTION.legs[0].seed).reply_key
 
 
 def _met(data: bytes) -> None:
@@ -219,7 +258,7 @@ def _met(data: bytes) -> None:
 def _met_sealed(data: bytes) -> None:
     """Sealed with the reply key, which the endpoint has."""
     plain = data[: g.RENDEZVOUS_SERVER].ljust(g.RENDEZVOUS_SERVER, b"\0")
-    _met(aead_seal(kdf("reply", _INTRODUCTION.seed), bytes(g.AEAD_NONCE), plain))
+    _met(aead_seal(_REPLY_KEY, bytes(g.AEAD_NONCE), plain))
 
 
 _GUARDS = GuardSet.from_document_untrusted(pack([1, [[KEY, WALL, 0], [bytes(g.KEY), WALL - 9, WALL]]]))
@@ -251,6 +290,8 @@ DOORS = (
     Target(
         "wire.messages.Introduce.decode_untrusted", m.Introduce.decode_untrusted, (_INTRODUCTION.message,)
     ),
+    Target("wire.messages.Resume.decode_untrusted", m.Resume.decode_untrusted, (_RESUME,)),
+    Target("wire.messages.introduced_untrusted", m.introduced_untrusted, (_INTRODUCTION.message, _RESUME)),
     Target("wire.messages.Rendezvous1.decode_untrusted", m.Rendezvous1.decode_untrusted, (_RENDEZVOUS1,)),
     Target(
         "wire.messages.Fetch.decode_untrusted", m.Fetch.decode_untrusted, (m.Fetch(KEY, PERIOD).encode(),)
@@ -348,11 +389,7 @@ DOORS = (
     Target(
         "core.delivery.record.Record.decode_untrusted",
         Record.decode_untrusted,
-        (
-            WHISPER.encode(),
-            receipt_for(WHISPER, seeded(3)).encode(),
-            refusal_of(WHISPER, EXPIRED, seeded(3)).encode(),
-        ),
+        tuple(record.encode() for record in _RECORDS),
     ),
     Target("core.trust.open_descriptor_untrusted", open_descriptor_untrusted, (_RELAY,)),
     Target(
@@ -400,16 +437,16 @@ DOORS = (
     Target(
         "core.endpoint.introduce.open_introduction_untrusted",
         lambda data: _introduced(m.Introduce.decode_untrusted(data)),
-        (_INTRODUCTION.message, introduce(_ENDPOINT, b"").message),
+        (_INTRODUCTION.message, introduce(_ENDPOINT, b"").message, _THREE.message),
     ),
     Target(
-        "core.endpoint.introduce.open_introduction_untrusted:sealed", _introduced_sealed, (_INTRODUCE_PLAIN,)
+        "core.endpoint.introduce.open_introduction_untrusted:sealed", _introduced_sealed, _INTRODUCE_PLAINS
     ),
     Target("core.endpoint.introduce.Introduction.finish", _met, (_RENDEZVOUS1[g.COOKIE :],)),
     Target(
         "core.introduce.Introduction.finish:sealed",
         _met_sealed,
-        (aead_open(kdf("reply", _INTRODUCTION.seed), bytes(g.AEAD_NONCE), _RENDEZVOUS1[g.COOKIE :]),),
+        (aead_open(_REPLY_KEY, bytes(g.AEAD_NONCE), _RENDEZVOUS1[g.COOKIE :]),),
     ),
     Target(
         "config.parse_network_file",

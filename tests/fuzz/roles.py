@@ -89,6 +89,7 @@ def _signed(
 
 _ESTABLISH = test_introducer.establish(test_introducer.KEY, Circuit(1))
 _INTRODUCE1 = _step(m.INTRODUCE1, 1, test_introducer.introduction(test_introducer.KEY))
+_RESUME1 = _step(m.INTRODUCE1, 2, test_introducer.resumption(test_introducer.KEY))
 _COOKIE = seeded(1)(g.COOKIE)
 _RENDEZVOUS1 = _step(m.RENDEZVOUS1, 1, m.Rendezvous1(_COOKIE, bytes(g.RENDEZVOUS_SEALED)).encode())
 _PUBLISH = _step(m.PUBLISH, 0, test_ring.document())
@@ -101,9 +102,11 @@ ROLES = (
         (
             _step(m.ESTABLISH_INTRO, 0, _ESTABLISH)
             + _INTRODUCE1
+            + _RESUME1
             + _INTRODUCE1
             + bytes((_END, 0))
-            + _INTRODUCE1,
+            + _INTRODUCE1
+            + _RESUME1,
         ),
     ),
     Target(

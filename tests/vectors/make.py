@@ -17,7 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from onionshh.core.delivery import record
 from onionshh.core.endpoint.descriptor import build_descriptor
+from onionshh.core.endpoint.introduce import Introduction, open_introduction_untrusted
 from onionshh.crypto import bech32m
 from onionshh.crypto.handshake import CIRCUIT, ClientHandshake, rendezvous, respond
 from onionshh.crypto.identity import IdentityKeys, SigningKey
@@ -25,8 +27,10 @@ from onionshh.crypto.layers import ClientLayers, RelayLayers
 from onionshh.crypto.primitives import FrameCipher, KeyPair, kdf
 from onionshh.crypto.seal import SealKey, seal
 from onionshh.geometry import HPKE_KEY, LAYER_STATE, PAYLOAD, TAG
+from onionshh.ids import AuthKey, RelayId, WhisperId
 from onionshh.wire.cell import RELAY, RELAY_EARLY
 from onionshh.wire.endpoint import EndpointDescriptor, IntroducerEntry
+from onionshh.wire.messages import Introduce, Resume
 
 FOLDER = Path(__file__).parent
 Rows = dict[str, Any]
@@ -223,6 +227,98 @@ def descriptor() -> Rows:
     }
 
 
+def introduction() -> Rows:
+    """An introduction with one point and one with three, and every answer to them."""
+    draw = fixed("introduction")
+    seal_key, rendezvous_private, subcredential = SealKey.generate(draw), draw(32), draw(32)
+    points = [RelayId(draw(32)) for _ in range(3)]
+    rows = []
+    for kept, count, ride in ((False, 1, draw(296)), (True, 3, b"")):
+        sent = Introduction(
+            auth_key=AuthKey(draw(32)),
+            period=20_000,
+            subcredential=subcredential,
+            rendezvous_key=KeyPair.from_private(rendezvous_private).public,
+            seal_key=seal_key.public,
+            rendezvous_points=points[:count],
+            privacy_class=count - 1,
+            record=ride,
+            random_bytes=draw,
+            keep_session=kept,
+        )
+        message = Introduce.decode_untrusted(sent.message)
+        opened = open_introduction_untrusted(message, seal_key, subcredential)
+        rows.append(
+            {
+                "message": sent.message.hex(),
+                "class": opened.privacy_class,
+                "keep_session": opened.keep_session,
+                "points": [point.hex() for point in opened.rendezvous_points],
+                "seed": opened.seed.hex(),
+                "handshake": opened.handshake.hex(),
+                "record": opened.record.hex(),
+                "legs": [[leg.seed.hex(), leg.cookie.hex(), leg.reply_key.hex()] for leg in sent.legs],
+            }
+        )
+    resume = Resume(draw(32), draw(16), draw(12), draw(428))
+    return {
+        "about": "introductions of period 20000. handshake: the hs3h client message. legs: [seed, cookie, "
+        "reply key]. messages: each INTRODUCE1 as it was once sealed. resume: an INTRODUCE1 of kind 2, with "
+        "[auth key, tag, salt, associated data, sealed]; only its shape is real",
+        "seal_key": seal_key.to_bytes().hex(),
+        "rendezvous_key": rendezvous_private.hex(),
+        "subcredential": subcredential.hex(),
+        "introductions": [{name: row[name] for name in row if name != "message"} for row in rows],
+        "messages": [row["message"] for row in rows],
+        "resume": [
+            resume.encode().hex(),
+            [part.hex() for part in (resume.auth_key, resume.tag, resume.salt, resume.header, resume.sealed)],
+        ],
+    }
+
+
+def records() -> Rows:
+    """One record of each kind, with bodies of the lengths that a kind may have."""
+    draw = fixed("record")
+    lengths = {
+        record.WHISPER: (0, 256, 257),
+        record.RECEIPT: (0, 1),
+        record.ASK: (0,),
+        record.PART: (22,),
+        record.REFRESH: (1220,),
+        record.REFRESHED: (1124,),
+        record.WAY_BACK: (137,),
+        record.PROVE: (72,),
+    }
+    made: list[record.Record] = []
+    for kind, sizes in lengths.items():
+        for size in sizes:
+            names = kind in (record.WHISPER, record.RECEIPT, record.ASK)
+            in_reply_to = WhisperId(draw(16)) if names else record.NO_ID
+            wanted = kind not in (record.WHISPER, record.PART) or size == 0
+            of_kind = (WhisperId(draw(16)), in_reply_to, 1_728_000_000, len(made) % 4, kind, draw(size))
+            made.append(record.Record(*of_kind, receipt_wanted=wanted))
+    for why in (record.EXPIRED, record.TOO_FAR, record.NOT_WHOLE):
+        of = (WhisperId(draw(16)), WhisperId(draw(16)), 1_728_000_000, 1, record.REFUSED)
+        made.append(record.Record(*of, bytes((why,))))
+    return {
+        "about": "records: [id, in reply to, expires, class, receipt wanted, kind, body, on the wire]",
+        "records": [
+            [
+                one.whisper_id.hex(),
+                one.in_reply_to.hex(),
+                one.expires,
+                one.privacy_class,
+                one.receipt_wanted,
+                one.kind,
+                one.body.hex(),
+                one.encode().hex(),
+            ]
+            for one in made
+        ],
+    }
+
+
 MAKERS: dict[str, Callable[[], Rows]] = {
     "primitives.json": primitives,
     "layers.json": layers,
@@ -230,6 +326,8 @@ MAKERS: dict[str, Callable[[], Rows]] = {
     "identity.json": identity,
     "seal.json": seals,
     "descriptor.json": descriptor,
+    "introduction.json": introduction,
+    "record.json": records,
 }
 # Made with randomness of the libraries: no second run gives the same bytes.
 DRAWN: dict[str, tuple[str, ...]] = {
@@ -237,6 +335,7 @@ DRAWN: dict[str, tuple[str, ...]] = {
     "identity.json": ("pq",),
     "seal.json": ("sealed",),
     "descriptor.json": ("descriptor",),
+    "introduction.json": ("messages",),
 }
 
 

@@ -9,12 +9,14 @@ import pytest
 
 from onionshh import geometry as g
 from onionshh.errors import ProtocolError
+from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from tests.seeded import seeded
 
 RANDOM = seeded(1)
 ESTABLISH = m.EstablishIntro(RANDOM(g.KEY), RANDOM(g.SIGNATURE))
 INTRODUCE = m.Introduce(RANDOM(g.KEY), m.INTRODUCE_NEW, 0xC3, RANDOM(g.POW), RANDOM(g.INTRODUCE_SEALED))
+RESUME = m.Resume(RANDOM(g.KEY), RANDOM(g.SESSION_TAG), RANDOM(g.RESUME_SALT), RANDOM(g.RESUME_SEALED))
 RENDEZVOUS = m.Rendezvous1(RANDOM(g.COOKIE), RANDOM(g.RENDEZVOUS_SEALED))
 FETCH = m.Fetch(RANDOM(g.KEY), 2**64 - 2)
 FOUND = m.Found(m.FOUND_IT, RANDOM(g.DESCRIPTOR))
@@ -23,13 +25,27 @@ Decode = Callable[[bytes], Any]
 CASES: list[tuple[bytes, Any, Decode]] = [
     (ESTABLISH.encode(), ESTABLISH, m.EstablishIntro.decode_untrusted),
     (INTRODUCE.encode(), INTRODUCE, m.Introduce.decode_untrusted),
+    (RESUME.encode(), RESUME, m.Resume.decode_untrusted),
+    (INTRODUCE.encode(), INTRODUCE, m.introduced_untrusted),
+    (RESUME.encode(), RESUME, m.introduced_untrusted),
     (RENDEZVOUS.encode(), RENDEZVOUS, m.Rendezvous1.decode_untrusted),
     (FETCH.encode(), FETCH, m.Fetch.decode_untrusted),
     (FOUND.encode(), FOUND, m.Found.decode_untrusted),
     (m.encode_fetch_consensus(1_700_000_000), 1_700_000_000, m.decode_fetch_consensus_untrusted),
     (b"\x03", 3, m.status_untrusted),
 ]
-NAMES = ["EstablishIntro", "Introduce", "Rendezvous1", "Fetch", "Found", "fetch_consensus", "status"]
+NAMES = [
+    "EstablishIntro",
+    "Introduce",
+    "Resume",
+    "introduced:new",
+    "introduced:resume",
+    "Rendezvous1",
+    "Fetch",
+    "Found",
+    "fetch_consensus",
+    "status",
+]
 each_message = pytest.mark.parametrize("body, value, decode", CASES, ids=NAMES)
 
 
@@ -71,10 +87,33 @@ def test_random_bytes_of_the_right_size(body: bytes, value: Any, decode: Decode)
 def test_layouts_are_big_endian_and_in_the_order_of_the_specification() -> None:
     introduce = m.Introduce(b"k" * 32, 1, 2, b"p" * 40, b"s" * 2860)
     assert introduce.encode() == b"k" * 32 + b"\x01\x02" + b"p" * 40 + b"s" * 2860
+    resume = m.Resume(b"k" * 32, b"t" * 16, b"n" * 12, b"s" * 428)
+    assert resume.header == b"k" * 32 + b"\x02" + b"t" * 16 + b"n" * 12
+    assert resume.encode() == resume.header + b"s" * 428
     assert m.Fetch(b"a" * 32, 258).encode() == b"a" * 32 + b"\0\0\0\0\0\0\1\2"
     assert m.encode_fetch_consensus(258) == b"\0\0\0\0\0\0\1\2"
     assert ESTABLISH.encode() == ESTABLISH.auth_key + ESTABLISH.signature
     assert RENDEZVOUS.encode()[32:] == RENDEZVOUS.sealed  # which alone is RENDEZVOUS2
+
+
+@pytest.mark.parametrize("kind", range(256))
+def test_the_kind_of_an_introduction_belongs_to_its_length(kind: int) -> None:
+    for good, whole in ((m.INTRODUCE_NEW, INTRODUCE), (m.INTRODUCE_RESUME, RESUME)):
+        body = bytearray(whole.encode())
+        body[g.KEY] = kind
+        if kind == good:
+            assert m.introduced_untrusted(bytes(body)) == whole
+            continue
+        for decode in (m.introduced_untrusted, type(whole).decode_untrusted):
+            with pytest.raises(ProtocolError, match=Reason.INTRODUCE_KIND):
+                decode(bytes(body))
+
+
+@pytest.mark.parametrize("size", [0, 1, 33, 61, 488, 490, 978, 2933, 2935])
+def test_an_introduction_has_one_of_two_lengths(size: int) -> None:
+    for kind in (m.INTRODUCE_NEW, m.INTRODUCE_RESUME):
+        with pytest.raises(ProtocolError, match=Reason.MESSAGE_SIZE):
+            m.introduced_untrusted(bytes((kind,)) * size)
 
 
 @pytest.mark.parametrize("status", range(256))
@@ -104,11 +143,11 @@ def test_type_numbers() -> None:
     introduction = [m.ESTABLISH_INTRO, m.INTRO_ESTABLISHED, m.INTRODUCE1, m.INTRODUCE_ACK, m.INTRODUCE2]
     rendezvous = [m.ESTABLISH_RENDEZVOUS, m.RENDEZVOUS_ESTABLISHED, m.RENDEZVOUS1, m.RENDEZVOUS2]
     ring = [m.PUBLISH, m.FETCH, m.FOUND, m.FETCH_CONSENSUS, m.CONSENSUS]
-    whispers = [m.RECORD, m.SHARE, m.REFRESH, m.REFRESHED, m.WAY_BACK]
+    whispers = [m.RECORD, m.SHARE]
     assert circuit == [*range(5)]
     assert introduction + rendezvous == [*range(16, 25)]
     assert ring == [*range(32, 37)]
-    assert whispers == [*range(48, 53)]
+    assert whispers == [48, 49]
 
 
 def test_every_type_is_known_and_capped() -> None:

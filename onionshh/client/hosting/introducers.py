@@ -241,7 +241,7 @@ class Introducers:
         await holding.places.acquire()
         try:
             message = await circuit.receive()
-            if m.Introduce.decode_untrusted(message.body).auth_key != holding.held.key.public:
+            if m.introduced_untrusted(message.body).auth_key != holding.held.key.public:
                 raise ProtocolError(Reason.INTRODUCE_AUTH_KEY)
         except BaseException:
             holding.places.release()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import trio
 
 from onionshh.client.context import Context
-from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.delivery.joined import SPOKEN, JoinedCircuit
 from onionshh.client.hosting.key_store import KeyStore, PeriodKeys
 from onionshh.client.hosting.places import NoPlace, Places
 from onionshh.core.base.patience import MEETING_SECONDS
@@ -118,7 +118,9 @@ class IntroductionService:
 
     async def _unseal(self, body: bytes, auth_key: bytes) -> _Unsealed | None:
         """What was sealed for us, now in the log and on disk. None for a test of our own. ProtocolError."""
-        message = m.Introduce.decode_untrusted(body)
+        message = m.introduced_untrusted(body)
+        if isinstance(message, m.Resume):
+            raise ProtocolError(Reason.RESUME_UNSPOKEN)
         if message.auth_key != auth_key:
             raise ProtocolError(Reason.INTRODUCE_AUTH_KEY)
         keys = self._key_store.named(message.period_byte)
@@ -143,8 +145,12 @@ class IntroductionService:
     def _prepare(self, unsealed: _Unsealed) -> _Introduction:
         """The introduction to answer. ProtocolError."""
         opened = unsealed.opened
+        if len(opened.rendezvous_points) > 1:
+            raise ProtocolError(Reason.INTRODUCE_LEGS)
         record = Record.decode_untrusted(opened.record) if opened.record else None
-        point = self._context.view.any_relay(opened.rendezvous_point)
+        if record is not None and record.kind not in SPOKEN:
+            raise ProtocolError(Reason.RECORD_UNSPOKEN)
+        point = self._context.view.any_relay(opened.rendezvous_points[0])
         if point is None:
             raise ProtocolError(Reason.RENDEZVOUS_UNKNOWN_RELAY)
         reply, end_to_end = answer(

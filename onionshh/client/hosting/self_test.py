@@ -91,9 +91,9 @@ class SelfTest:
             subcredential=found.subcredential,
             rendezvous_key=found.descriptor.rendezvous_key,
             seal_key=found.descriptor.seal_key,
-            rendezvous_point=choose_target(
-                context.view, context.chance, exclude=context.builder.own_relays
-            ).identity,
+            rendezvous_points=(
+                choose_target(context.view, context.chance, exclude=context.builder.own_relays).identity,
+            ),
             privacy_class=TALK.number,
             record=b"",
             random_bytes=context.chance.bytes,

@@ -64,7 +64,7 @@ async def connect(
             subcredential=found.subcredential,
             rendezvous_key=found.descriptor.rendezvous_key,
             seal_key=found.descriptor.seal_key,
-            rendezvous_point=meeting.path[-1].identity,
+            rendezvous_points=(meeting.path[-1].identity,),
             privacy_class=privacy_class,
             record=record,
             random_bytes=context.chance.bytes,

@@ -87,6 +87,8 @@ class Params:
     # Introduction and rendezvous (SPEC 11, 17).
     introduce_rate: int = _number(25, 0, _MOST)
     introduce_burst: int = _number(200, 0, _MOST)
+    resume_rate: int = _number(100, 0, _MOST)
+    resume_burst: int = _number(400, 0, _MOST)
     introduction_keys: int = _number(1024, 1, _MOST)
     introducer_life_min_seconds: int = _number(18 * _HOUR, 1, 30 * _DAY)
     introducer_life_max_seconds: int = _number(24 * _HOUR, 1, 30 * _DAY)
@@ -179,6 +181,7 @@ ONE_MACHINE: Mapping[str, int] = MappingProxyType(
         "create_rate": 0,
         "create_ip_rate": 0,
         "introduce_rate": 0,
+        "resume_rate": 0,
     }
 )
 """What is different on a one-machine network, where every node has the same address (SPEC 8)."""

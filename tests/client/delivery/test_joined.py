@@ -12,7 +12,7 @@ from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting.whisper_store import WhisperStore
 from onionshh.client.receipt import Receipt
 from onionshh.core.delivery import receiver
-from onionshh.core.delivery.record import NO_ID, RECEIPT, REFUSED, WHISPER, Record
+from onionshh.core.delivery.record import ASK, NO_ID, PART, PROVE, RECEIPT, REFUSED, WHISPER, Record
 from onionshh.core.delivery.way import LANE_IDLE_SECONDS
 from onionshh.ids import WhisperId
 from onionshh.reasons import Reason
@@ -36,7 +36,8 @@ def record(
 
 BAD = {
     Reason.RECORD_SIZE: record().encode() + b"\0",
-    Reason.RECORD_KIND: record(3).encode(),
+    Reason.RECORD_KIND: record(10).encode(),
+    Reason.RECORD_REPLY: record(RECEIPT).encode(),
     Reason.RECORD_PADDING: record(body=b"x").encode()[:-1] + b"\1",
     Reason.RECORD_LENGTH: record().encode()[:38] + b"\xff\xff" + bytes(256),
     Reason.RECORD_BODY: record(REFUSED, in_reply_to=b"y" * 16, body=b"\x09").encode(),
@@ -85,6 +86,28 @@ async def test_a_bad_record_from_the_endpoint_ends_the_circuit_too(autojump_cloc
                 await until(lambda it=exchange: not it.open, 30)  # type: ignore[misc]
                 assert visitor.drops()[reason] == 1
             assert (await contact.whisper(b"hello")).status == "delivered"
+
+
+async def test_a_kind_that_is_not_in_use_is_dropped_and_the_circuit_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    """From either side, before something that counts."""
+    unspoken = [
+        record(ASK, in_reply_to=b"x" * 16),
+        record(PART, body=bytes(22)),
+        record(PROVE, body=bytes(72)),
+    ]
+    async with small(5, **QUIET) as net, net.join() as visitor, hosted(net) as (node, endpoint):
+        async with visitor.contact(endpoint.address) as contact:
+            await contact.whisper(b"hello")
+            exchange = of_visitor(contact)
+            for side in (exchange, only(endpoint)):
+                for one in unspoken:
+                    side.circuit.send(m.RECORD, one.encode())
+            assert (await contact.whisper(b"hello again")).status == "delivered"
+            await trio.sleep(5)
+            assert of_visitor(contact) is exchange
+            assert node.drops() == visitor.drops() == {Reason.RECORD_UNSPOKEN: len(unspoken)}
 
 
 async def test_what_nobody_asked_for_changes_nothing(autojump_clock: MockClock) -> None:
