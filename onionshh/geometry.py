@@ -89,6 +89,7 @@ RENDEZVOUS1 = COOKIE + RENDEZVOUS_SEALED
 
 # A resumption (SPEC 12): what the introducer sees, then the sealed part, together one cell.
 SESSION_TAG = 16
+SESSION_ID = 16
 RESUME_SALT = 12
 RESUME = DATA
 RESUME_HEADER = KEY + 1 + SESSION_TAG + RESUME_SALT

@@ -330,7 +330,24 @@ class Reason(StrEnum):
         "rendezvous-unknown-relay",
         "A visitor waits at a relay that is not on our lists.",
     )
-    RESUME_UNSPOKEN = "resume-unspoken", "A visitor wanted to resume a session, which is not in use yet."
+
+    # Sessions.
+
+    REFRESH_SHAPE = "refresh-shape", "A message that renews a session came from the wrong side, or was wrong."
+    RESUME_BUDGET = (
+        "resume-budget",
+        "A session asked for circuits faster than allowed; its record was taken, and no circuit was built.",
+    )
+    RESUME_LEGS = "resume-legs", "A session asked for three circuits, which is not in use yet."
+    RESUME_OPEN = "resume-open", "A session was resumed, but the cell did not open; it may have been changed."
+    RESUME_SHAPE = "resume-shape", "A cell that resumes a session had a wrong content."
+    RESUME_UNKNOWN = (
+        "resume-unknown",
+        "A cell for a session that we do not have: an old one, or one of another program with our keys.",
+    )
+    RESUMES_WAITING = "resumes-waiting", "A session was not resumed because too many others waited."
+    SESSION_DISPLACED = "session-displaced", "A session had to make room for a new one: there were too many."
+    WAY_BACK_SHAPE = "way-back-shape", "A session's ways back had a wrong format, or came from the wrong side."
 
     # Whispers, receipts, and the circuits that carry them.
 
@@ -339,6 +356,10 @@ class Reason(StrEnum):
     EXCHANGE_OVER = "exchange-over", "The circuit that carried whispers has ended."
     EXCHANGES_MOST = "exchanges-most", "The visitor who was quiet longest made room: there were too many."
     IDLE = "idle", "Nothing was sent over the circuit for a while."
+    NO_ROOM_FOR_WHISPER = (
+        "no-room-for-whisper",
+        "A whisper was left to its sender because too many wait here; read them.",
+    )
     NOT_CONNECTED = "not-connected", "A try to reach an endpoint failed, and its circuits were given up."
     NOT_KEPT = (
         "not-kept",
@@ -361,7 +382,12 @@ class Reason(StrEnum):
         "A record named another record where it may not, or named none where it must.",
     )
     RECORD_SIZE = "record-size", "A record had a size that is not allowed."
-    RECORD_UNSPOKEN = "record-unspoken", "A record had a kind that is not in use yet."
+    RECORD_UNREAD = "record-unread", "A record came that nobody here reads."
+    RECORD_WITHOUT_SESSION = (
+        "record-without-session",
+        "A message about a session came over a circuit that belongs to none.",
+    )
+    RENEWED = "renewed", "The circuit made room for another one over other relays."
     RENDEZVOUS_REFUSED = "rendezvous-refused", "A relay refused to be our meeting point."
     WHISPER_GIVEN_UP = (
         "whisper-given-up",

@@ -8,8 +8,21 @@ from typing import Literal
 
 import trio
 
+from onionshh.core.base.classes import class_name
+from onionshh.core.delivery.record import Record, handed_over_key
+
 Status = Literal["queued", "sent", "delivered", "expired", "failed"]
-FINAL = ("delivered", "expired", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class PathInfo:
+    """One way that a whisper took."""
+
+    hops: int
+    """Relays between this node and the last relay: the rendezvous point, or the introducer of a whisper that
+    went in one cell."""
+    relays: tuple[str, ...]
+    """The identities of all relays of our half, 64 hex digits each, first hop first."""
 
 
 @dataclass(eq=False, slots=True)
@@ -19,20 +32,29 @@ class Outcome:
     id: str
     status: Status = "queued"
     why: str = ""
-    hops: int | None = None
+    record: Record | None = field(default=None, repr=False)
+    paths: tuple[PathInfo, ...] = ()
+    resumed: bool = False
     connect_seconds: float | None = None
     round_trip_seconds: float | None = None
+    awaited: bool = False
+    """Whether the program waits for the answer now."""
     answer: bytes | None = field(default=None, repr=False)
     final: trio.Event = field(default_factory=trio.Event)
     settled: trio.Event = field(default_factory=trio.Event)
     """An answer came, or none will come."""
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the status will not change any more."""
+        return self.final.is_set()
+
     def conclude(self, status: Status, why: str = "") -> None:
-        """Set a final status, once."""
-        if self.status not in FINAL:
+        """Set a final status, once. A whisper without a receipt that was `sent` may still be `delivered`."""
+        if not self.is_final or (self.status, status) == ("sent", "delivered"):
             self.status, self.why = status, why
             self.final.set()
-            if status != "delivered":
+            if status in ("expired", "failed"):
                 self.settled.set()
 
     def settle(self, answer: bytes | None) -> None:
@@ -52,7 +74,7 @@ class Receipt:
     | status | what it means | final |
     |---|---|---|
     | `queued` | it waits for a way to the endpoint | no |
-    | `sent` | it left; no receipt came so far | no |
+    | `sent` | it left; no receipt came so far | only if no receipt is asked for |
     | `delivered` | the endpoint has it | yes |
     | `expired` | its TTL ended without a receipt; it may have arrived | yes |
     | `failed` | it will not be tried any more; `why` says the reason | yes |
@@ -118,8 +140,25 @@ class Receipt:
 
     @property
     def hops(self) -> int | None:
-        """Relays between this node and the rendezvous point on the circuit used last. None before."""
-        return self._outcome.hops
+        """Relays between this node and the last relay of the way used last (see `paths`). None before."""
+        paths = self._outcome.paths
+        return paths[0].hops if paths else None
+
+    @property
+    def paths(self) -> tuple[PathInfo, ...]:
+        """The ways that the whisper took last. Empty before. In talk and flash there is one."""
+        return self._outcome.paths
+
+    @property
+    def privacy(self) -> str:
+        """The name of the whisper's privacy class."""
+        record = self._outcome.record
+        return "" if record is None else class_name(record.privacy_class)
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the way used last went on with a session, rather than with a new introduction."""
+        return self._outcome.resumed
 
     @property
     def connect_seconds(self) -> float | None:
@@ -139,7 +178,21 @@ class Receipt:
     @property
     def is_final(self) -> bool:
         """Whether `status` will not change any more."""
-        return self.status in FINAL
+        return self._outcome.is_final
+
+    def derive_key(self, purpose: str, length: int = 32) -> bytes:
+        """A secret that only this end and the endpoint can derive, to hand over to another protocol. The
+        endpoint's program gets the same from `Whisper.derive_key`.
+
+        - `purpose`: what the key is for. Another purpose gives another key.
+        - `length`: how many bytes, 1 to 64.
+
+        Raises ValueError for another length, TypeError when the purpose is not text.
+        """
+        record = self._outcome.record
+        if record is None:
+            raise ValueError("This receipt belongs to no whisper of ours.")
+        return handed_over_key(record, purpose, length)
 
     async def final(self) -> Receipt:
         """Wait until the status is final, and return this receipt."""
@@ -158,6 +211,7 @@ class Receipt:
             await trio.lowlevel.checkpoint()
             return self._outcome.answer
         self._waiting += 1
+        self._outcome.awaited = True
         if self._waiting == 1:
             self._awaiting(True)
         try:
@@ -165,5 +219,6 @@ class Receipt:
         finally:
             self._waiting -= 1
             if not self._waiting:
+                self._outcome.awaited = False
                 self._awaiting(False)
         return self._outcome.answer

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from onionshh.core.base.drops import Drops
-from onionshh.core.delivery.record import RECEIPT, REFUSED, WHISPER, Record
+from onionshh.core.delivery.record import Record
 from onionshh.core.endpoint.introduce import EndToEndKeys
 from onionshh.errors import ProtocolError
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.net.clocks import Clock
 from onionshh.reasons import Reason
 from onionshh.wire.messages import RECORD
-
-SPOKEN: Final = frozenset((WHISPER, RECEIPT, REFUSED))
-"""Kinds of records that delivery knows. The others are dropped, and the circuit goes on."""
-
 
 class JoinedCircuit:
     """A circuit whose other end is the peer."""
@@ -57,17 +51,13 @@ class JoinedCircuit:
 
     async def receive(self) -> Record:
         """The next record of a kind in use. A bad one ends the circuit: CircuitFailed, as for any end."""
-        while True:
-            message = await self.circuit.receive()
-            try:
-                record = Record.decode_untrusted(message.body)
-            except ProtocolError as error:
-                self._drops.count(error.reason)
-                self.circuit.close(error.reason)
-                raise CircuitFailed(error.reason) from error
-            if record.kind in SPOKEN:
-                return record
-            self._drops.count(Reason.RECORD_UNSPOKEN)
+        message = await self.circuit.receive()
+        try:
+            return Record.decode_untrusted(message.body)
+        except ProtocolError as error:
+            self._drops.count(error.reason)
+            self.circuit.close(error.reason)
+            raise CircuitFailed(error.reason) from error
 
     def why_refused(self, record: Record) -> int | None:
         """Why a whisper with these dates is refused. None when it is not."""

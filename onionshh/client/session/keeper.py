@@ -17,6 +17,7 @@ from onionshh.core.session.resumption import Resumption, SpentStep
 from onionshh.core.session.session import Session, SessionId, Spent
 from onionshh.core.session.table import SESSIONS_MOST, SessionTable
 from onionshh.errors import ProtocolError
+from onionshh.geometry import RESUME_SALT
 from onionshh.reasons import Reason
 from onionshh.wire.messages import Resume
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:  # a contact without a name needs no database
 UNWRITTEN_MOST = 1024
 """Sessions of exchanges on which no whisper was kept so far. The oldest is forgotten: its visitor introduces
 itself anew."""
-SALT = 12
 
 
 class Store(Protocol):
@@ -141,7 +141,7 @@ class SessionKeeper:
         """The next step of a session, synced: a RESUME may leave. BadData, Closed."""
         spent = session.spend()
         await self.save(session)
-        return spent, SpentStep(spent.step, self._context.chance.bytes(SALT))
+        return spent, SpentStep(spent.step, self._context.chance.bytes(RESUME_SALT))
 
     async def accept_untrusted(self, message: Resume) -> Accepted | None:
         """The RESUME in a message, with its tag burned and synced. None if the tag is unknown, or was used.

@@ -52,6 +52,12 @@ def privacy_class(name: str) -> PrivacyClass:
     return found
 
 
+def class_name(number: int) -> str:
+    """The name of a class by its number."""
+    named = next((privacy.name for privacy in CLASSES.values() if privacy.number == number), None)
+    return named or next(name for name, other in NOT_YET.items() if other == number)
+
+
 def check_hops(hops: int | None) -> int | None:
     """0 to 3, or None for the class's own hops. ValueError has a sentence for people."""
     if hops is not None and (type(hops) is not int or not 0 <= hops <= MOST_HOPS):

@@ -47,7 +47,7 @@ from onionshh.core.delivery.record import (
     REFUSED,
     Record,
     about,
-    receipt_about,
+    receipt_for,
     refusal_of,
 )
 from onionshh.core.delivery.replies import Replies
@@ -331,7 +331,7 @@ class Receiver:
             self._owing[lane] = None
         subject = about(record)
         wanted = self._receipts and record.receipt_wanted
-        receipt = receipt_about(subject, record, self._random_bytes) if wanted else None
+        receipt = receipt_for(record, self._random_bytes) if wanted else None
         held.owed[subject] = Owed(receipt, again, offered)
         whisper = self.inbox.get(subject)
         if whisper is not None:

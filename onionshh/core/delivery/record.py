@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from onionshh.crypto.primitives import kdf, sha3_256
 from onionshh.errors import ProtocolError, TooLarge
 from onionshh.geometry import (
     PART_HEADER,
@@ -210,8 +211,33 @@ def new_whisper(
     return Record(whisper_id, in_reply_to, expires, privacy_class, WHISPER, body, receipt_wanted)
 
 
+HANDED_OVER_MOST: Final = 64
+
+
+def handed_over_key(record: Record, purpose: str, length: int) -> bytes:
+    """A secret that both ends of a whisper can derive, to hand over to another protocol (SPEC 12). ValueError
+    for a length that is not 1 to 64, TypeError for a purpose that is not text."""
+    if not isinstance(purpose, str):
+        raise TypeError(f"A purpose is text, not {type(purpose).__name__}.")
+    if type(length) is not int or not 1 <= length <= HANDED_OVER_MOST:
+        raise ValueError(f"A key has 1 to {HANDED_OVER_MOST} bytes, not {length!r}.")
+    digest = sha3_256(record.encode())
+    return kdf("hand over", record.whisper_id, digest, purpose.encode(), length=length)
+
+
+def about(record: Record) -> WhisperId:
+    """The whisper that a whisper or an ASK is about: the whisper itself, or the one whose reply is asked
+    for."""
+    return record.in_reply_to if record.kind == ASK else record.whisper_id
+
+
+def question_for(record: Record, random_bytes: RandomBytes) -> Record:
+    """An ASK: is there a reply to this whisper?"""
+    return _about(record, ASK, b"", random_bytes)
+
+
 def receipt_for(record: Record, random_bytes: RandomBytes) -> Record:
-    """The receipt of one whisper."""
+    """The receipt of one whisper, or of the whisper that an ASK is about."""
     return _about(record, RECEIPT, b"", random_bytes)
 
 
@@ -222,4 +248,4 @@ def refusal_of(record: Record, why: int, random_bytes: RandomBytes) -> Record:
 
 def _about(record: Record, kind: int, body: bytes, random_bytes: RandomBytes) -> Record:
     whisper_id = WhisperId(random_bytes(WHISPER_ID))
-    return Record(whisper_id, record.whisper_id, record.expires, record.privacy_class, kind, body)
+    return Record(whisper_id, about(record), record.expires, record.privacy_class, kind, body)

@@ -28,7 +28,7 @@ from onionshh.wire.messages import INTRODUCE_NEW, Introduce, Rendezvous1, exactl
 POINTS: Final = (1, 3)
 """How many rendezvous points an introduction may name."""
 
-_CLASS_BITS: Final = 0b0000_0011
+CLASS_BITS: Final = 0b0000_0011
 _KEEP_SESSION: Final = 0b1000_0000
 _HEAD = struct.Struct(">BB")
 _LENGTH = struct.Struct(">H")
@@ -116,7 +116,7 @@ class Introduction:
             raise ValueError(f"an introduction can carry a record of at most {g.INTRODUCE_RECORD} bytes")
         if record and len(points) > 1:
             raise ValueError("an introduction with three rendezvous points carries no record")
-        if privacy_class & ~_CLASS_BITS:
+        if privacy_class & ~CLASS_BITS:
             raise ValueError(f"the number of a privacy class has two bits, {privacy_class} has more")
         seed = random_bytes(g.SEED)
         self.seed = seed
@@ -180,7 +180,7 @@ def open_introduction_untrusted(message: Introduce, seal_key: SealKey, subcreden
 
 def _parse_plain(auth_key: AuthKey, plain: bytes) -> Opened:
     class_byte, count = _HEAD.unpack_from(plain)
-    if class_byte & ~(_CLASS_BITS | _KEEP_SESSION):
+    if class_byte & ~(CLASS_BITS | _KEEP_SESSION):
         raise ProtocolError(Reason.INTRODUCE_CLASS)
     # A wrong count must not decide where anything is read.
     if count not in POINTS:
@@ -200,7 +200,7 @@ def _parse_plain(auth_key: AuthKey, plain: bytes) -> Opened:
         raise ProtocolError(Reason.INTRODUCE_RECORD)
     return Opened(
         auth_key,
-        class_byte & _CLASS_BITS,
+        class_byte & CLASS_BITS,
         bool(class_byte & _KEEP_SESSION),
         points,
         plain[at_seed:at_handshake],

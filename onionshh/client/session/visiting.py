@@ -1,0 +1,63 @@
+"""The sessions of one contact: the one in use, and the one before until the new one has answered (SPEC 12)."""
+
+from __future__ import annotations
+
+import logging
+
+from onionshh.client.context import Context
+from onionshh.client.session.keeper import SessionKeeper
+from onionshh.core.session.session import Session
+from onionshh.errors import BadData, Closed
+
+logger = logging.getLogger("onionshh.client")
+
+
+class VisitorSessions:
+    """`load` it once. A session may be used once the endpoint has shown that it is on its disk."""
+
+    def __init__(self, context: Context, keeper: SessionKeeper) -> None:
+        self._context = context
+        self.keeper = keeper
+        self.current: Session | None = None
+        """The session in use, confirmed or not."""
+
+    async def load(self) -> None:
+        """Take up the session of an earlier run. BadData."""
+        await self.keeper.load()
+        self.current = max(
+            self.keeper.table.sessions, key=lambda session: session.history.started_at, default=None
+        )
+
+    @property
+    def usable(self) -> Session | None:
+        """The session to go on with. None: introduce."""
+        session = self.current
+        return session if session is not None and session.may_spend else None
+
+    def begun(self, root: bytes, period: int) -> Session:
+        """A new introduction was answered."""
+        wall = self._context.clock.best()
+        return Session.started(root, introduced=True, period=period, wall=wall)
+
+    async def heard(self, session: Session | None) -> None:
+        """A receipt or a reply came over an exchange of this session: the endpoint has it on disk."""
+        if session is None or session.marks.confirmed:
+            return
+        session.marks.confirmed = True
+        before, self.current = self.current, session
+        try:
+            await self.keeper.save(session)
+        except BadData as error:
+            logger.error("a session could not be kept, and the next whisper introduces itself anew: %s", error)
+            session.marks.confirmed = False
+        except Closed:
+            session.marks.confirmed = False
+        else:
+            if before is not None and before is not session:
+                self.keeper.forget(before)
+
+    def forget(self) -> None:
+        """Begin with a new introduction next time."""
+        if self.current is not None:
+            self.keeper.forget(self.current)
+            self.current = None
