@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import trio
 
+from onionshh import geometry as g
 from onionshh.client.context import Context
 from onionshh.client.hosting.key_store import KeyStore
 from onionshh.core.base.patience import ANSWER_SECONDS
@@ -221,7 +222,8 @@ class Introducers:
         try:
             while True:
                 body = await self._next(holding, circuit)
-                decisions = self._set.brought(key, self._context.params, self._now())
+                resumption = len(body) == g.RESUME
+                decisions = self._set.brought(key, self._context.params, self._now(), resumption=resumption)
                 if decisions:
                     self._carry_out(decisions)
                     return

@@ -90,6 +90,7 @@ class _Introducer:
     held: HeldIntroducer
     ends: float
     rate: TokenBucket
+    resume_rate: TokenBucket
     junk: TokenBucket
     doubts: int = 0
     failures: int = 0
@@ -186,6 +187,7 @@ class IntroducerSet:
             held,
             ends,
             TokenBucket(RATE_UNLIMITED, BURST_UNLIMITED),
+            TokenBucket(RATE_UNLIMITED, BURST_UNLIMITED),
             TokenBucket(JUNK_MOST / JUNK_SECONDS, JUNK_MOST),
         )
 
@@ -248,15 +250,20 @@ class IntroducerSet:
         """Our test did not get through this introducer. `what`: what it does wrong, for people."""
         return self._replace(auth_key, Reason.INTRODUCER_FAILED, what, now)
 
-    def brought(self, auth_key: bytes, params: Params, now: float) -> tuple[Decision, ...]:
-        """An introduction arrived over the introducer's circuit."""
-        rate = self._ours[auth_key].rate
-        if params.introduce_rate:
-            rate.rate = RATE_SLACK * params.introduce_rate
-            rate.burst = RATE_SLACK * params.introduce_burst + BURST_EXTRA
+    def brought(
+        self, auth_key: bytes, params: Params, now: float, *, resumption: bool = False
+    ) -> tuple[Decision, ...]:
+        """An introduction or a resumption arrived over the introducer's circuit. Each has its own rate."""
+        ours = self._ours[auth_key]
+        if resumption:
+            bucket, rate, burst = ours.resume_rate, params.resume_rate, params.resume_burst
         else:
-            rate.rate, rate.burst = RATE_UNLIMITED, BURST_UNLIMITED
-        if rate.take(now):
+            bucket, rate, burst = ours.rate, params.introduce_rate, params.introduce_burst
+        if rate:
+            bucket.rate, bucket.burst = RATE_SLACK * rate, RATE_SLACK * burst + BURST_EXTRA
+        else:
+            bucket.rate, bucket.burst = RATE_UNLIMITED, BURST_UNLIMITED
+        if bucket.take(now):
             return ()
         return self._give_up(
             auth_key, Reason.INTRODUCER_FLOODS, "brings more than any visitors could send", now

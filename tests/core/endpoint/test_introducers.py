@@ -272,6 +272,21 @@ def test_as_fast_as_the_consensus_allows_is_no_flood(params: Params, at_once: in
     assert reasons(ours.brought(key, params, 59.0)) == [Reason.INTRODUCER_FLOODS]
 
 
+@pytest.mark.parametrize("params, at_once", [(Params(), 600 + 128), (UNLIMITED, int(BURST_UNLIMITED))])
+def test_resumptions_have_a_rate_of_their_own(params: Params, at_once: int) -> None:
+    """All that an honest introducer may pass on of both kinds is no flood, and a flood of either kind is."""
+    if params is UNLIMITED:
+        params = params.with_overrides({"resume_rate": 0})
+    for resumption in (False, True):
+        ours = made(1)
+        (key,) = fill(ours, view(plain(3)))
+        assert not any(ours.brought(key, params, 0.0, resumption=True) for _ in range(at_once))
+        most = int(1.5 * params.introduce_burst + 128) if params.introduce_rate else at_once
+        assert not any(ours.brought(key, params, 0.0) for _ in range(most))
+        found = ours.brought(key, params, 0.0, resumption=resumption)
+        assert reasons(found) == [Reason.INTRODUCER_FLOODS]
+
+
 def test_junk_is_forgiven_in_time() -> None:
     ours = made(1)
     (key,) = fill(ours, view(plain(3)))
