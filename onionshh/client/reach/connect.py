@@ -45,8 +45,10 @@ async def connect(
     hops: int,
     privacy_class: int,
     record: bytes,
-) -> JoinedCircuit:
-    """A joined circuit to the endpoint. `record` (b"" for none) rides along with the introduction.
+    keep_session: bool = False,
+) -> tuple[JoinedCircuit, bytes]:
+    """A joined circuit to the endpoint, and the root of the session that the endpoint keeps if it is asked to.
+    `record` (b"" for none) rides along with the introduction.
 
     Raises PathImpossible (of the meeting circuit only), NotIntroduced, NoAnswer, CircuitFailed,
     NetworkUnreachable.
@@ -67,6 +69,7 @@ async def connect(
             rendezvous_points=(meeting.path[-1].identity,),
             privacy_class=privacy_class,
             record=record,
+            keep_session=keep_session,
             random_bytes=context.chance.bytes,
         )
         await establish(meeting, introduction.cookie)
@@ -75,7 +78,7 @@ async def connect(
         with trio.move_on_after(RENDEZVOUS_SECONDS):
             answer = await meeting.receive()
             keys = introduction.finish(answer.body)
-            return context.joined(meeting, keys, as_visitor=True)
+            return context.joined(meeting, keys, as_visitor=True), keys.root
         raise NoAnswer
     except BaseException as error:
         for circuit in (meeting, asking):

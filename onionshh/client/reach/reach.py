@@ -10,12 +10,13 @@ import logging
 from collections.abc import Callable
 
 from onionshh.client.context import Context
+from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.sending import NotReached, Opening
 from onionshh.client.reach.connect import NoAnswer, NotIntroduced, connect
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import NoDescriptor, find_or_cached
-from onionshh.client.receipt import PathInfo
-from onionshh.client.session.resuming import Door, Terms, resume, resume_alone, rides
+from onionshh.client.session.going_on import GoingOn, path_info
+from onionshh.client.session.resuming import Door, Terms
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.circuit.purpose import meeting_kind
 from onionshh.core.delivery.actions import Failure
@@ -23,10 +24,11 @@ from onionshh.core.delivery.record import Record
 from onionshh.core.delivery.sender import NO_ANSWER
 from onionshh.core.endpoint.introduce import fits_introduction
 from onionshh.core.paths.path import PathImpossible
-from onionshh.core.session.session import Session, Spent
+from onionshh.core.session.session import Session
 from onionshh.errors import BadData, NetworkUnreachable, NoDirectory
 from onionshh.ids import AuthKey, RelayId, WhisperId
-from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.net.circuits import CircuitFailed
+from onionshh.reasons import Reason
 from onionshh.wire.endpoint import IntroducerEntry
 
 logger = logging.getLogger("onionshh.client")
@@ -34,11 +36,6 @@ logger = logging.getLogger("onionshh.client")
 NOBODY = (
     "no endpoint is published under this address: it is not running, or has not been reachable for a while"
 )
-ALONE_MOST = 256
-"""Bytes of a whisper that may go in one cell, if its receipt can come by a way back."""
-ALONE_KNOWN_MOST = 64
-"""Whispers that went alone and wait for their receipts. The steps that may be out are fewer."""
-
 
 class Reach:
     """`draw_hops` draws how many relays are between us and the rendezvous point, anew for each try. `sessions`:
@@ -62,7 +59,15 @@ class Reach:
         self._calls_back = calls_back
         self._found: CheckedDescriptor | None = None
         self._tried: set[bytes] = set()
-        self._alone: dict[WhisperId, tuple[Session, Spent]] = {}
+        self._going_on = (
+            None
+            if sessions is None
+            else GoingOn(
+                context,
+                sessions.keeper,
+                lambda: Terms(privacy_class, meeting_kind(draw_hops(), privacy_class)),
+            )
+        )
 
     async def once(self, record: Record, *, more: bool) -> Opening:
         """A lane to the endpoint, or `record` went alone. `more`: other whispers wait behind it. NotReached."""
@@ -83,25 +88,34 @@ class Reach:
         self._tried.clear()
         return opening
 
+    async def answer(self, session: Session, record: Record) -> JoinedCircuit | None:
+        """Send a receipt in a cell of its own. As `GoingOn.answer`, but raises CircuitFailed alone."""
+        if self._going_on is None or not session.may_spend:
+            raise CircuitFailed(Reason.NOT_CONNECTED)
+        try:
+            return await self._going_on.answer(session, await self._door(), record)
+        except (NoDescriptor, NotIntroduced, NoAnswer, BadData, NetworkUnreachable, NoDirectory) as error:
+            raise CircuitFailed(Reason.NOT_CONNECTED) from error
+
     def arrived(self, whisper: WhisperId) -> None:
-        """A receipt for this whisper came. If it went alone, that answers its step."""
-        session, spent = self._alone.pop(whisper, (None, None))
-        if session is not None and spent is not None:
-            session.answered(spent)
+        """As `Opener.arrived`."""
+        if self._going_on is not None:
+            self._going_on.arrived(whisper)
 
     def silent(self, whisper: WhisperId) -> None:
-        """No receipt came in time for this whisper, which went alone."""
-        session, _ = self._alone.pop(whisper, (None, None))
-        if session is not None:
-            session.silent()
+        """As `Opener.silent`."""
+        if self._going_on is not None:
+            self._going_on.silent(whisper)
 
     # Inside.
 
     async def _once(self, record: Record, more: bool) -> Opening:
+        going_on = self._going_on
         session = None if self._sessions is None else self._sessions.usable
-        if session is not None:
+        if going_on is not None and session is not None:
             try:
-                return await self._go_on(session, record, more)
+                alone = self._calls_back() and not more
+                return await going_on.once(session, await self._door(), record, alone=alone)
             except BadData as error:
                 logger.warning("a session cannot go on, so we introduce ourselves anew: %s", error)
         return await self._introduce(record)
@@ -127,33 +141,10 @@ class Reach:
         session = None if self._sessions is None else self._sessions.begun(root, found.period)
         return Opening(joined, rode, (path_info(joined.circuit),), session)
 
-    async def _go_on(self, session: Session, record: Record, more: bool) -> Opening:
-        context, keeper = self._context, self._keeper
-        found = await self._descriptor()
-        entry = self._introducer(found)
-        door = Door(RelayId(entry.relay_id), AuthKey(entry.auth_key))
-        encoded = record.encode()
-        small = len(record.body) <= ALONE_MOST and rides(encoded, 0)
-        if small and not more and self._calls_back() and not session.last_without_answer:
-            spent, asking = await resume_alone(context, keeper, session, door, self._privacy_class, encoded)
-            self._went_alone(record.whisper_id, session, spent)
-            return Opening(None, True, (path_info(asking),), session, resumed=True)
-        terms = Terms(self._privacy_class, meeting_kind(self._draw_hops(), self._privacy_class))
-        resumed = await resume(context, keeper, session, door, terms, encoded)
-        return Opening(
-            resumed.joined, resumed.rode, (path_info(resumed.joined.circuit),), session, resumed=True
-        )
-
-    @property
-    def _keeper(self) -> SessionKeeper:
-        if self._sessions is None:
-            raise LocalError("a contact without sessions goes on with none")
-        return self._sessions.keeper
-
-    def _went_alone(self, whisper: WhisperId, session: Session, spent: Spent) -> None:
-        self._alone[whisper] = session, spent
-        while len(self._alone) > ALONE_KNOWN_MOST:
-            del self._alone[next(iter(self._alone))]
+    async def _door(self) -> Door:
+        """An introducer at which the endpoint takes a RESUME."""
+        entry = self._introducer(await self._descriptor())
+        return Door(RelayId(entry.relay_id), AuthKey(entry.auth_key))
 
     def _introducer(self, found: CheckedDescriptor) -> IntroducerEntry:
         """A random one of those that have not failed since the last success. Once all have, all are tried
@@ -169,13 +160,9 @@ class Reach:
         return chosen
 
     def _in_vain(self, why: str, *, forget: bool = False) -> NotReached:
-        """The try failed. `forget`: fetch the descriptor anew before the next one."""
-        if forget:
-            self._found = None
+        found = self._found
+        if forget or (found is not None and len(self._tried) >= len(found.descriptor.introducers)):
+            self._found = None  # every introducer was tried: perhaps there is a newer descriptor
             self._context.descriptors.forget(self._address_key)
         return NotReached(Failure(why))
 
-
-def path_info(circuit: Circuit) -> PathInfo:
-    """What a receipt says about a circuit."""
-    return PathInfo(len(circuit.path) - 1, tuple(row.identity.hex() for row in circuit.path))

@@ -1,0 +1,179 @@
+"""An endpoint's side of delivery: the lanes of all its visitors, and what it says first to those it knows
+(SPEC 12, 13).
+
+A visitor that asked for a session is a peer from its first whisper on. What the program says first to a peer,
+and a reply for which no lane is open, goes by the peer's way back, or waits until the peer comes.
+"""
+
+from __future__ import annotations
+
+from onionshh.client.context import Context
+from onionshh.client.delivery.alone import CameAlone
+from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.delivery.lanes import Carrier, Lane, LaneSet
+from onionshh.client.delivery.reading import Places, Reader
+from onionshh.client.delivery.receiving import Receiving
+from onionshh.client.delivery.sending import Opening, Sending
+from onionshh.client.hosting.whisper_store import WhisperStore
+from onionshh.client.session.accepting import Accepting
+from onionshh.client.session.calling import Calling
+from onionshh.client.session.going_on import path_info
+from onionshh.client.session.keeper import SessionKeeper
+from onionshh.client.session.resuming import rides
+from onionshh.client.session.store import SessionStore
+from onionshh.client.session.talking import SessionTalk
+from onionshh.core.delivery.record import Record
+from onionshh.core.delivery.sender import TooMany
+from onionshh.core.session.session import Session, SessionId
+from onionshh.core.session.way_back import RECEIVED_BODY, decode_ways_untrusted
+from onionshh.core.delivery.record import WAY_BACK
+from onionshh.errors import ProtocolError
+from onionshh.net.database import Database
+from onionshh.reasons import Reason
+
+import trio
+
+SWEEP_SECONDS = 60.0
+
+
+class Peers:
+    """`load` it, then `run` it."""
+
+    def __init__(
+        self, context: Context, database: Database, *, give_up_after: int | None = None, receipts: bool = True
+    ) -> None:
+        self._context = context
+        self.lanes = LaneSet()
+        self.keeper = SessionKeeper(context, SessionStore(database))
+        self.receiving = Receiving(
+            context,
+            self.lanes,
+            WhisperStore(database),
+            self.keeper,
+            give_up_after=give_up_after,
+            receipts=receipts,
+            call_back=self._call_back,
+        )
+        self.accepting = Accepting(context, self.keeper, self.resumed)
+        self._calling: dict[SessionId, tuple[Calling, Sending]] = {}
+        self._talk = SessionTalk(context, self.keeper, self.lanes, way_back=self._way_back)
+        places = Places(self._sending_of, lambda: self.receiving, self._talk.take)
+        self._reader = Reader(self.lanes, places, context.drops)
+
+    async def load(self) -> None:
+        """Take up what is on disk. BadData."""
+        await self.receiving.load()
+        await self.keeper.load()
+
+    async def run(self) -> None:
+        """Serve, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self.lanes.nursery = nursery
+            nursery.start_soon(self._sweep)
+            try:
+                await self.receiving.run()
+            finally:
+                self.lanes.nursery = None
+
+    # Lanes that visitors open.
+
+    def introduced(self, joined: JoinedCircuit, record: Record | None, session: Session | None) -> None:
+        """A visitor introduced itself. `session`: if it asked for one. `record` came with the introduction."""
+        if session is not None:
+            self.keeper.begun(session)
+        self._serve(joined, session, record)
+
+    def resumed(self, joined: JoinedCircuit | None, session: Session, record: Record | None) -> None:
+        """A peer went on with its session."""
+        session.silences = 0
+        if joined is not None:
+            lane = self._serve(joined, session, record)
+            known = self._calling.get(session.session_id)
+            if lane is not None and known is not None:
+                paths = (path_info(joined.circuit),)
+                known[1].adopt(lane, Opening(joined, False, paths, session, resumed=True))
+        elif record is not None:
+            self._serve(
+                CameAlone(record, lambda answer: self._answer(session, answer), self._context.clock),
+                session,
+                None,
+            )
+
+    def _serve(self, carrier: Carrier, session: Session | None, record: Record | None) -> Lane | None:
+        if self.lanes.nursery is None:
+            carrier.close(Reason.ENDPOINT_CLOSED)
+            return None
+        lane = self.lanes.add(carrier, writers=1, session=session)
+        self.receiving.lane_opened(lane)
+        self._reader.start(lane, record)
+        return lane
+
+    # What the endpoint says first.
+
+    def sending(self, session: Session) -> Sending:
+        """What brings whispers over to this peer."""
+        return self._known(session)[1]
+
+    def _known(self, session: Session) -> tuple[Calling, Sending]:
+        known = self._calling.get(session.session_id)
+        if known is None:
+            calling = Calling(self._context, self.keeper, session)
+            sending = Sending(self._context, self.lanes, calling, opened=self._opened)
+            known = self._calling[session.session_id] = calling, sending
+            self.lanes.soon(sending.keep_time)
+            for lane in self.lanes:
+                if lane.session is session and isinstance(lane.carrier, JoinedCircuit):
+                    paths = (path_info(lane.carrier.circuit),)
+                    sending.adopt(lane, Opening(lane.carrier, False, paths, session, resumed=True))
+                    break
+        return known
+
+    def _opened(self, lane: Lane) -> None:
+        """The endpoint called a peer, and a lane is open."""
+        self.receiving.lane_opened(lane)
+        self._reader.start(lane)
+
+    def _sending_of(self, lane: Lane) -> Sending | None:
+        known = None if lane.session is None else self._calling.get(lane.session.session_id)
+        return None if known is None else known[1]
+
+    def _call_back(self, session_id: bytes, reply: Record) -> None:
+        """No lane to this peer is open, and a reply waits for it."""
+        session = self.keeper.get(session_id)
+        if session is None or not session.way_back:
+            return  # it is on disk, and leaves when the peer comes
+        session.marks.answered = True
+        now, clock = self._context.clock.monotonic(), self._context.clock
+        try:
+            self.sending(session).submit(reply, now + reply.expires - clock.best())
+        except TooMany:
+            self._context.drops.count(Reason.NO_ROOM_FOR_WHISPER)
+
+    async def _answer(self, session: Session, record: Record) -> None:
+        """Answer to a record that came alone. CircuitFailed."""
+        if not rides(record.encode(), 0):
+            self._call_back(session.session_id, record)  # too large for one cell
+            return
+        joined = await self._known(session)[0].answer(record)
+        if joined is not None:
+            self._serve(joined, session, None)
+
+    # What peers say of their sessions.
+
+    async def _way_back(self, lane: Lane, session: Session, body: bytes) -> None:
+        ways = decode_ways_untrusted(body)
+        if ways is None:
+            raise ProtocolError(Reason.WAY_BACK_SHAPE)  # an endpoint has none
+        session.way_back = ways
+        await self.keeper.save(session)
+        self._talk.say(lane, WAY_BACK, RECEIVED_BODY)
+
+    async def _sweep(self) -> None:
+        while True:
+            await trio.sleep(SWEEP_SECONDS)
+            self.keeper.tidy()
+            for session_id, (_, sending) in list(self._calling.items()):
+                if self.keeper.get(session_id) is None or sending.sender.is_idle:
+                    sending.close("the session with this peer is over")
+                    sending.let_go_of_lanes()
+                    del self._calling[session_id]
