@@ -16,7 +16,7 @@ from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
 from onionshh.client.node import Node
 from onionshh.core.endpoint.introducers import JUNK_MOST
 from onionshh.crypto.identity import IdentityKeys
-from onionshh.geometry import INTRODUCE
+from onionshh.geometry import INTRODUCE, KEY, RESUME_SEALED
 from onionshh.net.database import Database
 from onionshh.net.store import run_inline
 from onionshh.reasons import Reason
@@ -199,8 +199,13 @@ def end_circuits(node: Node, identity: str) -> None:
 
 @pytest.mark.parametrize(
     "body, reason",
-    [(b"", Reason.MESSAGE_SIZE), (bytes(INTRODUCE), Reason.INTRODUCE_AUTH_KEY)],
-    ids=["empty", "other key"],
+    [
+        (b"", Reason.MESSAGE_SIZE),
+        (bytes(INTRODUCE), Reason.INTRODUCE_KIND),
+        (junk(bytes(KEY), 0), Reason.INTRODUCE_AUTH_KEY),
+        (m.Resume(bytes(KEY), b"", b"", bytes(RESUME_SEALED)).encode(), Reason.INTRODUCE_AUTH_KEY),
+    ],
+    ids=["empty", "no kind", "other key", "other key to resume"],
 )
 async def test_an_introducer_that_passes_on_what_no_stranger_can_have_sent_loses_its_circuit(
     body: bytes, reason: Reason, autojump_clock: MockClock
