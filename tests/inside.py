@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from onionshh.client.contact import Contact
 from onionshh.client.context import Context
-from onionshh.client.delivery.visitor import Visitor
+from onionshh.client.correspondence import Correspondence
+from onionshh.client.delivery.sending import Sending
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting.hosting import Parts
 from onionshh.client.node import Node
@@ -16,9 +17,14 @@ def inside(node: Node) -> Context:
     return node._context
 
 
-def visitor_of(contact: Contact) -> Visitor:
+def behind(contact: Contact) -> Correspondence:
+    """What works behind a contact."""
+    return contact._correspondence
+
+
+def sending_of(contact: Contact) -> Sending:
     """What brings a contact's whispers over."""
-    return contact._visitor
+    return behind(contact).sending
 
 
 def parts(endpoint: Endpoint) -> Parts:

@@ -8,11 +8,9 @@ import trio
 
 from onionshh.client.arguments import check_timeout
 from onionshh.client.context import Context
-from onionshh.client.delivery.visitor import Visitor
+from onionshh.client.correspondence import Correspondence, Terms
 from onionshh.client.pool import IDLE_CIRCUITS, STUBS
-from onionshh.client.reach.reach import Reach
 from onionshh.client.receipt import Receipt
-from onionshh.core.base.classes import PrivacyClass
 from onionshh.core.circuit.purpose import PathKind, Purpose, meeting_kind
 from onionshh.core.delivery.record import (
     TTL_DEFAULT_SECONDS,
@@ -47,27 +45,11 @@ class Contact:
     ```
     """
 
-    def __init__(
-        self,
-        context: Context,
-        address: str,
-        address_key: bytes,
-        privacy: PrivacyClass,
-        hops: int | None,
-        *,
-        background: bool,
-    ) -> None:
+    def __init__(self, context: Context, address: str, terms: Terms) -> None:
         self._address = address
         self._context = context
-        self._privacy = privacy
-        self._hops = hops
-        reach = Reach(
-            context,
-            address_key,
-            draw_hops=lambda: privacy.draw_hops(context.chance, hops),
-            privacy_class=privacy.number,
-        )
-        self._visitor = Visitor(context, reach, background=background)
+        self._terms = terms
+        self._correspondence = Correspondence(context, terms)
         self._scope: trio.CancelScope | None = None
         self._open = False
         """Whether it delivers by now: what is sent before would wait for nobody."""
@@ -115,7 +97,7 @@ class Contact:
         if self._closed:
             return
         self._closed = True
-        self._visitor.close("the contact was closed before a receipt came")
+        self._correspondence.sending.close("the contact was closed before a receipt came")
         if self._scope is None:
             return  # it was never entered, and asked the pool for nothing
         self._scope.cancel()
@@ -158,11 +140,11 @@ class Contact:
         record = new_whisper(
             body,
             expires=clock.best() + math.ceil(ttl_seconds),
-            privacy_class=self._privacy.number,
+            privacy_class=self._terms.privacy.number,
             random_bytes=self._context.chance.bytes,
         )
         try:
-            return self._visitor.submit(record, clock.monotonic() + ttl_seconds)
+            return self._correspondence.sending.submit(record, clock.monotonic() + ttl_seconds)
         except TooMany:
             raise Full(
                 f"{WAITING_MOST} whispers to this contact wait already; send more once some have a receipt."
@@ -196,7 +178,7 @@ class Contact:
             try:
                 return self.send(body, ttl_seconds=ttl_seconds)
             except Full:
-                await self._visitor.changed()
+                await self._correspondence.sending.changed()
 
     async def ask(
         self,
@@ -250,30 +232,30 @@ class Contact:
 
             @nursery.start_soon
             async def until_away() -> None:
-                while receipt.is_final or not self._visitor.away:
-                    await self._visitor.changed()
+                while receipt.is_final or not self._correspondence.sending.sender.away:
+                    await self._correspondence.sending.changed()
                 nursery.cancel_scope.cancel()
 
             reply = await receipt.reply()
             nursery.cancel_scope.cancel()
-        if reply is None and self._visitor.away and not receipt.is_final:
+        if reply is None and self._correspondence.sending.sender.away and not receipt.is_final:
             raise Away(f"No reply: {self.problem}.", receipt.status, self.problem)
         return reply
 
     @property
     def problem(self) -> str:
         """What stands in the way of delivery right now, in words. Empty when nothing does."""
-        return self._visitor.problem
+        return self._correspondence.sending.sender.problem
 
     def _meeting_kinds(self) -> tuple[PathKind, ...]:
-        hops = self._privacy.hops if self._hops is None else (self._hops,)
-        return tuple(meeting_kind(count, self._privacy.number) for count in hops)
+        hops = self._terms.privacy.hops if self._terms.hops is None else (self._terms.hops,)
+        return tuple(meeting_kind(count, self._terms.privacy.number) for count in hops)
 
     async def _run(
         self, scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         try:
             with scope:
-                await self._visitor.run(task_status.started)
+                await self._correspondence.run(task_status.started)
         finally:
             self.close()

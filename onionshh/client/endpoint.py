@@ -275,7 +275,7 @@ class Endpoint:
     def waiting(self) -> tuple[int, int]:
         """How many whispers are unfinished, and how many replies wait for their visitors. Raises Closed when
         the endpoint is not open."""
-        receiver = self._running().parts.delivery.receiver
+        receiver = self._running().parts.peers.receiving.receiver
         return len(receiver.inbox), len(receiver.replies)
 
     def reachability_changes(self) -> ReachabilityChanges:
@@ -392,12 +392,12 @@ class Endpoint:
         ```
         """
         hosting = self._running()
-        return [Whisper(hosting, *found) for found in await hosting.parts.delivery.given_up()]
+        return [Whisper(hosting, *found) for found in await hosting.parts.peers.receiving.given_up()]
 
     def status(self) -> EndpointStatus:
         """The numbers of this moment. Raises Closed when the endpoint is not open."""
         parts = self._running().parts
-        state, receiver = parts.reachability.state, parts.delivery.receiver
+        state, receiver = parts.reachability.state, parts.peers.receiving.receiver
         return EndpointStatus(
             reachable=state.reachable,
             why=state.why,

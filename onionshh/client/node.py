@@ -17,6 +17,7 @@ from onionshh.client.arguments import check_seconds, check_whole, relay_ids
 from onionshh.client.assemble import assembled
 from onionshh.client.contact import Contact
 from onionshh.client.context import Context
+from onionshh.client.correspondence import Terms
 from onionshh.client.identities import Identity
 from onionshh.client.one_machine import find_network
 from onionshh.core.base.classes import INTRODUCTION_HOPS, MOST_HOPS, check_hops, privacy_class, reveals
@@ -149,11 +150,20 @@ class Node:
         return Endpoint(self._context, identity, introducers, give_up_after)
 
     def contact(
-        self, address: str, *, privacy: str = "talk", hops: int | None = None, background: bool = False
+        self,
+        address: str,
+        *,
+        session: bool = True,
+        privacy: str = "talk",
+        hops: int | None = None,
+        background: bool = False,
     ) -> Contact:
         """A contact, to be entered with `async with`.
 
         - `address`: the endpoint's, `shh1…`. Quotes, brackets and blanks around it do no harm.
+        - `session`: whether to go on with a session after the first whisper. Then a conversation that pauses
+          holds no circuit, and goes on with one cell. The endpoint can tell that the same contact came back.
+          With False each new circuit is a new stranger's.
         - `privacy`: the privacy class, "talk" (2 or 3 hops) or "flash" (0 or 1), SPEC 16.
         - `hops`: relays between this node and the rendezvous point, 0 to 3. With None the class draws a
           number for each circuit. With 0 the rendezvous point sees this node's IP address, and with 1 the
@@ -180,14 +190,8 @@ class Node:
         """
         self._context.check_open()
         key = decode_address_untrusted(address)
-        return Contact(
-            self._context,
-            encode_address(key),
-            key,
-            privacy_class(privacy),
-            check_hops(hops),
-            background=background,
-        )
+        terms = Terms(key, privacy_class(privacy), check_hops(hops), background, session)
+        return Contact(self._context, encode_address(key), terms)
 
     def circuits(self) -> list[CircuitInfo]:
         """Every circuit of this node, oldest first. For debugging: what is built ahead is listed too."""

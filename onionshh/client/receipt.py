@@ -39,7 +39,7 @@ class Outcome:
     round_trip_seconds: float | None = None
     awaited: bool = False
     """Whether the program waits for the answer now."""
-    answer: bytes | None = field(default=None, repr=False)
+    answer: Record | None = None
     final: trio.Event = field(default_factory=trio.Event)
     settled: trio.Event = field(default_factory=trio.Event)
     """An answer came, or none will come."""
@@ -57,7 +57,7 @@ class Outcome:
             if status in ("expired", "failed"):
                 self.settled.set()
 
-    def settle(self, answer: bytes | None) -> None:
+    def settle(self, answer: Record | None) -> None:
         """The answer came. None means that no answer can come any more."""
         if self.answer is None:
             self.answer = answer
@@ -173,7 +173,8 @@ class Receipt:
     @property
     def reply_body(self) -> bytes | None:
         """The reply, once it has come."""
-        return self._outcome.answer
+        answer = self._outcome.answer
+        return None if answer is None else answer.body
 
     @property
     def is_final(self) -> bool:
@@ -209,7 +210,7 @@ class Receipt:
         """
         if self._outcome.settled.is_set():
             await trio.lowlevel.checkpoint()
-            return self._outcome.answer
+            return self.reply_body
         self._waiting += 1
         self._outcome.awaited = True
         if self._waiting == 1:
@@ -221,4 +222,4 @@ class Receipt:
             if not self._waiting:
                 self._outcome.awaited = False
                 self._awaiting(False)
-        return self._outcome.answer
+        return self.reply_body

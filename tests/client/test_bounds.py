@@ -123,7 +123,7 @@ async def test_joined_circuits_are_few_though_the_inbox_is_full(
                 contact = await stack.enter_async_context(visitor.contact(endpoint.address))
                 contact.send(b"hello")
                 await trio.sleep(1)
-                joined_circuits = parts(endpoint).delivery.joined_circuits
+                joined_circuits = parts(endpoint).peers.lanes_of_circuits
                 assert len(joined_circuits) <= 2
                 assert all(one.open for one in joined_circuits)
             tasks = parts(endpoint).delivery.nursery

@@ -20,7 +20,7 @@ from onionshh.reasons import Reason
 from tests.client.delivery.test_hidden import replies_on_disk
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.world import Stranger, echo, hosted, small, until
-from tests.inside import inside, parts, visitor_of
+from tests.inside import inside, parts, sending_of
 
 QUIET = dict(interval_seconds=300)
 
@@ -75,7 +75,7 @@ async def test_a_slow_answer_finds_its_way_however_many_whispers_came_meanwhile(
                 await until(lambda: bool(answers), 10)
                 assert answers == [b"answer to slow"]
                 nursery.cancel_scope.cancel()
-    assert not parts(endpoint).delivery.joined_circuits
+    assert not parts(endpoint).peers.lanes_of_circuits
 
 
 async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autojump_clock: MockClock) -> None:
@@ -102,11 +102,11 @@ async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autoju
                 )
                 await exchange.send(whisper)
                 await trio.sleep(0.1)
-            (served,) = parts(endpoint).delivery.joined_circuits
+            (served,) = parts(endpoint).peers.lanes_of_circuits
             assert served.circuit.waiting_messages <= 2 * VISITOR_SENDINGS_MOST
             assert len(parts(endpoint).delivery.receiver.replies) < 20
             exchange.close()
-            await until(lambda: not parts(endpoint).delivery.joined_circuits)
+            await until(lambda: not parts(endpoint).peers.lanes_of_circuits)
             nursery.cancel_scope.cancel()
 
 
@@ -251,7 +251,7 @@ async def test_an_answer_in_hand_counts_though_the_wait_for_it_just_ended(
             await contact.ask(b"x")
             await trio.sleep(1)
             exchange = of_visitor(contact)
-            cell, delivery = exchange.circuit.cell, visitor_of(contact)
+            cell, delivery = exchange.circuit.cell, sending_of(contact)
 
             def then_late(command: int, body: bytes) -> None:
                 cell(command, body)
@@ -294,4 +294,4 @@ async def test_nobody_waits_for_an_answer_to_an_answer(autojump_clock: MockClock
                 await answered.final()
                 assert await answered.reply() is None
             await trio.sleep(LANE_IDLE_SECONDS + 20)
-            assert visitor_of(contact).joined_circuits == []  # nothing is waited for
+            assert sending_of(contact).joined_circuits == []  # nothing is waited for

@@ -203,7 +203,7 @@ def test_what_may_wait_for_an_endpoint_does_not_end_its_circuit() -> None:
 
 
 @each_kind
-def test_junk_of_one_kind_makes_no_visitor_of_the_other_kind_busy(kind: int) -> None:
+def test_junk_of_one_kind_makes_no_sending_of_the_other_kind_busy(kind: int) -> None:
     """At any rate of junk: the bucket of the other kind stays full."""
     relay, _ = make()
     endpoint = hosted(relay)

@@ -11,6 +11,7 @@ from onionshh.net.clocks import Clock
 from onionshh.reasons import Reason
 from onionshh.wire.messages import RECORD
 
+
 class JoinedCircuit:
     """A circuit whose other end is the peer."""
 

@@ -31,14 +31,20 @@ logger = logging.getLogger("onionshh.client")
 Takes = Callable[[Lane, Record], Awaitable[None]]
 
 
+async def nobody_listens(lane: Lane, record: Record) -> None:
+    """For an end that needs no word of receipts and answers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where records go. None: nobody here takes such records. `sending`: the Sender for a lane's peer."""
+    """Where records go. None: nobody here takes such records. `sending`: the Sender for a lane's peer. `heard`:
+    told first of each receipt and each answer."""
 
     sending: Callable[[Lane], Sending | None]
     receiving: Callable[[], Receiving | None]
     of_session: Takes
     parts: Takes | None = None
+    heard: Takes = nobody_listens
 
 
 class Reader:
@@ -80,6 +86,8 @@ class Reader:
         elif record.kind == PART and places.parts is not None:
             await places.parts(lane, record)
         elif record.kind in (RECEIPT, REFUSED):
+            if record.kind == RECEIPT:
+                await places.heard(lane, record)
             if sending is not None:
                 sending.bring(lane, record)
             if receiving is not None:
@@ -90,6 +98,7 @@ class Reader:
             else:
                 self._drops.count(Reason.RECORD_UNREAD)
         elif record.kind != PART and sending is not None:
+            await places.heard(lane, record)
             sending.bring(lane, record)
         else:
             self._drops.count(Reason.RECORD_UNREAD)

@@ -8,9 +8,10 @@ driver; they differ in how they open lanes (`Opener`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 import trio
 
@@ -18,7 +19,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.driver import Driver
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Lane, LaneSet
-from onionshh.client.receipt import Outcome, PathInfo, Receipt
+from onionshh.client.receipt import Outcome, PathInfo, Receipt, Status
 from onionshh.core.base.words import amount
 from onionshh.core.delivery.actions import (
     Action,
@@ -55,6 +56,16 @@ logger = logging.getLogger("onionshh.client")
 
 RECEIPTS_MOST = 16_384
 """Receipts kept current. The Sender's own bounds stay below this."""
+
+
+_STATUS: Final[Mapping[State, Status]] = MappingProxyType(
+    {
+        State.SENT: "sent",
+        State.DELIVERED: "delivered",
+        State.EXPIRED: "expired",
+        State.FAILED: "failed",
+    }
+)
 
 
 class NotReached(Exception):
@@ -228,8 +239,9 @@ class Sending(Driver):
             outcome.status, outcome.why = ("sent", "") if told.state is State.OUT else ("queued", told.why)
             return
         why = told.why or ("" if told.refused is None else self._refused(told))
-        outcome.conclude(told.state.value, why)
-        self._outbox.settled(told.whisper, told.state.value, why)
+        status = _STATUS[told.state]
+        outcome.conclude(status, why)
+        self._outbox.settled(told.whisper, status, why)
         self._changed.send()
 
     def _answered(self, whisper: WhisperId, answer: Record | None) -> None:
@@ -237,7 +249,7 @@ class Sending(Driver):
         if answer is not None and (outcome is None or not outcome.awaited):
             self._told[1](answer)
         if outcome is not None:
-            outcome.settle(None if answer is None else answer.body, answer)
+            outcome.settle(answer)
 
     def _refused(self, told: Tell) -> str:
         """Why the other end refused it; if its dates are wrong, whose clock is to blame, as far as they tell."""

@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 import trio
 
 from onionshh.client.context import Context
-from onionshh.client.delivery.hidden import Hidden
 from onionshh.client.hosting.introducers import Introducers
 from onionshh.client.hosting.introduction_service import IntroductionService
 from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
+from onionshh.client.hosting.peers import Peers
 from onionshh.client.hosting.publication import Publication
 from onionshh.client.hosting.reachability import ReachabilityWatch
 from onionshh.client.hosting.self_test import SelfTest
-from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
+from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS
 from onionshh.client.pool import STUBS
 from onionshh.client.receipt import Receipt
+from onionshh.client.session.store import SESSION_MIGRATIONS
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS, new_whisper
@@ -33,9 +34,12 @@ from onionshh.net.database import Database
 from onionshh.net.store import Folder
 
 DATABASE_FILE = "endpoint.db"
-_FIRST_KEYS, _FIRST_WHISPERS = KEY_MIGRATIONS[0], WHISPER_MIGRATIONS[0]
-MIGRATIONS = (_FIRST_KEYS + _FIRST_WHISPERS, *WHISPER_MIGRATIONS[1:])
-"""For the one file of keys and whispers. A new migration goes at the end, whichever of the two it is for."""
+MIGRATIONS = (
+    KEY_MIGRATIONS[0] + WHISPER_MIGRATIONS[0],
+    WHISPER_MIGRATIONS[1],
+    WHISPER_MIGRATIONS[2] + SESSION_MIGRATIONS[0],
+)
+"""For the one file of keys, whispers and sessions. A new migration goes at the end, whichever it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Parts:
     identity: IdentityKeys = field(repr=False)
     database: Database
     key_store: KeyStore
-    delivery: Hidden
+    peers: Peers
     introduction_service: IntroductionService
     introducers: Introducers
     publication: Publication
@@ -60,16 +64,19 @@ def put_together(
     *,
     introducers: int,
     give_up_after: int | None = None,
+    receipts: bool = True,
 ) -> Parts:
     """The parts of one endpoint over its database. Nothing is read yet, and nothing runs."""
     key_store = KeyStore(database, context.chance.bytes, context.params.replay_log_entries)
-    delivery = Hidden(context, WhisperStore(database), give_up_after)
-    service = IntroductionService(context, identity, key_store, delivery.start)
+    peers = Peers(context, database, give_up_after=give_up_after, receipts=receipts)
+    service = IntroductionService(
+        context, identity, key_store, peers.introduced, peers.accepting.resumed
+    )
     held = Introducers(context, key_store, introducers, service.introduced)
     publication = Publication(context, identity, key_store, held)
     self_test = SelfTest(context, identity, held, service, publication)
     reachability = ReachabilityWatch(context, held, publication, self_test.once)
-    return Parts(identity, database, key_store, delivery, service, held, publication, self_test, reachability)
+    return Parts(identity, database, key_store, peers, service, held, publication, self_test, reachability)
 
 
 class Hosting:
@@ -104,12 +111,12 @@ class Hosting:
 
     async def next(self) -> tuple[Taken, int] | None:
         """The next whisper, and how often it was shown, this time included. None once hosting has ended."""
-        return await self.parts.delivery.next()
+        return await self.parts.peers.receiving.next()
 
     async def finish(self, whisper_id: WhisperId) -> None:
         """The program has finished this whisper. Closed, BadData."""
         self._check_open()
-        await self.parts.delivery.finish(whisper_id)
+        await self.parts.peers.receiving.finish(whisper_id)
 
     async def reply(self, taken: Taken, body: bytes) -> Receipt:
         """The program has finished this whisper, with a reply. Closed, BadData."""
@@ -121,13 +128,13 @@ class Hosting:
             random_bytes=self._context.chance.bytes,
             in_reply_to=taken.whisper_id,
         )
-        return await self.parts.delivery.finish(taken.whisper_id, record)
+        return await self.parts.peers.receiving.finish(taken.whisper_id, record)
 
     def let_go(self, whisper_id: WhisperId) -> None:
         """The program has let a whisper go, so a task that waits may have it. Any thread may call this."""
         if not self._over.is_set():
             with suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(self.parts.delivery.let_go, whisper_id)
+                self._token.run_sync_soon(self.parts.peers.receiving.let_go, whisper_id)
 
     # Inside.
 
@@ -143,7 +150,7 @@ class Hosting:
                     nursery.start_soon(parts.introducers.run)
                     nursery.start_soon(parts.publication.run)
                     nursery.start_soon(parts.reachability.run)
-                    nursery.start_soon(parts.delivery.run)
+                    nursery.start_soon(parts.peers.run)
                     nursery.start_soon(parts.database.keep_erased)
                     task_status.started()
         finally:
@@ -155,7 +162,12 @@ class Hosting:
 
 
 async def open_hosting(
-    context: Context, identity: IdentityKeys, introducers: int, give_up_after: int | None
+    context: Context,
+    identity: IdentityKeys,
+    introducers: int,
+    give_up_after: int | None,
+    *,
+    receipts: bool = True,
 ) -> Hosting:
     """Hold an endpoint's folder and read its database. DataInUse, BadData."""
     folder = endpoint_folder(context.folder, identity)
@@ -165,9 +177,14 @@ async def open_hosting(
         database = Database(folder.database(DATABASE_FILE), MIGRATIONS, context.run_blocking)
         held.callback(database.close)
         parts = put_together(
-            context, identity, database, introducers=introducers, give_up_after=give_up_after
+            context,
+            identity,
+            database,
+            introducers=introducers,
+            give_up_after=give_up_after,
+            receipts=receipts,
         )
-        await parts.delivery.load()
+        await parts.peers.load()
         await parts.key_store.load()
         context.check_open()
         context.guard_file.update_layer_two(context.view)

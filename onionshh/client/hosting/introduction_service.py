@@ -9,20 +9,21 @@ rendezvous point holds the places of others (`client/hosting/places.py`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import trio
 
 from onionshh.client.context import Context
-from onionshh.client.delivery.joined import SPOKEN, JoinedCircuit
+from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.hosting.key_store import KeyStore, PeriodKeys
 from onionshh.client.hosting.places import NoPlace, Places
 from onionshh.core.base.patience import MEETING_SECONDS
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.record import Record
 from onionshh.core.endpoint.introduce import EndToEndKeys, Opened, answer, open_introduction_untrusted
+from onionshh.core.session.session import Session
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.crypto.primitives import sha3_256
 from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
@@ -38,22 +39,28 @@ WAITING_MOST = 32
 OPENING_MOST = 64
 """Introductions that wait for the disk."""
 TRIES = 2
+LookedAt = Callable[[bool | None], None]
+"""Called once it is known whether what came was for us and new; with None if that says nothing of who brought
+it."""
 
 
 class IntroductionService:
-    """The service of one endpoint. `serve` gets each joined circuit, with the record that rode along."""
+    """The service of one endpoint. `serve` gets each joined circuit, with the record that rode along, and the
+    session if the visitor asked for one. `resumed` gets each RESUME, as `Accepting.resumed` does."""
 
     def __init__(
         self,
         context: Context,
         identity: IdentityKeys,
         key_store: KeyStore,
-        serve: Callable[[JoinedCircuit, Record | None], None],
+        serve: Callable[[JoinedCircuit, Record | None, Session | None], None],
+        resumed: Callable[[m.Resume, LookedAt], Awaitable[None]],
     ) -> None:
         self._context = context
         self._identity = identity
         self._key_store = key_store
         self._serve = serve
+        self._resumed = resumed
         self._places = Places(AT_ONCE, WAITING_MOST)
         self._opening = 0
         self._expected: dict[bytes, trio.Event] = {}
@@ -74,13 +81,17 @@ class IntroductionService:
             self._expected.pop(seed, None)
 
     async def introduced(
-        self, body: bytes, auth_key: bytes, looked_at: Callable[[bool | None], None] = lambda good: None
+        self, body: bytes, auth_key: bytes, looked_at: LookedAt = lambda good: None
     ) -> None:
         """An INTRODUCE2 came over the circuit known by `auth_key`. `looked_at` is called once it is known
         whether it was for us and new, with None if there was no room to look. The meeting comes after that.
         Nothing is raised for a bad one."""
         try:
-            unsealed = await self._look(body, auth_key, looked_at)
+            message = m.introduced_untrusted(body)
+            if isinstance(message, m.Resume):
+                await self._resumed(message, looked_at)
+                return
+            unsealed = await self._look(message, auth_key, looked_at)
             if unsealed is not None:
                 introduction = self._prepare(unsealed)
                 with trio.fail_after(MEETING_SECONDS):
@@ -97,7 +108,7 @@ class IntroductionService:
             logger.error("an introduction could not be kept: %s", error)
 
     async def _look(
-        self, body: bytes, auth_key: bytes, looked_at: Callable[[bool | None], None]
+        self, message: m.Introduce, auth_key: bytes, looked_at: LookedAt
     ) -> _Unsealed | None:
         good: bool | None = None
         try:
@@ -105,7 +116,7 @@ class IntroductionService:
                 raise NoPlace
             self._opening += 1
             try:
-                unsealed = await self._unseal(body, auth_key)
+                unsealed = await self._unseal(message, auth_key)
             finally:
                 self._opening -= 1
             good = True
@@ -116,11 +127,8 @@ class IntroductionService:
             looked_at(good)
         return unsealed
 
-    async def _unseal(self, body: bytes, auth_key: bytes) -> _Unsealed | None:
+    async def _unseal(self, message: m.Introduce, auth_key: bytes) -> _Unsealed | None:
         """What was sealed for us, now in the log and on disk. None for a test of our own. ProtocolError."""
-        message = m.introduced_untrusted(body)
-        if isinstance(message, m.Resume):
-            raise ProtocolError(Reason.RESUME_UNSPOKEN)
         if message.auth_key != auth_key:
             raise ProtocolError(Reason.INTRODUCE_AUTH_KEY)
         keys = self._key_store.named(message.period_byte)
@@ -148,8 +156,6 @@ class IntroductionService:
         if len(opened.rendezvous_points) > 1:
             raise ProtocolError(Reason.INTRODUCE_LEGS)
         record = Record.decode_untrusted(opened.record) if opened.record else None
-        if record is not None and record.kind not in SPOKEN:
-            raise ProtocolError(Reason.RECORD_UNSPOKEN)
         point = self._context.view.any_relay(opened.rendezvous_points[0])
         if point is None:
             raise ProtocolError(Reason.RENDEZVOUS_UNKNOWN_RELAY)
@@ -159,7 +165,13 @@ class IntroductionService:
             subcredential=unsealed.subcredential,
             random_bytes=self._context.chance.bytes,
         )
-        return _Introduction(point, reply, end_to_end, record)
+        session = None
+        if opened.keep_session:
+            wall = self._context.clock.best()
+            session = Session.started(
+                end_to_end.root, introduced=False, period=unsealed.keys.period, wall=wall
+            )
+        return _Introduction(point, reply, end_to_end, record, session)
 
     async def _meet(self, introduction: _Introduction) -> None:
         """Build a circuit to the rendezvous point, and answer there."""
@@ -169,7 +181,7 @@ class IntroductionService:
             circuit.accept()
             circuit.send(m.RENDEZVOUS1, introduction.reply)
             joined = context.joined(circuit, introduction.keys, as_visitor=False)
-        self._serve(joined, introduction.record)
+        self._serve(joined, introduction.record, introduction.session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,3 +201,4 @@ class _Introduction:
     reply: bytes = field(repr=False)
     keys: EndToEndKeys = field(repr=False)
     record: Record | None = field(repr=False)
+    session: Session | None

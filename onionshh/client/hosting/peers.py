@@ -7,6 +7,8 @@ and a reply for which no lane is open, goes by the peer's way back, or waits unt
 
 from __future__ import annotations
 
+import trio
+
 from onionshh.client.context import Context
 from onionshh.client.delivery.alone import CameAlone
 from onionshh.client.delivery.joined import JoinedCircuit
@@ -22,16 +24,13 @@ from onionshh.client.session.keeper import SessionKeeper
 from onionshh.client.session.resuming import rides
 from onionshh.client.session.store import SessionStore
 from onionshh.client.session.talking import SessionTalk
-from onionshh.core.delivery.record import Record
+from onionshh.core.delivery.record import WAY_BACK, Record
 from onionshh.core.delivery.sender import TooMany
 from onionshh.core.session.session import Session, SessionId
 from onionshh.core.session.way_back import RECEIVED_BODY, decode_ways_untrusted
-from onionshh.core.delivery.record import WAY_BACK
 from onionshh.errors import ProtocolError
 from onionshh.net.database import Database
 from onionshh.reasons import Reason
-
-import trio
 
 SWEEP_SECONDS = 60.0
 
@@ -55,7 +54,7 @@ class Peers:
             call_back=self._call_back,
         )
         self.accepting = Accepting(context, self.keeper, self.resumed)
-        self._calling: dict[SessionId, tuple[Calling, Sending]] = {}
+        self._calling: dict[SessionId, _Called] = {}
         self._talk = SessionTalk(context, self.keeper, self.lanes, way_back=self._way_back)
         places = Places(self._sending_of, lambda: self.receiving, self._talk.take)
         self._reader = Reader(self.lanes, places, context.drops)
@@ -91,7 +90,7 @@ class Peers:
             known = self._calling.get(session.session_id)
             if lane is not None and known is not None:
                 paths = (path_info(joined.circuit),)
-                known[1].adopt(lane, Opening(joined, False, paths, session, resumed=True))
+                known.sending.adopt(lane, Opening(joined, False, paths, session, resumed=True))
         elif record is not None:
             self._serve(
                 CameAlone(record, lambda answer: self._answer(session, answer), self._context.clock),
@@ -112,15 +111,15 @@ class Peers:
 
     def sending(self, session: Session) -> Sending:
         """What brings whispers over to this peer."""
-        return self._known(session)[1]
+        return self._known(session).sending
 
-    def _known(self, session: Session) -> tuple[Calling, Sending]:
+    def _known(self, session: Session) -> _Called:
         known = self._calling.get(session.session_id)
         if known is None:
             calling = Calling(self._context, self.keeper, session)
             sending = Sending(self._context, self.lanes, calling, opened=self._opened)
-            known = self._calling[session.session_id] = calling, sending
-            self.lanes.soon(sending.keep_time)
+            known = self._calling[session.session_id] = _Called(calling, sending)
+            self.lanes.soon(known.run)
             for lane in self.lanes:
                 if lane.session is session and isinstance(lane.carrier, JoinedCircuit):
                     paths = (path_info(lane.carrier.circuit),)
@@ -135,7 +134,7 @@ class Peers:
 
     def _sending_of(self, lane: Lane) -> Sending | None:
         known = None if lane.session is None else self._calling.get(lane.session.session_id)
-        return None if known is None else known[1]
+        return None if known is None else known.sending
 
     def _call_back(self, session_id: bytes, reply: Record) -> None:
         """No lane to this peer is open, and a reply waits for it."""
@@ -144,6 +143,8 @@ class Peers:
             return  # it is on disk, and leaves when the peer comes
         session.marks.answered = True
         now, clock = self._context.clock.monotonic(), self._context.clock
+        if self.sending(session).sender.knows(reply.whisper_id):
+            return
         try:
             self.sending(session).submit(reply, now + reply.expires - clock.best())
         except TooMany:
@@ -154,7 +155,7 @@ class Peers:
         if not rides(record.encode(), 0):
             self._call_back(session.session_id, record)  # too large for one cell
             return
-        joined = await self._known(session)[0].answer(record)
+        joined = await self._known(session).calling.answer(record)
         if joined is not None:
             self._serve(joined, session, None)
 
@@ -172,8 +173,25 @@ class Peers:
         while True:
             await trio.sleep(SWEEP_SECONDS)
             self.keeper.tidy()
-            for session_id, (_, sending) in list(self._calling.items()):
-                if self.keeper.get(session_id) is None or sending.sender.is_idle:
-                    sending.close("the session with this peer is over")
-                    sending.let_go_of_lanes()
+            for session_id, known in list(self._calling.items()):
+                if self.keeper.get(session_id) is None or known.sending.sender.is_idle:
+                    known.close()
                     del self._calling[session_id]
+
+
+class _Called:
+    """What the endpoint says to one peer, while there is something to say."""
+
+    def __init__(self, calling: Calling, sending: Sending) -> None:
+        self.calling = calling
+        self.sending = sending
+        self._scope = trio.CancelScope()
+
+    async def run(self) -> None:
+        with self._scope:
+            await self.sending.keep_time()
+
+    def close(self) -> None:
+        self.sending.close("the session with this peer is over")
+        self.sending.let_go_of_lanes()
+        self._scope.cancel()

@@ -106,6 +106,10 @@ class Sender:
         """The lane in use."""
         return self._way.lane
 
+    def knows(self, whisper_id: WhisperId) -> bool:
+        """Whether it was asked to deliver this whisper before."""
+        return self._get(whisper_id) is not None
+
     @property
     def is_idle(self) -> bool:
         """Whether it has nothing to deliver, awaits no answer, and uses no lane."""

@@ -18,7 +18,7 @@ from onionshh.ids import WhisperId
 from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from tests.client.world import WALL, echo, hosted, small, until
-from tests.inside import parts, visitor_of
+from tests.inside import parts, sending_of
 
 QUIET = dict(interval_seconds=300)
 
@@ -45,17 +45,17 @@ BAD = {
 
 
 def of_visitor(contact: Contact) -> JoinedCircuit:
-    (joined,) = visitor_of(contact).joined_circuits
+    (joined,) = sending_of(contact).joined_circuits
     return joined
 
 
 def again(contact: Contact, record: Record, seconds: float = 600.0) -> Receipt:
     """A copy of a whisper, or one of other dates, sent as if it was new."""
-    return visitor_of(contact).submit(record, trio.current_time() + seconds)
+    return sending_of(contact).submit(record, trio.current_time() + seconds)
 
 
 def only(endpoint: Endpoint) -> JoinedCircuit:
-    (exchange,) = parts(endpoint).delivery.joined_circuits
+    (exchange,) = parts(endpoint).peers.lanes_of_circuits
     return exchange
 
 
@@ -73,7 +73,7 @@ async def test_a_bad_record_ends_its_circuit_and_no_other(autojump_clock: MockCl
                 assert untouched.open
             assert (await bad.whisper(b"hello")).status == "delivered"
             assert of_visitor(good) is untouched
-            assert len(parts(endpoint).delivery.joined_circuits) == 2
+            assert len(parts(endpoint).peers.lanes_of_circuits) == 2
 
 
 async def test_a_bad_record_from_the_endpoint_ends_the_circuit_too(autojump_clock: MockClock) -> None:
@@ -168,11 +168,11 @@ async def test_circuits_that_idle_are_let_go(autojump_clock: MockClock) -> None:
                 await trio.sleep(40)
                 ended.append(exchange.circuit.failed)
                 assert ended == [None, "idle"]
-                assert not parts(endpoint).delivery.joined_circuits
+                assert not parts(endpoint).peers.lanes_of_circuits
                 assert await contact.ask(b"and anew") == b"and anew"
                 # A visitor who neither speaks nor leaves is let go by the endpoint.
                 await trio.sleep(receiver.VISITOR_IDLE_SECONDS + 120)
-                assert not parts(endpoint).delivery.joined_circuits
+                assert not parts(endpoint).peers.lanes_of_circuits
             nursery.cancel_scope.cancel()
 
 

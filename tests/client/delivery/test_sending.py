@@ -16,7 +16,7 @@ from onionshh.reasons import Reason
 from tests.client.delivery.test_joined import of_visitor, only
 from tests.client.hostile import HostileIntroducer, mount
 from tests.client.world import hosted, small
-from tests.inside import visitor_of
+from tests.inside import sending_of
 
 WALL = 1_790_000_000
 QUIET = dict(interval_seconds=300)
@@ -160,7 +160,7 @@ async def test_it_says_what_is_in_the_way_and_wakes_whoever_waits_for_news(
         async with hosted(net) as (_, endpoint):
             address = endpoint.address
         async with visitor.contact(address) as contact:
-            delivery = visitor_of(contact)
+            delivery = sending_of(contact)
             assert (delivery.away, delivery.problem) == (False, "")
             receipt = contact.send(b"anybody?", ttl_seconds=600)
             with trio.fail_after(60):
@@ -186,4 +186,4 @@ async def test_a_way_that_nobody_needs_any_more_is_given_up(autojump_clock: trio
             await trio.sleep(1)
             assert receipt.status == "expired"
             assert not [one for one in visitor.circuits() if one.purpose == "rendezvous"]
-            assert visitor_of(contact).joined_circuits == []
+            assert sending_of(contact).joined_circuits == []

@@ -133,7 +133,7 @@ async def test_every_bad_introduction_is_one_named_drop_and_nothing_else(autojum
             before = _answers(node)
             await dropped(node, reason, stranger.send, entry, message)
             assert _answers(node) == before, name
-            assert not parts(endpoint).delivery.joined_circuits, name
+            assert not parts(endpoint).peers.lanes_of_circuits, name
         # Nothing of it was kept, and whoever comes now is served.
         assert len(parts(endpoint).delivery.receiver.inbox) == 0
         async with visitor.contact(endpoint.address) as contact:

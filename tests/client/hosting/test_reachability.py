@@ -166,7 +166,7 @@ async def test_a_test_looks_like_any_introduction_and_opens_no_rendezvous(
             tests = [one for one in said["host"] if one[0] == m.INTRODUCE1]
             assert len(tests) >= 3
             assert "answer" not in started
-            assert not parts(endpoint).delivery.joined_circuits
+            assert not parts(endpoint).peers.lanes_of_circuits
             assert set(node.drops()) <= {
                 Reason.LINK_IDLE,
                 Reason.LINK_ENDED,

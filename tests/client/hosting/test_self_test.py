@@ -25,7 +25,7 @@ async def test_it_arrives_and_opens_no_rendezvous(autojump_clock: MockClock) -> 
         behind = parts(endpoint)
         assert await behind.self_test.once() is None
         assert behind.introduction_service.expected == 0
-        assert not behind.delivery.joined_circuits
+        assert not behind.peers.lanes_of_circuits
         assert "test" not in {one.purpose for one in node.circuits()}
 
 

@@ -1,0 +1,160 @@
+"""What works behind a contact: lanes to one endpoint, a Sender, sessions, and what the endpoint says first
+(SPEC 12, 13).
+
+Without a name nothing of it is on disk. The Receiver is made when something can use it: a program that
+iterates over the contact, or a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+from onionshh.client.context import Context
+from onionshh.client.delivery.alone import CameAlone
+from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.delivery.lanes import Carrier, Lane, LaneSet
+from onionshh.client.delivery.reading import Places, Reader
+from onionshh.client.delivery.sending import Opening, Sending
+from onionshh.client.reach.reach import Reach
+from onionshh.client.session.going_on import path_info
+from onionshh.client.session.keeper import InMemoryAlone, SessionKeeper
+from onionshh.client.session.talking import SessionTalk
+from onionshh.client.session.visiting import VisitorSessions
+from onionshh.core.base.classes import PrivacyClass
+from onionshh.core.delivery.record import Record
+from onionshh.core.delivery.way import IDLE_SECONDS, IDLE_WITHOUT_SESSION_SECONDS
+from onionshh.core.session.session import Session
+from onionshh.reasons import Reason
+
+if TYPE_CHECKING:
+    from onionshh.client.contact_folder import ContactFolder
+    from onionshh.client.delivery.receiving import Receiving
+
+LINGER_SECONDS = 2.0
+SWEEP_SECONDS = 60.0
+SESSIONS_MOST = 4
+"""One in use, one before it, and some that were introduced meanwhile and never answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a contact speaks to its endpoint."""
+
+    address_key: bytes = field(repr=False)
+    privacy: PrivacyClass
+    hops: int | None = None
+    background: bool = False
+    session: bool = True
+
+
+class Correspondence:
+    """`load` it, then `run` it. `folder`: where a named contact keeps what it has."""
+
+    def __init__(self, context: Context, terms: Terms, folder: ContactFolder | None = None) -> None:
+        self._context = context
+        self._folder = folder
+        self.lanes = LaneSet()
+        store = InMemoryAlone() if folder is None else folder.sessions
+        self.sessions = (
+            VisitorSessions(context, SessionKeeper(context, store, SESSIONS_MOST)) if terms.session else None
+        )
+        self._reach = Reach(
+            context,
+            terms.address_key,
+            draw_hops=lambda: terms.privacy.draw_hops(context.chance, terms.hops),
+            privacy_class=terms.privacy.number,
+            sessions=self.sessions,
+        )
+        self.sending = Sending(
+            context,
+            self.lanes,
+            self._reach,
+            background=terms.background,
+            idle_seconds=IDLE_SECONDS if terms.session else IDLE_WITHOUT_SESSION_SECONDS,
+            opened=self._opened,
+        )
+        self.receiving: Receiving | None = None
+        keeper = self.sessions.keeper if self.sessions else SessionKeeper(context, InMemoryAlone(), 0)
+        self._talk = SessionTalk(context, keeper, self.lanes)
+        places = Places(self._take_answers, lambda: self.receiving, self._talk.take, heard=self._heard)
+        self._reader = Reader(self.lanes, places, context.drops)
+
+    async def load(self) -> None:
+        """Take up what is on disk. BadData."""
+        if self.sessions is not None:
+            await self.sessions.load()
+
+    async def run(self, started: Callable[[], None]) -> None:
+        """Deliver, until cancelled. `started` is called once whispers may be submitted."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self.lanes.nursery = nursery
+                started()
+                if self.sessions is not None:
+                    nursery.start_soon(self._sweep, self.sessions)
+                await self.sending.keep_time()
+        finally:
+            self.lanes.nursery = None
+            for lane in self.lanes:
+                self._context.nursery.start_soon(self._let_go, lane.carrier)
+
+    # Lanes.
+
+    def _opened(self, lane: Lane) -> None:
+        """We opened a lane."""
+        if self.receiving is not None:
+            self.receiving.lane_opened(lane)
+        self._reader.start(lane)
+        self._talk.lane_opened(lane)
+
+    def called(self, joined: JoinedCircuit | None, session: Session, record: Record | None) -> None:
+        """The endpoint went on with the session, by our way back."""
+        if self.lanes.nursery is None:
+            if joined is not None:
+                joined.close(Reason.CONTACT_CLOSED)
+            return
+        if joined is not None:
+            lane = self.lanes.add(joined, writers=1, session=session)
+            paths = (path_info(joined.circuit),)
+            self.sending.adopt(lane, Opening(joined, False, paths, session, resumed=True))
+            self._talk.lane_opened(lane)
+        elif record is not None:
+            carrier = CameAlone(
+                record, lambda answer: self._answer(session, answer), self._context.clock
+            )
+            lane, record = self.lanes.add(carrier, writers=1, session=session), None
+        else:
+            return
+        if self.receiving is not None:
+            self.receiving.lane_opened(lane)
+        self._reader.start(lane, record)
+
+    async def _answer(self, session: Session, record: Record) -> None:
+        joined = await self._reach.answer(session, record)
+        if joined is not None:
+            self.called(joined, session, None)
+
+    def _take_answers(self, lane: Lane) -> Sending:
+        return self.sending
+
+    async def _heard(self, lane: Lane, record: Record) -> None:
+        """A receipt or an answer came: the endpoint has our session on its disk."""
+        if self.sessions is not None:
+            await self.sessions.heard(lane.session)
+
+    async def _sweep(self, sessions: VisitorSessions) -> None:
+        while True:
+            await trio.sleep(SWEEP_SECONDS)
+            sessions.keeper.tidy()
+
+    async def _let_go(self, carrier: Carrier) -> None:
+        """Close it a moment late: a circuit's end overtakes what waits in it, perhaps our last receipt."""
+        try:
+            if not self._context.closed.is_set():
+                await trio.sleep(LINGER_SECONDS)
+        finally:
+            carrier.close(Reason.CONTACT_CLOSED)
