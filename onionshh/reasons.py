@@ -347,7 +347,7 @@ class Reason(StrEnum):
     )
     RESUMES_WAITING = "resumes-waiting", "A session was not resumed because too many others waited."
     SESSION_DISPLACED = "session-displaced", "A session had to make room for a new one: there were too many."
-    WAY_BACK_SHAPE = "way-back-shape", "A session's ways back had a wrong format, or came from the wrong side."
+    WAY_BACK_SHAPE = "way-back-shape", "A session's ways back were wrong, or came from the wrong side."
 
     # Whispers, receipts, and the circuits that carry them.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from onionshh.client.contact import Contact
 from onionshh.client.context import Context
 from onionshh.client.correspondence import Correspondence
+from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.delivery.lanes import LaneSet
 from onionshh.client.delivery.sending import Sending
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting.hosting import Parts
@@ -32,3 +34,8 @@ def parts(endpoint: Endpoint) -> Parts:
     if endpoint._hosting is None:
         raise Closed("This endpoint was never entered.")
     return endpoint._hosting.parts
+
+
+def circuits_of(lanes: LaneSet) -> list[JoinedCircuit]:
+    """The joined circuits that records go over now."""
+    return [lane.carrier for lane in lanes if isinstance(lane.carrier, JoinedCircuit)]

@@ -122,16 +122,16 @@ async def test_reply_and_done(autojump_clock: MockClock) -> None:
             for body in (b"three", b"four"):
                 await contact.whisper(body)
             three = await anext(iteration)
-            assert (three.body, len(parts(endpoint).delivery.receiver.inbox)) == (b"three", 2)
+            assert (three.body, len(parts(endpoint).peers.receiving.receiver.inbox)) == (b"three", 2)
             four = await anext(iteration)
-            assert (four.body, len(parts(endpoint).delivery.receiver.inbox)) == (b"four", 1)
+            assert (four.body, len(parts(endpoint).peers.receiving.receiver.inbox)) == (b"four", 1)
             with pytest.raises(onionshh.Closed):
                 await three.reply(b"too late")
             with trio.move_on_after(5) as nothing:
                 await anext(aiter(endpoint))  # it is shown to somebody already
             assert nothing.cancelled_caught
             await four.done()
-            assert len(parts(endpoint).delivery.receiver.inbox) == 0
+            assert len(parts(endpoint).peers.receiving.receiver.inbox) == 0
 
 
 async def test_a_whisper_nobody_holds_any_more_is_shown_again(autojump_clock: MockClock) -> None:

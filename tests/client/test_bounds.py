@@ -23,7 +23,7 @@ from onionshh.reasons import Reason
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.hosting.test_whisper_store import Whispers
 from tests.client.world import WALL, hosted, small
-from tests.inside import inside, parts
+from tests.inside import circuits_of, inside, parts
 from tests.seeded import seeded
 
 
@@ -123,10 +123,10 @@ async def test_joined_circuits_are_few_though_the_inbox_is_full(
                 contact = await stack.enter_async_context(visitor.contact(endpoint.address))
                 contact.send(b"hello")
                 await trio.sleep(1)
-                joined_circuits = parts(endpoint).peers.lanes_of_circuits
+                joined_circuits = circuits_of(parts(endpoint).peers.lanes)
                 assert len(joined_circuits) <= 2
                 assert all(one.open for one in joined_circuits)
-            tasks = parts(endpoint).delivery.nursery
+            tasks = parts(endpoint).peers.lanes.nursery
             assert tasks is not None
             assert sum("_read" in one.name for one in tasks.child_tasks) <= 2
             # Who is thrown out comes again, and ever later; else eight would join a thousand times a second.

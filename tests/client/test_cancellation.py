@@ -172,7 +172,7 @@ async def test_reading_finishing_and_replying(autojump_clock: MockClock) -> None
                                 after += 1
                         nursery.cancel_scope.cancel()
             await whisper.done()
-            assert len(parts(endpoint).delivery.receiver.inbox) == 0
+            assert len(parts(endpoint).peers.receiving.receiver.inbox) == 0
 
 
 async def test_asking_for_the_next_finishes_the_last_even_when_cut_off(autojump_clock: MockClock) -> None:
@@ -194,7 +194,7 @@ async def test_asking_for_the_next_finishes_the_last_even_when_cut_off(autojump_
             assert got == [b"%d" % number for number in range(8)]
             with trio.move_on_after(5):
                 await take()
-            assert len(parts(endpoint).delivery.receiver.inbox) == 0
+            assert len(parts(endpoint).peers.receiving.receiver.inbox) == 0
 
 
 async def test_waiting_for_reachability(autojump_clock: MockClock) -> None:

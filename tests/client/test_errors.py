@@ -96,7 +96,7 @@ async def test_hops_that_cannot_be_had_fail_with_the_number_of_relays_it_takes(
             with pytest.raises(onionshh.NotDelivered, match="needs 4 relays"):
                 await contact.ask(b"hello")
             assert "rendezvous" not in {one.purpose for one in visitor.circuits()}
-            assert len(parts(endpoint).delivery.receiver.inbox) == 0
+            assert len(parts(endpoint).peers.receiving.receiver.inbox) == 0
 
 
 async def test_waiting_for_a_reply_that_no_path_can_bring_costs_nothing(autojump_clock: MockClock) -> None:
@@ -156,7 +156,7 @@ async def test_what_is_too_large_is_refused_before_anything_is_sent(autojump_clo
             await trio.sleep(20)
             purposes = {one.purpose for one in visitor.circuits()}
             assert purposes <= {"ready", "consensus"}  # nothing was asked of anybody
-            assert len(parts(endpoint).delivery.receiver.inbox) == 0
+            assert len(parts(endpoint).peers.receiving.receiver.inbox) == 0
 
             # And so with replies: the whisper can still be answered.
             receipt = contact.send(b"question")

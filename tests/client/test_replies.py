@@ -20,7 +20,7 @@ from onionshh.reasons import Reason
 from tests.client.delivery.test_hidden import replies_on_disk
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.world import Stranger, echo, hosted, small, until
-from tests.inside import inside, parts, sending_of
+from tests.inside import circuits_of, inside, parts, sending_of
 
 QUIET = dict(interval_seconds=300)
 
@@ -71,11 +71,11 @@ async def test_a_slow_answer_finds_its_way_however_many_whispers_came_meanwhile(
                 await trio.sleep(1)
                 for number in range(20):
                     await other.ask(b"quick %d" % number)
-                assert len(parts(endpoint).delivery.receiver.inbox) <= 4
+                assert len(parts(endpoint).peers.receiving.receiver.inbox) <= 4
                 await until(lambda: bool(answers), 10)
                 assert answers == [b"answer to slow"]
                 nursery.cancel_scope.cancel()
-    assert not parts(endpoint).peers.lanes_of_circuits
+    assert not circuits_of(parts(endpoint).peers.lanes)
 
 
 async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autojump_clock: MockClock) -> None:
@@ -102,11 +102,11 @@ async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autoju
                 )
                 await exchange.send(whisper)
                 await trio.sleep(0.1)
-            (served,) = parts(endpoint).peers.lanes_of_circuits
+            (served,) = circuits_of(parts(endpoint).peers.lanes)
             assert served.circuit.waiting_messages <= 2 * VISITOR_SENDINGS_MOST
-            assert len(parts(endpoint).delivery.receiver.replies) < 20
+            assert len(parts(endpoint).peers.receiving.receiver.replies) < 20
             exchange.close()
-            await until(lambda: not parts(endpoint).peers.lanes_of_circuits)
+            await until(lambda: not circuits_of(parts(endpoint).peers.lanes))
             nursery.cancel_scope.cancel()
 
 
@@ -294,4 +294,4 @@ async def test_nobody_waits_for_an_answer_to_an_answer(autojump_clock: MockClock
                 await answered.final()
                 assert await answered.reply() is None
             await trio.sleep(LANE_IDLE_SECONDS + 20)
-            assert sending_of(contact).joined_circuits == []  # nothing is waited for
+            assert circuits_of(sending_of(contact).lanes) == []  # nothing is waited for

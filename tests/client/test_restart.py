@@ -68,13 +68,13 @@ async def test_a_finished_whisper_that_comes_again_is_acknowledged_and_not_shown
             again = stranger.introduction(found, entry, record=_record_of(whisper.id, b"once", stranger))
         async with hosted(net) as (_, endpoint):
             kept: list[WhisperId] = []
-            owe = parts(endpoint).delivery.receiver._pay
+            owe = parts(endpoint).peers.receiving.receiver._pay
 
             def watched(lane: LaneId, owed: dict[WhisperId, object]) -> Actions:
                 kept.extend(owed)
                 return owe(lane, owed)  # type: ignore[arg-type]
 
-            monkeypatch.setattr(parts(endpoint).delivery.receiver, "_pay", watched)
+            monkeypatch.setattr(parts(endpoint).peers.receiving.receiver, "_pay", watched)
             await stranger.send(entry, again.message)
             await until(lambda: bool(kept), 30)  # just before its receipt leaves
             with trio.move_on_after(30) as nothing:
@@ -155,8 +155,8 @@ async def test_a_reply_of_before_the_crash_reaches_the_visitor_who_asks_again(
             assert answers == [b"the answer, from disk"]
             await trio.sleep(5)
             # The visitor acknowledged it: it is kept no longer; and the whisper was not shown a second time.
-            assert await parts(endpoint).delivery._inbox.reply_to(whisper._taken.whisper_id) is None
-            assert len(parts(endpoint).delivery.receiver.inbox) == 0
+            assert await parts(endpoint).peers.receiving._store.replies_to(whisper._taken.whisper_id) is None
+            assert len(parts(endpoint).peers.receiving.receiver.inbox) == 0
 
 
 async def test_killed_again_and_again_it_keeps_its_address(autojump_clock: MockClock) -> None:

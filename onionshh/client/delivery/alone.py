@@ -1,7 +1,7 @@
 """A record that came alone, in one cell, and the way for the answers to it (SPEC 12).
 
-For the Receiver and the Sender it is a lane like others. What is sent over it leaves in cells of their own, by
-the way back of the session or through its introducers. It ends by itself after a while.
+For the Receiver and the Sender it is a lane like others. What is sent over it leaves in cells of their own,
+by the way back of the session or through its introducers. It ends by itself after a while.
 """
 
 from __future__ import annotations

@@ -122,8 +122,8 @@ class LaneUser(Protocol):
 
 
 class LaneSet:
-    """All lanes of one endpoint or contact, by number. `nursery`: where their tasks run; None before the first
-    task and after the last."""
+    """All lanes of one endpoint or contact, by number. `nursery`: where their tasks run; None before the
+    first task and after the last."""
 
     def __init__(self) -> None:
         self._lanes: dict[LaneId, Lane] = {}

@@ -1,4 +1,5 @@
-"""Reads lanes, and takes each record where it belongs: to a Receiver, to a Sender, or to the session (SPEC 13).
+"""Reads lanes, and takes each record where it belongs: to a Receiver, to a Sender, or to the session (SPEC
+13).
 
 | record                         | goes to                                               |
 |--------------------------------|-------------------------------------------------------|
@@ -37,8 +38,8 @@ async def nobody_listens(lane: Lane, record: Record) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where records go. None: nobody here takes such records. `sending`: the Sender for a lane's peer. `heard`:
-    told first of each receipt and each answer."""
+    """Where records go. None: nobody here takes such records. `sending`: the Sender for a lane's peer.
+    `heard`: told first of each receipt and each answer."""
 
     sending: Callable[[Lane], Sending | None]
     receiving: Callable[[], Receiving | None]

@@ -1,7 +1,8 @@
 """Carries out what a Receiver decides: commits rows, offers whispers, sends receipts and replies.
 
-Nothing is decided here. The Receiver of an endpoint and that of a contact have the same driver. When the program finishes a whisper, the commit runs in the program's own task. So a
-cancellation takes effect before the commit or after it.
+Nothing is decided here. The Receiver of an endpoint and that of a contact have the same driver. When the
+program finishes a whisper, the commit runs in the program's own task. So a cancellation takes effect before
+the commit or after it.
 """
 
 from __future__ import annotations

@@ -131,8 +131,8 @@ class NoOutbox:
 
 
 class Sending(Driver):
-    """The driver of one Sender. `background`: leave others room on the way. `late`: called with an answer that
-    came while nobody waited for it."""
+    """The driver of one Sender. `background`: leave others room on the way. `late`: called with an answer
+    that came while nobody waited for it."""
 
     def __init__(
         self,
@@ -252,7 +252,8 @@ class Sending(Driver):
             outcome.settle(answer)
 
     def _refused(self, told: Tell) -> str:
-        """Why the other end refused it; if its dates are wrong, whose clock is to blame, as far as they tell."""
+        """Why the other end refused it; if its dates are wrong, whose clock is to blame, as far as they
+        tell."""
         clock = self._context.clock
         if told.refused == NOT_WHOLE:
             return "the endpoint refused it: the parts do not fit together"

@@ -77,7 +77,8 @@ class Peers:
     # Lanes that visitors open.
 
     def introduced(self, joined: JoinedCircuit, record: Record | None, session: Session | None) -> None:
-        """A visitor introduced itself. `session`: if it asked for one. `record` came with the introduction."""
+        """A visitor introduced itself. `session`: if it asked for one. `record` came with the
+        introduction."""
         if session is not None:
             self.keeper.begun(session)
         self._serve(joined, session, record)

@@ -47,8 +47,8 @@ async def connect(
     record: bytes,
     keep_session: bool = False,
 ) -> tuple[JoinedCircuit, bytes]:
-    """A joined circuit to the endpoint, and the root of the session that the endpoint keeps if it is asked to.
-    `record` (b"" for none) rides along with the introduction.
+    """A joined circuit to the endpoint, and the root of the session that the endpoint keeps if it is asked
+    to. `record` (b"" for none) rides along with the introduction.
 
     Raises PathImpossible (of the meeting circuit only), NotIntroduced, NoAnswer, CircuitFailed,
     NetworkUnreachable.

@@ -1,4 +1,5 @@
-"""The way to one endpoint: go on with a session, or find its descriptor and introduce ourselves (SPEC 10, 11, 12).
+"""The way to one endpoint: go on with a session, or find its descriptor and introduce ourselves (SPEC 10, 11,
+12).
 
 Each call is one try. Kept between calls: the descriptor, and which of its introducers failed since the last
 success.
@@ -38,8 +39,8 @@ NOBODY = (
 )
 
 class Reach:
-    """`draw_hops` draws how many relays are between us and the rendezvous point, anew for each try. `sessions`:
-    None to do without. `calls_back`: whether the endpoint can call us back now."""
+    """`draw_hops` draws how many relays are between us and the rendezvous point, anew for each try.
+    `sessions`: None to do without. `calls_back`: whether the endpoint can call us back now."""
 
     def __init__(
         self,
@@ -70,7 +71,8 @@ class Reach:
         )
 
     async def once(self, record: Record, *, more: bool) -> Opening:
-        """A lane to the endpoint, or `record` went alone. `more`: other whispers wait behind it. NotReached."""
+        """A lane to the endpoint, or `record` went alone. `more`: other whispers wait behind it.
+        NotReached."""
         try:
             opening = await self._once(record, more)
         except NoDescriptor:

@@ -1,8 +1,8 @@
 """Answers RESUMEs: those that an endpoint's introducers bring, and those that come by a way back (SPEC 12).
 
 The order is fixed: look the tag up, open the cell, burn the tag and sync that, and only then act. What can be
-asked for is bounded: a session may have one circuit in five seconds, and eight at once. Beyond that the record
-is taken, and no circuit is built. Besides, resumptions have places of their own, so introductions and
+asked for is bounded: a session may have one circuit in five seconds, and eight at once. Beyond that the
+record is taken, and no circuit is built. Besides, resumptions have places of their own, so introductions and
 resumptions never wait for each other.
 """
 

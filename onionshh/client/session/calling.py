@@ -5,6 +5,8 @@ Without a way back, what the endpoint has to say waits until the peer comes.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.sending import NotReached, Opening
@@ -94,7 +96,5 @@ class Calling:
         if self._unknown[way.auth_key] >= UNKNOWN_MOST:
             del self._unknown[way.auth_key]
             self._session.way_back = tuple(other for other in self._session.way_back if other != way)
-            try:
+            with suppress(BadData):  # then it is forgotten with the next step that is spent
                 await self._keeper.save(self._session)
-            except BadData:
-                pass  # it is forgotten with the next step that is spent

@@ -1,8 +1,8 @@
 """How one side goes on with its sessions: over a circuit, or with one cell alone (SPEC 12).
 
-A whisper of at most 256 bytes goes alone if its receipt can come by itself: the other side can call us. Then a
-whisper is one circuit and one cell. A receipt in a cell of its own awaits no answer, but counts among the steps
-that may be out; the last of them asks for a circuit, whose answer settles all.
+A whisper of at most 256 bytes goes alone if its receipt can come by itself: the other side can call us. Then
+a whisper is one circuit and one cell. A receipt in a cell of its own awaits no answer, but counts among the
+steps that may be out; the last of them asks for a circuit, whose answer settles all.
 """
 
 from __future__ import annotations

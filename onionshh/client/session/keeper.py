@@ -1,8 +1,8 @@
 """Keeps the sessions of one endpoint or contact: in a table by tag, and on disk (SPEC 12).
 
-The order of writes is that of SPEC 12. A step is spent, and synced, before its RESUME leaves. A tag is burned,
-and synced, before anything is done about its RESUME. The first row of an endpoint's session is written in the
-transaction of the first whisper on its exchange.
+The order of writes is that of SPEC 12. A step is spent, and synced, before its RESUME leaves. A tag is
+burned, and synced, before anything is done about its RESUME. The first row of an endpoint's session is
+written in the transaction of the first whisper on its exchange.
 """
 
 from __future__ import annotations
@@ -121,7 +121,8 @@ class SessionKeeper:
     def unwritten(self, rows: Iterable[Row]) -> FirstRows:
         """The sessions whose first row must be written together with these rows."""
         ids = {_session_of(row) for row in rows}
-        return FirstRows(self, self._store, [self._unwritten[SessionId(key)] for key in ids if key in self._unwritten])
+        first = [self._unwritten[SessionId(key)] for key in ids if key in self._unwritten]
+        return FirstRows(self, self._store, first)
 
     def first_written(self, sessions: Iterable[Session]) -> None:
         """The first rows of these sessions are on disk."""

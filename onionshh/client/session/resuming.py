@@ -1,7 +1,7 @@
 """Goes on with a session: one RESUME over fresh circuits, and perhaps a joined circuit (SPEC 12).
 
-Both circuits are made side by side, and only then a step is spent. If anything fails after that, nothing of the
-try is used again: the next try has a new step, a new point and new paths.
+Both circuits are made side by side, and only then a step is spent. If anything fails after that, nothing of
+the try is used again: the next try has a new step, a new point and new paths.
 """
 
 from __future__ import annotations

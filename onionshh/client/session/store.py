@@ -33,18 +33,19 @@ class SessionStore:
         introduces itself anew."""
 
         def read(connection: sqlite3.Connection) -> list[bytes]:
-            return [bytes(row[0]) for row in connection.execute("SELECT document FROM sessions ORDER BY used")]
+            rows = connection.execute("SELECT document FROM sessions ORDER BY used")
+            return [bytes(row[0]) for row in rows]
 
         sessions = []
         for document in await self._database.read(read):
             try:
                 sessions.append(from_document_untrusted(document))
             except ProtocolError as error:
-                logger.warning("a session on disk cannot be used (%s); its peer introduces itself anew", error)
+                logger.warning("a session on disk cannot be used (%s), so its peer is a new one", error)
         return sessions
 
     async def save(self, session: Session) -> None:
-        """Sync this session's present state. The keys that it held before are overwritten. BadData, Closed."""
+        """Sync this session's present state. The keys of before are overwritten. BadData, Closed."""
         await self._database.transaction(lambda connection: self.write(connection, (session,)), erases=True)
 
     def forget_soon(self, session_ids: Iterable[SessionId]) -> None:

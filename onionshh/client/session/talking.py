@@ -61,9 +61,10 @@ class SessionTalk:
     def lane_opened(self, lane: Lane) -> None:
         """A session's lane is open: renew the session if that is due."""
         session = lane.session
-        if session is not None and session.marks.confirmed and self._kept(session):
-            if session.refresh_due(self._context.clock.best()):
-                self.say(lane, REFRESH, session.offer(self._context.chance.bytes))
+        if session is None or not session.marks.confirmed or not self._kept(session):
+            return
+        if session.refresh_due(self._context.clock.best()):
+            self.say(lane, REFRESH, session.offer(self._context.chance.bytes))
 
     async def take(self, lane: Lane, record: Record) -> None:
         """A record of this kind came. Raises ProtocolError, Closed."""

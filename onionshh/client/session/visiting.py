@@ -1,4 +1,5 @@
-"""The sessions of one contact: the one in use, and the one before until the new one has answered (SPEC 12)."""
+"""The sessions of one contact: the one in use, and the one before until the new one has answered (SPEC
+12)."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ class VisitorSessions:
         try:
             await self.keeper.save(session)
         except BadData as error:
-            logger.error("a session could not be kept, and the next whisper introduces itself anew: %s", error)
+            logger.error("a session could not be kept, so the next circuit needs an introduction: %s", error)
             session.marks.confirmed = False
         except Closed:
             session.marks.confirmed = False

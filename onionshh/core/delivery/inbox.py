@@ -57,8 +57,8 @@ class Inbox:
         return len(self._whispers) < self._most and self._bytes + size <= BYTES_MOST and self.seen < SEEN_MOST
 
     def take_on(self, record: Record, lane: LaneId, session: bytes | None, received_at: float) -> None:
-        """Accept a whisper that arrived over this lane. `session`: the peer's, if there is one. `received_at`:
-        Unix seconds."""
+        """Accept a whisper that arrived over this lane. `session`: the peer's, if there is one.
+        `received_at`: Unix seconds."""
         taken = Taken(
             record.whisper_id, record.body, received_at, record.expires, record.privacy_class, session
         )

@@ -61,8 +61,8 @@ TABLE: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A whisper as it was accepted. `received_at` and `expires`: Unix seconds. `session`: that of the peer, if
-    there is one."""
+    """A whisper as it was accepted. `received_at` and `expires`: Unix seconds. `session`: that of the peer,
+    if there is one."""
 
     whisper_id: WhisperId
     body: bytes = field(repr=False)

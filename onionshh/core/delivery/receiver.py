@@ -71,8 +71,8 @@ class _Keeping:
 class Receiver:
     """The Receiver of one endpoint, or of one contact. `most`: how many unfinished whispers it holds.
     `give_up_after`: a whisper that was shown this often and never finished is set aside; None: never.
-    `receipts`: whether receipts are sent at all. `lanes_wait`: whether a lane is read no further while there is
-    no room for its record; else the record is left to its sender."""
+    `receipts`: whether receipts are sent at all. `lanes_wait`: whether a lane is read no further while there
+    is no room for its record; else the record is left to its sender."""
 
     def __init__(
         self,

@@ -9,9 +9,9 @@ as long each time. The other end recognises the id. Some whispers go out alone, 
 their receipts come by another way.
 
 The answer to a delivered whisper may take hours. Its lane then ends, and from time to time a small question
-(ASK) goes out over another lane, which is the way back for the answer. If nothing at all comes back to it, the
-other end does not know the whisper any more, and the whole whisper goes out again, as long as the other end
-accepts a copy.
+(ASK) goes out over another lane, which is the way back for the answer. If nothing at all comes back to it,
+the other end does not know the whisper any more, and the whole whisper goes out again, as long as the other
+end accepts a copy.
 
 With `keeps_answers`, an answer is on disk before it is shown and before its receipt leaves.
 """
@@ -450,8 +450,8 @@ class Sender:
         return answered + self._owe(lane, answer, None, now)
 
     def _owe(self, lane: LaneId, answer: Record, refuse: int | None, now: float) -> Actions:
-        """The receipt or refusal of an answer is owed. It leaves with the next whisper, or at once if the answer
-        came over a lane that is not ours."""
+        """The receipt or refusal of an answer is owed. It leaves with the next whisper, or at once if the
+        answer came over a lane that is not ours."""
         if self._way.lane is not None:
             self._owed.add(answer, refuse, now)
             return ()
@@ -503,8 +503,8 @@ class Sender:
         return ()
 
     def _gone(self, now: float, *, after_pause: bool) -> Actions:
-        """The lane has ended: whispers not acknowledged on it go over another lane. `after_pause`: answers are
-        asked for only after a while, because the lane was idle."""
+        """The lane has ended: whispers not acknowledged on it go over another lane. `after_pause`: answers
+        are asked for only after a while, because the lane was idle."""
         self._way.move(WayEvent.GONE)
         actions: list[Action] = []
         for whisper_id, whisper in list(self._active.items()):

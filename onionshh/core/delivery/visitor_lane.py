@@ -17,9 +17,9 @@ RECEIPTS_TOGETHER: Final = 8
 
 @dataclass(slots=True)
 class Owed:
-    """A receipt that is owed. `receipt`: None if the sender wants none, or gets none here. `again`: the whisper
-    arrived before, so its reply is sent again too. `offered`: the program has just got the whisper and may
-    reply."""
+    """A receipt that is owed. `receipt`: None if the sender wants none, or gets none here. `again`: the
+    whisper arrived before, so its reply is sent again too. `offered`: the program has just got the whisper
+    and may reply."""
 
     receipt: Record | None
     again: bool

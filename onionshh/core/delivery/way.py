@@ -21,7 +21,8 @@ from onionshh.core.base.chance import Chance
 from onionshh.core.delivery.actions import Failure, LaneId
 
 IDLE_SECONDS: Final = (30.0, 55.0)
-"""An idle lane ends after a time drawn between these. With a session, the next whisper costs one cell more."""
+"""An idle lane ends after a time drawn between these. With a session, the next whisper costs one cell
+more."""
 IDLE_WITHOUT_SESSION_SECONDS: Final = (120.0, 120.0)
 """Without a session, the next whisper needs a new introduction."""
 IDLE_WHILE_ASKED_SECONDS: Final = 120.0

@@ -18,7 +18,7 @@ from onionshh.ids import WhisperId
 from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from tests.client.world import WALL, echo, hosted, small, until
-from tests.inside import parts, sending_of
+from tests.inside import circuits_of, parts, sending_of
 
 QUIET = dict(interval_seconds=300)
 
@@ -45,7 +45,7 @@ BAD = {
 
 
 def of_visitor(contact: Contact) -> JoinedCircuit:
-    (joined,) = sending_of(contact).joined_circuits
+    (joined,) = circuits_of(sending_of(contact).lanes)
     return joined
 
 
@@ -55,7 +55,7 @@ def again(contact: Contact, record: Record, seconds: float = 600.0) -> Receipt:
 
 
 def only(endpoint: Endpoint) -> JoinedCircuit:
-    (exchange,) = parts(endpoint).peers.lanes_of_circuits
+    (exchange,) = circuits_of(parts(endpoint).peers.lanes)
     return exchange
 
 
@@ -73,7 +73,7 @@ async def test_a_bad_record_ends_its_circuit_and_no_other(autojump_clock: MockCl
                 assert untouched.open
             assert (await bad.whisper(b"hello")).status == "delivered"
             assert of_visitor(good) is untouched
-            assert len(parts(endpoint).peers.lanes_of_circuits) == 2
+            assert len(circuits_of(parts(endpoint).peers.lanes)) == 2
 
 
 async def test_a_bad_record_from_the_endpoint_ends_the_circuit_too(autojump_clock: MockClock) -> None:
@@ -168,11 +168,11 @@ async def test_circuits_that_idle_are_let_go(autojump_clock: MockClock) -> None:
                 await trio.sleep(40)
                 ended.append(exchange.circuit.failed)
                 assert ended == [None, "idle"]
-                assert not parts(endpoint).peers.lanes_of_circuits
+                assert not circuits_of(parts(endpoint).peers.lanes)
                 assert await contact.ask(b"and anew") == b"and anew"
                 # A visitor who neither speaks nor leaves is let go by the endpoint.
                 await trio.sleep(receiver.VISITOR_IDLE_SECONDS + 120)
-                assert not parts(endpoint).peers.lanes_of_circuits
+                assert not circuits_of(parts(endpoint).peers.lanes)
             nursery.cancel_scope.cancel()
 
 

@@ -16,7 +16,7 @@ from onionshh.reasons import Reason
 from tests.client.delivery.test_joined import of_visitor, only
 from tests.client.hostile import HostileIntroducer, mount
 from tests.client.world import hosted, small
-from tests.inside import sending_of
+from tests.inside import circuits_of, sending_of
 
 WALL = 1_790_000_000
 QUIET = dict(interval_seconds=300)
@@ -186,4 +186,4 @@ async def test_a_way_that_nobody_needs_any_more_is_given_up(autojump_clock: trio
             await trio.sleep(1)
             assert receipt.status == "expired"
             assert not [one for one in visitor.circuits() if one.purpose == "rendezvous"]
-            assert sending_of(contact).joined_circuits == []
+            assert circuits_of(sending_of(contact).lanes) == []

@@ -42,7 +42,7 @@ from tests.client.world import (
     hosted_on,
     small,
 )
-from tests.inside import inside, parts
+from tests.inside import circuits_of, inside, parts
 
 LATE = WALL + 12 * 3600
 """In the period's second half, when the next one's keys are there too."""
@@ -133,9 +133,9 @@ async def test_every_bad_introduction_is_one_named_drop_and_nothing_else(autojum
             before = _answers(node)
             await dropped(node, reason, stranger.send, entry, message)
             assert _answers(node) == before, name
-            assert not parts(endpoint).peers.lanes_of_circuits, name
+            assert not circuits_of(parts(endpoint).peers.lanes), name
         # Nothing of it was kept, and whoever comes now is served.
-        assert len(parts(endpoint).delivery.receiver.inbox) == 0
+        assert len(parts(endpoint).peers.receiving.receiver.inbox) == 0
         async with visitor.contact(endpoint.address) as contact:
             assert (await contact.whisper(b"hello")).status == "delivered"
 

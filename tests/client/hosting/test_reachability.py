@@ -24,7 +24,7 @@ from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from tests.client.hostile import HostileIntroducer, by_id, lying_rings, mount, shown
 from tests.client.world import blinded, hosted, on_ring, period_now, small, until
-from tests.inside import inside, parts
+from tests.inside import circuits_of, inside, parts
 
 
 @asynccontextmanager
@@ -166,7 +166,7 @@ async def test_a_test_looks_like_any_introduction_and_opens_no_rendezvous(
             tests = [one for one in said["host"] if one[0] == m.INTRODUCE1]
             assert len(tests) >= 3
             assert "answer" not in started
-            assert not parts(endpoint).peers.lanes_of_circuits
+            assert not circuits_of(parts(endpoint).peers.lanes)
             assert set(node.drops()) <= {
                 Reason.LINK_IDLE,
                 Reason.LINK_ENDED,

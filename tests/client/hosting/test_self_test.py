@@ -15,7 +15,7 @@ from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from tests.client.hostile import HostileIntroducer, by_id, lying_rings, mount, new_ring
 from tests.client.world import blinded, hosted, on_ring, period_now, small, until
-from tests.inside import inside, parts
+from tests.inside import circuits_of, inside, parts
 
 QUIET = dict(interval_seconds=300)
 
@@ -25,7 +25,7 @@ async def test_it_arrives_and_opens_no_rendezvous(autojump_clock: MockClock) -> 
         behind = parts(endpoint)
         assert await behind.self_test.once() is None
         assert behind.introduction_service.expected == 0
-        assert not behind.peers.lanes_of_circuits
+        assert not circuits_of(behind.peers.lanes)
         assert "test" not in {one.purpose for one in node.circuits()}
 
 
