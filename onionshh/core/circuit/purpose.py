@@ -50,11 +50,21 @@ class Purpose(StrEnum):
     PUBLISH = "publish"
     """An endpoint's way to a ring relay, about its own descriptor."""
     ANSWER = "answer"
-    """An endpoint's way to a visitor's rendezvous point, for any class of the visitor."""
+    """A way to a rendezvous point that the other side chose, for any class of the other side. An endpoint
+    answers visitors so, and a visitor answers whoever calls over its way back."""
+    RESUME = "resume"
+    """A way to an introducer or a way back of the other side, to go on with a session."""
+    WAY_BACK = "way back"
+    """A visitor's way to a relay where the endpoint of a session can reach it. It is held for hours."""
+    PROVE = "prove"
+    """A way to a ring relay, to fetch the descriptor of a sender who says who it is."""
+    CALL = "call"
+    """A way to a rendezvous point that we chose ourselves, to speak first in a session."""
 
     @property
     def pinned(self) -> bool:
-        """Whether the second hop is pinned, because others decide how often we build such circuits."""
+        """Whether the second hop is pinned: others decide how often we build such circuits, or know the
+        relay at the end and can link those that we build."""
         return self in _PINNED
 
     def kind(self, introduction_hops: int = INTRODUCTION_HOPS) -> PathKind:
@@ -64,7 +74,7 @@ class Purpose(StrEnum):
         match self:
             case Purpose.READY | Purpose.RENDEZVOUS:
                 raise ValueError(f"give the kind of a circuit for {self.value!r}")
-            case Purpose.ANSWER:
+            case Purpose.ANSWER | Purpose.RESUME | Purpose.WAY_BACK | Purpose.PROVE | Purpose.CALL:
                 hops = ENDPOINT_HOPS
             case Purpose.CONSENSUS:
                 hops = INTRODUCTION_HOPS
@@ -73,7 +83,9 @@ class Purpose(StrEnum):
         return PathKind(hops + 1, TALK.number, self.pinned)
 
 
-_PINNED = frozenset((Purpose.INTRODUCER, Purpose.PUBLISH, Purpose.ANSWER))
+_PINNED = frozenset(
+    (Purpose.INTRODUCER, Purpose.PUBLISH, Purpose.ANSWER, Purpose.RESUME, Purpose.WAY_BACK, Purpose.PROVE)
+)
 
 
 def meeting_kind(hops: int, privacy_class: int) -> PathKind:
