@@ -67,8 +67,10 @@ class Reach:
 
     async def _once(self, record: bytes) -> JoinedCircuit:
         context = self._context
-        if self._found is None or self._found.descriptor.expiry <= context.clock.earliest():
+        if self._found is None or self._found.overdue(context.clock.earliest()):
             self._found = await find_or_cached(context, self._address_key)
+            if self._found.overdue(context.clock.earliest()):
+                raise NoDescriptor  # the endpoint is away; what the ring has names nobody who knows it
         return await connect(
             context,
             self._found,
