@@ -124,9 +124,12 @@ class Reach:
         return await self._introduce(record)
 
     async def _descriptor(self) -> CheckedDescriptor:
-        if self._found is None or self._found.descriptor.expiry <= self._context.clock.earliest():
+        earliest = self._context.clock.earliest
+        if self._found is None or self._found.overdue(earliest()):
             steps.debug("we ask ring relays where the endpoint can be found")
             self._found = await find_or_cached(self._context, self._address_key)
+            if self._found.overdue(earliest()):
+                raise NoDescriptor  # the endpoint is away; what the ring has names nobody who knows it
             count = len(self._found.descriptor.introducers)
             steps.debug("its descriptor names %d introducers", count)
         return self._found
