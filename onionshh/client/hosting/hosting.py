@@ -73,7 +73,7 @@ def put_together(
         context, identity, key_store, peers.introduced, peers.accepting.resumed
     )
     held = Introducers(context, key_store, introducers, service.introduced)
-    publication = Publication(context, identity, key_store, held)
+    publication = Publication(context, identity, key_store, held, receipts=receipts)
     self_test = SelfTest(context, identity, held, service, publication)
     reachability = ReachabilityWatch(context, held, publication, self_test.once)
     return Parts(identity, database, key_store, peers, service, held, publication, self_test, reachability)

@@ -59,12 +59,22 @@ async def find(context: Context, address_key: bytes, *, older: int = 0) -> Check
     return search.result()
 
 
+async def find_in_period(
+    context: Context, address_key: bytes, period: int, purpose: Purpose
+) -> CheckedDescriptor:
+    """The descriptor of an address for one period, over circuits for this purpose. Raises as `find`."""
+    search = _Search(context, address_key, purpose)
+    await search.whole(period)
+    return search.result()
+
+
 class _Search:
     """One search for one descriptor."""
 
-    def __init__(self, context: Context, address_key: bytes) -> None:
+    def __init__(self, context: Context, address_key: bytes, purpose: Purpose = Purpose.RING) -> None:
         self._context = context
         self._address_key = address_key
+        self._purpose = purpose
         self._view = context.view
         self._failure: Exception | None = None
         self._asked = 0
@@ -97,7 +107,7 @@ class _Search:
         context, blinded = self._context, self._blinded(period)
         for row in rows:
             try:
-                data = await ask_ring(context, row, blinded, period, Purpose.RING)
+                data = await ask_ring(context, row, blinded, period, self._purpose)
                 self._asked += 1
                 if data is None:
                     continue
