@@ -351,3 +351,9 @@ class Reason(StrEnum):
         "whisper-given-up",
         "A whisper was shown to the program as often as allowed and never finished.",
     )
+
+    # Transfers: what is longer than a whisper and comes in parts.
+
+    PART_FLAGS = "part-flags", "A part of a transfer had flags that this program does not know."
+    PART_SIZE = "part-size", "A part of a transfer had a length that is not allowed."
+    PART_TOTAL = "part-total", "The last part of a transfer named a total that is too large or does not fit."

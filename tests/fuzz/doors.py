@@ -5,6 +5,7 @@ from __future__ import annotations
 from onionshh import geometry as g
 from onionshh.config import NetworkFile, format_network_file, parse_network_file
 from onionshh.core.base.params import Params
+from onionshh.core.delivery.parts import PART_DATA, Part, TransferId
 from onionshh.core.delivery.record import EXPIRED, Record, new_whisper, receipt_for, refusal_of
 from onionshh.core.endpoint.descriptor import check_outer_untrusted
 from onionshh.core.endpoint.introduce import Opened, answer, open_introduction_untrusted
@@ -40,6 +41,11 @@ from tests.seeded import seeded
 
 KEY = seeded(1)(g.KEY)
 WHISPER = new_whisper(b"hello", expires=WALL + 600, privacy_class=1, random_bytes=seeded(2))
+PARTS = (
+    Part(TransferId(bytes(16)), 0, b"all of it", bytes(g.HASH)),
+    Part(TransferId(bytes(16)), 0, bytes(PART_DATA)),
+    Part(TransferId(bytes(16)), 1, b"the rest", bytes(g.HASH), whisper=True),
+)
 
 # Packing, and the tree over the rows of a consensus.
 
@@ -353,6 +359,11 @@ DOORS = (
             receipt_for(WHISPER, seeded(3)).encode(),
             refusal_of(WHISPER, EXPIRED, seeded(3)).encode(),
         ),
+    ),
+    Target(
+        "core.delivery.parts.Part.decode_untrusted",
+        Part.decode_untrusted,
+        tuple(part.encode() for part in PARTS),
     ),
     Target("core.trust.open_descriptor_untrusted", open_descriptor_untrusted, (_RELAY,)),
     Target(
