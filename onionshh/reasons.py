@@ -396,3 +396,22 @@ class Reason(StrEnum):
         "whisper-given-up",
         "A whisper was shown to the program as often as allowed and never finished.",
     )
+
+    # Transfers: what is longer than a whisper and comes in parts.
+
+    PART_FLAGS = "part-flags", "A part of a transfer had flags that this program does not know."
+    PART_SIZE = "part-size", "A part of a transfer had a length that is not allowed."
+    PART_TOTAL = "part-total", "The last part of a transfer named a total that is too large or does not fit."
+    TRANSFER_DISPLACED = (
+        "transfer-displaced",
+        "A transfer of which nothing new came for an hour made room for others.",
+    )
+    TRANSFER_EXPIRED = "transfer-expired", "A transfer's time ended before all of it had come; it was erased."
+    TRANSFER_NOT_WHOLE = (
+        "transfer-not-whole",
+        "The parts of a transfer did not fit together, so it was refused.",
+    )
+    TRANSFERS_FULL = (
+        "transfers-full",
+        "A part of a transfer was left unanswered: too much is unfinished here.",
+    )

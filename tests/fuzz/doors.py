@@ -7,6 +7,7 @@ from dataclasses import replace
 from onionshh import geometry as g
 from onionshh.config import NetworkFile, format_network_file, parse_network_file
 from onionshh.core.base.params import Params
+from onionshh.core.delivery.parts import PART_DATA, Part, TransferId
 from onionshh.core.delivery.record import (
     ASK,
     EXPIRED,
@@ -55,6 +56,11 @@ from tests.seeded import seeded
 
 KEY = seeded(1)(g.KEY)
 WHISPER = new_whisper(b"hello", expires=WALL + 600, privacy_class=1, random_bytes=seeded(2))
+PARTS = (
+    Part(TransferId(bytes(16)), 0, b"all of it", bytes(g.HASH)),
+    Part(TransferId(bytes(16)), 0, bytes(PART_DATA)),
+    Part(TransferId(bytes(16)), 1, b"the rest", bytes(g.HASH), whisper=True),
+)
 
 _BODIES = {
     PART: g.PART_HEADER + 1,
@@ -395,6 +401,11 @@ DOORS = (
         "core.delivery.record.Record.decode_untrusted",
         Record.decode_untrusted,
         tuple(record.encode() for record in _RECORDS),
+    ),
+    Target(
+        "core.delivery.parts.Part.decode_untrusted",
+        Part.decode_untrusted,
+        tuple(part.encode() for part in PARTS),
     ),
     Target("core.trust.open_descriptor_untrusted", open_descriptor_untrusted, (_RELAY,)),
     Target(
