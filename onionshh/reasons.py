@@ -179,6 +179,10 @@ class Reason(StrEnum):
 
     # Documents: descriptors and the list of relays.
 
+    CONSENSUS_ADDRESS = (
+        "consensus-address",
+        "A relay in a list has no IP address, or its addresses are not in order.",
+    )
     CONSENSUS_DATES = "consensus-dates", "The dates of a list of relays contradict each other."
     CONSENSUS_EXPIRED = (
         "consensus-expired",
@@ -213,6 +217,7 @@ class Reason(StrEnum):
         "descriptor-of-another",
         "A relay answered with the descriptor of another address or period.",
     )
+    DESCRIPTOR_PACED = "descriptor-paced", "A relay gave a number of links that is not a power of two."
     DESCRIPTOR_REVISION = (
         "descriptor-revision",
         "The inside of a descriptor is older or newer than its outside.",
