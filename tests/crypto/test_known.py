@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from onionshh.core.delivery.record import Record
 from onionshh.config import Authority, NetworkFile
 from onionshh.core import trust
+from onionshh.core.delivery.record import Record
 from onionshh.core.endpoint.descriptor import check_outer_untrusted, open_descriptor_untrusted
 from onionshh.core.endpoint.introduce import answer, leg_of, open_introduction_untrusted
 from onionshh.crypto.handshake import ClientHandshake, respond
@@ -24,8 +24,8 @@ from onionshh.crypto.layers import ClientLayers, RelayLayers
 from onionshh.crypto.primitives import KeyPair, aead_open
 from onionshh.crypto.seal import SealKey
 from onionshh.errors import BadAddress
-from onionshh.wire.messages import Introduce, Resume, introduced_untrusted
 from onionshh.wire import merkle
+from onionshh.wire.messages import Introduce, Resume, introduced_untrusted
 from onionshh.wire.packing import pack
 from tests.seeded import seeded
 from tests.vectors.make import FOLDER, MAKERS, make
