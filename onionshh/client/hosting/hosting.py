@@ -187,7 +187,6 @@ async def open_hosting(
         await parts.peers.load()
         await parts.key_store.load()
         context.check_open()
-        context.guard_file.update_layer_two(context.view)
     except BaseException:
         held.close()
         raise
