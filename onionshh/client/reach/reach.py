@@ -19,6 +19,7 @@ from onionshh.client.reach.finder import NoDescriptor, find_or_cached
 from onionshh.client.session.going_on import GoingOn, path_info
 from onionshh.client.session.resuming import Door, Terms
 from onionshh.client.session.visiting import VisitorSessions
+from onionshh.client.steps import steps
 from onionshh.core.circuit.purpose import meeting_kind
 from onionshh.core.delivery.actions import Failure
 from onionshh.core.delivery.record import Record
@@ -124,7 +125,10 @@ class Reach:
 
     async def _descriptor(self) -> CheckedDescriptor:
         if self._found is None or self._found.descriptor.expiry <= self._context.clock.earliest():
+            steps.debug("we ask ring relays where the endpoint can be found")
             self._found = await find_or_cached(self._context, self._address_key)
+            count = len(self._found.descriptor.introducers)
+            steps.debug("its descriptor names %d introducers", count)
         return self._found
 
     async def _introduce(self, record: Record) -> Opening:
@@ -166,5 +170,6 @@ class Reach:
         if forget or (found is not None and len(self._tried) >= len(found.descriptor.introducers)):
             self._found = None  # every introducer was tried: perhaps there is a newer descriptor
             self._context.descriptors.forget(self._address_key)
+        steps.debug("this try failed: %s", why)
         return NotReached(Failure(why))
 

@@ -73,6 +73,10 @@ class Inbox:
         """The whisper with this id, unless it is finished."""
         return self._whispers.get(whisper_id)
 
+    def lanes(self) -> set[LaneId]:
+        """The lanes that unfinished whispers came over last."""
+        return {whisper.lane for whisper in self._whispers.values() if whisper.lane is not None}
+
     def forget(self, whisper_id: WhisperId) -> Incoming | None:
         """Forget a whisper that is finished, or whose row is not on disk any more."""
         whisper = self._whispers.pop(whisper_id, None)
