@@ -131,8 +131,7 @@ class NoOutbox:
 
 
 class Sending(Driver):
-    """The driver of one Sender. `background`: leave others room on the way. `late`: called with an answer
-    that came while nobody waited for it."""
+    """The driver of one Sender. `background`: leave others room on the way."""
 
     def __init__(
         self,
@@ -144,13 +143,12 @@ class Sending(Driver):
         background: bool = False,
         idle_seconds: tuple[float, float] = IDLE_SECONDS,
         opened: Callable[[Lane], None] = lambda lane: None,
-        late: Callable[[Record], None] = lambda answer: None,
     ) -> None:
         self._context = context
         self._opener = opener
         self._outbox = outbox or NoOutbox()
         self._background = background
-        self._told = opened, late
+        self._opened = opened
         self._sender = Sender(
             receipt_seconds=float(context.params.talk_receipt_seconds),
             chance=context.chance,
@@ -246,8 +244,6 @@ class Sending(Driver):
 
     def _answered(self, whisper: WhisperId, answer: Record | None) -> None:
         outcome = self._outcomes.get(whisper)
-        if answer is not None and (outcome is None or not outcome.awaited):
-            self._told[1](answer)
         if outcome is not None:
             outcome.settle(answer)
 
@@ -307,11 +303,14 @@ class Sending(Driver):
         self._opening = None
         now = self.now()
         if opening is None:
-            self.do(self._sender.lane_failed(failure, now))
+            if self._sender.lane is None:  # else the other end has opened one meanwhile
+                self.do(self._sender.lane_failed(failure, now))
             self._changed.send()
             return
         rode = about(first) if opening.rode else None
         lane = self._add(opening, began)
+        if lane is not None and self._sender.lane is not None:
+            return  # the other end was faster; this lane is served, and ends when it is idle
         if lane is not None:
             self.do(self._sender.lane_opened(lane.number, began, rode, now))
         elif rode is not None:
@@ -328,24 +327,30 @@ class Sending(Driver):
             opening.joined.circuit.leave_room()
         lane = self.lanes.add(opening.joined, writers=SENDINGS_MOST, session=opening.session)
         self._openings[lane.number] = _Opened(opening, self.now() - began)
-        self._told[0](lane)
+        self._opened(lane)
         return lane
 
     def adopt(self, lane: Lane, opening: Opening) -> None:
         """The other end has opened this lane. It is used as if we had opened it, unless there is one."""
         self._openings[lane.number] = _Opened(opening, None)
         if self._sender.lane is None:
+            # A try of our own may be under way, and goes on: if both sides gave theirs up, none would be left.
             self.do(self._sender.lane_opened(lane.number, self.now(), None, self.now()))
 
     def lane_gone(self, number: LaneId) -> None:
         self._openings.pop(number, None)
         self.do(self._sender.lane_lost(number, self.now()))
 
-    def bring(self, lane: Lane, record: Record) -> None:
-        """A receipt, a refusal or an answer came over this lane."""
+    def bring(self, lane: Lane, record: Record, *, owes: bool = True) -> None:
+        """A receipt, a refusal or an answer came over this lane. `owes`: as in `Sender.record_in`."""
         self.lanes.used(lane.number, self)
         refuse = lane.carrier.why_refused(record) if record.kind == WHISPER else None
-        self.do(self._sender.record_in(lane.number, record, self.now(), refuse=refuse))
+        self.do(self._sender.record_in(lane.number, record, self.now(), refuse=refuse, owes=owes))
+
+    def is_awaited(self, whisper: WhisperId) -> bool:
+        """Whether the program waits now for the answer to this whisper, or has it."""
+        outcome = self._outcomes.get(whisper)
+        return outcome is not None and (outcome.awaited or outcome.answer is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,8 +230,11 @@ class Sender:
             return ()
         return (EndLane(lane, Reason.RENEWED), *self._gone(now, after_pause=False), *self._go_on(now))
 
-    def record_in(self, lane: LaneId, record: Record, now: float, *, refuse: int | None = None) -> Actions:
-        """A receipt, a refusal or an answer arrived. `refuse`: why an answer is not accepted."""
+    def record_in(
+        self, lane: LaneId, record: Record, now: float, *, refuse: int | None = None, owes: bool = True
+    ) -> Actions:
+        """A receipt, a refusal or an answer arrived. `refuse`: why an answer is not accepted. `owes`: whether
+        its receipt is ours to send; else the Receiver keeps the answer too, and sends it."""
         self._way.heard(lane, now)
         whisper_id = record.in_reply_to
         whisper = self._get(whisper_id)
@@ -249,7 +252,7 @@ class Sender:
             if whisper_id in self._active and whisper.state is State.DELIVERED and not self._is_on(whisper):
                 actions += self._ask_again(whisper_id, whisper, now, after_pause=True)
         if record.kind != RECEIPT:
-            actions += self._answer_in(lane, whisper, record, refuse, now)
+            actions += self._answer_in(lane if owes else None, whisper, record, refuse, now)
         return actions + self._go_on(now)
 
     # The disk.
@@ -435,12 +438,17 @@ class Sender:
         return (told,)
 
     def _answer_in(
-        self, lane: LaneId, whisper: OutgoingWhisper | None, answer: Record, refuse: int | None, now: float
+        self,
+        lane: LaneId | None,
+        whisper: OutgoingWhisper | None,
+        answer: Record,
+        refuse: int | None,
+        now: float,
     ) -> Actions:
         known = whisper is not None and whisper.answered
         if known:
             refuse = None  # a copy: the answer was accepted before, so its dates do not matter
-        if refuse is not None:
+        if refuse is not None and lane is not None:
             count = Count(Reason.RECORD_EXPIRED if refuse == EXPIRED else Reason.RECORD_FAR_FUTURE)
             return (count, *self._owe(lane, answer, refuse, now))
         if self._keeps_answers and whisper is not None and not known:
@@ -449,9 +457,11 @@ class Sender:
         answered = () if whisper is None else self._answered(answer.in_reply_to, whisper, answer)
         return answered + self._owe(lane, answer, None, now)
 
-    def _owe(self, lane: LaneId, answer: Record, refuse: int | None, now: float) -> Actions:
+    def _owe(self, lane: LaneId | None, answer: Record, refuse: int | None, now: float) -> Actions:
         """The receipt or refusal of an answer is owed. It leaves with the next whisper, or at once if the
-        answer came over a lane that is not ours."""
+        answer came over a lane that is not ours. `lane`: None if the Receiver sends it."""
+        if lane is None:
+            return ()
         if self._way.lane is not None:
             self._owed.add(answer, refuse, now)
             return ()
@@ -534,10 +544,10 @@ class _AnswersBeingKept:
     comes twice is written once."""
 
     def __init__(self) -> None:
-        self._by_token: dict[int, tuple[Record, LaneId]] = {}
+        self._by_token: dict[int, tuple[Record, LaneId | None]] = {}
         self._token = 0
 
-    def begin(self, answer: Record, lane: LaneId) -> int | None:
+    def begin(self, answer: Record, lane: LaneId | None) -> int | None:
         """The token for this answer; None if an answer to the same whisper is being written."""
         if any(other.in_reply_to == answer.in_reply_to for other, _ in self._by_token.values()):
             return None
@@ -545,6 +555,6 @@ class _AnswersBeingKept:
         self._by_token[self._token] = answer, lane
         return self._token
 
-    def done(self, token: int) -> tuple[Record, LaneId] | None:
+    def done(self, token: int) -> tuple[Record, LaneId | None] | None:
         """The answer is on disk, or will not be."""
         return self._by_token.pop(token, None)
