@@ -52,6 +52,7 @@ class Terms:
     session: bool = True
     sender: bytes | None = field(default=None, repr=False)
     """The address key of the identity that we show to the endpoint, if any."""
+    way_back: bool = False
 
 
 class Correspondence:

@@ -15,6 +15,7 @@ from onionshh.client.arguments import check_whole
 from onionshh.client.context import Context
 from onionshh.client.hosting.hosting import Hosting, open_hosting
 from onionshh.client.hosting.reachability import Reachability, ReachabilityChanges
+from onionshh.client.peer import Peer
 from onionshh.client.whisper import Iteration, Whisper
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.errors import Closed
@@ -77,12 +78,19 @@ class Endpoint:
     """
 
     def __init__(
-        self, context: Context, identity: IdentityKeys, introducers: int, give_up_after: int | None
+        self,
+        context: Context,
+        identity: IdentityKeys,
+        introducers: int,
+        give_up_after: int | None,
+        *,
+        receipts: bool = True,
     ) -> None:
         self._context = context
         self._identity = identity
         self._introducers = introducers
         self._give_up_after = give_up_after
+        self._receipts = receipts
         self._hosting: Hosting | None = None
 
     @property
@@ -95,7 +103,7 @@ class Endpoint:
             raise Closed("An endpoint is entered once.")
         self._context.check_open()
         self._hosting = await open_hosting(
-            self._context, self._identity, self._introducers, self._give_up_after
+            self._context, self._identity, self._introducers, self._give_up_after, receipts=self._receipts
         )
         await self._hosting.start()
         return self
@@ -122,6 +130,11 @@ class Endpoint:
         the endpoint is not open."""
         receiver = self._running().parts.peers.receiving.receiver
         return len(receiver.inbox), len(receiver.replies)
+
+    def peers(self) -> list[Peer]:
+        """The visitors that this endpoint knows by their sessions, the one heard of last coming first: at most
+        1 024 of them, and 8 192 over all endpoints of a node. Raises Closed when the endpoint is not open."""
+        return self._running().peers()
 
     def reachability_changes(self) -> ReachabilityChanges:
         """`async for` over every gain and loss of reachability from now on. If the endpoint is reachable

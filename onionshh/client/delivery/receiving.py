@@ -259,8 +259,8 @@ class Receiving(Driver):
                 self.lanes.soon(self._judge, lane, record)
             case Repeat(lane, whisper):
                 self.lanes.soon(self._repeat, lane, self._store.replies_to(whisper))
-            case RepeatAll(_, session):
-                self.lanes.soon(self._bring_all, session)
+            case RepeatAll(session):
+                self.lanes.soon(self.bring_replies, session)
             case CallBack(session, record):
                 self._call_back(session, record)
             case Pause(number) | Resume(number):
@@ -317,8 +317,8 @@ class Receiving(Driver):
             for reply in replies:
                 self.do(self._receiver.repeated(number, reply))
 
-    async def _bring_all(self, session: bytes) -> None:
-        """The peer is here: what waits for it leaves as if we had called it."""
+    async def bring_replies(self, session: bytes) -> None:
+        """Bring over all replies that wait for the peer of this session."""
         with suppress(Closed):
             try:
                 replies = await self._store.replies_for(session)
@@ -327,6 +327,10 @@ class Receiving(Driver):
                 return
             for reply in replies:
                 self._call_back(session, reply)
+
+    async def forget(self, session: bytes) -> None:
+        """Erase the replies that wait for this session's peer. BadData, Closed."""
+        self._receiver.replies.dropped(await self._store.forget_session(session))
 
     # Records.
 

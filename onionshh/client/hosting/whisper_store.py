@@ -144,6 +144,18 @@ class WhisperStore:
             lambda connection: connection.execute("DELETE FROM replies WHERE id = ?", (reply_id,))
         )
 
+    async def forget_session(self, session: bytes) -> list[WhisperId]:
+        """Erase the replies that wait for the peer of this session, and note that its whispers have no peer
+        any more. Returns the replies."""
+
+        def write(connection: sqlite3.Connection) -> list[WhisperId]:
+            replies = connection.execute("SELECT id FROM replies WHERE session = ?", (session,)).fetchall()
+            connection.execute("DELETE FROM replies WHERE session = ?", (session,))
+            connection.execute("UPDATE inbox SET session = NULL WHERE session = ?", (session,))
+            return [WhisperId(row[0]) for row in replies]
+
+        return await self._database.transaction(write, erases=True)
+
     async def tidy(self, earliest: int) -> tuple[int, Waiting]:
         """Forget ids and replies past their time. Returns how many ids are left, and which replies.
 
