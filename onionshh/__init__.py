@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from onionshh.client.identities import Identity
     from onionshh.client.node import CircuitInfo, Node, NodeStatus, join
     from onionshh.client.receipt import Receipt
+    from onionshh.client.session.info import SessionInfo
     from onionshh.errors import (
         Away,
         BadAddress,
@@ -63,6 +64,7 @@ __all__ = [
     "NotDelivered",
     "Reachability",
     "Receipt",
+    "SessionInfo",
     "TooLarge",
     "Whisper",
     "WrongLoop",
@@ -79,6 +81,7 @@ _WHERE = {
     "NodeStatus": "onionshh.client.node",
     "Reachability": "onionshh.client.hosting.reachability",
     "Receipt": "onionshh.client.receipt",
+    "SessionInfo": "onionshh.client.session.info",
     "Whisper": "onionshh.client.endpoint",
     "join": "onionshh.client.node",
 }

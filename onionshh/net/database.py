@@ -21,6 +21,7 @@ from onionshh.net.store import RunBlocking, close_to_others, open_or_make
 
 T = TypeVar("T")
 
+IN_MEMORY = ":memory:"
 ERASED_WITHIN_SECONDS = 1.0
 BATCH_MOST = 256
 """How many transactions may share one sync."""
@@ -69,6 +70,11 @@ class Database:
         self._erased = Poke()
         self._connection = _open(path, migrations)
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it is a file. A database in memory ends when it is closed."""
+        return str(self._path) != IN_MEMORY
+
     async def transaction(self, work: Callable[[sqlite3.Connection], T], *, erases: bool = False) -> T:
         """Run `work` on the connection, alone. It is committed and on disk when this returns.
 
@@ -89,7 +95,8 @@ class Database:
                 finally:
                     if not asked.done:  # it could not run, and must not run later
                         self._waiting.remove(asked)
-        return asked.outcome()
+        result: T = asked.outcome()
+        return result
 
     def transaction_now(self, work: Callable[[sqlite3.Connection], T], *, erases: bool = False) -> T:
         """Like `transaction`, but without awaiting: for calls that must have something on disk when they
@@ -108,7 +115,8 @@ class Database:
         finally:
             if not asked.done:
                 self._waiting.remove(asked)
-        return asked.outcome()
+        result: T = asked.outcome()
+        return result
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The result of `work`, which must change nothing. Raises the same errors as `transaction`."""
@@ -294,7 +302,7 @@ def _make(path: Path | str) -> None:
 
 
 def _open(path: Path | str, migrations: Sequence[str]) -> sqlite3.Connection:
-    if str(path) != ":memory:":
+    if str(path) != IN_MEMORY:
         _make(path)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
