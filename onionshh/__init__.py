@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onionshh.client.node import CircuitInfo, Node, NodeStatus, join
     from onionshh.client.peer import Peer
     from onionshh.client.receipt import Receipt
+    from onionshh.client.session.info import SessionInfo
     from onionshh.client.whisper import Whisper
     from onionshh.errors import (
         Away,
@@ -66,6 +67,7 @@ __all__ = [
     "Peer",
     "Reachability",
     "Receipt",
+    "SessionInfo",
     "TooLarge",
     "Whisper",
     "WrongLoop",
@@ -83,6 +85,7 @@ _WHERE = {
     "Peer": "onionshh.client.peer",
     "Reachability": "onionshh.client.hosting.reachability",
     "Receipt": "onionshh.client.receipt",
+    "SessionInfo": "onionshh.client.session.info",
     "Whisper": "onionshh.client.whisper",
     "join": "onionshh.client.node",
 }

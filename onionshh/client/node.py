@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from onionshh.client.arguments import check_seconds, check_whole, relay_ids
+from onionshh.client.arguments import check_name, check_seconds, check_whole, relay_ids
 from onionshh.client.assemble import assembled
 from onionshh.client.contact import Contact
 from onionshh.client.context import Context
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 INTRODUCERS_DEFAULT = 6
 INTRODUCERS_MOST = 20
+NAME_MOST = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,7 @@ class Node:
         self,
         address: str,
         *,
+        name: str | None = None,
         session: bool = True,
         way_back: bool = False,
         privacy: str = "talk",
@@ -166,6 +168,9 @@ class Node:
         """A contact, to be entered with `async with`.
 
         - `address`: the endpoint's, `shh1…`. Quotes, brackets and blanks around it do no harm.
+        - `name`: 1 to 64 printable characters. Then what the contact sends, its receipts and its session are
+          kept in the data folder, under this name and address, and go on when the contact is entered again.
+          Without a name nothing of it is on disk, and it ends with its block.
         - `session`: whether to go on with a session after the first whisper. Then a conversation that pauses
           holds no circuit, and goes on with one cell. The endpoint can tell that the same contact came back.
           With False each new circuit is a new stranger's.
@@ -180,9 +185,10 @@ class Node:
         - `background`: for much that nobody waits for. It always leaves room for what other contacts send, so
           its pace tells nothing about them.
 
-        Raises BadAddress, ValueError for an unknown class or number of hops or for a way back without a
-        session, TypeError when the address is not text, Closed when the node is closed. Entering the block
-        raises ValueError when all ways back are taken.
+        Raises BadAddress, ValueError for a wrong name, an unknown class or number of hops, or a way back
+        without a session, TypeError when the address is not text, Closed when the node is closed. Entering
+        the block raises ValueError when all ways back are taken. With a name it raises DataInUse while
+        another one of this address and name is open, and BadData when what is kept for it cannot be read.
 
         ```python
         import onionshh
@@ -199,11 +205,13 @@ class Node:
         ```
         """
         self._context.check_open()
+        if name is not None:
+            check_name("name", name, NAME_MOST)
         key = decode_address_untrusted(address)
         if way_back and not session:
             raise ValueError("A way back belongs to a session: with session=False there is none.")
         terms = Terms(key, privacy_class(privacy), check_hops(hops), background, session, way_back=way_back)
-        return Contact(self._context, encode_address(key), terms)
+        return Contact(self._context, encode_address(key), terms, name)
 
     def circuits(self) -> list[CircuitInfo]:
         """Every circuit of this node, oldest first. For debugging: what is built ahead is listed too."""

@@ -38,7 +38,7 @@ from onionshh.core.delivery.actions import (
     Tell,
 )
 from onionshh.core.delivery.kept import Kept
-from onionshh.core.delivery.outgoing import FINAL, TABLE, THERE, Happens, OutgoingWhisper, State
+from onionshh.core.delivery.outgoing import FINAL, TABLE, THERE, Body, Happens, OutgoingWhisper, State
 from onionshh.core.delivery.receipts import ReceiptsOwed
 from onionshh.core.delivery.record import (
     EXPIRED,
@@ -106,6 +106,11 @@ class Sender:
         """The lane in use."""
         return self._way.lane
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more whisper may be submitted."""
+        return self._waiting < WAITING_MOST
+
     def knows(self, whisper_id: WhisperId) -> bool:
         """Whether it was asked to deliver this whisper before."""
         return self._get(whisper_id) is not None
@@ -119,7 +124,7 @@ class Sender:
 
     def submit(self, record: Record, deadline: float, now: float) -> Actions:
         """Deliver this whisper before `deadline` (monotonic seconds). Raises TooMany."""
-        if self._waiting >= WAITING_MOST:
+        if not self.has_room:
             raise TooMany
         self._active[record.whisper_id] = OutgoingWhisper(record, deadline)
         self._queue[record.whisper_id] = None
@@ -127,9 +132,10 @@ class Sender:
         self._look_at = min(self._look_at, deadline)
         return self._go_on(now)
 
-    def restored(self, record: Record, deadline: float) -> None:
-        """Know a whisper that was delivered in an earlier run: its answer may still come."""
-        whisper = OutgoingWhisper(record, deadline, state=State.DELIVERED)
+    def restored(self, record: Record, deadline: float, state: State = State.DELIVERED) -> None:
+        """Know a whisper that left in an earlier run, and is SENT or DELIVERED: its answer may still come.
+        The body is erased, so only questions for the answer go out."""
+        whisper = OutgoingWhisper(record, deadline, state, body=Body.ERASED)
         self._kept.put(record.whisper_id, whisper)
 
     def await_answer(self, whisper_id: WhisperId, now: float) -> Actions:
@@ -343,7 +349,7 @@ class Sender:
     def _next_record(self) -> Record:
         """What goes out for the whisper that is first in the queue: itself, or a question for its answer."""
         whisper = self._active[next(iter(self._queue))]
-        if whisper.state not in THERE or whisper.whole_again:
+        if whisper.state not in THERE or (whisper.whole_again and whisper.whole):
             return whisper.record
         return question_for(whisper.record, self._random_bytes)
 
@@ -451,7 +457,7 @@ class Sender:
         if refuse is not None and lane is not None:
             count = Count(Reason.RECORD_EXPIRED if refuse == EXPIRED else Reason.RECORD_FAR_FUTURE)
             return (count, *self._owe(lane, answer, refuse, now))
-        if self._keeps_answers and whisper is not None and not known:
+        if self._keeps_answers and whisper is not None and lane is not None and not known:
             token = self._answers.begin(answer, lane)
             return () if token is None else (Remember(token, (KeepAnswer(answer),)),)
         answered = () if whisper is None else self._answered(answer.in_reply_to, whisper, answer)
@@ -544,10 +550,10 @@ class _AnswersBeingKept:
     comes twice is written once."""
 
     def __init__(self) -> None:
-        self._by_token: dict[int, tuple[Record, LaneId | None]] = {}
+        self._by_token: dict[int, tuple[Record, LaneId]] = {}
         self._token = 0
 
-    def begin(self, answer: Record, lane: LaneId | None) -> int | None:
+    def begin(self, answer: Record, lane: LaneId) -> int | None:
         """The token for this answer; None if an answer to the same whisper is being written."""
         if any(other.in_reply_to == answer.in_reply_to for other, _ in self._by_token.values()):
             return None
@@ -555,6 +561,6 @@ class _AnswersBeingKept:
         self._by_token[self._token] = answer, lane
         return self._token
 
-    def done(self, token: int) -> tuple[Record, LaneId | None] | None:
+    def done(self, token: int) -> tuple[Record, LaneId] | None:
         """The answer is on disk, or will not be."""
         return self._by_token.pop(token, None)
