@@ -341,6 +341,7 @@ class Reason(StrEnum):
     PROVE_RATE = "prove-rate", "More senders wanted to prove their addresses than are checked."
     PROVE_SHAPE = "prove-shape", "A proof of a sender's address had a wrong format."
     PROVE_WRONG = "prove-wrong", "A sender's proof of its address did not hold."
+    PEER_FORGOTTEN = "peer-forgotten", "The program does not want to know a peer any more."
     REFRESH_SHAPE = "refresh-shape", "A message that renews a session came from the wrong side, or was wrong."
     RESUME_BUDGET = (
         "resume-budget",
@@ -355,6 +356,10 @@ class Reason(StrEnum):
     )
     RESUMES_WAITING = "resumes-waiting", "A session was not resumed because too many others waited."
     SESSION_DISPLACED = "session-displaced", "A session had to make room for a new one: there were too many."
+    WAY_BACK_INTRODUCTION = (
+        "way-back-introduction",
+        "Somebody introduced himself at a way back, where only the endpoint may go on with its session.",
+    )
     WAY_BACK_SHAPE = "way-back-shape", "A session's ways back were wrong, or came from the wrong side."
 
     # Whispers, receipts, and the circuits that carry them.
