@@ -334,8 +334,7 @@ class Sending(Driver):
     def adopt(self, lane: Lane, opening: Opening) -> None:
         """The other end has opened this lane. It is used as if we had opened it, unless there is one."""
         self._openings[lane.number] = _Opened(opening, None)
-        if self._sender.lane is None:
-            self.do(self._sender.lane_opened(lane.number, self.now(), None, self.now()))
+        self.do(self._sender.lane_adopted(lane.number, self.now()))
 
     def lane_gone(self, number: LaneId) -> None:
         self._openings.pop(number, None)

@@ -181,6 +181,13 @@ class Sender:
             actions = self._left(rode, lane, began, now) + self._on_its_way(rode, now)
         return actions + self._go_on(now)
 
+    def lane_adopted(self, lane: LaneId, now: float) -> Actions:
+        """The other end has opened a lane. It is used as if we had opened it, unless one is in use."""
+        if self._closed or self._way.lane is not None:
+            return ()
+        stopped: Actions = (StopOpening(),) if self._way.move(WayEvent.STOPPED) else ()
+        return stopped + self.lane_opened(lane, now, None, now)
+
     def went_alone(self, whisper_id: WhisperId, began: float, now: float) -> Actions:
         """The whisper left in one cell, and no lane was opened. `began`: when that began."""
         self._way.move(WayEvent.STOPPED)
@@ -245,8 +252,8 @@ class Sender:
             actions = self._move(
                 whisper_id, whisper, Happens.ACKNOWLEDGED, lane=lane, round_trip_seconds=trip
             )
-            whisper.due, whisper.alone = inf, False
-            if whisper_id in self._active and whisper.state is State.DELIVERED and not self._is_on(whisper):
+            whisper.due, whisper.alone, whisper.whole_again = inf, False, False
+            if whisper_id in self._active and record.kind == RECEIPT:
                 actions += self._ask_again(whisper_id, whisper, now, after_pause=True)
         if record.kind != RECEIPT:
             actions += self._answer_in(lane, whisper, record, refuse, now)
@@ -265,9 +272,16 @@ class Sender:
         return answered + self._owe(lane, answer, None, now) + self._go_on(now)
 
     def not_remembered(self, token: int, now: float) -> Actions:
-        """The answer is not on disk: acknowledge nothing, so that the other end sends it again."""
-        self._answers.done(token)
-        return self._go_on(now)
+        """The answer is not on disk: acknowledge nothing, so that the other end sends it again. If nobody
+        else asks for it, we do."""
+        done = self._answers.done(token)
+        actions: Actions = ()
+        if done is not None:
+            whisper_id = done[0].in_reply_to
+            whisper = self._active.get(whisper_id)
+            if whisper is not None:
+                actions = self._ask_again(whisper_id, whisper, now, after_pause=True)
+        return actions + self._go_on(now)
 
     # Time.
 
@@ -366,14 +380,22 @@ class Sender:
         whisper = self._active.get(whisper_id)
         if whisper is None or whisper.due == inf or (whisper.lane is None and not whisper.alone):
             return ()
-        if whisper.state is State.OUT and not whisper.record.receipt_wanted:
-            whisper.due = inf
-            return self._move(whisper_id, whisper, Happens.UNTOLD, lane=whisper.lane)
+        if not whisper.record.receipt_wanted:
+            return self._untold(whisper_id, whisper, now)
         if not whisper.alone:
             self._is_due(whisper, now + whisper.wait)
         if whisper.state is not State.OUT:
             return ()
         return (Tell(whisper_id, State.OUT, lane=whisper.lane),)
+
+    def _untold(self, whisper_id: WhisperId, whisper: OutgoingWhisper, now: float) -> Actions:
+        """A whisper without a receipt has left, or a question for its answer. That nothing comes back says
+        nothing."""
+        whisper.due, whisper.alone = inf, False
+        told = self._move(whisper_id, whisper, Happens.UNTOLD, lane=whisper.lane)
+        if whisper_id not in self._active:
+            return told
+        return told + self._ask_again(whisper_id, whisper, now, after_pause=True)
 
     def _late(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> Actions:
         """No receipt came in time."""
@@ -450,9 +472,9 @@ class Sender:
         return answered + self._owe(lane, answer, None, now)
 
     def _owe(self, lane: LaneId, answer: Record, refuse: int | None, now: float) -> Actions:
-        """The receipt or refusal of an answer is owed. It leaves with the next whisper, or at once if the
-        answer came over a lane that is not ours."""
-        if self._way.lane is not None:
+        """The receipt or refusal of an answer is owed. It leaves with our next whisper. But if no lane is in
+        use, and the answer came over a lane that we never used, it goes back over that lane at once."""
+        if self._way.lane is not None or self._way.is_ours(lane):
             self._owed.add(answer, refuse, now)
             return ()
         return (Send(lane, (self._owed.receipt(answer, refuse),), None),)
@@ -495,7 +517,7 @@ class Sender:
         if whisper.answered or now >= whisper.askable_until:
             return self._no_answer(whisper_id, whisper)
         if not after_pause:
-            self._queue[whisper_id] = None
+            self._queue[whisper_id], whisper.ask_at = None, inf
         elif whisper_id not in self._queue and whisper.ask_at == inf:
             whisper.ask_at = now + ASKS_SECONDS[min(whisper.asks, len(ASKS_SECONDS) - 1)]
             whisper.asks += 1
