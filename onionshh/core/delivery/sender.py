@@ -252,7 +252,7 @@ class Sender:
             actions = self._move(
                 whisper_id, whisper, Happens.ACKNOWLEDGED, lane=lane, round_trip_seconds=trip
             )
-            whisper.due, whisper.alone, whisper.whole_again = inf, False, False
+            whisper.due, whisper.alone, whisper.question.in_vain = inf, False, False
             if whisper_id in self._active and record.kind == RECEIPT:
                 actions += self._ask_again(whisper_id, whisper, now, after_pause=True)
         if record.kind != RECEIPT:
@@ -294,8 +294,8 @@ class Sender:
                 if not self._may_be_answered(whisper, now):
                     actions += self._no_answer(whisper_id, whisper)
                     continue
-                if now >= whisper.ask_at:
-                    whisper.ask_at = inf
+                if now >= whisper.question.at:
+                    whisper.question.at = inf
                     self._queue[whisper_id] = None
             elif now >= whisper.deadline:
                 why = self._way.problem or "no receipt came before its time to live ended"
@@ -354,7 +354,7 @@ class Sender:
     def _next_record(self) -> Record:
         """What goes out for the whisper that is first in the queue: itself, or a question for its answer."""
         whisper = self._active[next(iter(self._queue))]
-        if whisper.state not in THERE or whisper.whole_again:
+        if whisper.state not in THERE or whisper.question.in_vain:
             return whisper.record
         return question_for(whisper.record, self._random_bytes)
 
@@ -400,7 +400,7 @@ class Sender:
     def _late(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> Actions:
         """No receipt came in time."""
         if whisper.state in THERE:
-            whisper.whole_again = True  # a question for its answer got nothing at all
+            whisper.question.in_vain = True  # a question for its answer got nothing at all
         if not whisper.alone:
             return ()  # the whole lane is given up
         whisper.due, whisper.alone = inf, False
@@ -420,7 +420,7 @@ class Sender:
             return min(whisper.deadline, whisper.due)
         # After that time an answer can come only over the present lane, so the end of the lane decides.
         askable_until = whisper.askable_until
-        return min(whisper.due, whisper.ask_at, askable_until if askable_until > now else inf)
+        return min(whisper.due, whisper.question.at, askable_until if askable_until > now else inf)
 
     def _get(self, whisper_id: WhisperId) -> OutgoingWhisper | None:
         return self._active.get(whisper_id) or self._kept.get(whisper_id)
@@ -517,11 +517,11 @@ class Sender:
         if whisper.answered or now >= whisper.askable_until:
             return self._no_answer(whisper_id, whisper)
         if not after_pause:
-            self._queue[whisper_id], whisper.ask_at = None, inf
-        elif whisper_id not in self._queue and whisper.ask_at == inf:
-            whisper.ask_at = now + ASKS_SECONDS[min(whisper.asks, len(ASKS_SECONDS) - 1)]
-            whisper.asks += 1
-        self._look_at = min(self._look_at, whisper.askable_until, whisper.ask_at)
+            self._queue[whisper_id], whisper.question.at = None, inf
+        elif whisper_id not in self._queue and whisper.question.at == inf:
+            whisper.question.at = now + ASKS_SECONDS[min(whisper.question.asked, len(ASKS_SECONDS) - 1)]
+            whisper.question.asked += 1
+        self._look_at = min(self._look_at, whisper.askable_until, whisper.question.at)
         return ()
 
     def _gone(self, now: float, *, after_pause: bool) -> Actions:
@@ -541,13 +541,13 @@ class Sender:
     def _idle_at(self) -> float:
         if any(whisper.state not in FINAL for whisper in self._active.values()):
             return inf
-        return self._way.idle_at(asked=any(not whisper.asks for whisper in self._active.values()))
+        return self._way.idle_at(asked=any(not whisper.question.asked for whisper in self._active.values()))
 
     def _finish(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> None:
         """The whisper is there, and nobody awaits its answer."""
         self._active.pop(whisper_id, None)
         self._queue.pop(whisper_id, None)
-        whisper.ask_at = inf
+        whisper.question.at = inf
         self._kept.put(whisper_id, whisper)
 
 
