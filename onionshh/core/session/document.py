@@ -45,7 +45,7 @@ _SHAPE = fields(
     ListOf(fields(Bin(exact=HASH), Bin(exact=4 + refresh.ANSWER)), 1),
     fields(_NUMBER, _KEY),  # mail
     fields(_NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER),  # history
-    fields(Int(1), Int(1), Int(1)),  # marks
+    fields(Int(1), Int(1), Int(1), Bin(most=KEY)),  # marks
     ListOf(fields(_KEY, _KEY, Int(2**32 - 1)), WAYS_MOST),
 )
 
@@ -69,7 +69,7 @@ def to_document(session: Session) -> bytes:
                 history.exchanges,
                 history.resumed,
             ),
-            (int(marks.confirmed), int(marks.kept), int(marks.answered)),
+            (int(marks.confirmed), int(marks.kept), int(marks.answered), marks.sender),
             [(way.relay, way.auth_key, way.expires) for way in session.way_back],
         )
     )
@@ -81,13 +81,15 @@ def from_document_untrusted(document: bytes) -> Session:
     version, session_id, introduced, chains, other, pending, mail, history, marks, ways = row
     if version != VERSION:
         raise ProtocolError(Reason.DOCUMENT_VERSION)
+    if marks[3] and len(marks[3]) != KEY:
+        raise ProtocolError(Reason.DOCUMENT_SHAPE)
     return Session(
         SessionId(session_id),
         introduced=bool(introduced),
         chains=_chains(chains),
         mail=Mail(*mail),
         history=History(*history),
-        marks=Marks(*map(bool, marks)),
+        marks=Marks(bool(marks[0]), bool(marks[1]), bool(marks[2]), marks[3]),
         other=_chains(other[0]) if other else None,
         pending=PendingAnswer(*pending[0]) if pending else None,
         way_back=tuple(WayBack(RelayId(relay), AuthKey(key), expires) for relay, key, expires in ways),
