@@ -34,6 +34,7 @@ from onionshh.core.delivery.actions import (
     Send,
     StopOpening,
     Tell,
+    Unheard,
 )
 from onionshh.core.delivery.outgoing import FINAL, State
 from onionshh.core.delivery.record import (
@@ -95,10 +96,10 @@ class Opener(Protocol):
         """One try. `record`: what waits first; `more`: more waits behind it. NotReached."""
 
     def arrived(self, whisper: WhisperId) -> None:
-        """A receipt for this whisper came."""
+        """A receipt, a refusal or an answer for this whisper came."""
 
     def silent(self, whisper: WhisperId) -> None:
-        """No receipt came in time for this whisper, which went alone."""
+        """Nothing came back in time for this whisper, or for a question about it, which went alone."""
 
 
 class Outbox(Protocol):
@@ -205,6 +206,8 @@ class Sending(Driver):
                 self.send(action)
             case Tell():
                 self._tell(action)
+            case Unheard(whisper):
+                self._opener.silent(whisper)
             case Answered(whisper, answer):
                 self._answered(whisper, answer)
             case EndLane(lane, reason):
@@ -223,10 +226,6 @@ class Sending(Driver):
                 self._context.drops.count(reason)
 
     def _tell(self, told: Tell) -> None:
-        if told.state is State.DELIVERED:
-            self._opener.arrived(told.whisper)
-        elif told.state is State.QUEUED:
-            self._opener.silent(told.whisper)
         outcome = self._outcomes.get(told.whisper)
         if outcome is None:
             return
@@ -343,6 +342,7 @@ class Sending(Driver):
     def bring(self, lane: Lane, record: Record) -> None:
         """A receipt, a refusal or an answer came over this lane."""
         self.lanes.used(lane.number, self)
+        self._opener.arrived(record.in_reply_to)
         refuse = lane.carrier.why_refused(record) if record.kind == WHISPER else None
         self.do(self._sender.record_in(lane.number, record, self.now(), refuse=refuse))
 

@@ -36,6 +36,7 @@ from onionshh.core.delivery.actions import (
     Send,
     StopOpening,
     Tell,
+    Unheard,
 )
 from onionshh.core.delivery.kept import Kept
 from onionshh.core.delivery.outgoing import FINAL, TABLE, THERE, Happens, OutgoingWhisper, State
@@ -406,10 +407,10 @@ class Sender:
         whisper.due, whisper.alone = inf, False
         if whisper.state in THERE:
             self._queue[whisper_id] = None
-            return ()
+            return (Unheard(whisper_id),)
         self._queue = {whisper_id: None} | self._queue
         moved = self._move(whisper_id, whisper, Happens.LOST)
-        return (*moved, Tell(whisper_id, State.QUEUED, NO_ANSWER))
+        return (Unheard(whisper_id), *moved, Tell(whisper_id, State.QUEUED, NO_ANSWER))
 
     def _is_due(self, whisper: OutgoingWhisper, when: float) -> None:
         whisper.due = when

@@ -31,6 +31,7 @@ from onionshh.core.delivery.actions import (
     Send,
     StopOpening,
     Tell,
+    Unheard,
 )
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.outgoing import State
@@ -52,6 +53,7 @@ def each(body: bytes = SECRET) -> list[Action]:
         Send(LANE, (record, record), ID),
         EndLane(LANE, Reason.EXCHANGE_OVER),
         Tell(ID, State.DELIVERED, "", LANE, None, 1.0, 0.5),
+        Unheard(ID),
         Answered(ID, record),
         Remember(1, (Keep(taken, 2), Finish(ID, taken, record), KeepAnswer(record))),
         Judge(LANE, record),
