@@ -1,8 +1,8 @@
 """The sessions of one endpoint or contact, found by tag (SPEC 12). Pure.
 
 A RESUME names nothing but a tag. So there is one table of all tags that are accepted now, over all
-introducers and ways back. The table is bounded: beyond `most` sessions, one must go. Sessions that the program kept, or
-ever answered, go last; among equals, the one that was used longest ago goes first.
+introducers and ways back. The table is bounded: beyond `most` sessions, one must go. Sessions that the
+program kept, or ever answered, go last; among equals, the one that was used longest ago goes first.
 """
 
 from __future__ import annotations
