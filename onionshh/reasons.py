@@ -333,6 +333,9 @@ class Reason(StrEnum):
 
     # Sessions.
 
+    PROVE_RATE = "prove-rate", "More senders wanted to prove their addresses than are checked."
+    PROVE_SHAPE = "prove-shape", "A proof of a sender's address had a wrong format."
+    PROVE_WRONG = "prove-wrong", "A sender's proof of its address did not hold."
     REFRESH_SHAPE = "refresh-shape", "A message that renews a session came from the wrong side, or was wrong."
     RESUME_BUDGET = (
         "resume-budget",

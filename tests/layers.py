@@ -47,6 +47,8 @@ LAYERS = {
     "onionshh.rendezvous.meeting": CORE,
     "onionshh.rendezvous.ring": CORE,
     "onionshh.rendezvous.shares": CORE,
+    "onionshh.rendezvous.shelf": CORE,
+    "onionshh.rendezvous.ring_store": APPS,
     "onionshh.rendezvous.serve": APPS,
     "onionshh.rendezvous": APPS,
     "onionshh.directory.registry": CORE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import trio
 
@@ -14,6 +15,7 @@ from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
 from onionshh.core.endpoint.introduce import EndToEndKeys
 from onionshh.core.paths.view import View
+from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import Closed
 from onionshh.net.builder import CircuitBuilder
 from onionshh.net.circuits import Circuit, CircuitSet
@@ -21,6 +23,19 @@ from onionshh.net.clocks import Clock
 from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.net.guard_file import GuardFile
 from onionshh.net.store import Folder, RunBlocking
+
+
+class PeriodKeyPair(Protocol):
+    """The keys of one period, as far as others need them."""
+
+    @property
+    def rendezvous(self) -> KeyPair: ...
+
+
+class HoldsPeriodKeys(Protocol):
+    """What is known here of a hosted endpoint's keys (`client/hosting/key_store.py`)."""
+
+    def keys_of(self, period: int) -> PeriodKeyPair | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,8 @@ class Context:
     """The same, for work that takes many milliseconds: never on the event loop, except in virtual time."""
     nursery: trio.Nursery
     descriptors: DescriptorCache = field(default_factory=DescriptorCache)
+    hosted: dict[bytes, HoldsPeriodKeys] = field(default_factory=dict)
+    """The endpoints that this node hosts now, by their address keys."""
     closed: trio.Event = field(default_factory=trio.Event)
     """Set when the node is closed."""
 

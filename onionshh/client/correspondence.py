@@ -22,10 +22,11 @@ from onionshh.client.delivery.sending import Opening, Sending
 from onionshh.client.reach.reach import Reach
 from onionshh.client.session.going_on import path_info
 from onionshh.client.session.keeper import InMemoryAlone, SessionKeeper
+from onionshh.client.session.showing import Showing
 from onionshh.client.session.talking import SessionTalk
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.base.classes import PrivacyClass
-from onionshh.core.delivery.record import Record
+from onionshh.core.delivery.record import PROVE, Record
 from onionshh.core.delivery.way import IDLE_SECONDS, IDLE_WITHOUT_SESSION_SECONDS
 from onionshh.core.session.session import Session
 from onionshh.reasons import Reason
@@ -49,6 +50,8 @@ class Terms:
     hops: int | None = None
     background: bool = False
     session: bool = True
+    sender: bytes | None = field(default=None, repr=False)
+    """The address key of the identity that we show to the endpoint, if any."""
 
 
 class Correspondence:
@@ -68,6 +71,10 @@ class Correspondence:
             draw_hops=lambda: terms.privacy.draw_hops(context.chance, terms.hops),
             privacy_class=terms.privacy.number,
             sessions=self.sessions,
+            shows_first=terms.sender is not None,
+        )
+        self._showing = (
+            None if terms.sender is None else Showing(context, terms.sender, terms.address_key)
         )
         self.sending = Sending(
             context,
@@ -110,6 +117,10 @@ class Correspondence:
             self.receiving.lane_opened(lane)
         self._reader.start(lane)
         self._talk.lane_opened(lane)
+        if self._showing is not None and lane.session is not None:
+            body = self._showing.body(lane.session, self._reach.found)
+            if body is not None:
+                self._talk.say(lane, PROVE, body)
 
     def called(self, joined: JoinedCircuit | None, session: Session, record: Record | None) -> None:
         """The endpoint went on with the session, by our way back."""

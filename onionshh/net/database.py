@@ -60,7 +60,7 @@ class Database:
         self._waiting: list[_Asked] = []
         self._log_holds_erased = False
         self._erased = Poke()
-        self._connection = _open(path, migrations)
+        self._connection = open_database(path, migrations)
 
     async def transaction(self, work: Callable[[sqlite3.Connection], T], *, erases: bool = False) -> T:
         """Run `work` on the connection, alone. It is committed and on disk when this returns.
@@ -251,7 +251,9 @@ def _make(path: Path | str) -> None:
             raise BadData(f"{path}{name} is a symbolic link, which SQLite never makes; remove it.")
 
 
-def _open(path: Path | str, migrations: Sequence[str]) -> sqlite3.Connection:
+def open_database(path: Path | str, migrations: Sequence[str]) -> sqlite3.Connection:
+    """The file, made or brought to the last format as for `Database`: its commits are synced, and what they
+    erase is overwritten. Any one thread may use it at a time. Raises BadData, OSError."""
     if str(path) != ":memory:":
         _make(path)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)

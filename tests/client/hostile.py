@@ -94,6 +94,37 @@ def by_id(net: Network, identity: str) -> RunningRelay:
     return next(one for one in net.relays if one.id == identity)
 
 
+class DeafIntroducer:
+    """Passes introductions on, and says that it has passed resumptions on, but drops them."""
+
+    accepts = Introducer.accepts
+
+    def __init__(self, honest: Role) -> None:
+        self._honest = honest
+
+    def handle(
+        self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
+    ) -> tuple[RoleAction, ...]:
+        if message_type == m.INTRODUCE1 and len(body) == g.RESUME:
+            return (Reply(circuit, m.INTRODUCE_ACK, bytes((m.OK,))),)
+        return self._honest.handle(circuit, message_type, body, now, wall)
+
+    def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        return self._honest.circuit_ready(circuit, now)
+
+    def circuit_closed(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
+        return self._honest.circuit_closed(circuit, now)
+
+    def tick(self, now: float, wall: int) -> tuple[RoleAction, ...]:
+        return self._honest.tick(now, wall)
+
+
+def mount_deaf(running: RunningRelay) -> None:
+    """This relay's introducer drops resumptions from now on; it keeps the endpoints that it has."""
+    place = _place(running, Introducer.accepts)
+    place.role = DeafIntroducer(place.role)
+
+
 class HostileIntroducer:
     """Takes endpoints as an honest one does. `answer`: what visitors are told, None for nothing; nothing is
     passed on. `invents`: introductions a second, of junk. `brings`: said once to every endpoint."""

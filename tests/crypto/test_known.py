@@ -112,10 +112,14 @@ def test_descriptors() -> None:
     kept = known("descriptor.json")
     period, seconds, wall = kept["period"], kept["period_seconds"], kept["wall"]
     A = decode_address_untrusted(kept["address"])
-    data = h(kept["descriptor"])
-    descriptor = open_descriptor_untrusted(data, A=A, period=period, period_seconds=seconds, wall=wall)
-    assert descriptor.encode() == h(kept["row"])
-    assert check_outer_untrusted(data, wall=wall).blinded == blind_public(A, period, seconds)
+    for name in ("", "full_"):
+        data = h(kept[name + "descriptor"])
+        descriptor = open_descriptor_untrusted(data, A=A, period=period, period_seconds=seconds, wall=wall)
+        assert descriptor.encode() == h(kept[name + "row"])
+        outer = check_outer_untrusted(data, wall=wall)
+        assert outer.blinded == blind_public(A, period, seconds)
+        assert outer.expiry == (kept["letters_until"] if name else descriptor.expiry)
+        assert descriptor.has_inbox is descriptor.sends_no_receipts is bool(name)
 
 
 def test_introductions() -> None:

@@ -42,7 +42,7 @@ from onionshh.wire import consensus as wire_consensus
 from onionshh.wire import descriptor as wire_descriptor
 from onionshh.wire import merkle
 from onionshh.wire import messages as m
-from onionshh.wire.endpoint import Inner, Outer, period_key_signed, pq_signed
+from onionshh.wire.endpoint import EndpointDescriptor, Inner, Outer, period_key_signed, pq_signed
 from onionshh.wire.framing import HandshakeParts, split_handshake
 from onionshh.wire.packing import Bin, Int, ListOf, Text, fields, pack, unpack_untrusted
 from tests.core import networks
@@ -321,9 +321,14 @@ DOORS = (
         ),
     ),
     Target(
+        "wire.endpoint.EndpointDescriptor.from_row_untrusted",
+        EndpointDescriptor.from_row_untrusted,
+        (test_descriptor.DESCRIPTOR.encode()[2:], test_descriptor.NO_INBOX.encode()[2:]),
+    ),
+    Target(
         "wire.endpoint.Inner.decode_untrusted",
         lambda data: Inner.decode_untrusted(_plain(data)),
-        (test_descriptor.inner().encode(),),
+        (test_descriptor.inner().encode(), test_descriptor.inner(test_descriptor.NO_INBOX).encode()),
     ),
     Target("wire.endpoint.Outer.decode_untrusted", Outer.decode_untrusted, (test_descriptor.DATA,)),
     Target(
@@ -432,7 +437,7 @@ DOORS = (
     Target(
         "core.endpoint.descriptor.open_descriptor_untrusted:signed",
         lambda data: _row_signed(data[: g.DESCRIPTOR_PLAIN]),
-        (test_descriptor.DESCRIPTOR.encode()[2:],),
+        (test_descriptor.DESCRIPTOR.encode()[2:], test_descriptor.NO_INBOX.encode()[2:]),
     ),
     Target(
         "core.endpoint.introduce.open_introduction_untrusted",

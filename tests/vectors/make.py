@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from onionshh.crypto.seal import SealKey, seal
 from onionshh.geometry import HPKE_KEY, LAYER_STATE, PAYLOAD, TAG
 from onionshh.ids import AuthKey, RandomBytes, RelayId, WhisperId
 from onionshh.wire.cell import RELAY, RELAY_EARLY
-from onionshh.wire.endpoint import EndpointDescriptor, IntroducerEntry
+from onionshh.wire.endpoint import COVERED, EndpointDescriptor, IntroducerEntry, ProofWanted
 from onionshh.wire.messages import Introduce, Resume
 
 FOLDER = Path(__file__).parent
@@ -209,24 +210,34 @@ def descriptor() -> Rows:
         P=one.P,
         pq_public=one.pq_public,
     )
-    data = build_descriptor(
-        one,
+    full = replace(
         inner,
-        period=20_000,
-        period_seconds=86_400,
-        period_key=SigningKey(draw(32)),
-        expiry=1_728_097_200,
-        random_bytes=draw,
+        proof=ProofWanted(draw(32), 64, 1_728_000_300),
+        sends_no_receipts=True,
+        classes=COVERED,
+        letter_key=draw(HPKE_KEY),
+        letters_until=1_728_604_800,
+    )
+    key = SigningKey(draw(32))
+    data, full_data = (
+        build_descriptor(
+            one, each, period=20_000, period_seconds=86_400, period_key=key, random_bytes=draw
+        ).hex()
+        for each in (inner, full)
     )
     return {
         "about": "an endpoint descriptor as it lies on the ring of this period, and the row inside it "
-        "(u16 length first); it opens for this address until the row's expiry",
+        "(u16 length first); it opens for this address until the row's expiry. full: another with every "
+        "field filled (a proof, both flags, both classes, a letter key); it opens until letters_until",
         "address": one.address,
         "period": 20_000,
         "period_seconds": 86_400,
         "wall": 1_728_000_000,
         "row": inner.encode().hex(),
-        "descriptor": data.hex(),
+        "descriptor": data,
+        "letters_until": full.letters_until,
+        "full_row": full.encode().hex(),
+        "full_descriptor": full_data,
     }
 
 
@@ -395,7 +406,7 @@ DRAWN: dict[str, tuple[str, ...]] = {
     "handshake.json": ("exchanges",),
     "identity.json": ("pq",),
     "seal.json": ("sealed",),
-    "descriptor.json": ("descriptor",),
+    "descriptor.json": ("descriptor", "full_descriptor"),
     "introduction.json": ("messages",),
     "session.json": ("refreshed",),
 }

@@ -43,6 +43,7 @@ from onionshh.core.delivery.outgoing import State
 from onionshh.core.delivery.receiver import Receiver
 from onionshh.core.delivery.record import RECEIPT, REFUSED, Record, about
 from onionshh.core.delivery.replies import CLOSED
+from onionshh.core.session.session import Session
 from onionshh.errors import BadData, Closed
 from onionshh.ids import WhisperId
 
@@ -126,6 +127,13 @@ class Receiving(Driver):
         """Serve this lane from now on."""
         session = None if lane.session is None else lane.session.session_id
         self.do(self._receiver.lane_opened(lane.number, self._best(), self.now(), session))
+
+    def hold_back(self, session: Session, held: bool) -> None:
+        """Whether the whispers of this session are held back now: who sent them is being checked."""
+        if held:
+            self._receiver.inbox.hold_back(session.session_id)
+        elif not self._closed:
+            self.do(self._receiver.inbox.let_through(session.session_id, self._best()))
 
     # For the program.
 

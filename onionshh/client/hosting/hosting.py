@@ -65,15 +65,18 @@ def put_together(
     introducers: int,
     give_up_after: int | None = None,
     receipts: bool = True,
+    senders: bool = False,
 ) -> Parts:
     """The parts of one endpoint over its database. Nothing is read yet, and nothing runs."""
     key_store = KeyStore(database, context.chance.bytes, context.params.replay_log_entries)
     peers = Peers(context, database, give_up_after=give_up_after, receipts=receipts)
+    if senders:
+        peers.check_senders(identity.A, key_store)
     service = IntroductionService(
         context, identity, key_store, peers.introduced, peers.accepting.resumed
     )
     held = Introducers(context, key_store, introducers, service.introduced)
-    publication = Publication(context, identity, key_store, held)
+    publication = Publication(context, identity, key_store, held, receipts=receipts)
     self_test = SelfTest(context, identity, held, service, publication)
     reachability = ReachabilityWatch(context, held, publication, self_test.once)
     return Parts(identity, database, key_store, peers, service, held, publication, self_test, reachability)
@@ -144,6 +147,7 @@ class Hosting:
 
     async def _run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         parts = self.parts
+        self._context.hosted[parts.identity.A] = parts.key_store
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -154,6 +158,7 @@ class Hosting:
                     nursery.start_soon(parts.database.keep_erased)
                     task_status.started()
         finally:
+            self._context.hosted.pop(parts.identity.A, None)
             for purpose in (Purpose.ANSWER, Purpose.TEST):
                 self._context.pool.leave(self._context.builder.kind(purpose), stubs=STUBS)
             await parts.database.aclose()
@@ -168,6 +173,7 @@ async def open_hosting(
     give_up_after: int | None,
     *,
     receipts: bool = True,
+    senders: bool = False,
 ) -> Hosting:
     """Hold an endpoint's folder and read its database. DataInUse, BadData."""
     folder = endpoint_folder(context.folder, identity)
@@ -183,11 +189,11 @@ async def open_hosting(
             introducers=introducers,
             give_up_after=give_up_after,
             receipts=receipts,
+            senders=senders,
         )
         await parts.peers.load()
         await parts.key_store.load()
         context.check_open()
-        context.guard_file.update_layer_two(context.view)
     except BaseException:
         held.close()
         raise

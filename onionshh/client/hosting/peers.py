@@ -16,6 +16,8 @@ from onionshh.client.delivery.lanes import Carrier, Lane, LaneSet
 from onionshh.client.delivery.reading import Places, Reader
 from onionshh.client.delivery.receiving import Receiving
 from onionshh.client.delivery.sending import Opening, Sending
+from onionshh.client.hosting.key_store import KeyStore
+from onionshh.client.hosting.senders import Senders
 from onionshh.client.hosting.whisper_store import WhisperStore
 from onionshh.client.session.accepting import Accepting
 from onionshh.client.session.calling import Calling
@@ -58,6 +60,11 @@ class Peers:
         self._talk = SessionTalk(context, self.keeper, self.lanes, way_back=self._way_back)
         places = Places(self._sending_of, lambda: self.receiving, self._talk.take)
         self._reader = Reader(self.lanes, places, context.drops)
+
+    def check_senders(self, own_key: bytes, key_store: KeyStore) -> None:
+        """Check from now on who senders say they are. `own_key`: the endpoint's address key."""
+        senders = Senders(self._context, own_key, key_store, self.keeper, self.receiving.hold_back)
+        self._talk.check_senders(senders.prove)
 
     async def load(self) -> None:
         """Take up what is on disk. BadData."""

@@ -13,6 +13,7 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.client.steps import Way, steps
 from onionshh.core.base.patience import ANSWER_SECONDS, RENDEZVOUS_SECONDS
 from onionshh.core.circuit.purpose import Purpose, meeting_kind
 from onionshh.core.endpoint.introduce import Introduction
@@ -73,11 +74,14 @@ async def connect(
             random_bytes=context.chance.bytes,
         )
         await establish(meeting, introduction.cookie)
+        steps.debug("we wait for the endpoint at %s", Way(meeting))
         await introduce(asking, introduction.message)
+        steps.debug("we are introduced through %s", Way(asking))
         asking.close(Reason.FINISHED)
         with trio.move_on_after(RENDEZVOUS_SECONDS):
             answer = await meeting.receive()
             keys = introduction.finish(answer.body)
+            steps.debug("the endpoint has come to the meeting")
             return context.joined(meeting, keys, as_visitor=True), keys.root
         raise NoAnswer
     except BaseException as error:

@@ -19,6 +19,7 @@ from onionshh.client.reach.finder import NoDescriptor, find_or_cached
 from onionshh.client.session.going_on import GoingOn, path_info
 from onionshh.client.session.resuming import Door, Terms
 from onionshh.client.session.visiting import VisitorSessions
+from onionshh.client.steps import steps
 from onionshh.core.circuit.purpose import meeting_kind
 from onionshh.core.delivery.actions import Failure
 from onionshh.core.delivery.record import Record
@@ -51,6 +52,7 @@ class Reach:
         privacy_class: int,
         sessions: VisitorSessions | None = None,
         calls_back: Callable[[], bool] = lambda: False,
+        shows_first: bool = False,
     ) -> None:
         self._context = context
         self._address_key = address_key
@@ -58,6 +60,7 @@ class Reach:
         self._privacy_class = privacy_class
         self._sessions = sessions
         self._calls_back = calls_back
+        self._shows_first = shows_first
         self._found: CheckedDescriptor | None = None
         self._tried: set[bytes] = set()
         self._going_on = (
@@ -109,6 +112,11 @@ class Reach:
         if self._going_on is not None:
             self._going_on.silent(whisper)
 
+    @property
+    def found(self) -> CheckedDescriptor | None:
+        """The endpoint's descriptor, as it was found last."""
+        return self._found
+
     # Inside.
 
     async def _once(self, record: Record, more: bool) -> Opening:
@@ -123,14 +131,20 @@ class Reach:
         return await self._introduce(record)
 
     async def _descriptor(self) -> CheckedDescriptor:
-        if self._found is None or self._found.descriptor.expiry <= self._context.clock.earliest():
+        earliest = self._context.clock.earliest
+        if self._found is None or self._found.overdue(earliest()):
+            steps.debug("we ask ring relays where the endpoint can be found")
             self._found = await find_or_cached(self._context, self._address_key)
+            if self._found.overdue(earliest()):
+                raise NoDescriptor  # the endpoint is away; what the ring has names nobody who knows it
+            count = len(self._found.descriptor.introducers)
+            steps.debug("its descriptor names %d introducers", count)
         return self._found
 
     async def _introduce(self, record: Record) -> Opening:
         found = await self._descriptor()
         encoded = record.encode()
-        rode = fits_introduction(encoded)
+        rode = fits_introduction(encoded) and not self._shows_first
         joined, root = await connect(
             self._context,
             found,
@@ -166,5 +180,6 @@ class Reach:
         if forget or (found is not None and len(self._tried) >= len(found.descriptor.introducers)):
             self._found = None  # every introducer was tried: perhaps there is a newer descriptor
             self._context.descriptors.forget(self._address_key)
+        steps.debug("this try failed: %s", why)
         return NotReached(Failure(why))
 

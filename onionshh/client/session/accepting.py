@@ -18,6 +18,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.hosting.places import NoPlace, Places
 from onionshh.client.session.keeper import Accepted, SessionKeeper
+from onionshh.client.steps import Way, steps
 from onionshh.core.base.patience import MEETING_SECONDS
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.record import Record
@@ -101,6 +102,7 @@ class Accepting:
         resumption, session = accepted.resumption, accepted.session
         record = Record.decode_untrusted(resumption.record) if resumption.record else None
         if not resumption.rendezvous_points:
+            steps.debug("a session goes on with one cell that says everything")
             self._serve(None, session, record)
             return
         if not session.budget.take(self._context.clock.monotonic()):
@@ -122,4 +124,5 @@ class Accepting:
             circuit = await context.pool.to(Purpose.ANSWER, point, tries=TRIES)
             circuit.accept()
             circuit.send(m.RENDEZVOUS1, reply)
+            steps.debug("a session goes on: we meet the other side at %s", Way(circuit))
             return context.joined(circuit, keys, as_visitor=False)

@@ -14,6 +14,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.reach.connect import NoAnswer, both, establish, introduce, to_introducer
 from onionshh.client.session.keeper import SessionKeeper
+from onionshh.client.steps import Way, steps
 from onionshh.core.base.patience import RENDEZVOUS_SECONDS
 from onionshh.core.circuit.purpose import PathKind, Purpose
 from onionshh.core.session.resumption import Resumption, record_most
@@ -76,11 +77,14 @@ async def resume(
         resumption = Resumption(
             terms.privacy_class, (meeting.path[-1].identity,), record if rode else b""
         )
+        steps.debug("we wait for the other side at %s", Way(meeting))
         await introduce(asking, step.seal(door.auth_key, resumption))
+        steps.debug("the session goes on: one cell through %s", Way(asking))
         asking.close(Reason.FINISHED)
         with trio.move_on_after(RENDEZVOUS_SECONDS):
             answer = await meeting.receive()
             keys = step.finish_untrusted(0, answer.body)
+            steps.debug("the other side has come to the meeting")
             joined = context.joined(meeting, keys, as_visitor=True)
             session.answered(spent)
             session.history.exchanges += 1
@@ -111,6 +115,7 @@ async def resume_alone(
         spent, step = await keeper.spend(session)
         resumption = Resumption(privacy_class, (), record)
         await introduce(asking, step.seal(door.auth_key, resumption))
+        steps.debug("the session goes on: one cell with everything in it, through %s", Way(asking))
         return spent, asking
     finally:
         asking.close(Reason.FINISHED)

@@ -37,7 +37,7 @@ async def nobody_minds(lane: Lane, session: Session, body: bytes) -> None:
 
 
 class SessionTalk:
-    """Renews the sessions of one endpoint or contact. `way_back`, `prove`: who takes these kinds."""
+    """Renews the sessions of one endpoint or contact. `way_back`: who takes what is said of ways back."""
 
     def __init__(
         self,
@@ -46,7 +46,6 @@ class SessionTalk:
         lanes: LaneSet,
         *,
         way_back: Said = nobody_minds,
-        prove: Said = nobody_minds,
     ) -> None:
         self._context = context
         self._keeper = keeper
@@ -55,8 +54,12 @@ class SessionTalk:
             REFRESH: self._refresh,
             REFRESHED: self._refreshed,
             WAY_BACK: way_back,
-            PROVE: prove,
+            PROVE: nobody_minds,
         }
+
+    def check_senders(self, prove: Said) -> None:
+        """From now on proofs of who the other side is go there."""
+        self._takes[PROVE] = prove
 
     def lane_opened(self, lane: Lane) -> None:
         """A session's lane is open: renew the session if that is due."""
@@ -69,7 +72,7 @@ class SessionTalk:
     async def take(self, lane: Lane, record: Record) -> None:
         """A record of this kind came. Raises ProtocolError, Closed."""
         session = lane.session
-        if session is None or not self._kept(session):
+        if session is None or not (self._kept(session) or record.kind == PROVE):
             return  # the other side knows no more than we do: nothing of this exchange is on disk
         try:
             await self._takes[record.kind](lane, session, record.body)

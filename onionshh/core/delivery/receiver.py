@@ -58,6 +58,8 @@ from onionshh.reasons import Reason
 LANES_MOST: Final = 1024
 VISITOR_IDLE_SECONDS: Final = 90.0
 """A lane on which nothing came or left for so long ends. The visitor ends it earlier, but may be gone."""
+VISITOR_WAITS_SECONDS: Final = 150.0
+"""The same for a lane whose visitor may wait for the reply to a whisper that is not finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +264,9 @@ class Receiver:
     def tidy(self, now: float) -> Actions:
         """Every few seconds: end idle lanes, and give up replies that nobody fetched in time."""
         actions: list[Action] = []
+        waited_on = self.inbox.lanes()
         for lane, held in list(self._lanes.items()):
-            if now >= held.used_at + VISITOR_IDLE_SECONDS:
+            if now >= held.used_at + (VISITOR_WAITS_SECONDS if lane in waited_on else VISITOR_IDLE_SECONDS):
                 actions.append(EndLane(lane, Reason.IDLE))
                 self._gone(lane)
         return (*actions, *self.replies.expire(now))

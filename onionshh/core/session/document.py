@@ -47,7 +47,7 @@ _SHAPE = fields(
     ListOf(fields(Bin(exact=HASH), Bin(exact=REFRESHED_BODY), _CHAINS), 1),  # the chains that come
     fields(_NUMBER, _KEY),  # mail
     fields(_NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER),  # history
-    fields(Int(1), Int(1), Int(1)),  # marks
+    fields(Int(1), Int(1), Int(1), Bin(most=KEY)),  # marks
     ListOf(fields(_KEY, _KEY, Int(2**32 - 1)), WAYS_MOST),
 )
 
@@ -71,7 +71,7 @@ def to_document(session: Session) -> bytes:
                 history.exchanges,
                 history.resumed,
             ),
-            (int(marks.confirmed), int(marks.kept), int(marks.answered)),
+            (int(marks.confirmed), int(marks.kept), int(marks.answered), marks.sender),
             [(way.relay, way.auth_key, way.expires) for way in session.way_back],
         )
     )
@@ -83,7 +83,7 @@ def from_document_untrusted(document: bytes) -> Session:
     version, session_id, introduced, chains, before, coming, mail, history, marks, ways = row
     if version != VERSION:
         raise ProtocolError(Reason.DOCUMENT_VERSION)
-    if coming if introduced else before:
+    if (coming if introduced else before) or len(marks[3]) not in (0, KEY):
         raise ProtocolError(Reason.DOCUMENT_SHAPE)
     return Session(
         SessionId(session_id),
@@ -91,7 +91,7 @@ def from_document_untrusted(document: bytes) -> Session:
         chains=_chains(chains),
         mail=Mail(*mail),
         history=History(*history),
-        marks=Marks(*map(bool, marks)),
+        marks=Marks(bool(marks[0]), bool(marks[1]), bool(marks[2]), marks[3]),
         before=_accepted(before[0]) if before else None,
         coming=_coming(coming[0]) if coming else None,
         way_back=tuple(WayBack(RelayId(relay), AuthKey(key), expires) for relay, key, expires in ways),

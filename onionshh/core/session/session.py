@@ -107,11 +107,13 @@ class History:
 @dataclass(slots=True)
 class Marks:
     """`confirmed`: the other side has shown that the session is on its disk. `kept`: the program wants it
-    kept. `answered`: the program has answered or spoken first."""
+    kept. `answered`: the program has answered or spoken first. `sender`: the address key that the other side
+    has proved to be its own, b"" for none."""
 
     confirmed: bool = False
     kept: bool = False
     answered: bool = False
+    sender: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
