@@ -233,8 +233,10 @@ def _taken(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | Non
     ).fetchone()
     if row is None:
         return None
-    *columns, receipt_wanted = row
-    return Taken(*columns, bool(receipt_wanted))
+    whisper_id, body, received_at, expires, privacy_class, session, in_reply_to, wanted = row
+    return Taken(
+        whisper_id, body, received_at, expires, privacy_class, session, in_reply_to, bool(wanted)
+    )
 
 
 def _taken_to_show(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | None:
