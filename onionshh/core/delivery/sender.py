@@ -90,6 +90,8 @@ class Sender:
         self._owed = ReceiptsOwed(chance.bytes)
         self._answers = _AnswersBeingKept()
         self._closed = False
+        self.gets_receipts = True
+        """Whether the other end sends receipts at all."""
 
     @property
     def problem(self) -> str:
@@ -375,7 +377,7 @@ class Sender:
         whisper = self._active.get(whisper_id)
         if whisper is None or whisper.due == inf or (whisper.lane is None and not whisper.alone):
             return ()
-        if whisper.state is State.OUT and not whisper.record.receipt_wanted:
+        if whisper.state is State.OUT and not (whisper.record.receipt_wanted and self.gets_receipts):
             whisper.due = inf
             return self._move(whisper_id, whisper, Happens.UNTOLD, lane=whisper.lane)
         if not whisper.alone:
