@@ -20,6 +20,7 @@ from onionshh.cli.patience import network_file_when_there, until_directory_answe
 from onionshh.cli.program import ProgramFailed, parse_command, run_program
 from onionshh.cli.standing import Standing
 from onionshh.cli.statistics import HostStatistics
+from onionshh.cli.verbose import verbose_option
 from onionshh.cli.voice import JsonVoice, PeopleVoice, Voice
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.identities import Identity
@@ -50,6 +51,7 @@ logger = logging.getLogger("onionshh.host")
     default=6,
     help="Introducers wanted, 1 to 20.",
 )
+@verbose_option
 @bind_option
 @json_option
 def host(

@@ -65,7 +65,8 @@ class Teller:
     def _sentence(self, receipt: Receipt, status: str, why: str, *, waited: bool) -> str:
         if status == "delivered":
             missing = "; no reply came" if waited and receipt.reply_body is None else ""
-            return f"delivered over {receipt.hops} hops{_timing(receipt)}{missing}."
+            how = ", the session resumed" if receipt.resumed else ""
+            return f"delivered over {receipt.hops} hops{how}{_timing(receipt)}{missing}."
         return f"{'sent without a receipt' if status == 'sent' else f'not delivered ({status})'}: {why}."
 
     def _write(self, receipt: Receipt, status: str, why: str) -> None:
@@ -81,6 +82,8 @@ class Teller:
             "id": receipt.id,
             "hops": receipt.hops,
             "class": self._privacy,
+            "resumed": receipt.resumed,
+            "paths": [{"hops": path.hops, "relays": list(path.relays)} for path in receipt.paths],
             "connect_seconds": _rounded(receipt.connect_seconds),
             "round_trip_seconds": _rounded(receipt.round_trip_seconds),
         }

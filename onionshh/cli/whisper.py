@@ -28,6 +28,7 @@ from onionshh.cli.options import (
 from onionshh.cli.talk import note
 from onionshh.cli.teller import Teller
 from onionshh.cli.text import one_line
+from onionshh.cli.verbose import verbose_option
 from onionshh.client.contact import Contact
 from onionshh.client.node import Node, join
 from onionshh.client.receipt import Receipt
@@ -82,6 +83,7 @@ SHOWN_MOST = 80
     help="Folder of guards and the last consensus, shared by any number of processes."
     "  [default: one for each network, in $XDG_STATE_HOME/onionshh]",
 )
+@verbose_option
 @bind_option
 @json_option
 def whisper(
@@ -110,7 +112,8 @@ def whisper(
 
     \b
     With --json, one object:
-      {"status": "delivered", "why": "", "id": "…", "hops": 3, "class": "talk",
+      {"status": "delivered", "why": "", "id": "…", "hops": 3, "class": "talk", "resumed": false,
+       "paths": [{"hops": 3, "relays": ["…", "…", "…", "…"]}],
        "connect_seconds": 0.4, "round_trip_seconds": 0.1, "reply": "…"}
     status: delivered, expired, failed, or sent (it left, no receipt came within --wait, and it may have
     arrived); why: in words, if not delivered. hops and the two times are null if there was no circuit;

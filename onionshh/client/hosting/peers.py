@@ -280,6 +280,7 @@ class Peers:
         if ways is None:
             raise ProtocolError(Reason.WAY_BACK_SHAPE)  # an endpoint has none
         session.way_back = ways
+        session.marks.confirmed = True  # only a peer that has the session on its disk says this
         await self.keeper.save(session)
         self._talk.send(lane, self._talk.record(WAY_BACK, RECEIVED_BODY, record.whisper_id))
 
