@@ -82,13 +82,15 @@ class NotReached(Exception):
 @dataclass(frozen=True, slots=True)
 class Opening:
     """What one try at reaching the other end led to. `joined`: None if the record went alone, in one cell.
-    `rode`: whether the record went with it. `resumed`: whether a session went on."""
+    `rode`: whether the record went with it. `resumed`: whether a session went on. `receipts`: whether the
+    other end sends receipts."""
 
     joined: JoinedCircuit | None
     rode: bool
     paths: tuple[PathInfo, ...]
     session: Session | None = None
     resumed: bool = False
+    receipts: bool = True
 
 
 class Opener(Protocol):
@@ -360,6 +362,7 @@ class Sending(Driver):
                 self.do(self._sender.lane_failed(failure, now))
             self._changed.send()
             return
+        self._sender.gets_receipts = opening.receipts
         rode = about(first) if opening.rode else None
         lane = self._add(opening, began)
         if lane is not None and self._sender.lane is not None:

@@ -91,6 +91,8 @@ class Sender:
         self._owed = ReceiptsOwed(chance.bytes)
         self._answers = _AnswersBeingKept()
         self._closed = False
+        self.gets_receipts = True
+        """Whether the other end sends receipts at all."""
 
     @property
     def problem(self) -> str:
@@ -390,7 +392,7 @@ class Sender:
         whisper = self._active.get(whisper_id)
         if whisper is None or whisper.due == inf or (whisper.lane is None and not whisper.alone):
             return ()
-        if not whisper.record.receipt_wanted:
+        if not (whisper.record.receipt_wanted and self.gets_receipts):
             return self._untold(whisper_id, whisper, now)
         if not whisper.alone:
             self._is_due(whisper, now + whisper.wait)
