@@ -111,7 +111,10 @@ class Whispers:
         return None
 
     async def reply_to(self, whisper_id: WhisperId) -> Record | None:
-        return await self.inbox.reply_to(whisper_id)
+        found = await self.inbox.replies_to(whisper_id)
+        if len(found) > 1:
+            raise AssertionError("two replies to one whisper")
+        return found[0] if found else None
 
     def reply_acknowledged(self, reply_id: WhisperId) -> None:
         receipt = Record(WhisperId(b"r" * 16), reply_id, 0, 1, RECEIPT, b"")
