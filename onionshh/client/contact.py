@@ -124,7 +124,8 @@ class Contact:
         self._scope = trio.CancelScope()
         for kind in self._meeting_kinds():
             self._context.pool.use(kind, idle=IDLE_CIRCUITS)
-        self._context.pool.use(self._context.builder.kind(Purpose.INTRODUCE), stubs=STUBS)
+        for kind in self._asking_kinds():
+            self._context.pool.use(kind, stubs=STUBS)
         try:
             await self._context.nursery.start(self._run, self._scope)
         except BaseException:
@@ -168,7 +169,8 @@ class Contact:
         self._scope.cancel()
         for kind in self._meeting_kinds():
             self._context.pool.leave(kind, idle=IDLE_CIRCUITS)
-        self._context.pool.leave(self._context.builder.kind(Purpose.INTRODUCE), stubs=STUBS)
+        for kind in self._asking_kinds():
+            self._context.pool.leave(kind, stubs=STUBS)
 
     def send(
         self,
@@ -411,7 +413,12 @@ class Contact:
 
     def _meeting_kinds(self) -> tuple[PathKind, ...]:
         hops = self._terms.privacy.hops if self._terms.hops is None else (self._terms.hops,)
-        return tuple(meeting_kind(count, self._terms.privacy.number) for count in hops)
+        number, session = self._terms.privacy.number, self._terms.session
+        return tuple(meeting_kind(count, number, of_session=session) for count in hops)
+
+    def _asking_kinds(self) -> tuple[PathKind, ...]:
+        purposes = (Purpose.INTRODUCE, Purpose.RESUME) if self._terms.session else (Purpose.INTRODUCE,)
+        return tuple(self._context.builder.kind(purpose) for purpose in purposes)
 
     async def _run(
         self, scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

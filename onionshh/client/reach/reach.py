@@ -70,7 +70,7 @@ class Reach:
             else GoingOn(
                 context,
                 sessions.keeper,
-                lambda: Terms(privacy_class, meeting_kind(draw_hops(), privacy_class)),
+                lambda: Terms(privacy_class, meeting_kind(draw_hops(), privacy_class, of_session=True)),
             )
         )
 

@@ -71,6 +71,7 @@ async def resume(
             lambda: context.pool.take(terms.purpose, terms.meeting),
             lambda: to_introducer(context, door.relay, Purpose.RESUME),
         )
+        await _turn(context, session)
         spent, step = await keeper.spend(session)
         await establish(meeting, step.leg(0).cookie)
         rode = rides(record, 1)
@@ -100,6 +101,13 @@ async def resume(
             context.drops.count(error.reason)
             raise CircuitFailed(error.reason) from error
         raise
+
+
+async def _turn(context: Context, session: Session) -> None:
+    """Wait until this session may ask for one more circuit: the other side would not build it before that."""
+    bucket, clock = session.budgets.ours, context.clock
+    while not bucket.take(clock.monotonic()):
+        await trio.sleep(bucket.seconds_until(clock.monotonic()) + context.chance.between(0.0, 1.0))
 
 
 async def resume_alone(
