@@ -231,10 +231,7 @@ def _taken(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | Non
         " FROM inbox WHERE id = ?",
         (whisper_id,),
     ).fetchone()
-    if row is None:
-        return None
-    *columns, receipt_wanted = row
-    return Taken(*columns, bool(receipt_wanted))
+    return None if row is None else Taken(*row[:-1], bool(row[-1]))
 
 
 def _taken_to_show(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | None:
