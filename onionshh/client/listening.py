@@ -61,7 +61,7 @@ class Listening:
         self._folder = folder
         self._token = trio.lowlevel.current_trio_token()
         self._database = (
-            Database(IN_MEMORY, ("".join(WHISPER_MIGRATIONS),), context.run_blocking)
+            Database(IN_MEMORY, WHISPER_MIGRATIONS, context.run_blocking)
             if folder is None
             else folder.database
         )
