@@ -41,7 +41,8 @@ MIGRATIONS = (
     WHISPER_MIGRATIONS[1],
     WHISPER_MIGRATIONS[2] + SESSION_MIGRATIONS[0] + OUTBOX_MIGRATIONS[0],
 )
-"""For the one file of keys, whispers, sessions and what is said first. A new migration goes at the end, whichever it is for."""
+"""For the one file of keys, whispers, sessions and what is said first. A new migration goes at the end,
+whichever it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,7 @@ def put_together(
     peers = Peers(context, database, give_up_after=give_up_after, receipts=receipts)
     if senders:
         peers.check_senders(identity.A, key_store)
-    service = IntroductionService(
-        context, identity, key_store, peers.introduced, peers.accepting.resumed
-    )
+    service = IntroductionService(context, identity, key_store, peers.introduced, peers.accepting.resumed)
     held = Introducers(context, key_store, introducers, service.introduced)
     publication = Publication(context, identity, key_store, held, receipts=receipts)
     self_test = SelfTest(context, identity, held, service, publication)

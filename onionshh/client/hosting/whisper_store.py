@@ -233,9 +233,9 @@ def _taken(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | Non
     ).fetchone()
     if row is None:
         return None
-    whisper_id, body, received_at, expires, privacy_class, session, in_reply_to, wanted = row
+    whisper, body, received_at, expires, privacy_class, session, in_reply_to, wanted = row
     return Taken(
-        whisper_id, body, received_at, expires, privacy_class, session, in_reply_to, bool(wanted)
+        whisper, body, received_at, expires, privacy_class, session, in_reply_to, receipt_wanted=bool(wanted)
     )
 
 

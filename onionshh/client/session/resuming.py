@@ -75,9 +75,7 @@ async def resume(
         spent, step = await keeper.spend(session)
         await establish(meeting, step.leg(0).cookie)
         rode = rides(record, 1)
-        resumption = Resumption(
-            terms.privacy_class, (meeting.path[-1].identity,), record if rode else b""
-        )
+        resumption = Resumption(terms.privacy_class, (meeting.path[-1].identity,), record if rode else b"")
         steps.debug("we wait for the other side at %s", Way(meeting))
         await introduce(asking, step.seal(door.auth_key, resumption))
         steps.debug("the session goes on: one cell through %s", Way(asking))
@@ -127,5 +125,3 @@ async def resume_alone(
         return spent, asking
     finally:
         asking.close(Reason.FINISHED)
-
-
