@@ -192,9 +192,9 @@ def test_a_key_to_hand_over_is_that_of_the_whisper_and_of_no_other() -> None:
 async def test_it_is_awaited_as_long_as_somebody_waits_for_a_reply(autojump_clock: MockClock) -> None:
     one = Asked()
     async with trio.open_nursery() as nursery:
-        assert not one.outcome.awaited
+        awaited = [one.outcome.awaited]
         nursery.start_soon(one.receipt.reply)
         await wait_all_tasks_blocked()
-        assert one.outcome.awaited
+        awaited.append(one.outcome.awaited)
         nursery.cancel_scope.cancel()
-    assert not one.outcome.awaited
+    assert [*awaited, one.outcome.awaited] == [False, True, False]
