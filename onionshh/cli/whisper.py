@@ -27,7 +27,7 @@ from onionshh.cli.options import (
 )
 from onionshh.cli.talk import counted, note
 from onionshh.cli.teller import Teller
-from onionshh.cli.text import one_line
+from onionshh.cli.text import one_line, printable
 from onionshh.cli.verbose import verbose_option
 from onionshh.client.contact import Contact
 from onionshh.client.node import Node, join
@@ -42,6 +42,8 @@ from onionshh.net.network_file import read_network_file
 OFFLINE = "no guard answers: this machine's network is down, or the network's relays are"
 INTERRUPTED = "interrupted before a receipt came"
 REPLY_SOON_SECONDS = 1.0
+UNREAD_SECONDS = 0.5
+"""What is on disk is shown at once. After that nothing more is waited for."""
 IN_THE_WAY_SECONDS = 5.0
 STDIN = Path("-")
 ADDRESS_FILE_MOST = 4096
@@ -116,9 +118,9 @@ def whisper(
     ends as soon as the receipt is there. When it ends, so does every try: nothing waits anywhere to be sent
     later, and no run can be linked to another.
 
-    With --name the runs of one name are one conversation: the endpoint knows that the same one came back, and
-    the next whisper goes on with one cell. What is not delivered stays in an outbox, and goes on with the next
-    run of that name; with --wait 0 the whisper is left there for the next run at once.
+    With --name the runs of one name are one conversation: the endpoint knows that the same one came back,
+    and the next whisper goes on with one cell. What is not delivered stays in an outbox, and goes on with
+    the next run of that name; with --wait 0 the whisper is left there for the next run at once.
 
     Every user of this machine can see the command line of a program that runs, with ADDRESS and TEXT. If
     there are other users, use --address-file and --file or stdin.
@@ -201,7 +203,17 @@ async def _send(
             for before in earlier:
                 await before.final()
         _tell_earlier(earlier, teller)
+        if named and not teller.as_json:
+            await _tell_unread(contact, teller)
         return status
+
+
+async def _tell_unread(contact: Contact, teller: Teller) -> None:
+    """What the endpoint said first, and late replies to earlier whispers."""
+    with trio.move_on_after(UNREAD_SECONDS):
+        async for whisper in contact:
+            about = "a reply to an earlier whisper" if whisper.in_reply_to else "the endpoint said"
+            teller.meanwhile(f"{about}: {printable(whisper.body)}")
 
 
 def _tell_earlier(earlier: list[Receipt], teller: Teller) -> None:
@@ -211,7 +223,8 @@ def _tell_earlier(earlier: list[Receipt], teller: Teller) -> None:
         teller.meanwhile(f"{counted(waiting, 'whisper')} of earlier runs still in the outbox.")
     for before in earlier:
         if before.is_final and before.status in ("expired", "failed"):
-            teller.meanwhile(f"a whisper of an earlier run was not delivered ({before.status}): {before.why}.")
+            why = f"({before.status}): {before.why}"
+            teller.meanwhile(f"a whisper of an earlier run was not delivered {why}.")
 
 
 async def see_it_through(receipt: Receipt, contact: Contact, node: Node, wait: float, teller: Teller) -> int:
