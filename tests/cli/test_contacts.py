@@ -53,7 +53,8 @@ async def test_what_is_kept_is_listed_and_can_be_forgotten(autojump_clock: MockC
     assert (press["name"], press["waiting"], press["unread"], press["in_use"]) == ("press", 0, 0, False)
     assert press["session"]["exchanges"] == 1
     lines = said(tmp_path).splitlines()
-    assert lines[0].startswith("friend  shh1") and lines[1] == "  no session yet; 1 whisper in the outbox"
+    assert lines[0].startswith("friend  shh1")
+    assert lines[1] == "  no session yet; 1 whisper in the outbox"
     assert lines[3].startswith("  session since 20")
     assert said(tmp_path, "--forget", "friend").startswith("forgot friend (shh1")
     assert [one.name for one in contacts_in(tmp_path / "data")] == ["press"]
