@@ -22,9 +22,10 @@ from onionshh.cli.standing import Standing
 from onionshh.cli.statistics import HostStatistics
 from onionshh.cli.verbose import verbose_option
 from onionshh.cli.voice import JsonVoice, PeopleVoice, Voice
-from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.client.endpoint import Endpoint
 from onionshh.client.identities import Identity
 from onionshh.client.node import Node, join
+from onionshh.client.whisper import Whisper
 from onionshh.net.store import DataDirectory
 
 logger = logging.getLogger("onionshh.host")

@@ -14,7 +14,7 @@ from onionshh.cli.lines import Output, as_json, as_text
 from onionshh.cli.statistics import HostStatistics, Statistics
 from onionshh.cli.talk import counted, encoded, remark, stamped
 from onionshh.cli.text import printable
-from onionshh.client.endpoint import Whisper
+from onionshh.client.whisper import Whisper
 
 TOGETHER_SECONDS = 10.0
 """Whispers that come within this time after a reported one are reported together."""

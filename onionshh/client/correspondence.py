@@ -1,15 +1,16 @@
 """What works behind a contact: lanes to one endpoint, a Sender, sessions, and what the endpoint says first
 (SPEC 12, 13).
 
-Without a name nothing of it is on disk. The Receiver is made when something can use it: a program that
-iterates over the contact, or a name.
+Without a name nothing of it is on disk. With one, the session and the outbox are (`contact_folder.py`). The
+Receiver is made when something can use it: a program that iterates over the contact, or a name.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -17,10 +18,12 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.alone import CameAlone
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Carrier, Lane, LaneSet
+from onionshh.client.delivery.outbox import Stored
 from onionshh.client.delivery.reading import Places, Reader
 from onionshh.client.delivery.sending import Opening, Sending
 from onionshh.client.reach.reach import Reach
 from onionshh.client.session.going_on import path_info
+from onionshh.client.session.info import SessionInfo
 from onionshh.client.session.keeper import InMemoryAlone, SessionKeeper
 from onionshh.client.session.showing import Showing
 from onionshh.client.session.talking import SessionTalk
@@ -29,12 +32,17 @@ from onionshh.core.base.classes import PrivacyClass
 from onionshh.core.delivery.record import PROVE, Record
 from onionshh.core.delivery.way import IDLE_SECONDS, IDLE_WITHOUT_SESSION_SECONDS
 from onionshh.core.session.session import Session
+from onionshh.errors import BadData
 from onionshh.reasons import Reason
 
 if TYPE_CHECKING:
     from onionshh.client.contact_folder import ContactFolder
     from onionshh.client.delivery.receiving import Receiving
 
+logger = logging.getLogger("onionshh.client")
+
+CLOSED: Final = "the contact was closed before a receipt came"
+OPENED_AGAIN: Final = "the contact was closed; the whisper goes out when it is opened again"
 LINGER_SECONDS = 2.0
 SWEEP_SECONDS = 60.0
 SESSIONS_MOST = 4
@@ -52,6 +60,7 @@ class Terms:
     session: bool = True
     sender: bytes | None = field(default=None, repr=False)
     """The address key of the identity that we show to the endpoint, if any."""
+    way_back: bool = False
 
 
 class Correspondence:
@@ -60,6 +69,7 @@ class Correspondence:
     def __init__(self, context: Context, terms: Terms, folder: ContactFolder | None = None) -> None:
         self._context = context
         self._folder = folder
+        self._rows: list[Stored] = []
         self.lanes = LaneSet()
         store = InMemoryAlone() if folder is None else folder.sessions
         self.sessions = (
@@ -80,6 +90,7 @@ class Correspondence:
             context,
             self.lanes,
             self._reach,
+            outbox=None if folder is None else folder.outbox,
             background=terms.background,
             idle_seconds=IDLE_SECONDS if terms.session else IDLE_WITHOUT_SESSION_SECONDS,
             opened=self._opened,
@@ -94,20 +105,47 @@ class Correspondence:
         """Take up what is on disk. BadData."""
         if self.sessions is not None:
             await self.sessions.load()
+        if self._folder is not None:
+            await self._tidy(self._folder)
+            self._rows = await self._folder.outbox.load(self._context.clock.earliest())
 
     async def run(self, started: Callable[[], None]) -> None:
         """Deliver, until cancelled. `started` is called once whispers may be submitted."""
         try:
             async with trio.open_nursery() as nursery:
                 self.lanes.nursery = nursery
+                self.sending.restore(self._rows)
                 started()
-                if self.sessions is not None:
-                    nursery.start_soon(self._sweep, self.sessions)
+                nursery.start_soon(self._sweep)
+                if self._folder is not None:
+                    nursery.start_soon(self._folder.database.keep_erased)
                 await self.sending.keep_time()
         finally:
             self.lanes.nursery = None
             for lane in self.lanes:
                 self._context.nursery.start_soon(self._let_go, lane.carrier)
+
+    @property
+    def session(self) -> SessionInfo | None:
+        """The session in use, once the endpoint has it on its disk."""
+        current = None if self.sessions is None else self.sessions.current
+        if current is None or not current.marks.confirmed:
+            return None
+        history = current.history
+        return SessionInfo(
+            started_at=history.started_at,
+            exchanges=history.exchanges,
+            resumed=history.resumed,
+            refreshed_at=history.refreshed_at,
+            way_back=False,
+        )
+
+    def close(self) -> None:
+        """Take nothing more on, and try nothing more. What a named contact has on disk stays there."""
+        if self._folder is not None and self._folder.database.lasts:
+            self.sending.close(OPENED_AGAIN, keep=True)
+        else:
+            self.sending.close(CLOSED)
 
     # Lanes.
 
@@ -157,10 +195,19 @@ class Correspondence:
         if self.sessions is not None:
             await self.sessions.heard(lane.session)
 
-    async def _sweep(self, sessions: VisitorSessions) -> None:
+    async def _sweep(self) -> None:
         while True:
             await trio.sleep(SWEEP_SECONDS)
-            sessions.keeper.tidy()
+            if self.sessions is not None:
+                self.sessions.keeper.tidy()
+            if self._folder is not None:
+                await self._tidy(self._folder)
+
+    async def _tidy(self, folder: ContactFolder) -> None:
+        try:
+            await folder.outboxes.tidy(self._context.clock.earliest())
+        except BadData as error:  # a full disk: what is on it can still be read and delivered
+            logger.error("what is past its time could not be erased: %s", error)
 
     async def _let_go(self, carrier: Carrier) -> None:
         """Close it a moment late: a circuit's end overtakes what waits in it, perhaps our last receipt."""

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from onionshh.cli.lines import Output
 from onionshh.cli.voice import PeopleVoice
-from onionshh.client.endpoint import Whisper
+from onionshh.client.whisper import Whisper
 from tests.cli.conftest import Heard, speaking
 
 

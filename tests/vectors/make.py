@@ -24,17 +24,30 @@ from onionshh.core.endpoint.introduce import Introduction, open_introduction_unt
 from onionshh.core.session.chains import tag_of
 from onionshh.core.session.resumption import Resumption, SpentStep
 from onionshh.core.session.session import Session
+from onionshh.core.trust import sign_descriptor
 from onionshh.crypto import bech32m
 from onionshh.crypto.handshake import CIRCUIT, ClientHandshake, rendezvous, respond
 from onionshh.crypto.identity import IdentityKeys, SigningKey
 from onionshh.crypto.layers import ClientLayers, RelayLayers
 from onionshh.crypto.primitives import FrameCipher, KeyPair, kdf
 from onionshh.crypto.seal import SealKey, seal
+from onionshh.directory.signing import sign_consensus
 from onionshh.geometry import HPKE_KEY, LAYER_STATE, PAYLOAD, TAG
 from onionshh.ids import AuthKey, RandomBytes, RelayId, WhisperId
+from onionshh.wire import merkle
 from onionshh.wire.cell import RELAY, RELAY_EARLY
+from onionshh.wire.consensus import GUARD, RING, Consensus, RelayRow, SharedRandom, Vote
+from onionshh.wire.descriptor import (
+    CAPABILITY_MAILBOXES,
+    CAPABILITY_RING,
+    SIGNING,
+    Address,
+    Paced,
+    RelayDescriptor,
+)
 from onionshh.wire.endpoint import COVERED, EndpointDescriptor, IntroducerEntry, ProofWanted
 from onionshh.wire.messages import Introduce, Resume
+from onionshh.wire.packing import pack
 
 FOLDER = Path(__file__).parent
 Rows = dict[str, Any]
@@ -390,6 +403,70 @@ def _resumptions(visitor: Session, draw: RandomBytes) -> Rows:
     return {"steps": steps, "resumptions": resumptions, "answer_salt": answer_salt.hex(), "legs": legs}
 
 
+def directory() -> Rows:
+    """A relay's descriptor, a consensus of three relays, and the proof of the second row."""
+    draw = fixed("directory")
+    key, authority = SigningKey(draw(32)), SigningKey(draw(32))
+    relay = RelayDescriptor(
+        identity=RelayId(key.public),
+        onion_key=draw(32),
+        nickname="known",
+        addresses=(
+            Address.of("192.0.2.1", 9001),
+            Address.of("2001:db8::1", 9001),
+            Address.of("a2" * 28 + ".onion", 443),
+        ),
+        signing=draw(SIGNING),
+        family=tuple(sorted(RelayId(draw(32)) for _ in range(2))),
+        bandwidth=10_000_000,
+        capabilities=CAPABILITY_RING | CAPABILITY_MAILBOXES,
+        versions=(1, 2),
+        software="onionshh 0.1.0",
+        paced=Paced(64, 1),
+        published=1_728_000_000,
+    )
+    rows = [
+        RelayRow(
+            identity=relay.identity if number == 1 else RelayId(draw(32)),
+            onion_key=draw(32),
+            nickname=f"relay{number}",
+            addresses=relay.addresses if number == 1 else (Address.of(f"192.0.2.{number}", 9001),),
+            weight=1000 + number,
+            flags=GUARD | RING,
+            first_seen=1_727_000_000 + number,
+            family=relay.family if number == 1 else (),
+            software=relay.software if number == 1 else "",
+        )
+        for number in range(3)
+    ]
+    consensus = Consensus(
+        network="known answers",
+        valid_after=1_728_000_000,
+        fresh_until=1_728_003_600,
+        valid_until=1_728_086_400,
+        params=(("period_seconds", 86_400), ("window", 496)),
+        shared_random=tuple(SharedRandom(period, draw(32), 1_727_956_800) for period in (19_999, 20_000)),
+        relays=tuple(sorted(rows)),
+        crowd=Paced(640, 2),
+        previous=draw(32),
+        votes=(Vote(draw(32), draw(32)),),
+    )
+    leaves = [merkle.Leaf(pack(row), row.weight) for row in consensus.relays]
+    return {
+        "about": "relay: a signed relay descriptor, and addresses: what it names. consensus: a document that "
+        "the authority signed. root: over its rows. proof: of row 1, [hash, weight] of each neighbour. "
+        "place: the weight before that row, and of all",
+        "relay": sign_descriptor(relay, key).hex(),
+        "addresses": [list(address) for address in relay.addresses],
+        "authority": authority.public.hex(),
+        "consensus": sign_consensus(consensus.encode_body(), [authority]).hex(),
+        "root": consensus.root.hex(),
+        "row": leaves[1].row.hex(),
+        "proof": [[step.hash.hex(), step.weight] for step in merkle.proof(leaves, 1)],
+        "place": [leaves[0].weight, sum(leaf.weight for leaf in leaves)],
+    }
+
+
 MAKERS: dict[str, Callable[[], Rows]] = {
     "primitives.json": primitives,
     "layers.json": layers,
@@ -400,6 +477,7 @@ MAKERS: dict[str, Callable[[], Rows]] = {
     "introduction.json": introduction,
     "record.json": records,
     "session.json": session,
+    "directory.json": directory,
 }
 # Made with randomness of the libraries: no second run gives the same bytes.
 DRAWN: dict[str, tuple[str, ...]] = {

@@ -203,6 +203,7 @@ class Receiving(Driver):
         """Finish a whisper, with a reply or without. Both are on disk when this returns. BadData, Closed."""
         now, clock = self.now(), self._context.clock
         outcome = Outcome("" if reply is None else reply.whisper_id.hex())
+        outcome.record = reply
         outcome.settle(None)  # a reply gets no answer
         lives_until = 0.0 if reply is None else now + reply.expires - clock.best()
         remember = self._receiver.finish(whisper_id, reply, lives_until)
@@ -258,8 +259,8 @@ class Receiving(Driver):
                 self.lanes.soon(self._judge, lane, record)
             case Repeat(lane, whisper):
                 self.lanes.soon(self._repeat, lane, self._store.replies_to(whisper))
-            case RepeatAll(lane, session):
-                self.lanes.soon(self._repeat, lane, self._store.replies_for(session))
+            case RepeatAll(session):
+                self.lanes.soon(self.bring_replies, session)
             case CallBack(session, record):
                 self._call_back(session, record)
             case Pause(number) | Resume(number):
@@ -316,17 +317,34 @@ class Receiving(Driver):
             for reply in replies:
                 self.do(self._receiver.repeated(number, reply))
 
+    async def bring_replies(self, session: bytes) -> None:
+        """Bring over all replies that wait for the peer of this session."""
+        with suppress(Closed):
+            try:
+                replies = await self._store.replies_for(session)
+            except BadData as error:
+                logger.error("a reply could not be read: %s", error)
+                return
+            for reply in replies:
+                self._call_back(session, reply)
+
+    async def forget(self, session: bytes) -> None:
+        """Erase the replies that wait for this session's peer. BadData, Closed."""
+        self._receiver.replies.dropped(await self._store.forget_session(session))
+
     # Records.
 
-    async def bring(self, lane: Lane, record: Record) -> None:
-        """A record for the Receiver came over this lane. Closed, BadData."""
+    async def bring(self, lane: Lane, record: Record) -> bool:
+        """A record for the Receiver came over this lane. Returns whether it is about a whisper that was
+        accepted, now or before. Closed, BadData."""
         self.lanes.used(lane.number, self)
         if record.kind in (RECEIPT, REFUSED):
             self._record_in(lane, record, known=False, refuse=None)
-            return
+            return False
         refuse = lane.carrier.why_refused(record)
         async with self._store.known(about(record)) as known:
             self._record_in(lane, record, known=known, refuse=refuse)
+            return known or self._receiver.inbox.get(about(record)) is not None
 
     def _record_in(self, lane: Lane, record: Record, *, known: bool, refuse: int | None) -> None:
         self.do(

@@ -20,6 +20,7 @@ from onionshh.client.hosting.publication import Publication
 from onionshh.client.hosting.reachability import ReachabilityWatch
 from onionshh.client.hosting.self_test import SelfTest
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS
+from onionshh.client.peer import Peer
 from onionshh.client.pool import STUBS
 from onionshh.client.receipt import Receipt
 from onionshh.client.session.store import SESSION_MIGRATIONS
@@ -132,6 +133,16 @@ class Hosting:
             in_reply_to=taken.whisper_id,
         )
         return await self.parts.peers.receiving.finish(taken.whisper_id, record)
+
+    def peer_of(self, taken: Taken) -> Peer | None:
+        """Who sent this whisper, if there is a session."""
+        session = self.parts.peers.keeper.find(taken.session)
+        return None if session is None else Peer(self.parts.peers, session)
+
+    def peers(self) -> list[Peer]:
+        """All peers on disk, the one heard of last coming first. Closed."""
+        self._check_open()
+        return [Peer(self.parts.peers, session) for session in self.parts.peers.known()]
 
     def let_go(self, whisper_id: WhisperId) -> None:
         """The program has let a whisper go, so a task that waits may have it. Any thread may call this."""

@@ -58,14 +58,17 @@ class SessionTable:
         self._sessions[session.session_id] = session
         for chain in session.accepting:
             self._accept(session, chain)
-        if len(self._sessions) <= self._most:
-            return None
+        return None if len(self._sessions) <= self._most else self.displace(besides=session)
+
+    def displace(self, besides: Session | None = None) -> Session | None:
+        """One session has to go, this one last. Returns it: erase it on disk. None if there is none."""
         gone = min(
-            (other for other in self._sessions.values() if other is not session),
+            (other for other in self._sessions.values() if other is not besides),
             key=lambda other: (other.marks.kept or other.marks.answered, other.history.used_at),
-            default=session,
+            default=besides,
         )
-        self.remove(gone.session_id)
+        if gone is not None:
+            self.remove(gone.session_id)
         return gone
 
     def remove(self, session_id: SessionId) -> None:

@@ -8,6 +8,7 @@ from itertools import product
 import pytest
 
 from onionshh import geometry as g
+from onionshh.core.session.chains import WINDOW
 from onionshh.core.session.document import to_document
 from onionshh.core.session.session import (
     LEGS_BURST,
@@ -18,7 +19,6 @@ from onionshh.core.session.session import (
     Mail,
     Session,
 )
-from onionshh.core.session.chains import WINDOW
 from onionshh.errors import ProtocolError
 from onionshh.reasons import Reason
 from tests.core.session import plain
