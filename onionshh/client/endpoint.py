@@ -132,8 +132,11 @@ class Endpoint:
         return len(receiver.inbox), len(receiver.replies)
 
     def peers(self) -> list[Peer]:
-        """The visitors that this endpoint knows by their sessions, the one heard of last coming first: at most
-        1 024 of them, and 8 192 over all endpoints of a node. Raises Closed when the endpoint is not open."""
+        """The visitors that this endpoint knows by their sessions, the one heard of last coming first. There
+        are at most 1 024 of them, and 8 192 over all endpoints of a node.
+
+        Raises Closed when the endpoint is not open.
+        """
         return self._running().peers()
 
     def reachability_changes(self) -> ReachabilityChanges:

@@ -97,8 +97,8 @@ class Peer:
         """Take on a whisper of at most 65 535 bytes, and return at once. It is on disk when this returns. The
         parameters are those of `Contact.send`.
 
-        Raises Full while 1 024 whispers to this peer have no receipt, TooLarge, ValueError, TypeError, BadData
-        when the disk takes nothing, Closed when the endpoint is closed or the peer was forgotten.
+        Raises Full while 1 024 whispers to this peer have no receipt, TooLarge, ValueError, TypeError,
+        BadData when the disk takes nothing, Closed when the endpoint is closed or the peer was forgotten.
         """
         check_body(body)
         check_ttl(ttl_seconds)

@@ -1,4 +1,4 @@
-"""One whisper as a program gets it, from an endpoint or from a contact, and the loop that shows them (SPEC 13)."""
+"""One whisper as a program gets it from an endpoint or a contact, and the loop that shows them (SPEC 13)."""
 
 from __future__ import annotations
 

@@ -346,63 +346,6 @@ def records() -> Rows:
     }
 
 
-def session() -> Rows:
-    """A session from its root: chains, resumptions, legs, a refresh."""
-    draw = fixed("session")
-    root = draw(32)
-    visitor = Session.started(root, introduced=True, period=20_000, wall=1_728_000_000)
-    chains, mail = visitor.chains, visitor.mail
-    rows: Rows = {
-        "about": "V, E, rs, mail from a root. later_mail: of the next periods. steps: of V, with their tags. "
-        "resumptions: of these steps in turn, with the record of an n. legs: of the last, with seed, cookie, "
-        "reply key, RENDEZVOUS1, forward, backward. refresh: of epoch 1, by x 32 | ML-KEM seed 64; its "
-        "answer was drawn once",
-        "root": root.hex(),
-        "id": visitor.session_id.hex(),
-        "V": chains.spend.key.hex(),
-        "E": chains.accept.key.hex(),
-        "rs": chains.secret.hex(),
-        "mail": mail.key.hex(),
-    }
-    rows["later_mail"] = []
-    for period in range(20_009, 20_012):
-        mail.keep_from(period)
-        rows["later_mail"].append(mail.key.hex())
-    private = draw(96)
-    draws = [private[:32], private[32:]]
-    refresh = visitor.offer(lambda _: draws.pop(0))
-    endpoint = Session.started(root, introduced=False, period=20_000, wall=1_728_000_000)
-    refreshed = endpoint.answer_untrusted(refresh, draw)
-    rows |= _resumptions(visitor, draw)
-    if refreshed is None or not visitor.refreshed_untrusted(refreshed, 1_728_000_000):
-        raise ValueError("a refresh without any trouble fails")
-    new = visitor.chains
-    keys = [key.hex() for key in (new.spend.key, new.accept.key, new.secret)]
-    return rows | {
-        "private": private.hex(),
-        "refresh": refresh.hex(),
-        "refreshed": [refreshed.hex(), *keys],
-    }
-
-
-def _resumptions(visitor: Session, draw: RandomBytes) -> Rows:
-    resumptions, steps = [], []
-    for count, size in ((0, 300), (1, 376), (3, 0)):
-        spent = visitor.spend()
-        steps.append([spent.step.hex(), tag_of(spent.step).hex()])
-        step, auth_key = SpentStep(spent.step, draw(12)), AuthKey(draw(32))
-        points, ride = tuple(RelayId(draw(32)) for _ in range(count)), draw(size)
-        message = step.seal(auth_key, Resumption(count % 3, points, ride))
-        names = [point.hex() for point in points]
-        resumptions.append([step.salt.hex(), auth_key.hex(), count % 3, names, ride.hex(), message.hex()])
-    legs, answer_salt = [], draw(32)
-    for number in range(3):
-        leg, (rendezvous1, keys) = step.leg(number), step.answer(number, answer_salt)
-        parts = (leg.seed, leg.cookie, leg.reply_key, rendezvous1, keys.forward, keys.backward)
-        legs.append([part.hex() for part in parts])
-    return {"steps": steps, "resumptions": resumptions, "answer_salt": answer_salt.hex(), "legs": legs}
-
-
 def directory() -> Rows:
     """A relay's descriptor, a consensus of three relays, and the proof of the second row."""
     draw = fixed("directory")
@@ -467,6 +410,63 @@ def directory() -> Rows:
     }
 
 
+def session() -> Rows:
+    """A session from its root: chains, resumptions, legs, a refresh."""
+    draw = fixed("session")
+    root = draw(32)
+    visitor = Session.started(root, introduced=True, period=20_000, wall=1_728_000_000)
+    chains, mail = visitor.chains, visitor.mail
+    rows: Rows = {
+        "about": "V, E, rs, mail from a root. later_mail: of the next periods. steps: of V, with their tags. "
+        "resumptions: of these steps in turn, with the record of an n. legs: of the last, with seed, cookie, "
+        "reply key, RENDEZVOUS1, forward, backward. refresh: of epoch 1, by x 32 | ML-KEM seed 64; its "
+        "answer was drawn once",
+        "root": root.hex(),
+        "id": visitor.session_id.hex(),
+        "V": chains.spend.key.hex(),
+        "E": chains.accept.key.hex(),
+        "rs": chains.secret.hex(),
+        "mail": mail.key.hex(),
+    }
+    rows["later_mail"] = []
+    for period in range(20_009, 20_012):
+        mail.keep_from(period)
+        rows["later_mail"].append(mail.key.hex())
+    private = draw(96)
+    draws = [private[:32], private[32:]]
+    refresh = visitor.offer(lambda _: draws.pop(0))
+    endpoint = Session.started(root, introduced=False, period=20_000, wall=1_728_000_000)
+    refreshed = endpoint.answer_untrusted(refresh, draw)
+    rows |= _resumptions(visitor, draw)
+    if refreshed is None or not visitor.refreshed_untrusted(refreshed, 1_728_000_000):
+        raise ValueError("a refresh without any trouble fails")
+    new = visitor.chains
+    keys = [key.hex() for key in (new.spend.key, new.accept.key, new.secret)]
+    return rows | {
+        "private": private.hex(),
+        "refresh": refresh.hex(),
+        "refreshed": [refreshed.hex(), *keys],
+    }
+
+
+def _resumptions(visitor: Session, draw: RandomBytes) -> Rows:
+    resumptions, steps = [], []
+    for count, size in ((0, 300), (1, 376), (3, 0)):
+        spent = visitor.spend()
+        steps.append([spent.step.hex(), tag_of(spent.step).hex()])
+        step, auth_key = SpentStep(spent.step, draw(12)), AuthKey(draw(32))
+        points, ride = tuple(RelayId(draw(32)) for _ in range(count)), draw(size)
+        message = step.seal(auth_key, Resumption(count % 3, points, ride))
+        names = [point.hex() for point in points]
+        resumptions.append([step.salt.hex(), auth_key.hex(), count % 3, names, ride.hex(), message.hex()])
+    legs, answer_salt = [], draw(32)
+    for number in range(3):
+        leg, (rendezvous1, keys) = step.leg(number), step.answer(number, answer_salt)
+        parts = (leg.seed, leg.cookie, leg.reply_key, rendezvous1, keys.forward, keys.backward)
+        legs.append([part.hex() for part in parts])
+    return {"steps": steps, "resumptions": resumptions, "answer_salt": answer_salt.hex(), "legs": legs}
+
+
 MAKERS: dict[str, Callable[[], Rows]] = {
     "primitives.json": primitives,
     "layers.json": layers,
@@ -476,8 +476,8 @@ MAKERS: dict[str, Callable[[], Rows]] = {
     "descriptor.json": descriptor,
     "introduction.json": introduction,
     "record.json": records,
-    "session.json": session,
     "directory.json": directory,
+    "session.json": session,
 }
 # Made with randomness of the libraries: no second run gives the same bytes.
 DRAWN: dict[str, tuple[str, ...]] = {

@@ -8,8 +8,9 @@ the commit or after it.
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -18,7 +19,7 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.delivery.driver import Driver
 from onionshh.client.delivery.lanes import Lane, LaneSet
-from onionshh.client.hosting.whisper_store import WhisperStore
+from onionshh.client.hosting.whisper_store import WhisperStore, nothing_else
 from onionshh.client.receipt import Outcome, Receipt
 from onionshh.client.session.keeper import SessionKeeper
 from onionshh.core.delivery.actions import (
@@ -199,8 +200,15 @@ class Receiving(Driver):
         if not self._closed:
             self.do(self._receiver.inbox.let_go(whisper_id, self._best()))
 
-    async def finish(self, whisper_id: WhisperId, reply: Record | None = None) -> Receipt:
-        """Finish a whisper, with a reply or without. Both are on disk when this returns. BadData, Closed."""
+    async def finish(
+        self,
+        whisper_id: WhisperId,
+        reply: Record | None = None,
+        *,
+        also: Callable[[sqlite3.Connection], None] = nothing_else,
+    ) -> Receipt:
+        """Finish a whisper, with a reply or without. Both are on disk when this returns, with what `also`
+        writes. BadData, Closed."""
         now, clock = self.now(), self._context.clock
         outcome = Outcome("" if reply is None else reply.whisper_id.hex())
         outcome.record = reply
@@ -210,7 +218,7 @@ class Receiving(Driver):
         if reply is not None:
             self._outcomes[reply.whisper_id] = outcome
         try:
-            await self._commit(remember)
+            await self._commit(remember, also)
         except BaseException:
             if reply is not None:
                 self._outcomes.pop(reply.whisper_id, None)
@@ -287,10 +295,17 @@ class Receiving(Driver):
 
     # The disk.
 
-    async def _commit(self, remember: Remember) -> None:
+    async def _commit(
+        self, remember: Remember, also: Callable[[sqlite3.Connection], None] = nothing_else
+    ) -> None:
         sessions = self._sessions.unwritten(remember.rows)
+
+        def write(connection: sqlite3.Connection) -> None:
+            sessions.write(connection)
+            also(connection)
+
         try:
-            dropped = await self._store.commit(remember.rows, also=sessions.write)
+            dropped = await self._store.commit(remember.rows, also=write)
         except BaseException:
             self.do(self._receiver.not_remembered(remember.token, self._best(), self.now()))
             raise

@@ -35,6 +35,7 @@ from onionshh.core.delivery.actions import (
     Send,
     StopOpening,
     Tell,
+    Unheard,
 )
 from onionshh.core.delivery.outgoing import FINAL, State
 from onionshh.core.delivery.record import (
@@ -81,13 +82,15 @@ class NotReached(Exception):
 @dataclass(frozen=True, slots=True)
 class Opening:
     """What one try at reaching the other end led to. `joined`: None if the record went alone, in one cell.
-    `rode`: whether the record went with it. `resumed`: whether a session went on."""
+    `rode`: whether the record went with it. `resumed`: whether a session went on. `receipts`: whether the
+    other end sends receipts."""
 
     joined: JoinedCircuit | None
     rode: bool
     paths: tuple[PathInfo, ...]
     session: Session | None = None
     resumed: bool = False
+    receipts: bool = True
 
 
 class Opener(Protocol):
@@ -97,10 +100,10 @@ class Opener(Protocol):
         """One try. `record`: what waits first; `more`: more waits behind it. NotReached."""
 
     def arrived(self, whisper: WhisperId) -> None:
-        """A receipt for this whisper came."""
+        """A receipt, a refusal or an answer for this whisper came."""
 
     def silent(self, whisper: WhisperId) -> None:
-        """No receipt came in time for this whisper, which went alone."""
+        """Nothing came back in time for this whisper, or for a question about it, which went alone."""
 
 
 class Sending(Driver):
@@ -250,6 +253,8 @@ class Sending(Driver):
                 self.send(action)
             case Tell():
                 self._tell(action)
+            case Unheard(whisper):
+                self._opener.silent(whisper)
             case Answered(whisper, answer):
                 self._answered(whisper, answer)
             case EndLane(lane, reason):
@@ -268,10 +273,6 @@ class Sending(Driver):
                 self._context.drops.count(reason)
 
     def _tell(self, told: Tell) -> None:
-        if told.state is State.DELIVERED:
-            self._opener.arrived(told.whisper)
-        elif told.state is State.QUEUED:
-            self._opener.silent(told.whisper)
         outcome = self._outcome(told.whisper)
         if outcome is not None:
             opened = self._openings.get(told.lane) if told.lane is not None else None
@@ -361,6 +362,7 @@ class Sending(Driver):
                 self.do(self._sender.lane_failed(failure, now))
             self._changed.send()
             return
+        self._sender.gets_receipts = opening.receipts
         rode = about(first) if opening.rode else None
         lane = self._add(opening, began)
         if lane is not None and self._sender.lane is not None:
@@ -387,9 +389,7 @@ class Sending(Driver):
     def adopt(self, lane: Lane, opening: Opening) -> None:
         """The other end has opened this lane. It is used as if we had opened it, unless there is one."""
         self._openings[lane.number] = _Opened(opening, None)
-        if self._sender.lane is None:
-            # A try of our own may be under way, and goes on: if both sides gave theirs up, none would be left.
-            self.do(self._sender.lane_opened(lane.number, self.now(), None, self.now()))
+        self.do(self._sender.lane_adopted(lane.number, self.now()))
 
     def lane_gone(self, number: LaneId) -> None:
         self._openings.pop(number, None)
@@ -398,6 +398,7 @@ class Sending(Driver):
     def bring(self, lane: Lane, record: Record, *, owes: bool = True) -> None:
         """A receipt, a refusal or an answer came over this lane. `owes`: as in `Sender.record_in`."""
         self.lanes.used(lane.number, self)
+        self._opener.arrived(record.in_reply_to)
         refuse = lane.carrier.why_refused(record) if record.kind == WHISPER else None
         self.do(self._sender.record_in(lane.number, record, self.now(), refuse=refuse, owes=owes))
 

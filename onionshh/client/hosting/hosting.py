@@ -20,6 +20,7 @@ from onionshh.client.hosting.publication import Publication
 from onionshh.client.hosting.reachability import ReachabilityWatch
 from onionshh.client.hosting.self_test import SelfTest
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS
+from onionshh.client.outbox_store import OUTBOX_MIGRATIONS
 from onionshh.client.peer import Peer
 from onionshh.client.pool import STUBS
 from onionshh.client.receipt import Receipt
@@ -38,9 +39,10 @@ DATABASE_FILE = "endpoint.db"
 MIGRATIONS = (
     KEY_MIGRATIONS[0] + WHISPER_MIGRATIONS[0],
     WHISPER_MIGRATIONS[1],
-    WHISPER_MIGRATIONS[2] + SESSION_MIGRATIONS[0],
+    WHISPER_MIGRATIONS[2] + SESSION_MIGRATIONS[0] + OUTBOX_MIGRATIONS[0],
 )
-"""For the one file of keys, whispers and sessions. A new migration goes at the end, whichever it is for."""
+"""For the one file of keys, whispers, sessions and what is said first. A new migration goes at the end,
+whichever it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,7 @@ def put_together(
     peers = Peers(context, database, give_up_after=give_up_after, receipts=receipts)
     if senders:
         peers.check_senders(identity.A, key_store)
-    service = IntroductionService(
-        context, identity, key_store, peers.introduced, peers.accepting.resumed
-    )
+    service = IntroductionService(context, identity, key_store, peers.introduced, peers.accepting.resumed)
     held = Introducers(context, key_store, introducers, service.introduced)
     publication = Publication(context, identity, key_store, held, receipts=receipts)
     self_test = SelfTest(context, identity, held, service, publication)
@@ -162,10 +162,10 @@ class Hosting:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
+                    await nursery.start(parts.peers.run)
                     nursery.start_soon(parts.introducers.run)
                     nursery.start_soon(parts.publication.run)
                     nursery.start_soon(parts.reachability.run)
-                    nursery.start_soon(parts.peers.run)
                     nursery.start_soon(parts.database.keep_erased)
                     task_status.started()
         finally:

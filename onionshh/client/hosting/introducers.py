@@ -1,5 +1,6 @@
-"""Holds an endpoint's introducers: one task and one circuit for each (SPEC 11). A visitor's ways back are held
-in the same way (SPEC 12).
+"""Holds an endpoint's introducers: one task and one circuit for each (SPEC 11).
+
+A visitor's ways back are held in the same way (SPEC 12).
 
 `core/endpoint/introducers.py` decides which relays, how many and for how long; this file does the waiting.
 After a restart the same introducers are taken up again under the same keys.

@@ -7,18 +7,22 @@ and a reply for which no lane is open, goes by the peer's way back, or waits unt
 
 from __future__ import annotations
 
+import logging
+
 import trio
 
 from onionshh.client.context import Context
 from onionshh.client.delivery.alone import CameAlone
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Carrier, Lane, LaneSet
+from onionshh.client.delivery.outbox import Stored
 from onionshh.client.delivery.reading import Places, Reader
 from onionshh.client.delivery.receiving import Receiving
 from onionshh.client.delivery.sending import Opening, Sending
 from onionshh.client.hosting.key_store import KeyStore
 from onionshh.client.hosting.senders import Senders
 from onionshh.client.hosting.whisper_store import WhisperStore
+from onionshh.client.outbox_store import OutboxStore
 from onionshh.client.receipt import Receipt
 from onionshh.client.session.accepting import Accepting
 from onionshh.client.session.calling import Calling
@@ -32,13 +36,18 @@ from onionshh.core.delivery.record import WAY_BACK, WHISPER, Record
 from onionshh.core.delivery.sender import TooMany
 from onionshh.core.session.session import Session, SessionId
 from onionshh.core.session.way_back import RECEIVED_BODY, decode_ways_untrusted
-from onionshh.errors import Closed, ProtocolError
+from onionshh.errors import BadData, Closed, ProtocolError
 from onionshh.ids import RandomBytes
 from onionshh.net.clocks import Clock
 from onionshh.net.database import Database
 from onionshh.reasons import Reason
 
+logger = logging.getLogger("onionshh.client")
+
 SWEEP_SECONDS = 60.0
+OVER = "the session with this peer is over"
+CLOSED = "the endpoint was closed before a receipt came"
+RUNS_AGAIN = "the endpoint was closed; the whisper goes out when it runs again"
 IDLE_SECONDS = (VISITOR_IDLE_SECONDS, VISITOR_IDLE_SECONDS)
 """The visitor ends an idle lane earlier."""
 
@@ -63,6 +72,10 @@ class Peers:
         )
         self.accepting = Accepting(context, self.keeper, self.resumed)
         self._calling: dict[SessionId, _Called] = {}
+        self._outboxes = OutboxStore(database)
+        self._lasts = database.lasts
+        self._waiting: dict[SessionId, list[Stored]] = {}
+        """What an earlier run could not bring over."""
         self._talk = SessionTalk(context, self.keeper, self.lanes, way_back=self._way_back)
         places = Places(
             self._sending_of,
@@ -81,13 +94,25 @@ class Peers:
         """Take up what is on disk. BadData."""
         await self.receiving.load()
         await self.keeper.load()
+        for peer in await self._outboxes.peers():
+            if self.keeper.get(peer) is None:
+                self._outboxes.forget_soon(peer)
+            else:
+                earliest = self._context.clock.earliest()
+                self._waiting[SessionId(peer)] = await self._outboxes.of(peer).load(earliest)
 
-    async def run(self) -> None:
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve, until cancelled."""
         self._context.shared.sessions.append(self.keeper)
         async with trio.open_nursery() as nursery:
             self.lanes.nursery = nursery
             self._context.shared.make_room()
+            for session_id, rows in self._waiting.items():
+                session = self.keeper.get(session_id)
+                if session is not None:
+                    self._known(session).sending.restore(rows)
+            self._waiting.clear()
+            task_status.started()
             nursery.start_soon(self._sweep)
             for session in list(self.keeper.table.sessions):
                 if session.way_back and self.receiving.receiver.replies.wait_for(session.session_id):
@@ -96,6 +121,8 @@ class Peers:
                 await self.receiving.run()
             finally:
                 self.lanes.nursery = None
+                for known in self._calling.values():
+                    known.close(RUNS_AGAIN if self._lasts else CLOSED, keep=self._lasts)
                 self._context.shared.sessions.remove(self.keeper)
 
     # Lanes that visitors open.
@@ -161,7 +188,7 @@ class Peers:
         self.keeper.save_soon(session)
         best = self._context.clock.best()
         deadline = self._context.clock.monotonic() + record.expires - best
-        return self._known(session).sending.submit(record, deadline)
+        return self._known(session).sending.accept(record, deadline, key)
 
     def known(self) -> list[Session]:
         """The sessions on disk, the one used last coming first."""
@@ -178,11 +205,12 @@ class Peers:
         """Erase this session and what waits for its peer. Closed, BadData."""
         known = self._calling.pop(session.session_id, None)
         if known is not None:
-            known.close()
+            known.close(OVER)
         for lane in self.lanes:
             if lane.session is session:
                 self.lanes.end(lane.number, Reason.PEER_FORGOTTEN)
         self.keeper.forget(session)
+        self._outboxes.forget_soon(session.session_id)
         await self.receiving.forget(session.session_id)
 
     def _known(self, session: Session) -> _Called:
@@ -190,7 +218,12 @@ class Peers:
         if known is None:
             calling = Calling(self._context, self.keeper, session)
             sending = Sending(
-                self._context, self.lanes, calling, idle_seconds=IDLE_SECONDS, opened=self._opened
+                self._context,
+                self.lanes,
+                calling,
+                outbox=self._outboxes.of(session.session_id),
+                idle_seconds=IDLE_SECONDS,
+                opened=self._opened,
             )
             known = self._calling[session.session_id] = _Called(calling, sending)
             self.lanes.soon(known.run)
@@ -256,9 +289,16 @@ class Peers:
             await trio.sleep(SWEEP_SECONDS)
             self.keeper.tidy()
             for session_id, known in list(self._calling.items()):
-                if self.keeper.get(session_id) is None or known.sending.sender.is_idle:
-                    known.close()
+                over = self.keeper.get(session_id) is None
+                if over:
+                    self._outboxes.forget_soon(session_id)
+                if over or known.sending.sender.is_idle:
+                    known.close(OVER)
                     del self._calling[session_id]
+            try:
+                await self._outboxes.tidy(self._context.clock.earliest())
+            except BadData as error:
+                logger.error("what is past its time could not be erased: %s", error)
 
 
 class _Called:
@@ -280,7 +320,7 @@ class _Called:
             paths = (path_info(carrier.circuit),)
             self.sending.adopt(lane, Opening(carrier, False, paths, lane.session, resumed=True))
 
-    def close(self) -> None:
-        self.sending.close("the session with this peer is over")
+    def close(self, why: str, *, keep: bool = False) -> None:
+        self.sending.close(why, keep=keep)
         self.sending.let_go_of_lanes()
         self._scope.cancel()

@@ -231,7 +231,12 @@ def _taken(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | Non
         " FROM inbox WHERE id = ?",
         (whisper_id,),
     ).fetchone()
-    return None if row is None else Taken(*row[:-1], receipt_wanted=bool(row[-1]))
+    if row is None:
+        return None
+    whisper, body, received_at, expires, privacy_class, session, in_reply_to, wanted = row
+    return Taken(
+        whisper, body, received_at, expires, privacy_class, session, in_reply_to, receipt_wanted=bool(wanted)
+    )
 
 
 def _taken_to_show(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | None:

@@ -33,10 +33,10 @@ class WayStore:
     async def holds(self, session: SessionId) -> bool:
         """Whether the session had ways before, and the other side may know them. BadData."""
         return await self._database.read(
-            lambda connection: connection.execute(
-                "SELECT 1 FROM ways WHERE session = ? LIMIT 1", (session,)
-            ).fetchone()
-            is not None
+            lambda connection: (
+                connection.execute("SELECT 1 FROM ways WHERE session = ? LIMIT 1", (session,)).fetchone()
+                is not None
+            )
         )
 
     async def forget(self, *, besides: SessionId | None = None) -> None:
@@ -60,7 +60,8 @@ class SessionWays:
         def read(connection: sqlite3.Connection) -> list[HeldIntroducer]:
             connection.execute("DELETE FROM ways WHERE expiry <= ?", (wall,))
             rows = connection.execute(
-                "SELECT relay, auth_seed, expiry FROM ways WHERE session = ? ORDER BY expiry", (self._session,)
+                "SELECT relay, auth_seed, expiry FROM ways WHERE session = ? ORDER BY expiry",
+                (self._session,),
             )
             return [HeldIntroducer(RelayId(relay), SigningKey(seed), expiry) for relay, seed, expiry in rows]
 

@@ -1,8 +1,8 @@
-"""A visitor's ways back: relays where the endpoint can reach it, so that the endpoint can speak first (SPEC 12).
+"""A visitor's ways back: relays where the endpoint can reach it, to speak first (SPEC 12).
 
-Each is an introduction circuit under a key that is made for this one session. The code that holds an endpoint's
-introducers holds these too, two at a time, each for 2 to 4 hours. A seed is on disk before its relay hears of
-the key, and the relay has taken the key before the endpoint hears of it.
+Each is an introduction circuit under a key that is made for this one session. The code that holds an
+endpoint's introducers holds these too, two at a time, each for 2 to 4 hours. A seed is on disk before its
+relay hears of the key, and the relay has taken the key before the endpoint hears of it.
 
 `core/session/telling.py` decides when the endpoint is told. With the ways switched off, it is told to forget
 those of an earlier run.
@@ -22,7 +22,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Lane, LaneSet
 from onionshh.client.hosting.introducers import Held, Introducers, IntroducerStore, LookedAt
-from onionshh.client.session.accepting import Accepting
+from onionshh.client.session.accepting import Accepting, Serves
 from onionshh.client.session.talking import SessionTalk
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.client.session.way_store import WayStore
@@ -44,7 +44,7 @@ logger = logging.getLogger("onionshh.client")
 LIFE_SECONDS: Final = (2 * 3600, 4 * 3600)
 HELD: Final = Held(Purpose.WAY_BACK, "a way back", LIFE_SECONDS)
 UNANSWERED_MOST: Final = 8
-"""With so many steps of the session unanswered, no cell is spent on telling alone: the rest is for whispers."""
+"""With so many steps of the session unanswered, no cell is spent on telling: the rest is for whispers."""
 LOOK_SECONDS: Final = 30.0
 """How often to look whether the lane has ended over which the endpoint was told."""
 
@@ -73,22 +73,22 @@ class Voice:
 
 
 class Ways:
-    """The ways back of one contact. `run` it. `store`: None without a name. `wanted`: 0 when they are switched
-    off, else 2."""
+    """The ways back of one contact. `run` it. `called`: told when the endpoint calls. `store`: None without a
+    name. `wanted`: 0 when they are switched off, else 2."""
 
     def __init__(
         self,
         context: Context,
         sessions: VisitorSessions,
-        accepting: Accepting,
+        called: Serves,
         voice: Voice,
         *,
         store: WayStore | None,
         wanted: int = WAYS_MOST,
     ) -> None:
         self._context = context
-        self._sessions = sessions
-        self._accepting = accepting
+        self.sessions = sessions
+        self._accepting = Accepting(context, sessions.keeper, called)
         self._voice = voice
         self._store = store
         self._wanted = wanted
@@ -104,6 +104,14 @@ class Ways:
         stand = {entry.auth_key for entry in self._held.entries}
         return any(way.auth_key in stand for way in self._telling.known)
 
+    def take_places(self) -> None:
+        """Take our share of the node's ways back. ValueError if they are all taken."""
+        self._context.shared.take_ways(self._wanted)
+
+    def give_places(self) -> None:
+        """Undo `take_places`."""
+        self._context.shared.ways -= self._wanted
+
     def look(self) -> None:
         """A lane is open, or a session has changed."""
         self._poke.send()
@@ -112,21 +120,21 @@ class Ways:
         """The endpoint says that it has our ways on its disk. ProtocolError if it says anything else."""
         if decode_ways_untrusted(record.body) is not None:
             raise ProtocolError(Reason.WAY_BACK_SHAPE)  # an endpoint has none
-        if self._telling is not None and session is self._sessions.current:
+        if self._telling is not None and session is self.sessions.current:
             self._telling.received(record.whisper_id, self._now())
             self._poke.send()
 
     async def run(self) -> None:
         """Hold the ways of the session in use, until cancelled."""
         while True:
-            session = self._sessions.current
+            session = self.sessions.current
             if session is None or not session.marks.confirmed:
-                await self._sessions.changed.wait()
+                await self.sessions.changed.wait()
                 continue
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._serve, session)
-                while self._sessions.current is session:
-                    await self._sessions.changed.wait()
+                while self.sessions.current is session:
+                    await self.sessions.changed.wait()
                 nursery.cancel_scope.cancel()
             self._telling = self._held = None
 
@@ -137,6 +145,8 @@ class Ways:
 
     async def _serve(self, session: Session) -> None:
         had_some, store = await self._restored(session)
+        if not had_some and not self._wanted:
+            return
         self._telling = telling = Telling(None if had_some else (), self._now())
         async with trio.open_nursery() as nursery:
             if self._wanted:

@@ -61,6 +61,13 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
+class Unheard:
+    """This whisper, or a question for its answer, went alone, and nothing came back in time."""
+
+    whisper: WhisperId
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """Give the program an answer. None: no answer can come any more."""
 
@@ -179,6 +186,7 @@ Action = (
     | Send
     | EndLane
     | Tell
+    | Unheard
     | Answered
     | Remember
     | Judge

@@ -170,6 +170,7 @@ class Receiver:
         held.used_at = now
         held.more = more
         if record.kind in (RECEIPT, REFUSED):
+            held.replies.discard(record.in_reply_to)
             return self.replies.acknowledged(record) + self._settle(lane, now)
         held.judging = False
         # An accepted whisper is always acknowledged, even if its dates would be refused now.
@@ -199,7 +200,11 @@ class Receiver:
         return ()
 
     def repeated(self, lane: LaneId, reply: Record) -> Actions:
-        """A reply that `Repeat` asked for was found on disk."""
+        """A reply that `Repeat` asked for was found on disk. It is not sent if it was
+        acknowledged while it was read, or if it went over this lane before."""
+        held = self._lanes.get(lane)
+        if held is None or reply.whisper_id in held.replies or reply.whisper_id not in self.replies:
+            return ()
         return self._send(lane, (reply,), reply.whisper_id)
 
     # The program.
@@ -386,6 +391,8 @@ class Receiver:
         if held is None:
             return ()
         held.leaving += 1
+        if reply is not None:
+            held.replies.add(reply)
         return (Send(lane, records, reply), *self._read_or_not(lane))
 
     # Inside: what is finished.

@@ -44,7 +44,8 @@ REFRESH_TAGS: Final = 64
 REFRESH_SECONDS: Final = 24 * 3600
 LEGS_EVERY_SECONDS: Final = 5.0
 LEGS_BURST: Final = 8
-"""A session's budget: one RESUME that asks for a circuit every five seconds, eight at once."""
+"""A session's budget: one RESUME that asks for a circuit every five seconds, eight at once. The side that
+spends keeps to it as well."""
 MAIL_PERIODS: Final = 8
 """The mail key is kept as it was so many periods ago."""
 
@@ -116,6 +117,18 @@ class Marks:
     sender: bytes = b""
 
 
+def _legs() -> TokenBucket:
+    return TokenBucket(1 / LEGS_EVERY_SECONDS, LEGS_BURST)
+
+
+@dataclass(slots=True)
+class Budgets:
+    """How many circuits the other side may ask for, and how many this side may."""
+
+    theirs: TokenBucket = field(default_factory=_legs)
+    ours: TokenBucket = field(default_factory=_legs)
+
+
 @dataclass(frozen=True, slots=True)
 class Coming:
     """The chains after a REFRESH that was answered, until the other side shows that it has them. `offer`: the
@@ -134,7 +147,7 @@ class Session:
     __slots__ = (
         "_offer",
         "before",
-        "budget",
+        "budgets",
         "chains",
         "coming",
         "history",
@@ -169,7 +182,7 @@ class Session:
         self.coming = coming
         self.way_back = way_back
         self.silences = 0
-        self.budget = TokenBucket(1 / LEGS_EVERY_SECONDS, LEGS_BURST)
+        self.budgets = Budgets()
         self._offer: refresh.Offer | None = None
 
     def __repr__(self) -> str:

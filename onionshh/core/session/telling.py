@@ -1,9 +1,9 @@
 """What the other side should know of our ways back, what it knows, and when it is told (SPEC 12). Pure.
 
-It is told over an exchange that is open anyway, and again in each exchange until it has answered that our ways
-are on its disk. If no exchange is open for a while, one cell says it: a side that knows only ways that are gone
-cannot speak first, and does not find out why. These cells come at growing intervals, because the other side
-may be away.
+It is told over an exchange that is open anyway, and again in each exchange until it has answered that our
+ways are on its disk. If no exchange is open for a while, one cell says it: a side that knows only ways that
+are gone cannot speak first, and does not find out why. These cells come at growing intervals, because the
+other side may be away.
 
 A circuit that ends and stands again within moments changes nothing that would have to be told.
 """
@@ -29,7 +29,7 @@ Ways = tuple[WayBack, ...]
 
 
 class Telling:
-    """`known`: what the other side has on its disk; None if that is not known. Times are monotonic seconds."""
+    """`known`: what the other side has on its disk; None if that is not known. Times: monotonic seconds."""
 
     def __init__(self, known: Ways | None, now: float) -> None:
         self._known = known
