@@ -32,6 +32,9 @@ class Holder(Protocol):
     def peer_of(self, taken: Taken) -> Peer | None:
         """Who sent it, if there is a session."""
 
+    def sender_of(self, taken: Taken) -> str | None:
+        """The address that its sender has proved to be its own, if any."""
+
 
 class Whisper:
     """One whisper as a program gets it: from `async for` over an endpoint or over a contact.
@@ -116,6 +119,15 @@ class Whisper:
         """The visitor that it came from, to speak to later. None if the visitor keeps no session, if its
         session is over, and for a whisper that a contact got."""
         return self._holder.peer_of(self._taken)
+
+    @property
+    def sender(self) -> str | None:
+        """The address that its sender has proved to be its own. None if it did not, if the endpoint does not
+        ask (see `Node.host`), and for a whisper that a contact got.
+
+        You can be sure of it, but you can prove it to nobody: you could have made the proof yourself.
+        """
+        return self._holder.sender_of(self._taken)
 
     def derive_key(self, purpose: str, length: int = 32) -> bytes:
         """A secret that only this end and the sender can derive, to hand over to another protocol. The

@@ -144,6 +144,13 @@ class SessionKeeper:
         key = SessionId(session_id)
         return self.table.get(key) or self._unwritten.get(key)
 
+    def went_on(self, session: Session) -> None:
+        """The session has a new circuit."""
+        session.history.exchanges += 1
+        session.history.resumed += 1
+        if self.get(session.session_id) is session:
+            self._store.save_soon(session)
+
     def forget(self, session: Session) -> None:
         """This session is over. It is erased with the next transaction, or within a second."""
         self._over[session.session_id] = None
