@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onionshh.client.contact import Contact
-    from onionshh.client.endpoint import Endpoint, EndpointStatus, Whisper
+    from onionshh.client.endpoint import Endpoint, EndpointStatus
     from onionshh.client.hosting.reachability import Reachability
     from onionshh.client.identities import Identity
     from onionshh.client.node import CircuitInfo, Node, NodeStatus, join
+    from onionshh.client.peer import Peer
     from onionshh.client.receipt import Receipt
+    from onionshh.client.session.info import SessionInfo
+    from onionshh.client.whisper import Whisper
     from onionshh.errors import (
         Away,
         BadAddress,
@@ -61,8 +64,10 @@ __all__ = [
     "Node",
     "NodeStatus",
     "NotDelivered",
+    "Peer",
     "Reachability",
     "Receipt",
+    "SessionInfo",
     "TooLarge",
     "Whisper",
     "WrongLoop",
@@ -77,9 +82,11 @@ _WHERE = {
     "Identity": "onionshh.client.identities",
     "Node": "onionshh.client.node",
     "NodeStatus": "onionshh.client.node",
+    "Peer": "onionshh.client.peer",
     "Reachability": "onionshh.client.hosting.reachability",
     "Receipt": "onionshh.client.receipt",
-    "Whisper": "onionshh.client.endpoint",
+    "SessionInfo": "onionshh.client.session.info",
+    "Whisper": "onionshh.client.whisper",
     "join": "onionshh.client.node",
 }
 

@@ -73,8 +73,8 @@ class ClockWrong(Error):
 
 
 class DataInUse(Error):
-    """This data folder is in use already: for an endpoint, by another `host` of the same identity, in this
-    process or in another."""
+    """This data folder is in use already, in this process or in another: for an endpoint, by another `host`
+    of the same identity; for a contact with a name, by another one of the same address and name."""
 
 
 class BadData(Error):

@@ -41,6 +41,7 @@ from onionshh.crypto.primitives import sha3_256
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.testing import seeded
 from onionshh.wire.consensus import FAST, GUARD, RING, Consensus, RelayRow, SharedRandom
+from onionshh.wire.descriptor import Address
 
 PARTS = (0.01, 0.05, 0.1, 0.2)
 RESUME_SECONDS = 600
@@ -67,8 +68,7 @@ def network(relays: int) -> View:
             identity=RelayId(sha3_256(number.to_bytes(4, "big"))),
             onion_key=bytes(32),
             nickname=f"relay{number}",
-            host=f"{1 + number // 250}.{1 + number % 250}.0.1",
-            port=9001,
+            addresses=(Address.of(f"{1 + number // 250}.{1 + number % 250}.0.1", 9001),),
             weight=100,
             flags=GUARD | RING | FAST,
             first_seen=0,

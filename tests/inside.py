@@ -20,7 +20,9 @@ def inside(node: Node) -> Context:
 
 
 def behind(contact: Contact) -> Correspondence:
-    """What works behind a contact."""
+    """What works behind a contact, also once it is closed. Closed before it was entered."""
+    if contact._correspondence is None:
+        raise Closed("This contact was never entered.")
     return contact._correspondence
 
 

@@ -54,6 +54,7 @@ LAYERS = {
     "onionshh.directory.registry": CORE,
     "onionshh.directory.consensus": CORE,
     "onionshh.directory.signing": CORE,
+    "onionshh.directory.state_1": CORE,
     "onionshh.directory.witnesses": CORE,
     "onionshh.directory.store": APPS,
     "onionshh.directory.app": APPS,

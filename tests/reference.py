@@ -66,7 +66,7 @@ GROUPS = (
     Group(
         "Numbers of a moment",
         "Records that cannot be changed, for logs and for looking into a program that runs.",
-        ("NodeStatus", "EndpointStatus", "CircuitInfo"),
+        ("NodeStatus", "EndpointStatus", "SessionInfo", "CircuitInfo"),
     ),
     Group(
         "Errors",

@@ -34,6 +34,20 @@ def check_timeout(name: str, value: object) -> None:
         raise ValueError(f"{name} must be more than 0.")
 
 
+def check_name(name: str, value: object, most: int) -> None:
+    """Text of 1 to `most` printable characters."""
+    if not isinstance(value, str) or not 1 <= len(value) <= most or not value.isprintable():
+        raise ValueError(f"{name} must be text of 1 to {most} printable characters, not {value!r}.")
+
+
+def check_key(name: str, value: object, most: int) -> None:
+    """1 to `most` bytes."""
+    if not isinstance(value, bytes):
+        raise ValueError(f"{name} must be 1 to {most} bytes, not {type(value).__name__}.")
+    if not 1 <= len(value) <= most:
+        raise ValueError(f"{name} must be 1 to {most} bytes; this one has {len(value)}.")
+
+
 def relay_ids(name: str, values: Iterable[str]) -> frozenset[RelayId]:
     """Identities of relays, each written as 64 hex digits."""
     if isinstance(values, str):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
-from onionshh.client.arguments import check_timeout
+from onionshh.client.arguments import check_key, check_timeout
 from onionshh.client.context import Context
 from onionshh.client.correspondence import Correspondence, Terms
+from onionshh.client.delivery.outbox import KEY_MOST
 from onionshh.client.pool import IDLE_CIRCUITS, STUBS
 from onionshh.client.receipt import Receipt
+from onionshh.client.session.info import SessionInfo
+from onionshh.client.whisper import Iteration
 from onionshh.core.circuit.purpose import PathKind, Purpose, meeting_kind
 from onionshh.core.delivery.record import (
     TTL_DEFAULT_SECONDS,
@@ -21,6 +27,10 @@ from onionshh.core.delivery.record import (
 )
 from onionshh.core.delivery.sender import WAITING_MOST, TooMany
 from onionshh.errors import Away, Closed, Full, NotDelivered
+from onionshh.ids import WhisperId
+
+if TYPE_CHECKING:
+    from onionshh.client.contact_folder import ContactFolder
 
 
 class Contact:
@@ -29,6 +39,10 @@ class Contact:
     Any number of tasks may use one contact at once. Its whispers share a circuit while there is one; nothing
     links the circuits of one contact to those of another. Leaving the block closes the contact, and a whisper
     without a receipt fails then: wait for `Receipt.final` where that matters.
+
+    A contact with a name has an outbox on disk: what it accepted goes on when a contact to the same address
+    is entered under the same name, also after a crash; in order, each whisper once, until its TTL ends. The
+    receipts are found again by their ids.
 
     - `address: str`. The endpoint's address, as it is written by itself.
 
@@ -43,17 +57,60 @@ class Contact:
             print(receipt.status)  # delivered
             print(contact.address == address)  # True
     ```
+
+    A name, and what it is for:
+
+    ```python
+    import onionshh
+
+
+    async def main(node: onionshh.Node, address: str) -> None:
+        async with node.contact(address, name="press") as contact:
+            first = contact.send(b"first", ttl_seconds=3600)
+            try:
+                async with node.contact(address, name="press"):
+                    pass
+            except onionshh.DataInUse as error:
+                print(error)  # A contact of this name to this address is open already, …
+        print(first.status, first.why)  # failed the contact was closed; the whisper goes out when it …
+        async with node.contact(address, name="press") as contact:
+            again = contact.receipt(first.id)
+            print((await again.final()).status)  # delivered
+            print(await again.reply())  # b'FIRST'
+    ```
+
+    A program that may be started twice for one order, and sends it once:
+
+    ```python
+    import onionshh
+
+
+    async def main(node: onionshh.Node, address: str) -> None:
+        for start in (1, 2):
+            async with node.contact(address, name="orders") as contact:
+                receipt = contact.send(b"a lamp", key=b"order 17")
+                await receipt.final()
+                print(start, receipt.status)  # … delivered
+                try:
+                    contact.send(b"two lamps", key=b"order 17")
+                except ValueError as error:
+                    print(error)  # A whisper with another body was sent with this key; …
+                quiet = await contact.whisper(b"no need to say so", receipt=False)
+                print(quiet.status)  # sent
+    ```
     """
 
-    def __init__(self, context: Context, address: str, terms: Terms) -> None:
+    def __init__(self, context: Context, address: str, terms: Terms, name: str | None = None) -> None:
         self._address = address
         self._context = context
         self._terms = terms
-        self._correspondence = Correspondence(context, terms)
+        self._name = name
+        self._correspondence: Correspondence | None = None
         self._scope: trio.CancelScope | None = None
         self._open = False
         """Whether it delivers by now: what is sent before would wait for nobody."""
         self._closed = False
+        self._ended = trio.Event()
 
     @property
     def address(self) -> str:
@@ -68,16 +125,25 @@ class Contact:
         self._scope = trio.CancelScope()
         for kind in self._meeting_kinds():
             self._context.pool.use(kind, idle=IDLE_CIRCUITS)
-        self._context.pool.use(self._context.builder.kind(Purpose.INTRODUCE), stubs=STUBS)
-        await self._context.nursery.start(self._run, self._scope)
+        for kind in self._asking_kinds():
+            self._context.pool.use(kind, stubs=STUBS)
+        try:
+            await self._context.nursery.start(self._run, self._scope)
+        except BaseException:
+            self.close()
+            raise
         self._open = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
+        if self._name is not None:
+            with trio.CancelScope(shield=True):  # once the block has ended, the name is free
+                await self._ended.wait()
 
     def close(self) -> None:
-        """Stop now, before the block ends. Whispers without a receipt fail; calling it twice does no harm.
+        """Stop now, before the block ends. Whispers without a receipt fail, and those of a contact with a
+        name go on when it is entered again. Calling this twice does no harm.
 
         ```python
         import onionshh
@@ -97,24 +163,40 @@ class Contact:
         if self._closed:
             return
         self._closed = True
-        self._correspondence.sending.close("the contact was closed before a receipt came")
+        if self._correspondence is not None:
+            self._correspondence.close()
         if self._scope is None:
             return  # it was never entered, and asked the pool for nothing
         self._scope.cancel()
         for kind in self._meeting_kinds():
             self._context.pool.leave(kind, idle=IDLE_CIRCUITS)
-        self._context.pool.leave(self._context.builder.kind(Purpose.INTRODUCE), stubs=STUBS)
+        for kind in self._asking_kinds():
+            self._context.pool.leave(kind, stubs=STUBS)
 
-    def send(self, body: bytes, *, ttl_seconds: float = TTL_DEFAULT_SECONDS) -> Receipt:
+    def send(
+        self,
+        body: bytes,
+        *,
+        ttl_seconds: float = TTL_DEFAULT_SECONDS,
+        receipt: bool = True,
+        key: bytes | None = None,
+    ) -> Receipt:
         """Take on a whisper of at most 65 535 bytes and return at once; its `Receipt` follows what becomes of
-        it.
+        it. At a contact with a name, the whisper is on disk when this returns.
 
         - `ttl_seconds`: until when it may be delivered, more than 0 and at most 604 800 (7 days). While
           nobody is found at the address, the whisper waits; when its TTL ends without a receipt, it has
           expired.
+        - `receipt`: whether the endpoint should say that it has the whisper. With False the status `sent` is
+          final, and the whisper is not sent a second time if it is lost.
+        - `key`: 1 to 64 bytes that name this whisper for your program. The same key with the same body is
+          the same whisper, so you get the receipt that there is. A contact with a name knows its keys as long
+          as its receipts: until 7 days after the TTL, the last 8 192. Another contact knows them until it is
+          closed.
 
         Raises Full while 1 024 whispers of this contact have no receipt, TooLarge, ValueError for a TTL out
-        of range, TypeError when the body is not bytes, Closed.
+        of range, for a wrong key, or for a key that was used with another body, TypeError when the body is
+        not bytes, BadData when the disk takes nothing, Closed.
 
         ```python
         import onionshh
@@ -134,33 +216,49 @@ class Contact:
         """
         check_body(body)
         check_ttl(ttl_seconds)
-        if self._closed or not self._open:
-            raise Closed("This contact is not open.")
+        if key is not None:
+            check_key("key", key, KEY_MOST)
+        sending = self._working().sending
         clock = self._context.clock
         record = new_whisper(
             body,
             expires=clock.best() + math.ceil(ttl_seconds),
             privacy_class=self._terms.privacy.number,
             random_bytes=self._context.chance.bytes,
+            receipt_wanted=receipt,
         )
         try:
-            return self._correspondence.sending.submit(record, clock.monotonic() + ttl_seconds)
+            return sending.accept(record, clock.monotonic() + ttl_seconds, key)
         except TooMany:
             raise Full(
                 f"{WAITING_MOST} whispers to this contact wait already; send more once some have a receipt."
             ) from None
 
-    async def whisper(self, body: bytes, *, ttl_seconds: float = TTL_DEFAULT_SECONDS) -> Receipt:
+    async def whisper(
+        self,
+        body: bytes,
+        *,
+        ttl_seconds: float = TTL_DEFAULT_SECONDS,
+        receipt: bool = True,
+        key: bytes | None = None,
+    ) -> Receipt:
         """As `send`, and wait until the status is final. Nothing is raised for a whisper that is not
         delivered: look at the receipt. If you cancel the wait, the whisper stays on its way.
 
         Raises what `send` raises.
         """
-        return await self.send(body, ttl_seconds=ttl_seconds).final()
+        return await self.send(body, ttl_seconds=ttl_seconds, receipt=receipt, key=key).final()
 
-    async def put(self, body: bytes, *, ttl_seconds: float = TTL_DEFAULT_SECONDS) -> Receipt:
+    async def put(
+        self,
+        body: bytes,
+        *,
+        ttl_seconds: float = TTL_DEFAULT_SECONDS,
+        receipt: bool = True,
+        key: bytes | None = None,
+    ) -> Receipt:
         """As `send`, but where `send` raises Full this waits for room. Raises TooLarge, ValueError,
-        TypeError, Closed.
+        TypeError, BadData, Closed.
 
         ```python
         import onionshh
@@ -176,9 +274,9 @@ class Contact:
         await trio.lowlevel.checkpoint()
         while True:
             try:
-                return self.send(body, ttl_seconds=ttl_seconds)
+                return self.send(body, ttl_seconds=ttl_seconds, receipt=receipt, key=key)
             except Full:
-                await self._correspondence.sending.changed()
+                await self._working().sending.changed()
 
     async def ask(
         self,
@@ -187,6 +285,8 @@ class Contact:
         timeout_seconds: float = 30.0,
         ttl_seconds: float | None = None,
         unless_away: bool = False,
+        receipt: bool = True,
+        key: bytes | None = None,
     ) -> bytes:
         """Send a whisper, wait for the endpoint's reply to it, and return the reply.
 
@@ -194,10 +294,11 @@ class Contact:
         - `ttl_seconds`: until when the whisper may be delivered, as in `send`. With None it is the timeout,
           which then is at most 7 days.
         - `unless_away`: raise Away as soon as nobody is found at the address, rather than at the timeout.
+        - `receipt`, `key`: as in `send`. With the key of a question that was answered, this returns the same
+          reply.
 
         Raises NotDelivered when no reply comes in time; its `status` and `why` say what is known of the
-        whisper, which may have been delivered. Raises Away, Full, TooLarge, ValueError, TypeError and Closed
-        besides.
+        whisper, which may have been delivered. Raises Away and what `send` raises besides.
 
         ```python
         import onionshh
@@ -217,45 +318,165 @@ class Contact:
         check_timeout("timeout_seconds", timeout_seconds)
         if ttl_seconds is None:
             ttl_seconds = min(timeout_seconds, TTL_MOST_SECONDS)
-        receipt = self.send(body, ttl_seconds=ttl_seconds)
+        asked = self.send(body, ttl_seconds=ttl_seconds, receipt=receipt, key=key)
         reply: bytes | None = None
         with trio.move_on_after(timeout_seconds):
-            reply = await (self._reply_unless_away(receipt) if unless_away else receipt.reply())
+            reply = await (self._reply_unless_away(asked) if unless_away else asked.reply())
         if reply is None:
-            why = receipt.why or self.problem or "no reply came in time"
-            raise NotDelivered(f"No reply: {why}.", receipt.status, why)
+            why = asked.why or self.problem or "no reply came in time"
+            raise NotDelivered(f"No reply: {why}.", asked.status, why)
         return reply
 
+    def __aiter__(self) -> Iteration:
+        """What the endpoint says first, and late replies, one `Whisper` after the other, until the contact is
+        closed. Asking for the next one finishes the one before. A reply that came while nobody waited for it
+        is shown here from the first iteration on.
+
+        The endpoint can speak first while this contact has a circuit open to it, and with `way_back=True` at
+        any time. At most 1 024 whispers and 16 MiB wait here to be finished. What does not fit stays with the
+        endpoint. A contact without a name hears nothing before the first iteration, unless it has a way back.
+
+        Raises ValueError without a session, Closed when the contact is not open.
+
+        ```python
+        import onionshh
+
+
+        async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
+            async with node.host("identity") as endpoint, visitor.contact(endpoint.address) as contact:
+                question = contact.send(b"is there any news?")
+                async for whisper in endpoint:
+                    await whisper.reply(b"there is")
+                    break
+                await question.final()
+                async for whisper in contact:
+                    print(whisper.body, whisper.in_reply_to == question.id)  # b'there is' True
+                    break
+        ```
+        """
+        return Iteration(self._working().listen())
+
     async def _reply_unless_away(self, receipt: Receipt) -> bytes | None:
+        sending = self._working().sending
         reply: bytes | None = None
         async with trio.open_nursery() as nursery:
 
             @nursery.start_soon
             async def until_away() -> None:
-                while receipt.is_final or not self._correspondence.sending.sender.away:
-                    await self._correspondence.sending.changed()
+                while receipt.is_final or not sending.sender.away:
+                    await sending.changed()
                 nursery.cancel_scope.cancel()
 
             reply = await receipt.reply()
             nursery.cancel_scope.cancel()
-        if reply is None and self._correspondence.sending.sender.away and not receipt.is_final:
+        if reply is None and sending.sender.away and not receipt.is_final:
             raise Away(f"No reply: {self.problem}.", receipt.status, self.problem)
         return reply
+
+    def pending(self) -> list[Receipt]:
+        """The receipts that are not final yet, in the order in which the whispers were sent. At a contact
+        with a name, those of earlier runs are among them.
+
+        ```python
+        import onionshh
+
+
+        async def main(node: onionshh.Node, address: str) -> None:
+            async with node.contact(address, name="press") as contact:
+                contact.send(b"first")
+                contact.send(b"second")
+            async with node.contact(address, name="press") as contact:
+                print(len(contact.pending()))  # 2
+                for receipt in contact.pending():
+                    print((await receipt.final()).status)  # delivered
+                print(contact.pending())  # []
+        ```
+        """
+        return [] if self._correspondence is None else self._correspondence.sending.pending()
+
+    def receipt(self, id: str) -> Receipt | None:
+        """The receipt of a whisper that was sent here; None if there is none with this id. At a contact with
+        a name, those of earlier runs are found as well: until 7 days after the TTL, the last 8 192.
+
+        - `id`: as `Receipt.id` shows it.
+
+        A receipt of an earlier run does not know paths and times. It has the reply until the whisper's TTL
+        ends, and one that the program never got until 7 days later.
+
+        Raises TypeError when the id is not text, BadData when the disk cannot be read, Closed.
+        """
+        if not isinstance(id, str):
+            raise TypeError(f"An id is text, not {type(id).__name__}.")
+        try:
+            whisper_id = WhisperId(bytes.fromhex(id))
+        except ValueError:
+            return None
+        return self._working().sending.receipt(whisper_id)
+
+    @property
+    def session(self) -> SessionInfo | None:
+        """The session that this contact goes on with (SPEC 12). None before the endpoint has it, and with
+        `session=False`.
+
+        ```python
+        import onionshh
+
+
+        async def main(node: onionshh.Node, address: str) -> None:
+            async with node.contact(address) as contact:
+                print(contact.session)  # None
+                await contact.ask(b"hello")
+                print(contact.session.exchanges, contact.session.resumed)  # 1 0
+        ```
+        """
+        return None if self._correspondence is None else self._correspondence.session
 
     @property
     def problem(self) -> str:
         """What stands in the way of delivery right now, in words. Empty when nothing does."""
-        return self._correspondence.sending.sender.problem
+        return "" if self._correspondence is None else self._correspondence.sending.sender.problem
+
+    def _working(self) -> Correspondence:
+        if self._closed or not self._open or self._correspondence is None:
+            raise Closed("This contact is not open.")
+        return self._correspondence
 
     def _meeting_kinds(self) -> tuple[PathKind, ...]:
         hops = self._terms.privacy.hops if self._terms.hops is None else (self._terms.hops,)
-        return tuple(meeting_kind(count, self._terms.privacy.number) for count in hops)
+        number, session = self._terms.privacy.number, self._terms.session
+        return tuple(meeting_kind(count, number, of_session=session) for count in hops)
+
+    def _asking_kinds(self) -> tuple[PathKind, ...]:
+        purposes = (Purpose.INTRODUCE, Purpose.RESUME) if self._terms.session else (Purpose.INTRODUCE,)
+        return tuple(self._context.builder.kind(purpose) for purpose in purposes)
 
     async def _run(
         self, scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         try:
             with scope:
-                await self._correspondence.run(task_status.started)
+                async with self._folder() as folder:
+                    correspondence = Correspondence(self._context, self._terms, folder)
+                    await correspondence.load()
+                    self._correspondence = correspondence
+                    try:
+                        await correspondence.run(task_status.started)
+                    finally:
+                        self.close()
+            if not self._open:
+                raise Closed("This contact was closed while it was being entered.")
         finally:
             self.close()
+            self._ended.set()
+
+    @asynccontextmanager
+    async def _folder(self) -> AsyncIterator[ContactFolder | None]:
+        """What a contact with a name has on disk, while it is open."""
+        if self._name is None:
+            yield None
+            return
+        # A contact without a name needs no database.
+        from onionshh.client.contact_folder import contact_folder
+
+        async with contact_folder(self._context, self._terms.address_key, self._name) as folder:
+            yield folder

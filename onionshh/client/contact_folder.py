@@ -1,4 +1,5 @@
-"""What a named contact keeps on disk (SPEC 12): its session, its outbox, and what the endpoint said first.
+"""What a named contact keeps on disk (SPEC 12): its session, its outbox, its ways back, and what the endpoint
+said first.
 
 All of it is in one SQLite file, in a folder whose name is a hash of the address and the name. The folder is
 held under a lock, so a name is in use only once.
@@ -6,19 +7,23 @@ held under a lock, so a name is in use only once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from onionshh.client.context import Context
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
+from onionshh.client.outbox_store import AT_A_CONTACT, OUTBOX_MIGRATIONS, OutboxStore, PeerOutbox
 from onionshh.client.session.store import SESSION_MIGRATIONS, SessionStore
+from onionshh.client.session.way_store import WAY_MIGRATIONS, WayStore
 from onionshh.crypto.primitives import kdf
+from onionshh.errors import DataInUse
 from onionshh.net.database import Database
+from onionshh.net.store import Folder
 
 DATABASE_FILE: Final = "contact.db"
-MIGRATIONS: Final = ("".join(WHISPER_MIGRATIONS[:1]), *WHISPER_MIGRATIONS[1:], SESSION_MIGRATIONS[0])
+MIGRATIONS: Final = (*WHISPER_MIGRATIONS, *SESSION_MIGRATIONS, *OUTBOX_MIGRATIONS, *WAY_MIGRATIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +33,41 @@ class ContactFolder:
     database: Database
     sessions: SessionStore
     whispers: WhisperStore
+    outboxes: OutboxStore
+    outbox: PeerOutbox
+    ways: WayStore
+
+
+@asynccontextmanager
+async def contact_folder(context: Context, address_key: bytes, name: str) -> AsyncIterator[ContactFolder]:
+    """The folder of a contact, until the block ends. Then all that was asked for is on disk. DataInUse,
+    BadData."""
+    folder_name = kdf("contact folder", address_key, name.encode(), length=8).hex()
+    folder = context.folder.inside("contacts").inside(folder_name)
+    with _held(folder):
+        database = Database(folder.database(DATABASE_FILE), MIGRATIONS, context.run_blocking)
+        outboxes = OutboxStore(database)
+        try:
+            yield ContactFolder(
+                database,
+                SessionStore(database),
+                WhisperStore(database),
+                outboxes,
+                outboxes.of(AT_A_CONTACT),
+                WayStore(database),
+            )
+        finally:
+            await database.aclose()
 
 
 @contextmanager
-def contact_folder(context: Context, address_key: bytes, name: str) -> Iterator[ContactFolder]:
-    """The folder of a contact, until the block ends. DataInUse, BadData."""
-    folder_name = kdf("contact folder", address_key, name.encode(), length=8).hex()
-    folder = context.folder.inside("contacts").inside(folder_name)
-    with folder.lock():
-        database = Database(folder.database(DATABASE_FILE), MIGRATIONS, context.run_blocking)
+def _held(folder: Folder) -> Iterator[None]:
+    with ExitStack() as stack:
         try:
-            yield ContactFolder(database, SessionStore(database), WhisperStore(database))
-        finally:
-            database.close()
+            stack.enter_context(folder.lock())
+        except DataInUse as error:
+            raise DataInUse(
+                "A contact of this name to this address is open already, in this process or another one;"
+                " close that one first, or take another name."
+            ) from error
+        yield

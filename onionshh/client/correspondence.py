@@ -1,15 +1,16 @@
 """What works behind a contact: lanes to one endpoint, a Sender, sessions, and what the endpoint says first
 (SPEC 12, 13).
 
-Without a name nothing of it is on disk. The Receiver is made when something can use it: a program that
-iterates over the contact, or a name.
+Without a name nothing of it is on disk. With one, the session and the outbox are (`contact_folder.py`). The
+Receiver is made when something can use it: a program that iterates over the contact, or a name.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -17,10 +18,12 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.alone import CameAlone
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Carrier, Lane, LaneSet
+from onionshh.client.delivery.outbox import Stored
 from onionshh.client.delivery.reading import Places, Reader
 from onionshh.client.delivery.sending import Opening, Sending
 from onionshh.client.reach.reach import Reach
 from onionshh.client.session.going_on import path_info
+from onionshh.client.session.info import SessionInfo
 from onionshh.client.session.keeper import InMemoryAlone, SessionKeeper
 from onionshh.client.session.showing import Showing
 from onionshh.client.session.talking import SessionTalk
@@ -29,12 +32,19 @@ from onionshh.core.base.classes import PrivacyClass
 from onionshh.core.delivery.record import PROVE, Record
 from onionshh.core.delivery.way import IDLE_SECONDS, IDLE_WITHOUT_SESSION_SECONDS
 from onionshh.core.session.session import Session
+from onionshh.core.session.way_back import WAYS_MOST
+from onionshh.errors import BadData
 from onionshh.reasons import Reason
 
 if TYPE_CHECKING:
     from onionshh.client.contact_folder import ContactFolder
-    from onionshh.client.delivery.receiving import Receiving
+    from onionshh.client.listening import Listening
+    from onionshh.client.session.ways import Ways
 
+logger = logging.getLogger("onionshh.client")
+
+CLOSED: Final = "the contact was closed before a receipt came"
+OPENED_AGAIN: Final = "the contact was closed; the whisper goes out when it is opened again"
 LINGER_SECONDS = 2.0
 SWEEP_SECONDS = 60.0
 SESSIONS_MOST = 4
@@ -52,6 +62,7 @@ class Terms:
     session: bool = True
     sender: bytes | None = field(default=None, repr=False)
     """The address key of the identity that we show to the endpoint, if any."""
+    way_back: bool = False
 
 
 class Correspondence:
@@ -60,6 +71,7 @@ class Correspondence:
     def __init__(self, context: Context, terms: Terms, folder: ContactFolder | None = None) -> None:
         self._context = context
         self._folder = folder
+        self._rows: list[Stored] = []
         self.lanes = LaneSet()
         store = InMemoryAlone() if folder is None else folder.sessions
         self.sessions = (
@@ -71,50 +83,135 @@ class Correspondence:
             draw_hops=lambda: terms.privacy.draw_hops(context.chance, terms.hops),
             privacy_class=terms.privacy.number,
             sessions=self.sessions,
+            calls_back=lambda: self.ways is not None and self.ways.call_us,
             shows_first=terms.sender is not None,
         )
-        self._showing = (
-            None if terms.sender is None else Showing(context, terms.sender, terms.address_key)
-        )
+        self._showing = None if terms.sender is None else Showing(context, terms.sender, terms.address_key)
         self.sending = Sending(
             context,
             self.lanes,
             self._reach,
+            outbox=None if folder is None else folder.outbox,
             background=terms.background,
             idle_seconds=IDLE_SECONDS if terms.session else IDLE_WITHOUT_SESSION_SECONDS,
             opened=self._opened,
         )
-        self.receiving: Receiving | None = None
+        self.listening: Listening | None = None
         keeper = self.sessions.keeper if self.sessions else SessionKeeper(context, InMemoryAlone(), 0)
-        self._talk = SessionTalk(context, keeper, self.lanes)
-        places = Places(self._take_answers, lambda: self.receiving, self._talk.take, heard=self._heard)
+        self._talk = SessionTalk(context, keeper, self.lanes, way_back=self._way_back)
+        self.ways = self._make_ways(terms.way_back) if terms.way_back or folder is not None else None
+        places = Places(
+            lambda lane: self.sending,
+            lambda: None if self.listening is None else self.listening.receiving,
+            self._talk.take,
+            heard=self._heard,
+            shows_replies=lambda lane: self.listening is not None and self.listening.shows_replies,
+        )
         self._reader = Reader(self.lanes, places, context.drops)
+
+    def _make_ways(self, wanted: bool) -> Ways | None:
+        """What holds our ways back; if none are wanted, what tells the endpoint to forget those of an earlier
+        run. None without a session."""
+        if self.sessions is None:
+            return None
+        # A contact without a name or a way back needs nothing of what hosting needs.
+        from onionshh.client.session.ways import Voice, Ways
+
+        return Ways(
+            self._context,
+            self.sessions,
+            self.called,
+            Voice(self.lanes, self._talk, self._answer),
+            store=None if self._folder is None else self._folder.ways,
+            wanted=WAYS_MOST if wanted else 0,
+        )
 
     async def load(self) -> None:
         """Take up what is on disk. BadData."""
         if self.sessions is not None:
             await self.sessions.load()
+        if self.ways is not None:
+            await self._listening(self.ways.sessions).load()
+        if self._folder is not None:
+            await self._tidy(self._folder)
+            self._rows = await self._folder.outbox.load(self._context.clock.earliest())
 
     async def run(self, started: Callable[[], None]) -> None:
-        """Deliver, until cancelled. `started` is called once whispers may be submitted."""
+        """Deliver, until cancelled. `started` is called once whispers may be submitted. ValueError if the
+        node has no ways back left."""
+        if self.ways is not None:
+            self.ways.take_places()
         try:
             async with trio.open_nursery() as nursery:
                 self.lanes.nursery = nursery
+                self.sending.restore(self._rows)
                 started()
-                if self.sessions is not None:
-                    nursery.start_soon(self._sweep, self.sessions)
+                if self.listening is not None:
+                    nursery.start_soon(self.listening.run)
+                if self.ways is not None:
+                    nursery.start_soon(self.ways.run)
+                nursery.start_soon(self._sweep)
+                if self._folder is not None:
+                    nursery.start_soon(self._folder.database.keep_erased)
                 await self.sending.keep_time()
         finally:
             self.lanes.nursery = None
+            if self.ways is not None:
+                self.ways.give_places()
             for lane in self.lanes:
                 self._context.nursery.start_soon(self._let_go, lane.carrier)
+
+    @property
+    def session(self) -> SessionInfo | None:
+        """The session in use, once the endpoint has it on its disk."""
+        current = None if self.sessions is None else self.sessions.current
+        if current is None or not current.marks.confirmed:
+            return None
+        history = current.history
+        return SessionInfo(
+            started_at=history.started_at,
+            exchanges=history.exchanges,
+            resumed=history.resumed,
+            refreshed_at=history.refreshed_at,
+            way_back=self.ways is not None and self.ways.call_us,
+        )
+
+    def listen(self) -> Listening:
+        """What the endpoint says first, and late replies, for a program that iterates. ValueError if the
+        endpoint cannot speak first."""
+        if self.sessions is None:
+            raise ValueError(
+                "An endpoint speaks first in a session, and this contact does without: session=False."
+            )
+        new = self.listening is None
+        listening = self._listening(self.sessions)
+        if new:
+            self.lanes.soon(listening.run)
+        if not listening.shows_replies:
+            listening.shows_replies = True
+            self.lanes.soon(listening.take_up)
+        return listening
+
+    def _listening(self, sessions: VisitorSessions) -> Listening:
+        if self.listening is None:
+            # A contact that nobody iterates over needs no database.
+            from onionshh.client.listening import Listening
+
+            self.listening = Listening(self._context, self.lanes, sessions.keeper, self.sending, self._folder)
+        return self.listening
+
+    def close(self) -> None:
+        """Take nothing more on, and try nothing more. What a named contact has on disk stays there."""
+        if self._folder is not None and self._folder.database.lasts:
+            self.sending.close(OPENED_AGAIN, keep=True)
+        else:
+            self.sending.close(CLOSED)
 
     # Lanes.
 
     def _opened(self, lane: Lane) -> None:
         """We opened a lane."""
-        if self.receiving is not None:
-            self.receiving.lane_opened(lane)
+        self._serve(lane)
         self._reader.start(lane)
         self._talk.lane_opened(lane)
         if self._showing is not None and lane.session is not None:
@@ -134,33 +231,47 @@ class Correspondence:
             self.sending.adopt(lane, Opening(joined, False, paths, session, resumed=True))
             self._talk.lane_opened(lane)
         elif record is not None:
-            carrier = CameAlone(
-                record, lambda answer: self._answer(session, answer), self._context.clock
-            )
+            carrier = CameAlone(record, lambda answer: self._answer(session, answer), self._context.clock)
             lane, record = self.lanes.add(carrier, writers=1, session=session), None
         else:
             return
-        if self.receiving is not None:
-            self.receiving.lane_opened(lane)
+        self._serve(lane)
         self._reader.start(lane, record)
+
+    def _serve(self, lane: Lane) -> None:
+        """Those who hear what the endpoint says first, and those who talk of ways back, may use it."""
+        if self.listening is not None:
+            self.listening.receiving.lane_opened(lane)
+        if self.ways is not None:
+            self.ways.look()
+
+    async def _way_back(self, lane: Lane, session: Session, record: Record) -> None:
+        if self.ways is not None:
+            await self.ways.received(lane, session, record)
 
     async def _answer(self, session: Session, record: Record) -> None:
         joined = await self._reach.answer(session, record)
         if joined is not None:
             self.called(joined, session, None)
 
-    def _take_answers(self, lane: Lane) -> Sending:
-        return self.sending
-
     async def _heard(self, lane: Lane, record: Record) -> None:
         """A receipt or an answer came: the endpoint has our session on its disk."""
         if self.sessions is not None:
             await self.sessions.heard(lane.session)
 
-    async def _sweep(self, sessions: VisitorSessions) -> None:
+    async def _sweep(self) -> None:
         while True:
             await trio.sleep(SWEEP_SECONDS)
-            sessions.keeper.tidy()
+            if self.sessions is not None:
+                self.sessions.keeper.tidy()
+            if self._folder is not None:
+                await self._tidy(self._folder)
+
+    async def _tidy(self, folder: ContactFolder) -> None:
+        try:
+            await folder.outboxes.tidy(self._context.clock.earliest())
+        except BadData as error:  # a full disk: what is on it can still be read and delivered
+            logger.error("what is past its time could not be erased: %s", error)
 
     async def _let_go(self, carrier: Carrier) -> None:
         """Close it a moment late: a circuit's end overtakes what waits in it, perhaps our last receipt."""

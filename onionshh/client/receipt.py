@@ -25,6 +25,16 @@ class PathInfo:
     """The identities of all relays of our half, 64 hex digits each, first hop first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a whisper went last. `resumed`: whether a session went on, rather than a new introduction.
+    `connect_seconds`: how long it took to open the way, if that was for this whisper."""
+
+    paths: tuple[PathInfo, ...] = ()
+    resumed: bool = False
+    connect_seconds: float | None = None
+
+
 @dataclass(eq=False, slots=True)
 class Outcome:
     """What a receipt shows. The driver that delivers the whisper keeps it up to date."""
@@ -33,16 +43,21 @@ class Outcome:
     status: Status = "queued"
     why: str = ""
     record: Record | None = field(default=None, repr=False)
-    paths: tuple[PathInfo, ...] = ()
-    resumed: bool = False
-    connect_seconds: float | None = None
+    route: Route = Route()
     round_trip_seconds: float | None = None
-    awaited: bool = False
-    """Whether the program waits for the answer now."""
+    waiting: int = 0
+    """How many tasks of the program wait for the answer now."""
     answer: Record | None = None
+    taken: bool = False
+    """Whether the program has the answer."""
     final: trio.Event = field(default_factory=trio.Event)
     settled: trio.Event = field(default_factory=trio.Event)
     """An answer came, or none will come."""
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the program waits for the answer now."""
+        return self.waiting > 0
 
     @property
     def is_final(self) -> bool:
@@ -66,6 +81,10 @@ class Outcome:
 
 def nobody_waits(waits: bool) -> None:
     """For a reply, which gets no answer itself: nothing happens when somebody waits for one."""
+
+
+def nobody_counts(answer: Record) -> None:
+    """For a receipt whose answer is on no disk: nothing happens when the program takes it."""
 
 
 class Receipt:
@@ -113,12 +132,17 @@ class Receipt:
     ```
     """
 
-    __slots__ = ("__weakref__", "_awaiting", "_outcome", "_waiting")
+    __slots__ = ("__weakref__", "_awaiting", "_outcome", "_took")
 
-    def __init__(self, outcome: Outcome, awaiting: Callable[[bool], None] = nobody_waits) -> None:
+    def __init__(
+        self,
+        outcome: Outcome,
+        awaiting: Callable[[bool], None] = nobody_waits,
+        took: Callable[[Record], None] = nobody_counts,
+    ) -> None:
         self._outcome = outcome
         self._awaiting = awaiting
-        self._waiting = 0
+        self._took = took
 
     def __repr__(self) -> str:
         return f"<Receipt {self.status}: {self.why}>" if self.why else f"<Receipt {self.status}>"
@@ -141,13 +165,13 @@ class Receipt:
     @property
     def hops(self) -> int | None:
         """Relays between this node and the last relay of the way used last (see `paths`). None before."""
-        paths = self._outcome.paths
+        paths = self._outcome.route.paths
         return paths[0].hops if paths else None
 
     @property
     def paths(self) -> tuple[PathInfo, ...]:
         """The ways that the whisper took last. Empty before. In talk and flash there is one."""
-        return self._outcome.paths
+        return self._outcome.route.paths
 
     @property
     def privacy(self) -> str:
@@ -158,12 +182,12 @@ class Receipt:
     @property
     def resumed(self) -> bool:
         """Whether the way used last went on with a session, rather than with a new introduction."""
-        return self._outcome.resumed
+        return self._outcome.route.resumed
 
     @property
     def connect_seconds(self) -> float | None:
         """How long reaching the endpoint took. None before."""
-        return self._outcome.connect_seconds
+        return self._outcome.route.connect_seconds
 
     @property
     def round_trip_seconds(self) -> float | None:
@@ -174,7 +198,12 @@ class Receipt:
     def reply_body(self) -> bytes | None:
         """The reply, once it has come."""
         answer = self._outcome.answer
-        return None if answer is None else answer.body
+        if answer is None:
+            return None
+        if not self._outcome.taken:
+            self._outcome.taken = True
+            self._took(answer)
+        return answer.body
 
     @property
     def is_final(self) -> bool:
@@ -188,11 +217,12 @@ class Receipt:
         - `purpose`: what the key is for. Another purpose gives another key.
         - `length`: how many bytes, 1 to 64.
 
-        Raises ValueError for another length, TypeError when the purpose is not text.
+        Raises ValueError for another length, and when the whisper is erased by now, as it is after a restart;
+        TypeError when the purpose is not text.
         """
         record = self._outcome.record
         if record is None:
-            raise ValueError("This receipt belongs to no whisper of ours.")
+            raise ValueError("This receipt is for a reply, or for a whisper that is erased by now.")
         return handed_over_key(record, purpose, length)
 
     async def final(self) -> Receipt:
@@ -211,15 +241,13 @@ class Receipt:
         if self._outcome.settled.is_set():
             await trio.lowlevel.checkpoint()
             return self.reply_body
-        self._waiting += 1
-        self._outcome.awaited = True
-        if self._waiting == 1:
+        self._outcome.waiting += 1
+        if self._outcome.waiting == 1:
             self._awaiting(True)
         try:
             await self._outcome.settled.wait()
         finally:
-            self._waiting -= 1
-            if not self._waiting:
-                self._outcome.awaited = False
+            self._outcome.waiting -= 1
+            if not self._outcome.awaited:
                 self._awaiting(False)
         return self.reply_body

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from onionshh.net.store import RunBlocking, close_to_others, open_or_make
 
 T = TypeVar("T")
 
+IN_MEMORY = ":memory:"
 ERASED_WITHIN_SECONDS = 1.0
 BATCH_MOST = 256
 """How many transactions may share one sync."""
@@ -47,6 +49,11 @@ class Database:
 
     Transactions that are requested during a write are written together afterwards, each in its own savepoint,
     with one sync for all. A sync takes milliseconds, and a hundred whispers may arrive in that time.
+
+    `transaction_now` and `read_now` do not await. There is one connection, and whoever uses it holds
+    `_in_use`: a thread that commits, or the event loop. So a call on the event loop waits for the commit that
+    runs in a thread, at most one. A second connection would be no faster, since SQLite has one writer at a
+    time, and it would wait by polling.
     """
 
     def __init__(self, path: Path | str, migrations: Sequence[str], run_blocking: RunBlocking) -> None:
@@ -56,11 +63,17 @@ class Database:
         self._run_blocking = run_blocking
         self._turn = trio.Lock()
         self._alone = _Alone(self._turn)
+        self._in_use = threading.Lock()
         self._closed = False
         self._waiting: list[_Asked] = []
         self._log_holds_erased = False
         self._erased = Poke()
         self._connection = open_database(path, migrations)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it is a file. A database in memory ends when it is closed."""
+        return str(self._path) != IN_MEMORY
 
     async def transaction(self, work: Callable[[sqlite3.Connection], T], *, erases: bool = False) -> T:
         """Run `work` on the connection, alone. It is committed and on disk when this returns.
@@ -82,15 +95,37 @@ class Database:
                 finally:
                     if not asked.done:  # it could not run, and must not run later
                         self._waiting.remove(asked)
-        if asked.error is not None:
-            raise asked.error
-        result: T = asked.result
+        result: T = asked.outcome()
+        return result
+
+    def transaction_now(self, work: Callable[[sqlite3.Connection], T], *, erases: bool = False) -> T:
+        """Like `transaction`, but without awaiting: for calls that must have something on disk when they
+        return.
+
+        Transactions that wait were asked for earlier, so they go first, with the same sync. The whole program
+        waits for the disk: for this sync, and for the one that a thread may be at. `work` must not call this
+        database.
+        """
+        asked = _Asked(work, erases)
+        self._waiting.append(asked)
+        try:
+            while not asked.done:
+                if self._run():
+                    self._empty_soon()
+        finally:
+            if not asked.done:
+                self._waiting.remove(asked)
+        result: T = asked.outcome()
         return result
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The result of `work`, which must change nothing. Raises the same errors as `transaction`."""
         async with self._alone:
             return await self._run_blocking(partial(self._look, work))
+
+    def read_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Like `read`, but without awaiting. What waits to be written is not there yet."""
+        return self._look(work)
 
     def soon(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Erase something together with the next transaction. If there is none, `keep_erased` does it within
@@ -103,18 +138,25 @@ class Database:
             self._empty_soon()
 
     def _look(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if self._closed:
-            raise Closed("It was closed before this was read.")
-        try:
-            return work(self._connection)
-        except sqlite3.Error as error:
-            raise _unusable(self._path, error) from error
+        with self._in_use:
+            if self._closed:
+                raise Closed("It was closed before this was read.")
+            try:
+                return work(self._connection)
+            except sqlite3.Error as error:
+                raise _unusable(self._path, error) from error
 
     def _run(self) -> bool:
         """Run all that wait in one transaction; returns whether any erases. A single failure undoes only
         itself."""
+        with self._in_use:
+            return self._run_batch()
+
+    def _run_batch(self) -> bool:
         batch = self._waiting[:BATCH_MOST]
         del self._waiting[: len(batch)]  # others may be added at the end now
+        if not batch:  # `transaction_now` has done it all
+            return False
         if self._closed:
             for asked in batch:
                 asked.error, asked.done = Closed("It was closed before this was on disk."), True
@@ -169,16 +211,18 @@ class Database:
             await self._run_waiting()
 
     def _empty_log(self) -> bool:
-        try:
-            busy, *_ = self._connection.execute(_EMPTY_LOG).fetchone()
-        except sqlite3.Error:
-            return False
-        return not busy
+        with self._in_use:
+            try:
+                busy, *_ = self._connection.execute(_EMPTY_LOG).fetchone()
+            except sqlite3.Error:
+                return False
+            return not busy
 
     def close(self) -> None:
         """Close the file while no transaction runs. Later transactions raise Closed."""
-        self._closed = True
-        self._connection.close()
+        with self._in_use:
+            self._closed = True
+            self._connection.close()
 
     async def aclose(self) -> None:
         """Like `close`, but after the running transaction, even if cancelled."""
@@ -217,6 +261,12 @@ class _Asked:
         self.result: Any = None
         self.error: Exception | None = None
 
+    def outcome(self) -> Any:
+        """The result of its work, once it is done. Raises its error."""
+        if self.error is not None:
+            raise self.error
+        return self.result
+
 
 def _run_one(connection: sqlite3.Connection, asked: _Asked) -> None:
     connection.execute("SAVEPOINT one")
@@ -254,7 +304,7 @@ def _make(path: Path | str) -> None:
 def open_database(path: Path | str, migrations: Sequence[str]) -> sqlite3.Connection:
     """The file, made or brought to the last format as for `Database`: its commits are synced, and what they
     erase is overwritten. Any one thread may use it at a time. Raises BadData, OSError."""
-    if str(path) != ":memory:":
+    if str(path) != IN_MEMORY:
         _make(path)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:

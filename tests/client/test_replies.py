@@ -9,8 +9,9 @@ import trio
 from trio.testing import MockClock
 
 import onionshh
-from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.client.endpoint import Endpoint
 from onionshh.client.reach.connect import connect
+from onionshh.client.whisper import Whisper
 from onionshh.core.delivery import inbox, kept, outgoing
 from onionshh.core.delivery.actions import LaneId
 from onionshh.core.delivery.record import new_whisper

@@ -7,8 +7,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting.whisper_store import WhisperStore
+from onionshh.client.whisper import Whisper
 from onionshh.core.delivery.actions import Actions, LaneId
 from onionshh.core.delivery.record import NO_ID, WHISPER, Record
 from onionshh.ids import RandomBytes, WhisperId

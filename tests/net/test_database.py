@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +17,7 @@ from onionshh.net.store import run_in_thread, run_inline
 
 T = TypeVar("T")
 SCHEMA = "CREATE TABLE IF NOT EXISTS things (name TEXT PRIMARY KEY, body BLOB)"
+IN_ORDER = "SELECT name FROM things ORDER BY rowid"
 MORE = "ALTER TABLE things ADD COLUMN seen INTEGER NOT NULL DEFAULT 0; CREATE TABLE others (name TEXT)"
 
 
@@ -401,3 +403,102 @@ async def test_an_erasure_held_up_by_a_reader_is_done_once_he_has_gone(
         nursery.cancel_scope.cancel()
     assert all(secret not in path.read_bytes() for path in tmp_path.iterdir())
     database.close()
+
+
+def put_now(database: Database, name: str) -> None:
+    database.transaction_now(lambda c: c.execute("INSERT INTO things VALUES (?, NULL)", (name,)))
+
+
+async def test_what_is_written_now_is_on_disk_when_the_call_returns(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    database = Database(path, (SCHEMA,), run_inline)
+    put_now(database, "one")
+    (tmp_path / "copy").write_bytes(path.read_bytes())
+    (tmp_path / "copy-wal").write_bytes(Path(f"{path}-wal").read_bytes())  # as after a kill at this moment
+    copy = Database(tmp_path / "copy", (SCHEMA,), run_inline)
+    assert await names(copy) == ["one"]
+    copy.close()
+    database.close()
+
+
+async def test_what_was_asked_for_before_is_written_before(tmp_path: Path) -> None:
+    """And what a slow disk has begun with goes on as if nothing had been."""
+    disk = SlowDisk()
+    database = Database(tmp_path / "db", (SCHEMA,), disk)
+    async with trio.open_nursery() as nursery:
+        for number in range(BATCH_MOST + 5):
+            nursery.start_soon(put, database, f"before {number}")
+            await trio.testing.wait_all_tasks_blocked()
+        database.soon(drop("before 3"))
+        put_now(database, "now")
+        found = database.read_now(lambda c: [row[0] for row in c.execute(IN_ORDER)])
+        assert found == [f"before {number}" for number in range(BATCH_MOST + 5) if number != 3] + ["now"]
+        nursery.start_soon(put, database, "after")
+        await trio.testing.wait_all_tasks_blocked()
+        disk.release.set()
+    found = database.read_now(lambda c: [row[0] for row in c.execute(IN_ORDER)])
+    assert found[-2:] == ["now", "after"]
+    assert len(found) == BATCH_MOST + 6
+    database.close()
+
+
+async def test_what_is_written_now_waits_for_the_thread_that_is_writing(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", (SCHEMA,), run_in_thread)
+    begun, may_end = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def slow(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO things VALUES ('slow', NULL)")
+        begun.set()
+        may_end.wait(10)
+        done.append("slow")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.transaction, slow)
+        while not begun.is_set():
+            await trio.sleep(0.001)
+        threading.Timer(0.05, may_end.set).start()
+        put_now(database, "now")
+        assert done == ["slow"]  # a whole transaction before it, and not half of one around it
+        assert database.read_now(lambda c: [row[0] for row in c.execute(IN_ORDER)]) == ["slow", "now"]
+    database.close()
+
+
+async def test_what_fails_now_fails_alone_and_says_so(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
+
+    def half(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO things VALUES ('half', NULL)")
+        raise KeyError
+
+    def full(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO things VALUES ('full', NULL)")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    with pytest.raises(KeyError):
+        database.transaction_now(half)
+    with pytest.raises(BadData, match=r"cannot be used: database or disk is full; make room"):
+        database.transaction_now(full)
+    put_now(database, "whole")
+    assert await names(database) == ["whole"]
+    database.close()
+    with pytest.raises(Closed):
+        put_now(database, "late")
+    with pytest.raises(Closed):
+        database.read_now(lambda connection: None)
+
+
+async def test_what_is_erased_now_leaves_the_log_too(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    database = Database(tmp_path / "db", (SCHEMA,), run_inline)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.keep_erased)
+        await put(database, "secret name")
+        database.transaction_now(drop("secret name"), erases=True)
+        await trio.sleep(ERASED_WITHIN_SECONDS + 0.1)
+        assert b"secret name" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        nursery.cancel_scope.cancel()
+    await database.aclose()

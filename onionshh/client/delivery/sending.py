@@ -8,7 +8,7 @@ driver; they differ in how they open lanes (`Opener`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -19,7 +19,8 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.driver import Driver
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Lane, LaneSet
-from onionshh.client.receipt import Outcome, PathInfo, Receipt, Status
+from onionshh.client.delivery.outbox import InMemoryOutbox, Outbox, Stored, mark_of
+from onionshh.client.receipt import Outcome, PathInfo, Receipt, Route, Status
 from onionshh.core.base.words import amount
 from onionshh.core.delivery.actions import (
     Action,
@@ -45,9 +46,10 @@ from onionshh.core.delivery.record import (
     Record,
     about,
 )
-from onionshh.core.delivery.sender import Sender
+from onionshh.core.delivery.sender import Sender, TooMany
 from onionshh.core.delivery.way import IDLE_SECONDS, SENDINGS_MOST
 from onionshh.core.session.session import Session
+from onionshh.crypto.primitives import equal
 from onionshh.errors import BadData, Closed
 from onionshh.ids import WhisperId
 from onionshh.net.signals import Broadcast
@@ -57,7 +59,7 @@ logger = logging.getLogger("onionshh.client")
 
 RECEIPTS_MOST = 16_384
 """Receipts kept current. The Sender's own bounds stay below this."""
-
+EXPIRED_AWAY: Final = "its time to live ended while the contact was closed"
 
 _STATUS: Final[Mapping[State, Status]] = MappingProxyType(
     {
@@ -80,13 +82,15 @@ class NotReached(Exception):
 @dataclass(frozen=True, slots=True)
 class Opening:
     """What one try at reaching the other end led to. `joined`: None if the record went alone, in one cell.
-    `rode`: whether the record went with it. `resumed`: whether a session went on."""
+    `rode`: whether the record went with it. `resumed`: whether a session went on. `receipts`: whether the
+    other end sends receipts."""
 
     joined: JoinedCircuit | None
     rode: bool
     paths: tuple[PathInfo, ...]
     session: Session | None = None
     resumed: bool = False
+    receipts: bool = True
 
 
 class Opener(Protocol):
@@ -102,38 +106,9 @@ class Opener(Protocol):
         """Nothing came back in time for this whisper, or for a question about it, which went alone."""
 
 
-class Outbox(Protocol):
-    """Where whispers, and the answers to them, outlive the program. `NoOutbox` keeps nothing."""
-
-    @property
-    def lasts(self) -> bool:
-        """Whether anything is on disk at all."""
-
-    def settled(self, whisper: WhisperId, status: str, why: str) -> None:
-        """Note what became of a whisper, soon."""
-
-    async def keep_answer(self, answer: Record) -> None:
-        """Write an answer to disk. BadData, Closed."""
-
-
-class NoOutbox:
-    """For a sender that leaves nothing on disk."""
-
-    @property
-    def lasts(self) -> bool:
-        """Never."""
-        return False
-
-    def settled(self, whisper: WhisperId, status: str, why: str) -> None:
-        """Nothing is on disk."""
-
-    async def keep_answer(self, answer: Record) -> None:
-        """Never called: without a disk, answers are not kept."""
-
-
 class Sending(Driver):
-    """The driver of one Sender. `background`: leave others room on the way. `late`: called with an answer
-    that came while nobody waited for it."""
+    """The driver of one Sender. `outbox`: where whispers outlive the program; None: nowhere. `background`:
+    leave others room on the way."""
 
     def __init__(
         self,
@@ -145,13 +120,12 @@ class Sending(Driver):
         background: bool = False,
         idle_seconds: tuple[float, float] = IDLE_SECONDS,
         opened: Callable[[Lane], None] = lambda lane: None,
-        late: Callable[[Record], None] = lambda answer: None,
     ) -> None:
         self._context = context
         self._opener = opener
-        self._outbox = outbox or NoOutbox()
+        self._outbox: Outbox = outbox or InMemoryOutbox()
         self._background = background
-        self._told = opened, late
+        self._opened = opened
         self._sender = Sender(
             receipt_seconds=float(context.params.talk_receipt_seconds),
             chance=context.chance,
@@ -159,10 +133,11 @@ class Sending(Driver):
             keeps_answers=self._outbox.lasts,
         )
         super().__init__(self._sender, context.clock, lanes)
-        self._outcomes: dict[WhisperId, Outcome] = {}
+        self._known: dict[WhisperId, _Known] = {}
         self._opening: trio.CancelScope | None = None
         self._openings: dict[LaneId, _Opened] = {}
         self._changed = Broadcast()
+        self._leaving = False
 
     @property
     def sender(self) -> Sender:
@@ -173,29 +148,101 @@ class Sending(Driver):
         """Wait until one whisper less waits, or a try to reach the other end has ended."""
         await self._changed.wait()
 
+    def accept(self, record: Record, deadline: float, key: bytes | None = None) -> Receipt:
+        """Take a whisper of the program on: it is in the outbox when this returns, and not sent before that.
+        If one was accepted with this key, return its receipt. TooMany, BadData, Closed, ValueError for
+        another body under the same key."""
+        if key is not None:
+            same = self._same(key, record)
+            if same is not None:
+                return same
+        if not self._sender.has_room:
+            raise TooMany
+        self._outbox.accept(record, key)
+        return self.submit(record, deadline)
+
+    def _same(self, key: bytes, record: Record) -> Receipt | None:
+        found = self._outbox.with_key(key)
+        if found is None:
+            return None
+        whisper_id, mark = found
+        if not equal(mark, mark_of(whisper_id, record.body)):
+            raise ValueError("A whisper with another body was sent with this key; take another key.")
+        return self.receipt(whisper_id)
+
     def submit(self, record: Record, deadline: float) -> Receipt:
-        """Take a whisper on; its receipt tells what becomes of it. TooMany."""
-        outcome = Outcome(record.whisper_id.hex())
+        """Deliver a whisper that is on disk, or need not be; its receipt tells what becomes of it.
+        TooMany."""
         actions = self._sender.submit(record, deadline, self.now())
-        receipt = self.know(record, outcome)
+        receipt = self._know(record.whisper_id, Outcome(record.whisper_id.hex(), record=record))
         self.do(actions)
         return receipt
 
-    def know(self, record: Record, outcome: Outcome) -> Receipt:
-        """A receipt for a whisper that the Sender knows, or that became final in an earlier run."""
-        whisper_id = record.whisper_id
-        outcome.record = record
-        self._outcomes[whisper_id] = outcome
-        while len(self._outcomes) > RECEIPTS_MOST:
-            del self._outcomes[next(iter(self._outcomes))]
-        return Receipt(outcome, lambda waits: self._awaiting(whisper_id, waits))
+    def restore(self, rows: Iterable[Stored]) -> None:
+        """Go on with the whispers of an earlier run, in this order. Their lanes may open from now on."""
+        time = self._judging_time()
+        for stored in rows:
+            record = stored.record
+            deadline = self.now() + record.expires - time
+            if stored.status is not None:
+                state = State.SENT if stored.status == "sent" else State.DELIVERED
+                self._sender.restored(record, deadline, state)
+            elif record.expires <= time:
+                self._know(record.whisper_id, Outcome(record.whisper_id.hex(), record=record))
+                self._conclude(record.whisper_id, "expired", EXPIRED_AWAY)
+            else:
+                self.submit(record, deadline)
+
+    def receipt(self, whisper_id: WhisperId) -> Receipt | None:
+        """The receipt of a whisper of this run, or of one in the outbox. BadData, Closed."""
+        known = self._known.get(whisper_id)
+        if known is not None:
+            return known.receipt
+        stored = self._outbox.find(whisper_id)
+        if stored is None:
+            return None
+        outcome = Outcome(whisper_id.hex())
+        if stored.answer is not None:
+            outcome.settle(stored.answer)
+        if stored.status is not None:
+            outcome.conclude(stored.status, stored.why)
+        return self._know(whisper_id, outcome)
+
+    def pending(self) -> list[Receipt]:
+        """The receipts that are not final, in the order in which their whispers were accepted."""
+        return [known.receipt for known in self._known.values() if not known.outcome.is_final]
+
+    def _know(self, whisper_id: WhisperId, outcome: Outcome) -> Receipt:
+        receipt = Receipt(
+            outcome,
+            lambda waits: self._awaiting(whisper_id, waits),
+            lambda answer: self._outbox.shown(answer.whisper_id),
+        )
+        self._known[whisper_id] = _Known(outcome, receipt)
+        while len(self._known) > RECEIPTS_MOST:
+            del self._known[next(iter(self._known))]
+        return receipt
+
+    def _outcome(self, whisper_id: WhisperId) -> Outcome | None:
+        known = self._known.get(whisper_id)
+        return None if known is None else known.outcome
+
+    def _judging_time(self) -> int:
+        """By what whispers expired while the program was away, Unix seconds: by the wall clock only if the
+        consensus does not contradict it."""
+        best, view = self._context.clock.best(), self._context.keeper.view
+        if view is None or best > view.consensus.valid_until:
+            return self._context.clock.earliest()
+        return best
 
     def renew(self) -> None:
         """Everything about the way is drawn anew for what comes next."""
         self.do(self._sender.renew(self.now()))
 
-    def close(self, why: str) -> None:
-        """Stop: nothing more is tried, and nothing more comes."""
+    def close(self, why: str, *, keep: bool = False) -> None:
+        """Stop: nothing more is tried, and nothing more comes. `keep`: what is not final stays in the outbox,
+        for the next run."""
+        self._leaving = keep
         self.do(self._sender.close(why))
 
     # Actions.
@@ -226,27 +273,32 @@ class Sending(Driver):
                 self._context.drops.count(reason)
 
     def _tell(self, told: Tell) -> None:
-        outcome = self._outcomes.get(told.whisper)
-        if outcome is None:
-            return
-        opened = self._openings.get(told.lane) if told.lane is not None else None
-        if opened is not None:
-            opened.tell(outcome, first=told.state is State.OUT)
-        if told.round_trip_seconds is not None:
-            outcome.round_trip_seconds = told.round_trip_seconds
-        if told.state not in FINAL:
+        outcome = self._outcome(told.whisper)
+        if outcome is not None:
+            opened = self._openings.get(told.lane) if told.lane is not None else None
+            if opened is not None:
+                opened.tell(outcome, first=told.state is State.OUT)
+            if told.round_trip_seconds is not None:
+                outcome.round_trip_seconds = told.round_trip_seconds
+        if told.state in FINAL:
+            why = told.why or ("" if told.refused is None else self._refused(told))
+            self._conclude(told.whisper, _STATUS[told.state], why)
+        elif outcome is not None:
             outcome.status, outcome.why = ("sent", "") if told.state is State.OUT else ("queued", told.why)
-            return
-        why = told.why or ("" if told.refused is None else self._refused(told))
-        status = _STATUS[told.state]
-        outcome.conclude(status, why)
-        self._outbox.settled(told.whisper, status, why)
-        self._changed.send()
+
+    def _conclude(self, whisper: WhisperId, status: Status, why: str) -> None:
+        if not self._leaving:
+            self._outbox.settled(whisper, status, why)
+        outcome = self._outcome(whisper)
+        if outcome is not None:
+            outcome.conclude(status, why)
+            self._changed.send()
 
     def _answered(self, whisper: WhisperId, answer: Record | None) -> None:
-        outcome = self._outcomes.get(whisper)
-        if answer is not None and (outcome is None or not outcome.awaited):
-            self._told[1](answer)
+        outcome = self._outcome(whisper)
+        if answer is not None and outcome is not None and outcome.awaited:
+            outcome.taken = True
+            self._outbox.shown(answer.whisper_id)
         if outcome is not None:
             outcome.settle(answer)
 
@@ -306,15 +358,19 @@ class Sending(Driver):
         self._opening = None
         now = self.now()
         if opening is None:
-            self.do(self._sender.lane_failed(failure, now))
+            if self._sender.lane is None:  # else the other end has opened one meanwhile
+                self.do(self._sender.lane_failed(failure, now))
             self._changed.send()
             return
+        self._sender.gets_receipts = opening.receipts
         rode = about(first) if opening.rode else None
         lane = self._add(opening, began)
+        if lane is not None and self._sender.lane is not None:
+            return  # the other end was faster; this lane is served, and ends when it is idle
         if lane is not None:
             self.do(self._sender.lane_opened(lane.number, began, rode, now))
         elif rode is not None:
-            outcome = self._outcomes.get(rode)
+            outcome = self._outcome(rode)
             if outcome is not None:
                 _Opened(opening, now - began).tell(outcome, first=True)
             self.do(self._sender.went_alone(rode, began, now))
@@ -327,7 +383,7 @@ class Sending(Driver):
             opening.joined.circuit.leave_room()
         lane = self.lanes.add(opening.joined, writers=SENDINGS_MOST, session=opening.session)
         self._openings[lane.number] = _Opened(opening, self.now() - began)
-        self._told[0](lane)
+        self._opened(lane)
         return lane
 
     def adopt(self, lane: Lane, opening: Opening) -> None:
@@ -339,12 +395,25 @@ class Sending(Driver):
         self._openings.pop(number, None)
         self.do(self._sender.lane_lost(number, self.now()))
 
-    def bring(self, lane: Lane, record: Record) -> None:
-        """A receipt, a refusal or an answer came over this lane."""
+    def bring(self, lane: Lane, record: Record, *, owes: bool = True) -> None:
+        """A receipt, a refusal or an answer came over this lane. `owes`: as in `Sender.record_in`."""
         self.lanes.used(lane.number, self)
         self._opener.arrived(record.in_reply_to)
         refuse = lane.carrier.why_refused(record) if record.kind == WHISPER else None
-        self.do(self._sender.record_in(lane.number, record, self.now(), refuse=refuse))
+        self.do(self._sender.record_in(lane.number, record, self.now(), refuse=refuse, owes=owes))
+
+    def is_awaited(self, whisper: WhisperId) -> bool:
+        """Whether the program waits now for the answer to this whisper, or has it."""
+        outcome = self._outcome(whisper)
+        return outcome is not None and (outcome.awaited or outcome.answer is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A whisper's outcome, and the receipt that shows it."""
+
+    outcome: Outcome
+    receipt: Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +424,5 @@ class _Opened:
     connect_seconds: float | None
 
     def tell(self, outcome: Outcome, *, first: bool) -> None:
-        outcome.paths, outcome.resumed = self.opening.paths, self.opening.resumed
-        if first:
-            outcome.connect_seconds = self.connect_seconds
+        connect_seconds = self.connect_seconds if first else outcome.route.connect_seconds
+        outcome.route = Route(self.opening.paths, self.opening.resumed, connect_seconds)

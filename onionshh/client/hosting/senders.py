@@ -19,6 +19,7 @@ from onionshh.client.reach.finder import NoDescriptor, find_in_period
 from onionshh.client.session.keeper import SessionKeeper
 from onionshh.core.base.buckets import TokenBucket
 from onionshh.core.circuit.purpose import Purpose
+from onionshh.core.delivery.record import Record
 from onionshh.core.session.proof import Proof
 from onionshh.core.session.session import Session
 from onionshh.errors import BadData, Closed, NetworkUnreachable, NoDirectory
@@ -53,9 +54,9 @@ class Senders:
         self._bucket = TokenBucket(CHECKS_A_MINUTE / 60, CHECKS_A_MINUTE)
         self._checking: set[bytes] = set()
 
-    async def prove(self, lane: Lane, session: Session, body: bytes) -> None:
+    async def prove(self, lane: Lane, session: Session, record: Record) -> None:
         """A PROVE came. Raises ProtocolError for a wrong shape. The check runs in a task of its own."""
-        proof = Proof.decode_untrusted(body)
+        proof = Proof.decode_untrusted(record.body)
         if session.marks.sender or session.session_id in self._checking:
             return
         if abs(proof.period - self._context.view.period) > PERIODS_AWAY_MOST:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
@@ -69,7 +70,7 @@ class Reach:
             else GoingOn(
                 context,
                 sessions.keeper,
-                lambda: Terms(privacy_class, meeting_kind(draw_hops(), privacy_class)),
+                lambda: Terms(privacy_class, meeting_kind(draw_hops(), privacy_class, of_session=True)),
             )
         )
 
@@ -91,6 +92,8 @@ class Reach:
         except (CircuitFailed, NetworkUnreachable) as error:
             raise self._in_vain(f"the network does not carry us there ({error})") from error
         self._tried.clear()
+        if self._found is not None and self._found.descriptor.sends_no_receipts:
+            return replace(opening, receipts=False)
         return opening
 
     async def answer(self, session: Session, record: Record) -> JoinedCircuit | None:

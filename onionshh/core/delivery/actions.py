@@ -137,9 +137,9 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class RepeatAll:
-    """Send all replies that wait for the peer of this session, over a lane that the peer has just opened."""
+    """Bring over all replies that wait for the peer of this session: the peer has just opened a lane, or its
+    last lane has ended."""
 
-    lane: LaneId
     session: bytes
 
 

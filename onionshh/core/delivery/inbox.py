@@ -62,7 +62,14 @@ class Inbox:
         """Accept a whisper that arrived over this lane. `session`: the peer's, if there is one.
         `received_at`: Unix seconds."""
         taken = Taken(
-            record.whisper_id, record.body, received_at, record.expires, record.privacy_class, session
+            record.whisper_id,
+            record.body,
+            received_at,
+            record.expires,
+            record.privacy_class,
+            session,
+            record.in_reply_to,
+            record.receipt_wanted,
         )
         whisper = Incoming(
             len(record.body), record.expires, 0, taken, Stage.FRESH, lane=lane, session=session

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from onionshh.core.delivery.outgoing import OutgoingWhisper
+from onionshh.core.delivery.outgoing import Body, OutgoingWhisper
 from onionshh.ids import WhisperId
 
 WHOLE_MOST: Final = 1024
@@ -57,5 +57,5 @@ class Kept:
         if whisper_id in self._whole:
             del self._whole[whisper_id]
             self._whole_bytes -= len(whisper.record.body)
-        whisper.whole = False
+        whisper.body = Body.FORGOTTEN
         whisper.record = replace(whisper.record, body=b"")

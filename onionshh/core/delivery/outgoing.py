@@ -81,6 +81,16 @@ TABLE: Final = MappingProxyType(
 """The table above. An event that is not in it changes nothing."""
 
 
+class Body(enum.Enum):
+    """Where the body of a whisper is."""
+
+    HERE = enum.auto()
+    ERASED = enum.auto()
+    """It was delivered in an earlier run. The other end has it, so a question for its answer is enough."""
+    FORGOTTEN = enum.auto()
+    """There were too many; its answer is not asked for any more."""
+
+
 @dataclass(slots=True)
 class Question:
     """The questions for a whisper's answer, after pauses."""
@@ -111,9 +121,13 @@ class OutgoingWhisper:
     awaited: bool = False
     question: Question = field(default_factory=Question)
     answered: bool = False
-    whole: bool = True
-    """Whether its body is still kept."""
+    body: Body = Body.HERE
+
+    @property
+    def whole(self) -> bool:
+        """Whether it can go out again as a whole."""
+        return self.body is Body.HERE
 
     @property
     def askable_until(self) -> float:
-        return self.deadline + ASKABLE_SECONDS if self.whole else -inf
+        return -inf if self.body is Body.FORGOTTEN else self.deadline + ASKABLE_SECONDS

@@ -39,7 +39,7 @@ from onionshh.core.delivery.actions import (
     Unheard,
 )
 from onionshh.core.delivery.kept import Kept
-from onionshh.core.delivery.outgoing import FINAL, TABLE, THERE, Happens, OutgoingWhisper, State
+from onionshh.core.delivery.outgoing import FINAL, TABLE, THERE, Body, Happens, OutgoingWhisper, State
 from onionshh.core.delivery.receipts import ReceiptsOwed
 from onionshh.core.delivery.record import (
     EXPIRED,
@@ -91,6 +91,8 @@ class Sender:
         self._owed = ReceiptsOwed(chance.bytes)
         self._answers = _AnswersBeingKept()
         self._closed = False
+        self.gets_receipts = True
+        """Whether the other end sends receipts at all."""
 
     @property
     def problem(self) -> str:
@@ -107,6 +109,11 @@ class Sender:
         """The lane in use."""
         return self._way.lane
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more whisper may be submitted."""
+        return self._waiting < WAITING_MOST
+
     def knows(self, whisper_id: WhisperId) -> bool:
         """Whether it was asked to deliver this whisper before."""
         return self._get(whisper_id) is not None
@@ -120,7 +127,7 @@ class Sender:
 
     def submit(self, record: Record, deadline: float, now: float) -> Actions:
         """Deliver this whisper before `deadline` (monotonic seconds). Raises TooMany."""
-        if self._waiting >= WAITING_MOST:
+        if not self.has_room:
             raise TooMany
         self._active[record.whisper_id] = OutgoingWhisper(record, deadline)
         self._queue[record.whisper_id] = None
@@ -128,9 +135,10 @@ class Sender:
         self._look_at = min(self._look_at, deadline)
         return self._go_on(now)
 
-    def restored(self, record: Record, deadline: float) -> None:
-        """Know a whisper that was delivered in an earlier run: its answer may still come."""
-        whisper = OutgoingWhisper(record, deadline, state=State.DELIVERED)
+    def restored(self, record: Record, deadline: float, state: State = State.DELIVERED) -> None:
+        """Know a whisper that left in an earlier run, and is SENT or DELIVERED: its answer may still come.
+        The body is erased, so only questions for the answer go out."""
+        whisper = OutgoingWhisper(record, deadline, state, body=Body.ERASED)
         self._kept.put(record.whisper_id, whisper)
 
     def await_answer(self, whisper_id: WhisperId, now: float) -> Actions:
@@ -183,11 +191,11 @@ class Sender:
         return actions + self._go_on(now)
 
     def lane_adopted(self, lane: LaneId, now: float) -> Actions:
-        """The other end has opened a lane. It is used as if we had opened it, unless one is in use."""
+        """The other end has opened a lane. It is used as if we had opened it, unless one is in use. A try of our
+        own goes on: if both ends gave theirs up for the other's, none would be left."""
         if self._closed or self._way.lane is not None:
             return ()
-        stopped: Actions = (StopOpening(),) if self._way.move(WayEvent.STOPPED) else ()
-        return stopped + self.lane_opened(lane, now, None, now)
+        return self.lane_opened(lane, now, None, now)
 
     def went_alone(self, whisper_id: WhisperId, began: float, now: float) -> Actions:
         """The whisper left in one cell, and no lane was opened. `began`: when that began."""
@@ -238,8 +246,11 @@ class Sender:
             return ()
         return (EndLane(lane, Reason.RENEWED), *self._gone(now, after_pause=False), *self._go_on(now))
 
-    def record_in(self, lane: LaneId, record: Record, now: float, *, refuse: int | None = None) -> Actions:
-        """A receipt, a refusal or an answer arrived. `refuse`: why an answer is not accepted."""
+    def record_in(
+        self, lane: LaneId, record: Record, now: float, *, refuse: int | None = None, owes: bool = True
+    ) -> Actions:
+        """A receipt, a refusal or an answer arrived. `refuse`: why an answer is not accepted. `owes`: whether
+        its receipt is ours to send; else the Receiver keeps the answer too, and sends it."""
         self._way.heard(lane, now)
         whisper_id = record.in_reply_to
         whisper = self._get(whisper_id)
@@ -257,7 +268,7 @@ class Sender:
             if whisper_id in self._active and record.kind == RECEIPT:
                 actions += self._ask_again(whisper_id, whisper, now, after_pause=True)
         if record.kind != RECEIPT:
-            actions += self._answer_in(lane, whisper, record, refuse, now)
+            actions += self._answer_in(lane if owes else None, whisper, record, refuse, now)
         return actions + self._go_on(now)
 
     # The disk.
@@ -355,7 +366,7 @@ class Sender:
     def _next_record(self) -> Record:
         """What goes out for the whisper that is first in the queue: itself, or a question for its answer."""
         whisper = self._active[next(iter(self._queue))]
-        if whisper.state not in THERE or whisper.question.in_vain:
+        if whisper.state not in THERE or (whisper.question.in_vain and whisper.whole):
             return whisper.record
         return question_for(whisper.record, self._random_bytes)
 
@@ -381,7 +392,7 @@ class Sender:
         whisper = self._active.get(whisper_id)
         if whisper is None or whisper.due == inf or (whisper.lane is None and not whisper.alone):
             return ()
-        if not whisper.record.receipt_wanted:
+        if not (whisper.record.receipt_wanted and self.gets_receipts):
             return self._untold(whisper_id, whisper, now)
         if not whisper.alone:
             self._is_due(whisper, now + whisper.wait)
@@ -458,23 +469,31 @@ class Sender:
         return (told,)
 
     def _answer_in(
-        self, lane: LaneId, whisper: OutgoingWhisper | None, answer: Record, refuse: int | None, now: float
+        self,
+        lane: LaneId | None,
+        whisper: OutgoingWhisper | None,
+        answer: Record,
+        refuse: int | None,
+        now: float,
     ) -> Actions:
         known = whisper is not None and whisper.answered
         if known:
             refuse = None  # a copy: the answer was accepted before, so its dates do not matter
-        if refuse is not None:
+        if refuse is not None and lane is not None:
             count = Count(Reason.RECORD_EXPIRED if refuse == EXPIRED else Reason.RECORD_FAR_FUTURE)
             return (count, *self._owe(lane, answer, refuse, now))
-        if self._keeps_answers and whisper is not None and not known:
+        if self._keeps_answers and whisper is not None and lane is not None and not known:
             token = self._answers.begin(answer, lane)
             return () if token is None else (Remember(token, (KeepAnswer(answer),)),)
         answered = () if whisper is None else self._answered(answer.in_reply_to, whisper, answer)
         return answered + self._owe(lane, answer, None, now)
 
-    def _owe(self, lane: LaneId, answer: Record, refuse: int | None, now: float) -> Actions:
+    def _owe(self, lane: LaneId | None, answer: Record, refuse: int | None, now: float) -> Actions:
         """The receipt or refusal of an answer is owed. It leaves with our next whisper. But if no lane is in
-        use, and the answer came over a lane that we never used, it goes back over that lane at once."""
+        use, and the answer came over a lane that we never used, it goes back over that lane at once. `lane`:
+        None if the Receiver sends it."""
+        if lane is None:
+            return ()
         if self._way.lane is not None or self._way.is_ours(lane):
             self._owed.add(answer, refuse, now)
             return ()

@@ -59,7 +59,7 @@ def each(body: bytes = SECRET) -> list[Action]:
         Judge(LANE, record),
         Offer(ID, taken, 1),
         Repeat(LANE, ID),
-        RepeatAll(LANE, SESSION),
+        RepeatAll(SESSION),
         CallBack(SESSION, record),
         Erase(ID),
         Pause(LANE),
