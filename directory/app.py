@@ -137,7 +137,8 @@ Consensus made {utc(consensus.valid_after)}, the next one due {utc(consensus.fre
 valid until {utc(consensus.valid_until)}.</p>
 {f"<p><strong>{escape(doubt)}.</strong></p>" if doubt else ""}
 <h2>Listed</h2>
-<table><tr><th>Nickname</th><th>Address</th><th>Flags</th><th>Weight</th><th>Since</th><th>Id</th></tr>
+<table><tr><th>Nickname</th><th>Address</th><th>Flags</th><th>Weight</th><th>Since</th><th>Software</th>
+<th>Id</th></tr>
 {self._table}</table>
 <h2>Not listed, and why</h2>
 <table><tr><th>Nickname</th><th>Address</th><th>Status</th><th>Why</th></tr>
@@ -161,7 +162,8 @@ valid until {utc(consensus.valid_until)}.</p>
             self._table = "".join(
                 f"<tr><td>{escape(row.nickname)}</td><td>{escape(row.address)}</td>"
                 f"<td>{' '.join(row.flag_names)}</td><td>{100 * row.weight / total:.1f} %</td>"
-                f"<td>{utc(row.first_seen)}</td><td><code>{row.identity.hex()[:16]}…</code></td></tr>\n"
+                f"<td>{utc(row.first_seen)}</td><td>{escape(row.software)}</td>"
+                f"<td><code>{row.identity.hex()[:16]}…</code></td></tr>\n"
                 for row in consensus.relays
             )
             self._made_for = consensus

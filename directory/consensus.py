@@ -15,7 +15,12 @@ from onionshh.geometry import HASH
 from onionshh.ids import RandomBytes
 from onionshh.wire import consensus as wire
 from onionshh.wire.consensus import Consensus, RelayRow, SharedRandom
-from onionshh.wire.descriptor import CAPABILITY_RING
+from onionshh.wire.descriptor import CAPABILITY_RING, Paced
+
+RANDOM_SECONDS = 7 * 86_400
+"""So long after its period a random value is still in the consensus: a letter waits for as long."""
+RANDOM_KEPT_MOST = wire.MOST_RANDOM + 8
+"""An authority keeps more rows than it publishes, for a clock that jumps."""
 
 
 def build(
@@ -25,11 +30,13 @@ def build(
     params: Params,
     shared_random: tuple[SharedRandom, ...],
     valid_after: int,
+    previous: bytes = b"",
 ) -> Consensus:
-    """The consensus that begins at `valid_after` (Unix seconds) with these relays.
+    """The consensus that begins at `valid_after` (Unix seconds) with these relays. `previous`: the SHA3-256
+    of the body before it, empty if there is none.
 
     When there are more relays than a document holds, those that were known longest stay: thousands of
-    newcomers cannot push them out.
+    newcomers cannot push them out. A relay's row has the address that was checked, and no other.
     """
     # A clock that ran ahead wrote dates in the future.
     since = (relay._replace(first_seen=min(relay.first_seen, valid_after)) for relay in listed)
@@ -43,16 +50,17 @@ def build(
             identity=relay.descriptor.identity,
             onion_key=relay.descriptor.onion_key,
             nickname=relay.descriptor.nickname,
-            host=relay.descriptor.host,
-            port=relay.descriptor.port,
+            addresses=relay.descriptor.addresses[:1],
             weight=weight,
             flags=flags_of(relay, params, guard_age, valid_after),
             first_seen=relay.first_seen,
             family=relay.descriptor.family,
             versions=relay.descriptor.versions,
+            software=relay.descriptor.software,
         )
         for relay, weight in zip(kept, weights, strict=True)
     )
+    paced = [relay.descriptor.paced for relay in kept]
     return Consensus(
         network=network,
         valid_after=valid_after,
@@ -61,6 +69,8 @@ def build(
         params=params.to_pairs(),
         shared_random=shared_random,
         relays=rows,
+        crowd=Paced(sum(links.hush for links in paced), sum(links.dark for links in paced)),
+        previous=previous,
     )
 
 
@@ -73,26 +83,38 @@ def next_boundary(wall: int, interval_seconds: int) -> int:
 def next_random(
     held: Sequence[SharedRandom], *, params: Params, valid_after: int, random_bytes: RandomBytes
 ) -> tuple[SharedRandom, ...]:
-    """The shared random rows for a consensus: the previous period's, the current one's and, from the middle
-    of the current period on, the next one's (SPEC 10).
+    """The shared random rows for a consensus, rising by period (SPEC 10).
+
+    They are those of the previous period, the current one and, from the middle of the current period on, the
+    next one. Of the periods before these, back to `RANDOM_SECONDS` ago, there are those that are held: where
+    there was no value, nobody kept anything.
 
     A value once held is kept as it is. If its date is later than now, a clock ran ahead, and the date is set
     to now. The caller writes the result to disk before it publishes it.
     """
     period = params.period_of(valid_after)
-    wanted: list[int] = [period - 1, period] if period else [period]
-    if 2 * (valid_after - period * params.period_seconds) >= params.period_seconds:
-        wanted.append(period + 1)
+    late = 2 * (valid_after - period * params.period_seconds) >= params.period_seconds
+    newest = period + 1 if late else period
     known = {row.period: row for row in held}
-    rows = (known.get(due) or SharedRandom(due, random_bytes(HASH), valid_after) for due in wanted)
+    for due in range(max(period - 1, 0), newest + 1):
+        if due not in known:
+            known[due] = SharedRandom(due, random_bytes(HASH), valid_after)
+    wanted = range(max(period - periods_before(params.period_seconds), 0), newest + 1)
+    rows = (known[due] for due in wanted if due in known)
     return tuple(row._replace(published=min(row.published, valid_after)) for row in rows)
 
 
+def periods_before(period_seconds: int) -> int:
+    """How many periods before the current one may be in a consensus: those of `RANDOM_SECONDS`, as long as
+    there is also room for the current one and the next."""
+    return min(-(-RANDOM_SECONDS // period_seconds), wire.MOST_RANDOM - 2)
+
+
 def kept_random(held: Sequence[SharedRandom], rows: Sequence[SharedRandom]) -> tuple[SharedRandom, ...]:
-    """What an authority keeps when it publishes these rows: the rows, and the most recently needed of those
-    that it held. A clock that jumped may come back to their periods."""
+    """What an authority keeps when it publishes these rows: the rows, newest first, and the most recently
+    needed of those that it held. A clock that jumped may come back to their periods."""
     now = {row.period for row in rows}
-    return (*rows, *(row for row in held if row.period not in now))[: wire.MOST_RANDOM]
+    return (*reversed(rows), *(row for row in held if row.period not in now))[:RANDOM_KEPT_MOST]
 
 
 def capped_weights(claims: Sequence[int], cap_percent: int) -> list[int]:

@@ -11,6 +11,7 @@ import logging
 from onionshh.core.base.params import Params
 from onionshh.core.base.words import amount, utc
 from onionshh.core.trust import EARLY_SECONDS
+from onionshh.crypto.primitives import sha3_256
 from onionshh.directory.consensus import build, kept_random, next_random
 from onionshh.directory.registry import Registry
 from onionshh.directory.signing import sign_consensus
@@ -45,6 +46,8 @@ class Issuer:
         registry.restore(state.entries)
         self._shared_random = state.shared_random
         self._valid_after = max(state.valid_after, last.valid_after if last is not None else 0)
+        self._previous = sha3_256(last.encode_body()) if last is not None else b""
+        """The hash of the last consensus's body."""
         self.document = b""
         """The last consensus as it was signed, b"" before the first."""
         self.consensus: Consensus | None = None
@@ -70,8 +73,10 @@ class Issuer:
             params=self._params,
             shared_random=shared_random,
             valid_after=valid_after,
+            previous=self._previous,
         )
-        document = sign_consensus(consensus.encode_body(), [self._store.key])
+        body = consensus.encode_body()
+        document = sign_consensus(body, [self._store.key])
 
         def write() -> None:
             self._store.save_state(state)
@@ -86,6 +91,7 @@ class Issuer:
         before = len(self.listed)
         self._valid_after = valid_after
         self._shared_random = kept
+        self._previous = sha3_256(body)
         self.document = document
         self.consensus = consensus
         self.listed = frozenset(row.identity for row in consensus.relays)

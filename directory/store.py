@@ -1,7 +1,8 @@
 """What an authority keeps on disk: its key, what it knows of the relays, its last consensus (SPEC 8, 10).
 
     authority   version, the signing seed, the network's name; written once, mode 0600: back this up
-    state       version, last valid-after, shared random rows, relays; replaced whole every interval
+    state       version, last valid-after, shared random rows, relays; replaced whole every interval. A state
+                of version 1 is read too (state_1.py)
     consensus   the last signed document as it was published
 
 `state` goes to disk before the consensus that is made from it is published. So a shared random value that
@@ -27,22 +28,26 @@ from onionshh.config import (
 )
 from onionshh.core.trust import read_consensus_untrusted
 from onionshh.crypto.identity import SigningKey
+from onionshh.directory import state_1
+from onionshh.directory.consensus import RANDOM_KEPT_MOST
 from onionshh.directory.registry import MOST_KNOWN, Entry
 from onionshh.errors import BadData, BadNetworkFile, ProtocolError
 from onionshh.ids import RandomBytes
 from onionshh.net.store import DataDirectory, atomic_write, read_file
+from onionshh.reasons import Reason
 from onionshh.wire import descriptor as wire_descriptor
-from onionshh.wire.consensus import MOST_RANDOM, Consensus, SharedRandom
-from onionshh.wire.packing import Bin, Int, ListOf, Text, fields, pack, unpack_untrusted
+from onionshh.wire.consensus import Consensus, SharedRandom
+from onionshh.wire.packing import Bin, Int, ListOf, Text, fields, pack, unpack_untrusted, version_untrusted
 
-VERSION = 1
+AUTHORITY_VERSION = 1
+STATE_VERSION = 2
 STATE_MAX = 64 * 1024 * 1024
 
 _AUTHORITY = fields(Int(255), Bin(g.KEY), Text(NAME_MOST))
 _STATE = fields(
     Int(255),  # version
     Int(),  # last valid-after
-    ListOf(fields(Int(), Bin(g.HASH), Int()), MOST_RANDOM),
+    ListOf(fields(Int(), Bin(g.HASH), Int()), RANDOM_KEPT_MOST),
     ListOf(
         fields(
             Bin(most=wire_descriptor.DESCRIPTOR_MAX),  # newest descriptor
@@ -60,7 +65,8 @@ _STATE = fields(
 
 @dataclass(frozen=True, slots=True)
 class KeptState:
-    """What survives a restart. `valid_after` is that of the last consensus, 0 before the first."""
+    """What survives a restart. `valid_after` is that of the last consensus, 0 before the first.
+    `shared_random` has rows of distinct periods, those needed last first."""
 
     valid_after: int = 0
     shared_random: tuple[SharedRandom, ...] = ()
@@ -80,7 +86,7 @@ class KeptState:
             )
             for entry in self.entries
         ]
-        return pack((VERSION, self.valid_after, self.shared_random, rows))
+        return pack((STATE_VERSION, self.valid_after, self.shared_random, rows))
 
 
 class AuthorityStore:
@@ -92,15 +98,20 @@ class AuthorityStore:
         self.network = network
 
     def load_state(self) -> KeptState:
-        """The state that was saved last. BadData when the file is damaged."""
+        """The state that was saved last, by this version or the one before. BadData when it is damaged."""
         path = self.folder / "state"
         data = read_file(path, STATE_MAX)
         if data is None:
             return KeptState()
         try:
-            version, valid_after, random, rows = unpack_untrusted(data, _STATE, STATE_MAX)
-            if version != VERSION:
-                raise BadData(_other_version(path, version))
+            version = version_untrusted(data)
+            if version == state_1.VERSION:
+                data, version = state_1.brought_up_untrusted(data), STATE_VERSION
+            if version is None:
+                raise ProtocolError(Reason.DOCUMENT_SHAPE)
+            if version != STATE_VERSION:
+                raise BadData(_other_version(path, version, STATE_VERSION))
+            _, valid_after, random, rows = unpack_untrusted(data, _STATE, STATE_MAX)
             return KeptState(
                 valid_after, tuple(map(SharedRandom._make, random)), tuple(_entry(*row) for row in rows)
             )
@@ -155,7 +166,7 @@ def create_or_open(
                 )
             key = SigningKey.generate(random_bytes)
             name = name or f"onionshh-{random_bytes(4).hex()}"
-            _write(key_path, pack((VERSION, key.seed, name)), 0o600)
+            _write(key_path, pack((AUTHORITY_VERSION, key.seed, name)), 0o600)
         else:
             key, kept_name = _read_key(key_path, kept)
             if name is not None and name != kept_name:
@@ -190,8 +201,8 @@ def _read_key(path: Path, data: bytes) -> tuple[SigningKey, str]:
         raise BadData(
             f"{path} is damaged. Restore it from a backup: without it nobody can sign for this network."
         ) from error
-    if version != VERSION:
-        raise BadData(_other_version(path, version))
+    if version != AUTHORITY_VERSION:
+        raise BadData(_other_version(path, version, AUTHORITY_VERSION))
     return SigningKey(seed), name
 
 
@@ -202,8 +213,8 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         raise BadData(f"Cannot write {path}: {error.strerror}{advice(error)}.") from error
 
 
-def _other_version(path: Path, version: int) -> str:
-    return f"{path} was written by another version of onionshh (format {version}, not {VERSION})."
+def _other_version(path: Path, version: int, known: int) -> str:
+    return f"{path} was written by another version of onionshh (format {version}, not {known})."
 
 
 def _entry(

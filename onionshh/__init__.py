@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onionshh.client.contact import Contact
-    from onionshh.client.endpoint import Endpoint, EndpointStatus, Whisper
+    from onionshh.client.endpoint import Endpoint, EndpointStatus
     from onionshh.client.hosting.reachability import Reachability
     from onionshh.client.identities import Identity
     from onionshh.client.node import CircuitInfo, Node, NodeStatus, join
+    from onionshh.client.peer import Peer
     from onionshh.client.receipt import Receipt
     from onionshh.client.session.info import SessionInfo
+    from onionshh.client.whisper import Whisper
     from onionshh.errors import (
         Away,
         BadAddress,
@@ -62,6 +64,7 @@ __all__ = [
     "Node",
     "NodeStatus",
     "NotDelivered",
+    "Peer",
     "Reachability",
     "Receipt",
     "SessionInfo",
@@ -79,10 +82,11 @@ _WHERE = {
     "Identity": "onionshh.client.identities",
     "Node": "onionshh.client.node",
     "NodeStatus": "onionshh.client.node",
+    "Peer": "onionshh.client.peer",
     "Reachability": "onionshh.client.hosting.reachability",
     "Receipt": "onionshh.client.receipt",
     "SessionInfo": "onionshh.client.session.info",
-    "Whisper": "onionshh.client.endpoint",
+    "Whisper": "onionshh.client.whisper",
     "join": "onionshh.client.node",
 }
 

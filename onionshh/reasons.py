@@ -179,6 +179,10 @@ class Reason(StrEnum):
 
     # Documents: descriptors and the list of relays.
 
+    CONSENSUS_ADDRESS = (
+        "consensus-address",
+        "A relay in a list has no IP address, or its addresses are not in order.",
+    )
     CONSENSUS_DATES = "consensus-dates", "The dates of a list of relays contradict each other."
     CONSENSUS_EXPIRED = (
         "consensus-expired",
@@ -213,6 +217,7 @@ class Reason(StrEnum):
         "descriptor-of-another",
         "A relay answered with the descriptor of another address or period.",
     )
+    DESCRIPTOR_PACED = "descriptor-paced", "A relay gave a number of links that is not a power of two."
     DESCRIPTOR_REVISION = (
         "descriptor-revision",
         "The inside of a descriptor is older or newer than its outside.",
@@ -333,6 +338,10 @@ class Reason(StrEnum):
 
     # Sessions.
 
+    PROVE_RATE = "prove-rate", "More senders wanted to prove their addresses than are checked."
+    PROVE_SHAPE = "prove-shape", "A proof of a sender's address had a wrong format."
+    PROVE_WRONG = "prove-wrong", "A sender's proof of its address did not hold."
+    PEER_FORGOTTEN = "peer-forgotten", "The program does not want to know a peer any more."
     REFRESH_SHAPE = "refresh-shape", "A message that renews a session came from the wrong side, or was wrong."
     RESUME_BUDGET = (
         "resume-budget",
@@ -347,6 +356,10 @@ class Reason(StrEnum):
     )
     RESUMES_WAITING = "resumes-waiting", "A session was not resumed because too many others waited."
     SESSION_DISPLACED = "session-displaced", "A session had to make room for a new one: there were too many."
+    WAY_BACK_INTRODUCTION = (
+        "way-back-introduction",
+        "Somebody introduced himself at a way back, where only the endpoint may go on with its session.",
+    )
     WAY_BACK_SHAPE = "way-back-shape", "A session's ways back were wrong, or came from the wrong side."
 
     # Whispers, receipts, and the circuits that carry them.
@@ -392,4 +405,23 @@ class Reason(StrEnum):
     WHISPER_GIVEN_UP = (
         "whisper-given-up",
         "A whisper was shown to the program as often as allowed and never finished.",
+    )
+
+    # Transfers: what is longer than a whisper and comes in parts.
+
+    PART_FLAGS = "part-flags", "A part of a transfer had flags that this program does not know."
+    PART_SIZE = "part-size", "A part of a transfer had a length that is not allowed."
+    PART_TOTAL = "part-total", "The last part of a transfer named a total that is too large or does not fit."
+    TRANSFER_DISPLACED = (
+        "transfer-displaced",
+        "A transfer of which nothing new came for an hour made room for others.",
+    )
+    TRANSFER_EXPIRED = "transfer-expired", "A transfer's time ended before all of it had come; it was erased."
+    TRANSFER_NOT_WHOLE = (
+        "transfer-not-whole",
+        "The parts of a transfer did not fit together, so it was refused.",
+    )
+    TRANSFERS_FULL = (
+        "transfers-full",
+        "A part of a transfer was left unanswered: too much is unfinished here.",
     )

@@ -220,6 +220,7 @@ class Network:
             chance=Chance(self._random_bytes),
             mount=mount,
             say=said.append,
+            run_blocking=self._run_blocking,
         )
         running = RunningRelay(relay, about, tuple(mounted), said)
 
@@ -308,7 +309,7 @@ class LocalSource:
 
 def usual_roles(mounting: Mounting) -> tuple[Role, ...]:
     """The roles that a relay of `onionshh relay` has."""
-    return roles(mounting.relay_id, mounting.params, mounting.view)
+    return roles(mounting.relay_id, mounting.params, mounting.view, mounting.folder)
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import trio
 
+from onionshh import __version__
 from onionshh.config import Authority, NetworkFile
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.words import amount, utc
@@ -26,8 +27,9 @@ from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.net.signals import Poke
 from onionshh.relay.keys import RelayKeys
 from onionshh.wire.consensus import RelayRow
-from onionshh.wire.descriptor import RelayDescriptor, format_address
+from onionshh.wire.descriptor import Address, RelayDescriptor, format_address
 
+SOFTWARE = f"onionshh {__version__}"
 AGAIN_SECONDS = 12 * 3600
 RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 CHECK_SECONDS = 60.0
@@ -209,10 +211,10 @@ class Publisher:
             identity=self._keys.relay_id,
             onion_key=self._keys.onion_key.public,
             nickname=about.nickname,
-            host=about.host,
-            port=about.port,
+            addresses=(Address.of(about.host, about.port),),
             family=tuple(sorted(about.family)),
             bandwidth=about.bandwidth,
+            software=SOFTWARE,
             published=published,
         )
         document = sign_descriptor(descriptor, self._keys.identity)

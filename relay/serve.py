@@ -23,7 +23,7 @@ from onionshh.net.conditions import Condition
 from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.net.links import LinkSet
 from onionshh.net.open_links import LinkStatistics
-from onionshh.net.store import DataDirectory
+from onionshh.net.store import DataDirectory, Folder, RunBlocking, run_in_thread
 from onionshh.net.throttle import Throttle
 from onionshh.net.transport import Dialer, Listener, Reader
 from onionshh.relay.driver import SwitchDriver
@@ -46,6 +46,8 @@ class Mounting:
     relay_id: RelayId
     params: Callable[[], Params]
     view: Callable[[], View | None]
+    folder: Folder
+    """The relay's data folder, which a role may keep a file in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class RelayStatistics:
 
 
 class Relay:
-    """One relay. `mount` makes the roles it serves; `say` gets one line for its operator now and then."""
+    """One relay. `mount` makes the roles it serves; `say` gets one line for its operator now and then.
+    `run_blocking` writes what its roles keep on disk."""
 
     def __init__(
         self,
@@ -82,6 +85,7 @@ class Relay:
         reader: Reader | None = None,
         memory_bytes: int = MEMORY_BYTES,
         rate_bytes: int = 0,
+        run_blocking: RunBlocking = run_in_thread,
     ) -> None:
         self._listener = listener
         self._clock = clock
@@ -91,9 +95,11 @@ class Relay:
         )
         self.drops = Drops()
         self.memory = Memory(memory_bytes)
-        mounting = Mounting(self.keys.relay_id, self.params, lambda: self.keeper.view)
+        mounting = Mounting(self.keys.relay_id, self.params, lambda: self.keeper.view, folder)
         self.switch = self._make_switch((Mirror(self._held), *mount(mounting)), chance)
-        self._driver = SwitchDriver(switch=self.switch, clock=clock, memory=self.memory, find=self._find)
+        self._driver = SwitchDriver(
+            switch=self.switch, clock=clock, memory=self.memory, find=self._find, run_blocking=run_blocking
+        )
         self.links = self._driver.links = LinkSet(
             dialer=dialer,
             clock=clock,

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from onionshh.core.base.params import Params
 from onionshh.core.paths.view import View
 from onionshh.core.roles import Role
+from onionshh.geometry import SALT
 from onionshh.ids import RelayId
+from onionshh.net.store import Folder
 from onionshh.rendezvous.introducer import Introducer
 from onionshh.rendezvous.meeting import Meeting
 from onionshh.rendezvous.ring import Ring
+from onionshh.rendezvous.ring_store import open_ring_store
 
 
 def roles(
-    relay_id: RelayId, params: Callable[[], Params], view: Callable[[], View | None]
+    relay_id: RelayId, params: Callable[[], Params], view: Callable[[], View | None], folder: Folder
 ) -> tuple[Role, ...]:
-    """One role of each kind, for one relay."""
-    return (Introducer(relay_id, params), Meeting(params), Ring(relay_id, view, params))
+    """One role of each kind, for one relay. `folder`: its data folder, from which the ring's descriptors of
+    before are read."""
+    store, rows = open_ring_store(folder)
+    # The salt decides nothing and only hides something, so a run with a seed need not repeat it.
+    ring = Ring(relay_id, view, params, store=store, rows=rows, salt=os.urandom(SALT))
+    return (Introducer(relay_id, params), Meeting(params), ring)

@@ -1,9 +1,13 @@
 """Nothing acknowledged is lost, nothing is delivered twice, every final status is told once and is true.
 
 Seeded runs of the Sender and the Receiver of `core/delivery` with many faults. Lanes cannot be opened, end at
-once, lose, double or delay records, take nothing for a while, or end while records wait in them. The disk is
-slow and fails. The inbox is full. The program is quick or slow, answers or not, raises, or is killed and
-started again. Time is virtual: nothing waits.
+once, lose, double or delay records, take nothing for a while, or end while records wait in them. The disks of
+both ends are slow and fail. The inbox is full. The program is quick or slow, answers or not, raises, or is
+killed and started again. Time is virtual: nothing waits.
+
+In some runs the two ends have a session. Then whispers and questions may go alone, in one cell. The other end
+opens lanes too, when a reply waits or when it wants to. In some runs the other end sends no receipts, and
+some whispers want none.
 
     python -m simulations.delivery --runs 1000000
 """
@@ -21,26 +25,29 @@ from onionshh.core.base.chance import Chance
 from onionshh.core.delivery.actions import (
     Actions,
     Answered,
+    CallBack,
     EndLane,
     Erase,
     Failure,
     Finish,
     Judge,
     Keep,
+    KeepAnswer,
     LaneId,
     NeedLane,
     Offer,
     Remember,
     Repeat,
+    RepeatAll,
     Send,
     StopOpening,
     Tell,
 )
 from onionshh.core.delivery.incoming import Taken
-from onionshh.core.delivery.outgoing import FINAL, State
+from onionshh.core.delivery.outgoing import ASKABLE_SECONDS, FINAL, THERE, State
 from onionshh.core.delivery.receiver import Receiver
-from onionshh.core.delivery.record import REFUSED, WHISPER, Record, new_whisper
-from onionshh.core.delivery.sender import Sender
+from onionshh.core.delivery.record import ASK, RECEIPT, REFUSED, WHISPER, Record, about, new_whisper
+from onionshh.core.delivery.sender import ASKS_SECONDS, Sender
 from onionshh.core.delivery.way import SENDINGS_MOST
 from onionshh.ids import WhisperId
 
@@ -50,6 +57,10 @@ SLOWEST_SECONDS = 90.0
 CALM_SECONDS = 300.0
 """After this time without faults, a whisper that has not expired must be delivered, since no pause between
 tries is longer."""
+ONE_CELL_SECONDS = 20.0
+"""How long the way back of a record that came alone is there."""
+PEER = b"the visitor's id"
+"""The id of the session."""
 
 
 class Broken(Exception):
@@ -66,7 +77,8 @@ class _Sent:
     states: list[State] = field(default_factory=list)
     final_at: float = inf
     awaits: bool = False
-    answers: list[bytes | None] = field(default_factory=list)
+    awaited_at: float = inf
+    answers: list[Record | None] = field(default_factory=list)
 
 
 class Run:
@@ -74,7 +86,18 @@ class Run:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self._sender = Sender(receipt_seconds=10.0, chance=Chance(self.random.randbytes))
+        self.session = PEER if self.random.random() < 0.6 else None
+        self.receipts = self.random.random() < 0.85
+        self._keeps = self.random.random() < 0.5
+        self._sender = Sender(
+            receipt_seconds=10.0,
+            chance=Chance(self.random.randbytes),
+            keeps_answers=self._keeps,
+        )
+        self._disk: set[WhisperId] = set()
+        """The answers on the disk of this end, by their own ids."""
+        self._given: set[WhisperId] = set()
+        """The answers that the program has."""
         self._now = 0.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
@@ -82,6 +105,8 @@ class Run:
         self._bad = self.random.random()  # how bad everything is, from never to nearly always
         self._calm_at = self.random.uniform(0, 900)
         self._lanes: set[LaneId] = set()
+        self._theirs: set[LaneId] = set()
+        """Lanes that our Sender never used: each brought one cell, or was opened when one was in use."""
         self._in_lane: dict[LaneId, int] = {}
         self._made = 0
         self._opening = 0
@@ -91,6 +116,10 @@ class Run:
         """Run until the last time to live ends. Raises Broken."""
         for _ in range(self.random.randint(1, 12)):
             self._at(self.random.choice((0.0, self.random.uniform(0, 600))), self._submit)
+        for _ in range(self.random.randint(0, 4)):
+            self._at(self.random.uniform(0, 3000), self._end.tidy)
+            if self.session is not None:
+                self._at(self.random.uniform(0, 3000), self.called)
         for _ in range(STEPS_MOST):
             due = min(self._sender.next_deadline(), self._end.receiver.next_deadline())
             at = self._events[0][0] if self._events else inf
@@ -121,7 +150,11 @@ class Run:
         ttl = self.random.choice((1.0, 30.0, 600.0, 600.0, 3600.0))
         body = self.random.randbytes(self.random.choice((0, 10, 300, 60_000)))
         record = new_whisper(
-            body, expires=ceil(self._now + ttl), privacy_class=1, random_bytes=self.random.randbytes
+            body,
+            expires=ceil(self._now + ttl),
+            privacy_class=1,
+            random_bytes=self.random.randbytes,
+            receipt_wanted=self.receipts and self.random.random() < 0.85,
         )
         sent = self._sent[record.whisper_id] = _Sent(record, self._now, self._now + ttl)
         self._do(self._sender.submit(record, sent.deadline, self._now))
@@ -129,7 +162,7 @@ class Run:
             self.after(self.random.choice((0.0, 40.0, 700.0)), lambda: self._await(record.whisper_id))
 
     def _await(self, whisper_id: WhisperId) -> None:
-        self._sent[whisper_id].awaits = True
+        self._sent[whisper_id].awaits, self._sent[whisper_id].awaited_at = True, self._now
         self._do(self._sender.await_answer(whisper_id, self._now))
 
     # What the Sender asks for.
@@ -139,10 +172,12 @@ class Run:
             match action:
                 case Tell(whisper, state):
                     self._told(whisper, state)
-                case Answered(whisper, body):
-                    self._sent[whisper].answers.append(body)
+                case Answered(whisper, answer):
+                    self._answered(whisper, answer)
+                case Remember(token, (KeepAnswer(answer),)):
+                    self._keep(token, answer)
                 case NeedLane(first):
-                    self.check(not self._lanes and not self._opening, "a lane too many")
+                    self.check(self._lanes <= self._theirs and not self._opening, "a lane too many")
                     self._open(first)
                 case StopOpening():
                     self.check(self._opening > 0, "stopped what is not opening")
@@ -151,6 +186,11 @@ class Run:
                     self.check(lane in self._lanes, "ended what is not there")
                     self.end_lane(lane)
                 case Send(lane, records, whisper_sent):
+                    self._look(records)
+                    if lane in self._theirs:
+                        if lane in self._lanes:
+                            self._take(lane, records, whisper_sent)
+                        continue
                     self.check(lane in self._lanes, "sent over what is not there")
                     self._in_lane[lane] += 1
                     self.check(self._in_lane[lane] <= SENDINGS_MOST, "too much in a lane")
@@ -158,14 +198,45 @@ class Run:
 
     def _told(self, whisper: WhisperId, state: State) -> None:
         sent = self._sent[whisper]
+        turns_out = (sent.states[-1:], state) == ([State.SENT], State.DELIVERED)
         sent.states.append(state)
-        self.check(sent.final_at == inf, "told after the end")
+        self.check(sent.final_at == inf or turns_out, "told after the end")
         if state in FINAL:
-            sent.final_at = self._now
+            sent.final_at = min(sent.final_at, self._now)
+        if state is State.SENT:
+            self.check(not sent.record.receipt_wanted, "sent, and a receipt was wanted")
         if state is State.DELIVERED:
             self.check(whisper in self._end.disk.seen, "delivered, and not there")
         if state is State.EXPIRED:
             self.check(self._now >= sent.deadline, "expired too early")
+
+    def _answered(self, whisper: WhisperId, answer: Record | None) -> None:
+        self._sent[whisper].answers.append(answer)
+        if answer is not None:
+            self._given.add(answer.whisper_id)
+            if self._keeps:
+                self.check(answer.whisper_id in self._disk, "an answer was shown before it was on disk")
+
+    def _keep(self, token: int, answer: Record) -> None:
+        """The disk of this end."""
+        fails = self.fault()
+
+        def done() -> None:
+            if fails:
+                self._do(self._sender.not_remembered(token, self._now))
+            else:
+                self.check(answer.whisper_id not in self._disk, "an answer was written twice")
+                self._disk.add(answer.whisper_id)
+                self._do(self._sender.remembered(token, self._now))
+
+        self.after(self.random.choice((0.0, 0.001, 3.0)) if self.fault() else 0.001, done)
+
+    def _look(self, records: tuple[Record, ...]) -> None:
+        """Check that an answer was given before its receipt leaves, unless its whisper had failed."""
+        for record in records:
+            if record.kind == RECEIPT:
+                failed = self._sent[self._end.disk.whispers[record.in_reply_to]].states[-1] not in THERE
+                self.check(failed or record.in_reply_to in self._given, "acknowledged an answer not given")
 
     # Lanes.
 
@@ -184,14 +255,44 @@ class Run:
             self._do(self._sender.lane_failed(kind, self._now))
             return
         lane = LaneId(number)
-        self._lanes.add(lane)
-        self._in_lane[lane] = 0
-        self._end.do(self._end.receiver.lane_opened(lane, int(self._now), self._now))
-        rides = len(first.body) <= 256 and self.random.random() < 0.9
+        small = len(first.body) <= 256
+        if small and self.session is not None and self.random.random() < 0.4:
+            self._goes_alone(lane, first, began)
+            return
+        self._begin(lane)
+        rides = small and self.random.random() < 0.9
         if rides:
             self._arrive_soon(lane, first)
-        self._do(self._sender.lane_opened(lane, began, first.whisper_id if rides else None, self._now))
+        self._do(self._sender.lane_opened(lane, began, about(first) if rides else None, self._now))
         if self.fault():
+            self.after(self.random.choice((0.0, 5.0, 100.0)), lambda: self.cut(lane))
+
+    def _begin(self, lane: LaneId) -> None:
+        """A lane is there, and its other end serves it."""
+        self._lanes.add(lane)
+        self._in_lane[lane] = 0
+        self._end.do(self._end.receiver.lane_opened(lane, int(self._now), self._now, self.session))
+
+    def _goes_alone(self, lane: LaneId, record: Record, began: float) -> None:
+        """The record leaves in one cell. What answers it comes by itself, for a while."""
+        self._theirs.add(lane)
+        if not self.fault():
+            self._begin(lane)
+            self._arrive_soon(lane, record)
+            self.after(ONE_CELL_SECONDS, lambda: self.cut(lane))
+        self._do(self._sender.went_alone(about(record), began, self._now))
+
+    def called(self) -> None:
+        """The other end opens a lane."""
+        if self.fault():
+            return
+        self._made += 1
+        lane = LaneId(self._made)
+        if self._sender.lane is not None:
+            self._theirs.add(lane)
+        self._begin(lane)
+        self._do(self._sender.lane_adopted(lane, self._now))
+        if lane in self._theirs or self.fault():
             self.after(self.random.choice((0.0, 5.0, 100.0)), lambda: self.cut(lane))
 
     def cut(self, lane: LaneId) -> None:
@@ -213,7 +314,8 @@ class Run:
         wait = self.random.choice((5.0, 60.0)) if self.fault() else 0.001
 
         def left() -> None:
-            self._in_lane[lane] -= 1
+            if lane not in self._theirs:
+                self._in_lane[lane] -= 1
             if lane in self._lanes:
                 for record in records:
                     self._arrive_soon(lane, record)
@@ -249,17 +351,27 @@ class Run:
         for whisper_id, sent in self._sent.items():
             self.check(sent.final_at <= sent.deadline, "no final status by its time")
             if sent.deadline > max(sent.asked_at, self._calm_at) + CALM_SECONDS + busy:
-                self.check(sent.states[-1] is State.DELIVERED, "not delivered, though all was calm")
+                there = THERE if not sent.record.receipt_wanted else {State.DELIVERED}
+                self.check(sent.states[-1] in there, "not delivered, though all was calm")
             if sent.awaits:
                 self.check(len(sent.answers) >= 1, "waited without end")
-            for answer in sent.answers:
-                self.check(answer in (None, b"re " + whisper_id), "another's answer")
-            self.check(sum(body is not None for body in sent.answers) <= 1, "answered twice")
+            answers = [answer for answer in sent.answers if answer is not None]
+            self.check(len(answers) <= 1, "answered twice")
+            for answer in answers:
+                self.check(answer.body == b"re " + whisper_id, "another's answer")
+            if sent.awaits and self._could_be_asked_for(whisper_id, sent):
+                self.check(bool(answers), "an answer was there, and could be asked for, and did not come")
 
         disk = self._end.disk
         self.check(not disk.finished & set(disk.rows), "finished, and still there")
         delivered = {key for key, sent in self._sent.items() if sent.states[-1:] == [State.DELIVERED]}
         self.check(delivered <= disk.finished | set(disk.rows), "acknowledged, and lost")
+
+    def _could_be_asked_for(self, whisper_id: WhisperId, sent: _Sent) -> bool:
+        """Whether the answer was there, and all was calm, for longer than any pause between two questions."""
+        made_at = self._end.disk.replied_at.get(whisper_id, inf)
+        begins = max(made_at, sent.awaited_at, self._calm_at)
+        return begins + ASKS_SECONDS[-1] + CALM_SECONDS < sent.deadline + ASKABLE_SECONDS
 
     @property
     def now(self) -> float:
@@ -290,6 +402,10 @@ class _Disk:
     rows: dict[WhisperId, tuple[Taken, int]] = field(default_factory=dict)
     replies: dict[WhisperId, Record] = field(default_factory=dict)
     finished: set[WhisperId] = field(default_factory=set)
+    whispers: dict[WhisperId, WhisperId] = field(default_factory=dict)
+    """To which whisper each reply belongs, for good."""
+    replied_at: dict[WhisperId, float] = field(default_factory=dict)
+    """When each reply was written for the first time, by whisper."""
 
 
 class OtherEnd:
@@ -305,11 +421,12 @@ class OtherEnd:
     def _start(self) -> None:
         """Start its program, perhaps again. A whisper that it held and did not finish is not held now."""
         self._life += 1
-        self.receiver = Receiver(self._run.random.randbytes, most=self._most)
+        self.receiver = Receiver(self._run.random.randbytes, most=self._most, receipts=self._run.receipts)
         self.receiver.inbox.restored(
-            (key, len(taken.body), taken.expires, shown) for key, (taken, shown) in self.disk.rows.items()
+            (key, len(taken.body), taken.expires, shown, taken.session)
+            for key, (taken, shown) in self.disk.rows.items()
         )
-        replies = [reply.whisper_id for reply in self.disk.replies.values()]
+        replies = [(reply.whisper_id, self._run.session) for reply in self.disk.replies.values()]
         self.do(self.receiver.counted(len(self.disk.seen), replies, self._best(), self._run.now))
         self.do(self.receiver.inbox.want(self._best()))
 
@@ -319,12 +436,13 @@ class OtherEnd:
     def arrive(self, lane: LaneId, record: Record) -> None:
         """A record arrives over a lane."""
         best = self._best()
-        refuse = record.why_refused(earliest=best, best=best) if record.kind == WHISPER else None
+        asks = record.kind in (WHISPER, ASK)
+        refuse = record.why_refused(earliest=best, best=best) if asks else None
         self.do(
             self.receiver.record_in(
                 lane,
                 record,
-                known=record.whisper_id in self.disk.seen,
+                known=asks and about(record) in self.disk.seen,
                 refuse=refuse,
                 more=self._run.random.random() < 0.2,
                 received_at=self._run.now,
@@ -351,6 +469,11 @@ class OtherEnd:
                 case Repeat(lane, whisper):
                     if whisper in self.disk.replies:
                         self.do(self.receiver.repeated(lane, self.disk.replies[whisper]))
+                case RepeatAll(lane):
+                    for reply_there in list(self.disk.replies.values()):
+                        self.do(self.receiver.repeated(lane, reply_there))
+                case CallBack():
+                    self._run.after(self._run.random.choice((0.1, 5.0)), self._run.called)
                 case Erase(reply):
                     self.disk.replies = {
                         key: kept for key, kept in self.disk.replies.items() if kept.whisper_id != reply
@@ -358,11 +481,16 @@ class OtherEnd:
                 case EndLane(lane):
                     self._run.after(0.05, lambda lane=lane: self._run.cut(lane))  # type: ignore[misc]
 
+    def tidy(self) -> None:
+        """End idle lanes."""
+        self.do(self.receiver.tidy(self._run.now))
+
     def _judge(self, lane: LaneId, record: Record) -> None:
         self.arrive(lane, record)
 
     def _look(self, record: Record) -> None:
         """Check that a whisper is on disk or finished before its receipt or reply leaves."""
+        self._run.check(record.kind != RECEIPT or self._run.receipts, "a receipt where none is sent")
         if record.kind != REFUSED:
             self._run.check(record.in_reply_to in self.disk.seen, "acknowledged before it was on disk")
 
@@ -385,7 +513,7 @@ class OtherEnd:
                     if key not in self.disk.seen:
                         self.disk.seen.add(key)
                         self.disk.rows[key] = (row.whisper, row.shown)
-                else:
+                elif isinstance(row, Finish):
                     self._end_row(row)
             self.do(self.receiver.remembered(remember.token, self._best(), self._run.now))
             if any(isinstance(row, Finish) for row in remember.rows):
@@ -400,6 +528,8 @@ class OtherEnd:
         self.disk.finished.add(row.whisper)
         if row.reply is not None:
             self.disk.replies[row.whisper] = row.reply
+            self.disk.whispers[row.reply.whisper_id] = row.whisper
+            self.disk.replied_at[row.whisper] = self._run.now
 
     def _offered(self, whisper: WhisperId, taken: Taken | None) -> None:
         """Show a whisper to the program."""

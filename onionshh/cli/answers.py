@@ -15,7 +15,7 @@ import trio
 
 from onionshh.cli.handling import Patience, Tally
 from onionshh.cli.lines import LINE_BYTES, LineReader, Output, as_json
-from onionshh.client.endpoint import Whisper
+from onionshh.client.whisper import Whisper
 from onionshh.errors import Error
 
 HELD_MOST = 1024

@@ -15,7 +15,8 @@ from typing import TypeVar
 import trio
 
 from onionshh.cli.remarks import Trouble, why_refused
-from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.client.endpoint import Endpoint
+from onionshh.client.whisper import Whisper
 from onionshh.errors import BadData, Closed
 
 T = TypeVar("T")

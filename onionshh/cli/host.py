@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -20,10 +21,12 @@ from onionshh.cli.patience import network_file_when_there, until_directory_answe
 from onionshh.cli.program import ProgramFailed, parse_command, run_program
 from onionshh.cli.standing import Standing
 from onionshh.cli.statistics import HostStatistics
+from onionshh.cli.verbose import verbose_option
 from onionshh.cli.voice import JsonVoice, PeopleVoice, Voice
-from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.client.endpoint import Endpoint
 from onionshh.client.identities import Identity
 from onionshh.client.node import Node, join
+from onionshh.client.whisper import Whisper
 from onionshh.net.store import DataDirectory
 
 logger = logging.getLogger("onionshh.host")
@@ -49,6 +52,9 @@ logger = logging.getLogger("onionshh.host")
     default=6,
     help="Introducers wanted, 1 to 20.",
 )
+@click.option("--no-receipts", is_flag=True, help="Send no receipts, only replies.")
+@click.option("--senders", is_flag=True, help="Check who visitors say they are, and show it.")
+@verbose_option
 @bind_option
 @json_option
 def host(
@@ -57,6 +63,8 @@ def host(
     echo: bool,
     program: str | None,
     introducers: int,
+    no_receipts: bool,
+    senders: bool,
     bind: str | None,
     as_json: bool,
 ) -> int:
@@ -80,7 +88,8 @@ def host(
       {"event": "reachable", "introducers": 1, "seconds": 3.2}
       {"event": "introducers", "introducers": 6}  how many there are, once that has settled
       {"event": "unreachable", "why": "…"}
-      {"event": "whisper", "id": "…", "received_at": Unix seconds, "body": "…"}
+      {"event": "whisper", "id": "…", "received_at": Unix seconds, "peer": "…" or null,
+       "sender": "shh1…" or null, "body": "…"}
                                        a body that is not UTF-8 comes as body_base64
       {"event": "statistics", …}       on SIGUSR1
     and without --echo and --exec also lines on stdin:
@@ -106,7 +115,8 @@ def host(
     check_reach(bind, network_file_when_there(network))
     folder = DataDirectory(data)
     with folder.lock():
-        this_run = _Host(network, data, bind, introducers, echo, command, as_json)
+        terms = _Terms(introducers, receipts=not no_receipts, senders=senders)
+        this_run = _Host(network, data, bind, terms, echo, command, as_json)
         return run(lambda: _run(this_run), report=this_run.report)
 
 
@@ -118,6 +128,15 @@ async def _run(host: _Host) -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """How the endpoint is hosted: see `Node.host`."""
+
+    introducers: int
+    receipts: bool
+    senders: bool
+
+
 class _Host:
     """One run of this command."""
 
@@ -126,7 +145,7 @@ class _Host:
         network: Path,
         data: Path,
         bind: str | None,
-        introducers: int,
+        terms: _Terms,
         echo: bool,
         command: list[str] | None,
         as_json: bool,
@@ -134,14 +153,14 @@ class _Host:
         self._network = network
         self._data = data
         self._bind = bind
-        self._introducers = introducers
+        self._terms = terms
         self._echo = echo
         self._command = command
         self._as_json = as_json
         self._output = Output()
         self.voice: Voice = JsonVoice(self._output) if as_json else PeopleVoice(self._output)
         self._tally = Tally()
-        self._standing = Standing(self.voice, introducers)
+        self._standing = Standing(self.voice, terms.introducers)
         self._joined: tuple[Node, Endpoint] | None = None
 
     async def run(self) -> None:
@@ -152,7 +171,12 @@ class _Host:
             node = await until_directory_answers(
                 lambda: stack.enter_async_context(join(self._network, data_dir=self._data, bind=self._bind))
             )
-            hosted = node.host(identity, introducers=self._introducers)
+            hosted = node.host(
+                identity,
+                introducers=self._terms.introducers,
+                receipts=self._terms.receipts,
+                senders=self._terms.senders,
+            )
             endpoint = await stack.enter_async_context(hosted)
             self._joined = node, endpoint
             stack.callback(self._leave)

@@ -157,7 +157,7 @@ def make_relay(
         about=about,
         clock=Clock(),
         chance=Chance(os.urandom),
-        mount=lambda mounting: roles(mounting.relay_id, mounting.params, mounting.view),
+        mount=lambda mounting: roles(mounting.relay_id, mounting.params, mounting.view, mounting.folder),
         say=say,
         rate_bytes=rate,
     )

@@ -38,8 +38,11 @@ def relays(network: Path, bind: str | None, as_json: bool) -> int:
 
     \b
     With --json, one object per line:
-      {"nickname": "…", "id": "64 hex digits", "address": "HOST:PORT", "flags": ["GUARD", …],
-       "weight": 123, "first_seen": Unix seconds}
+      {"nickname": "…", "id": "64 hex digits", "address": "HOST:PORT", "addresses": ["HOST:PORT", …],
+       "flags": ["GUARD", …], "weight": 123, "first_seen": Unix seconds, "software": "…"}
+
+    \b
+    Links are made to `address`. `addresses` is all that are listed, it among them.
 
     \b
     Examples:

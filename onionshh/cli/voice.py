@@ -14,7 +14,7 @@ from onionshh.cli.lines import Output, as_json, as_text
 from onionshh.cli.statistics import HostStatistics, Statistics
 from onionshh.cli.talk import counted, encoded, remark, stamped
 from onionshh.cli.text import printable
-from onionshh.client.endpoint import Whisper
+from onionshh.client.whisper import Whisper
 
 TOGETHER_SECONDS = 10.0
 """Whispers that come within this time after a reported one are reported together."""
@@ -77,7 +77,14 @@ class JsonVoice:
 
 def _event(whisper: Whisper) -> bytes:
     received = round(whisper.received_at, 3)
-    event: dict[str, object] = {"event": "whisper", "id": whisper.id, "received_at": received}
+    peer = whisper.peer
+    event: dict[str, object] = {
+        "event": "whisper",
+        "id": whisper.id,
+        "received_at": received,
+        "peer": None if peer is None else peer.id,
+        "sender": whisper.sender,
+    }
     return as_json(event | as_text("body", whisper.body))
 
 
@@ -135,7 +142,9 @@ class PeopleVoice:
             self._say(f"whisper of {len(whisper.body)} bytes")
 
     async def show(self, whisper: Whisper) -> None:
-        head = stamped(f"whisper of {len(whisper.body)} bytes")
+        sender = whisper.sender
+        who = "" if sender is None else f" from {sender}"
+        head = stamped(f"whisper of {len(whisper.body)} bytes{who}")
         # Each line of the body begins with a mark, so that none can pass for a line of ours.
         body = "".join(f"\n  | {line}" for line in printable(whisper.body).split("\n"))
         await self._output.show(encoded(f"{head}{body}\n"))

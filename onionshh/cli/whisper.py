@@ -25,9 +25,10 @@ from onionshh.cli.options import (
     json_option,
     network_option,
 )
-from onionshh.cli.talk import note
+from onionshh.cli.talk import counted, note
 from onionshh.cli.teller import Teller
 from onionshh.cli.text import one_line
+from onionshh.cli.verbose import verbose_option
 from onionshh.client.contact import Contact
 from onionshh.client.node import Node, join
 from onionshh.client.receipt import Receipt
@@ -76,12 +77,20 @@ SHOWN_MOST = 80
     help="How long to try, and to wait for the reply; then it is given up. 0: until there is a receipt.",
 )
 @click.option(
+    "--name",
+    metavar="WHO",
+    help="Go on with the conversation of this name, and keep an outbox for it: what is not delivered goes on"
+    " with the next run.",
+)
+@click.option("--no-receipt", is_flag=True, help="Ask for no receipt. The whisper ends as sent.")
+@click.option(
     "--data",
     type=PATH,
     metavar="DIR",
     help="Folder of guards and the last consensus, shared by any number of processes."
     "  [default: one for each network, in $XDG_STATE_HOME/onionshh]",
 )
+@verbose_option
 @bind_option
 @json_option
 def whisper(
@@ -94,6 +103,8 @@ def whisper(
     privacy: str,
     ttl: float,
     wait: float,
+    name: str | None,
+    no_receipt: bool,
     data: Path | None,
     bind: str | None,
     as_json: bool,
@@ -103,14 +114,19 @@ def whisper(
     The reply, if one comes within --wait, goes to stdout byte by byte, all else to stderr. Exit status 0
     means delivered, with or without a reply; 3 means delivered, but stdout took no reply. With --wait 0 it
     ends as soon as the receipt is there. When it ends, so does every try: nothing waits anywhere to be sent
-    later.
+    later, and no run can be linked to another.
+
+    With --name the runs of one name are one conversation: the endpoint knows that the same one came back, and
+    the next whisper goes on with one cell. What is not delivered stays in an outbox, and goes on with the next
+    run of that name; with --wait 0 the whisper is left there for the next run at once.
 
     Every user of this machine can see the command line of a program that runs, with ADDRESS and TEXT. If
     there are other users, use --address-file and --file or stdin.
 
     \b
     With --json, one object:
-      {"status": "delivered", "why": "", "id": "…", "hops": 3, "class": "talk",
+      {"status": "delivered", "why": "", "id": "…", "hops": 3, "class": "talk", "resumed": false,
+       "paths": [{"hops": 3, "relays": ["…", "…", "…", "…"]}],
        "connect_seconds": 0.4, "round_trip_seconds": 0.1, "reply": "…"}
     status: delivered, expired, failed, or sent (it left, no receipt came within --wait, and it may have
     arrived); why: in words, if not delivered. hops and the two times are null if there was no circuit;
@@ -120,6 +136,7 @@ def whisper(
     Examples:
       onionshh whisper --network net.toml shh1… "hello"
       onionshh whisper --network net.toml shh1… --hops 3 --json < letter.txt
+      onionshh whisper --network net.toml shh1… --name press "are you there?"
       onionshh whisper --network net.toml --address-file friend --file letter.txt
 
     \b
@@ -132,8 +149,8 @@ def whisper(
     to, what = _whom_and_what(address, text, address_file, file)
     joined = read_network_file(network)
     check_reach(bind, joined)
-    letter = _Letter(to, _body(what), privacy, hops, ttl)
-    teller = Teller(privacy, wait, as_json=as_json)
+    letter = _Letter(to, _body(what), privacy, hops, ttl, name, not no_receipt)
+    teller = Teller(privacy, wait, as_json=as_json, named=name is not None)
     node = join(network, data_dir=data or network_folder(joined), bind=bind)
     status = run(lambda: _send(letter, node, wait, teller))
     if not teller.is_told:  # a signal, before there was anything to tell
@@ -150,6 +167,8 @@ class _Letter:
     privacy: str
     hops: int | None
     ttl_seconds: float
+    name: str | None
+    receipt: bool
 
 
 def _check_terms(privacy: str, ttl: float, wait: float) -> None:
@@ -163,12 +182,36 @@ def _check_terms(privacy: str, ttl: float, wait: float) -> None:
 async def _send(
     letter: _Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller
 ) -> int:
+    named = letter.name is not None
     async with (
         joining as node,
-        node.contact(letter.address, privacy=letter.privacy, hops=letter.hops) as contact,
+        node.contact(
+            letter.address, name=letter.name, session=named, privacy=letter.privacy, hops=letter.hops
+        ) as contact,
     ):
-        receipt = contact.send(letter.body, ttl_seconds=letter.ttl_seconds)
-        return await see_it_through(receipt, contact, node, wait, teller)
+        earlier = contact.pending()
+        receipt = contact.send(letter.body, ttl_seconds=letter.ttl_seconds, receipt=letter.receipt)
+        if named and not wait:
+            return teller.kept(receipt)
+        if earlier:
+            teller.meanwhile(f"{counted(len(earlier), 'whisper')} of earlier runs go on as well.")
+        end = trio.current_time() + wait
+        status = await see_it_through(receipt, contact, node, wait, teller)
+        with trio.move_on_at(end):
+            for before in earlier:
+                await before.final()
+        _tell_earlier(earlier, teller)
+        return status
+
+
+def _tell_earlier(earlier: list[Receipt], teller: Teller) -> None:
+    """What became of the whispers of earlier runs."""
+    waiting = sum(not before.is_final for before in earlier)
+    if waiting:
+        teller.meanwhile(f"{counted(waiting, 'whisper')} of earlier runs still in the outbox.")
+    for before in earlier:
+        if before.is_final and before.status in ("expired", "failed"):
+            teller.meanwhile(f"a whisper of an earlier run was not delivered ({before.status}): {before.why}.")
 
 
 async def see_it_through(receipt: Receipt, contact: Contact, node: Node, wait: float, teller: Teller) -> int:
@@ -177,7 +220,7 @@ async def see_it_through(receipt: Receipt, contact: Contact, node: Node, wait: f
     try:
         with trio.move_on_after(wait or float("inf")):
             await _final(receipt, contact, teller)
-            if receipt.status == "delivered":
+            if receipt.status in ("delivered", "sent"):
                 when_ended(0)
                 if wait:
                     await _reply(receipt, wait, teller)

@@ -16,6 +16,7 @@ from onionshh.client.delivery.outbox import KEY_MOST
 from onionshh.client.pool import IDLE_CIRCUITS, STUBS
 from onionshh.client.receipt import Receipt
 from onionshh.client.session.info import SessionInfo
+from onionshh.client.whisper import Iteration
 from onionshh.core.circuit.purpose import PathKind, Purpose, meeting_kind
 from onionshh.core.delivery.record import (
     TTL_DEFAULT_SECONDS,
@@ -127,7 +128,8 @@ class Contact:
         self._scope = trio.CancelScope()
         for kind in self._meeting_kinds():
             self._context.pool.use(kind, idle=IDLE_CIRCUITS)
-        self._context.pool.use(self._context.builder.kind(Purpose.INTRODUCE), stubs=STUBS)
+        for kind in self._asking_kinds():
+            self._context.pool.use(kind, stubs=STUBS)
         try:
             await self._context.nursery.start(self._run, self._scope)
         except BaseException:
@@ -171,7 +173,8 @@ class Contact:
         self._scope.cancel()
         for kind in self._meeting_kinds():
             self._context.pool.leave(kind, idle=IDLE_CIRCUITS)
-        self._context.pool.leave(self._context.builder.kind(Purpose.INTRODUCE), stubs=STUBS)
+        for kind in self._asking_kinds():
+            self._context.pool.leave(kind, stubs=STUBS)
 
     def send(
         self,
@@ -327,6 +330,35 @@ class Contact:
             raise NotDelivered(f"No reply: {why}.", asked.status, why)
         return reply
 
+    def __aiter__(self) -> Iteration:
+        """What the endpoint says first, and late replies, one `Whisper` after the other, until the contact is
+        closed. Asking for the next one finishes the one before. A reply that came while nobody waited for it
+        is shown here from the first iteration on.
+
+        The endpoint can speak first while this contact has a circuit open to it, and with `way_back=True` at
+        any time. At most 1 024 whispers and 16 MiB wait here to be finished. What does not fit stays with the
+        endpoint. A contact without a name hears nothing before the first iteration, unless it has a way back.
+
+        Raises ValueError without a session, Closed when the contact is not open.
+
+        ```python
+        import onionshh
+
+
+        async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
+            async with node.host("identity") as endpoint, visitor.contact(endpoint.address) as contact:
+                question = contact.send(b"is there any news?")
+                async for whisper in endpoint:
+                    await whisper.reply(b"there is")
+                    break
+                await question.final()
+                async for whisper in contact:
+                    print(whisper.body, whisper.in_reply_to == question.id)  # b'there is' True
+                    break
+        ```
+        """
+        return Iteration(self._working().listen())
+
     async def _reply_unless_away(self, receipt: Receipt) -> bytes | None:
         sending = self._working().sending
         reply: bytes | None = None
@@ -402,7 +434,12 @@ class Contact:
 
     def _meeting_kinds(self) -> tuple[PathKind, ...]:
         hops = self._terms.privacy.hops if self._terms.hops is None else (self._terms.hops,)
-        return tuple(meeting_kind(count, self._terms.privacy.number) for count in hops)
+        number, session = self._terms.privacy.number, self._terms.session
+        return tuple(meeting_kind(count, number, of_session=session) for count in hops)
+
+    def _asking_kinds(self) -> tuple[PathKind, ...]:
+        purposes = (Purpose.INTRODUCE, Purpose.RESUME) if self._terms.session else (Purpose.INTRODUCE,)
+        return tuple(self._context.builder.kind(purpose) for purpose in purposes)
 
     async def _run(
         self, scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

@@ -1,4 +1,5 @@
-"""What a named contact keeps on disk (SPEC 12): its session, its outbox, and what the endpoint said first.
+"""What a named contact keeps on disk (SPEC 12): its session, its outbox, its ways back, and what the endpoint
+said first.
 
 All of it is in one SQLite file, in a folder whose name is a hash of the address and the name. The folder is
 held under a lock, so a name is in use only once.
@@ -15,13 +16,14 @@ from onionshh.client.context import Context
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
 from onionshh.client.outbox_store import AT_A_CONTACT, OUTBOX_MIGRATIONS, OutboxStore, PeerOutbox
 from onionshh.client.session.store import SESSION_MIGRATIONS, SessionStore
+from onionshh.client.session.way_store import WAY_MIGRATIONS, WayStore
 from onionshh.crypto.primitives import kdf
 from onionshh.errors import DataInUse
 from onionshh.net.database import Database
 from onionshh.net.store import Folder
 
 DATABASE_FILE: Final = "contact.db"
-MIGRATIONS: Final = (*WHISPER_MIGRATIONS, *SESSION_MIGRATIONS, *OUTBOX_MIGRATIONS)
+MIGRATIONS: Final = (*WHISPER_MIGRATIONS, *SESSION_MIGRATIONS, *OUTBOX_MIGRATIONS, *WAY_MIGRATIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class ContactFolder:
     whispers: WhisperStore
     outboxes: OutboxStore
     outbox: PeerOutbox
+    ways: WayStore
 
 
 @asynccontextmanager
@@ -51,6 +54,7 @@ async def contact_folder(context: Context, address_key: bytes, name: str) -> Asy
                 WhisperStore(database),
                 outboxes,
                 outboxes.of(AT_A_CONTACT),
+                WayStore(database),
             )
         finally:
             await database.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 import trio
 
@@ -14,6 +15,7 @@ from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
 from onionshh.core.endpoint.introduce import EndToEndKeys
 from onionshh.core.paths.view import View
+from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import Closed
 from onionshh.net.builder import CircuitBuilder
 from onionshh.net.circuits import Circuit, CircuitSet
@@ -21,6 +23,57 @@ from onionshh.net.clocks import Clock
 from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.net.guard_file import GuardFile
 from onionshh.net.store import Folder, RunBlocking
+
+
+class PeriodKeyPair(Protocol):
+    """The keys of one period, as far as others need them."""
+
+    @property
+    def rendezvous(self) -> KeyPair: ...
+
+
+class HoldsPeriodKeys(Protocol):
+    """What is known here of a hosted endpoint's keys (`client/hosting/key_store.py`)."""
+
+    def keys_of(self, period: int) -> PeriodKeyPair | None: ...
+
+
+class HoldsSessions(Protocol):
+    """What is known here of an endpoint's sessions (`client/session/keeper.py`)."""
+
+    def __len__(self) -> int: ...
+
+    def displace(self) -> None: ...
+
+
+SESSIONS_MOST: Final = 8192
+"""Sessions of all endpoints of a node."""
+WAYS_MOST: Final = 16
+"""Ways back of all contacts of a node."""
+
+
+@dataclass(eq=False, slots=True)
+class Shared:
+    """What the endpoints and the contacts of a node share, and may have together."""
+
+    sessions: list[HoldsSessions] = field(default_factory=list)
+    """By endpoint."""
+    ways: int = 0
+    """Ways back that are taken."""
+
+    def make_room(self) -> None:
+        """If there are too many sessions, one of the endpoint with most of them must go."""
+        while sum(map(len, self.sessions)) > SESSIONS_MOST:
+            max(self.sessions, key=len).displace()
+
+    def take_ways(self, count: int) -> None:
+        """Take so many ways back. ValueError if there are not so many left."""
+        if self.ways + count > WAYS_MOST:
+            raise ValueError(
+                f"A node has at most {WAYS_MOST} ways back, {count} for each contact that has any, and"
+                " they are all taken."
+            )
+        self.ways += count
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +94,9 @@ class Context:
     """The same, for work that takes many milliseconds: never on the event loop, except in virtual time."""
     nursery: trio.Nursery
     descriptors: DescriptorCache = field(default_factory=DescriptorCache)
+    hosted: dict[bytes, HoldsPeriodKeys] = field(default_factory=dict)
+    """The endpoints that this node hosts now, by their address keys."""
+    shared: Shared = field(default_factory=Shared)
     closed: trio.Event = field(default_factory=trio.Event)
     """Set when the node is closed."""
 

@@ -25,18 +25,21 @@ from onionshh.client.reach.reach import Reach
 from onionshh.client.session.going_on import path_info
 from onionshh.client.session.info import SessionInfo
 from onionshh.client.session.keeper import InMemoryAlone, SessionKeeper
+from onionshh.client.session.showing import Showing
 from onionshh.client.session.talking import SessionTalk
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.base.classes import PrivacyClass
-from onionshh.core.delivery.record import Record
+from onionshh.core.delivery.record import PROVE, Record
 from onionshh.core.delivery.way import IDLE_SECONDS, IDLE_WITHOUT_SESSION_SECONDS
 from onionshh.core.session.session import Session
+from onionshh.core.session.way_back import WAYS_MOST
 from onionshh.errors import BadData
 from onionshh.reasons import Reason
 
 if TYPE_CHECKING:
     from onionshh.client.contact_folder import ContactFolder
-    from onionshh.client.delivery.receiving import Receiving
+    from onionshh.client.listening import Listening
+    from onionshh.client.session.ways import Ways
 
 logger = logging.getLogger("onionshh.client")
 
@@ -57,6 +60,9 @@ class Terms:
     hops: int | None = None
     background: bool = False
     session: bool = True
+    sender: bytes | None = field(default=None, repr=False)
+    """The address key of the identity that we show to the endpoint, if any."""
+    way_back: bool = False
 
 
 class Correspondence:
@@ -78,7 +84,10 @@ class Correspondence:
             draw_hops=lambda: terms.privacy.draw_hops(context.chance, terms.hops),
             privacy_class=terms.privacy.number,
             sessions=self.sessions,
+            calls_back=lambda: self.ways is not None and self.ways.call_us,
+            shows_first=terms.sender is not None,
         )
+        self._showing = None if terms.sender is None else Showing(context, terms.sender, terms.address_key)
         self.sending = Sending(
             context,
             self.lanes,
@@ -88,33 +97,68 @@ class Correspondence:
             idle_seconds=IDLE_SECONDS if terms.session else IDLE_WITHOUT_SESSION_SECONDS,
             opened=self._opened,
         )
-        self.receiving: Receiving | None = None
+        self.listening: Listening | None = None
         keeper = self.sessions.keeper if self.sessions else SessionKeeper(context, InMemoryAlone(), 0)
-        self._talk = SessionTalk(context, keeper, self.lanes)
-        places = Places(self._take_answers, lambda: self.receiving, self._talk.take, heard=self._heard)
+        self._talk = SessionTalk(context, keeper, self.lanes, way_back=self._way_back)
+        self.ways = self._make_ways(terms.way_back) if terms.way_back or folder is not None else None
+        places = Places(
+            lambda lane: self.sending,
+            lambda: None if self.listening is None else self.listening.receiving,
+            self._talk.take,
+            heard=self._heard,
+            shows_replies=lambda lane: self.listening is not None and self.listening.shows_replies,
+        )
         self._reader = Reader(self.lanes, places, context.drops)
+
+    def _make_ways(self, wanted: bool) -> Ways | None:
+        """What holds our ways back; if none are wanted, what tells the endpoint to forget those of an earlier
+        run. None without a session."""
+        if self.sessions is None:
+            return None
+        # A contact without a name or a way back needs nothing of what hosting needs.
+        from onionshh.client.session.ways import Voice, Ways
+
+        return Ways(
+            self._context,
+            self.sessions,
+            self.called,
+            Voice(self.lanes, self._talk, self._answer),
+            store=None if self._folder is None else self._folder.ways,
+            wanted=WAYS_MOST if wanted else 0,
+        )
 
     async def load(self) -> None:
         """Take up what is on disk. BadData."""
         if self.sessions is not None:
             await self.sessions.load()
+        if self.ways is not None:
+            await self._listening(self.ways.sessions).load()
         if self._folder is not None:
             await self._tidy(self._folder)
             self._rows = await self._folder.outbox.load(self._context.clock.earliest())
 
     async def run(self, started: Callable[[], None]) -> None:
-        """Deliver, until cancelled. `started` is called once whispers may be submitted."""
+        """Deliver, until cancelled. `started` is called once whispers may be submitted. ValueError if the
+        node has no ways back left."""
+        if self.ways is not None:
+            self.ways.take_places()
         try:
             async with trio.open_nursery() as nursery:
                 self.lanes.nursery = nursery
                 self.sending.restore(self._rows)
                 started()
+                if self.listening is not None:
+                    nursery.start_soon(self.listening.run)
+                if self.ways is not None:
+                    nursery.start_soon(self.ways.run)
                 nursery.start_soon(self._sweep)
                 if self._folder is not None:
                     nursery.start_soon(self._folder.database.keep_erased)
                 await self.sending.keep_time()
         finally:
             self.lanes.nursery = None
+            if self.ways is not None:
+                self.ways.give_places()
             for lane in self.lanes:
                 self._context.nursery.start_soon(self._let_go, lane.carrier)
 
@@ -130,8 +174,32 @@ class Correspondence:
             exchanges=history.exchanges,
             resumed=history.resumed,
             refreshed_at=history.refreshed_at,
-            way_back=False,
+            way_back=self.ways is not None and self.ways.call_us,
         )
+
+    def listen(self) -> Listening:
+        """What the endpoint says first, and late replies, for a program that iterates. ValueError if the
+        endpoint cannot speak first."""
+        if self.sessions is None:
+            raise ValueError(
+                "An endpoint speaks first in a session, and this contact does without: session=False."
+            )
+        new = self.listening is None
+        listening = self._listening(self.sessions)
+        if new:
+            self.lanes.soon(listening.run)
+        if not listening.shows_replies:
+            listening.shows_replies = True
+            self.lanes.soon(listening.take_up)
+        return listening
+
+    def _listening(self, sessions: VisitorSessions) -> Listening:
+        if self.listening is None:
+            # A contact that nobody iterates over needs no database.
+            from onionshh.client.listening import Listening
+
+            self.listening = Listening(self._context, self.lanes, sessions.keeper, self.sending, self._folder)
+        return self.listening
 
     def close(self) -> None:
         """Take nothing more on, and try nothing more. What a named contact has on disk stays there."""
@@ -144,10 +212,13 @@ class Correspondence:
 
     def _opened(self, lane: Lane) -> None:
         """We opened a lane."""
-        if self.receiving is not None:
-            self.receiving.lane_opened(lane)
+        self._serve(lane)
         self._reader.start(lane)
         self._talk.lane_opened(lane)
+        if self._showing is not None and lane.session is not None:
+            body = self._showing.body(lane.session, self._reach.found)
+            if body is not None:
+                self._talk.say(lane, PROVE, body)
 
     def called(self, joined: JoinedCircuit | None, session: Session, record: Record | None) -> None:
         """The endpoint went on with the session, by our way back."""
@@ -161,23 +232,28 @@ class Correspondence:
             self.sending.adopt(lane, Opening(joined, False, paths, session, resumed=True))
             self._talk.lane_opened(lane)
         elif record is not None:
-            carrier = CameAlone(
-                record, lambda answer: self._answer(session, answer), self._context.clock
-            )
+            carrier = CameAlone(record, lambda answer: self._answer(session, answer), self._context.clock)
             lane, record = self.lanes.add(carrier, writers=1, session=session), None
         else:
             return
-        if self.receiving is not None:
-            self.receiving.lane_opened(lane)
+        self._serve(lane)
         self._reader.start(lane, record)
+
+    def _serve(self, lane: Lane) -> None:
+        """Those who hear what the endpoint says first, and those who talk of ways back, may use it."""
+        if self.listening is not None:
+            self.listening.receiving.lane_opened(lane)
+        if self.ways is not None:
+            self.ways.look()
+
+    async def _way_back(self, lane: Lane, session: Session, record: Record) -> None:
+        if self.ways is not None:
+            await self.ways.received(lane, session, record)
 
     async def _answer(self, session: Session, record: Record) -> None:
         joined = await self._reach.answer(session, record)
         if joined is not None:
             self.called(joined, session, None)
-
-    def _take_answers(self, lane: Lane) -> Sending:
-        return self.sending
 
     async def _heard(self, lane: Lane, record: Record) -> None:
         """A receipt or an answer came: the endpoint has our session on its disk."""

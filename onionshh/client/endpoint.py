@@ -15,144 +15,14 @@ from onionshh.client.arguments import check_whole
 from onionshh.client.context import Context
 from onionshh.client.hosting.hosting import Hosting, open_hosting
 from onionshh.client.hosting.reachability import Reachability, ReachabilityChanges
-from onionshh.client.receipt import Receipt
-from onionshh.core.delivery.incoming import Taken
-from onionshh.core.delivery.record import check_body
+from onionshh.client.peer import Peer
+from onionshh.client.whisper import Iteration, Whisper
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.errors import Closed
 
 logger = logging.getLogger("onionshh.client")
 
 HANDLED_AGAIN_MOST_SECONDS = 300.0
-
-
-class Whisper:
-    """One whisper as the program that hosts an endpoint gets it.
-
-    A whisper is finished by `reply`, by `done`, or when the program asks the same loop for the next one. A
-    whisper that the program lets go unfinished is shown again: under the same id, after those that were never
-    shown, and also after a restart. It then comes from disk, or, if it was not acknowledged yet, because its
-    sender brings it again. (What a program finishes within 20 ms is acknowledged at once; everything else is
-    on disk first.)
-
-    A program lets a whisper go with `let_go`. One that it forgets about is let go once nothing in the program
-    refers to it any more; but a variable may, or an error whose traceback somebody keeps.
-
-    ```python
-    import onionshh
-
-
-    async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
-        async with node.host("identity") as endpoint, visitor.contact(endpoint.address) as contact:
-            receipt = contact.send(b"hello", ttl_seconds=60)
-            async for whisper in endpoint:
-                print(whisper.body, whisper.shown)  # b'hello' 1
-                print(whisper.id == receipt.id)  # True
-                print(whisper.expires_at - whisper.received_at <= 60)  # True
-                break  # it is not finished
-            whisper.let_go()
-            async for whisper in endpoint:
-                print(whisper.body, whisper.shown)  # b'hello' 2
-                await whisper.done()
-                break
-    ```
-    """
-
-    __slots__ = ("__weakref__", "_held", "_hosting", "_shown", "_taken")
-
-    def __init__(self, hosting: Hosting, taken: Taken, shown: int) -> None:
-        self._hosting = hosting
-        self._taken = taken
-        self._shown = shown
-        self._held = True
-        """Whether the program may still finish it."""
-
-    def __del__(self) -> None:
-        self.let_go()  # for a program that forgot it
-
-    @property
-    def id(self) -> str:
-        """32 hex digits, the same each time it is shown, and the same that its sender's receipt has."""
-        return self._taken.whisper_id.hex()
-
-    @property
-    def body(self) -> bytes:
-        """What it says, 0 to 65 535 bytes."""
-        return self._taken.body
-
-    @property
-    def received_at(self) -> float:
-        """When it came, Unix seconds."""
-        return self._taken.received_at
-
-    @property
-    def expires_at(self) -> int:
-        """Until when its sender may wait for it, Unix seconds. A whisper that was acknowledged before that is
-        shown later, too."""
-        return self._taken.expires
-
-    @property
-    def shown(self) -> int:
-        """How often it was shown, this time included."""
-        return self._shown
-
-    def __repr__(self) -> str:
-        return f"<Whisper of {len(self.body)} bytes>"
-
-    async def reply(self, body: bytes) -> Receipt:
-        """Answer with at most 65 535 bytes, and finish. The reply is on disk when this returns.
-
-        It leaves on the circuit that the whisper came on, or when the visitor asks again. The receipt tells
-        what becomes of it. A reply waits until the whisper's own TTL ends, and at least 600 s.
-
-        Raises TooLarge, TypeError when the body is not bytes, Closed when the endpoint is closed or this
-        whisper was finished or let go before, OSError when the disk takes nothing. After an error the whisper
-        is not finished.
-
-        ```python
-        import onionshh
-
-
-        async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
-            async with node.host("identity") as endpoint, visitor.contact(endpoint.address) as contact:
-                question = contact.send(b"how many?")
-                async for whisper in endpoint:
-                    answer = await whisper.reply(b"seven")
-                    break
-                print(await question.reply())  # b'seven'
-                print((await answer.final()).status)  # delivered
-        ```
-        """
-        check_body(body)
-        if not self._held:
-            raise Closed("This whisper is finished already, or was let go.")
-        self._held = False
-        try:
-            return await self._hosting.reply(self._taken, body)
-        except BaseException:
-            self._held = True  # nothing of it is on disk: it was cancelled before that, or closed
-            raise
-
-    async def done(self) -> None:
-        """Finish without an answer. The whisper is erased from disk. Nothing happens if it was finished or
-        let go before.
-
-        Raises Closed when the endpoint is closed, OSError when the disk takes nothing.
-        """
-        if self._held:
-            self._held = False
-            try:
-                await self._hosting.finish(self._taken.whisper_id)
-            except BaseException:
-                self._held = True
-                raise
-
-    def let_go(self) -> None:
-        """Give it back unfinished: it is shown again, to whoever asks next. Nothing happens if it was
-        finished or let go before."""
-        if self._held:
-            self._held = False
-            self._hosting.let_go(self._taken.whisper_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,30 +43,6 @@ class EndpointStatus:
     """How many of these were given up."""
     replies_waiting: int
     """How many replies wait for their visitors."""
-
-
-class _Iteration:
-    """`async for whisper in endpoint`: asking for the next finishes the one before."""
-
-    def __init__(self, hosting: Hosting) -> None:
-        self._hosting = hosting
-        self._last: Whisper | None = None
-
-    def __aiter__(self) -> _Iteration:
-        return self
-
-    async def __anext__(self) -> Whisper:
-        if self._last is not None:
-            try:
-                await self._last.done()
-            except Closed:  # unfinished: it is shown again when the endpoint runs again
-                raise StopAsyncIteration from None
-            self._last = None
-        found = await self._hosting.next()
-        if found is None:
-            raise StopAsyncIteration
-        self._last = Whisper(self._hosting, *found)
-        return self._last
 
 
 class Endpoint:
@@ -232,12 +78,21 @@ class Endpoint:
     """
 
     def __init__(
-        self, context: Context, identity: IdentityKeys, introducers: int, give_up_after: int | None
+        self,
+        context: Context,
+        identity: IdentityKeys,
+        introducers: int,
+        give_up_after: int | None,
+        *,
+        receipts: bool = True,
+        senders: bool = False,
     ) -> None:
         self._context = context
         self._identity = identity
         self._introducers = introducers
         self._give_up_after = give_up_after
+        self._receipts = receipts
+        self._senders = senders
         self._hosting: Hosting | None = None
 
     @property
@@ -250,7 +105,12 @@ class Endpoint:
             raise Closed("An endpoint is entered once.")
         self._context.check_open()
         self._hosting = await open_hosting(
-            self._context, self._identity, self._introducers, self._give_up_after
+            self._context,
+            self._identity,
+            self._introducers,
+            self._give_up_after,
+            receipts=self._receipts,
+            senders=self._senders,
         )
         await self._hosting.start()
         return self
@@ -278,6 +138,14 @@ class Endpoint:
         receiver = self._running().parts.peers.receiving.receiver
         return len(receiver.inbox), len(receiver.replies)
 
+    def peers(self) -> list[Peer]:
+        """The visitors that this endpoint knows by their sessions, the one heard of last coming first. There
+        are at most 1 024 of them, and 8 192 over all endpoints of a node.
+
+        Raises Closed when the endpoint is not open.
+        """
+        return self._running().peers()
+
     def reachability_changes(self) -> ReachabilityChanges:
         """`async for` over every gain and loss of reachability from now on. If the endpoint is reachable
         already, that comes first. Raises Closed when the endpoint is not open.
@@ -296,8 +164,8 @@ class Endpoint:
         """
         return ReachabilityChanges(self._running().parts.reachability)
 
-    def __aiter__(self) -> _Iteration:
-        return _Iteration(self._running())
+    def __aiter__(self) -> Iteration:
+        return Iteration(self._running())
 
     async def serve(self, handler: Callable[[Whisper], Awaitable[bytes | None]], *, at_once: int = 8) -> None:
         """Handle whispers until the endpoint closes.

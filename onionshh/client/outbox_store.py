@@ -145,15 +145,16 @@ class PeerOutbox:
 
     def accept(self, record: Record, key: bytes | None) -> None:
         """As `Outbox.accept`."""
+        self._database.transaction_now(lambda connection: self.write(connection, record, key))
+
+    def write(self, connection: sqlite3.Connection, record: Record, key: bytes | None = None) -> None:
+        """The row of a whisper that is accepted, within a transaction."""
         mark = None if key is None else mark_of(record.whisper_id, record.body)
         encoded = record.encode()
         row = (self._peer, record.whisper_id, record.expires, record.privacy_class, encoded, key, mark)
-        self._database.transaction_now(
-            lambda connection: connection.execute(
-                "INSERT INTO outbox (peer, id, expires, class, record, key, mark)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                row,
-            )
+        connection.execute(
+            "INSERT INTO outbox (peer, id, expires, class, record, key, mark) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            row,
         )
 
     def with_key(self, key: bytes) -> tuple[WhisperId, bytes] | None:

@@ -7,11 +7,10 @@ fewer hops than requested: if it cannot be built, an error says why.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
-from functools import partial
 
 import trio
 
+from onionshh.advice import in_words
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.classes import INTRODUCTION_HOPS
 from onionshh.core.base.failures import FailureMemory
@@ -19,7 +18,7 @@ from onionshh.core.circuit.circuit import SETUP_ROUNDS
 from onionshh.core.circuit.purpose import PathKind, Purpose
 from onionshh.core.paths.path import PathImpossible, choose_path
 from onionshh.core.paths.view import View
-from onionshh.errors import NetworkUnreachable, NoDirectory
+from onionshh.errors import BadData, NetworkUnreachable, NoDirectory
 from onionshh.ids import RelayId
 from onionshh.net.circuits import Circuit, CircuitFailed, CircuitSet
 from onionshh.net.clocks import Clock
@@ -80,8 +79,8 @@ class CircuitBuilder:
         """A circuit with padded set-up that ends at `last`, if given. `kind`: needed if the purpose does not
         decide it. `tries`: how many circuits to begin; use few if a stranger chose `last`.
 
-        Raises NetworkUnreachable, also if the consensus has expired, PathImpossible if no path of that length
-        exists, CircuitFailed if every try failed.
+        Raises NetworkUnreachable, also if the consensus has expired or pinned second hops cannot be kept on
+        disk, PathImpossible if no path of that length exists, CircuitFailed if every try failed.
         """
         kind = kind or self.kind(purpose)
         failed_at_last = 0
@@ -174,21 +173,26 @@ class CircuitBuilder:
             avoid = self.failures.avoided(now, len(view.relays)) - frozenset(first or ())
             if stub and kind.relays == 1:
                 return self._first_alone(view, first or ())
-            choose = partial(
-                choose_path,
+            return choose_path(
                 view,
                 self._chance,
                 relays=kind.relays,
+                first=first,
                 last=last,
-                second=self._guard_file.second_hops(view) if kind.pinned else (),
+                second=self._second_hops(view) if kind.pinned else (),
                 exclude=self.own_relays,
                 avoid=avoid,
+                beside=beside,  # a later hop must not take the place of the guard that is wanted
             )
-            others = [guard for guard in first or () if guard not in beside]
-            if beside and others:  # a drawn later hop must not take the place of the guard that is wanted
-                with suppress(PathImpossible):
-                    return choose(first=others)
-            return choose(first=first)
+
+    def _second_hops(self, view: View) -> list[RelayId]:
+        try:
+            return self._guard_file.second_hops(view)
+        except BadData as error:
+            raise NetworkUnreachable(str(error)) from error
+        except OSError as error:
+            # If we forgot what we drew, each start would draw others. So no pinned circuit is built.
+            raise NetworkUnreachable(f"second hops cannot be kept on disk: {in_words(error)}") from error
 
     @staticmethod
     def _first_alone(view: View, first: Sequence[RelayId]) -> tuple[RelayRow, ...]:

@@ -68,7 +68,7 @@ class Database:
         self._waiting: list[_Asked] = []
         self._log_holds_erased = False
         self._erased = Poke()
-        self._connection = _open(path, migrations)
+        self._connection = open_database(path, migrations)
 
     @property
     def lasts(self) -> bool:
@@ -301,7 +301,9 @@ def _make(path: Path | str) -> None:
             raise BadData(f"{path}{name} is a symbolic link, which SQLite never makes; remove it.")
 
 
-def _open(path: Path | str, migrations: Sequence[str]) -> sqlite3.Connection:
+def open_database(path: Path | str, migrations: Sequence[str]) -> sqlite3.Connection:
+    """The file, made or brought to the last format as for `Database`: its commits are synced, and what they
+    erase is overwritten. Any one thread may use it at a time. Raises BadData, OSError."""
     if str(path) != IN_MEMORY:
         _make(path)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)

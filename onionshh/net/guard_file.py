@@ -35,8 +35,8 @@ class NoGuardAnswers(NetworkUnreachable):
 
 
 class GuardFile:
-    """The guards of one node. If the node builds pinned circuits, also its layer-two guards: one set for the
-    whole node, for all that it hosts."""
+    """The guards of one node. From its first pinned circuit on, also its layer-two guards: one set for the
+    whole node, for all that it hosts and for all whom it visits."""
 
     def __init__(self, folder: Folder, chance: Chance, own_relays: frozenset[RelayId] = frozenset()) -> None:
         self._folder = folder
@@ -53,17 +53,18 @@ class GuardFile:
         """Files that this process has read or written once. It can then continue without the disk."""
 
     def update(self, view: View) -> None:
-        """Follow a new consensus, and write changes to disk. BadData if a file is damaged."""
+        """Follow a new consensus, and write changes to disk. BadData if a file is damaged.
+
+        The layer-two guards are drawn later, at first use. But if they are on disk, a damaged file is told
+        now, at the start, where a person sees it."""
         with self._alone():
+            pinned = LAYER_TWO_FILE in self._begun
+            if not self._begun:
+                pinned = self._folder.read(LAYER_TWO_FILE) is not None
             self._update_guards(view)
-            if LAYER_TWO_FILE in self._begun:
+            if pinned:
                 self._update_layer_two(view)
         self._see_who_moved(view)
-
-    def update_layer_two(self, view: View) -> None:
-        """Draw second hops for pinned circuits. From now on `update` keeps them current. Raises BadData."""
-        with self._alone():
-            self._update_layer_two(view)
 
     def _update_guards(self, view: View) -> None:
         document = self._changed_on_disk(GUARDS_FILE)
@@ -115,7 +116,11 @@ class GuardFile:
                 scope.cancel()
 
     def second_hops(self, view: View) -> list[RelayId]:
-        """The layer-two guards, in random order."""
+        """The layer-two guards, in random order. The first use draws them; from then on `update` keeps them
+        current. The first use raises BadData if the file is damaged, OSError if it cannot be written."""
+        if LAYER_TWO_FILE not in self._begun:
+            with self._alone():
+                self._update_layer_two(view)
         return self._chance.shuffled(self.layer_two.usable(view, self.guards.usable(view)))
 
     def _changed_on_disk(self, name: str) -> bytes | None:
@@ -140,6 +145,7 @@ class GuardFile:
         except ProtocolError as error:
             damaged = f"{self._folder.named(name)} is damaged"
             if name not in self._begun:
+                del self._seen[name]  # it stays damaged, also at the next look
                 raise BadData(f"{damaged}; remove it, and other guards are drawn.") from error
             logger.warning("%s; it is written anew", damaged)
             self._unwritten.add(name)
@@ -154,9 +160,9 @@ class GuardFile:
         try:
             self._folder.write(name, document)
         except OSError as error:
+            self._unwritten.add(name)
             if name not in self._begun:
                 raise  # if we forgot what we drew, each start would draw others
-            self._unwritten.add(name)
             logger.warning("%s could not be written; what is in hand serves on: %s", name, in_words(error))
         else:
             self._unwritten.discard(name)

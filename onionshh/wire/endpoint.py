@@ -17,8 +17,11 @@ from onionshh.errors import ProtocolError
 from onionshh.reasons import Reason
 from onionshh.wire.packing import Bin, Int, ListOf, fields, pack, unpack_untrusted
 
-VERSION: Final = 1
+VERSION: Final = 2
 INTRODUCERS_MAX: Final = 20
+EFFORT_MAX: Final = 2**32 - 1
+COVERED: Final = 1 << 2 | 1 << 3
+"""The classes that may stand in `classes`: 2 hush and 3 dark, a bit each (SPEC 16)."""
 NUMBER_MAX: Final = 2**63 - 1
 
 _LENGTH = struct.Struct(">H")
@@ -26,8 +29,10 @@ _U64 = struct.Struct(">Q")
 _PERIOD_EXPIRY = struct.Struct(f">Q{g.KEY}sQ")
 _OUTER = struct.Struct(f">{g.KEY}sQQ{g.SALT}s{g.KEY}sQ{g.SIGNATURE}s{g.DESCRIPTOR_SEALED}s{g.SIGNATURE}s")
 
+_HAS_INBOX, _SENDS_NO_RECEIPTS = 1, 2
+
 _INTRODUCER = fields(Bin(exact=g.KEY), Bin(exact=g.KEY), Int())
-_NO_POW = fields()
+_PROOF = fields(Bin(exact=g.SEED), Int(most=EFFORT_MAX), Int())
 _ROW = fields(
     Int(),  # version
     Int(),  # revision
@@ -35,8 +40,11 @@ _ROW = fields(
     Bin(exact=g.POINT),  # rendezvous key B
     Bin(exact=g.HPKE_KEY),  # seal key
     ListOf(_INTRODUCER, most=INTRODUCERS_MAX, least=1),
-    _NO_POW,
-    Int(most=1),  # inbox
+    ListOf(_PROOF, most=1),
+    Int(most=_HAS_INBOX | _SENDS_NO_RECEIPTS),  # flags
+    Int(most=COVERED),  # classes
+    Bin(most=g.HPKE_KEY),  # letter key
+    Int(),  # letters until
     Bin(exact=g.POINT),  # P
     Bin(exact=g.PQ_KEY),  # ML-DSA key
 )
@@ -52,11 +60,24 @@ class IntroducerEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ProofWanted:
+    """The proof of work that introductions need now: `seed` (32) to work on, the least effort, and until when
+    (Unix seconds)."""
+
+    seed: bytes
+    effort: int
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointDescriptor:
     """What an endpoint tells anyone who knows its address, for one period.
 
-    `expiry` is in Unix seconds. `rendezvous_key` is hs3h's B (32 bytes), `seal_key` is the HPKE key (1 216).
-    `P` (32) and `pq_public` (1 952) open the address. `pow` has no parameters in this version.
+    `expiry` (Unix seconds) is that of the introducers. `rendezvous_key` is hs3h's B (32 bytes), `seal_key`
+    is the HPKE key (1 216). `P` (32) and `pq_public` (1 952) open the address. `proof`: what introductions
+    must prove, None for nothing. `classes`: a bit for each class with cover that it serves (`COVERED`). An
+    endpoint with an inbox has a `letter_key` (1 216), and takes letters until `letters_until` (Unix seconds);
+    without one these are b"" and 0.
     """
 
     revision: int
@@ -66,8 +87,21 @@ class EndpointDescriptor:
     introducers: tuple[IntroducerEntry, ...]
     P: bytes = field(repr=False)
     pq_public: bytes = field(repr=False)
-    inbox: bool = False
-    pow: tuple[()] = ()
+    proof: ProofWanted | None = None
+    sends_no_receipts: bool = False
+    classes: int = 0
+    letter_key: bytes = field(default=b"", repr=False)
+    letters_until: int = 0
+
+    @property
+    def has_inbox(self) -> bool:
+        """Whether it takes letters while it is away."""
+        return bool(self.letter_key)
+
+    @property
+    def kept_until(self) -> int:
+        """Until when the ring keeps it, in Unix seconds: the outer expiry. An inbox outlives introducers."""
+        return self.letters_until if self.has_inbox else self.expiry
 
     def encode(self) -> bytes:
         """`u16 length ‖ row`: the bytes that the ML-DSA signature covers and that come before it."""
@@ -79,13 +113,44 @@ class EndpointDescriptor:
                 self.rendezvous_key,
                 self.seal_key,
                 [[entry.relay_id, entry.auth_key, entry.expiry] for entry in self.introducers],
-                list(self.pow),
-                int(self.inbox),
+                [] if self.proof is None else [[self.proof.seed, self.proof.effort, self.proof.expires]],
+                _HAS_INBOX * self.has_inbox | _SENDS_NO_RECEIPTS * self.sends_no_receipts,
+                self.classes,
+                self.letter_key,
+                self.letters_until,
                 self.P,
                 self.pq_public,
             ]
         )
         return _LENGTH.pack(len(row)) + row
+
+    @classmethod
+    def from_row_untrusted(cls, row: bytes) -> EndpointDescriptor:
+        """The descriptor in a packed row, or ProtocolError."""
+        # In every version the row is an array of 10 to 15 fields, so its second byte is the version.
+        if len(row) > 1 and row[1] != VERSION:
+            raise ProtocolError(Reason.DOCUMENT_VERSION)
+        values = unpack_untrusted(row, _ROW, g.DESCRIPTOR_PLAIN)
+        _, revision, expiry, b, seal_key, introducers, proof, flags, classes, *rest = values
+        letter_key, letters_until, p, pq_public = rest
+        # The letter key, its date and the flag say the same thing, so that a descriptor has one reading.
+        inbox = g.HPKE_KEY if flags & _HAS_INBOX else 0
+        if len(letter_key) != inbox or bool(letters_until) != bool(inbox) or classes & ~COVERED:
+            raise ProtocolError(Reason.DOCUMENT_SHAPE)
+        return cls(
+            revision=revision,
+            expiry=expiry,
+            rendezvous_key=b,
+            seal_key=seal_key,
+            introducers=tuple(IntroducerEntry(*entry) for entry in introducers),
+            P=p,
+            pq_public=pq_public,
+            proof=ProofWanted(*proof[0]) if proof else None,
+            sends_no_receipts=bool(flags & _SENDS_NO_RECEIPTS),
+            classes=classes,
+            letter_key=letter_key,
+            letters_until=letters_until,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +181,7 @@ class Inner:
             raise ProtocolError(Reason.DOCUMENT_SIZE)
         if plain.count(0, end) != len(plain) - end:
             raise ProtocolError(Reason.DOCUMENT_NOT_CANONICAL)
-        row = unpack_untrusted(plain[_LENGTH.size : start], _ROW, g.DESCRIPTOR_PLAIN)
-        version, revision, expiry, b, seal_key, introducers, _, inbox, p, pq_public = row
-        if version != VERSION:
-            raise ProtocolError(Reason.DOCUMENT_VERSION)
-        descriptor = EndpointDescriptor(
-            revision=revision,
-            expiry=expiry,
-            rendezvous_key=b,
-            seal_key=seal_key,
-            introducers=tuple(IntroducerEntry(*entry) for entry in introducers),
-            P=p,
-            pq_public=pq_public,
-            inbox=bool(inbox),
-        )
+        descriptor = EndpointDescriptor.from_row_untrusted(plain[_LENGTH.size : start])
         return cls(descriptor, plain[:start], plain[start:end])
 
 

@@ -25,17 +25,19 @@ class Int:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Bytes: exactly `exact` of them, or at most `most`."""
+    """Bytes: exactly `exact` of them, or at most `most`. `or_empty`: none at all are right too."""
 
     exact: int | None = None
     most: int = 0
+    or_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """UTF-8 text of at most `most` characters, printable."""
+    """UTF-8 text of at most `most` characters, printable. `ascii`: nothing but ASCII."""
 
     most: int
+    ascii: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,11 @@ class Fields:
     items: tuple[Shape, ...]
 
 
+_SHORT_ROW = 9
+"""The high half of the byte before a row of at most 15 fields; the low half is their number."""
+_LONG_NUMBER = 128
+"""A smaller number is its own byte."""
+
 Shape = Int | Bin | Text | ListOf | Fields
 
 
@@ -66,6 +73,29 @@ def pack(value: Any) -> bytes:
     """The one encoding of nested lists or tuples of int, bytes and str."""
     packed: bytes = msgpack.packb(value, use_bin_type=True)
     return packed
+
+
+def version_untrusted(data: bytes) -> int | None:
+    """The number that a row of at most 15 fields begins with. None if there is none below 128.
+
+    Nothing else is checked.
+    """
+    if len(data) < 2 or data[0] >> 4 != _SHORT_ROW or data[1] >= _LONG_NUMBER:
+        return None
+    return data[1]
+
+
+def unpack_version_untrusted(
+    data: bytes, shape: Fields, most_bytes: int, *, version: int, otherwise: Reason
+) -> tuple[Any, ...]:
+    """The fields of a row after its first one, which is the version. Raises ProtocolError: `otherwise` for
+    another version, whatever its shape is."""
+    if version_untrusted(data) not in (None, version):
+        raise ProtocolError(otherwise)
+    found, *values = unpack_untrusted(data, shape, most_bytes)
+    if found != version:
+        raise ProtocolError(otherwise)
+    return tuple(values)
 
 
 def unpack_untrusted(data: bytes, shape: Shape, most_bytes: int) -> Any:
@@ -100,24 +130,34 @@ def unpack_untrusted(data: bytes, shape: Shape, most_bytes: int) -> Any:
 
 
 def _read(source: msgpack.Unpacker, shape: Shape) -> Any:
-    match shape:
-        case Fields(items=items):
-            if source.read_array_header() == len(items):
-                return tuple([_read(source, item) for item in items])
-        case ListOf(item=item, least=least, most=most):
-            count = source.read_array_header()
-            if least <= count <= most:
-                return tuple([_read(source, item) for _ in range(count)])
-        case Int(most=most):
-            value = source.unpack()
-            if type(value) is int and 0 <= value <= most:
-                return value
-        case Bin(exact=exact, most=most):
-            value = source.unpack()
-            if type(value) is bytes and (len(value) == exact if exact is not None else len(value) <= most):
-                return value
-        case Text(most=most):
-            value = source.unpack()
-            if type(value) is str and len(value) <= most and (value == "" or value.isprintable()):
-                return value
+    """One value of the shape. A list of relays has a hundred thousand, so the most frequent come first."""
+    if isinstance(shape, Int):
+        value = source.unpack()
+        if type(value) is int and 0 <= value <= shape.most:
+            return value
+    elif isinstance(shape, Bin):
+        value = source.unpack()
+        if type(value) is bytes and (
+            len(value) == shape.exact
+            or (shape.exact is None and len(value) <= shape.most)
+            or (shape.or_empty and not value)
+        ):
+            return value
+    elif isinstance(shape, Text):
+        value = source.unpack()
+        if type(value) is str and _right_text(value, shape):
+            return value
+    elif isinstance(shape, Fields):
+        if source.read_array_header() == len(shape.items):
+            return tuple([_read(source, item) for item in shape.items])
+    else:
+        count = source.read_array_header()
+        if shape.least <= count <= shape.most:
+            return tuple([_read(source, shape.item) for _ in range(count)])
     raise ProtocolError(Reason.DOCUMENT_SHAPE)
+
+
+def _right_text(text: str, shape: Text) -> bool:
+    if len(text) > shape.most or (shape.ascii and not text.isascii()):
+        return False
+    return text == "" or text.isprintable()

@@ -1,4 +1,4 @@
-"""What a node does with a consensus of 8 000 relays, in a process of its own: seconds, memory, stalls.
+"""What a node does with the largest consensus, 5 700 relays, in a process of its own: time, memory, stalls.
 
 python -m tests.benchmarks.many_relays make|take|stall DOCUMENT
 """
@@ -27,10 +27,20 @@ from onionshh.ids import RelayId
 from onionshh.net.clocks import Clock
 from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.net.store import DataDirectory
-from onionshh.wire.consensus import FAST, GUARD, RING, SIGNED, Consensus, RelayRow, join
+from onionshh.wire.consensus import (
+    CONSENSUS_RELAYS_MOST,
+    FAST,
+    GUARD,
+    RING,
+    SIGNED,
+    Consensus,
+    RelayRow,
+    join,
+)
+from onionshh.wire.descriptor import Address
 from tests.benchmarks.processes import memory_kib
 
-RELAYS = 8_000
+RELAYS = CONSENSUS_RELAYS_MOST
 FAMILY = 4
 """Every fourth block of so many relays is a family."""
 AUTHORITIES = 3
@@ -54,8 +64,7 @@ def document(relays: int, valid_after: int) -> bytes:
                 identity=identity,
                 onion_key=os.urandom(32),
                 nickname=f"relay{number}",
-                host=f"{11 + number % 200}.{number // 200}.{place}.{1 + number % 250}",
-                port=9001 + number % 50,
+                addresses=(_address(number, place),),
                 weight=1_000_000 + 37 * number,
                 flags=RING | FAST | (GUARD if number % 3 else 0),
                 first_seen=valid_after - 30 * 86_400 - 60 * number,
@@ -73,6 +82,10 @@ def document(relays: int, valid_after: int) -> bytes:
         relays=tuple(rows),
     ).encode_body()
     return join(body, tuple((key.public, key.sign(SIGNED + body)) for key in _KEYS))
+
+
+def _address(number: int, place: int) -> Address:
+    return Address.of(f"{11 + number % 200}.{number // 200}.{place}.{1 + number % 250}", 9001 + number % 50)
 
 
 def take(path: Path) -> dict[str, Any]:

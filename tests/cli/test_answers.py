@@ -14,7 +14,7 @@ import trio.testing
 from onionshh.cli.answers import Answers, BadAnswer, parse_answer
 from onionshh.cli.handling import Patience, Tally
 from onionshh.cli.lines import LINE_BYTES, LineReader, Output
-from onionshh.client.endpoint import Whisper
+from onionshh.client.whisper import Whisper
 from tests.cli.conftest import Pipe
 
 

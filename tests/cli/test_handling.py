@@ -15,7 +15,8 @@ from trio.testing import MockClock
 from onionshh import testing
 from onionshh.cli.handling import HANDLED_AT_ONCE, Handle, Handling, NotHandled, Patience, Tally
 from onionshh.client.contact import Contact
-from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.client.endpoint import Endpoint
+from onionshh.client.whisper import Whisper
 from tests.client.world import QUIET, hosted, small, until
 from tests.inside import parts
 

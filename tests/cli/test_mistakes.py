@@ -432,7 +432,7 @@ def helped(command: str, capsys: pytest.CaptureFixture[str]) -> str:
             "status why id hops class connect_seconds round_trip_seconds reply reply_base64 delivered expired"
             " failed sent",
         ),
-        ("relays", "nickname id address flags weight first_seen"),
+        ("relays", "nickname id address addresses flags weight first_seen software"),
     ],
 )
 def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.CaptureFixture[str]) -> None:

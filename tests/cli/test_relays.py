@@ -64,7 +64,8 @@ def test_one_object_a_relay(served: Path, capsys: Captured) -> None:
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert sorted(row["nickname"] for row in rows) == ["relay1", "relay2", "relay3"]
     for row in rows:
-        assert list(row) == ["nickname", "id", "address", "flags", "weight", "first_seen"]
+        names = ["nickname", "id", "address", "addresses", "flags", "weight", "first_seen", "software"]
+        assert list(row) == names
         assert len(bytes.fromhex(row["id"])) == 32
         assert row["weight"] > 0
 

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from onionshh.cli.lines import Output
 from onionshh.cli.voice import PeopleVoice
-from onionshh.client.endpoint import Whisper
+from onionshh.client.whisper import Whisper
 from tests.cli.conftest import Heard, speaking
 
 
@@ -18,6 +18,7 @@ class Came:
 
     id = "ab"
     received_at = 0.0
+    sender = None
 
     def __init__(self, body: bytes) -> None:
         self.body = body

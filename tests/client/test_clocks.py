@@ -8,7 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.client.endpoint import Endpoint
+from onionshh.client.whisper import Whisper
 from onionshh.core.delivery.record import EXPIRED, TTL_MOST_SECONDS, new_whisper, refusal_of
 from onionshh.ids import WhisperId
 from onionshh.reasons import Reason

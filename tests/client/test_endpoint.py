@@ -9,8 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.client.endpoint import Whisper
 from onionshh.client.identities import Identity
+from onionshh.client.whisper import Whisper
 from onionshh.errors import Closed
 from onionshh.reasons import Reason
 from tests.client.world import hosted, small, until

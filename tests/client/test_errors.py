@@ -403,11 +403,11 @@ async def test_a_damaged_file_leaves_the_node_able_to_host(autojump_clock: MockC
     async with small(4, **QUIET) as net:
         async with hosted(net):
             pass
-        path = damage_layer_two(net.folder)
+        path = damage_database(net.folder)
         good = path.read_bytes()
         async with net.join("host") as node:
             path.write_bytes(b"damaged")
-            with pytest.raises(onionshh.BadData, match="guards-layer-two"):
+            with pytest.raises(onionshh.BadData, match=DATABASE_FILE):
                 await node.host(net.folder / "identity", introducers=1).__aenter__()
             path.write_bytes(good)
             async with node.host(net.folder / "identity", introducers=1) as endpoint:

@@ -6,9 +6,28 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from onionshh.client.receipt import FINAL, Outcome, Receipt, Status
+from onionshh.client.receipt import Outcome, PathInfo, Receipt, Status
+from onionshh.core.delivery.record import Record, new_whisper
+from tests.seeded import seeded
 
-NAMES = ("id", "status", "why", "hops", "connect_seconds", "round_trip_seconds", "reply_body", "is_final")
+FINAL: tuple[Status, ...] = ("sent", "delivered", "expired", "failed")
+NAMES = (
+    "id",
+    "status",
+    "why",
+    "hops",
+    "paths",
+    "resumed",
+    "privacy",
+    "connect_seconds",
+    "round_trip_seconds",
+    "reply_body",
+    "is_final",
+)
+
+
+def record(body: bytes) -> Record:
+    return new_whisper(body, expires=600, privacy_class=1, random_bytes=seeded(1))
 
 
 class Asked:
@@ -28,16 +47,32 @@ def test_a_receipt_shows_its_outcome_as_it_changes_and_cannot_be_set() -> None:
         "queued",
         "",
         None,
+        (),
+        False,
+        "",
         None,
         None,
         None,
         False,
     ]
-    outcome.why, outcome.hops = "the way is being built", 2
+    path = PathInfo(2, ("aa" * 32, "bb" * 32, "cc" * 32))
+    outcome.why, outcome.paths, outcome.resumed = "the way is being built", (path,), True
+    outcome.record = record(b"question")
     outcome.connect_seconds, outcome.round_trip_seconds = 0.5, 0.25
     outcome.conclude("delivered")
-    outcome.settle(b"answer")
-    assert [getattr(receipt, name) for name in NAMES[1:]] == ["delivered", "", 2, 0.5, 0.25, b"answer", True]
+    outcome.settle(record(b"answer"))
+    assert [getattr(receipt, name) for name in NAMES[1:]] == [
+        "delivered",
+        "",
+        2,
+        (path,),
+        True,
+        "talk",
+        0.5,
+        0.25,
+        b"answer",
+        True,
+    ]
     for name in NAMES:
         with pytest.raises(AttributeError):
             setattr(receipt, name, None)
@@ -51,16 +86,18 @@ def test_what_is_final_stays(first: Status, second: Status) -> None:
     outcome = Outcome("")
     outcome.conclude(first, "why it ended")
     outcome.conclude(second, "another reason")
-    assert (outcome.status, outcome.why) == (first, "why it ended")
+    turns_out = (first, second) == ("sent", "delivered")
+    expected = ("delivered", "another reason") if turns_out else (first, "why it ended")
+    assert (outcome.status, outcome.why) == expected
     assert outcome.final.is_set()
-    assert outcome.settled.is_set() == (first != "delivered")  # an answer may follow a receipt
+    assert outcome.settled.is_set() == (first in ("expired", "failed"))  # else an answer may follow
 
 
 def test_a_repr_says_the_status_and_why_and_nothing_of_the_answer() -> None:
     outcome = Outcome("cd" * 16)
     receipt = Receipt(outcome)
     assert repr(receipt) == "<Receipt queued>"
-    outcome.settle(b"known to two alone")
+    outcome.settle(record(b"known to two alone"))
     outcome.conclude("failed", "the contact was closed")
     assert repr(receipt) == "<Receipt failed: the contact was closed>"
     assert "known" not in repr(outcome)
@@ -115,9 +152,9 @@ async def test_an_answer_is_given_to_all_and_again_to_whoever_asks_later(autojum
         nursery.start_soon(wait)
         nursery.start_soon(wait)
         await wait_all_tasks_blocked()
-        one.outcome.settle(b"answer")
+        one.outcome.settle(record(b"answer"))
     one.outcome.settle(None)  # nothing more can come: what came stays
-    one.outcome.settle(b"a second one")
+    one.outcome.settle(record(b"a second one"))
     await wait()
     assert got == [b"answer"] * 3
     assert one.told == [True, False]
@@ -137,3 +174,27 @@ async def test_a_whisper_that_ends_undelivered_keeps_nobody_waiting_for_its_repl
 
         assert await one.receipt.reply() is None
         assert trio.current_time() == 7
+
+
+def test_a_key_to_hand_over_is_that_of_the_whisper_and_of_no_other() -> None:
+    outcome = Outcome("")
+    receipt = Receipt(outcome)
+    with pytest.raises(ValueError, match="no whisper of ours"):
+        receipt.derive_key("a game")
+    outcome.record = record(b"question")
+    key = receipt.derive_key("a game")
+    assert len(key) == 32
+    assert receipt.derive_key("a game", 16) != receipt.derive_key("another", 16)
+    other = Outcome("", record=record(b"question!"))
+    assert Receipt(other).derive_key("a game") != key
+
+
+async def test_it_is_awaited_as_long_as_somebody_waits_for_a_reply(autojump_clock: MockClock) -> None:
+    one = Asked()
+    async with trio.open_nursery() as nursery:
+        awaited = [one.outcome.awaited]
+        nursery.start_soon(one.receipt.reply)
+        await wait_all_tasks_blocked()
+        awaited.append(one.outcome.awaited)
+        nursery.cancel_scope.cancel()
+    assert [*awaited, one.outcome.awaited] == [False, True, False]

@@ -9,15 +9,16 @@ import trio
 from trio.testing import MockClock
 
 import onionshh
-from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.client.endpoint import Endpoint
 from onionshh.client.reach.connect import connect
+from onionshh.client.whisper import Whisper
 from onionshh.core.delivery import inbox, kept, outgoing
 from onionshh.core.delivery.actions import LaneId
 from onionshh.core.delivery.record import new_whisper
 from onionshh.core.delivery.visitor_lane import VISITOR_SENDINGS_MOST
-from onionshh.core.delivery.way import LANE_IDLE_SECONDS
+from onionshh.core.delivery.way import IDLE_WHILE_ASKED_SECONDS
 from onionshh.reasons import Reason
-from tests.client.delivery.test_hidden import replies_on_disk
+from tests.client.delivery.test_receiving import replies_on_disk
 from tests.client.delivery.test_joined import of_visitor
 from tests.client.world import Stranger, echo, hosted, small, until
 from tests.inside import circuits_of, inside, parts, sending_of
@@ -91,7 +92,7 @@ async def test_a_visitor_who_takes_no_replies_is_not_listened_to_for_long(autoju
             stranger, context = Stranger(visitor, endpoint.address), inside(visitor)
             found = await stranger.find()
             introducer = found.descriptor.introducers[0]
-            exchange = await connect(context, found, introducer, hops=2, privacy_class=1, record=b"")
+            exchange, _ = await connect(context, found, introducer, hops=2, privacy_class=1, record=b"")
             exchange.circuit._machine.pause()  # he acknowledges nothing
             for _ in range(100):
                 whisper = new_whisper(
@@ -256,7 +257,7 @@ async def test_an_answer_in_hand_counts_though_the_wait_for_it_just_ended(
             def then_late(command: int, body: bytes) -> None:
                 cell(command, body)
                 if exchange.more_is_coming and exchange.open:
-                    delivery.do(delivery.lane_lost(LaneId(1)))
+                    delivery.lane_gone(LaneId(1))
 
             monkeypatch.setattr(exchange.circuit, "cell", then_late)
             receipt = contact.send(b"question")
@@ -293,5 +294,5 @@ async def test_nobody_waits_for_an_answer_to_an_answer(autojump_clock: MockClock
             with trio.fail_after(60):
                 await answered.final()
                 assert await answered.reply() is None
-            await trio.sleep(LANE_IDLE_SECONDS + 20)
+            await trio.sleep(IDLE_WHILE_ASKED_SECONDS + 20)
             assert circuits_of(sending_of(contact).lanes) == []  # nothing is waited for

@@ -7,7 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.client.endpoint import Endpoint
+from onionshh.client.whisper import Whisper
 from onionshh.core.delivery.actions import Actions, LaneId
 from onionshh.core.delivery.record import NO_ID, WHISPER, Record
 from onionshh.ids import RandomBytes, WhisperId

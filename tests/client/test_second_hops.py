@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from onionshh.client.node import Node
 from onionshh.core.circuit.purpose import Purpose
+from onionshh.ids import RelayId
 from onionshh.net.guard_file import LAYER_TWO_FILE
+from onionshh.reasons import Reason
 from tests.client.world import small, until
 from tests.inside import inside
 
@@ -43,3 +46,24 @@ async def test_two_endpoints_of_a_node_have_one_set_of_second_hops(autojump_cloc
             assert guard_file.layer_two.sample == sample
         assert inside(visitor).guard_file.layer_two.sample == ()  # it builds no pinned circuit
         assert len(list(net.folder.rglob(LAYER_TWO_FILE))) == 1
+
+
+@pytest.mark.parametrize("relays", [8, 16])
+async def test_a_node_that_only_visits_keeps_its_second_hops_over_restarts(
+    autojump_clock: MockClock, relays: int
+) -> None:
+    async with small(relays) as net:
+        samples: list[set[RelayId]] = []
+        for _ in range(3):
+            async with net.join("visitor") as node:
+                builder, view = inside(node).builder, inside(node).view
+                seen = set()
+                for row in view.relays * (24 // relays):
+                    circuit = await builder.build(Purpose.RESUME, last=row.identity)
+                    assert len(circuit.path) == 4
+                    seen.add(circuit.path[1].identity)
+                    circuit.close(Reason.FINISHED)
+                samples.append(set(inside(node).guard_file.layer_two.sample))
+                assert seen <= samples[-1]
+        assert len(samples[0]) == 4
+        assert samples == [samples[0]] * 3

@@ -12,8 +12,9 @@ from trio.testing import MockClock
 
 from onionshh import testing
 from onionshh.client.contact import Contact
-from onionshh.client.endpoint import Endpoint, Whisper
+from onionshh.client.endpoint import Endpoint
 from onionshh.client.node import Node
+from onionshh.client.whisper import Whisper
 from onionshh.core.session import session as session_machine
 from tests.client.hostile import by_id, mount_deaf
 from tests.client.world import PATIENCE_SECONDS, hosted, killed, small

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 from onionshh.core.base.params import Params
 from onionshh.core.paths.view import View
 from onionshh.crypto.primitives import sha3_256
 from onionshh.ids import RelayId
 from onionshh.wire.consensus import FAST, GUARD, RING, Consensus, RelayRow, SharedRandom
+from onionshh.wire.descriptor import Address
 
 DAY = 86_400
 START = 20_000 * DAY
@@ -27,8 +28,7 @@ def row(number: int, **changes: object) -> RelayRow:
         identity=relay_id(number),
         onion_key=bytes(32),
         nickname=f"relay{number}",
-        host=f"10.{number % 256}.0.{1 + number // 256}",
-        port=9000 + number,
+        addresses=(Address.of(f"10.{number % 256}.0.{1 + number // 256}", 9000 + number),),
         weight=100,
         flags=GUARD | RING | FAST,
         first_seen=START - 30 * DAY,
@@ -37,9 +37,19 @@ def row(number: int, **changes: object) -> RelayRow:
 
 
 def changed(row: RelayRow, **changes: object) -> RelayRow:
-    """The same row but for these fields."""
+    """The same row but for these fields. `host` and `port` are those of its one address."""
     fields = dict(zip(get_type_hints(RelayRow), row, strict=True))
-    return RelayRow(**(fields | changes))  # type: ignore[arg-type]
+    return RelayRow(**addressed(fields, changes))
+
+
+def addressed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a row or descriptor with these changes. `host` and `port` change its one address."""
+    plain = dict(changes)
+    if "host" in plain or "port" in plain:
+        before = values["addresses"][0]
+        host, port = plain.pop("host", before.host), plain.pop("port", before.port)
+        plain["addresses"] = (Address.of(host, port),)
+    return {**values, **plain}
 
 
 def families(rows: Sequence[RelayRow], *groups: Sequence[int]) -> list[RelayRow]:

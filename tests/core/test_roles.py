@@ -10,6 +10,7 @@ import pytest
 from onionshh.core.base.params import Params
 from onionshh.core.roles import Drop, EndCircuit, Join, Remember, Reply, Role
 from onionshh.ids import RelayId
+from onionshh.net.memory_folder import InMemory
 from onionshh.reasons import Reason
 from onionshh.relay.mirror import Mirror
 from onionshh.rendezvous import serve
@@ -24,7 +25,7 @@ SECRET = b"known to two alone"
 
 def shipped() -> tuple[Role, ...]:
     return (
-        *serve.roles(RelayId(bytes(32)), Params, lambda: None),
+        *serve.roles(RelayId(bytes(32)), Params, lambda: None, InMemory()),
         Mirror(lambda: (0, b"")),
     )
 

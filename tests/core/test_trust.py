@@ -26,7 +26,7 @@ from onionshh.reasons import Reason
 from onionshh.wire import consensus as wire
 from onionshh.wire import descriptor as wire_descriptor
 from onionshh.wire.consensus import Consensus
-from onionshh.wire.descriptor import RelayDescriptor
+from onionshh.wire.descriptor import Address, RelayDescriptor
 from onionshh.wire.packing import pack
 
 KEYS = [SigningKey(bytes([i + 1]) * 32) for i in range(5)]
@@ -178,7 +178,7 @@ def test_size_comes_first() -> None:
 
 
 def test_what_is_signed_must_still_be_in_shape() -> None:
-    assert refused(sign_consensus(pack((1, "net")), KEYS[:1])) == Reason.DOCUMENT_SHAPE
+    assert refused(sign_consensus(pack((wire.CONSENSUS_VERSION, "net")), KEYS[:1])) == Reason.DOCUMENT_SHAPE
 
 
 RELAY = SigningKey(b"r" * 32)
@@ -186,8 +186,7 @@ WORD = RelayDescriptor(
     identity=RelayId(RELAY.public),
     onion_key=b"o" * 32,
     nickname="relay",
-    host="192.0.2.1",
-    port=9001,
+    addresses=(Address.of("192.0.2.1", 9001),),
     published=NOW,
 )
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from onionshh.config import Authority, NetworkFile
+from onionshh.core import trust
 from onionshh.core.delivery.record import Record
 from onionshh.core.endpoint.descriptor import check_outer_untrusted, open_descriptor_untrusted
 from onionshh.core.endpoint.introduce import answer, leg_of, open_introduction_untrusted
@@ -22,7 +24,9 @@ from onionshh.crypto.layers import ClientLayers, RelayLayers
 from onionshh.crypto.primitives import KeyPair, aead_open
 from onionshh.crypto.seal import SealKey
 from onionshh.errors import BadAddress
+from onionshh.wire import merkle
 from onionshh.wire.messages import Introduce, Resume, introduced_untrusted
+from onionshh.wire.packing import pack
 from tests.seeded import seeded
 from tests.vectors.make import FOLDER, MAKERS, make
 
@@ -112,10 +116,14 @@ def test_descriptors() -> None:
     kept = known("descriptor.json")
     period, seconds, wall = kept["period"], kept["period_seconds"], kept["wall"]
     A = decode_address_untrusted(kept["address"])
-    data = h(kept["descriptor"])
-    descriptor = open_descriptor_untrusted(data, A=A, period=period, period_seconds=seconds, wall=wall)
-    assert descriptor.encode() == h(kept["row"])
-    assert check_outer_untrusted(data, wall=wall).blinded == blind_public(A, period, seconds)
+    for name in ("", "full_"):
+        data = h(kept[name + "descriptor"])
+        descriptor = open_descriptor_untrusted(data, A=A, period=period, period_seconds=seconds, wall=wall)
+        assert descriptor.encode() == h(kept[name + "row"])
+        outer = check_outer_untrusted(data, wall=wall)
+        assert outer.blinded == blind_public(A, period, seconds)
+        assert outer.expiry == (kept["letters_until"] if name else descriptor.expiry)
+        assert descriptor.has_inbox is descriptor.sends_no_receipts is bool(name)
 
 
 def test_introductions() -> None:
@@ -158,3 +166,20 @@ def test_records() -> None:
         assert (record.expires, record.privacy_class) == (expires, privacy_class)
         assert (record.receipt_wanted, record.kind, record.body.hex()) == (wanted, kind, body)
         assert record.encode() == h(wire)
+
+
+def test_what_relays_and_authorities_sign() -> None:
+    kept = known("directory.json")
+    relay = trust.open_descriptor_untrusted(h(kept["relay"]))
+    assert [list(address) for address in relay.addresses] == kept["addresses"]
+    assert (len(relay.signing), relay.paced, relay.software) == (104, (64, 1), "onionshh 0.1.0")
+    network = NetworkFile("known answers", 1, (Authority("http://127.0.0.1:1", h(kept["authority"])),))
+    consensus = trust.read_consensus_untrusted(h(kept["consensus"]), network)
+    assert (consensus.crowd, len(consensus.previous), len(consensus.votes)) == ((640, 2), 32, 1)
+    (listed,) = (row for row in consensus.relays if row.identity == relay.identity)
+    assert (listed.addresses, listed.software) == (relay.addresses, relay.software)
+    root, row = h(kept["root"]), consensus.relays[1]
+    assert (consensus.root, pack(row)) == (root, h(kept["row"]))
+    steps = [merkle.Node(h(hashed), weight) for hashed, weight in kept["proof"]]
+    leaf = merkle.Leaf(h(kept["row"]), row.weight)
+    assert list(merkle.check_untrusted(leaf, 1, 3, steps, root)) == kept["place"]

@@ -95,9 +95,11 @@ async def test_a_relay_from_its_first_word_to_its_row(autojump_clock: MockClock,
                 "nickname": "relay1",
                 "id": descriptor(1).identity.hex(),
                 "address": "127.0.0.1:9001",
+                "addresses": ["127.0.0.1:9001"],
                 "flags": ["GUARD", "RING", "FAST"],
                 "weight": 1,
                 "first_seen": WALL,
+                "software": "",
             }
         ]
 

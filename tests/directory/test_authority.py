@@ -14,6 +14,7 @@ from onionshh.core.base.params import Params
 from onionshh.core.trust import open_consensus_untrusted
 from onionshh.directory.authority import DirectoryAuthority
 from onionshh.directory.checks import PROBES_AT_ONCE
+from onionshh.directory.consensus import RANDOM_KEPT_MOST
 from onionshh.directory.registry import Verdict
 from onionshh.directory.store import AuthorityStore
 from onionshh.errors import BadData, ProtocolError
@@ -314,11 +315,11 @@ async def test_a_machine_that_keeps_no_time_while_it_is_off_loses_nothing(
         assert abs(after.valid_after - WALL - 100 - (trio.current_time() - began)) <= 5
         assert {row.nickname: row.first_seen for row in after.relays}["relay1"] == WALL
         assert names(authority) == ["relay1", "relay2"]
-        assert values(after) == values(before)
+        assert values(before).items() <= values(after).items()
         submit(authority, 1, published=WALL + 300)
     async with running(tmp_path, Prober(), params=params, wall=WALL + 1000, seed=3) as authority:
         await trio.sleep(700)
-        assert values(current(authority)) == values(before)
+        assert values(before).items() <= values(current(authority)).items()
         assert {row.first_seen for row in current(authority).relays if row.nickname == "relay1"} == {WALL}
 
 
@@ -329,7 +330,7 @@ async def test_random_values_stay_whatever_clocks_do(autojump_clock: MockClock, 
         async with running(tmp_path, Prober(), wall=WALL + int(days * DAY), seed=seed) as authority:
             for row in current(authority).shared_random:
                 assert seen.setdefault(row.period, row.value) == row.value
-        assert len(store_in(tmp_path).load_state().shared_random) <= 8
+        assert len(store_in(tmp_path).load_state().shared_random) <= RANDOM_KEPT_MOST
     assert len(seen) >= 5
 
 
@@ -394,7 +395,7 @@ async def test_random_values_are_on_disk_before_anyone_can_see_them(
     disk = SlowDisk(store_in(tmp_path))
     async with running(tmp_path, Prober(), store=lambda path: disk) as authority:
         assert disk.written == ["state", "consensus"]
-        assert disk.load_state().shared_random == current(authority).shared_random
+        assert tuple(reversed(disk.load_state().shared_random)) == current(authority).shared_random
 
 
 async def test_a_full_disk_stops_new_consensuses_and_says_so(

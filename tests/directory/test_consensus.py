@@ -8,11 +8,20 @@ import pytest
 
 from onionshh.core.base.params import Params
 from onionshh.core.paths.view import View
-from onionshh.directory.consensus import build, capped_weights, next_boundary, next_random
+from onionshh.directory.consensus import (
+    RANDOM_KEPT_MOST,
+    build,
+    capped_weights,
+    kept_random,
+    next_boundary,
+    next_random,
+    periods_before,
+)
 from onionshh.directory.registry import Listed
 from onionshh.ids import RelayId
 from onionshh.wire import consensus as wire
-from onionshh.wire.consensus import Consensus, SharedRandom
+from onionshh.wire.consensus import MOST_RANDOM, Consensus, SharedRandom
+from onionshh.wire.descriptor import Address, Paced
 from tests.directory.world import WALL, descriptor
 from tests.seeded import seeded
 
@@ -24,11 +33,37 @@ def built(*listed: Listed, params: Params | None = None, valid_after: int = WALL
 
 
 def test_what_a_relay_says_is_what_its_row_says() -> None:
-    word = descriptor(1, family=(RelayId(b"f" * 32),), versions=(1, 2))
+    word = descriptor(1, family=(RelayId(b"f" * 32),), versions=(1, 2), software="onionshh 0.1.0")
     (row,) = built(Listed(word, WALL - 5)).relays
-    for name in ("identity", "onion_key", "nickname", "host", "port", "family", "versions"):
+    for name in ("identity", "onion_key", "nickname", "addresses", "family", "versions", "software"):
         assert getattr(row, name) == getattr(word, name)
     assert row.first_seen == WALL - 5
+
+
+def test_only_the_address_that_was_checked_is_listed() -> None:
+    four, six = Address.of("8.0.0.1", 1), Address.of("2001:db8::1", 2)
+    onion = Address.of("a2" * 28 + ".onion", 3)
+    rows = built(
+        Listed(descriptor(1, addresses=(four, six, onion)), WALL),
+        Listed(descriptor(2, addresses=(six, onion)), WALL),
+    ).relays
+    assert {row.nickname: row.addresses for row in rows} == {"relay1": (four,), "relay2": (six,)}
+
+
+def test_the_crowd_is_the_sum_of_what_the_listed_relays_say() -> None:
+    assert built().crowd == (0, 0)
+    said = [Paced(64, 0), Paced(1, 2), Paced(0, 4096), Paced()]
+    listed = [Listed(descriptor(i, paced=paced), WALL) for i, paced in enumerate(said)]
+    assert built(*listed).crowd == Paced(65, 4098)
+    assert wire.decode_body_untrusted(built(*listed).encode_body()).crowd == Paced(65, 4098)
+
+
+def test_previous_and_votes() -> None:
+    consensus = build(
+        (), network="test", params=Params(), shared_random=(), valid_after=WALL, previous=b"p" * 32
+    )
+    assert (consensus.previous, consensus.votes) == (b"p" * 32, ())
+    assert built().previous == b""
 
 
 def test_the_body_can_be_read_back_and_its_rows_are_sorted() -> None:
@@ -120,6 +155,60 @@ def test_previous_and_current_and_from_the_middle_on_the_next() -> None:
     assert [row.period for row in rows_at(start + DAY // 2)] == [PERIOD - 1, PERIOD, PERIOD + 1]
     assert [row.period for row in rows_at(start + DAY)] == [PERIOD, PERIOD + 1]
     assert [row.period for row in rows_at(5)] == [0]
+
+
+def test_those_of_the_last_seven_days_stay() -> None:
+    held: tuple[SharedRandom, ...] = ()
+    for half in range(40):
+        held = rows_at(PERIOD * DAY + half * DAY // 2, held, seed=half)
+        latest = PERIOD + (half + 1) // 2
+        first = max(PERIOD - 1, PERIOD + half // 2 - 7)
+        assert [row.period for row in held] == list(range(first, latest + 1))
+    assert len(held) == 9
+
+
+def test_a_value_of_a_day_that_the_authority_missed_is_not_made_up() -> None:
+    before = rows_at(PERIOD * DAY)
+    after = rows_at((PERIOD + 4) * DAY, before)
+    assert [row.period for row in after] == [PERIOD - 1, PERIOD, PERIOD + 3, PERIOD + 4]
+    assert after[:2] == before
+
+
+@pytest.mark.parametrize(
+    ("hours", "before"), [(1 / 60, 14), (1, 14), (12, 14), (13, 13), (24, 7), (25, 7), (7 * 24, 1), (720, 1)]
+)
+def test_seven_days_of_periods_but_no_more_than_a_document_holds(hours: float, before: int) -> None:
+    """Rounded up, and with the current period and the next at most 16."""
+    seconds = int(hours * 3600)
+    assert periods_before(seconds) == before
+    params = Params().with_overrides({"period_seconds": seconds})
+    held: tuple[SharedRandom, ...] = ()
+    for half in range(40):
+        held = next_random(
+            held,
+            params=params,
+            valid_after=WALL // seconds * seconds + half * -(-seconds // 2),
+            random_bytes=seeded(half),
+        )
+        assert len(held) <= min(before + 2, MOST_RANDOM)
+    assert len(held) == before + 2
+
+
+def test_the_state_keeps_what_is_published_and_what_a_jump_left() -> None:
+    """A week is published; the clock jumps twice and comes back. Nothing of the week is lost, though it has
+    as many rows as there may be."""
+    params = Params().with_overrides({"period_seconds": DAY // 2})
+    seen: dict[int, bytes] = {}
+    held: tuple[SharedRandom, ...] = ()
+    walls = [WALL + 6 * 3600 * step for step in range(40)]
+    for seed, wall in enumerate((*walls, walls[-1] + 100 * DAY, walls[-1] + 200 * DAY, walls[-1])):
+        rows = next_random(held, params=params, valid_after=wall, random_bytes=seeded(seed))
+        held = kept_random(held, rows)
+        assert len(held) <= RANDOM_KEPT_MOST
+        assert set(rows) <= set(held)
+        for row in rows:
+            assert seen.setdefault(row.period, row.value) == row.value
+    assert len(rows) == MOST_RANDOM
 
 
 def test_a_value_never_changes_and_keeps_the_time_it_was_first_published() -> None:

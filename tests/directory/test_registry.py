@@ -9,7 +9,7 @@ import pytest
 from onionshh.core.base.params import Params
 from onionshh.directory import registry as module
 from onionshh.directory.registry import FORGET_SECONDS, POSTS_PER_INTERVAL, Registry, RoundResult, Verdict
-from onionshh.wire.descriptor import RelayDescriptor
+from onionshh.wire.descriptor import Address, RelayDescriptor
 from tests.directory.world import WALL, descriptor
 
 HOUR = 3600
@@ -488,3 +488,13 @@ def test_posts_are_counted_by_64_and_nobody_is_shut_out_by_the_count(monkeypatch
     assert submit(registry, 2) == "accepted"
     assert submit(registry, 3) == "accepted"
     assert registry.counted_addresses == 2
+
+
+def test_a_relay_is_judged_by_the_address_that_is_dialled_and_by_no_other() -> None:
+    """Its first one. What it names besides is neither checked nor counted."""
+    registry = Registry(params(relays_per_ip=1))
+    four, six = Address.of("8.0.1.1", 9001), Address.of("2001:db8::1", 9001)
+    assert submit(registry, 1, addresses=(four, six)) == "accepted"
+    assert submit(registry, 2, addresses=(six,), source="8.0.1.1") == "forbidden"
+    assert submit(registry, 3, addresses=(four,)) == "forbidden"
+    assert [word.address for word in registry.take_fresh()] == ["8.0.1.1:9001"]

@@ -10,12 +10,14 @@ import pytest
 from onionshh.config import Authority, NetworkFile, format_network_file, parse_network_file
 from onionshh.core.base.params import Params
 from onionshh.directory import store as module
+from onionshh.directory.consensus import RANDOM_KEPT_MOST
 from onionshh.directory.registry import Entry
 from onionshh.directory.signing import sign_consensus
 from onionshh.directory.store import KeptState, create_or_open
 from onionshh.errors import BadData, BadNetworkFile, DataInUse
 from onionshh.wire.consensus import Consensus, SharedRandom
 from onionshh.wire.packing import pack
+from tests.directory import old
 from tests.directory.world import AUTHORITY_KEY, NETWORK, WALL, descriptor, store_in
 from tests.seeded import seeded
 
@@ -125,20 +127,67 @@ def test_state_round_trip(tmp_path: Path) -> None:
     assert store.load_state() == KeptState()
     store.save_state(STATE.encode())
     assert store.load_state() == STATE
-    assert STATE.encode()[1] == module.VERSION
+    assert STATE.encode()[1] == module.STATE_VERSION
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o600
 
 
 def test_damaged_state_is_refused_in_words(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     good = STATE.encode()
-    entry = pack((module.VERSION, 0, (), [(b"no descriptor", b"", 0, 0, 0, 0, "")]))
-    for bad in (b"", good[:-1], good + b"\x00", b"junk", entry):
+    entry = pack((module.STATE_VERSION, 0, (), [(b"no descriptor", b"", 0, 0, 0, 0, "")]))
+    large = b"\x94\xcc\x02" + good[2:]
+    for bad in (
+        b"",
+        good[:-1],
+        good + b"\x00",
+        b"junk",
+        entry,
+        large,
+        old.state()[:-1],
+        b"\x94\x01" + good[2:],
+    ):
         (tmp_path / "state").write_bytes(bad)
         with pytest.raises(BadData, match="damaged"):
             store.load_state()
-    (tmp_path / "state").write_bytes(b"\x94\x02" + good[2:])
+    (tmp_path / "state").write_bytes(b"\x94\x03" + good[2:])
     with pytest.raises(BadData, match="another version"):
+        store.load_state()
+
+
+def test_a_folder_of_version_1_is_opened_and_brought_up(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    old.folder(data)
+    with create_or_open(data, tmp_path / "network.toml", url=URL, random_bytes=seeded(1)) as store:
+        assert (store.key.public, store.network.name) == (AUTHORITY_KEY.public, NETWORK.name)
+        state = store.load_state()
+        assert (state.valid_after, state.shared_random) == (WALL, old.RANDOM)
+        assert [entry.newest.address for entry in state.entries] == [
+            "8.0.1.1:9001",
+            "[2001:db8::2]:9001",
+            "8.0.3.1:9001",
+        ]
+        assert [entry.first_seen for entry in state.entries] == [WALL - 9 * 86_400, WALL - 86_400, 0]
+        assert store.load_consensus() is None
+        store.save_state(state.encode())
+        assert store.load_state() == state
+    assert (data / "state").read_bytes()[1] == module.STATE_VERSION
+
+
+def test_a_state_of_version_1_with_an_address_that_is_none_is_damaged(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    (tmp_path / "state").write_bytes(old.state(("example.org", "::1")))
+    with pytest.raises(BadData, match="damaged"):
+        store.load_state()
+
+
+def test_a_state_has_room_for_all_that_is_kept(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    rows = tuple(SharedRandom(period, bytes(32), 1) for period in range(RANDOM_KEPT_MOST))
+    store.save_state(KeptState(WALL, rows).encode())
+    assert store.load_state().shared_random == rows
+    store.save_state(KeptState(WALL, (*rows, rows[0])).encode())
+    with pytest.raises(BadData, match="damaged"):
         store.load_state()
 
 

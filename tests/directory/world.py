@@ -17,7 +17,8 @@ from onionshh.crypto.identity import SigningKey
 from onionshh.directory.store import AuthorityStore
 from onionshh.ids import RelayId
 from onionshh.net.store import DataDirectory
-from onionshh.wire.descriptor import RelayDescriptor
+from onionshh.wire.descriptor import Address, RelayDescriptor
+from tests.core.networks import addressed
 
 WALL = 1_700_000_000 // 86400 * 86400 + 3600
 """When the tests begin: an hour into a day, so at the start of a period's first half."""
@@ -28,17 +29,17 @@ def relay_key(number: int) -> SigningKey:
 
 
 def descriptor(number: int, **changes: Any) -> RelayDescriptor:
-    """Relay `number`: its key, its nickname and, unless changed, a public address of its own."""
+    """Relay `number`: its key, its nickname and, unless changed, a public address of its own. `host` and
+    `port` change that address."""
     plain = RelayDescriptor(
         identity=RelayId(relay_key(number).public),
         onion_key=bytes([number % 256]) * 32,
         nickname=f"relay{number}",
-        host=f"8.{number // 256}.{number % 256}.1",
-        port=9001,
+        addresses=(Address.of(f"8.{number // 256}.{number % 256}.1", 9001),),
         bandwidth=2_000_000,
         published=WALL,
     )
-    return replace(plain, **changes)
+    return replace(plain, **addressed({"addresses": plain.addresses}, changes))
 
 
 def signed(number: int, **changes: Any) -> bytes:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from onionshh.core.base.chance import Chance
 from onionshh.core.delivery.actions import Actions, LaneId, NeedLane, Remember
+from onionshh.core.delivery.parts import Part, part_record
 from onionshh.core.delivery.receiver import Receiver
 from onionshh.core.delivery.record import EXPIRED, TOO_FAR, Record, new_whisper, receipt_for, refusal_of
 from onionshh.core.delivery.sender import Sender
-from tests.fuzz.doors import WHISPER
+from onionshh.core.delivery.transfer_actions import CheckWhole, InActions, RememberTransfers
+from onionshh.core.delivery.transfer_in import UNFINISHED_BYTES_MOST, UNFINISHED_MOST, IncomingTransfers
+from tests.fuzz.doors import PARTS, WHISPER
 from tests.fuzz.target import Left, Script, Target, string
 from tests.seeded import seeded
 
@@ -51,6 +54,36 @@ def _remember(receiver: Receiver, actions: Actions, now: float, *, fails: bool) 
             receiver.remembered(action.token, 0, now)
 
 
+def _put_together(data: bytes) -> None:
+    """Parts of any transfers; flags say what the disk does, and whether the program asks."""
+    script, transfers = Script(data), IncomingTransfers(seeded(1))
+    now = 0.0
+    while not script.over:
+        flags = script.number(1)
+        now += script.number(1)
+        part = Part.decode_untrusted(script.string())
+        record = part_record(part, expires=600 + (flags & 1), privacy_class=1, random_bytes=seeded(2))
+        if flags & 2:
+            transfers.want()
+        refuse = EXPIRED if flags & 4 else None
+        actions = transfers.part_in(LaneId(flags >> 3 & 1), record, part, refuse=refuse, now=now)
+        _write(transfers, actions, part, fails=bool(flags & 16))
+        if flags & 32:
+            _write(transfers, transfers.tidy(int(now) * 100), part, fails=False)
+    if transfers.unfinished > UNFINISHED_MOST or transfers.stored_bytes > UNFINISHED_BYTES_MOST:
+        raise Left(f"{transfers.unfinished} transfers of {transfers.stored_bytes} bytes")
+
+
+def _write(transfers: IncomingTransfers, actions: InActions, part: Part, *, fails: bool) -> None:
+    for action in actions:
+        match action:
+            case RememberTransfers(token):
+                done = transfers.not_remembered(token) if fails else transfers.remembered(token)
+                _write(transfers, done, part, fails=fails)
+            case CheckWhole(transfer):
+                _write(transfers, transfers.checked(transfer, part.whole_hash), part, fails=fails)
+
+
 def _answer(data: bytes) -> None:
     """One whisper is out, one waits; records come in over the lane, or over one that is gone."""
     script, sender = Script(data), Sender(receipt_seconds=10.0, chance=Chance(seeded(1)))
@@ -84,7 +117,19 @@ def _records(*records: tuple[int, Record]) -> bytes:
     return b"".join(bytes((flags, 5)) + string(record.encode()) for flags, record in records)
 
 
+def _parts(*parts: tuple[int, Part]) -> bytes:
+    return b"".join(bytes((flags, 5)) + string(part.encode()) for flags, part in parts)
+
+
 DELIVERY = (
+    Target(
+        "core.delivery.IncomingTransfers.part_in",
+        _put_together,
+        (
+            _parts((2, PARTS[0]), (0, PARTS[0]), (33, PARTS[0]), (4, PARTS[0])),
+            _parts((16, PARTS[0]), (0, PARTS[0]), (0, PARTS[1]), (0, PARTS[2])),
+        ),
+    ),
     Target(
         "core.delivery.Receiver.record_in",
         _receive,

@@ -13,10 +13,12 @@ from trio.testing import MockClock, memory_stream_pair
 
 from onionshh.directory.app import app
 from onionshh.directory.authority import DirectoryAuthority
+from onionshh.directory.state_1 import brought_up_untrusted
 from onionshh.net.clocks import Clock
 from onionshh.net.http import Limits, serve_connection
 from onionshh.net.store import run_inline
 from onionshh.wire import descriptor as wire_descriptor
+from tests.directory import old
 from tests.directory.world import WALL, Prober, one_machine, signed, store_in
 from tests.fuzz.doors import relay_document
 from tests.fuzz.target import Left, Target
@@ -110,6 +112,7 @@ def _request(start: str, *headers: str, body: bytes = b"") -> bytes:
 
 
 DIRECTORY = (
+    Target("directory.state_1.brought_up_untrusted", brought_up_untrusted, (old.state(),)),
     Target("directory.authority.DirectoryAuthority.submit_untrusted", _submit, (_RELAY,)),
     Target(
         "directory.authority.DirectoryAuthority.submit_untrusted:signed",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from onionshh import geometry as g
 from onionshh.config import NetworkFile, format_network_file, parse_network_file
 from onionshh.core.base.params import Params
+from onionshh.core.delivery.parts import PART_DATA, Part, TransferId
 from onionshh.core.delivery.record import (
     ASK,
     EXPIRED,
@@ -38,13 +39,24 @@ from onionshh.crypto.primitives import KeyPair, aead_open, aead_seal
 from onionshh.crypto.seal import SealKey, seal
 from onionshh.directory.signing import sign_consensus
 from onionshh.errors import BadAddress, BadNetworkFile
+from onionshh.reasons import Reason
 from onionshh.wire import consensus as wire_consensus
 from onionshh.wire import descriptor as wire_descriptor
 from onionshh.wire import merkle
 from onionshh.wire import messages as m
-from onionshh.wire.endpoint import Inner, Outer, period_key_signed, pq_signed
+from onionshh.wire.endpoint import EndpointDescriptor, Inner, Outer, period_key_signed, pq_signed
 from onionshh.wire.framing import HandshakeParts, split_handshake
-from onionshh.wire.packing import Bin, Int, ListOf, Text, fields, pack, unpack_untrusted
+from onionshh.wire.packing import (
+    Bin,
+    Int,
+    ListOf,
+    Text,
+    fields,
+    pack,
+    unpack_untrusted,
+    unpack_version_untrusted,
+    version_untrusted,
+)
 from tests.core import networks
 from tests.core.endpoint import test_descriptor, test_introduce
 from tests.core.endpoint.test_descriptor import CERTIFIED, IDENTITY, PERIOD, PERIOD_KEY, WALL
@@ -55,6 +67,11 @@ from tests.seeded import seeded
 
 KEY = seeded(1)(g.KEY)
 WHISPER = new_whisper(b"hello", expires=WALL + 600, privacy_class=1, random_bytes=seeded(2))
+PARTS = (
+    Part(TransferId(bytes(16)), 0, b"all of it", bytes(g.HASH)),
+    Part(TransferId(bytes(16)), 0, bytes(PART_DATA)),
+    Part(TransferId(bytes(16)), 1, b"the rest", bytes(g.HASH), whisper=True),
+)
 
 _BODIES = {
     PART: g.PART_HEADER + 1,
@@ -77,20 +94,22 @@ _RECORDS = (
 _EVERY_SHAPE = fields(
     Int(), Bin(most=40), Text(20), ListOf(fields(Int(255), ListOf(Text(9), 4)), 3), Bin(exact=2)
 )
-_ROWS = [b"row %d" % number for number in range(5)]
+_ROWS = [merkle.Leaf(b"row %d" % number, 100 * number) for number in range(5)]
 
 
 def _merkle(data: bytes) -> None:
     script = Script(data)
     index, count, expected = script.number(2), script.number(2), script.take(g.HASH)
-    steps = [script.string() for _ in range(script.number(1))]
-    merkle.check_untrusted(script.rest(), index, count, steps, expected)
+    steps = [merkle.Node(script.string(), script.number(8)) for _ in range(script.number(1))]
+    weight = script.number(8)
+    merkle.check_untrusted(merkle.Leaf(script.rest(), weight), index, count, steps, expected)
 
 
 def _proof(index: int) -> bytes:
     steps = merkle.proof(_ROWS, index)
     head = index.to_bytes(2, "big") + len(_ROWS).to_bytes(2, "big") + merkle.root(_ROWS)
-    return head + bytes((len(steps),)) + b"".join(map(string, steps)) + _ROWS[index]
+    way = b"".join(string(step.hash) + step.weight.to_bytes(8, "big") for step in steps)
+    return head + bytes((len(steps),)) + way + _ROWS[index].weight.to_bytes(8, "big") + _ROWS[index].row
 
 
 # Keys, signatures, addresses.
@@ -156,6 +175,11 @@ def _parts(data: bytes) -> None:
 
 # Documents of relays and authorities.
 
+_ADDRESSES = (
+    wire_descriptor.Address.of("192.0.2.1", 9001),
+    wire_descriptor.Address.of("2001:db8::1", 9001),
+    wire_descriptor.Address.of("a2" * 28 + ".onion", 443),
+)
 _CONSENSUS = networks.consensus(networks.plain(4), at=WALL)
 _BODY = wire_consensus.Consensus(
     network=NETWORK.name,
@@ -164,10 +188,23 @@ _BODY = wire_consensus.Consensus(
     valid_until=WALL + 86_400,
     params=Params().to_pairs(),
     shared_random=_CONSENSUS.shared_random,
-    relays=_CONSENSUS.relays,
+    relays=(
+        networks.changed(_CONSENSUS.relays[0], addresses=_ADDRESSES, software="onionshh 0.1.0"),
+        *_CONSENSUS.relays[1:],
+    ),
+    crowd=wire_descriptor.Paced(640, 2),
+    previous=bytes(g.HASH),
+    votes=(wire_consensus.Vote(bytes(g.KEY), bytes(g.HASH)), wire_consensus.Vote(KEY, KEY)),
 ).encode_body()
 _DOCUMENT = sign_consensus(_BODY, [AUTHORITY_KEY])
 _RELAY = signed(1)
+_LARGE = signed(
+    3,
+    addresses=_ADDRESSES,
+    signing=bytes(wire_descriptor.SIGNING),
+    software="onionshh 0.1.0",
+    paced=wire_descriptor.Paced(64, 1),
+)
 _RELAY_BODY = wire_descriptor.split_untrusted(_RELAY)[0]
 _PAIRS = ListOf(fields(Text(64), Int()), wire_consensus.MOST_PARAMS)
 
@@ -270,6 +307,14 @@ DOORS = (
         lambda data: unpack_untrusted(data, _EVERY_SHAPE, 4096),
         (pack([5, b"bytes", "text", [[1, ["a", "b"]], [2, []]], b"ab"]), pack([0, b"", "", [], b"  "])),
     ),
+    Target("wire.packing.version_untrusted", version_untrusted, (_BODY, pack((7, "what it is not")))),
+    Target(
+        "wire.packing.unpack_version_untrusted",
+        lambda data: unpack_version_untrusted(
+            data, fields(Int(255), Bin(2, or_empty=True)), 64, version=2, otherwise=Reason.DOCUMENT_VERSION
+        ),
+        (pack((2, b"ab")), pack((2, b""))),
+    ),
     Target("wire.merkle.check_untrusted", _merkle, tuple(_proof(index) for index in range(5))),
     Target(
         "wire.framing.HandshakeParts.add",
@@ -318,12 +363,18 @@ DOORS = (
         (
             _RELAY_BODY,
             wire_descriptor.split_untrusted(signed(2, host="2001:db8::1", family=(networks.relay_id(3),)))[0],
+            wire_descriptor.split_untrusted(_LARGE)[0],
         ),
+    ),
+    Target(
+        "wire.endpoint.EndpointDescriptor.from_row_untrusted",
+        EndpointDescriptor.from_row_untrusted,
+        (test_descriptor.DESCRIPTOR.encode()[2:], test_descriptor.NO_INBOX.encode()[2:]),
     ),
     Target(
         "wire.endpoint.Inner.decode_untrusted",
         lambda data: Inner.decode_untrusted(_plain(data)),
-        (test_descriptor.inner().encode(),),
+        (test_descriptor.inner().encode(), test_descriptor.inner(test_descriptor.NO_INBOX).encode()),
     ),
     Target("wire.endpoint.Outer.decode_untrusted", Outer.decode_untrusted, (test_descriptor.DATA,)),
     Target(
@@ -391,7 +442,12 @@ DOORS = (
         Record.decode_untrusted,
         tuple(record.encode() for record in _RECORDS),
     ),
-    Target("core.trust.open_descriptor_untrusted", open_descriptor_untrusted, (_RELAY,)),
+    Target(
+        "core.delivery.parts.Part.decode_untrusted",
+        Part.decode_untrusted,
+        tuple(part.encode() for part in PARTS),
+    ),
+    Target("core.trust.open_descriptor_untrusted", open_descriptor_untrusted, (_RELAY, _LARGE)),
     Target(
         "core.trust.open_descriptor_untrusted:signed",
         lambda data: open_descriptor_untrusted(relay_document(data)),
@@ -432,7 +488,7 @@ DOORS = (
     Target(
         "core.endpoint.descriptor.open_descriptor_untrusted:signed",
         lambda data: _row_signed(data[: g.DESCRIPTOR_PLAIN]),
-        (test_descriptor.DESCRIPTOR.encode()[2:],),
+        (test_descriptor.DESCRIPTOR.encode()[2:], test_descriptor.NO_INBOX.encode()[2:]),
     ),
     Target(
         "core.endpoint.introduce.open_introduction_untrusted",

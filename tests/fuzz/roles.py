@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from onionshh import geometry as g
 from onionshh.core.base.params import Params
 from onionshh.core.roles import Role
@@ -9,6 +11,7 @@ from onionshh.relay.mirror import Mirror
 from onionshh.rendezvous.introducer import Introducer
 from onionshh.rendezvous.meeting import Meeting
 from onionshh.rendezvous.ring import Ring
+from onionshh.rendezvous.shelf import Erase, Row
 from onionshh.wire import messages as m
 from tests.core import networks
 from tests.fuzz.circuits import SMALL
@@ -17,13 +20,33 @@ from tests.rendezvous import test_introducer, test_ring
 from tests.rendezvous.circuits import Circuit, Relay
 from tests.seeded import seeded
 
-_TIME, _END, _SIGNED = 250, 251, 252
+_TIME, _END, _SIGNED, _DISK, _COMMIT = 250, 251, 252, 253, 254
 _CIRCUITS = 4
 
 
-def _play(role: Role, data: bytes) -> Relay:
-    """A script of at most four circuits at once; all have ended when it is over."""
-    script, relay = Script(data), Relay(role, wall=test_ring.WALL)
+class _Rows:
+    """A disk of a ring, in memory. While it fails, nothing can be written."""
+
+    def __init__(self) -> None:
+        self.fails = False
+        self.rows: dict[object, Row] = {}
+
+    def commit(self, rows: Sequence[object]) -> None:
+        if self.fails:
+            raise OSError("No space left on device")
+        for row in rows:
+            if isinstance(row, Row):
+                self.rows[row.name] = row
+            elif isinstance(row, Erase):
+                self.rows = {name: old for name, old in self.rows.items() if old.serial not in row.serials}
+            else:
+                raise Left(f"a row {row!r}")
+
+
+def _play(role: Role, data: bytes, disk: _Rows | None = None) -> Relay:
+    """A script of at most four circuits at once; all have ended when it is over. With a `disk`, the script
+    says when it is written to and whether it fails; at the end it does not, and all is written."""
+    script, relay = Script(data), Relay(role, wall=test_ring.WALL, committing=disk is None)
     circuits: dict[int, Circuit] = {}
     while not script.over:
         step, number = script.number(1), script.number(1) % _CIRCUITS
@@ -35,12 +58,21 @@ def _play(role: Role, data: bytes) -> Relay:
             relay.tick()
         elif step == _END:
             relay.end(circuit)
+        elif step == _DISK and disk is not None:
+            disk.fails = not disk.fails
+        elif step == _COMMIT:
+            relay.commit()
         elif step == _SIGNED:
             relay.send(circuit, m.PUBLISH, _document(script))
         elif step in role.accepts:
             relay.send(circuit, step, script.string())
     for circuit in circuits.values():
         relay.end(circuit)
+    if disk is not None:
+        disk.fails = False
+        relay.commit()
+        relay.tick()
+        relay.commit()
     return relay
 
 
@@ -76,14 +108,31 @@ def _ring(data: bytes) -> None:
         raise Left(f"{role.kept} descriptors where {most} may be")
 
 
+def _ring_on_disk(data: bytes) -> None:
+    view, most, disk = networks.view(networks.plain(3)), 2, _Rows()
+    params = Params(descriptor_bytes=most * g.DESCRIPTOR)
+    role = Ring(test_ring.OWN, lambda: view, lambda: params, store=disk)
+    relay = _play(role, data, disk)
+    if role.waiting or role.kept > most or len(disk.rows) > role.kept:
+        raise Left(f"{role.waiting} waiting, {role.kept} kept, {len(disk.rows)} on disk")
+    again = Ring(test_ring.OWN, lambda: view, lambda: params, store=disk, rows=disk.rows.values())
+    again.tick(relay.now, relay.wall)
+    if again.kept != len(disk.rows):
+        raise Left(f"{again.kept} of {len(disk.rows)} after a restart")
+
+
 def _step(step: int, circuit: int, body: bytes) -> bytes:
     return bytes((step, circuit)) + string(body)
 
 
 def _signed(
-    circuit: int, number: int, revision: int = 5, period: int = networks.START // networks.DAY
+    circuit: int,
+    number: int,
+    revision: int = 5,
+    period: int = networks.START // networks.DAY,
+    expiry: int = test_ring.WALL + 3600,
 ) -> bytes:
-    numbers = (revision, period, test_ring.WALL + 3600)
+    numbers = (revision, period, expiry)
     return bytes((_SIGNED, circuit, number)) + b"".join(one.to_bytes(8, "big") for one in numbers) + bytes(16)
 
 
@@ -126,6 +175,21 @@ ROLES = (
         (
             _PUBLISH + _FETCH,
             b"".join(_signed(number, number) for number in range(4)) + bytes((_TIME, 0, 1, 0)) + _FETCH,
+        ),
+    ),
+    Target(
+        "rendezvous.ring.Ring.handle:disk",
+        _ring_on_disk,
+        (
+            b"".join(_signed(number, number, expiry=test_ring.WEEK) for number in range(4))
+            + bytes((_COMMIT, 0))
+            + bytes((_TIME, 0, 1, 0))
+            + _FETCH,
+            _signed(0, 1, expiry=test_ring.WEEK)
+            + bytes((_DISK, 0, _COMMIT, 0, _DISK, 0))
+            + _signed(1, 1, 6, expiry=test_ring.WEEK)
+            + _signed(2, 1, 7)
+            + bytes((_COMMIT, 0, _END, 1)),
         ),
     ),
     Target(

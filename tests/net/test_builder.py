@@ -16,10 +16,12 @@ from onionshh.core.circuit.purpose import PathKind, Purpose
 from onionshh.core.link.port import LinkPort
 from onionshh.core.paths.path import PathImpossible
 from onionshh.core.paths.view import View
+from onionshh.errors import NetworkUnreachable
 from onionshh.geometry import CELL
+from onionshh.ids import RelayId
 from onionshh.net.builder import CircuitBuilder
 from onionshh.net.circuits import CircuitFailed
-from onionshh.net.guard_file import GuardFile
+from onionshh.net.guard_file import LAYER_TWO_FILE, GuardFile
 from onionshh.net.store import DataDirectory
 from onionshh.reasons import Reason
 from onionshh.wire.cell import CREATE, CREATE_MORE, HEADER, PADDING, RELAY_EARLY
@@ -37,7 +39,6 @@ class Builder:
         self.view: View = view(list(world.rows.values()), params=world.params)
         self.guard_file = GuardFile(DataDirectory(folder), Chance(seeded(1)))
         self.guard_file.update(self.view)
-        self.guard_file.update_layer_two(self.view)
         self.builder = CircuitBuilder(
             links=client.links,
             circuits=client.circuits,
@@ -264,6 +265,78 @@ async def test_pinned_circuits_take_their_second_hop_from_the_layer_two_guards(
         seconds = Counter(circuit.path[1].identity for circuit in circuits)
         assert set(seconds) <= set(node.guard_file.layer_two.sample)
         assert len(seconds) > 1
+
+
+async def test_ways_back_into_a_session_keep_four_second_hops_over_a_restart(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """At a node that hosts nothing: the first one draws them."""
+    seen: list[Counter[RelayId]] = []
+    for _ in range(2):
+        async with network(14, tmp_path) as node:
+            assert len(node.guard_file.layer_two.sample) == (4 if seen else 0)
+            last = node.others()[0].identity
+            circuits = [await node.builder.build(Purpose.RESUME, last=last) for _ in range(25)]
+            assert {len(circuit.path) for circuit in circuits} == {4}
+            seen.append(Counter(circuit.path[1].identity for circuit in circuits))
+            assert set(seen[-1]) == set(node.guard_file.layer_two.sample) - {last}
+    assert set(seen[0]) == set(seen[1])
+
+
+async def test_what_is_drawn_anew_each_time_draws_no_layer_two_guards(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with network(12, tmp_path) as node:
+        for purpose in (Purpose.RING, Purpose.INTRODUCE, Purpose.CALL, Purpose.CONSENSUS):
+            await node.builder.build(purpose)
+        assert node.guard_file.layer_two.sample == ()
+        assert not (tmp_path / LAYER_TWO_FILE).exists()
+
+
+async def test_a_stub_of_a_pinned_circuit_has_its_second_hop(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with network(12, tmp_path) as node:
+        for relays in (3, 4):
+            one = await node.builder.stub(kind(relays, pinned=True))
+            other = await node.builder.stub(kind(relays, pinned=True), [one])
+            assert {one.path[1].identity, other.path[1].identity} <= set(node.guard_file.layer_two.sample)
+            assert one.path[0] != other.path[0]
+
+
+async def test_flooding_all_second_hops_has_no_others_drawn(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with network(14, tmp_path) as node:
+        node.guard_file.second_hops(node.view)
+        pinned = node.guard_file.layer_two.sample
+        for relay in [relay for relay in node.world.relays if relay.identity in pinned]:
+            node.world.kill(relay)
+        for _ in range(3):
+            with pytest.raises(CircuitFailed) as caught:
+                await node.builder.build(Purpose.RESUME)
+            assert caught.value.relay in pinned
+        assert len(node.builder.failures) == 4
+
+
+async def test_without_room_for_second_hops_no_pinned_circuit_is_built(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with network(12, tmp_path) as node:
+        (tmp_path / LAYER_TWO_FILE).mkdir()
+        with pytest.raises(NetworkUnreachable, match=LAYER_TWO_FILE):
+            await node.builder.build(Purpose.RESUME)
+        assert len((await node.builder.build(Purpose.CALL)).path) == 4
+        (tmp_path / LAYER_TWO_FILE).rmdir()
+        assert len((await node.builder.build(Purpose.RESUME)).path) == 4
+
+
+async def test_a_pinned_circuit_can_be_had_in_a_network_of_as_many_relays_as_it_takes(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with network(4, tmp_path) as node:
+        for relay in node.world.relays:
+            assert len((await node.builder.build(Purpose.RESUME, last=relay.identity)).path) == 4
 
 
 async def test_a_cancelled_build_leaves_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:

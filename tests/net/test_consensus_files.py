@@ -6,7 +6,8 @@ import pytest
 
 from onionshh.net.consensus_files import CONSENSUS_FILE, PREVIOUS_FILE, ConsensusFiles
 from onionshh.net.memory_folder import InMemory
-from tests.net.test_consensus_keeper import INTERVAL, STRANGER, WALL, document, network
+from tests.directory import old
+from tests.net.test_consensus_keeper import INTERVAL, KEYS, STRANGER, WALL, document, network
 
 
 def files(folder: InMemory) -> ConsensusFiles:
@@ -37,3 +38,15 @@ def test_what_is_damaged_or_of_another_network_counts_as_absent(spoilt: bytes) -
     assert kept.previous is None
     folder.write(CONSENSUS_FILE, spoilt)
     assert files(folder).read() is None
+
+
+def test_one_of_the_version_before_is_passed_over_quietly(caplog: pytest.LogCaptureFixture) -> None:
+    """It is signed, of this network and still valid, and counts as absent all the same."""
+    folder = InMemory()
+    files(folder).keep(document(INTERVAL), old.consensus(key=KEYS[0]))
+    kept = files(folder).read()
+    assert kept is not None
+    assert (kept.consensus.valid_after, kept.previous) == (WALL + INTERVAL, None)
+    folder.write(CONSENSUS_FILE, old.consensus(key=KEYS[0]))
+    assert files(folder).read() is None
+    assert not caplog.records

@@ -42,6 +42,7 @@ from onionshh.net.store import DataDirectory, Folder
 from onionshh.reasons import Reason
 from onionshh.wire.consensus import Consensus
 from tests.client.world import hosted, small, until
+from tests.directory import old
 from tests.directory.world import descriptor
 from tests.inside import inside
 from tests.net.test_clocks import Jumping
@@ -72,6 +73,10 @@ def document(after: int = 0, *, keys: list[SigningKey] | None = None, relays: in
         valid_after=WALL + after,
     )
     return sign_consensus(consensus.encode_body(), KEYS[:1] if keys is None else keys)
+
+
+OLD = old.consensus(key=KEYS[0])
+"""A consensus of version 1, signed and of the same date."""
 
 
 class Source:
@@ -173,8 +178,12 @@ async def test_one_that_is_too_small_to_ask_over_is_asked_for_again(
     assert len((await alone.first()).relays) == 6
 
 
-@pytest.mark.parametrize("name, data", [(CONSENSUS_FILE, b"damaged"), (PREVIOUS_FILE, b"damaged")])
-async def test_a_damaged_file_does_no_harm(
+@pytest.mark.parametrize(
+    "name, data",
+    [(file, data) for file in (CONSENSUS_FILE, PREVIOUS_FILE) for data in (b"damaged", OLD)],
+    ids=("damaged", "old", "previous damaged", "previous old"),
+)
+async def test_a_damaged_file_or_one_of_the_version_before_does_no_harm(
     name: str, data: bytes, tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     await keeper(tmp_path, Source(document())).first()

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from onionshh.core.base.chance import Chance
 from onionshh.errors import BadData
 from onionshh.net.guard_file import GUARDS_FILE, LAYER_TWO_FILE, GuardFile
+from onionshh.net.memory_folder import InMemory
 from onionshh.net.store import DataDirectory
 from tests.core.networks import DAY, START, changed, plain, view
 from tests.seeded import seeded
@@ -27,10 +28,9 @@ def guard_file(path: Path, seed: int) -> GuardFile:
 def test_guards_are_drawn_once_and_come_back(tmp_path: Path) -> None:
     first = guard_file(tmp_path, 1)
     first.update(view(plain(40)))
-    first.update_layer_two(view(plain(40)))
+    first.second_hops(view(plain(40)))
     again = guard_file(tmp_path, 2)
     again.update(view(plain(40)))
-    again.update_layer_two(view(plain(40)))
     assert again.guards.sample == first.guards.sample
     assert again.layer_two.sample == first.layer_two.sample
     assert len(first.guards.sample) == 6
@@ -59,17 +59,17 @@ def test_a_node_has_second_hops_once_it_needs_them_and_follows_each_consensus_wi
     node = guard_file(tmp_path, 1)
     node.update(view(plain(40)))
     before = node.layer_two.sample
-    assert not (tmp_path / LAYER_TWO_FILE).exists()  # whoever only visits draws none
-    node.update_layer_two(view(plain(40)))
+    assert not (tmp_path / LAYER_TWO_FILE).exists()  # no pinned circuit was built yet
+    hops = node.second_hops(view(plain(40)))
     drawn = node.layer_two.sample
     assert (len(before), len(drawn)) == (0, 4)
-    node.update_layer_two(view(plain(40)))  # a second endpoint of the node
+    assert set(hops) == set(drawn)
+    assert set(node.second_hops(view(plain(40)))) == set(drawn)
     assert node.layer_two.sample == drawn
     node.update(view(plain(40), at=NOW + 13 * DAY))
     assert not set(node.layer_two.sample) & set(drawn)
     again = guard_file(tmp_path, 2)
     again.update(view(plain(40), at=NOW + 13 * DAY))
-    again.update_layer_two(view(plain(40), at=NOW + 13 * DAY))
     assert again.layer_two.sample == node.layer_two.sample
 
 
@@ -96,15 +96,57 @@ def test_what_we_know_of_a_guard_outlives_an_update(tmp_path: Path) -> None:
 def test_a_damaged_file_draws_no_new_guards(tmp_path: Path, name: str, damage: bytes | None) -> None:
     one = guard_file(tmp_path, 1)
     one.update(view(plain(40)))
-    one.update_layer_two(view(plain(40)))
+    one.second_hops(view(plain(40)))
     path = tmp_path / name
     data = path.read_bytes()[:-1] if damage is None else damage
     path.write_bytes(data)
     fresh = guard_file(tmp_path, 2)
     with pytest.raises(BadData, match=f"{name} is damaged"):
         fresh.update(view(plain(40)))
-        fresh.update_layer_two(view(plain(40)))
     assert path.read_bytes() == data
+
+
+def test_second_hops_of_another_process_that_are_damaged_are_not_drawn_again(tmp_path: Path) -> None:
+    one = guard_file(tmp_path, 1)
+    one.update(view(plain(40)))
+    (tmp_path / LAYER_TWO_FILE).write_bytes(b"junk")  # since the start
+    for _ in range(2):
+        with pytest.raises(BadData, match="damaged"):
+            one.second_hops(view(plain(40)))
+        one.update(view(plain(40)))
+    assert (tmp_path / LAYER_TWO_FILE).read_bytes() == b"junk"
+
+
+def test_second_hops_that_cannot_be_written_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each start would draw others. Once there is room, those in hand are kept."""
+    one, opened = guard_file(tmp_path, 1), os.open
+    one.update(view(plain(40)))
+
+    def full(path: Any, *options: Any, **more: Any) -> int:
+        if str(path).endswith(".new"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return opened(path, *options, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space"):
+                one.second_hops(view(plain(40)))
+    hops = one.second_hops(view(plain(40)))
+    again = guard_file(tmp_path, 2)
+    assert set(again.second_hops(view(plain(40)))) == set(hops)
+
+
+def test_a_folder_in_memory_keeps_second_hops_too() -> None:
+    folder = InMemory()
+    one = GuardFile(folder, Chance(seeded(1)))
+    one.update(view(plain(40)))
+    hops = one.second_hops(view(plain(40)))
+    again = GuardFile(folder, Chance(seeded(2)))
+    again.update(view(plain(40)))
+    assert set(again.second_hops(view(plain(40)))) == set(hops)
 
 
 @pytest.mark.parametrize("name", [GUARDS_FILE, LAYER_TWO_FILE])
@@ -113,7 +155,7 @@ def test_a_file_that_is_damaged_while_its_guards_are_in_hand_is_written_anew(
 ) -> None:
     node = guard_file(tmp_path, 1)
     node.update(view(plain(40)))
-    node.update_layer_two(view(plain(40)))
+    node.second_hops(view(plain(40)))
     path = tmp_path / name
     good = path.read_bytes()
     path.write_bytes(b"junk")
@@ -129,7 +171,7 @@ def test_first_and_second_hops_come_in_random_order_and_do_not_meet(tmp_path: Pa
     one = guard_file(tmp_path, 1)
     known = view(plain(40))
     one.update(known)
-    one.update_layer_two(known)
+    one.second_hops(known)
     firsts = [tuple(one.first_hops(known)) for _ in range(40)]
     assert {frozenset(first) for first in firsts} == {frozenset(one.guards.sample[:2])}
     assert len(set(firsts)) == 2

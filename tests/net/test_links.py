@@ -32,6 +32,7 @@ from onionshh.net.transport import Dialer, NoRoom, StreamBroken
 from onionshh.reasons import Reason
 from onionshh.wire.cell import CREATE, DESTROY, LINK_AUTH, PADDING, RELAY, pack_cell, split_cells
 from simulations.world import ANSWER, ASK
+from tests.core.networks import changed
 from tests.net.world import Client, Peer, Relay, World, answer_as_peer, dial_as_peer
 from tests.seeded import seeded
 
@@ -166,7 +167,7 @@ async def test_a_peer_that_says_nothing_times_out_after_ten_seconds(autojump_clo
         listener = world.network.listen("30.0.0.1")
         start = trio.current_time()
         with pytest.raises(LinkFailed):
-            await client.links.to(relay.row._replace(host="30.0.0.1", port=listener.address[1]))
+            await client.links.to(changed(relay.row, host="30.0.0.1", port=listener.address[1]))
         assert 10.0 <= trio.current_time() - start <= 10.1
         stream = await listener.accept()
         while await stream.receive_some():  # the flight, and then the end
@@ -228,7 +229,7 @@ async def test_a_peer_that_leaves_before_our_proof_leaves_no_link_behind(autojum
             opened: list[LinkPort] = []
             client.circuits.link_opened = lambda port, now: opened.append(port)  # type: ignore[method-assign]
             with pytest.raises(LinkFailed):
-                await client.links.to(relay.row._replace(host="30.0.0.1", port=listener.address[1]))
+                await client.links.to(changed(relay.row, host="30.0.0.1", port=listener.address[1]))
         assert opened == []
         assert client.links.peers() == []
         numbers = client.links.statistics()
@@ -819,7 +820,7 @@ async def test_a_peer_that_falls_silent_is_noticed_after_thirty_seconds(autojump
         listener = world.network.listen("30.0.0.1")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(answer_as_peer, listener, relay)
-            port = await client.links.to(relay.row._replace(host="30.0.0.1", port=listener.address[1]))
+            port = await client.links.to(changed(relay.row, host="30.0.0.1", port=listener.address[1]))
         circuit = client.circuits.start(port, Purpose.TEST, 1)
         start = trio.current_time()
         assert await circuit.closed() == Reason.LINK_CLOSED

@@ -21,8 +21,7 @@ async def test_a_relay_proves_its_keys_or_not(autojump_clock: MockClock) -> None
             identity=relay.identity,
             onion_key=onion_key,
             nickname="x",
-            host=relay.row.host,
-            port=relay.row.port,
+            addresses=relay.row.addresses,
             published=WALL,
             bandwidth=1,
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 import trio
 from trio.testing import MockClock
 
+from onionshh import __version__
 from onionshh.config import Authority as Named
 from onionshh.core.base.chance import Chance
 from onionshh.directory.authority import DirectoryAuthority
@@ -18,8 +19,9 @@ from onionshh.net.clocks import Clock
 from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.net.store import DataDirectory, run_inline
 from onionshh.relay.keys import RelayKeys
-from onionshh.relay.publish import CORRECT_SECONDS, About, Publisher
+from onionshh.relay.publish import CORRECT_SECONDS, SOFTWARE, About, Publisher
 from onionshh.testing import LocalSource
+from onionshh.wire.descriptor import CAPABILITY_RING, IPV4, SOFTWARE_MOST
 from tests.directory.world import NETWORK, WALL, Prober, one_machine, store_in
 from tests.net.test_clocks import Jumping
 from tests.seeded import seeded
@@ -161,6 +163,24 @@ async def test_a_relay_says_once_that_it_is_listed(autojump_clock: MockClock, tm
         assert w.listed_at == ["127.0.0.1:9001"]
     assert w.said[-1] == "listed"
     assert len(w.said) <= 2
+
+
+async def test_what_a_relay_says_of_itself(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Its one address and its software; nothing of what is not used yet."""
+    async with world(tmp_path) as w, w.running():
+        await w.until(lambda: w.listed_at == ["127.0.0.1:9001"], 60)
+        said = w.authority.registry.newest(w.keys["relay"].relay_id)
+        assert said is not None
+        assert said.addresses == ((IPV4, "127.0.0.1", 9001),)
+        assert said.software == SOFTWARE == f"onionshh {__version__}"
+        assert (said.signing, said.paced, said.capabilities) == (b"", (0, 0), CAPABILITY_RING)
+        assert w.authority.consensus is not None
+        assert [row.software for row in w.authority.consensus.relays] == [SOFTWARE]
+
+
+def test_the_name_of_the_software_fits() -> None:
+    assert len(SOFTWARE) <= SOFTWARE_MOST
+    assert SOFTWARE.isascii()
 
 
 async def test_a_copy_that_ran_for_a_minute_is_put_right_at_once(

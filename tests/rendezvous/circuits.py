@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from onionshh.core.roles import Drop, EndCircuit, Join, Origin, Reply, Role, RoleAction
+from onionshh.core.roles import (
+    Drop,
+    EndCircuit,
+    Join,
+    Origin,
+    Remember,
+    Reply,
+    Role,
+    RoleAction,
+)
 from onionshh.crypto.primitives import sha3_256
 from onionshh.errors import ProtocolError
 from onionshh.reasons import Reason
@@ -25,13 +34,16 @@ class Circuit:
 
 @dataclass
 class Relay:
-    """Carries out what one role wants, as the switch does."""
+    """Carries out what one role wants, as the switch does. While not `committing`, what it wants on disk
+    waits."""
 
     role: Role
     now: float = 0.0
     wall: int = 0
     drops: list[str] = field(default_factory=list)
     made: int = 0
+    committing: bool = True
+    asked: list[Remember] = field(default_factory=list)
 
     def circuit(self, origin: Origin = "192.0.2.1") -> Circuit:
         self.made += 1
@@ -41,20 +53,32 @@ class Relay:
         """A message comes on this circuit; what went back along it."""
         before = len(circuit.got)
         try:
-            self._carry_out(self.role.handle(circuit, message_type, body, self.now, self.wall))
+            self.carry_out(self.role.handle(circuit, message_type, body, self.now, self.wall))
         except ProtocolError as error:
             self.end(circuit, error.reason)
         return circuit.got[before:]
 
     def tick(self) -> None:
-        self._carry_out(self.role.tick(self.now, self.wall))
+        self.carry_out(self.role.tick(self.now, self.wall))
 
     def end(self, circuit: Circuit, reason: Reason = Reason.DESTROYED) -> None:
         if not circuit.ended_for:
             circuit.ended_for = reason
-            self._carry_out(self.role.circuit_closed(circuit, self.now))
+            self.carry_out(self.role.circuit_closed(circuit, self.now))
 
-    def _carry_out(self, actions: tuple[RoleAction, ...]) -> None:
+    def commit(self) -> None:
+        """Commit what waits, each on its own, and tell the role how it went."""
+        while self.asked:
+            asked = self.asked.pop(0)
+            try:
+                asked.role.store.commit(asked.rows)
+            except Exception:  # whatever it is, as in the relay's driver
+                self.carry_out(asked.role.not_remembered(asked.token, self.now, self.wall))
+            else:
+                self.carry_out(asked.role.remembered(asked.token, self.now, self.wall))
+
+    def carry_out(self, actions: tuple[RoleAction, ...]) -> None:
+        """Do what the role wants, in order."""
         for action in actions:
             match action:
                 case Reply(circuit=Circuit() as circuit, message_type=message_type, body=body):
@@ -63,7 +87,7 @@ class Relay:
                     circuit.got.append((message_type, body))
                     circuit.waiting_messages += not circuit.window_open
                     if circuit.window_open:
-                        self._carry_out(self.role.circuit_ready(circuit, self.now))
+                        self.carry_out(self.role.circuit_ready(circuit, self.now))
                 case Join(one=Circuit() as one, other=Circuit() as other):
                     assert one is not other
                     one.joined = other.joined = True
@@ -71,5 +95,9 @@ class Relay:
                     self.end(circuit, reason)
                 case Drop(reason=reason):
                     self.drops.append(reason)
+                case Remember() if action is actions[-1]:
+                    self.asked.append(action)
+                    if self.committing:
+                        self.commit()
                 case _:
                     raise AssertionError(action)

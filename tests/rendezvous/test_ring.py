@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +14,21 @@ from onionshh.core.endpoint.ring import positions, responsible
 from onionshh.core.paths.view import View
 from onionshh.core.roles import Origin
 from onionshh.crypto.identity import SigningKey
+from onionshh.crypto.primitives import sha3_256
 from onionshh.reasons import Reason
-from onionshh.rendezvous.ring import FETCH_BURST, FETCH_RATE, PUBLISH_BURST, PUBLISH_RATE, REQUESTS_MOST, Ring
+from onionshh.rendezvous.ring import (
+    FETCH_BURST,
+    FETCH_RATE,
+    MEMORY_SECONDS,
+    PUBLISH_BURST,
+    PUBLISH_RATE,
+    REQUESTS_MOST,
+    Ring,
+)
+from onionshh.rendezvous.ring_store import RingStore
+from onionshh.rendezvous.shelf import ERASED_AT_ONCE, Row
 from onionshh.wire import messages as m
-from onionshh.wire.consensus import RelayRow
+from onionshh.wire.consensus import RelayRow, SharedRandom
 from onionshh.wire.endpoint import Outer, period_key_signed
 from tests.core import networks
 from tests.core.networks import DAY, START, plain, relay_id
@@ -35,10 +48,46 @@ class Shown:
     params: Params
 
 
-def make(rows: list[RelayRow] | None = None, params: Params | None = None) -> tuple[Relay, Ring, Shown]:
+class Disk:
+    """A file of a ring, and what was written to it. While it `fails`, nothing can be."""
+
+    def __init__(self, path: Path) -> None:
+        self.store = RingStore(str(path / "ring.db"))
+        self.fails = False
+        self.commits = 0
+
+    def commit(self, rows: Sequence[object]) -> None:
+        if self.fails:
+            raise OSError("No space left on device")
+        self.commits += 1
+        self.store.commit(rows)
+
+    @property
+    def held(self) -> list[bytes]:
+        """The descriptors in the file, in the order in which they were written."""
+        return [row.document for row in self.store.rows()]
+
+
+def make(
+    rows: list[RelayRow] | None = None,
+    params: Params | None = None,
+    disk: Disk | None = None,
+    salt: bytes = b"",
+) -> tuple[Relay, Ring, Shown]:
+    """A ring relay; with a `disk` it starts with what is there."""
     shown = Shown(networks.view(rows or plain(3)), params or Params())
-    role = Ring(OWN, lambda: shown.view, lambda: shown.params)
+    held = () if disk is None else disk.store.rows()
+    role = Ring(OWN, lambda: shown.view, lambda: shown.params, store=disk, rows=held, salt=salt)
     return Relay(role, wall=WALL), role, shown
+
+
+def days(view: View, first: int, last: int) -> View:
+    """The same network with the random values of these periods, counted from its own."""
+    values = tuple(
+        SharedRandom(period, sha3_256(b"srv", period.to_bytes(8, "big")), period * DAY - DAY // 2)
+        for period in range(view.period + first, view.period + last + 1)
+    )
+    return View(replace(view.consensus, shared_random=values))
 
 
 def name(number: int) -> SigningKey:
@@ -153,8 +202,10 @@ def test_a_body_of_the_wrong_size_ends_the_circuit(kind: int, size: int) -> None
     assert role.kept == 0
 
 
-def test_only_the_previous_current_and_next_period_are_kept() -> None:
-    relay, _, _ = make()
+def test_only_the_previous_current_and_next_period_are_taken() -> None:
+    relay, _, shown = make()
+    assert shown.view is not None
+    shown.view = days(shown.view, -7, 1)  # whatever periods the consensus knows
     now = START // DAY
     statuses = [publish(relay, document(1, period=period)) for period in range(now - 2, now + 3)]
     assert statuses == [m.REFUSED, m.STORED, m.STORED, m.STORED, m.REFUSED]
@@ -175,14 +226,36 @@ def test_what_expired_is_neither_taken_nor_handed_out_and_goes_at_the_next_sweep
     assert fetch(relay, 3).status == m.FOUND_IT
 
 
-def test_a_descriptor_goes_when_its_period_is_over() -> None:
+def test_a_descriptor_stays_after_its_period_while_the_consensus_knows_that_period() -> None:
+    """For a week, so that whoever leaves a letter finds it; then its ring cannot be told any more."""
     relay, role, shown = make()
     publish(relay, document(1, expiry=WALL + 8 * DAY))
-    for days, kept in ((1, 1), (2, 0)):
-        shown.view = networks.view(plain(3), at=START + DAY // 2 + days * DAY)
+    publish(relay, document(2, expiry=WALL + 3 * DAY))
+    for passed, kept in ((1, 2), (2, 2), (3, 1), (7, 1), (8, 0)):
+        shown.view = days(networks.view(plain(3), at=START + DAY // 2 + passed * DAY), -7, 1)
+        relay.now, relay.wall = relay.now + 100.0, WALL + passed * DAY - (passed == 8)
+        relay.tick()
+        assert role.kept == kept, passed
+        assert (fetch(relay, 1).status == m.FOUND_IT) == (kept > 0)
+
+
+def test_a_descriptor_goes_with_its_period_if_the_consensus_knows_few() -> None:
+    relay, role, shown = make()
+    publish(relay, document(1, expiry=WALL + 8 * DAY))
+    for passed, kept in ((1, 1), (2, 0)):
+        shown.view = networks.view(plain(3), at=START + DAY // 2 + passed * DAY)
         relay.now += 100.0
         relay.tick()
         assert role.kept == kept
+
+
+def test_what_is_kept_stays_while_there_is_no_consensus() -> None:
+    relay, role, shown = make()
+    publish(relay, document(1))
+    shown.view = None
+    relay.now += 100.0
+    relay.tick()
+    assert role.kept == 1
 
 
 def test_the_memory_cap_holds_and_expired_ones_make_room() -> None:
@@ -458,3 +531,270 @@ def test_a_joined_circuit_takes_nothing() -> None:
     circuit.joined = True
     relay.send(circuit, m.PUBLISH, document())
     assert circuit.ended_for == Reason.MESSAGE_ON_JOINED_CIRCUIT
+
+
+# On disk.
+
+WEEK = WALL + 7 * DAY
+"""When a descriptor of an endpoint with an inbox expires."""
+
+
+def opens(relay: Relay, body: bytes, origin: Origin = "192.0.2.1") -> Circuit:
+    """A circuit that brought this descriptor, whether it is answered yet or not."""
+    circuit = relay.circuit(origin)
+    relay.send(circuit, m.PUBLISH, body)
+    return circuit
+
+
+def answers(circuit: Circuit) -> list[int]:
+    return [m.Found.decode_untrusted(body).status for _, body in circuit.got]
+
+
+def test_what_lives_long_is_on_disk_before_it_is_answered_and_there_after_a_restart(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    relay, role, _ = make(disk=disk)
+    relay.committing = False
+    circuit = opens(relay, document(1, expiry=WEEK))
+    assert (answers(circuit), disk.held, role.kept, role.waiting) == ([], [], 0, 1)
+    assert fetch(relay, 1).status == m.NOT_FOUND
+    relay.commit()
+    assert answers(circuit) == [m.STORED]
+    assert (role.kept, role.waiting) == (1, 0)
+    assert disk.held == [document(1, expiry=WEEK)]
+    again, role, _ = make(disk=disk)
+    assert role.kept == 1
+    assert fetch(again, 1) == m.Found(m.FOUND_IT, document(1, expiry=WEEK))
+
+
+@pytest.mark.parametrize("seconds, on_disk", [(MEMORY_SECONDS, False), (MEMORY_SECONDS + 1, True)])
+def test_what_expires_within_half_a_day_is_in_memory_only(
+    seconds: int, on_disk: bool, tmp_path: Path
+) -> None:
+    disk = Disk(tmp_path)
+    relay, _, _ = make(disk=disk)
+    assert publish(relay, document(1, expiry=WALL + seconds)) == m.STORED
+    assert disk.commits == len(disk.held) == on_disk
+    _, role, _ = make(disk=disk)
+    assert role.kept == on_disk
+
+
+def test_without_a_data_folder_everything_is_in_memory() -> None:
+    relay, role, _ = make()
+    assert publish(relay, document(1, expiry=WEEK)) == m.STORED
+    assert (role.kept, relay.asked) == (1, [])
+    with pytest.raises(LookupError):
+        _ = role.store
+
+
+def test_a_disk_that_fails_answers_full_and_nothing_is_kept(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    relay, role, _ = make(disk=disk)
+    assert publish(relay, document(1, expiry=WEEK)) == m.STORED
+    disk.fails = True
+    assert publish(relay, document(2, expiry=WEEK)) == m.FULL
+    assert publish(relay, document(1, revision=6, expiry=WEEK)) == m.FULL
+    assert relay.drops == [Reason.PUBLISH_FULL] * 2
+    assert (role.kept, role.waiting) == (1, 0)
+    assert fetch(relay, 1).descriptor == document(1, expiry=WEEK), "the earlier one stays"
+    # What need not be written is taken, and what is on disk already too.
+    assert publish(relay, document(3, expiry=WALL + 60)) == m.STORED
+    assert publish(relay, document(1, expiry=WEEK)) == m.STORED
+    disk.fails = False
+    assert publish(relay, document(1, revision=6, expiry=WEEK)) == m.STORED
+    assert disk.held == [document(1, revision=6, expiry=WEEK)]
+
+
+def test_a_restart_never_brings_an_earlier_revision_back(tmp_path: Path) -> None:
+    """An endpoint that has no inbox any more: its later descriptors are short-lived and still go to disk."""
+    disk = Disk(tmp_path)
+    relay, _, _ = make(disk=disk)
+    publish(relay, document(1, revision=5, expiry=WEEK))
+    assert publish(relay, document(1, revision=6, expiry=WALL + 600)) == m.STORED
+    assert disk.held == [document(1, revision=6, expiry=WALL + 600)]
+    relay, _, _ = make(disk=disk)
+    assert publish(relay, document(1, revision=5, expiry=WEEK)) == m.STALE
+    assert fetch(relay, 1).descriptor == document(1, revision=6, expiry=WALL + 600)
+
+
+def test_the_same_bytes_again_are_written_once(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    relay, _, _ = make(disk=disk)
+    relay.committing = False
+    circuits = [opens(relay, document(1, expiry=WEEK)) for _ in range(3)]
+    assert len(relay.asked) == 1
+    relay.commit()
+    assert [answers(circuit) for circuit in circuits] == [[m.STORED]] * 3
+    assert publish(relay, document(1, expiry=WEEK)) == m.STORED
+    assert disk.commits == 1
+
+
+def test_revisions_that_come_while_one_is_written_are_judged_by_that_one(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    relay, role, _ = make(disk=disk)
+    publish(relay, document(1, revision=5, expiry=WEEK))
+    relay.committing = False
+    newer = opens(relay, document(1, revision=7, expiry=WEEK))
+    stale = [opens(relay, document(1, revision=number, expiry=WEEK)) for number in (5, 6)]
+    stale.append(opens(relay, document(1, revision=7, expiry=WEEK + 1)))
+    newest = opens(relay, document(1, revision=8, expiry=WALL + 60))  # an earlier one is on its way to disk
+    assert [answers(circuit) for circuit in stale] == [[m.STALE]] * 3
+    assert answers(newer) == answers(newest) == []
+    assert fetch(relay, 1).descriptor == document(1, revision=5, expiry=WEEK)
+    relay.commit()
+    assert answers(newer) == answers(newest) == [m.STORED]
+    assert fetch(relay, 1).descriptor == disk.held[0] == document(1, revision=8, expiry=WALL + 60)
+    assert (role.kept, len(disk.held)) == (1, 1)
+
+
+def test_a_revision_that_could_not_be_written_leaves_the_next_one_its_chance(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    relay, role, _ = make(disk=disk)
+    relay.committing = False
+    first = opens(relay, document(1, revision=5, expiry=WEEK))
+    second = opens(relay, document(1, revision=6, expiry=WEEK))
+    later = relay.asked.pop()
+    disk.fails = True
+    relay.commit()
+    disk.fails = False
+    relay.asked.append(later)
+    relay.commit()
+    assert (answers(first), answers(second)) == ([m.FULL], [m.STORED])
+    assert (role.kept, disk.held) == (1, [document(1, revision=6, expiry=WEEK)])
+
+
+def test_a_circuit_that_ends_meanwhile_hears_nothing_and_what_it_brought_is_kept(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    relay, role, _ = make(disk=disk)
+    relay.committing = False
+    gone, stays = (opens(relay, document(1, expiry=WEEK)) for _ in range(2))
+    relay.end(gone)
+    relay.commit()
+    assert (answers(gone), answers(stays), role.kept) == ([], [m.STORED], 1)
+
+
+def test_what_is_displaced_or_expires_is_erased_from_disk_within_a_tick(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    relay, role, shown = make(disk=disk, params=room_for(3))
+    for number in (1, 2, 3):
+        publish(relay, document(number, expiry=WEEK + number), f"origin{number % 2}")
+    assert publish(relay, document(4, expiry=WEEK), "another") == m.STORED
+    assert relay.drops == [Reason.PUBLISH_DISPLACED]
+    assert (role.kept, len(disk.held)) == (3, 4)
+    relay.tick()
+    assert disk.held == [document(number, expiry=WEEK + number % 4) for number in (1, 2, 4)]
+    shown.view = None
+    relay.now, relay.wall = relay.now + 100.0, WEEK + 1
+    relay.tick()
+    assert disk.held == [document(2, expiry=WEEK + 2)]
+
+
+def test_an_erasure_that_fails_is_done_later_and_takes_nothing_with_it(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    relay, role, shown = make(disk=disk)
+    publish(relay, document(1, expiry=WALL + DAY))
+    relay.now, relay.wall, disk.fails = 100.0, WALL + DAY, True
+    relay.tick()
+    relay.tick()
+    assert (role.kept, len(disk.held)) == (0, 1)
+    # The same name comes again before its old row is gone.
+    disk.fails, relay.committing = False, False
+    relay.tick()
+    fresh = opens(relay, document(1, revision=6, expiry=WEEK))
+    assert len(relay.asked) == 2
+    relay.asked.reverse()
+    relay.commit()
+    relay.tick()
+    relay.commit()
+    assert answers(fresh) == [m.STORED]
+    assert disk.held == [document(1, revision=6, expiry=WEEK)]
+    assert shown.view is not None
+
+
+def test_many_erasures_are_done_one_after_the_other(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    count = 2 * ERASED_AT_ONCE + 1
+    disk.store.commit(
+        [
+            Row(serial, (serial.to_bytes(32, "big"), START // DAY), serial, 0, "", document(1))
+            for serial in range(1, count + 1)
+        ]
+    )
+    relay, role, _ = make(disk=disk)
+    assert role.kept == count
+    relay.wall = WALL + DAY
+    relay.tick()
+    assert (role.kept, disk.held, disk.commits) == (0, [], 3)
+
+
+def test_what_expired_meanwhile_is_gone_before_anything_is_served(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    relay, _, _ = make(disk=disk)
+    publish(relay, document(1, expiry=WALL + DAY))
+    publish(relay, document(2, expiry=WEEK))
+    publish(relay, document(3, expiry=WEEK, period=START // DAY - 1))
+    relay, role, shown = make(disk=disk)
+    relay.wall = WALL + DAY
+    shown.view = days(networks.view(plain(3), at=START + DAY // 2 + DAY), -1, 1)
+    assert role.kept == 3
+    assert fetch(relay, 3, START // DAY - 1).status == m.NOT_FOUND, "its period is known no more"
+    assert (fetch(relay, 1).status, fetch(relay, 2).status) == (m.NOT_FOUND, m.FOUND_IT)
+    assert role.kept == 1
+    relay.tick()
+    assert disk.held == [document(2, expiry=WEEK)]
+
+
+def test_a_row_that_nobody_can_read_is_erased_and_its_number_not_used_again(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    disk.store.commit([Row(7, (bytes(32), START // DAY), 7, 0, "", b"not a descriptor")])
+    relay, role, _ = make(disk=disk)
+    assert role.kept == 0
+    assert publish(relay, document(1, expiry=WEEK)) == m.STORED
+    relay.tick()
+    assert disk.held == [document(1, expiry=WEEK)]
+
+
+def test_who_holds_most_and_who_came_first_is_known_after_a_restart(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    relay, _, _ = make(disk=disk, params=room_for(10), salt=b"of the first start")
+    publish(relay, document(1, expiry=WEEK), "honest")
+    for number in range(100, 108):
+        publish(relay, document(number, expiry=WEEK), "flood")
+    assert publish(relay, worked(108, EFFORT_LEAST, expiry=WEEK), "flood") == m.STORED
+    relay, role, _ = make(disk=disk, params=room_for(10), salt=b"of the second")
+    assert role.kept == 10
+    for number in (2, 3, 4):
+        assert publish(relay, document(number, expiry=WEEK), f"honest{number}") == m.STORED
+    relay.tick()
+    assert {fetch(relay, number).status for number in (1, 2, 3, 4, 108)} == {m.FOUND_IT}
+    # Of the flood those that came last are gone.
+    left = [fetch(relay, number).status == m.FOUND_IT for number in range(100, 108)]
+    assert left == [True] * 5 + [False] * 3
+    assert len(disk.held) == 10
+    assert publish(relay, document(200, expiry=WEEK), "flood") == m.STORED, "its label is another now"
+
+
+def test_a_cap_that_fell_while_the_relay_was_away_is_kept_to(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    relay, _, _ = make(disk=disk)
+    for number in range(1, 6):
+        publish(relay, document(number, expiry=WEEK), f"origin{number % 2}")
+    relay, role, _ = make(disk=disk, params=room_for(2))
+    assert publish(relay, document(1, revision=6, expiry=WEEK), "origin1") == m.STORED
+    relay.tick()
+    assert (role.kept, len(disk.held)) == (2, 2)
+
+
+def test_the_disk_does_not_tell_over_which_neighbours_descriptors_came(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    relay, _, _ = make(disk=disk, salt=b"secret of this start")
+    neighbour = relay_id(2)
+    publish(relay, document(1, expiry=WEEK), neighbour)
+    publish(relay, document(2, expiry=WEEK), "198.51.100.7")
+    publish(relay, document(3, expiry=WEEK), neighbour)
+    everything = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert document(1, expiry=WEEK)[:32] in everything
+    unsalted = sha3_256(neighbour)[:8].hex().encode()
+    for told in (neighbour, neighbour.hex().encode(), b"198.51.100.7", unsalted):
+        assert told not in everything
+    first, second, third = (row.label for row in disk.store.rows())
+    assert first == third != second

@@ -167,7 +167,8 @@ def test_relays_are_listed_as_documented(network: Network) -> None:
     assert len(network.rows) == RELAYS
     assert {row["nickname"] for row in network.rows} == {f"relay{n}" for n in range(1, RELAYS + 1)}
     for row in network.rows:
-        assert list(row) == ["nickname", "id", "address", "flags", "weight", "first_seen"]
+        names = ["nickname", "id", "address", "addresses", "flags", "weight", "first_seen", "software"]
+        assert list(row) == names
         assert row["address"].startswith(f"127.0.7.{row['nickname'].removeprefix('relay')}:")
 
 

@@ -14,23 +14,40 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from onionshh.core.delivery import record
 from onionshh.core.endpoint.descriptor import build_descriptor
 from onionshh.core.endpoint.introduce import Introduction, open_introduction_untrusted
+from onionshh.core.session.chains import tag_of
+from onionshh.core.session.resumption import Resumption, SpentStep
+from onionshh.core.session.session import Session
+from onionshh.core.trust import sign_descriptor
 from onionshh.crypto import bech32m
 from onionshh.crypto.handshake import CIRCUIT, ClientHandshake, rendezvous, respond
 from onionshh.crypto.identity import IdentityKeys, SigningKey
 from onionshh.crypto.layers import ClientLayers, RelayLayers
 from onionshh.crypto.primitives import FrameCipher, KeyPair, kdf
 from onionshh.crypto.seal import SealKey, seal
+from onionshh.directory.signing import sign_consensus
 from onionshh.geometry import HPKE_KEY, LAYER_STATE, PAYLOAD, TAG
-from onionshh.ids import AuthKey, RelayId, WhisperId
+from onionshh.ids import AuthKey, RandomBytes, RelayId, WhisperId
+from onionshh.wire import merkle
 from onionshh.wire.cell import RELAY, RELAY_EARLY
-from onionshh.wire.endpoint import EndpointDescriptor, IntroducerEntry
+from onionshh.wire.consensus import GUARD, RING, Consensus, RelayRow, SharedRandom, Vote
+from onionshh.wire.descriptor import (
+    CAPABILITY_MAILBOXES,
+    CAPABILITY_RING,
+    SIGNING,
+    Address,
+    Paced,
+    RelayDescriptor,
+)
+from onionshh.wire.endpoint import COVERED, EndpointDescriptor, IntroducerEntry, ProofWanted
 from onionshh.wire.messages import Introduce, Resume
+from onionshh.wire.packing import pack
 
 FOLDER = Path(__file__).parent
 Rows = dict[str, Any]
@@ -206,24 +223,34 @@ def descriptor() -> Rows:
         P=one.P,
         pq_public=one.pq_public,
     )
-    data = build_descriptor(
-        one,
+    full = replace(
         inner,
-        period=20_000,
-        period_seconds=86_400,
-        period_key=SigningKey(draw(32)),
-        expiry=1_728_097_200,
-        random_bytes=draw,
+        proof=ProofWanted(draw(32), 64, 1_728_000_300),
+        sends_no_receipts=True,
+        classes=COVERED,
+        letter_key=draw(HPKE_KEY),
+        letters_until=1_728_604_800,
+    )
+    key = SigningKey(draw(32))
+    data, full_data = (
+        build_descriptor(
+            one, each, period=20_000, period_seconds=86_400, period_key=key, random_bytes=draw
+        ).hex()
+        for each in (inner, full)
     )
     return {
         "about": "an endpoint descriptor as it lies on the ring of this period, and the row inside it "
-        "(u16 length first); it opens for this address until the row's expiry",
+        "(u16 length first); it opens for this address until the row's expiry. full: another with every "
+        "field filled (a proof, both flags, both classes, a letter key); it opens until letters_until",
         "address": one.address,
         "period": 20_000,
         "period_seconds": 86_400,
         "wall": 1_728_000_000,
         "row": inner.encode().hex(),
-        "descriptor": data.hex(),
+        "descriptor": data,
+        "letters_until": full.letters_until,
+        "full_row": full.encode().hex(),
+        "full_descriptor": full_data,
     }
 
 
@@ -319,6 +346,127 @@ def records() -> Rows:
     }
 
 
+def directory() -> Rows:
+    """A relay's descriptor, a consensus of three relays, and the proof of the second row."""
+    draw = fixed("directory")
+    key, authority = SigningKey(draw(32)), SigningKey(draw(32))
+    relay = RelayDescriptor(
+        identity=RelayId(key.public),
+        onion_key=draw(32),
+        nickname="known",
+        addresses=(
+            Address.of("192.0.2.1", 9001),
+            Address.of("2001:db8::1", 9001),
+            Address.of("a2" * 28 + ".onion", 443),
+        ),
+        signing=draw(SIGNING),
+        family=tuple(sorted(RelayId(draw(32)) for _ in range(2))),
+        bandwidth=10_000_000,
+        capabilities=CAPABILITY_RING | CAPABILITY_MAILBOXES,
+        versions=(1, 2),
+        software="onionshh 0.1.0",
+        paced=Paced(64, 1),
+        published=1_728_000_000,
+    )
+    rows = [
+        RelayRow(
+            identity=relay.identity if number == 1 else RelayId(draw(32)),
+            onion_key=draw(32),
+            nickname=f"relay{number}",
+            addresses=relay.addresses if number == 1 else (Address.of(f"192.0.2.{number}", 9001),),
+            weight=1000 + number,
+            flags=GUARD | RING,
+            first_seen=1_727_000_000 + number,
+            family=relay.family if number == 1 else (),
+            software=relay.software if number == 1 else "",
+        )
+        for number in range(3)
+    ]
+    consensus = Consensus(
+        network="known answers",
+        valid_after=1_728_000_000,
+        fresh_until=1_728_003_600,
+        valid_until=1_728_086_400,
+        params=(("period_seconds", 86_400), ("window", 496)),
+        shared_random=tuple(SharedRandom(period, draw(32), 1_727_956_800) for period in (19_999, 20_000)),
+        relays=tuple(sorted(rows)),
+        crowd=Paced(640, 2),
+        previous=draw(32),
+        votes=(Vote(draw(32), draw(32)),),
+    )
+    leaves = [merkle.Leaf(pack(row), row.weight) for row in consensus.relays]
+    return {
+        "about": "relay: a signed relay descriptor, and addresses: what it names. consensus: a document that "
+        "the authority signed. root: over its rows. proof: of row 1, [hash, weight] of each neighbour. "
+        "place: the weight before that row, and of all",
+        "relay": sign_descriptor(relay, key).hex(),
+        "addresses": [list(address) for address in relay.addresses],
+        "authority": authority.public.hex(),
+        "consensus": sign_consensus(consensus.encode_body(), [authority]).hex(),
+        "root": consensus.root.hex(),
+        "row": leaves[1].row.hex(),
+        "proof": [[step.hash.hex(), step.weight] for step in merkle.proof(leaves, 1)],
+        "place": [leaves[0].weight, sum(leaf.weight for leaf in leaves)],
+    }
+
+
+def session() -> Rows:
+    """A session from its root: chains, resumptions, legs, a refresh."""
+    draw = fixed("session")
+    root = draw(32)
+    visitor = Session.started(root, introduced=True, period=20_000, wall=1_728_000_000)
+    chains, mail = visitor.chains, visitor.mail
+    rows: Rows = {
+        "about": "V, E, rs, mail from a root. later_mail: of the next periods. steps: of V, with their tags. "
+        "resumptions: of these steps in turn, with the record of an n. legs: of the last, with seed, cookie, "
+        "reply key, RENDEZVOUS1, forward, backward. refresh: of epoch 1, by x 32 | ML-KEM seed 64; its "
+        "answer was drawn once",
+        "root": root.hex(),
+        "id": visitor.session_id.hex(),
+        "V": chains.spend.key.hex(),
+        "E": chains.accept.key.hex(),
+        "rs": chains.secret.hex(),
+        "mail": mail.key.hex(),
+    }
+    rows["later_mail"] = []
+    for period in range(20_009, 20_012):
+        mail.keep_from(period)
+        rows["later_mail"].append(mail.key.hex())
+    private = draw(96)
+    draws = [private[:32], private[32:]]
+    refresh = visitor.offer(lambda _: draws.pop(0))
+    endpoint = Session.started(root, introduced=False, period=20_000, wall=1_728_000_000)
+    refreshed = endpoint.answer_untrusted(refresh, draw)
+    rows |= _resumptions(visitor, draw)
+    if refreshed is None or not visitor.refreshed_untrusted(refreshed, 1_728_000_000):
+        raise ValueError("a refresh without any trouble fails")
+    new = visitor.chains
+    keys = [key.hex() for key in (new.spend.key, new.accept.key, new.secret)]
+    return rows | {
+        "private": private.hex(),
+        "refresh": refresh.hex(),
+        "refreshed": [refreshed.hex(), *keys],
+    }
+
+
+def _resumptions(visitor: Session, draw: RandomBytes) -> Rows:
+    resumptions, steps = [], []
+    for count, size in ((0, 300), (1, 376), (3, 0)):
+        spent = visitor.spend()
+        steps.append([spent.step.hex(), tag_of(spent.step).hex()])
+        step, auth_key = SpentStep(spent.step, draw(12)), AuthKey(draw(32))
+        points, ride = tuple(RelayId(draw(32)) for _ in range(count)), draw(size)
+        message = step.seal(auth_key, Resumption(count % 3, points, ride))
+        names = [point.hex() for point in points]
+        resumptions.append([step.salt.hex(), auth_key.hex(), count % 3, names, ride.hex(), message.hex()])
+    legs, answer_salt = [], draw(32)
+    for number in range(3):
+        leg, (rendezvous1, keys) = step.leg(number), step.answer(number, answer_salt)
+        parts = (leg.seed, leg.cookie, leg.reply_key, rendezvous1, keys.forward, keys.backward)
+        legs.append([part.hex() for part in parts])
+    return {"steps": steps, "resumptions": resumptions, "answer_salt": answer_salt.hex(), "legs": legs}
+
+
 MAKERS: dict[str, Callable[[], Rows]] = {
     "primitives.json": primitives,
     "layers.json": layers,
@@ -328,14 +476,17 @@ MAKERS: dict[str, Callable[[], Rows]] = {
     "descriptor.json": descriptor,
     "introduction.json": introduction,
     "record.json": records,
+    "directory.json": directory,
+    "session.json": session,
 }
 # Made with randomness of the libraries: no second run gives the same bytes.
 DRAWN: dict[str, tuple[str, ...]] = {
     "handshake.json": ("exchanges",),
     "identity.json": ("pq",),
     "seal.json": ("sealed",),
-    "descriptor.json": ("descriptor",),
+    "descriptor.json": ("descriptor", "full_descriptor"),
     "introduction.json": ("messages",),
+    "session.json": ("refreshed",),
 }
 
 

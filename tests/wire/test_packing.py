@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 
 from onionshh.errors import ProtocolError
 from onionshh.reasons import Reason
-from onionshh.wire.packing import Bin, Int, ListOf, Shape, Text, fields, pack, unpack_untrusted
+from onionshh.wire.packing import (
+    Bin,
+    Int,
+    ListOf,
+    Shape,
+    Text,
+    fields,
+    pack,
+    unpack_untrusted,
+    unpack_version_untrusted,
+    version_untrusted,
+)
 
 ROW = fields(Bin(32), Text(19), Int(65535), ListOf(Int(9), most=4))
 DOCUMENT = fields(Int(), Bin(most=64), Text(20), ListOf(ROW, most=8, least=1))
@@ -115,6 +126,52 @@ def taken_or_refused(data: bytes) -> None:
     except ProtocolError:
         return
     assert pack(value) == data
+
+
+# -- what documents use -----------------------------------------------------------------------------------
+
+
+def test_bytes_that_may_be_left_out_are_there_whole_or_not_at_all() -> None:
+    shape = Bin(3, or_empty=True)
+    for good in (b"", b"abc"):
+        assert unpack_untrusted(pack(good), shape, MOST) == good
+    for bad in (b"a", b"ab", b"abcd", "", None, 0):
+        assert refused(pack(bad), shape) == Reason.DOCUMENT_SHAPE
+    assert refused(pack(b""), Bin(3)) == Reason.DOCUMENT_SHAPE
+
+
+def test_text_that_is_ascii_and_nothing_else() -> None:
+    shape = Text(5, ascii=True)
+    for good in ("", "a b", "~!"):
+        assert unpack_untrusted(pack(good), shape, MOST) == good
+    for bad in ("ü", "\x7f", "\n", "toolong", b"abc"):
+        assert refused(pack(bad), shape) == Reason.DOCUMENT_SHAPE
+
+
+def test_the_version_that_a_row_begins_with() -> None:
+    assert version_untrusted(pack((7, "whatever", 1.5))) == 7
+    assert version_untrusted(pack((127,))) == 127
+    for none in (b"", b"\x91", pack((128,)), pack(("a",)), pack(5), pack([0] * 16), b"\x81\x07\x07"):
+        assert version_untrusted(none) is None
+
+
+def test_another_version_is_refused_by_name_and_never_for_its_shape() -> None:
+    def read(data: bytes) -> tuple[Any, ...]:
+        shape = fields(Int(255), Bin(2))
+        return unpack_version_untrusted(data, shape, 64, version=2, otherwise=Reason.DOCUMENT_VERSION)
+
+    def why(data: bytes) -> str:
+        with pytest.raises(ProtocolError) as caught:
+            read(data)
+        return caught.value.reason
+
+    assert read(pack((2, b"ab"))) == (b"ab",)
+    for other in (pack((1, b"ab")), pack((3,)), pack((1, "a", 2.5)) + b"junk", pack((200, b"ab"))):
+        assert why(other) == Reason.DOCUMENT_VERSION
+    for shapeless in (b"", pack((2,)), pack((2, b"a")), pack((200,)), pack((256, b"ab")), pack(("2", b"ab"))):
+        assert why(shapeless) == Reason.DOCUMENT_SHAPE
+    assert why(pack((2, b"ab")) + b"\0") == Reason.DOCUMENT_NOT_CANONICAL
+    assert why(pack((2, bytes(64)))) == Reason.DOCUMENT_SIZE
 
 
 # -- one encoding a value -------------------------------------------------------------------------------

@@ -4,7 +4,8 @@
 | record                         | goes to                                               |
 |--------------------------------|-------------------------------------------------------|
 | whisper, question for answer   | the Receiver                                          |
-| whisper in reply to another    | the Sender of that peer                               |
+| whisper in reply to another    | the Sender of that peer; or, if nobody waits for it,  |
+|                                | the Receiver, which shows it                          |
 | receipt, refusal               | both: either may have sent what it is about           |
 | part of a transfer             | what collects transfers                               |
 | refresh, way back, proof       | the lane's session                                    |
@@ -39,13 +40,15 @@ async def nobody_listens(lane: Lane, record: Record) -> None:
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where records go. None: nobody here takes such records. `sending`: the Sender for a lane's peer.
-    `heard`: told first of each receipt and each answer."""
+    `heard`: told first of each receipt and each answer. `shows_replies`: whether the program sees answers
+    that nobody waits for."""
 
     sending: Callable[[Lane], Sending | None]
     receiving: Callable[[], Receiving | None]
     of_session: Takes
     parts: Takes | None = None
     heard: Takes = nobody_listens
+    shows_replies: Callable[[Lane], bool] = lambda lane: False
 
 
 class Reader:
@@ -98,8 +101,20 @@ class Reader:
                 await receiving.bring(lane, record)
             else:
                 self._drops.count(Reason.RECORD_UNREAD)
-        elif record.kind != PART and sending is not None:
+        elif record.kind != PART and (sending is not None or places.shows_replies(lane)):
             await places.heard(lane, record)
-            sending.bring(lane, record)
+            await self._answer(lane, record, sending, receiving)
         else:
             self._drops.count(Reason.RECORD_UNREAD)
+
+    async def _answer(
+        self, lane: Lane, answer: Record, sending: Sending | None, receiving: Receiving | None
+    ) -> None:
+        """If nobody waits for it, the Receiver keeps it, shows it and acknowledges it. The Sender hears of it
+        in any case, once it is kept."""
+        awaited = sending is not None and sending.is_awaited(answer.in_reply_to)
+        if receiving is None or awaited or not self._places.shows_replies(lane):
+            if sending is not None:
+                sending.bring(lane, answer)
+        elif await receiving.bring(lane, answer) and sending is not None:
+            sending.bring(lane, answer, owes=False)

@@ -8,8 +8,9 @@ the commit or after it.
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -18,7 +19,7 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.delivery.driver import Driver
 from onionshh.client.delivery.lanes import Lane, LaneSet
-from onionshh.client.hosting.whisper_store import WhisperStore
+from onionshh.client.hosting.whisper_store import WhisperStore, nothing_else
 from onionshh.client.receipt import Outcome, Receipt
 from onionshh.client.session.keeper import SessionKeeper
 from onionshh.core.delivery.actions import (
@@ -43,6 +44,7 @@ from onionshh.core.delivery.outgoing import State
 from onionshh.core.delivery.receiver import Receiver
 from onionshh.core.delivery.record import RECEIPT, REFUSED, Record, about
 from onionshh.core.delivery.replies import CLOSED
+from onionshh.core.session.session import Session
 from onionshh.errors import BadData, Closed
 from onionshh.ids import WhisperId
 
@@ -127,6 +129,13 @@ class Receiving(Driver):
         session = None if lane.session is None else lane.session.session_id
         self.do(self._receiver.lane_opened(lane.number, self._best(), self.now(), session))
 
+    def hold_back(self, session: Session, held: bool) -> None:
+        """Whether the whispers of this session are held back now: who sent them is being checked."""
+        if held:
+            self._receiver.inbox.hold_back(session.session_id)
+        elif not self._closed:
+            self.do(self._receiver.inbox.let_through(session.session_id, self._best()))
+
     # For the program.
 
     async def next(self) -> tuple[Taken, int] | None:
@@ -191,17 +200,25 @@ class Receiving(Driver):
         if not self._closed:
             self.do(self._receiver.inbox.let_go(whisper_id, self._best()))
 
-    async def finish(self, whisper_id: WhisperId, reply: Record | None = None) -> Receipt:
-        """Finish a whisper, with a reply or without. Both are on disk when this returns. BadData, Closed."""
+    async def finish(
+        self,
+        whisper_id: WhisperId,
+        reply: Record | None = None,
+        *,
+        also: Callable[[sqlite3.Connection], None] = nothing_else,
+    ) -> Receipt:
+        """Finish a whisper, with a reply or without. Both are on disk when this returns, with what `also`
+        writes. BadData, Closed."""
         now, clock = self.now(), self._context.clock
         outcome = Outcome("" if reply is None else reply.whisper_id.hex())
+        outcome.record = reply
         outcome.settle(None)  # a reply gets no answer
         lives_until = 0.0 if reply is None else now + reply.expires - clock.best()
         remember = self._receiver.finish(whisper_id, reply, lives_until)
         if reply is not None:
             self._outcomes[reply.whisper_id] = outcome
         try:
-            await self._commit(remember)
+            await self._commit(remember, also)
         except BaseException:
             if reply is not None:
                 self._outcomes.pop(reply.whisper_id, None)
@@ -250,8 +267,8 @@ class Receiving(Driver):
                 self.lanes.soon(self._judge, lane, record)
             case Repeat(lane, whisper):
                 self.lanes.soon(self._repeat, lane, self._store.replies_to(whisper))
-            case RepeatAll(lane, session):
-                self.lanes.soon(self._repeat, lane, self._store.replies_for(session))
+            case RepeatAll(session):
+                self.lanes.soon(self.bring_replies, session)
             case CallBack(session, record):
                 self._call_back(session, record)
             case Pause(number) | Resume(number):
@@ -278,10 +295,17 @@ class Receiving(Driver):
 
     # The disk.
 
-    async def _commit(self, remember: Remember) -> None:
+    async def _commit(
+        self, remember: Remember, also: Callable[[sqlite3.Connection], None] = nothing_else
+    ) -> None:
         sessions = self._sessions.unwritten(remember.rows)
+
+        def write(connection: sqlite3.Connection) -> None:
+            sessions.write(connection)
+            also(connection)
+
         try:
-            dropped = await self._store.commit(remember.rows, also=sessions.write)
+            dropped = await self._store.commit(remember.rows, also=write)
         except BaseException:
             self.do(self._receiver.not_remembered(remember.token, self._best(), self.now()))
             raise
@@ -308,17 +332,34 @@ class Receiving(Driver):
             for reply in replies:
                 self.do(self._receiver.repeated(number, reply))
 
+    async def bring_replies(self, session: bytes) -> None:
+        """Bring over all replies that wait for the peer of this session."""
+        with suppress(Closed):
+            try:
+                replies = await self._store.replies_for(session)
+            except BadData as error:
+                logger.error("a reply could not be read: %s", error)
+                return
+            for reply in replies:
+                self._call_back(session, reply)
+
+    async def forget(self, session: bytes) -> None:
+        """Erase the replies that wait for this session's peer. BadData, Closed."""
+        self._receiver.replies.dropped(await self._store.forget_session(session))
+
     # Records.
 
-    async def bring(self, lane: Lane, record: Record) -> None:
-        """A record for the Receiver came over this lane. Closed, BadData."""
+    async def bring(self, lane: Lane, record: Record) -> bool:
+        """A record for the Receiver came over this lane. Returns whether it is about a whisper that was
+        accepted, now or before. Closed, BadData."""
         self.lanes.used(lane.number, self)
         if record.kind in (RECEIPT, REFUSED):
             self._record_in(lane, record, known=False, refuse=None)
-            return
+            return False
         refuse = lane.carrier.why_refused(record)
         async with self._store.known(about(record)) as known:
             self._record_in(lane, record, known=known, refuse=refuse)
+            return known or self._receiver.inbox.get(about(record)) is not None
 
     def _record_in(self, lane: Lane, record: Record, *, known: bool, refuse: int | None) -> None:
         self.do(

@@ -35,6 +35,7 @@ from onionshh.core.delivery.actions import (
     Send,
     StopOpening,
     Tell,
+    Unheard,
 )
 from onionshh.core.delivery.outgoing import FINAL, State
 from onionshh.core.delivery.record import (
@@ -81,13 +82,15 @@ class NotReached(Exception):
 @dataclass(frozen=True, slots=True)
 class Opening:
     """What one try at reaching the other end led to. `joined`: None if the record went alone, in one cell.
-    `rode`: whether the record went with it. `resumed`: whether a session went on."""
+    `rode`: whether the record went with it. `resumed`: whether a session went on. `receipts`: whether the
+    other end sends receipts."""
 
     joined: JoinedCircuit | None
     rode: bool
     paths: tuple[PathInfo, ...]
     session: Session | None = None
     resumed: bool = False
+    receipts: bool = True
 
 
 class Opener(Protocol):
@@ -97,15 +100,15 @@ class Opener(Protocol):
         """One try. `record`: what waits first; `more`: more waits behind it. NotReached."""
 
     def arrived(self, whisper: WhisperId) -> None:
-        """A receipt for this whisper came."""
+        """A receipt, a refusal or an answer for this whisper came."""
 
     def silent(self, whisper: WhisperId) -> None:
-        """No receipt came in time for this whisper, which went alone."""
+        """Nothing came back in time for this whisper, or for a question about it, which went alone."""
 
 
 class Sending(Driver):
     """The driver of one Sender. `outbox`: where whispers outlive the program; None: nowhere. `background`:
-    leave others room on the way. `late`: called with an answer that came while nobody waited for it."""
+    leave others room on the way."""
 
     def __init__(
         self,
@@ -117,13 +120,12 @@ class Sending(Driver):
         background: bool = False,
         idle_seconds: tuple[float, float] = IDLE_SECONDS,
         opened: Callable[[Lane], None] = lambda lane: None,
-        late: Callable[[Record], None] = lambda answer: None,
     ) -> None:
         self._context = context
         self._opener = opener
         self._outbox: Outbox = outbox or InMemoryOutbox()
         self._background = background
-        self._told = opened, late
+        self._opened = opened
         self._sender = Sender(
             receipt_seconds=float(context.params.talk_receipt_seconds),
             chance=context.chance,
@@ -251,6 +253,8 @@ class Sending(Driver):
                 self.send(action)
             case Tell():
                 self._tell(action)
+            case Unheard(whisper):
+                self._opener.silent(whisper)
             case Answered(whisper, answer):
                 self._answered(whisper, answer)
             case EndLane(lane, reason):
@@ -269,10 +273,6 @@ class Sending(Driver):
                 self._context.drops.count(reason)
 
     def _tell(self, told: Tell) -> None:
-        if told.state is State.DELIVERED:
-            self._opener.arrived(told.whisper)
-        elif told.state is State.QUEUED:
-            self._opener.silent(told.whisper)
         outcome = self._outcome(told.whisper)
         if outcome is not None:
             opened = self._openings.get(told.lane) if told.lane is not None else None
@@ -296,12 +296,9 @@ class Sending(Driver):
 
     def _answered(self, whisper: WhisperId, answer: Record | None) -> None:
         outcome = self._outcome(whisper)
-        if answer is not None:
-            if outcome is None or not outcome.awaited:
-                self._told[1](answer)
-            else:
-                outcome.taken = True
-                self._outbox.shown(answer.whisper_id)
+        if answer is not None and outcome is not None and outcome.awaited:
+            outcome.taken = True
+            self._outbox.shown(answer.whisper_id)
         if outcome is not None:
             outcome.settle(answer)
 
@@ -361,11 +358,15 @@ class Sending(Driver):
         self._opening = None
         now = self.now()
         if opening is None:
-            self.do(self._sender.lane_failed(failure, now))
+            if self._sender.lane is None:  # else the other end has opened one meanwhile
+                self.do(self._sender.lane_failed(failure, now))
             self._changed.send()
             return
+        self._sender.gets_receipts = opening.receipts
         rode = about(first) if opening.rode else None
         lane = self._add(opening, began)
+        if lane is not None and self._sender.lane is not None:
+            return  # the other end was faster; this lane is served, and ends when it is idle
         if lane is not None:
             self.do(self._sender.lane_opened(lane.number, began, rode, now))
         elif rode is not None:
@@ -382,24 +383,29 @@ class Sending(Driver):
             opening.joined.circuit.leave_room()
         lane = self.lanes.add(opening.joined, writers=SENDINGS_MOST, session=opening.session)
         self._openings[lane.number] = _Opened(opening, self.now() - began)
-        self._told[0](lane)
+        self._opened(lane)
         return lane
 
     def adopt(self, lane: Lane, opening: Opening) -> None:
         """The other end has opened this lane. It is used as if we had opened it, unless there is one."""
         self._openings[lane.number] = _Opened(opening, None)
-        if self._sender.lane is None:
-            self.do(self._sender.lane_opened(lane.number, self.now(), None, self.now()))
+        self.do(self._sender.lane_adopted(lane.number, self.now()))
 
     def lane_gone(self, number: LaneId) -> None:
         self._openings.pop(number, None)
         self.do(self._sender.lane_lost(number, self.now()))
 
-    def bring(self, lane: Lane, record: Record) -> None:
-        """A receipt, a refusal or an answer came over this lane."""
+    def bring(self, lane: Lane, record: Record, *, owes: bool = True) -> None:
+        """A receipt, a refusal or an answer came over this lane. `owes`: as in `Sender.record_in`."""
         self.lanes.used(lane.number, self)
+        self._opener.arrived(record.in_reply_to)
         refuse = lane.carrier.why_refused(record) if record.kind == WHISPER else None
-        self.do(self._sender.record_in(lane.number, record, self.now(), refuse=refuse))
+        self.do(self._sender.record_in(lane.number, record, self.now(), refuse=refuse, owes=owes))
+
+    def is_awaited(self, whisper: WhisperId) -> bool:
+        """Whether the program waits now for the answer to this whisper, or has it."""
+        outcome = self._outcome(whisper)
+        return outcome is not None and (outcome.awaited or outcome.answer is not None)
 
 
 @dataclass(frozen=True, slots=True)

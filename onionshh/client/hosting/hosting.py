@@ -20,13 +20,15 @@ from onionshh.client.hosting.publication import Publication
 from onionshh.client.hosting.reachability import ReachabilityWatch
 from onionshh.client.hosting.self_test import SelfTest
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS
+from onionshh.client.outbox_store import OUTBOX_MIGRATIONS
+from onionshh.client.peer import Peer
 from onionshh.client.pool import STUBS
 from onionshh.client.receipt import Receipt
 from onionshh.client.session.store import SESSION_MIGRATIONS
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS, new_whisper
-from onionshh.crypto.identity import IdentityKeys
+from onionshh.crypto.identity import IdentityKeys, encode_address
 from onionshh.crypto.primitives import kdf
 from onionshh.errors import Closed
 from onionshh.ids import WhisperId
@@ -37,9 +39,10 @@ DATABASE_FILE = "endpoint.db"
 MIGRATIONS = (
     KEY_MIGRATIONS[0] + WHISPER_MIGRATIONS[0],
     WHISPER_MIGRATIONS[1],
-    WHISPER_MIGRATIONS[2] + SESSION_MIGRATIONS[0],
+    WHISPER_MIGRATIONS[2] + SESSION_MIGRATIONS[0] + OUTBOX_MIGRATIONS[0],
 )
-"""For the one file of keys, whispers and sessions. A new migration goes at the end, whichever it is for."""
+"""For the one file of keys, whispers, sessions and what is said first. A new migration goes at the end,
+whichever it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +68,16 @@ def put_together(
     introducers: int,
     give_up_after: int | None = None,
     receipts: bool = True,
+    senders: bool = False,
 ) -> Parts:
     """The parts of one endpoint over its database. Nothing is read yet, and nothing runs."""
     key_store = KeyStore(database, context.chance.bytes, context.params.replay_log_entries)
     peers = Peers(context, database, give_up_after=give_up_after, receipts=receipts)
-    service = IntroductionService(
-        context, identity, key_store, peers.introduced, peers.accepting.resumed
-    )
+    if senders:
+        peers.check_senders(identity.A, key_store)
+    service = IntroductionService(context, identity, key_store, peers.introduced, peers.accepting.resumed)
     held = Introducers(context, key_store, introducers, service.introduced)
-    publication = Publication(context, identity, key_store, held)
+    publication = Publication(context, identity, key_store, held, receipts=receipts)
     self_test = SelfTest(context, identity, held, service, publication)
     reachability = ReachabilityWatch(context, held, publication, self_test.once)
     return Parts(identity, database, key_store, peers, service, held, publication, self_test, reachability)
@@ -130,6 +134,21 @@ class Hosting:
         )
         return await self.parts.peers.receiving.finish(taken.whisper_id, record)
 
+    def peer_of(self, taken: Taken) -> Peer | None:
+        """Who sent this whisper, if there is a session."""
+        session = self.parts.peers.keeper.find(taken.session)
+        return None if session is None else Peer(self.parts.peers, session)
+
+    def sender_of(self, taken: Taken) -> str | None:
+        """The address that its sender has proved to be its own, if any."""
+        session = self.parts.peers.keeper.find(taken.session)
+        return None if session is None or not session.marks.sender else encode_address(session.marks.sender)
+
+    def peers(self) -> list[Peer]:
+        """All peers on disk, the one heard of last coming first. Closed."""
+        self._check_open()
+        return [Peer(self.parts.peers, session) for session in self.parts.peers.known()]
+
     def let_go(self, whisper_id: WhisperId) -> None:
         """The program has let a whisper go, so a task that waits may have it. Any thread may call this."""
         if not self._over.is_set():
@@ -144,16 +163,18 @@ class Hosting:
 
     async def _run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         parts = self.parts
+        self._context.hosted[parts.identity.A] = parts.key_store
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
+                    await nursery.start(parts.peers.run)
                     nursery.start_soon(parts.introducers.run)
                     nursery.start_soon(parts.publication.run)
                     nursery.start_soon(parts.reachability.run)
-                    nursery.start_soon(parts.peers.run)
                     nursery.start_soon(parts.database.keep_erased)
                     task_status.started()
         finally:
+            self._context.hosted.pop(parts.identity.A, None)
             for purpose in (Purpose.ANSWER, Purpose.TEST):
                 self._context.pool.leave(self._context.builder.kind(purpose), stubs=STUBS)
             await parts.database.aclose()
@@ -168,6 +189,7 @@ async def open_hosting(
     give_up_after: int | None,
     *,
     receipts: bool = True,
+    senders: bool = False,
 ) -> Hosting:
     """Hold an endpoint's folder and read its database. DataInUse, BadData."""
     folder = endpoint_folder(context.folder, identity)
@@ -183,11 +205,11 @@ async def open_hosting(
             introducers=introducers,
             give_up_after=give_up_after,
             receipts=receipts,
+            senders=senders,
         )
         await parts.peers.load()
         await parts.key_store.load()
         context.check_open()
-        context.guard_file.update_layer_two(context.view)
     except BaseException:
         held.close()
         raise

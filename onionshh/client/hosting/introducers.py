@@ -1,5 +1,7 @@
 """Holds an endpoint's introducers: one task and one circuit for each (SPEC 11).
 
+A visitor's ways back are held in the same way (SPEC 12).
+
 `core/endpoint/introducers.py` decides which relays, how many and for how long; this file does the waiting.
 After a restart the same introducers are taken up again under the same keys.
 
@@ -13,12 +15,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final, Protocol
 
 import trio
 
 from onionshh import geometry as g
 from onionshh.client.context import Context
-from onionshh.client.hosting.key_store import KeyStore
 from onionshh.core.base.patience import ANSWER_SECONDS
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.endpoint.introducers import Decision, GiveUp, HeldIntroducer, IntroducerSet
@@ -44,6 +46,31 @@ LookedAt = Callable[[bool | None], None]
 look."""
 
 
+class IntroducerStore(Protocol):
+    """Where introducers outlive the program."""
+
+    async def introducers(self, wall: int) -> list[HeldIntroducer]:
+        """Those from before a restart whose time is not over at `wall` (Unix seconds). BadData."""
+
+    async def keep_introducer(self, held: HeldIntroducer) -> None:
+        """Sync one, before a relay hears of it. BadData."""
+
+    async def drop_introducer(self, held: HeldIntroducer) -> None:
+        """It is not ours any more. BadData."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held. `name`: in words, for people. `life_seconds`: as in `IntroducerSet`."""
+
+    purpose: Purpose
+    name: str
+    life_seconds: tuple[int, int] | None = None
+
+
+INTRODUCERS: Final = Held(Purpose.INTRODUCER, "an introducer")
+
+
 @dataclass(frozen=True, slots=True)
 class _Holding:
     """The task that holds one introducer."""
@@ -60,15 +87,17 @@ class Introducers:
     def __init__(
         self,
         context: Context,
-        key_store: KeyStore,
+        store: IntroducerStore,
         wanted: int,
         introduced: Callable[[bytes, bytes, LookedAt], Awaitable[None]],
+        what: Held = INTRODUCERS,
     ) -> None:
         self._context = context
-        self._key_store = key_store
+        self._store = store
+        self._what = what
         self._places_each = IN_HAND_MOST // wanted
         self._introduced = introduced
-        self._set = IntroducerSet(wanted, context.chance, context.builder.own_relays)
+        self._set = IntroducerSet(wanted, context.chance, context.builder.own_relays, what.life_seconds)
         self._held: dict[bytes, _Holding] = {}
         self._poke = Poke()
         self._changed = Broadcast()
@@ -114,7 +143,7 @@ class Introducers:
         context = self._context
         async with trio.open_nursery() as nursery:
             wall = context.clock.earliest()
-            before = await self._key_store.introducers(wall)
+            before = await self._store.introducers(wall)
             again = self._set.restored(before, context.params, self._now(), wall)
             for held in before:
                 if held in again:
@@ -150,9 +179,9 @@ class Introducers:
         avoid = context.builder.failures.avoided(self._now(), len(view.relays))
         for held, ends in self._set.draw(view, avoid, self._now(), context.clock.best()).items():
             try:
-                await self._key_store.keep_introducer(held)
+                await self._store.keep_introducer(held)
             except BadData as error:
-                logger.error("a new introducer waits: %s", error)
+                logger.error("%s waits: %s", self._what.name, error)
                 return
             self._set.taken(held, ends)
             self._start(held, ends, nursery)
@@ -185,23 +214,23 @@ class Introducers:
         for decision in decisions:
             if isinstance(decision, GiveUp):
                 self._context.drops.count(decision.reason)
-                logger.warning("an introducer %s: another takes its place", decision.what)
+                logger.warning("%s %s: another takes its place", self._what.name, decision.what)
                 self._held[decision.auth_key].scope.cancel()
             else:
                 self._context.drops.count(Reason.INTRODUCER_KEPT)
 
     async def _forget(self, held: HeldIntroducer) -> None:
         try:
-            await self._key_store.drop_introducer(held)
+            await self._store.drop_introducer(held)
         except BadData as error:
             # After a restart it is tried once more, and dropped then.
-            logger.error("an introducer that is over could not be forgotten: %s", error)
+            logger.error("%s that is over could not be forgotten: %s", self._what.name, error)
 
     async def _establish(self, held: HeldIntroducer) -> Circuit:
         row = self._context.view.relay(held.relay)
         if row is None:
             raise CircuitFailed(Reason.INTRODUCER_UNLISTED, held.relay)
-        circuit = await self._context.builder.build(Purpose.INTRODUCER, last=row.identity)
+        circuit = await self._context.builder.build(self._what.purpose, last=row.identity)
         try:
             text = m.EstablishIntro.signed(circuit.binding, held.relay)
             message = m.EstablishIntro(held.key.public, held.key.sign(text)).encode()

@@ -7,32 +7,49 @@ and a reply for which no lane is open, goes by the peer's way back, or waits unt
 
 from __future__ import annotations
 
+import logging
+
 import trio
 
 from onionshh.client.context import Context
 from onionshh.client.delivery.alone import CameAlone
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Carrier, Lane, LaneSet
+from onionshh.client.delivery.outbox import Stored
 from onionshh.client.delivery.reading import Places, Reader
 from onionshh.client.delivery.receiving import Receiving
 from onionshh.client.delivery.sending import Opening, Sending
+from onionshh.client.hosting.key_store import KeyStore
+from onionshh.client.hosting.senders import Senders
 from onionshh.client.hosting.whisper_store import WhisperStore
+from onionshh.client.outbox_store import OutboxStore
+from onionshh.client.receipt import Receipt
 from onionshh.client.session.accepting import Accepting
 from onionshh.client.session.calling import Calling
 from onionshh.client.session.going_on import path_info
 from onionshh.client.session.keeper import SessionKeeper
-from onionshh.client.session.resuming import rides
 from onionshh.client.session.store import SessionStore
 from onionshh.client.session.talking import SessionTalk
-from onionshh.core.delivery.record import WAY_BACK, Record
+from onionshh.core.base.classes import TALK
+from onionshh.core.delivery.receiver import VISITOR_IDLE_SECONDS
+from onionshh.core.delivery.record import WAY_BACK, WHISPER, Record
 from onionshh.core.delivery.sender import TooMany
 from onionshh.core.session.session import Session, SessionId
 from onionshh.core.session.way_back import RECEIVED_BODY, decode_ways_untrusted
-from onionshh.errors import ProtocolError
+from onionshh.errors import BadData, Closed, ProtocolError
+from onionshh.ids import RandomBytes
+from onionshh.net.clocks import Clock
 from onionshh.net.database import Database
 from onionshh.reasons import Reason
 
+logger = logging.getLogger("onionshh.client")
+
 SWEEP_SECONDS = 60.0
+OVER = "the session with this peer is over"
+CLOSED = "the endpoint was closed before a receipt came"
+RUNS_AGAIN = "the endpoint was closed; the whisper goes out when it runs again"
+IDLE_SECONDS = (VISITOR_IDLE_SECONDS, VISITOR_IDLE_SECONDS)
+"""The visitor ends an idle lane earlier."""
 
 
 class Peers:
@@ -55,24 +72,58 @@ class Peers:
         )
         self.accepting = Accepting(context, self.keeper, self.resumed)
         self._calling: dict[SessionId, _Called] = {}
+        self._outboxes = OutboxStore(database)
+        self._lasts = database.lasts
+        self._waiting: dict[SessionId, list[Stored]] = {}
+        """What an earlier run could not bring over."""
         self._talk = SessionTalk(context, self.keeper, self.lanes, way_back=self._way_back)
-        places = Places(self._sending_of, lambda: self.receiving, self._talk.take)
+        places = Places(
+            self._sending_of,
+            lambda: self.receiving,
+            self._talk.take,
+            shows_replies=lambda lane: lane.session is not None,
+        )
         self._reader = Reader(self.lanes, places, context.drops)
+
+    def check_senders(self, own_key: bytes, key_store: KeyStore) -> None:
+        """Check from now on who senders say they are. `own_key`: the endpoint's address key."""
+        senders = Senders(self._context, own_key, key_store, self.keeper, self.receiving.hold_back)
+        self._talk.check_senders(senders.prove)
 
     async def load(self) -> None:
         """Take up what is on disk. BadData."""
         await self.receiving.load()
         await self.keeper.load()
+        for peer in await self._outboxes.peers():
+            if self.keeper.get(peer) is None:
+                self._outboxes.forget_soon(peer)
+            else:
+                earliest = self._context.clock.earliest()
+                self._waiting[SessionId(peer)] = await self._outboxes.of(peer).load(earliest)
 
-    async def run(self) -> None:
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve, until cancelled."""
+        self._context.shared.sessions.append(self.keeper)
         async with trio.open_nursery() as nursery:
             self.lanes.nursery = nursery
+            self._context.shared.make_room()
+            for session_id, rows in self._waiting.items():
+                session = self.keeper.get(session_id)
+                if session is not None:
+                    self._known(session).sending.restore(rows)
+            self._waiting.clear()
+            task_status.started()
             nursery.start_soon(self._sweep)
+            for session in list(self.keeper.table.sessions):
+                if session.way_back and self.receiving.receiver.replies.wait_for(session.session_id):
+                    nursery.start_soon(self.receiving.bring_replies, session.session_id)
             try:
                 await self.receiving.run()
             finally:
                 self.lanes.nursery = None
+                for known in self._calling.values():
+                    known.close(RUNS_AGAIN if self._lasts else CLOSED, keep=self._lasts)
+                self._context.shared.sessions.remove(self.keeper)
 
     # Lanes that visitors open.
 
@@ -90,8 +141,7 @@ class Peers:
             lane = self._serve(joined, session, record)
             known = self._calling.get(session.session_id)
             if lane is not None and known is not None:
-                paths = (path_info(joined.circuit),)
-                known.sending.adopt(lane, Opening(joined, False, paths, session, resumed=True))
+                known.adopt(lane)
         elif record is not None:
             self._serve(
                 CameAlone(record, lambda answer: self._answer(session, answer), self._context.clock),
@@ -110,23 +160,84 @@ class Peers:
 
     # What the endpoint says first.
 
-    def sending(self, session: Session) -> Sending:
-        """What brings whispers over to this peer."""
-        return self._known(session).sending
+    @property
+    def clock(self) -> Clock:
+        """The node's clock."""
+        return self._context.clock
+
+    @property
+    def random_bytes(self) -> RandomBytes:
+        """The node's source of chance."""
+        return self._context.chance.bytes
+
+    @property
+    def privacy_class(self) -> int:
+        """The class in which the endpoint speaks first."""
+        return TALK.number
+
+    def check_known(self, session: Session) -> None:
+        """Closed if the endpoint is closed, or does not know this peer any more."""
+        if self.lanes.nursery is None:
+            raise Closed("This endpoint is not open.")
+        if self.keeper.find(session.session_id) is not session:
+            raise Closed("This peer was forgotten.")
+
+    def speak(self, session: Session, record: Record, key: bytes | None) -> Receipt:
+        """Say this to a peer first. TooMany, BadData, ValueError for a key of another whisper."""
+        session.marks.answered = True
+        self.keeper.save_soon(session)
+        best = self._context.clock.best()
+        deadline = self._context.clock.monotonic() + record.expires - best
+        return self._known(session).sending.accept(record, deadline, key)
+
+    def known(self) -> list[Session]:
+        """The sessions on disk, the one used last coming first."""
+        sessions = self.keeper.table.sessions
+        return sorted(sessions, key=lambda session: session.history.used_at, reverse=True)
+
+    async def keep(self, session: Session) -> None:
+        """This session goes last. Closed, BadData."""
+        self.check_known(session)
+        session.marks.kept = True
+        await self.keeper.save(session)
+
+    async def forget(self, session: Session) -> None:
+        """Erase this session and what waits for its peer. Closed, BadData."""
+        known = self._calling.pop(session.session_id, None)
+        if known is not None:
+            known.close(OVER)
+        for lane in self.lanes:
+            if lane.session is session:
+                self.lanes.end(lane.number, Reason.PEER_FORGOTTEN)
+        self.keeper.forget(session)
+        self._outboxes.forget_soon(session.session_id)
+        await self.receiving.forget(session.session_id)
 
     def _known(self, session: Session) -> _Called:
         known = self._calling.get(session.session_id)
         if known is None:
             calling = Calling(self._context, self.keeper, session)
-            sending = Sending(self._context, self.lanes, calling, opened=self._opened)
+            sending = Sending(
+                self._context,
+                self.lanes,
+                calling,
+                outbox=self._outboxes.of(session.session_id),
+                idle_seconds=IDLE_SECONDS,
+                opened=self._opened,
+            )
             known = self._calling[session.session_id] = _Called(calling, sending)
             self.lanes.soon(known.run)
-            for lane in self.lanes:
-                if lane.session is session and isinstance(lane.carrier, JoinedCircuit):
-                    paths = (path_info(lane.carrier.circuit),)
-                    sending.adopt(lane, Opening(lane.carrier, False, paths, session, resumed=True))
-                    break
+            lane = self._open_lane(session)
+            if lane is not None:
+                known.adopt(lane)
         return known
+
+    def _open_lane(self, session: Session) -> Lane | None:
+        """A circuit that is joined to this peer now."""
+        for lane in self.lanes:
+            if lane.session is session and isinstance(lane.carrier, JoinedCircuit):
+                return lane
+        return None
 
     def _opened(self, lane: Lane) -> None:
         """The endpoint called a peer, and a lane is open."""
@@ -138,23 +249,24 @@ class Peers:
         return None if known is None else known.sending
 
     def _call_back(self, session_id: bytes, reply: Record) -> None:
-        """No lane to this peer is open, and a reply waits for it."""
+        """A reply waits for this peer, and the lane that its whisper came over has ended."""
         session = self.keeper.get(session_id)
-        if session is None or not session.way_back:
+        if session is None or not (session.way_back or self._open_lane(session)):
             return  # it is on disk, and leaves when the peer comes
-        session.marks.answered = True
         now, clock = self._context.clock.monotonic(), self._context.clock
-        if self.sending(session).sender.knows(reply.whisper_id):
+        sending = self._known(session).sending
+        if sending.sender.knows(reply.whisper_id):
             return
         try:
-            self.sending(session).submit(reply, now + reply.expires - clock.best())
+            sending.submit(reply, now + reply.expires - clock.best())
         except TooMany:
             self._context.drops.count(Reason.NO_ROOM_FOR_WHISPER)
 
     async def _answer(self, session: Session, record: Record) -> None:
-        """Answer to a record that came alone. CircuitFailed."""
-        if not rides(record.encode(), 0):
-            self._call_back(session.session_id, record)  # too large for one cell
+        """Answer to a record that came alone. CircuitFailed. A receipt is tried once: without it, the record
+        comes again. A reply is tried until it arrives."""
+        if record.kind == WHISPER:
+            self._call_back(session.session_id, record)
             return
         joined = await self._known(session).calling.answer(record)
         if joined is not None:
@@ -162,22 +274,31 @@ class Peers:
 
     # What peers say of their sessions.
 
-    async def _way_back(self, lane: Lane, session: Session, body: bytes) -> None:
-        ways = decode_ways_untrusted(body)
+    async def _way_back(self, lane: Lane, session: Session, record: Record) -> None:
+        """The answer has the id of the record that it is for, so a late answer to an earlier one is known."""
+        ways = decode_ways_untrusted(record.body)
         if ways is None:
             raise ProtocolError(Reason.WAY_BACK_SHAPE)  # an endpoint has none
         session.way_back = ways
+        session.marks.confirmed = True  # only a peer that has the session on its disk says this
         await self.keeper.save(session)
-        self._talk.say(lane, WAY_BACK, RECEIVED_BODY)
+        self._talk.send(lane, self._talk.record(WAY_BACK, RECEIVED_BODY, record.whisper_id))
 
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(SWEEP_SECONDS)
             self.keeper.tidy()
             for session_id, known in list(self._calling.items()):
-                if self.keeper.get(session_id) is None or known.sending.sender.is_idle:
-                    known.close()
+                over = self.keeper.get(session_id) is None
+                if over:
+                    self._outboxes.forget_soon(session_id)
+                if over or known.sending.sender.is_idle:
+                    known.close(OVER)
                     del self._calling[session_id]
+            try:
+                await self._outboxes.tidy(self._context.clock.earliest())
+            except BadData as error:
+                logger.error("what is past its time could not be erased: %s", error)
 
 
 class _Called:
@@ -192,7 +313,14 @@ class _Called:
         with self._scope:
             await self.sending.keep_time()
 
-    def close(self) -> None:
-        self.sending.close("the session with this peer is over")
+    def adopt(self, lane: Lane) -> None:
+        """This lane to the peer is open."""
+        carrier = lane.carrier
+        if isinstance(carrier, JoinedCircuit):
+            paths = (path_info(carrier.circuit),)
+            self.sending.adopt(lane, Opening(carrier, False, paths, lane.session, resumed=True))
+
+    def close(self, why: str, *, keep: bool = False) -> None:
+        self.sending.close(why, keep=keep)
         self.sending.let_go_of_lanes()
         self._scope.cancel()

@@ -49,15 +49,23 @@ FIRST_SETTLE_SECONDS = 2.0
 
 
 class Publication:
-    """Publishes for one endpoint. `overtaken` is sent when another program published under our identity."""
+    """Publishes for one endpoint. `overtaken` is sent when another program published under our identity.
+    `receipts`: whether the endpoint sends receipts, which its descriptor tells."""
 
     def __init__(
-        self, context: Context, identity: IdentityKeys, key_store: KeyStore, introducers: Introducers
+        self,
+        context: Context,
+        identity: IdentityKeys,
+        key_store: KeyStore,
+        introducers: Introducers,
+        *,
+        receipts: bool = True,
     ) -> None:
         self._context = context
         self._identity = identity
         self._key_store = key_store
         self._introducers = introducers
+        self._receipts = receipts
         self._bidding = Bidding(context, identity, self._better_proof)
         self._schedule = PublicationSchedule(context.chance)
         self._poke = Poke()
@@ -217,6 +225,7 @@ class Publication:
             introducers=entries,
             P=self._identity.P,
             pq_public=self._identity.pq_public,
+            sends_no_receipts=not self._receipts,
         )
         return build_descriptor(
             self._identity,
@@ -224,7 +233,6 @@ class Publication:
             period=period,
             period_seconds=params.period_seconds,
             period_key=keys.signing,
-            expiry=expiry,
             random_bytes=context.chance.bytes,
             nonce=nonce,
         )

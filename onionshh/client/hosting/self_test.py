@@ -55,7 +55,10 @@ class SelfTest:
             needed, have = context.builder.kind(Purpose.ANSWER).relays, len(context.view.relays)
             if have < needed:
                 return f"the way to a visitor takes {needed} relays, and the network has {have}"
-            return await self._over_the_ring(await find(context, self._identity.A))
+            found = await find(context, self._identity.A)
+            if found.overdue(context.clock.earliest()):
+                raise NoDescriptor
+            return await self._over_the_ring(found)
         except NoDescriptor:
             self._publication.lost()
             trouble = self._publication.trouble

@@ -41,6 +41,8 @@ CREATE INDEX IF NOT EXISTS replies_expires ON replies (expires);
     "ALTER TABLE inbox ADD COLUMN shown INTEGER NOT NULL DEFAULT 0",
     """
 ALTER TABLE inbox ADD COLUMN session BLOB;
+ALTER TABLE inbox ADD COLUMN in_reply_to BLOB NOT NULL DEFAULT x'00000000000000000000000000000000';
+ALTER TABLE inbox ADD COLUMN receipt_wanted INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE replies ADD COLUMN session BLOB;
 """,
 )
@@ -142,6 +144,18 @@ class WhisperStore:
             lambda connection: connection.execute("DELETE FROM replies WHERE id = ?", (reply_id,))
         )
 
+    async def forget_session(self, session: bytes) -> list[WhisperId]:
+        """Erase the replies that wait for the peer of this session, and note that its whispers have no peer
+        any more. Returns the replies."""
+
+        def write(connection: sqlite3.Connection) -> list[WhisperId]:
+            replies = connection.execute("SELECT id FROM replies WHERE session = ?", (session,)).fetchall()
+            connection.execute("DELETE FROM replies WHERE session = ?", (session,))
+            connection.execute("UPDATE inbox SET session = NULL WHERE session = ?", (session,))
+            return [WhisperId(row[0]) for row in replies]
+
+        return await self._database.transaction(write, erases=True)
+
     async def tidy(self, earliest: int) -> tuple[int, Waiting]:
         """Forget ids and replies past their time. Returns how many ids are left, and which replies.
 
@@ -175,8 +189,9 @@ def _keep(connection: sqlite3.Connection, row: Keep) -> None:
     taken = row.whisper
     if _note_seen(connection, taken):  # else it was finished before it was kept
         connection.execute(
-            "INSERT INTO inbox (id, body, received_at, expires, class, shown, session)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO inbox"
+            " (id, body, received_at, expires, class, shown, session, in_reply_to, receipt_wanted)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 taken.whisper_id,
                 taken.body,
@@ -185,6 +200,8 @@ def _keep(connection: sqlite3.Connection, row: Keep) -> None:
                 taken.privacy_class,
                 row.shown,
                 taken.session,
+                taken.in_reply_to,
+                taken.receipt_wanted,
             ),
         )
 
@@ -210,9 +227,16 @@ def _finish(connection: sqlite3.Connection, row: Finish) -> list[WhisperId]:
 
 def _taken(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | None:
     row = connection.execute(
-        "SELECT id, body, received_at, expires, class, session FROM inbox WHERE id = ?", (whisper_id,)
+        "SELECT id, body, received_at, expires, class, session, in_reply_to, receipt_wanted"
+        " FROM inbox WHERE id = ?",
+        (whisper_id,),
     ).fetchone()
-    return None if row is None else Taken(*row)
+    if row is None:
+        return None
+    whisper, body, received_at, expires, privacy_class, session, in_reply_to, wanted = row
+    return Taken(
+        whisper, body, received_at, expires, privacy_class, session, in_reply_to, receipt_wanted=bool(wanted)
+    )
 
 
 def _taken_to_show(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | None:

@@ -58,7 +58,9 @@ async def connect(
     asking: Circuit | None = None
     try:
         meeting, asking = await both(
-            lambda: context.pool.take(Purpose.RENDEZVOUS, meeting_kind(hops, privacy_class)),
+            lambda: context.pool.take(
+                Purpose.RENDEZVOUS, meeting_kind(hops, privacy_class, of_session=keep_session)
+            ),
             lambda: to_introducer(context, RelayId(introducer.relay_id), Purpose.INTRODUCE),
         )
         introduction = Introduction(

@@ -20,6 +20,11 @@ class CheckedDescriptor:
     period: int
     subcredential: bytes = field(repr=False)
 
+    def overdue(self, earliest: int) -> bool:
+        """Whether its introducers have expired at this time (Unix seconds). The endpoint is away: it had them
+        published again otherwise. It may still take letters."""
+        return earliest >= self.descriptor.expiry
+
 
 class DescriptorCache:
     """Descriptors by their address's key. The one fetched longest ago is dropped first."""
@@ -31,9 +36,9 @@ class DescriptorCache:
         return len(self._found)
 
     def get(self, address_key: bytes, period: int, earliest: int) -> CheckedDescriptor | None:
-        """The stored descriptor, if it is of this period or the one before and has not expired."""
+        """The stored descriptor, if it is of this period or the one before and is not overdue."""
         held = self._found.get(address_key)
-        if held is None or held.period not in (period - 1, period) or earliest >= held.descriptor.expiry:
+        if held is None or held.period not in (period - 1, period) or held.overdue(earliest):
             return None
         return held
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
@@ -52,6 +53,7 @@ class Reach:
         privacy_class: int,
         sessions: VisitorSessions | None = None,
         calls_back: Callable[[], bool] = lambda: False,
+        shows_first: bool = False,
     ) -> None:
         self._context = context
         self._address_key = address_key
@@ -59,6 +61,7 @@ class Reach:
         self._privacy_class = privacy_class
         self._sessions = sessions
         self._calls_back = calls_back
+        self._shows_first = shows_first
         self._found: CheckedDescriptor | None = None
         self._tried: set[bytes] = set()
         self._going_on = (
@@ -67,7 +70,7 @@ class Reach:
             else GoingOn(
                 context,
                 sessions.keeper,
-                lambda: Terms(privacy_class, meeting_kind(draw_hops(), privacy_class)),
+                lambda: Terms(privacy_class, meeting_kind(draw_hops(), privacy_class, of_session=True)),
             )
         )
 
@@ -89,6 +92,8 @@ class Reach:
         except (CircuitFailed, NetworkUnreachable) as error:
             raise self._in_vain(f"the network does not carry us there ({error})") from error
         self._tried.clear()
+        if self._found is not None and self._found.descriptor.sends_no_receipts:
+            return replace(opening, receipts=False)
         return opening
 
     async def answer(self, session: Session, record: Record) -> JoinedCircuit | None:
@@ -110,6 +115,11 @@ class Reach:
         if self._going_on is not None:
             self._going_on.silent(whisper)
 
+    @property
+    def found(self) -> CheckedDescriptor | None:
+        """The endpoint's descriptor, as it was found last."""
+        return self._found
+
     # Inside.
 
     async def _once(self, record: Record, more: bool) -> Opening:
@@ -124,9 +134,12 @@ class Reach:
         return await self._introduce(record)
 
     async def _descriptor(self) -> CheckedDescriptor:
-        if self._found is None or self._found.descriptor.expiry <= self._context.clock.earliest():
+        earliest = self._context.clock.earliest
+        if self._found is None or self._found.overdue(earliest()):
             steps.debug("we ask ring relays where the endpoint can be found")
             self._found = await find_or_cached(self._context, self._address_key)
+            if self._found.overdue(earliest()):
+                raise NoDescriptor  # the endpoint is away; what the ring has names nobody who knows it
             count = len(self._found.descriptor.introducers)
             steps.debug("its descriptor names %d introducers", count)
         return self._found
@@ -134,7 +147,7 @@ class Reach:
     async def _introduce(self, record: Record) -> Opening:
         found = await self._descriptor()
         encoded = record.encode()
-        rode = fits_introduction(encoded)
+        rode = fits_introduction(encoded) and not self._shows_first
         joined, root = await connect(
             self._context,
             found,

@@ -105,7 +105,7 @@ class Accepting:
             steps.debug("a session goes on with one cell that says everything")
             self._serve(None, session, record)
             return
-        if not session.budget.take(self._context.clock.monotonic()):
+        if not session.budgets.theirs.take(self._context.clock.monotonic()):
             self._context.drops.count(Reason.RESUME_BUDGET)
             self._serve(None, session, record)
             return

@@ -41,7 +41,7 @@ class Calling:
         self._going_on = GoingOn(
             context,
             keeper,
-            lambda: Terms(TALK.number, meeting_kind(ENDPOINT_HOPS, TALK.number), Purpose.CALL),
+            lambda: Terms(TALK.number, meeting_kind(ENDPOINT_HOPS, TALK.number, of_session=True), Purpose.CALL),
         )
 
     async def once(self, record: Record, *, more: bool) -> Opening:

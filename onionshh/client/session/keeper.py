@@ -16,7 +16,7 @@ from onionshh.core.delivery.actions import Finish, Keep
 from onionshh.core.session.resumption import Resumption, SpentStep
 from onionshh.core.session.session import Session, SessionId, Spent
 from onionshh.core.session.table import SESSIONS_MOST, SessionTable
-from onionshh.errors import ProtocolError
+from onionshh.errors import BadData, ProtocolError
 from onionshh.geometry import RESUME_SALT
 from onionshh.reasons import Reason
 from onionshh.wire.messages import Resume
@@ -31,11 +31,15 @@ UNWRITTEN_MOST = 1024
 itself anew."""
 
 
+OVER_MOST = 64
+
+
 class Store(Protocol):
     """Where sessions are kept: on disk (`store.py`), or in memory alone."""
 
     async def load(self) -> list[Session]: ...
     async def save(self, session: Session) -> None: ...
+    def save_soon(self, session: Session) -> None: ...
     def forget_soon(self, session_ids: Iterable[SessionId]) -> None: ...
     def write(self, connection: sqlite3.Connection, sessions: Iterable[Session]) -> None: ...
 
@@ -49,6 +53,9 @@ class InMemoryAlone:
 
     async def save(self, session: Session) -> None:
         """Nothing to do: the table has it."""
+
+    def save_soon(self, session: Session) -> None:
+        """Nothing to do."""
 
     def forget_soon(self, session_ids: Iterable[SessionId]) -> None:
         """Nothing to do."""
@@ -73,7 +80,19 @@ class SessionKeeper:
         self._context = context
         self._store = store
         self._unwritten: dict[SessionId, Session] = {}
+        self._over: dict[SessionId, None] = {}
+        """Sessions that were forgotten while something may still save them. Oldest first."""
         self.table = SessionTable(most)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def displace(self) -> None:
+        """One session must go, because the node has too many."""
+        gone = self.table.displace()
+        if gone is not None:
+            self._context.drops.count(Reason.SESSION_DISPLACED)
+            self._store.forget_soon([gone.session_id])
 
     async def load(self) -> None:
         """Take up what is on disk. BadData."""
@@ -96,19 +115,41 @@ class SessionKeeper:
         return None if session_id is None else self.table.get(SessionId(session_id))
 
     async def save(self, session: Session) -> None:
-        """Sync this session, and use it from then on. BadData, Closed."""
+        """Sync this session, and use it from then on. BadData, also if the session is over; Closed."""
+        if session.session_id in self._over:
+            raise BadData("this session is over")
         session.mail.keep_from(self._context.view.period)
         session.history.used_at = max(session.history.used_at, self._context.clock.earliest())
         await self._store.save(session)
+        if session.session_id in self._over:
+            self._store.forget_soon([session.session_id])
+            raise BadData("this session is over")
         self._unwritten.pop(session.session_id, None)
         if self.table.get(session.session_id) is None:
             self._add(session)
 
+    def find(self, session_id: bytes | None) -> Session | None:
+        """The session with this id, on disk or not yet."""
+        if session_id is None:
+            return None
+        key = SessionId(session_id)
+        return self.table.get(key) or self._unwritten.get(key)
+
     def forget(self, session: Session) -> None:
-        """This session is over."""
+        """This session is over. It is erased with the next transaction, or within a second."""
+        self._over[session.session_id] = None
+        while len(self._over) > OVER_MOST:
+            del self._over[next(iter(self._over))]
         self._unwritten.pop(session.session_id, None)
         self.table.remove(session.session_id)
         self._store.forget_soon([session.session_id])
+
+    def save_soon(self, session: Session) -> None:
+        """Write this session in the next transaction, and use it from then on."""
+        self._store.save_soon(session)
+        if self.table.get(session.session_id) is None:
+            self._unwritten.pop(session.session_id, None)
+            self._add(session)
 
     # The first row.
 
@@ -119,10 +160,18 @@ class SessionKeeper:
             del self._unwritten[next(iter(self._unwritten))]
 
     def unwritten(self, rows: Iterable[Row]) -> FirstRows:
-        """The sessions whose first row must be written together with these rows."""
-        ids = {_session_of(row) for row in rows}
-        first = [self._unwritten[SessionId(key)] for key in ids if key in self._unwritten]
-        return FirstRows(self, self._store, first)
+        """The sessions whose first row must be written together with these rows. With its first reply, a
+        session is written again, because then it stays longer."""
+        found: dict[SessionId, Session] = {}
+        for row in rows:
+            session = self.find(_session_of(row))
+            if session is None:
+                continue
+            replied = isinstance(row, Finish) and row.reply is not None and not session.marks.answered
+            if replied or session.session_id in self._unwritten:
+                session.marks.answered = session.marks.answered or replied
+                found[session.session_id] = session
+        return FirstRows(self, self._store, list(found.values()))
 
     def first_written(self, sessions: Iterable[Session]) -> None:
         """The first rows of these sessions are on disk."""
@@ -135,6 +184,7 @@ class SessionKeeper:
         if gone is not None:
             self._context.drops.count(Reason.SESSION_DISPLACED)
             self._store.forget_soon([gone.session_id])
+        self._context.shared.make_room()
 
     # Steps.
 

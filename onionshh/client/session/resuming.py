@@ -71,12 +71,11 @@ async def resume(
             lambda: context.pool.take(terms.purpose, terms.meeting),
             lambda: to_introducer(context, door.relay, Purpose.RESUME),
         )
+        await _turn(context, session)
         spent, step = await keeper.spend(session)
         await establish(meeting, step.leg(0).cookie)
         rode = rides(record, 1)
-        resumption = Resumption(
-            terms.privacy_class, (meeting.path[-1].identity,), record if rode else b""
-        )
+        resumption = Resumption(terms.privacy_class, (meeting.path[-1].identity,), record if rode else b"")
         steps.debug("we wait for the other side at %s", Way(meeting))
         await introduce(asking, step.seal(door.auth_key, resumption))
         steps.debug("the session goes on: one cell through %s", Way(asking))
@@ -102,6 +101,13 @@ async def resume(
         raise
 
 
+async def _turn(context: Context, session: Session) -> None:
+    """Wait until this session may ask for one more circuit: the other side would not build it before that."""
+    bucket, clock = session.budgets.ours, context.clock
+    while not bucket.take(clock.monotonic()):
+        await trio.sleep(bucket.seconds_until(clock.monotonic()) + context.chance.between(0.0, 1.0))
+
+
 async def resume_alone(
     context: Context, keeper: SessionKeeper, session: Session, door: Door, privacy_class: int, record: bytes
 ) -> tuple[Spent, Circuit]:
@@ -119,5 +125,3 @@ async def resume_alone(
         return spent, asking
     finally:
         asking.close(Reason.FINISHED)
-
-

@@ -48,6 +48,10 @@ class SessionStore:
         """Sync this session's present state. The keys of before are overwritten. BadData, Closed."""
         await self._database.transaction(lambda connection: self.write(connection, (session,)), erases=True)
 
+    def save_soon(self, session: Session) -> None:
+        """Write this session's present state with the next transaction, or within a second."""
+        self._database.soon(lambda connection: self.write(connection, (session,)))
+
     def forget_soon(self, session_ids: Iterable[SessionId]) -> None:
         """Erase these sessions with the next transaction, or within a second."""
         rows = [(session_id,) for session_id in session_ids]

@@ -28,16 +28,16 @@ from onionshh.ids import WhisperId
 
 logger = logging.getLogger("onionshh.client")
 
-Said = Callable[[Lane, Session, bytes], Awaitable[None]]
-"""Called with a record's body. Raises ProtocolError for a wrong one: then the lane ends."""
+Said = Callable[[Lane, Session, Record], Awaitable[None]]
+"""Raises ProtocolError for a wrong record: then the lane ends."""
 
 
-async def nobody_minds(lane: Lane, session: Session, body: bytes) -> None:
+async def nobody_minds(lane: Lane, session: Session, record: Record) -> None:
     """For a side that does not take this kind."""
 
 
 class SessionTalk:
-    """Renews the sessions of one endpoint or contact. `way_back`, `prove`: who takes these kinds."""
+    """Renews the sessions of one endpoint or contact. `way_back`: who takes what is said of ways back."""
 
     def __init__(
         self,
@@ -46,7 +46,6 @@ class SessionTalk:
         lanes: LaneSet,
         *,
         way_back: Said = nobody_minds,
-        prove: Said = nobody_minds,
     ) -> None:
         self._context = context
         self._keeper = keeper
@@ -55,8 +54,12 @@ class SessionTalk:
             REFRESH: self._refresh,
             REFRESHED: self._refreshed,
             WAY_BACK: way_back,
-            PROVE: prove,
+            PROVE: nobody_minds,
         }
+
+    def check_senders(self, prove: Said) -> None:
+        """From now on proofs of who the other side is go there."""
+        self._takes[PROVE] = prove
 
     def lane_opened(self, lane: Lane) -> None:
         """A session's lane is open: renew the session if that is due."""
@@ -69,36 +72,39 @@ class SessionTalk:
     async def take(self, lane: Lane, record: Record) -> None:
         """A record of this kind came. Raises ProtocolError, Closed."""
         session = lane.session
-        if session is None or not self._kept(session):
+        if session is None or not (self._kept(session) or record.kind == PROVE):
             return  # the other side knows no more than we do: nothing of this exchange is on disk
         try:
-            await self._takes[record.kind](lane, session, record.body)
+            await self._takes[record.kind](lane, session, record)
         except BadData as error:
             logger.error("a session could not be written to disk: %s", error)
 
     def say(self, lane: Lane, kind: int, body: bytes) -> None:
         """Send a record of one of these kinds."""
-        record = Record(
-            WhisperId(self._context.chance.bytes(WHISPER_ID)),
-            NO_ID,
-            self._context.clock.best() + TTL_DEFAULT_SECONDS,
-            0,
-            kind,
-            body,
-        )
+        self.send(lane, self.record(kind, body))
+
+    def record(self, kind: int, body: bytes, record_id: WhisperId | None = None) -> Record:
+        """A record of one of these kinds, under this id or a random one."""
+        expires = self._context.clock.best() + TTL_DEFAULT_SECONDS
+        record_id = record_id or WhisperId(self._context.chance.bytes(WHISPER_ID))
+        return Record(record_id, NO_ID, expires, 0, kind, body)
+
+    def send(self, lane: Lane, record: Record) -> None:
+        """Send this record over this lane, if it still exists."""
         self._lanes.send(Send(lane.number, (record,), None), lambda send: None)
 
     def _kept(self, session: Session) -> bool:
         return self._keeper.get(session.session_id) is session
 
-    async def _refresh(self, lane: Lane, session: Session, body: bytes) -> None:
+    async def _refresh(self, lane: Lane, session: Session, offer: Record) -> None:
         """The asking side waits; its answer leaves once it is on disk."""
-        answer = self._keeper.table.answer_refresh_untrusted(session, body, self._context.chance.bytes)
+        random_bytes = self._context.chance.bytes
+        answer = self._keeper.table.answer_refresh_untrusted(session, offer.body, random_bytes)
         if answer is not None:
             await self._keeper.save(session)
             self.say(lane, REFRESHED, answer)
 
-    async def _refreshed(self, lane: Lane, session: Session, body: bytes) -> None:
+    async def _refreshed(self, lane: Lane, session: Session, answer: Record) -> None:
         wall = self._context.clock.best()
-        if self._keeper.table.refreshed_untrusted(session, body, wall):
+        if self._keeper.table.refreshed_untrusted(session, answer.body, wall):
             await self._keeper.save(session)

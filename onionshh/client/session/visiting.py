@@ -9,6 +9,7 @@ from onionshh.client.context import Context
 from onionshh.client.session.keeper import SessionKeeper
 from onionshh.core.session.session import Session
 from onionshh.errors import BadData, Closed
+from onionshh.net.signals import Broadcast
 
 logger = logging.getLogger("onionshh.client")
 
@@ -21,6 +22,8 @@ class VisitorSessions:
         self.keeper = keeper
         self.current: Session | None = None
         """The session in use, confirmed or not."""
+        self.changed = Broadcast()
+        """Sent when another session is in use, or this one was confirmed."""
 
     async def load(self) -> None:
         """Take up the session of an earlier run. BadData."""
@@ -56,9 +59,11 @@ class VisitorSessions:
         else:
             if before is not None and before is not session:
                 self.keeper.forget(before)
+            self.changed.send()
 
     def forget(self) -> None:
         """Begin with a new introduction next time."""
         if self.current is not None:
             self.keeper.forget(self.current)
             self.current = None
+            self.changed.send()

@@ -40,6 +40,11 @@ class TokenBucket:
             return self.burst
         return min(self.burst, self._tokens + max(0.0, now - self._at) * self.rate)
 
+    def seconds_until(self, now: float, n: int = 1) -> float:
+        """How long until it holds n tokens, 0 if it does."""
+        missing = n - self.tokens(now)
+        return missing / self.rate if missing > 0 and self.rate > 0 else 0.0
+
     def full(self, now: float) -> bool:
         """Whether it equals a new bucket and can be forgotten."""
         return self.tokens(now) >= self.burst

@@ -49,7 +49,7 @@ class Params:
     ring_age_seconds: int = _number(96 * _HOUR, 0, 365 * _DAY)
     publish_min_seconds: int = _number(_HOUR, 1, 30 * _DAY)
     publish_max_seconds: int = _number(2 * _HOUR, 1, 30 * _DAY)
-    descriptor_bytes: int = _number(64 * _MIB, 0, _MOST)
+    descriptor_bytes: int = _number(256 * _MIB, 0, _MOST)
     descriptor_grace_seconds: int = _number(3 * _HOUR, 0, 30 * _DAY)
 
     # Paths and guards (SPEC 6).

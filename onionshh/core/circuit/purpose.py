@@ -88,6 +88,7 @@ _PINNED = frozenset(
 )
 
 
-def meeting_kind(hops: int, privacy_class: int) -> PathKind:
-    """A visitor's path to a rendezvous point with `hops` relays in between."""
-    return PathKind(hops + 1, privacy_class)
+def meeting_kind(hops: int, privacy_class: int, *, of_session: bool = False) -> PathKind:
+    """A path to a rendezvous point that we draw ourselves, with `hops` relays in between. The far end of a
+    session links the meetings. So their second hop is pinned too, if there is a relay behind it."""
+    return PathKind(hops + 1, privacy_class, of_session and hops >= 2)

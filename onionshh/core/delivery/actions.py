@@ -61,6 +61,13 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
+class Unheard:
+    """This whisper, or a question for its answer, went alone, and nothing came back in time."""
+
+    whisper: WhisperId
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """Give the program an answer. None: no answer can come any more."""
 
@@ -130,9 +137,9 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class RepeatAll:
-    """Send all replies that wait for the peer of this session, over a lane that the peer has just opened."""
+    """Bring over all replies that wait for the peer of this session: the peer has just opened a lane, or its
+    last lane has ended."""
 
-    lane: LaneId
     session: bytes
 
 
@@ -179,6 +186,7 @@ Action = (
     | Send
     | EndLane
     | Tell
+    | Unheard
     | Answered
     | Remember
     | Judge

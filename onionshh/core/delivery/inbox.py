@@ -33,6 +33,8 @@ class Inbox:
         """Oldest first."""
         self._bytes = 0
         self._wanting = 0
+        self._held_back: set[bytes] = set()
+        """Sessions whose whispers are not shown now."""
         self.seen = 0
         """How many ids are remembered on disk."""
 
@@ -60,7 +62,14 @@ class Inbox:
         """Accept a whisper that arrived over this lane. `session`: the peer's, if there is one.
         `received_at`: Unix seconds."""
         taken = Taken(
-            record.whisper_id, record.body, received_at, record.expires, record.privacy_class, session
+            record.whisper_id,
+            record.body,
+            received_at,
+            record.expires,
+            record.privacy_class,
+            session,
+            record.in_reply_to,
+            record.receipt_wanted,
         )
         whisper = Incoming(
             len(record.body), record.expires, 0, taken, Stage.FRESH, lane=lane, session=session
@@ -88,6 +97,18 @@ class Inbox:
         """The program asks for a whisper. An `Offer` comes now or when there is one. `best`: Unix seconds."""
         self._wanting += 1
         return self.offer(best)
+
+    def hold_back(self, session: bytes) -> None:
+        """Show no whisper of this session until `let_through`: who its sender is, is being checked."""
+        self._held_back.add(session)
+
+    def let_through(self, session: bytes, best: int) -> Actions:
+        """The whispers of this session may be shown again. `best`: Unix seconds."""
+        self._held_back.discard(session)
+        actions: Actions = ()
+        while self._wanting and (offered := self.offer(best)):
+            actions += offered
+        return actions
 
     def unwant(self) -> None:
         """The program stops asking, and was offered nothing."""
@@ -134,6 +155,8 @@ class Inbox:
         chosen: tuple[tuple[int, bool], WhisperId] | None = None
         for whisper_id, whisper in self._whispers.items():
             if whisper.held or whisper.aside or whisper.stage is Stage.ENDING:
+                continue
+            if whisper.session is not None and whisper.session in self._held_back:
                 continue
             rank = (whisper.shown, whisper.expires <= best)
             if chosen is None or rank < chosen[0]:

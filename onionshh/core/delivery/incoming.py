@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import Final
 
 from onionshh.core.delivery.actions import LaneId
+from onionshh.core.delivery.record import NO_ID, WHISPER, Record
 from onionshh.ids import WhisperId
 
 
@@ -62,7 +63,7 @@ TABLE: Final = MappingProxyType(
 @dataclass(frozen=True, slots=True)
 class Taken:
     """A whisper as it was accepted. `received_at` and `expires`: Unix seconds. `session`: that of the peer,
-    if there is one."""
+    if there is one. `in_reply_to`: the whisper of ours that it answers, as its sender says."""
 
     whisper_id: WhisperId
     body: bytes = field(repr=False)
@@ -70,6 +71,21 @@ class Taken:
     expires: int
     privacy_class: int
     session: bytes | None = None
+    in_reply_to: WhisperId = NO_ID
+    receipt_wanted: bool = True
+
+    @property
+    def record(self) -> Record:
+        """The record that it came in."""
+        return Record(
+            self.whisper_id,
+            self.in_reply_to,
+            self.expires,
+            self.privacy_class,
+            WHISPER,
+            self.body,
+            self.receipt_wanted,
+        )
 
 
 @dataclass(slots=True)

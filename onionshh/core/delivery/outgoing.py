@@ -18,7 +18,7 @@ over. HOPELESS: it can never work, or the sender stops trying.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from types import MappingProxyType
 from typing import Final
@@ -92,6 +92,18 @@ class Body(enum.Enum):
 
 
 @dataclass(slots=True)
+class Question:
+    """The questions for a whisper's answer, after pauses."""
+
+    asked: int = 0
+    """How often."""
+    at: float = inf
+    """When the next one leaves, monotonic seconds."""
+    in_vain: bool = False
+    """Whether nothing came back to the last one. Then the whole whisper goes out."""
+
+
+@dataclass(slots=True)
 class OutgoingWhisper:
     """One whisper. Times are monotonic seconds."""
 
@@ -107,12 +119,7 @@ class OutgoingWhisper:
     alone: bool = False
     """Whether it went out in one cell, over no lane, and nothing came back so far."""
     awaited: bool = False
-    asks: int = 0
-    """How often its answer was asked for after a pause."""
-    ask_at: float = inf
-    """When its answer is asked for next."""
-    whole_again: bool = False
-    """Whether the whole whisper goes out next, because a question for its answer alone got nothing."""
+    question: Question = field(default_factory=Question)
     answered: bool = False
     body: Body = Body.HERE
 

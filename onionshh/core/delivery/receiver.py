@@ -119,18 +119,16 @@ class Receiver:
         if len(self._lanes) >= LANES_MOST:
             oldest = min(self._lanes, key=lambda other: self._lanes[other].used_at)
             actions = (EndLane(oldest, Reason.EXCHANGES_MOST), Count(Reason.EXCHANGES_MOST))
-            self._gone(oldest)
-            actions += self._unblock(best, now)
+            actions += self._gone(oldest) + self._unblock(best, now)
         self._lanes[lane] = VisitorLane(now, session)
         if session is not None and self.replies.wait_for(session):
-            actions += (RepeatAll(lane, session),)
+            actions += (RepeatAll(session),)
         return actions
 
     def lane_lost(self, lane: LaneId, best: int, now: float) -> Actions:
         """A lane ended. What it owes stays unacknowledged, so its visitor comes again. Another lane's record
         may take its place in the queue for room."""
-        self._gone(lane)
-        return self._unblock(best, now)
+        return self._gone(lane) + self._unblock(best, now)
 
     def lane_sent(self, lane: LaneId, reply: WhisperId | None, now: float) -> Actions:
         """One sending has left completely, perhaps with our reply in it."""
@@ -172,6 +170,7 @@ class Receiver:
         held.used_at = now
         held.more = more
         if record.kind in (RECEIPT, REFUSED):
+            held.replies.discard(record.in_reply_to)
             return self.replies.acknowledged(record) + self._settle(lane, now)
         held.judging = False
         # An accepted whisper is always acknowledged, even if its dates would be refused now.
@@ -201,7 +200,11 @@ class Receiver:
         return ()
 
     def repeated(self, lane: LaneId, reply: Record) -> Actions:
-        """A reply that `Repeat` or `RepeatAll` asked for was found on disk."""
+        """A reply that `Repeat` asked for was found on disk. It is not sent if it was
+        acknowledged while it was read, or if it went over this lane before."""
+        held = self._lanes.get(lane)
+        if held is None or reply.whisper_id in held.replies or reply.whisper_id not in self.replies:
+            return ()
         return self._send(lane, (reply,), reply.whisper_id)
 
     # The program.
@@ -242,8 +245,8 @@ class Receiver:
                 whisper.move(Event.NOT_REMEMBERED)
         if pending.lane not in self._lanes:
             return ()
-        self._gone(pending.lane)
-        return (EndLane(pending.lane, Reason.NOT_KEPT), *self._unblock(best, now))
+        gone = self._gone(pending.lane)
+        return (EndLane(pending.lane, Reason.NOT_KEPT), *gone, *self._unblock(best, now))
 
     # Time.
 
@@ -268,7 +271,7 @@ class Receiver:
         for lane, held in list(self._lanes.items()):
             if now >= held.used_at + (VISITOR_WAITS_SECONDS if lane in waited_on else VISITOR_IDLE_SECONDS):
                 actions.append(EndLane(lane, Reason.IDLE))
-                self._gone(lane)
+                actions += self._gone(lane)
         return (*actions, *self.replies.expire(now))
 
     # Numbers.
@@ -388,6 +391,8 @@ class Receiver:
         if held is None:
             return ()
         held.leaving += 1
+        if reply is not None:
+            held.replies.add(reply)
         return (Send(lane, records, reply), *self._read_or_not(lane))
 
     # Inside: what is finished.
@@ -444,7 +449,14 @@ class Receiver:
             held.owed[whisper_id].offered = False
         return self._settle(lane, now)
 
-    def _gone(self, lane: LaneId) -> None:
-        self._lanes.pop(lane, None)
+    def _gone(self, lane: LaneId) -> Actions:
+        """Forget the lane. If it was the last of a peer, what it did not acknowledge goes another way."""
+        held = self._lanes.pop(lane, None)
         self._blocked.pop(lane, None)
         self._owing.pop(lane, None)
+        session = None if held is None else held.session
+        if session is None or not self.replies.wait_for(session):
+            return ()
+        if any(other.session == session for other in self._lanes.values()):
+            return ()
+        return (RepeatAll(session),)

@@ -27,6 +27,9 @@ class Replies:
     def __len__(self) -> int:
         return len(self._on_disk)
 
+    def __contains__(self, reply: WhisperId) -> bool:
+        return reply in self._on_disk
+
     def counted(self, replies: Iterable[tuple[WhisperId, bytes | None]]) -> None:
         """These replies are on disk after a clean-up, each with its peer's session."""
         self._on_disk = dict(replies)

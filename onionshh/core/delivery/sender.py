@@ -36,6 +36,7 @@ from onionshh.core.delivery.actions import (
     Send,
     StopOpening,
     Tell,
+    Unheard,
 )
 from onionshh.core.delivery.kept import Kept
 from onionshh.core.delivery.outgoing import FINAL, TABLE, THERE, Body, Happens, OutgoingWhisper, State
@@ -90,6 +91,8 @@ class Sender:
         self._owed = ReceiptsOwed(chance.bytes)
         self._answers = _AnswersBeingKept()
         self._closed = False
+        self.gets_receipts = True
+        """Whether the other end sends receipts at all."""
 
     @property
     def problem(self) -> str:
@@ -187,6 +190,13 @@ class Sender:
             actions = self._left(rode, lane, began, now) + self._on_its_way(rode, now)
         return actions + self._go_on(now)
 
+    def lane_adopted(self, lane: LaneId, now: float) -> Actions:
+        """The other end has opened a lane. It is used as if we had opened it, unless one is in use. A try of our
+        own goes on: if both ends gave theirs up for the other's, none would be left."""
+        if self._closed or self._way.lane is not None:
+            return ()
+        return self.lane_opened(lane, now, None, now)
+
     def went_alone(self, whisper_id: WhisperId, began: float, now: float) -> Actions:
         """The whisper left in one cell, and no lane was opened. `began`: when that began."""
         self._way.move(WayEvent.STOPPED)
@@ -236,8 +246,11 @@ class Sender:
             return ()
         return (EndLane(lane, Reason.RENEWED), *self._gone(now, after_pause=False), *self._go_on(now))
 
-    def record_in(self, lane: LaneId, record: Record, now: float, *, refuse: int | None = None) -> Actions:
-        """A receipt, a refusal or an answer arrived. `refuse`: why an answer is not accepted."""
+    def record_in(
+        self, lane: LaneId, record: Record, now: float, *, refuse: int | None = None, owes: bool = True
+    ) -> Actions:
+        """A receipt, a refusal or an answer arrived. `refuse`: why an answer is not accepted. `owes`: whether
+        its receipt is ours to send; else the Receiver keeps the answer too, and sends it."""
         self._way.heard(lane, now)
         whisper_id = record.in_reply_to
         whisper = self._get(whisper_id)
@@ -251,11 +264,11 @@ class Sender:
             actions = self._move(
                 whisper_id, whisper, Happens.ACKNOWLEDGED, lane=lane, round_trip_seconds=trip
             )
-            whisper.due, whisper.alone = inf, False
-            if whisper_id in self._active and whisper.state is State.DELIVERED and not self._is_on(whisper):
+            whisper.due, whisper.alone, whisper.question.in_vain = inf, False, False
+            if whisper_id in self._active and record.kind == RECEIPT:
                 actions += self._ask_again(whisper_id, whisper, now, after_pause=True)
         if record.kind != RECEIPT:
-            actions += self._answer_in(lane, whisper, record, refuse, now)
+            actions += self._answer_in(lane if owes else None, whisper, record, refuse, now)
         return actions + self._go_on(now)
 
     # The disk.
@@ -271,9 +284,16 @@ class Sender:
         return answered + self._owe(lane, answer, None, now) + self._go_on(now)
 
     def not_remembered(self, token: int, now: float) -> Actions:
-        """The answer is not on disk: acknowledge nothing, so that the other end sends it again."""
-        self._answers.done(token)
-        return self._go_on(now)
+        """The answer is not on disk: acknowledge nothing, so that the other end sends it again. If nobody
+        else asks for it, we do."""
+        done = self._answers.done(token)
+        actions: Actions = ()
+        if done is not None:
+            whisper_id = done[0].in_reply_to
+            whisper = self._active.get(whisper_id)
+            if whisper is not None:
+                actions = self._ask_again(whisper_id, whisper, now, after_pause=True)
+        return actions + self._go_on(now)
 
     # Time.
 
@@ -286,8 +306,8 @@ class Sender:
                 if not self._may_be_answered(whisper, now):
                     actions += self._no_answer(whisper_id, whisper)
                     continue
-                if now >= whisper.ask_at:
-                    whisper.ask_at = inf
+                if now >= whisper.question.at:
+                    whisper.question.at = inf
                     self._queue[whisper_id] = None
             elif now >= whisper.deadline:
                 why = self._way.problem or "no receipt came before its time to live ended"
@@ -346,7 +366,7 @@ class Sender:
     def _next_record(self) -> Record:
         """What goes out for the whisper that is first in the queue: itself, or a question for its answer."""
         whisper = self._active[next(iter(self._queue))]
-        if whisper.state not in THERE or (whisper.whole_again and whisper.whole):
+        if whisper.state not in THERE or (whisper.question.in_vain and whisper.whole):
             return whisper.record
         return question_for(whisper.record, self._random_bytes)
 
@@ -372,28 +392,36 @@ class Sender:
         whisper = self._active.get(whisper_id)
         if whisper is None or whisper.due == inf or (whisper.lane is None and not whisper.alone):
             return ()
-        if whisper.state is State.OUT and not whisper.record.receipt_wanted:
-            whisper.due = inf
-            return self._move(whisper_id, whisper, Happens.UNTOLD, lane=whisper.lane)
+        if not (whisper.record.receipt_wanted and self.gets_receipts):
+            return self._untold(whisper_id, whisper, now)
         if not whisper.alone:
             self._is_due(whisper, now + whisper.wait)
         if whisper.state is not State.OUT:
             return ()
         return (Tell(whisper_id, State.OUT, lane=whisper.lane),)
 
+    def _untold(self, whisper_id: WhisperId, whisper: OutgoingWhisper, now: float) -> Actions:
+        """A whisper without a receipt has left, or a question for its answer. That nothing comes back says
+        nothing."""
+        whisper.due, whisper.alone = inf, False
+        told = self._move(whisper_id, whisper, Happens.UNTOLD, lane=whisper.lane)
+        if whisper_id not in self._active:
+            return told
+        return told + self._ask_again(whisper_id, whisper, now, after_pause=True)
+
     def _late(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> Actions:
         """No receipt came in time."""
         if whisper.state in THERE:
-            whisper.whole_again = True  # a question for its answer got nothing at all
+            whisper.question.in_vain = True  # a question for its answer got nothing at all
         if not whisper.alone:
             return ()  # the whole lane is given up
         whisper.due, whisper.alone = inf, False
         if whisper.state in THERE:
             self._queue[whisper_id] = None
-            return ()
+            return (Unheard(whisper_id),)
         self._queue = {whisper_id: None} | self._queue
         moved = self._move(whisper_id, whisper, Happens.LOST)
-        return (*moved, Tell(whisper_id, State.QUEUED, NO_ANSWER))
+        return (Unheard(whisper_id), *moved, Tell(whisper_id, State.QUEUED, NO_ANSWER))
 
     def _is_due(self, whisper: OutgoingWhisper, when: float) -> None:
         whisper.due = when
@@ -404,7 +432,7 @@ class Sender:
             return min(whisper.deadline, whisper.due)
         # After that time an answer can come only over the present lane, so the end of the lane decides.
         askable_until = whisper.askable_until
-        return min(whisper.due, whisper.ask_at, askable_until if askable_until > now else inf)
+        return min(whisper.due, whisper.question.at, askable_until if askable_until > now else inf)
 
     def _get(self, whisper_id: WhisperId) -> OutgoingWhisper | None:
         return self._active.get(whisper_id) or self._kept.get(whisper_id)
@@ -441,24 +469,32 @@ class Sender:
         return (told,)
 
     def _answer_in(
-        self, lane: LaneId, whisper: OutgoingWhisper | None, answer: Record, refuse: int | None, now: float
+        self,
+        lane: LaneId | None,
+        whisper: OutgoingWhisper | None,
+        answer: Record,
+        refuse: int | None,
+        now: float,
     ) -> Actions:
         known = whisper is not None and whisper.answered
         if known:
             refuse = None  # a copy: the answer was accepted before, so its dates do not matter
-        if refuse is not None:
+        if refuse is not None and lane is not None:
             count = Count(Reason.RECORD_EXPIRED if refuse == EXPIRED else Reason.RECORD_FAR_FUTURE)
             return (count, *self._owe(lane, answer, refuse, now))
-        if self._keeps_answers and whisper is not None and not known:
+        if self._keeps_answers and whisper is not None and lane is not None and not known:
             token = self._answers.begin(answer, lane)
             return () if token is None else (Remember(token, (KeepAnswer(answer),)),)
         answered = () if whisper is None else self._answered(answer.in_reply_to, whisper, answer)
         return answered + self._owe(lane, answer, None, now)
 
-    def _owe(self, lane: LaneId, answer: Record, refuse: int | None, now: float) -> Actions:
-        """The receipt or refusal of an answer is owed. It leaves with the next whisper, or at once if the
-        answer came over a lane that is not ours."""
-        if self._way.lane is not None:
+    def _owe(self, lane: LaneId | None, answer: Record, refuse: int | None, now: float) -> Actions:
+        """The receipt or refusal of an answer is owed. It leaves with our next whisper. But if no lane is in
+        use, and the answer came over a lane that we never used, it goes back over that lane at once. `lane`:
+        None if the Receiver sends it."""
+        if lane is None:
+            return ()
+        if self._way.lane is not None or self._way.is_ours(lane):
             self._owed.add(answer, refuse, now)
             return ()
         return (Send(lane, (self._owed.receipt(answer, refuse),), None),)
@@ -501,11 +537,11 @@ class Sender:
         if whisper.answered or now >= whisper.askable_until:
             return self._no_answer(whisper_id, whisper)
         if not after_pause:
-            self._queue[whisper_id] = None
-        elif whisper_id not in self._queue and whisper.ask_at == inf:
-            whisper.ask_at = now + ASKS_SECONDS[min(whisper.asks, len(ASKS_SECONDS) - 1)]
-            whisper.asks += 1
-        self._look_at = min(self._look_at, whisper.askable_until, whisper.ask_at)
+            self._queue[whisper_id], whisper.question.at = None, inf
+        elif whisper_id not in self._queue and whisper.question.at == inf:
+            whisper.question.at = now + ASKS_SECONDS[min(whisper.question.asked, len(ASKS_SECONDS) - 1)]
+            whisper.question.asked += 1
+        self._look_at = min(self._look_at, whisper.askable_until, whisper.question.at)
         return ()
 
     def _gone(self, now: float, *, after_pause: bool) -> Actions:
@@ -525,13 +561,13 @@ class Sender:
     def _idle_at(self) -> float:
         if any(whisper.state not in FINAL for whisper in self._active.values()):
             return inf
-        return self._way.idle_at(asked=any(not whisper.asks for whisper in self._active.values()))
+        return self._way.idle_at(asked=any(not whisper.question.asked for whisper in self._active.values()))
 
     def _finish(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> None:
         """The whisper is there, and nobody awaits its answer."""
         self._active.pop(whisper_id, None)
         self._queue.pop(whisper_id, None)
-        whisper.ask_at = inf
+        whisper.question.at = inf
         self._kept.put(whisper_id, whisper)
 
 

@@ -46,6 +46,8 @@ class VisitorLane:
     judging: bool = False
     """Whether the driver is asking the disk about the record again."""
     paused: bool = False
+    replies: set[WhisperId] = field(default_factory=set)
+    """Replies that were handed to it and are not acknowledged. None goes over one lane twice."""
 
     @property
     def may_be_read(self) -> bool:

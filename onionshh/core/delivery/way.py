@@ -79,12 +79,21 @@ class Way:
         self._not_before = 0.0
         self._leaving = 0
         self.stage = WayStage.CLOSED
-        self.lane: LaneId | None = None
-        """The lane in use."""
+        self._last: LaneId | None = None
+        """The lane in use, or the one before."""
         self.problem = ""
         """The present problem in words; empty if there is none."""
         self.away = False
         """Whether the last try found nobody there, and no new try has begun."""
+
+    @property
+    def lane(self) -> LaneId | None:
+        """The lane in use."""
+        return self._last if self.stage is WayStage.OPEN else None
+
+    def is_ours(self, lane: LaneId) -> bool:
+        """Whether this lane is in use, or was until it ended and no other came."""
+        return lane == self._last
 
     def move(self, event: WayEvent) -> bool:
         """Change the stage by the table; returns whether it changed."""
@@ -92,8 +101,6 @@ class Way:
         if becomes is None:
             return False
         self.stage = becomes
-        if becomes is not WayStage.OPEN:
-            self.lane = None
         return True
 
     def may_open(self, now: float) -> bool:
@@ -105,7 +112,7 @@ class Way:
 
     def opened(self, lane: LaneId, now: float) -> None:
         """A lane is open, whatever was requested in the meantime."""
-        self.stage, self.lane = WayStage.OPEN, lane
+        self.stage, self._last = WayStage.OPEN, lane
         self._leaving, self._heard, self._used_at = 0, False, now
         self._idle_seconds = self._chance.between(*self._idle_range)
         self.problem, self.away = "", False

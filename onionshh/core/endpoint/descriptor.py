@@ -60,19 +60,19 @@ def build_descriptor(
     period: int,
     period_seconds: int,
     period_key: SigningKey,
-    expiry: int,
     random_bytes: RandomBytes,
     nonce: bytes = NO_PROOF,
 ) -> bytes:
     """`geometry.DESCRIPTOR` bytes to store on the ring of `period`.
 
-    `period_key` is an ordinary key for this period only, certified until `expiry` (Unix seconds). `nonce` is
-    a proof of work for the name and the period (core/endpoint/effort.py), and half of the salt. ValueError if
-    the descriptor does not contain this identity's own P and post-quantum key.
+    `period_key` is an ordinary key for this period only, certified for as long as the ring keeps the
+    descriptor. `nonce` is a proof of work for the name and the period (core/endpoint/effort.py), and half of
+    the salt. ValueError if the descriptor does not contain this identity's own P and post-quantum key.
     """
     if (descriptor.P, descriptor.pq_public) != (identity.P, identity.pq_public):
         raise ValueError("the descriptor has the keys of another identity")
     blinded = identity.blind(period, period_seconds)
+    expiry = descriptor.kept_until
     encoded = descriptor.encode()
     inner = Inner(descriptor, encoded, identity.sign_pq(pq_signed(blinded.public, period, encoded)))
     salt = nonce + random_bytes(SALT - len(nonce))
@@ -107,7 +107,11 @@ def check_outer_untrusted(data: bytes, *, wall: int) -> Outer:
 def open_descriptor_untrusted(
     data: bytes, *, A: bytes, period: int, period_seconds: int, wall: int
 ) -> EndpointDescriptor:
-    """The check with the address: the descriptor if everything is valid, else ProtocolError."""
+    """The check with the address: the descriptor if everything is valid, else ProtocolError.
+
+    A descriptor opens until its outer expiry (`wall`, Unix seconds). Its introducers may be overdue by then:
+    compare the inner expiry.
+    """
     outer = Outer.decode_untrusted(data)
     blinded = blind_public(A, period, period_seconds)
     if (outer.blinded, outer.period) != (blinded, period):
@@ -120,8 +124,6 @@ def open_descriptor_untrusted(
     verify_pq_untrusted(descriptor.pq_public, inner.signature, pq_signed(blinded, period, inner.encoded))
     if descriptor.revision != outer.revision:
         raise ProtocolError(Reason.DESCRIPTOR_REVISION)
-    if wall >= descriptor.expiry:
-        raise ProtocolError(Reason.DOCUMENT_EXPIRED)
     return descriptor
 
 

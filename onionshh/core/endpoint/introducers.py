@@ -99,10 +99,18 @@ class _Introducer:
 
 
 class IntroducerSet:
-    """One endpoint's introducers, by the endpoint's key there. `own_relays` are never among them."""
+    """One endpoint's introducers, by the endpoint's key there. `own_relays` are never among them.
+    `life_seconds`: the shortest and the longest life; with None the consensus says it."""
 
-    def __init__(self, wanted: int, chance: Chance, own_relays: frozenset[RelayId] = frozenset()) -> None:
+    def __init__(
+        self,
+        wanted: int,
+        chance: Chance,
+        own_relays: frozenset[RelayId] = frozenset(),
+        life_seconds: tuple[int, int] | None = None,
+    ) -> None:
         self._wanted = wanted
+        self._life_seconds = life_seconds
         self._chance = chance
         self._own_relays = own_relays
         self._ours: dict[bytes, _Introducer] = {}
@@ -155,7 +163,7 @@ class IntroducerSet:
         again: dict[HeldIntroducer, float] = {}
         for introducer in held:
             if len(self._ours) < self._wanted:
-                life = min(max(0, introducer.expiry - wall), params.introducer_life_max_seconds)
+                life = min(max(0, introducer.expiry - wall), self._life(params)[1])
                 again[introducer] = now + life
                 self.taken(introducer, now + life)
         return again
@@ -165,8 +173,8 @@ class IntroducerSet:
     ) -> dict[HeldIntroducer, float]:
         """Draw the missing introducers, each with its end in monotonic seconds. Each becomes ours with
         `taken`. Introducers that will soon end do not count, and their relays may be drawn again."""
-        params = view.params
-        overlap = params.introducer_life_min_seconds // OVERLAP_PART
+        shortest, longest = self._life(view.params)
+        overlap = shortest // OVERLAP_PART
         fresh = [ours for ours in self._ours.values() if ours.ends > now + overlap]
         missing = self.target(view, now) - len(fresh)
         drawn: dict[HeldIntroducer, float] = {}
@@ -174,12 +182,15 @@ class IntroducerSet:
             return drawn
         used = self._own_relays.union(ours.held.relay for ours in fresh) | self.shunned(view, now)
         for row in choose_targets(view, self._chance, missing, exclude=used, avoid=avoid):
-            life = self._chance.between(
-                params.introducer_life_min_seconds, params.introducer_life_max_seconds
-            )
+            life = self._chance.between(shortest, longest)
             key = SigningKey.generate(self._chance.bytes)
             drawn[HeldIntroducer(row.identity, key, wall + int(life))] = now + life
         return drawn
+
+    def _life(self, params: Params) -> tuple[int, int]:
+        if self._life_seconds is not None:
+            return self._life_seconds
+        return params.introducer_life_min_seconds, params.introducer_life_max_seconds
 
     def taken(self, held: HeldIntroducer, ends: float) -> None:
         """This introducer is ours until `ends` (monotonic seconds)."""

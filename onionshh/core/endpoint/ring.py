@@ -95,3 +95,16 @@ def fetch_order(view: View, period: int, blinded: bytes, chance: Chance) -> tupl
     near = [row for kept in replicas for row in kept[:FETCHED]]
     rest = [row for kept in replicas for row in kept[FETCHED:]]
     return (*chance.shuffled(near), *chance.shuffled(rest))
+
+
+def fetch_few(view: View, period: int, blinded: bytes, chance: Chance) -> tuple[RelayRow, ...] | None:
+    """One relay of each place, of its first three: whom to ask about a period that is over.
+
+    Under ring_age_seconds no relay joins the ring of a period that has begun. Relays only leave it, and then
+    the others move up. So the first three of a place are of those that were published to. None as for
+    `fetch_order`.
+    """
+    replicas = responsible(view, period, blinded)
+    if replicas is None:
+        return None
+    return tuple(chance.shuffled([chance.choice(kept[:FETCHED]) for kept in replicas if kept]))

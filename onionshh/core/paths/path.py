@@ -3,13 +3,17 @@
 A small search with backtracking finds a path. The end comes first: it is given, or drawn by weight without
 regard to the guards. Then comes the guard. If the end is the first guard or in its group, the other guard is
 used. Last comes the middle, drawn by weight. Hard rules: no relay twice, no two relays of one family or
-subnet, none of our own relays. Preferences: layer-2 guards at the second place, and no relay in the failure
-memory. The failure memory is ignored when nothing else is left, and never applies to a guard.
+subnet, none of our own relays. Preferences, the strongest first: a layer-2 guard at the second place, another
+guard than that of circuits beside this one, and no relay in the failure memory.
+
+A layer-2 guard that fails is still taken rather than a relay drawn in its place. Otherwise an adversary could
+flood the four of a node, and would be its second hop soon. Only rules can set all four aside: then the second
+hop is drawn. The failure memory is ignored when nothing else is left, and never applies to a guard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from onionshh.core.base.chance import Chance
@@ -54,13 +58,16 @@ def choose_path(
     second: Sequence[RelayId] = (),
     exclude: frozenset[RelayId] = frozenset(),
     avoid: frozenset[RelayId] = frozenset(),
+    beside: Collection[RelayId] = (),
 ) -> tuple[RelayRow, ...]:
     """The relays of a new circuit, first hop first. Raises PathImpossible.
 
     relays: 1 to 4, with the last one counted. first: possible first hops, in order of preference (the guards
     that are up), or None for any; ignored for a path of one relay. last: the relay wanted at the end, or None
-    for one drawn by weight. second: layer-2 guards, preferred at the second place if they fit and do not
-    fail. exclude: never used (our own relays). avoid: used only when nothing else is left.
+    for one drawn by weight. second: layer-2 guards. One of them is the second hop if any fits, one that does
+    not fail if possible; without a wanted end, also in a path of two. exclude: never used (our own relays).
+    avoid: used only when nothing else is left. beside: first hops of other circuits, taken only if no path
+    begins with another one.
     """
     if not 1 <= relays <= PATH_RELAYS_MOST:
         raise ValueError(f"a path has 1 to {PATH_RELAYS_MOST} relays, not {relays}")
@@ -76,16 +83,39 @@ def choose_path(
         entries = [row for row in map(view.any_relay, first) if row and row.identity not in exclude]
         if not entries:
             raise PathImpossible(relays, 0, "none of our guards is up to be its first hop")
-    pinned = [
-        row
-        for row in map(view.any_relay, second)
-        if row and row.identity not in exclude and row.identity not in avoid
-    ]
-    search = _Search(view, chance, relays, target, entries, pinned)
-    found = search.run(exclude | avoid) or (search.run(exclude) if avoid else None)
-    if found is None:
-        raise PathImpossible(relays, search.best)
-    return found
+    pinned: list[RelayRow] = []
+    if relays > 2 or (relays == 2 and target is None):
+        pinned = [row for row in map(view.any_relay, second) if row and row.identity not in exclude]
+    search = _Search(view, chance, relays, target)
+    for firsts, seconds, shunned in _rounds(entries, beside, pinned, exclude, avoid):
+        found = search.run(firsts, seconds, shunned)
+        if found is not None:
+            return found
+    raise PathImpossible(relays, search.best)
+
+
+def _rounds(
+    entries: list[RelayRow] | None,
+    beside: Collection[RelayId],
+    pinned: list[RelayRow],
+    exclude: frozenset[RelayId],
+    avoid: frozenset[RelayId],
+) -> Iterator[tuple[list[RelayRow] | None, list[RelayRow] | None, frozenset[RelayId]]]:
+    """What to search, one after the other: first hops, second hops (None: any), and what is not drawn."""
+    firsts = [entries]
+    if entries is not None:
+        others = [row for row in entries if row.identity not in beside]
+        if 0 < len(others) < len(entries):
+            firsts.insert(0, others)
+    shunned = [exclude | avoid, exclude] if avoid else [exclude]
+    if pinned:
+        healthy = [row for row in pinned if row.identity not in avoid]
+        for hops in firsts:
+            if 0 < len(healthy) < len(pinned):
+                yield hops, healthy, shunned[0]
+            yield from ((hops, pinned, not_drawn) for not_drawn in shunned)
+    for hops in firsts:
+        yield from ((hops, None, not_drawn) for not_drawn in shunned)
 
 
 def choose_target(
@@ -135,21 +165,26 @@ class _Search:
         chance: Chance,
         relays: int,
         target: RelayRow | None,
-        entries: Sequence[RelayRow] | None,
-        pinned: Sequence[RelayRow],
     ) -> None:
         self._view = view
         self._chance = chance
         self._relays = relays
         self._target = target
-        self._entries = entries
-        self._pinned = pinned
+        self._firsts: Sequence[RelayRow] | None = None
+        self._seconds: Sequence[RelayRow] | None = None
         self._pool: list[RelayRow] = []
         self._steps = 0
         self.best = 0
 
-    def run(self, shunned: frozenset[RelayId]) -> tuple[RelayRow, ...] | None:
-        """A path whose drawn relays are not in `shunned`, or None. `best` is the longest try's length."""
+    def run(
+        self,
+        firsts: Sequence[RelayRow] | None,
+        seconds: Sequence[RelayRow] | None,
+        shunned: frozenset[RelayId],
+    ) -> tuple[RelayRow, ...] | None:
+        """A path that begins with one of `firsts` and one of `seconds` (None: any relay), whose drawn relays
+        are not in `shunned`, or None. `best` is the longest try's length."""
+        self._firsts, self._seconds = firsts, seconds
         self._pool = [row for row in self._view.relays if row.identity not in shunned]
         self._steps = _MOST_STEPS
         path = self._extend([])
@@ -178,11 +213,11 @@ class _Search:
     def _candidates(self, path: list[RelayRow]) -> Iterator[RelayRow]:
         if not path and self._target is not None:
             yield self._target
-        elif len(path) == 1 and self._entries is not None:
-            yield from (row for row in self._entries if self._fits(row, path))
+        elif len(path) == 1 and self._firsts is not None:
+            yield from (row for row in self._firsts if self._fits(row, path))
+        elif self._seconds is not None and len(path) == (0 if self._relays == 2 else 2):
+            yield from (row for row in self._chance.shuffled(self._seconds) if self._fits(row, path))
         else:
-            if len(path) == 2:
-                yield from (row for row in self._chance.shuffled(self._pinned) if self._fits(row, path))
             yield from self._drawn(path)
 
     def _drawn(self, path: list[RelayRow]) -> Iterator[RelayRow]:

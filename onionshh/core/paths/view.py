@@ -19,7 +19,16 @@ _IPV6_PREFIX_BITS = 32
 class View:
     """Look-ups in one consensus and the one before it."""
 
-    __slots__ = ("_by_id", "_previous_by_id", "_subnets", "consensus", "params", "period", "previous")
+    __slots__ = (
+        "_by_id",
+        "_previous_by_id",
+        "_random",
+        "_subnets",
+        "consensus",
+        "params",
+        "period",
+        "previous",
+    )
 
     def __init__(self, consensus: Consensus, previous: Consensus | None = None) -> None:
         self.consensus = consensus
@@ -30,6 +39,7 @@ class View:
         self._previous_by_id: dict[bytes, RelayRow] = (
             {row.identity: row for row in previous.relays} if previous is not None else {}
         )
+        self._random = {row.period: row for row in consensus.shared_random}
         self._subnets: dict[str, bytes] = {}
 
     @property
@@ -50,11 +60,9 @@ class View:
         return tuple(row for row in self.consensus.relays if row.flags & flag)
 
     def shared_random(self, period: int) -> bytes | None:
-        """The random value of a period, or None while it is not published (SPEC 10)."""
-        for row in self.consensus.shared_random:
-            if row.period == period:
-                return row.value
-        return None
+        """The random value of a period. None before it is published, and after about seven days (SPEC 10)."""
+        row = self._random.get(period)
+        return row.value if row is not None else None
 
     def ring_relays(self, period: int) -> tuple[RelayRow, ...]:
         """The relays of a period's ring, sorted by identity. Empty without the period's random value.
@@ -62,13 +70,13 @@ class View:
         A relay must be listed well before the period's random value is known. Otherwise someone could choose
         its identity to be next to a given endpoint (SPEC 10). An age of 0 switches the rule off.
         """
-        published = next((r.published for r in self.consensus.shared_random if r.period == period), None)
-        if published is None:
+        row = self._random.get(period)
+        if row is None:
             return ()
         age = self.params.ring_age_seconds
         if age == 0:
             return self.with_flag(RING)
-        latest = published - age
+        latest = row.published - age
         return tuple(r for r in self.consensus.relays if r.flags & RING and r.first_seen <= latest)
 
     def same_group(self, a: RelayRow, b: RelayRow) -> bool:

@@ -1,4 +1,4 @@
-"""The two hash chains of a session: one side spends the steps of a chain, the other side accepts them (SPEC 12).
+"""The two hash chains of a session: one side spends the steps of a chain, the other accepts them (SPEC 12).
 
 A step is 32 bytes. Each step gives one tag, the name that its RESUME travels under, and the keys of that
 RESUME. From a chain's key come the present step and the next key, and the present key is then erased. So a

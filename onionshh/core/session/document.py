@@ -16,51 +16,53 @@ from onionshh.core.session.chains import (
     SpendingChain,
     Step,
 )
-from onionshh.core.session.session import Chains, History, Mail, Marks, PendingAnswer, Session, SessionId
+from onionshh.core.session.session import Chains, Coming, History, Mail, Marks, Session, SessionId
 from onionshh.core.session.way_back import WAYS_MOST, WayBack
-from onionshh.crypto import refresh
 from onionshh.errors import ProtocolError
-from onionshh.geometry import HASH, KEY, SESSION_ID
+from onionshh.geometry import HASH, KEY, REFRESHED_BODY, SESSION_ID
 from onionshh.ids import AuthKey, RelayId
 from onionshh.reasons import Reason
 from onionshh.wire.packing import Bin, Int, ListOf, fields, pack, unpack_untrusted
 
 VERSION: Final = 1
+EPOCH_MOST: Final = 2**31
+"""No session is renewed so often."""
 DOCUMENT_MOST: Final = 16_384
 
 _KEY = Bin(exact=KEY)
 _NUMBER = Int(NUMBER_MOST)
+_ACCEPTED = fields(_KEY, _NUMBER, ListOf(fields(_NUMBER, _KEY), SKIPPED_MOST))
 _CHAINS = fields(
-    Int(2**32 - 1),  # epoch
+    Int(EPOCH_MOST),
     _KEY,  # secret
     fields(_KEY, _NUMBER, _NUMBER),  # the chain that is spent
-    fields(_KEY, _NUMBER, ListOf(fields(_NUMBER, _KEY), SKIPPED_MOST)),  # the chain that is accepted
+    _ACCEPTED,
 )
 _SHAPE = fields(
     Int(255),  # version
     Bin(exact=SESSION_ID),
     Int(1),  # introduced
     _CHAINS,
-    ListOf(_CHAINS, 1),
-    ListOf(fields(Bin(exact=HASH), Bin(exact=4 + refresh.ANSWER)), 1),
+    ListOf(_ACCEPTED, 1),  # the chain before
+    ListOf(fields(Bin(exact=HASH), Bin(exact=REFRESHED_BODY), _CHAINS), 1),  # the chains that come
     fields(_NUMBER, _KEY),  # mail
     fields(_NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER),  # history
-    fields(Int(1), Int(1), Int(1)),  # marks
+    fields(Int(1), Int(1), Int(1), Bin(most=KEY)),  # marks
     ListOf(fields(_KEY, _KEY, Int(2**32 - 1)), WAYS_MOST),
 )
 
 
 def to_document(session: Session) -> bytes:
     """The bytes to keep. They hold secrets: only a file of mode 0600 may have them."""
-    history, marks = session.history, session.marks
+    history, marks, before, coming = session.history, session.marks, session.before, session.coming
     return pack(
         (
             VERSION,
             session.session_id,
             int(session.introduced),
             _chains_row(session.chains),
-            [] if session.other is None else [_chains_row(session.other)],
-            [] if session.pending is None else [(session.pending.offer, session.pending.body)],
+            [] if before is None else [_accepted_row(before)],
+            [] if coming is None else [(coming.offer, coming.body, _chains_row(coming.chains))],
             (session.mail.period, session.mail.key),
             (
                 history.started_at,
@@ -69,7 +71,7 @@ def to_document(session: Session) -> bytes:
                 history.exchanges,
                 history.resumed,
             ),
-            (int(marks.confirmed), int(marks.kept), int(marks.answered)),
+            (int(marks.confirmed), int(marks.kept), int(marks.answered), marks.sender),
             [(way.relay, way.auth_key, way.expires) for way in session.way_back],
         )
     )
@@ -78,38 +80,49 @@ def to_document(session: Session) -> bytes:
 def from_document_untrusted(document: bytes) -> Session:
     """The session in a document. Raises ProtocolError."""
     row = unpack_untrusted(document, _SHAPE, DOCUMENT_MOST)
-    version, session_id, introduced, chains, other, pending, mail, history, marks, ways = row
+    version, session_id, introduced, chains, before, coming, mail, history, marks, ways = row
     if version != VERSION:
         raise ProtocolError(Reason.DOCUMENT_VERSION)
+    if (coming if introduced else before) or len(marks[3]) not in (0, KEY):
+        raise ProtocolError(Reason.DOCUMENT_SHAPE)
     return Session(
         SessionId(session_id),
         introduced=bool(introduced),
         chains=_chains(chains),
         mail=Mail(*mail),
         history=History(*history),
-        marks=Marks(*map(bool, marks)),
-        other=_chains(other[0]) if other else None,
-        pending=PendingAnswer(*pending[0]) if pending else None,
+        marks=Marks(bool(marks[0]), bool(marks[1]), bool(marks[2]), marks[3]),
+        before=_accepted(before[0]) if before else None,
+        coming=_coming(coming[0]) if coming else None,
         way_back=tuple(WayBack(RelayId(relay), AuthKey(key), expires) for relay, key, expires in ways),
     )
 
 
 def _chains_row(chains: Chains) -> Sequence[Any]:
-    spend, accept = chains.spend, chains.accept
-    return (
-        chains.epoch,
-        chains.secret,
-        (spend.key, spend.index, spend.settled),
-        (accept.key, accept.base, sorted(accept.skipped.items())),
-    )
+    spend = chains.spend
+    spent = (spend.key, spend.index, spend.settled)
+    return chains.epoch, chains.secret, spent, _accepted_row(chains.accept)
+
+
+def _accepted_row(accept: AcceptingChain) -> Sequence[Any]:
+    return accept.key, accept.base, sorted(accept.skipped.items())
 
 
 def _chains(row: Sequence[Any]) -> Chains:
-    epoch, secret, (spend_key, index, settled), (accept_key, base, skipped) = row
-    numbers = [number for number, _ in skipped]
-    if settled > index or numbers != sorted(set(numbers)) or any(number >= base for number in numbers):
+    epoch, secret, (key, index, settled), accepted = row
+    if settled > index:
         raise ProtocolError(Reason.DOCUMENT_SHAPE)
-    steps = {number: Step(step) for number, step in skipped}
-    return Chains(
-        epoch, secret, SpendingChain(spend_key, index, settled), AcceptingChain(accept_key, base, steps)
-    )
+    return Chains(epoch, secret, SpendingChain(key, index, settled), _accepted(accepted))
+
+
+def _accepted(row: Sequence[Any]) -> AcceptingChain:
+    key, base, skipped = row
+    numbers = [number for number, _ in skipped]
+    if numbers != sorted(set(numbers)) or any(number >= base for number in numbers):
+        raise ProtocolError(Reason.DOCUMENT_SHAPE)
+    return AcceptingChain(key, base, {number: Step(step) for number, step in skipped})
+
+
+def _coming(row: Sequence[Any]) -> Coming:
+    offer, body, chains = row
+    return Coming(offer, body, _chains(chains))

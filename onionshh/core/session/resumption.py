@@ -1,4 +1,4 @@
-"""RESUME: one cell that goes on with a session, and the keys of the circuits that meet because of it (SPEC 12).
+"""RESUME: one cell that goes on with a session, and the keys of the circuits that meet after it (SPEC 12).
 
 ```
 auth key 32 ‖ kind 2 ‖ tag 16 ‖ salt 12 ‖ sealed 428
@@ -6,13 +6,23 @@ plain 412 = class u8 ‖ n u8 ‖ n × rendezvous point 32 ‖ length u16 ‖ re
 ```
 
 Whoever spends the step seals, so the session's two sides use this in the same way. Nothing in it is the same
-in two resumptions, except the key that the introducer knows. Both sides put a salt into the keys of a leg. So
-a copy of one side's disk that is put back may spend a step twice, but no key is ever used twice.
+in two resumptions, except the key that the introducer knows.
+
+The answer on a leg, RENDEZVOUS1, has the size of any other, and looks as random:
+
+```
+cookie 32 ‖ answer salt 32 ‖ 1 120 zeros, sealed: 1 136
+```
+
+Each side puts a salt into the keys, and no key seals before the salt of the side that seals is in it. So a
+copy of one side's disk that is put back may spend a step twice, or answer a step twice, but no key is used
+twice.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,7 +41,7 @@ _FIXED: Final = struct.Struct(">BB")
 _LENGTH: Final = struct.Struct(">H")
 _U64: Final = struct.Struct(">Q")
 _ZERO_NONCE: Final = bytes(g.AEAD_NONCE)
-"""Safe only here, because a leg's reply key is used once."""
+"""Safe only here, because the salt of the side that answers is in the key."""
 _ANSWER_ZEROS: Final = bytes(g.RENDEZVOUS_SERVER - ANSWER_SALT)
 
 
@@ -64,10 +74,12 @@ class SpentStep:
         return "SpentStep()"
 
     def seal(self, auth_key: AuthKey, resumption: Resumption) -> bytes:
-        """The INTRODUCE1. ValueError for a number of points or a record that does not fit."""
+        """The INTRODUCE1. ValueError for points, a record or a class that it cannot have."""
         points, record = resumption.rendezvous_points, resumption.record
-        if len(points) not in LEGS or len(record) > record_most(len(points)):
-            raise ValueError("a RESUME has 0, 1 or 3 points, and a record that fits beside them")
+        if not _good_points(points) or len(record) > record_most(len(points)):
+            raise ValueError("a RESUME has 0, 1 or 3 different points, and a record that fits beside them")
+        if resumption.privacy_class & ~CLASS_BITS:
+            raise ValueError("the number of a privacy class has two bits")
         plain = _FIXED.pack(resumption.privacy_class, len(points)) + b"".join(points)
         plain += _LENGTH.pack(len(record)) + record
         message = Resume(auth_key, tag_of(self._step), self.salt, b"")
@@ -88,28 +100,28 @@ class SpentStep:
         at += _LENGTH.size
         if length > record_most(legs) or plain.count(0, at + length) != len(plain) - at - length:
             raise ProtocolError(Reason.RESUME_SHAPE)
-        if len(set(points)) != len(points):
+        if not _good_points(points):
             raise ProtocolError(Reason.RESUME_SHAPE)
         return Resumption(privacy_class, points, plain[at : at + length])
 
     def leg(self, number: int) -> Leg:
-        """The cookie and the reply key of one leg."""
+        """The cookie and the reply key of one leg. The reply key seals nothing itself."""
         return leg_of(kdf("leg", self._step, self.salt, _U64.pack(number)))
 
     def answer(self, number: int, answer_salt: bytes) -> tuple[bytes, EndToEndKeys]:
         """The RENDEZVOUS1 of one leg, and its keys. `answer_salt`: 32 random bytes of the side that answers.
         A second try must send the same bytes again."""
         leg = self.leg(number)
-        sealed = aead_seal(leg.reply_key, _ZERO_NONCE, answer_salt + _ANSWER_ZEROS)
-        return Rendezvous1(leg.cookie, sealed).encode(), self._layers(number, answer_salt)
+        sealed = aead_seal(_answer_key(leg, answer_salt), _ZERO_NONCE, _ANSWER_ZEROS)
+        return Rendezvous1(leg.cookie, answer_salt + sealed).encode(), self._layers(number, answer_salt)
 
     def finish_untrusted(self, number: int, rendezvous2: bytes) -> EndToEndKeys:
         """The keys of one leg, if RENDEZVOUS2 is the other side's answer. Raises ProtocolError."""
         exactly(rendezvous2, g.RENDEZVOUS_SEALED)
-        plain = aead_open(self.leg(number).reply_key, _ZERO_NONCE, rendezvous2)
-        if plain[ANSWER_SALT:] != _ANSWER_ZEROS:
+        answer_salt, sealed = rendezvous2[:ANSWER_SALT], rendezvous2[ANSWER_SALT:]
+        if aead_open(_answer_key(self.leg(number), answer_salt), _ZERO_NONCE, sealed) != _ANSWER_ZEROS:
             raise CryptoError(Reason.RESUME_SHAPE)
-        return self._layers(number, plain[:ANSWER_SALT])
+        return self._layers(number, answer_salt)
 
     @property
     def _key(self) -> bytes:
@@ -123,3 +135,9 @@ class SpentStep:
         return EndToEndKeys(keystream[: g.LAYER_STATE], keystream[g.LAYER_STATE :], b"")
 
 
+def _answer_key(leg: Leg, answer_salt: bytes) -> bytes:
+    return kdf("answer", leg.reply_key, answer_salt)
+
+
+def _good_points(points: Sequence[RelayId]) -> bool:
+    return len(points) in LEGS and len(set(points)) == len(points)

@@ -6,13 +6,15 @@ before it acts on it.
 
 The side that introduced renews the chains from time to time, with a new key exchange in two records:
 
-| side          | REFRESH sent | REFRESHED sent or received     | first tag of the new chain that is accepted |
-|---------------|--------------|--------------------------------|---------------------------------------------|
-| introduced    | offers       | spends new V, accepts both E   | forgets the old E                           |
-| was asked     |              | spends old E, accepts both V   | spends new E, forgets the old V             |
+| side       | REFRESH sent | REFRESHED sent or received   | first tag of the new chain that is accepted |
+|------------|--------------|------------------------------|---------------------------------------------|
+| introduced | offers       | spends new V, accepts both E | forgets the old E                           |
+| was asked  |              | spends old E, accepts both V | spends new E, forgets the old V             |
 
 So either side may crash at any point: the chains that the other side still uses are accepted until it shows
-that it has the new ones.
+that it has the new ones. Of the old chains, the side that introduced keeps E alone (`before`), and nothing
+from which the other chains or secrets came. The side that was asked must keep all of both (`coming`), because
+another offer may replace the one that it answered.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ REFRESH_TAGS: Final = 64
 REFRESH_SECONDS: Final = 24 * 3600
 LEGS_EVERY_SECONDS: Final = 5.0
 LEGS_BURST: Final = 8
-"""A session's budget: one RESUME that asks for a circuit every five seconds, eight at once."""
+"""A session's budget: one RESUME that asks for a circuit every five seconds, eight at once. The side that
+spends keeps to it as well."""
 MAIL_PERIODS: Final = 8
 """The mail key is kept as it was so many periods ago."""
 
@@ -52,7 +55,7 @@ _U64: Final = struct.Struct(">Q")
 
 @dataclass(slots=True)
 class Chains:
-    """The chains of one epoch. `secret` (rs) goes into the next epoch."""
+    """The chains of one epoch. `secret` (rs) goes into the keys of the next epoch."""
 
     epoch: int
     secret: bytes = field(repr=False)
@@ -105,35 +108,52 @@ class History:
 @dataclass(slots=True)
 class Marks:
     """`confirmed`: the other side has shown that the session is on its disk. `kept`: the program wants it
-    kept. `answered`: the program has answered or spoken first."""
+    kept. `answered`: the program has answered or spoken first. `sender`: the address key that the other side
+    has proved to be its own, b"" for none."""
 
     confirmed: bool = False
     kept: bool = False
     answered: bool = False
+    sender: bytes = b""
+
+
+def _legs() -> TokenBucket:
+    return TokenBucket(1 / LEGS_EVERY_SECONDS, LEGS_BURST)
+
+
+@dataclass(slots=True)
+class Budgets:
+    """How many circuits the other side may ask for, and how many this side may."""
+
+    theirs: TokenBucket = field(default_factory=_legs)
+    ours: TokenBucket = field(default_factory=_legs)
 
 
 @dataclass(frozen=True, slots=True)
-class PendingAnswer:
-    """A REFRESHED that was answered, and a hash of the offer that it is for."""
+class Coming:
+    """The chains after a REFRESH that was answered, until the other side shows that it has them. `offer`: the
+    hash of what was offered. `body`: the REFRESHED."""
 
     offer: bytes
     body: bytes = field(repr=False)
+    chains: Chains
 
 
 class Session:
-    """`introduced`: whether this side introduced itself. `other`: the next chains at the side that was asked,
-    the chains before at the side that introduced. `way_back`: where the other side can be reached."""
+    """`introduced`: whether this side introduced itself. `before`: the old chain that such a side still
+    accepts. `coming`: the next chains, at the side that was asked. `way_back`: where the other side can be
+    reached."""
 
     __slots__ = (
         "_offer",
-        "budget",
+        "before",
+        "budgets",
         "chains",
+        "coming",
         "history",
         "introduced",
         "mail",
         "marks",
-        "other",
-        "pending",
         "session_id",
         "silences",
         "way_back",
@@ -148,8 +168,8 @@ class Session:
         mail: Mail,
         history: History,
         marks: Marks | None = None,
-        other: Chains | None = None,
-        pending: PendingAnswer | None = None,
+        before: AcceptingChain | None = None,
+        coming: Coming | None = None,
         way_back: tuple[WayBack, ...] = (),
     ) -> None:
         self.session_id = session_id
@@ -158,11 +178,11 @@ class Session:
         self.mail = mail
         self.history = history
         self.marks = Marks() if marks is None else marks
-        self.other = other
-        self.pending = pending
+        self.before = before
+        self.coming = coming
         self.way_back = way_back
         self.silences = 0
-        self.budget = TokenBucket(1 / LEGS_EVERY_SECONDS, LEGS_BURST)
+        self.budgets = Budgets()
         self._offer: refresh.Offer | None = None
 
     def __repr__(self) -> str:
@@ -214,16 +234,18 @@ class Session:
     @property
     def accepting(self) -> tuple[AcceptingChain, ...]:
         """The chains whose tags are accepted now."""
-        return (self.chains.accept,) if self.other is None else (self.chains.accept, self.other.accept)
+        other = self.before if self.coming is None else self.coming.chains.accept
+        return (self.chains.accept,) if other is None else (self.chains.accept, other)
 
     def accepted(self, chain: AcceptingChain) -> AcceptingChain | None:
-        """A step of this chain was used. Returns the chain that is not accepted any more because of it."""
-        if self.other is None or (chain is self.other.accept) is self.introduced:
-            return None  # the other side has not shown that it has the new chains
-        over = self.other.accept
-        if not self.introduced:
-            over, self.chains, self.pending = self.chains.accept, self.other, None
-        self.other = None
+        """A step of this chain was used, so the other side has this session. Returns the chain that is not
+        accepted any more because of it."""
+        self.marks.confirmed = True
+        over: AcceptingChain | None = None
+        if self.coming is not None and chain is self.coming.chains.accept:
+            over, self.chains, self.coming = self.chains.accept, self.coming.chains, None
+        elif chain is self.chains.accept:
+            over, self.before = self.before, None
         return over
 
     # Renewing.
@@ -250,12 +272,12 @@ class Session:
             return None  # an old copy of one that is done, or of one that never was
         offer = body[_EPOCH.size :]
         digest = sha3_256(offer)
-        if self.pending is not None and equal(self.pending.offer, digest):
-            return self.pending.body
+        if self.coming is not None and equal(self.coming.offer, digest):
+            return self.coming.body
         answer, shared, kem = refresh.respond_untrusted(offer, random_bytes)
-        self.other = self._renewed(epoch, shared, kem, offer + answer)
-        self.pending = PendingAnswer(digest, _EPOCH.pack(epoch) + answer)
-        return self.pending.body
+        chains = self._renewed(epoch, shared, kem, offer + answer)
+        self.coming = Coming(digest, _EPOCH.pack(epoch) + answer, chains)
+        return self.coming.body
 
     def refreshed_untrusted(self, body: bytes, wall: int) -> bool:
         """REFRESHED arrived. Returns whether the chains are new from now on: then sync the document. Raises
@@ -269,7 +291,7 @@ class Session:
         answer = body[_EPOCH.size :]
         shared, kem = offer.finish_untrusted(answer)
         new = self._renewed(epoch, shared, kem, offer.public + answer)
-        self.other, self.chains, self._offer = self.chains, new, None
+        self.before, self.chains, self._offer = self.chains.accept, new, None
         self.history.refreshed_at = wall
         return True
 

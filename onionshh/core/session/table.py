@@ -1,19 +1,21 @@
 """The sessions of one endpoint or contact, found by tag (SPEC 12). Pure.
 
-A RESUME names nothing but a tag. So there is one table of all tags that are accepted now, over all introducers
-and ways back. The table is bounded: beyond `most` sessions, one must go. Sessions that the program kept, or
-ever answered, go last; among equals, the one that was used longest ago goes first.
+A RESUME names nothing but a tag. So there is one table of all tags that are accepted now, over all
+introducers and ways back. The table is bounded: beyond `most` sessions, one must go. Sessions that the
+program kept, or ever answered, go last; among equals, the one that was used longest ago goes first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
-from onionshh.core.session.chains import AcceptingChain, Step, Tag
+from onionshh.core.session.chains import AcceptingChain, Step, Tag, tag_of
 from onionshh.core.session.session import Session, SessionId
 from onionshh.ids import RandomBytes
+
+T = TypeVar("T")
 
 SESSIONS_MOST: Final = 1024
 IDLE_SECONDS: Final = 7 * 24 * 3600
@@ -52,17 +54,21 @@ class SessionTable:
 
     def add(self, session: Session) -> Session | None:
         """Add a session. Returns the one that had to go for it: erase it on disk."""
+        self.remove(session.session_id)
         self._sessions[session.session_id] = session
         for chain in session.accepting:
             self._accept(session, chain)
-        if len(self._sessions) <= self._most:
-            return None
+        return None if len(self._sessions) <= self._most else self.displace(besides=session)
+
+    def displace(self, besides: Session | None = None) -> Session | None:
+        """One session has to go, this one last. Returns it: erase it on disk. None if there is none."""
         gone = min(
-            (other for other in self._sessions.values() if other is not session),
+            (other for other in self._sessions.values() if other is not besides),
             key=lambda other: (other.marks.kept or other.marks.answered, other.history.used_at),
-            default=session,
+            default=besides,
         )
-        self.remove(gone.session_id)
+        if gone is not None:
+            self.remove(gone.session_id)
         return gone
 
     def remove(self, session_id: SessionId) -> None:
@@ -86,7 +92,10 @@ class SessionTable:
         return None if step is None else FoundStep(session, chain, index, step)
 
     def burn(self, found: FoundStep) -> None:
-        """The step is used. Sync the session's document before anything else is done about it."""
+        """The step is used. Sync the session's document before anything else is done about it. ValueError if
+        it is not accepted any more: nobody may act on it."""
+        if self._tags.get(tag_of(found.step)) != (found.session, found.chain, found.index):
+            raise ValueError("this step was used before, or its session is gone")
         gone, new = found.chain.burn(found.index)
         for tag in gone:
             self._tags.pop(tag, None)
@@ -100,24 +109,24 @@ class SessionTable:
         self, session: Session, body: bytes, random_bytes: RandomBytes
     ) -> bytes | None:
         """As `Session.answer_untrusted`. The tags of the next chains are accepted from now on."""
-        before = session.other
-        answer = session.answer_untrusted(body, random_bytes)
-        if session.other is not before:
-            if before is not None:
-                self._forget(before.accept)
-            if session.other is not None:
-                self._accept(session, session.other.accept)
-        return answer
+        return self._renewed(session, lambda: session.answer_untrusted(body, random_bytes))
 
     def refreshed_untrusted(self, session: Session, body: bytes, wall: int) -> bool:
         """As `Session.refreshed_untrusted`. The tags of the new chain are accepted from now on."""
-        before = session.other
-        if not session.refreshed_untrusted(body, wall):
-            return False
-        if before is not None:
-            self._forget(before.accept)
-        self._accept(session, session.chains.accept)
-        return True
+        return self._renewed(session, lambda: session.refreshed_untrusted(body, wall))
+
+    def _renewed(self, session: Session, renew: Callable[[], T]) -> T:
+        """Do something that may change which chains a session accepts."""
+        before = session.accepting
+        result = renew()
+        after = session.accepting
+        for chain in before:
+            if chain not in after:
+                self._forget(chain)
+        for chain in after:
+            if chain not in before:
+                self._accept(session, chain)
+        return result
 
     def _accept(self, session: Session, chain: AcceptingChain) -> None:
         for tag, index in chain.tags():

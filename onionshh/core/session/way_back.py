@@ -35,9 +35,9 @@ class WayBack:
 
 
 def encode_ways(ways: Sequence[WayBack]) -> bytes:
-    """The body of WAY_BACK for at most two ways."""
-    if len(ways) > WAYS_MOST:
-        raise ValueError(f"a WAY_BACK has at most {WAYS_MOST} ways")
+    """The body of WAY_BACK for at most two ways, whose keys differ. ValueError."""
+    if len(ways) > WAYS_MOST or len({way.auth_key for way in ways}) != len(ways):
+        raise ValueError(f"a WAY_BACK has at most {WAYS_MOST} ways, each with a key of its own")
     entries = b"".join(_ENTRY.pack(way.relay, way.auth_key, way.expires) for way in ways)
     return (bytes((len(ways),)) + entries).ljust(SIZE, b"\0")
 

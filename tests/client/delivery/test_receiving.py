@@ -13,8 +13,8 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh import testing
-from onionshh.client.delivery.hidden import TIDY_SECONDS, Hidden
 from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.delivery.receiving import TIDY_SECONDS, Receiving
 from onionshh.client.hosting.hosting import DATABASE_FILE
 from onionshh.core.delivery import inbox
 from onionshh.core.delivery.record import (
@@ -26,7 +26,7 @@ from onionshh.core.delivery.record import (
     Record,
 )
 from tests.client.world import QUIET, bytes_on_disk, hosted, small, until
-from tests.inside import parts
+from tests.inside import circuits_of, parts
 
 BULK = bytes(60_000)
 
@@ -52,8 +52,8 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     return sent
 
 
-def hidden(endpoint: onionshh.Endpoint) -> Hidden:
-    return parts(endpoint).delivery
+def receiving(endpoint: onionshh.Endpoint) -> Receiving:
+    return parts(endpoint).peers.receiving
 
 
 def database_of(net: testing.Network) -> Path:
@@ -144,7 +144,7 @@ async def test_a_program_that_takes_its_time_holds_up_no_receipt(autojump_clock:
                 await receipt.final()
                 assert receipt.round_trip_seconds is not None
                 assert receipt.round_trip_seconds < RECEIPTS_WAIT_SECONDS * 1.5
-                assert len(hidden(endpoint).receiver.inbox) == 1
+                assert len(receiving(endpoint).receiver.inbox) == 1
                 assert await receipt.reply() == b"answer"
             nursery.cancel_scope.cancel()
 
@@ -296,7 +296,7 @@ async def test_who_stops_waiting_takes_no_whisper_from_who_waits_on(autojump_clo
         got: dict[str, bytes] = {}
 
         async def take(name: str) -> None:
-            found = await hidden(endpoint).next()
+            found = await receiving(endpoint).next()
             assert found is not None
             got[name] = found[0].body
 
@@ -316,21 +316,21 @@ async def test_what_is_let_go_is_shown_again_and_counted(autojump_clock: MockClo
         async with visitor.contact(endpoint.address) as contact:
             await contact.whisper(b"hello")
         for shown in (1, 2, 3):
-            found = await hidden(endpoint).next()
+            found = await receiving(endpoint).next()
             assert found is not None
             assert (found[0].body, found[1]) == (b"hello", shown)
             with trio.move_on_after(10):
-                assert await hidden(endpoint).next() is None, "one whisper is in one program's hands"
-            hidden(endpoint).let_go(found[0].whisper_id)
-        found = await hidden(endpoint).next()
+                assert await receiving(endpoint).next() is None, "one whisper is in one program's hands"
+            receiving(endpoint).let_go(found[0].whisper_id)
+        found = await receiving(endpoint).next()
         assert found is not None
-        receipt = await hidden(endpoint).finish(found[0].whisper_id)
+        receipt = await receiving(endpoint).finish(found[0].whisper_id)
         with trio.fail_after(1):
             assert await receipt.reply() is None  # nobody answers an answer
-        hidden(endpoint).let_go(found[0].whisper_id)
+        receiving(endpoint).let_go(found[0].whisper_id)
         with trio.move_on_after(10):
-            assert await hidden(endpoint).next() is None, "what is finished is not shown again"
-        assert len(hidden(endpoint).receiver.inbox) == 0
+            assert await receiving(endpoint).next() is None, "what is finished is not shown again"
+        assert len(receiving(endpoint).receiver.inbox) == 0
 
 
 async def test_whoever_waits_when_the_endpoint_closes_is_told_so(autojump_clock: MockClock) -> None:
@@ -340,15 +340,15 @@ async def test_whoever_waits_when_the_endpoint_closes_is_told_so(autojump_clock:
 
             @nursery.start_soon
             async def take() -> None:
-                got.append(await hidden(endpoint).next())
+                got.append(await receiving(endpoint).next())
 
             await trio.sleep(1)
             assert got == []
         with trio.fail_after(1):
             await until(lambda: bool(got))
         assert got == [None]
-        assert await hidden(endpoint).next() is None
-        assert not hidden(endpoint).joined_circuits
+        assert await receiving(endpoint).next() is None
+        assert not circuits_of(parts(endpoint).peers.lanes)
 
 
 async def test_ids_of_whispers_that_can_come_no_more_are_forgotten(

@@ -10,7 +10,7 @@ import trio
 
 import onionshh
 from onionshh import testing
-from onionshh.client.delivery.visitor import LINGER_SECONDS
+from onionshh.client.correspondence import LINGER_SECONDS
 from onionshh.geometry import WHISPER_MAX
 from onionshh.reasons import Reason
 from tests.client.delivery.test_joined import of_visitor, only
@@ -161,15 +161,15 @@ async def test_it_says_what_is_in_the_way_and_wakes_whoever_waits_for_news(
             address = endpoint.address
         async with visitor.contact(address) as contact:
             delivery = sending_of(contact)
-            assert (delivery.away, delivery.problem) == (False, "")
+            assert (delivery.sender.away, delivery.sender.problem) == (False, "")
             receipt = contact.send(b"anybody?", ttl_seconds=600)
             with trio.fail_after(60):
                 await delivery.changed()
-            assert receipt.why == delivery.problem != ""
+            assert receipt.why == delivery.sender.problem != ""
             async with hosted(net):
                 with trio.fail_after(300):
                     await receipt.final()
-            assert (receipt.status, delivery.away, delivery.problem) == ("delivered", False, "")
+            assert (receipt.status, delivery.sender.away, delivery.sender.problem) == ("delivered", False, "")
 
 
 async def test_a_way_that_nobody_needs_any_more_is_given_up(autojump_clock: trio.testing.MockClock) -> None:

@@ -80,10 +80,10 @@ BAD: dict[str, tuple[Reason, Bad]] = {
         Reason.SEAL_OPEN,
         lambda s, f, e: altered(s.introduction(f, e).message, period_byte=(f.period + 1) & 0xFF),
     ),
-    "a resumption": (Reason.RESUME_UNSPOKEN, lambda s, f, e: resumption(e)),
+    "a resumption": (Reason.RESUME_UNKNOWN, lambda s, f, e: resumption(e)),
     "three points": (Reason.INTRODUCE_LEGS, lambda s, f, e: s.introduction(f, e, legs=3).message),
     "a record of a kind not in use": (
-        Reason.RECORD_UNSPOKEN,
+        Reason.RECORD_UNREAD,
         lambda s, f, e: s.introduction(f, e, record=encoded(ASK, body=b"")).message,
     ),
     "a record that must name another and does not": (

@@ -15,7 +15,17 @@ import trio.testing
 
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
 from onionshh.core.delivery import inbox as inbox_file
-from onionshh.core.delivery.actions import Actions, Erase, LaneId, Offer, Pause, Remember, Send
+from onionshh.core.delivery.actions import (
+    Actions,
+    Erase,
+    Finish,
+    Keep,
+    LaneId,
+    Offer,
+    Pause,
+    Remember,
+    Send,
+)
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.receiver import Receiver
 from onionshh.core.delivery.record import (
@@ -111,7 +121,10 @@ class Whispers:
         return None
 
     async def reply_to(self, whisper_id: WhisperId) -> Record | None:
-        return await self.inbox.reply_to(whisper_id)
+        found = await self.inbox.replies_to(whisper_id)
+        if len(found) > 1:
+            raise AssertionError("two replies to one whisper")
+        return found[0] if found else None
 
     def reply_acknowledged(self, reply_id: WhisperId) -> None:
         receipt = Record(WhisperId(b"r" * 16), reply_id, 0, 1, RECEIPT, b"")
@@ -523,7 +536,7 @@ async def test_every_file_is_for_the_owner_alone(tmp_path: Path) -> None:
 async def test_a_database_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "endpoint.db"
     Database(path, (*WHISPER_MIGRATIONS, "SELECT 1"), run_inline).close()
-    with pytest.raises(BadData, match=r"endpoint\.db was written by a later version .*format 3, this one"):
+    with pytest.raises(BadData, match=r"endpoint\.db was written by a later version .*format 4, this one"):
         Database(path, WHISPER_MIGRATIONS, run_inline)
     Database(path, (*WHISPER_MIGRATIONS, "SELECT 1"), run_inline).close()  # and left as it was
 
@@ -595,3 +608,71 @@ async def test_the_reply_that_expires_first_is_found_without_reading_all(tmp_pat
     )
     assert [step[-1] for step in plan] == ["SCAN replies USING COVERING INDEX replies_expires"]
     database.close()
+
+
+def answer_of(number: int, lives: int) -> Record:
+    """The reply to the record of this number."""
+    to = record(number).whisper_id
+    return Record(WhisperId(bytes([number + 100]) * 16), to, WALL + lives, 1, WHISPER, b"answer")
+
+
+async def test_what_is_on_disk_says_whose_it_is(tmp_path: Path) -> None:
+    """Whispers and replies keep the session of their peer, or that there was none."""
+    peer = b"s" * 16
+    async with opened(tmp_path) as inbox:
+        store = inbox.inbox
+        for number, session in ((1, peer), (2, None)):
+            of = record(number)
+            taken = Taken(of.whisper_id, of.body, 1.0, of.expires, 1, session)
+            await store.commit([Keep(taken, 0)])
+        assert [(row[0], row[4]) for row in await store.held()] == [
+            (record(1).whisper_id, peer),
+            (record(2).whisper_id, None),
+        ]
+        shown = await store.show(record(1).whisper_id)
+        assert shown is not None
+        assert shown.session == peer
+        answers = [answer_of(number, 600) for number in (1, 2)]
+        for number, answer, session in ((1, answers[0], peer), (2, answers[1], None)):
+            await store.commit([Finish(record(number).whisper_id, None, answer, session)])
+        _, waiting = await store.tidy(WALL)
+        assert sorted(waiting, key=lambda row: row[1] is None) == [
+            (answers[0].whisper_id, peer),
+            (answers[1].whisper_id, None),
+        ]
+
+
+async def test_all_replies_for_one_peer_come_in_the_order_in_which_they_expire(tmp_path: Path) -> None:
+    peer, other = b"s" * 16, b"t" * 16
+    async with opened(tmp_path) as inbox:
+        store = inbox.inbox
+        rows = ((1, peer, 300), (2, other, 100), (3, peer, 200), (4, None, 50))
+        made = {}
+        for number, session, lives in rows:
+            made[number] = answer_of(number, lives)
+            await store.commit([Finish(record(number).whisper_id, None, made[number], session)])
+        assert await store.replies_for(peer) == [made[3], made[1]]
+        assert await store.replies_for(other) == [made[2]]
+        assert await store.replies_for(b"u" * 16) == []
+        store.erase_reply(made[3].whisper_id)
+        await store.tidy(WALL)
+        assert await store.replies_for(peer) == [made[1]]
+
+
+async def test_what_others_write_is_committed_together_with_the_rows_or_not_at_all(tmp_path: Path) -> None:
+    async with opened(tmp_path) as inbox:
+        store, of = inbox.inbox, record(1)
+        taken = Taken(of.whisper_id, of.body, 1.0, of.expires, 1, b"s" * 16)
+
+        def fails(connection: sqlite3.Connection) -> None:
+            connection.execute("CREATE TABLE others (id BLOB)")
+            raise sqlite3.OperationalError("disk full")
+
+        def works(connection: sqlite3.Connection) -> None:
+            connection.execute("CREATE TABLE others (id BLOB)")
+
+        with pytest.raises(BadData):
+            await store.commit([Keep(taken, 0)], also=fails)
+        assert await store.held() == []
+        await store.commit([Keep(taken, 0)], also=works)
+        assert len(await store.held()) == 1

@@ -29,7 +29,8 @@ async def reach(
 ) -> JoinedCircuit:
     """One try through this introducer, by itself the first."""
     entry = found.descriptor.introducers[0] if entry is None else entry
-    return await connect(inside(visitor), found, entry, hops=hops, privacy_class=0, record=b"")
+    joined, _ = await connect(inside(visitor), found, entry, hops=hops, privacy_class=0, record=b"")
+    return joined
 
 
 def at_work(visitor: Node) -> list[str]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import pytest
 from trio.testing import MockClock
 
-from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.delivery.sending import NotReached, Opening
 from onionshh.client.node import Node
-from onionshh.client.reach.reach import NOBODY, NotReached, Reach
+from onionshh.client.reach.reach import NOBODY, Reach
+from onionshh.core.delivery.record import new_whisper
 from onionshh.core.delivery.sender import NO_ANSWER
 from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted
 from onionshh.reasons import Reason
 from onionshh.testing import Network, RunningRelay
 from onionshh.wire import messages as m
 from tests.client.hostile import HostileIntroducer, mount
-from tests.client.world import hosted, on_ring, period_now, small, until
+from tests.client.world import WALL, hosted, on_ring, period_now, small, until
 from tests.inside import inside, parts
 from tests.seeded import seeded
 
@@ -44,9 +45,15 @@ def all_say(net: Network, answer: int | None) -> list[Busy]:
     return roles
 
 
+async def once(way: Reach) -> Opening:
+    """One try, with a whisper that rides along."""
+    record = new_whisper(b"hello", expires=WALL + 600, privacy_class=0, random_bytes=seeded(9))
+    return await way.once(record, more=False)
+
+
 async def failure(way: Reach) -> str:
     with pytest.raises(NotReached) as caught:
-        await way.once(b"")
+        await once(way)
     return caught.value.failure.why
 
 
@@ -55,8 +62,8 @@ async def test_each_introducer_is_tried_before_any_a_second_time(autojump_clock:
         async with hosted(net, introducers=3) as (_, endpoint):
             await until(lambda: parts(endpoint).introducers.complete)
             way = reach(visitor, endpoint.address)
-            first = await way.once(b"")
-            assert isinstance(first, JoinedCircuit)
+            first = await once(way)
+            assert first.joined is not None
             roles = all_say(net, m.BUSY)
             for tries in (1, 2):
                 for _ in range(3):
@@ -68,7 +75,7 @@ async def test_without_a_descriptor_nobody_is_there(autojump_clock: MockClock) -
     async with small(5, **QUIET) as net, net.join("visitor") as visitor:
         way = reach(visitor, IdentityKeys.generate(seeded(5)).address)
         with pytest.raises(NotReached, match=NOBODY) as caught:
-            await way.once(b"")
+            await once(way)
         assert caught.value.failure.nobody
         assert not caught.value.failure.hopeless
 
@@ -79,7 +86,7 @@ async def test_a_path_that_no_relays_make_is_hopeless(autojump_clock: MockClock)
             await until(lambda: bool(on_ring(net, endpoint, period_now(node))))
             way = reach(visitor, endpoint.address, hops=3)
             with pytest.raises(NotReached, match="the path needs 4 relays") as caught:
-                await way.once(b"")
+                await once(way)
             assert caught.value.failure.hopeless
 
 
@@ -96,7 +103,9 @@ async def test_what_tells_of_newer_keys_makes_it_fetch_the_descriptor_anew(
 ) -> None:
     async with small(6, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
         way = reach(visitor, endpoint.address)
-        (await way.once(b"")).close(Reason.CLOSED)
+        joined = (await once(way)).joined
+        assert joined is not None
+        joined.close(Reason.CLOSED)
         cache = inside(visitor).descriptors
         assert len(cache) == 1
         all_say(net, answer)

@@ -11,19 +11,22 @@ GIVEN = {Purpose.READY, Purpose.RENDEZVOUS}
 """Purposes whose kind does not follow from them."""
 OF_THE_NODE = {Purpose.RING, Purpose.INTRODUCE, Purpose.TEST, Purpose.INTRODUCER, Purpose.PUBLISH}
 
+OF_ENDS = {Purpose.ANSWER, Purpose.RESUME, Purpose.WAY_BACK, Purpose.PROVE, Purpose.CALL}
+"""Those whose last relay the other side chose, foresaw or learns."""
+
 
 @pytest.mark.parametrize("purpose", sorted(set(Purpose) - GIVEN))
 @pytest.mark.parametrize("hops", [0, 1, 2, 3])
 def test_only_ways_to_introducers_and_ring_relays_follow_the_node_s_hops(purpose: Purpose, hops: int) -> None:
-    fixed = {Purpose.ANSWER: 4, Purpose.CONSENSUS: 3}
+    fixed = {Purpose.CONSENSUS: 3} | dict.fromkeys(OF_ENDS, 4)
     assert (purpose in fixed) != (purpose in OF_THE_NODE)
     assert purpose.kind(hops).relays == fixed.get(purpose, hops + 1)
     assert purpose.kind(hops).privacy_class == TALK.number
 
 
-def test_what_others_can_make_an_endpoint_build_is_pinned_and_nothing_else() -> None:
+def test_what_others_can_make_an_end_build_or_foresee_is_pinned_and_nothing_else() -> None:
     pinned = {purpose for purpose in set(Purpose) - GIVEN if purpose.kind().pinned}
-    assert pinned == {Purpose.ANSWER, Purpose.INTRODUCER, Purpose.PUBLISH}
+    assert pinned == {Purpose.INTRODUCER, Purpose.PUBLISH} | OF_ENDS - {Purpose.CALL}
     assert pinned == {purpose for purpose in Purpose if purpose.pinned}
 
 

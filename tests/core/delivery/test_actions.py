@@ -11,6 +11,7 @@ from onionshh.core.delivery import actions
 from onionshh.core.delivery.actions import (
     Action,
     Answered,
+    CallBack,
     Count,
     EndLane,
     Erase,
@@ -18,16 +19,19 @@ from onionshh.core.delivery.actions import (
     Finish,
     Judge,
     Keep,
+    KeepAnswer,
     LaneId,
     NeedLane,
     Offer,
     Pause,
     Remember,
     Repeat,
+    RepeatAll,
     Resume,
     Send,
     StopOpening,
     Tell,
+    Unheard,
 )
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.outgoing import State
@@ -36,7 +40,7 @@ from onionshh.ids import WhisperId
 from onionshh.reasons import Reason
 
 SECRET = b"known to two alone"
-ID, LANE = WhisperId(b"i" * 16), LaneId(3)
+ID, LANE, SESSION = WhisperId(b"i" * 16), LaneId(3), b"s" * 16
 
 
 def each(body: bytes = SECRET) -> list[Action]:
@@ -49,11 +53,14 @@ def each(body: bytes = SECRET) -> list[Action]:
         Send(LANE, (record, record), ID),
         EndLane(LANE, Reason.EXCHANGE_OVER),
         Tell(ID, State.DELIVERED, "", LANE, None, 1.0, 0.5),
-        Answered(ID, body),
-        Remember(1, (Keep(taken, 2), Finish(ID, taken, record))),
+        Unheard(ID),
+        Answered(ID, record),
+        Remember(1, (Keep(taken, 2), Finish(ID, taken, record), KeepAnswer(record))),
         Judge(LANE, record),
         Offer(ID, taken, 1),
         Repeat(LANE, ID),
+        RepeatAll(SESSION),
+        CallBack(SESSION, record),
         Erase(ID),
         Pause(LANE),
         Resume(LANE),
@@ -65,7 +72,7 @@ def test_each_kind_of_action_is_looked_at_here() -> None:
     """And each class of the file is an action, a row of `Remember`, or what a driver answers."""
     assert [type(action) for action in each()] == list(get_args(Action))
     own = {one for one in vars(actions).values() if is_dataclass(one) and one.__module__ == actions.__name__}
-    assert own == {*get_args(Action), Keep, Finish, Failure}
+    assert own == {*get_args(Action), Keep, Finish, KeepAnswer, Failure}
 
 
 @pytest.mark.parametrize("action", each(), ids=lambda action: type(action).__name__)
@@ -85,7 +92,7 @@ def test_actions_are_alike_when_they_ask_for_the_same() -> None:
     differ = [
         type(one).__name__ for one, other in zip(each(), each(b"another body"), strict=True) if one != other
     ]
-    assert differ == ["NeedLane", "Send", "Answered", "Remember", "Judge", "Offer"]
+    assert differ == ["NeedLane", "Send", "Answered", "Remember", "Judge", "Offer", "CallBack"]
 
 
 def test_a_failure_is_for_now_unless_it_says_otherwise() -> None:

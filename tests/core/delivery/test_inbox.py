@@ -17,9 +17,9 @@ ONE = LaneId(1)
 random_bytes = seeded(5)
 
 
-def take(inbox: Inbox, body: bytes = b"hello", expires: int = 600) -> WhisperId:
+def take(inbox: Inbox, body: bytes = b"hello", expires: int = 600, session: bytes | None = None) -> WhisperId:
     record = new_whisper(body, expires=expires, privacy_class=1, random_bytes=random_bytes)
-    inbox.take_on(record, ONE, 5.0)
+    inbox.take_on(record, ONE, session, 5.0)
     return record.whisper_id
 
 
@@ -93,8 +93,10 @@ def test_what_was_shown_so_often_is_set_aside_and_taken_on_request_alone() -> No
 def test_what_was_set_aside_stays_so_across_a_restart() -> None:
     inbox = Inbox(give_up_after=2)
     ids = [WhisperId(bytes([number]) * 16) for number in (1, 2)]
-    inbox.restored([(ids[0], 5, 600, 2), (ids[1], 5, 600, 1)])
+    inbox.restored([(ids[0], 5, 600, 2, None), (ids[1], 5, 600, 1, b"s" * 16)])
     assert (len(inbox), inbox.given_up) == (2, 1)
+    restored = [inbox.get(whisper_id) for whisper_id in ids]
+    assert [whisper.session for whisper in restored if whisper] == [None, b"s" * 16]
     assert shown(inbox.want(0)) == [(ids[1], 2)]
 
 
@@ -117,3 +119,12 @@ def test_room_is_by_number_by_bytes_and_by_ids(monkeypatch: pytest.MonkeyPatch) 
     inbox.seen = 4
     room.append(inbox.has_room(0))  # by ids
     assert room == [True, False, True, False, False, False]
+
+
+def test_a_whisper_is_that_of_its_peer() -> None:
+    inbox = Inbox()
+    for session in (None, b"s" * 16):
+        whisper = inbox.get(take(inbox, session=session))
+        assert whisper is not None
+        assert whisper.taken is not None
+        assert whisper.session == whisper.taken.session == session

@@ -10,6 +10,7 @@ from onionshh.core.delivery import inbox, replies
 from onionshh.core.delivery import receiver as module
 from onionshh.core.delivery.actions import (
     Actions,
+    CallBack,
     Count,
     EndLane,
     Erase,
@@ -21,12 +22,14 @@ from onionshh.core.delivery.actions import (
     Pause,
     Remember,
     Repeat,
+    RepeatAll,
     Resume,
     Send,
     Tell,
 )
 from onionshh.core.delivery.outgoing import State
 from onionshh.core.delivery.receiver import (
+    LANES_MOST,
     VISITOR_IDLE_SECONDS,
     Receiver,
 )
@@ -38,6 +41,7 @@ from onionshh.core.delivery.record import (
     WHISPER,
     Record,
     new_whisper,
+    question_for,
     receipt_for,
     refusal_of,
 )
@@ -51,15 +55,31 @@ ONE, TWO = LaneId(1), LaneId(2)
 random_bytes = seeded(6)
 
 
-def made(*, most: int | None = None, give_up_after: int | None = None) -> Receiver:
-    receiver = Receiver(seeded(1), most=most, give_up_after=give_up_after)
-    receiver.lane_opened(ONE, 0, 0.0)
-    receiver.lane_opened(TWO, 0, 0.0)
+def made(
+    *,
+    most: int | None = None,
+    give_up_after: int | None = None,
+    receipts: bool = True,
+    lanes_wait: bool = True,
+    session: bytes | None = None,
+) -> Receiver:
+    """One that serves two lanes of one peer."""
+    receiver = Receiver(
+        seeded(1), most=most, give_up_after=give_up_after, receipts=receipts, lanes_wait=lanes_wait
+    )
+    receiver.lane_opened(ONE, 0, 0.0, session)
+    receiver.lane_opened(TWO, 0, 0.0, session)
     return receiver
 
 
-def whisper(body: bytes = b"hello", expires: int = 600) -> Record:
-    return new_whisper(body, expires=expires, privacy_class=1, random_bytes=random_bytes)
+def whisper(body: bytes = b"hello", expires: int = 600, *, receipt_wanted: bool = True) -> Record:
+    return new_whisper(
+        body,
+        expires=expires,
+        privacy_class=1,
+        random_bytes=random_bytes,
+        receipt_wanted=receipt_wanted,
+    )
 
 
 def reply_to(record: Record, body: bytes = b"answer") -> Record:
@@ -200,6 +220,8 @@ def test_a_copy_gets_its_receipt_again_and_what_was_replied() -> None:
     actions = bring(receiver, old, known=True)  # finished long ago
     assert kinds(actions) == [[RECEIPT]]
     reply = reply_to(old)
+    assert receiver.repeated(ONE, reply) == ()  # acknowledged while it was read
+    receiver.counted(2, [(reply.whisper_id, None)], 0, 0.0)
     assert kinds(receiver.repeated(ONE, reply)) == [[WHISPER]]
     assert len(receiver.inbox) == 1
 
@@ -403,7 +425,9 @@ def test_one_shown_too_often_is_set_aside_and_handed_out_when_asked_for() -> Non
 def test_what_was_given_up_before_a_restart_stays_so_and_by_what_is_wanted_now() -> None:
     for give_up_after, aside in ((2, 1), (3, 0), (None, 0)):
         receiver = Receiver(seeded(1), give_up_after=give_up_after)
-        receiver.inbox.restored([(WhisperId(b"a" * 16), 5, 600, 2), (WhisperId(b"b" * 16), 5, 600, 1)])
+        receiver.inbox.restored(
+            [(WhisperId(b"a" * 16), 5, 600, 2, None), (WhisperId(b"b" * 16), 5, 600, 1, None)]
+        )
         assert receiver.inbox.given_up == aside
 
 
@@ -509,8 +533,193 @@ def test_closing_tells_whose_replies_wait() -> None:
 def test_what_was_there_before_is_shown_and_counted() -> None:
     receiver = made(most=1)
     old = WhisperId(b"o" * 16)
-    receiver.inbox.restored([(old, 100, 600, 2)])
+    receiver.inbox.restored([(old, 100, 600, 2, None)])
     assert Pause(ONE) in bring(receiver, whisper())
     assert receiver.inbox.want(0) == (Offer(old, None, 3),)
     receiver.inbox.forget(old)
     assert len(receiver.inbox) == 0
+
+
+# Without receipts.
+
+
+@pytest.mark.parametrize("by_whom", ["endpoint", "sender"])
+def test_without_receipts_a_whisper_is_kept_and_nothing_is_said(by_whom: str) -> None:
+    receiver, record = made(receipts=by_whom != "endpoint"), whisper(receipt_wanted=by_whom != "sender")
+    (remember,) = bring(receiver, record)
+    assert isinstance(remember, Remember)
+    assert isinstance(remember.rows[0], Keep)
+    assert receiver.remembered(remember.token, 0, 1.0) == ()
+    assert bring(receiver, record, lane=TWO, now=2.0) == (Repeat(TWO, record.whisper_id),)
+    reply = reply_to(record)
+    finish = receiver.finish(record.whisper_id, reply, 900.0)
+    (send,) = receiver.remembered(finish.token, 0, 3.0)
+    assert isinstance(send, Send)
+    assert (send.lane, send.records) == (TWO, (reply,))
+
+
+@pytest.mark.parametrize("by_whom", ["endpoint", "sender"])
+def test_without_receipts_a_reply_goes_alone_however_long_it_is(by_whom: str) -> None:
+    receiver, record = made(receipts=by_whom != "endpoint"), whisper(receipt_wanted=by_whom != "sender")
+    receiver.inbox.want(0)
+    (offer,) = bring(receiver, record)
+    assert isinstance(offer, Offer)
+    finish = receiver.finish(record.whisper_id, reply_to(record, bytes(60_000)), 900.0)
+    assert kinds(receiver.remembered(finish.token, 0, 0.01)) == [[WHISPER]]
+    assert receiver.next_deadline() == inf
+
+
+def test_a_refusal_is_no_receipt_and_is_sent_anyway() -> None:
+    receiver = made(receipts=False)
+    assert kinds(bring(receiver, whisper(receipt_wanted=False), refuse=EXPIRED)) == [[REFUSED]]
+
+
+# Questions for replies.
+
+
+def test_a_question_about_a_whisper_that_is_known_is_answered_as_a_copy_of_it_is() -> None:
+    receiver, record = made(), whisper()
+    remembered(receiver, bring(receiver, record))
+    question = question_for(record, random_bytes)
+    actions = bring(receiver, question, lane=TWO)  # unfinished
+    (send,) = only(actions, Send)
+    assert isinstance(send, Send)
+    assert [(one.kind, one.in_reply_to) for one in send.records] == [(RECEIPT, record.whisper_id)]
+    assert only(actions, Repeat) == [Repeat(TWO, record.whisper_id)]
+    assert len(receiver.inbox) == 1
+    remember = receiver.finish(record.whisper_id, reply_to(record), 900.0)
+    (send,) = only(receiver.remembered(remember.token, 0, 1.0), Send)
+    assert isinstance(send, Send)
+    assert send.lane == TWO  # where it was asked for
+    actions = bring(receiver, question, known=True, refuse=EXPIRED)  # finished, and its time is over
+    assert kinds(actions) == [[RECEIPT]]
+    assert only(actions, Repeat) == [Repeat(ONE, record.whisper_id)]
+
+
+def test_a_question_about_a_whisper_that_is_only_in_memory_waits_for_the_disk() -> None:
+    receiver, record = made(), whisper()
+    receiver.inbox.want(0)
+    bring(receiver, record)
+    (remember,) = bring(receiver, question_for(record, random_bytes), lane=TWO)
+    assert isinstance(remember, Remember)
+    assert isinstance(remember.rows[0], Keep)
+    assert kinds(receiver.remembered(remember.token, 0, 0.01)) == [[RECEIPT]]
+
+
+@pytest.mark.parametrize("refuse", [None, EXPIRED])
+def test_a_question_about_what_never_came_gets_nothing_and_takes_no_room(refuse: int | None) -> None:
+    receiver = made(most=1)
+    assert bring(receiver, question_for(whisper(), random_bytes), refuse=refuse) == ()
+    assert len(receiver.inbox) == 0
+    remembered(receiver, bring(receiver, whisper()))
+    assert bring(receiver, question_for(whisper(), random_bytes)) == ()  # nor does it wait for any
+
+
+def test_without_receipts_a_question_gets_a_reply_or_nothing() -> None:
+    receiver, record = made(receipts=False), whisper()
+    remembered(receiver, bring(receiver, record))
+    assert bring(receiver, question_for(record, random_bytes)) == (Repeat(ONE, record.whisper_id),)
+
+
+# Peers with a session.
+
+PEER, OTHER = b"p" * 16, b"o" * 16
+
+
+def finished(receiver: Receiver, record: Record, now: float = 1.0) -> tuple[Record, Actions]:
+    """A reply to this whisper, which is on disk, and what follows."""
+    reply = reply_to(record)
+    remember = receiver.finish(record.whisper_id, reply, 900.0)
+    (row,) = remember.rows
+    assert isinstance(row, Finish)
+    return reply, receiver.remembered(remember.token, 0, now)
+
+
+def test_what_is_written_says_whose_it_is() -> None:
+    receiver, record = made(session=PEER), whisper()
+    (keep,) = bring(receiver, record)
+    assert isinstance(keep, Remember)
+    assert [row.whisper.session for row in keep.rows if isinstance(row, Keep)] == [PEER]
+    receiver.remembered(keep.token, 0, 0.0)
+    (row,) = receiver.finish(record.whisper_id, None).rows
+    assert isinstance(row, Finish)
+    assert row.session == PEER
+
+
+def test_replies_that_wait_for_a_peer_leave_over_its_next_lane() -> None:
+    receiver, record = made(session=PEER), whisper()
+    remembered(receiver, bring(receiver, record))
+    reply, _ = finished(receiver, record)
+    three, four, five = LaneId(3), LaneId(4), LaneId(5)
+    assert receiver.lane_opened(three, 0, 2.0, OTHER) == ()
+    assert receiver.lane_opened(four, 0, 2.0, None) == ()
+    assert receiver.lane_opened(five, 0, 2.0, PEER) == (RepeatAll(five, PEER),)
+    (send,) = receiver.repeated(five, reply)
+    assert isinstance(send, Send)
+    assert (send.lane, send.records, send.whisper) == (five, (reply,), reply.whisper_id)
+    assert receiver.repeated(five, reply) == ()  # a question over the same lane asked for it too
+    assert bring(receiver, receipt_for(reply, random_bytes), lane=five)[0] == Erase(reply.whisper_id)
+    assert receiver.lane_opened(LaneId(6), 0, 3.0, PEER) == ()
+
+
+def test_replies_of_an_earlier_run_leave_over_the_next_lane_of_their_peer() -> None:
+    receiver = Receiver(seeded(1))
+    receiver.counted(1, [(reply_to(whisper()).whisper_id, PEER)], 0, 0.0)
+    assert receiver.lane_opened(ONE, 0, 1.0, PEER) == (RepeatAll(ONE, PEER),)
+
+
+def test_a_reply_whose_lane_has_ended_goes_over_another_of_its_peer() -> None:
+    receiver, record = made(session=PEER), whisper()
+    receiver.lane_opened(LaneId(3), 0, 0.0, OTHER)
+    remembered(receiver, bring(receiver, record))
+    receiver.lane_lost(ONE, 0, 0.5)
+    reply, (send,) = finished(receiver, record)
+    assert isinstance(send, Send)
+    assert (send.lane, send.records) == (TWO, (reply,))
+
+
+@pytest.mark.parametrize("restored", [True, False])
+def test_a_reply_to_a_peer_without_a_lane_calls_it_back(restored: bool) -> None:
+    receiver, record = made(session=PEER), whisper()
+    if restored:
+        receiver = Receiver(seeded(1))
+        receiver.inbox.restored([(record.whisper_id, 5, 600, 1, PEER)])
+    else:
+        remembered(receiver, bring(receiver, record))
+    for lane in (ONE, TWO):
+        receiver.lane_lost(lane, 0, 0.5)
+    receiver.lane_opened(LaneId(3), 0, 0.0, OTHER)
+    reply, actions = finished(receiver, record)
+    assert actions == (CallBack(PEER, reply),)
+
+
+def test_a_reply_to_nobody_who_is_known_waits() -> None:
+    receiver, record = made(), whisper()
+    remembered(receiver, bring(receiver, record))
+    receiver.lane_lost(ONE, 0, 0.5)
+    _, actions = finished(receiver, record)
+    assert actions == ()
+    assert len(receiver.replies) == 1
+
+
+def test_the_other_direction_keeps_a_lane_from_being_idle() -> None:
+    receiver = made()
+    receiver.lane_used(ONE, 50.0)
+    receiver.lane_used(LaneId(9), 50.0)
+    assert receiver.tidy(VISITOR_IDLE_SECONDS) == (EndLane(TWO, Reason.IDLE),)
+    assert LANES_MOST == 1024
+
+
+# Where lanes do not wait.
+
+
+def test_where_lanes_do_not_wait_what_finds_no_room_is_left_to_its_sender() -> None:
+    receiver, record = made(most=1, lanes_wait=False), whisper()
+    remembered(receiver, bring(receiver, record))
+    late = whisper()
+    assert bring(receiver, late) == (Count(Reason.NO_ROOM_FOR_WHISPER),)
+    receipt = bring(receiver, record)  # the lane is read on
+    assert kinds(receipt) == [[RECEIPT]]
+    remember = receiver.finish(record.whisper_id, None)
+    assert receiver.remembered(remember.token, 0, 1.0) == ()  # nobody waits for the room
+    assert kinds(remembered(receiver, bring(receiver, late))) == [[RECEIPT]]

@@ -18,10 +18,10 @@ def reply() -> Record:
     return new_whisper(b"answer", expires=900, privacy_class=1, random_bytes=random_bytes)
 
 
-def made(record: Record) -> Replies:
+def made(record: Record, session: bytes | None = None) -> Replies:
     replies = Replies()
     replies.made(record.whisper_id, 900.0)
-    assert replies.kept(record.whisper_id) == ()
+    assert replies.kept(record.whisper_id, session) == ()
     assert len(replies) == 1
     return replies
 
@@ -56,7 +56,7 @@ def test_what_is_not_ours_makes_no_work() -> None:
 
 def test_one_of_an_earlier_run_is_erased_and_nobody_is_told() -> None:
     replies, record = Replies(), reply()
-    replies.counted([record.whisper_id])
+    replies.counted([(record.whisper_id, None)])
     assert replies.acknowledged(receipt_for(record, random_bytes)) == (Erase(record.whisper_id),)
 
 
@@ -86,7 +86,7 @@ def test_of_too_many_the_oldest_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = reply(), reply()
     replies = made(first)
     replies.made(second.whisper_id, 900.0)
-    (tell,) = replies.kept(second.whisper_id)
+    (tell,) = replies.kept(second.whisper_id, None)
     assert isinstance(tell, Tell)
     assert (tell.whisper, tell.state) == (first.whisper_id, State.FAILED)
 
@@ -96,3 +96,16 @@ def test_at_the_end_each_program_is_told_once() -> None:
     replies = made(record)
     assert replies.close() == (Tell(record.whisper_id, State.FAILED, CLOSED),)
     assert replies.close() == ()
+
+
+def test_those_that_wait_for_one_peer_are_known_until_they_are_acknowledged() -> None:
+    one, other, session = reply(), reply(), b"s" * 16
+    replies = made(one, session)
+    assert replies.wait_for(session)
+    assert not replies.wait_for(b"t" * 16)
+    replies.counted([(one.whisper_id, session), (other.whisper_id, session)])
+    replies.acknowledged(receipt_for(one, random_bytes))
+    assert replies.wait_for(session)
+    replies.dropped([other.whisper_id])
+    assert not replies.wait_for(session)
+    assert one.whisper_id not in replies

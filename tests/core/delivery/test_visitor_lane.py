@@ -9,9 +9,10 @@ from tests.seeded import seeded
 random_bytes = seeded(5)
 
 
-def owe(lane: VisitorLane, *, offered: bool = False) -> None:
+def owe(lane: VisitorLane, *, offered: bool = False, wanted: bool = True) -> None:
     record = new_whisper(b"hello", expires=600, privacy_class=1, random_bytes=random_bytes)
-    lane.owed[record.whisper_id] = Owed(receipt_for(record, random_bytes), again=False, offered=offered)
+    receipt = receipt_for(record, random_bytes) if wanted else None
+    lane.owed[record.whisper_id] = Owed(receipt, again=False, offered=offered)
 
 
 def test_it_is_read_unless_something_waits_for_room_for_the_disk_or_for_its_window() -> None:
@@ -40,5 +41,14 @@ def test_so_many_wait_for_nothing() -> None:
     waits = []
     for _ in range(RECEIPTS_TOGETHER):
         owe(lane)
+        waits.append(lane.may_wait)
+    assert waits == [*[True] * (RECEIPTS_TOGETHER - 1), False]
+
+
+def test_what_gets_no_receipt_waits_for_the_disk_as_the_others_do() -> None:
+    lane = VisitorLane(0.0, more=True)
+    waits = []
+    for _ in range(RECEIPTS_TOGETHER):
+        owe(lane, wanted=False)
         waits.append(lane.may_wait)
     assert waits == [*[True] * (RECEIPTS_TOGETHER - 1), False]

@@ -12,7 +12,9 @@ from onionshh.core.base.chance import Chance
 from onionshh.core.delivery import way as way_file
 from onionshh.core.delivery.actions import Failure, LaneId
 from onionshh.core.delivery.way import (
-    LANE_IDLE_SECONDS,
+    IDLE_SECONDS,
+    IDLE_WHILE_ASKED_SECONDS,
+    IDLE_WITHOUT_SESSION_SECONDS,
     PAUSES_NOBODY_SECONDS,
     PAUSES_SECONDS,
     SENDINGS_MOST,
@@ -103,9 +105,10 @@ def test_a_lane_that_ended_before_anything_came_back_counts_as_a_failure() -> No
 def test_what_comes_over_an_earlier_lane_ends_the_pauses_and_keeps_no_lane_in_use() -> None:
     way = brought_to(WayStage.OPEN)
     way.heard(TWO, 50.0)
-    assert way.idle_at == LANE_IDLE_SECONDS
+    idle = way.idle_at(asked=False)
+    assert IDLE_SECONDS[0] <= idle <= IDLE_SECONDS[1]
     way.heard(ONE, 60.0)
-    assert way.idle_at == 60.0 + LANE_IDLE_SECONDS
+    assert way.idle_at(asked=False) == pytest.approx(60.0 + idle)
 
 
 def test_so_many_sendings_wait_in_a_lane_and_no_more() -> None:
@@ -118,11 +121,41 @@ def test_so_many_sendings_wait_in_a_lane_and_no_more() -> None:
     way.sent(70.0)
     room.append(way.has_room)
     assert room == [*[True] * SENDINGS_MOST, False, True]
-    assert way.idle_at == 70.0 + LANE_IDLE_SECONDS
+    assert 70.0 + IDLE_SECONDS[0] <= way.idle_at(asked=False) <= 70.0 + IDLE_SECONDS[1]
 
 
 def test_times_are_there_in_their_stage_alone() -> None:
-    assert brought_to(WayStage.CLOSED).idle_at == inf
-    assert brought_to(WayStage.OPENING).idle_at == inf
+    assert brought_to(WayStage.CLOSED).idle_at(asked=False) == inf
+    assert brought_to(WayStage.OPENING).idle_at(asked=True) == inf
     assert brought_to(WayStage.OPENING).openable_at == inf
     assert brought_to(WayStage.OPEN).openable_at == inf
+
+
+def test_how_long_a_lane_may_idle_is_drawn_for_each() -> None:
+    way, drawn = made(), set()
+    for number in range(20):
+        way.opened(LaneId(number), 0.0)
+        drawn.add(way.idle_at(asked=False))
+        assert way.idle_at(asked=True) == IDLE_WHILE_ASKED_SECONDS
+        way.move(WayEvent.GONE)
+    assert len(drawn) > 10
+    assert IDLE_SECONDS[0] <= min(drawn) < 40.0 < 45.0 < max(drawn) <= IDLE_SECONDS[1]
+    way = Way(Chance(seeded(1)), IDLE_WITHOUT_SESSION_SECONDS)
+    way.opened(ONE, 0.0)
+    assert way.idle_at(asked=False) == 120.0
+
+
+def test_what_the_other_direction_does_counts_for_the_lane_in_use() -> None:
+    way = brought_to(WayStage.OPEN)
+    way.used(TWO, 50.0)
+    before = way.idle_at(asked=True)
+    way.used(ONE, 60.0)
+    assert (before, way.idle_at(asked=True)) == (IDLE_WHILE_ASKED_SECONDS, 60.0 + IDLE_WHILE_ASKED_SECONDS)
+
+
+def test_a_lane_is_ours_until_another_is() -> None:
+    way = brought_to(WayStage.OPEN)
+    way.move(WayEvent.GONE)
+    assert (way.lane, way.is_ours(ONE), way.is_ours(TWO)) == (None, True, False)
+    way.opened(TWO, 1.0)
+    assert (way.lane, way.is_ours(ONE), way.is_ours(TWO)) == (TWO, False, True)

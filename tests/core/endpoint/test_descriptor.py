@@ -29,6 +29,7 @@ from onionshh.wire.endpoint import (
     Inner,
     IntroducerEntry,
     Outer,
+    ProofWanted,
     period_key_signed,
     pq_signed,
 )
@@ -47,14 +48,17 @@ DESCRIPTOR = EndpointDescriptor(
     introducers=(IntroducerEntry(bytes(32), PERIOD_KEY.public, EXPIRY),),
     P=IDENTITY.P,
     pq_public=IDENTITY.pq_public,
+    proof=ProofWanted(bytes(32), 64, EXPIRY),
+    letter_key=SealKey.generate(seeded(8)).public,
+    letters_until=CERTIFIED,
 )
+NO_INBOX = replace(DESCRIPTOR, proof=None, letter_key=b"", letters_until=0)
 DATA = build_descriptor(
     IDENTITY,
     DESCRIPTOR,
     period=PERIOD,
     period_seconds=PERIOD_SECONDS,
     period_key=PERIOD_KEY,
-    expiry=CERTIFIED,
     random_bytes=seeded(5),
 )
 OUTER = Outer.decode_untrusted(DATA)
@@ -184,12 +188,28 @@ def test_another_size(data: bytes) -> None:
         opened(data)
 
 
-def test_expiry() -> None:
-    assert opened(DATA, wall=EXPIRY - 1) == DESCRIPTOR
-    refused(DATA, Reason.DOCUMENT_EXPIRED, wall=EXPIRY)
-    check_outer_untrusted(DATA, wall=CERTIFIED - 1)
+def test_it_opens_until_the_outer_expiry_also_when_its_introducers_are_overdue() -> None:
+    for wall in (EXPIRY - 1, EXPIRY, CERTIFIED - 1):
+        assert opened(DATA, wall=wall) == DESCRIPTOR
+        check_outer_untrusted(DATA, wall=wall)
+    refused(DATA, Reason.DOCUMENT_EXPIRED, wall=CERTIFIED)
     with pytest.raises(ProtocolError):
         check_outer_untrusted(DATA, wall=CERTIFIED)
+
+
+def test_without_an_inbox_the_ring_keeps_it_for_as_long_as_its_introducers_last() -> None:
+    data = build_descriptor(
+        IDENTITY,
+        NO_INBOX,
+        period=PERIOD,
+        period_seconds=PERIOD_SECONDS,
+        period_key=PERIOD_KEY,
+        random_bytes=seeded(5),
+    )
+    assert len(data) == len(DATA) == g.DESCRIPTOR
+    assert check_outer_untrusted(data, wall=WALL).expiry == EXPIRY
+    assert opened(data, wall=EXPIRY - 1) == NO_INBOX
+    refused(data, Reason.DOCUMENT_EXPIRED, wall=EXPIRY)
 
 
 def test_no_expiry_further_ahead_than_a_week_and_a_day() -> None:
@@ -250,7 +270,12 @@ def test_keys_that_do_not_open_the_address() -> None:
         {"seal_key": bytes(g.HPKE_KEY)},
         {"introducers": (replace(DESCRIPTOR.introducers[0], auth_key=bytes(32)),)},
         {"introducers": DESCRIPTOR.introducers * 2},
-        {"inbox": True},
+        {"proof": None},
+        {"sends_no_receipts": True},
+        {"classes": 8},
+        {"letter_key": bytes(g.HPKE_KEY)},
+        {"letter_key": b"", "letters_until": 0},
+        {"letters_until": CERTIFIED + 1},
     ],
     ids=lambda changes: next(iter(changes)),
 )
@@ -279,7 +304,6 @@ def test_every_upload_is_sealed_anew() -> None:
         period=PERIOD,
         period_seconds=PERIOD_SECONDS,
         period_key=PERIOD_KEY,
-        expiry=CERTIFIED,
         random_bytes=seeded(7),
     )
     assert opened(again) == DESCRIPTOR
@@ -295,7 +319,6 @@ def test_a_proof_is_half_of_the_salt_and_the_rest_is_fresh() -> None:
             period=PERIOD,
             period_seconds=PERIOD_SECONDS,
             period_key=PERIOD_KEY,
-            expiry=CERTIFIED,
             random_bytes=seeded(seed),
             nonce=b"provenby",
         )
@@ -314,7 +337,6 @@ def test_only_ones_own_keys_are_published() -> None:
             period=PERIOD,
             period_seconds=PERIOD_SECONDS,
             period_key=PERIOD_KEY,
-            expiry=CERTIFIED,
             random_bytes=seeded(5),
         )
 

@@ -31,10 +31,17 @@ def check_rules(
         assert not network.same_group(a, b)
 
 
-def can_be_made(network: View, relays: int, first: list[RelayId], last: RelayId | None) -> bool:
-    """The slow truth: whether any path at all keeps the rules."""
+def can_be_made(
+    network: View,
+    relays: int,
+    first: list[RelayId],
+    last: RelayId | None,
+    second: list[RelayId] | None = None,
+) -> bool:
+    """The slow truth: whether any path at all keeps the rules, with one of `second` at the second place."""
     return any(
         (last is None or path[-1].identity == last)
+        and (second is None or path[1].identity in second)
         and (relays == 1 or path[0].identity in first)
         and not any(network.same_group(a, b) for a, b in permutations(path, 2))
         for path in permutations(network.relays, relays)
@@ -162,7 +169,7 @@ def test_the_failure_memory_holds_neither_against_a_guard_nor_the_relay_wanted()
     assert (path[0].identity, path[-1].identity) == (relay_id(0), relay_id(2))
 
 
-def test_layer_two_guards_are_second_unless_target_or_failing() -> None:
+def test_layer_two_guards_are_second_and_one_that_fails_is_passed_over() -> None:
     network = view(plain(30))
     seen = set()
     for seed in range(100):
@@ -171,24 +178,79 @@ def test_layer_two_guards_are_second_unless_target_or_failing() -> None:
         seen.add(path[1].identity)
         failing = frozenset(ids(2))
         path = choose_path(network, chance, relays=4, first=ids(0), second=ids(2, 3), avoid=failing)
-        assert path[1].identity == relay_id(3) or path[-1].identity == relay_id(3)
+        assert path[1].identity == relay_id(3)
     assert seen == set(ids(2, 3))
     path = choose_path(network, Chance(seeded(1)), relays=3, first=ids(0), second=ids(1), last=relay_id(1))
     assert path[1].identity != relay_id(1)
 
 
-def test_layer_two_guards_are_preferred_at_the_second_place_only() -> None:
+def test_whoever_makes_all_layer_two_guards_fail_has_no_other_drawn() -> None:
+    network, failing = view(plain(30)), frozenset(ids(1, 2, 3, 4))
+    seen = Counter(
+        choose_path(
+            network, Chance(seeded(seed)), relays=4, first=ids(0), second=ids(1, 2, 3), avoid=failing
+        )[1:3]
+        for seed in range(60)
+    )
+    assert {second.identity for second, _ in seen} == set(ids(1, 2, 3))
+    assert not failing & {third.identity for _, third in seen}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("relays", [2, 3, 4])
+def test_a_layer_two_guard_is_second_exactly_where_one_fits(name: str, relays: int) -> None:
+    rows = NETWORKS[name]
+    network = view(rows)
+    numbers = Random(f"{name} {relays}")
+    identities = [r.identity for r in rows]
+    seen = set()
+    for seed in range(60):
+        first = numbers.sample(identities, 2)
+        others = [one for one in identities if one not in first]
+        second = numbers.sample(others, min(len(others), numbers.randint(0, 4)))
+        last = numbers.choice([None, numbers.choice(identities)])
+        avoid = frozenset(numbers.sample(identities, len(rows) // 3))
+        if not can_be_made(network, relays, first, last):
+            continue
+        chance = Chance(seeded(seed))
+        path = choose_path(network, chance, relays=relays, first=first, last=last, second=second, avoid=avoid)
+        check_rules(network, path, relays, first, last)
+        if relays > 2 or last is None:
+            fits = can_be_made(network, relays, first, last, second)
+            assert (path[1].identity in second) == fits
+            seen.add(fits)
+    assert True in seen or len(rows) == 2 or (name, relays) == ("eight in three subnets", 4)
+
+
+def test_another_guard_than_beside_is_first_if_a_layer_two_guard_fits_behind_it() -> None:
+    rows = families(plain(8), [1, 2, 3])
+    network = view(rows)
+    for seed in range(30):
+        chance = Chance(seeded(seed))
+        path = choose_path(network, chance, relays=3, first=ids(0, 4), beside=ids(0), second=ids(2, 3))
+        assert path[0].identity == relay_id(4)
+        path = choose_path(network, chance, relays=3, first=ids(0, 1), beside=ids(0), second=ids(2, 3))
+        assert path[0].identity == relay_id(0)
+        path = choose_path(network, chance, relays=3, first=ids(0, 1), beside=ids(0))
+        assert path[0].identity == relay_id(1)
+        path = choose_path(network, chance, relays=3, first=ids(0), beside=ids(0))
+        assert path[0].identity == relay_id(0)
+
+
+def test_layer_two_guards_are_wanted_at_the_second_place_only() -> None:
     network, chance = view(plain(60)), Chance(seeded(1))
     paths = [choose_path(network, chance, relays=4, first=ids(0), second=ids(1, 2, 3)) for _ in range(40)]
-    assert sum(path[1].identity in ids(1, 2, 3) for path in paths) > 35
+    assert all(path[1].identity in ids(1, 2, 3) for path in paths)
     assert sum(path[2].identity in ids(1, 2, 3) for path in paths) < 10
 
 
-def test_layer_two_guards_have_no_place_on_a_path_of_two() -> None:
-    network = view(plain(30))
-    chance = Chance(seeded(1))
-    ends = {choose_path(network, chance, relays=2, first=ids(0), second=ids(1))[1] for _ in range(60)}
-    assert len(ends) > 5
+def test_on_a_path_of_two_only_an_end_that_nobody_wants_is_a_layer_two_guard() -> None:
+    """Such a path is a stub: its end is the second hop of the circuit that it becomes."""
+    network, chance = view(plain(30)), Chance(seeded(1))
+    for _ in range(20):
+        assert choose_path(network, chance, relays=2, first=ids(0), second=ids(1))[1].identity == relay_id(1)
+        path = choose_path(network, chance, relays=2, first=ids(0), second=ids(1), last=relay_id(2))
+        assert path[1].identity == relay_id(2)
 
 
 def test_relays_are_drawn_by_weight() -> None:

@@ -12,6 +12,8 @@ from onionshh.core.paths.view import View, subnet_of
 from onionshh.errors import ProtocolError
 from onionshh.ids import RelayId
 from onionshh.wire.consensus import FAST, GUARD, RING, Consensus, RelayRow, SharedRandom
+from onionshh.wire.descriptor import Address
+from tests.core.networks import addressed
 
 DAY = 86400
 START = 20_000 * DAY
@@ -22,13 +24,12 @@ def row(number: int, **changes: Any) -> RelayRow:
         "identity": RelayId(bytes([number]) * 32),
         "onion_key": bytes(32),
         "nickname": f"relay{number}",
-        "host": f"10.{number}.0.1",
-        "port": 9001,
+        "addresses": (Address.of(f"10.{number}.0.1", 9001),),
         "weight": 1,
         "flags": RING,
         "first_seen": START - 30 * DAY,
     }
-    return RelayRow(**(values | changes))
+    return RelayRow(**addressed(values, changes))
 
 
 def consensus(*rows: RelayRow, params: Params | None = None) -> Consensus:
@@ -69,6 +70,18 @@ def test_shared_random_is_of_the_period_asked_for() -> None:
     assert view.shared_random(20_000) == b"c" * 32
     assert view.shared_random(19_999) == b"p" * 32
     assert view.shared_random(20_001) is None
+
+
+def test_shared_random_of_every_period_that_the_consensus_has() -> None:
+    """A letter of seven days ago lies on the ring of that day."""
+    rows = tuple(SharedRandom(p, bytes((p - 19_990,)) * 32, p * DAY) for p in range(19_993, 20_001))
+    params = Params().with_overrides({"ring_age_seconds": DAY})
+    listed = (row(1, first_seen=START - 30 * DAY), row(2, first_seen=START - 4 * DAY))
+    view = View(replace(consensus(*listed, params=params), shared_random=rows))
+    assert [view.shared_random(random.period) for random in rows] == [random.value for random in rows]
+    assert view.ring_relays(19_993) == listed[:1]
+    assert view.ring_relays(19_998) == listed
+    assert (view.shared_random(19_992), view.ring_relays(19_992)) == (None, ())
 
 
 def test_ring_takes_only_relays_that_were_there_before_the_random_value() -> None:

@@ -1,0 +1,102 @@
+"""What the other side should know of our ways back, what it knows, and when it is told (SPEC 12). Pure.
+
+It is told over an exchange that is open anyway, and again in each exchange until it has answered that our
+ways are on its disk. If no exchange is open for a while, one cell says it: a side that knows only ways that
+are gone cannot speak first, and does not find out why. These cells come at growing intervals, because the
+other side may be away.
+
+A circuit that ends and stands again within moments changes nothing that would have to be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+from typing import Final
+
+from onionshh.core.delivery.actions import LaneId
+from onionshh.core.session.way_back import WayBack
+from onionshh.ids import WhisperId
+
+SETTLE_SECONDS: Final = 5.0
+"""How long our ways must have been the same before they are told."""
+ALONE_SECONDS: Final = (60.0, 120.0, 240.0, 480.0, 960.0, 1800.0)
+"""How long to wait for an open exchange before one cell says it, each time."""
+SAID_MOST: Final = 8
+"""Records whose answers are recognised."""
+
+Ways = tuple[WayBack, ...]
+
+
+class Telling:
+    """`known`: what the other side has on its disk; None if that is not known. Times: monotonic seconds."""
+
+    def __init__(self, known: Ways | None, now: float) -> None:
+        self._known = known
+        self._ours: Ways = ()
+        self._since = now
+        """Since when our ways are these."""
+        self._said: dict[WhisperId, tuple[LaneId | None, Ways]] = {}
+        """Oldest first."""
+        self._alone = 0
+        """How often a cell said it since anything changed."""
+        self._alone_at = now + ALONE_SECONDS[0]
+
+    @property
+    def ours(self) -> Ways:
+        """What the other side should know."""
+        return self._ours
+
+    @property
+    def known(self) -> Ways:
+        """The ways that the other side certainly has on its disk."""
+        return self._known or ()
+
+    @property
+    def done(self) -> bool:
+        """Whether the other side knows what it should."""
+        return self._known == self._ours
+
+    def stand(self, ways: Sequence[WayBack], now: float) -> None:
+        """These are our ways from now on."""
+        if tuple(ways) != self._ours:
+            self._ours = tuple(ways)
+            self._since = now
+            self._again(now)
+
+    def may_say(self, lane: LaneId, now: float) -> bool:
+        """Whether to tell it over this lane, which is open."""
+        if self.done or now < self._since + SETTLE_SECONDS:
+            return False
+        return (lane, self._ours) not in self._said.values()
+
+    def may_say_alone(self, now: float) -> bool:
+        """Whether to tell it in one cell, if no lane is open."""
+        return not self.done and now >= max(self._alone_at, self._since + SETTLE_SECONDS)
+
+    def said(self, record: WhisperId, lane: LaneId | None, now: float) -> None:
+        """This record told it over a lane, or alone."""
+        self._said[record] = lane, self._ours
+        while len(self._said) > SAID_MOST:
+            del self._said[next(iter(self._said))]
+        if lane is None:
+            self._alone += 1
+            self._alone_at = now + ALONE_SECONDS[min(self._alone, len(ALONE_SECONDS) - 1)]
+
+    def received(self, record: WhisperId, now: float) -> None:
+        """The other side has on its disk what this record told."""
+        _, ways = self._said.pop(record, (None, None))
+        if ways is not None:
+            self._known = ways
+            self._again(now)
+
+    def next_deadline(self, now: float) -> float:
+        """When there may be something to say."""
+        if self.done:
+            return inf
+        settled = self._since + SETTLE_SECONDS
+        return settled if now < settled else max(self._alone_at, settled)
+
+    def _again(self, now: float) -> None:
+        self._alone = 0
+        self._alone_at = now + ALONE_SECONDS[0]
