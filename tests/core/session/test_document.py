@@ -131,12 +131,12 @@ def test_what_is_of_one_moment_is_not_kept() -> None:
     visitor, _ = sides()
     offer = visitor.offers()
     visitor.session.silent()
-    while visitor.session.budget.take(0.0):
+    while visitor.session.budgets.theirs.take(0.0):
         pass
     visitor.sync()
     visitor.restart()
     assert visitor.session.silences == 0
-    assert visitor.session.budget.take(0.0)
+    assert visitor.session.budgets.theirs.take(0.0)
     assert visitor.offers() != offer
 
 

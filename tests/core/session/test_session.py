@@ -123,11 +123,12 @@ def test_two_silences_in_a_row_end_it_and_an_answer_counts_anew() -> None:
     assert not visitor.may_spend
 
 
-def test_a_budget_of_circuits_for_each_session() -> None:
+def test_a_budget_of_circuits_for_each_session_and_side() -> None:
     _, endpoint = started()
-    assert [endpoint.budget.take(0.0) for _ in range(LEGS_BURST + 1)] == [True] * LEGS_BURST + [False]
-    assert not endpoint.budget.take(4.9)
-    assert endpoint.budget.take(5.0)
+    for bucket in (endpoint.budgets.ours, endpoint.budgets.theirs):
+        assert [bucket.take(0.0) for _ in range(LEGS_BURST + 1)] == [True] * LEGS_BURST + [False]
+        assert not bucket.take(4.9)
+        assert bucket.take(5.0)
 
 
 # Renewing.
