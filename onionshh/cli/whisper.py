@@ -29,8 +29,9 @@ from onionshh.cli.talk import counted, note
 from onionshh.cli.teller import Teller
 from onionshh.cli.text import one_line, printable
 from onionshh.cli.verbose import verbose_option
+from onionshh.client.arguments import check_name
 from onionshh.client.contact import Contact
-from onionshh.client.node import Node, join
+from onionshh.client.node import NAME_MOST, Node, join
 from onionshh.client.receipt import Receipt
 from onionshh.core.base.classes import privacy_class
 from onionshh.core.delivery.record import check_body, check_ttl
@@ -146,7 +147,7 @@ def whisper(
       [ADDRESS]   The endpoint, shh1…, if there is no --address-file.
       [TEXT | -]  What to whisper; - or nothing: read stdin. Put -- before a text that begins with -.
     """
-    _check_terms(privacy, ttl, wait)
+    _check_terms(privacy, ttl, wait, name)
     check_bind(bind)
     to, what = _whom_and_what(address, text, address_file, file)
     joined = read_network_file(network)
@@ -173,8 +174,10 @@ class _Letter:
     receipt: bool
 
 
-def _check_terms(privacy: str, ttl: float, wait: float) -> None:
+def _check_terms(privacy: str, ttl: float, wait: float, name: str | None) -> None:
     with as_usage():
+        if name is not None:
+            check_name("--name", name, NAME_MOST)
         privacy_class(privacy)
         check_ttl(ttl)
     if not math.isfinite(wait):
