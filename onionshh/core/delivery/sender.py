@@ -191,8 +191,8 @@ class Sender:
         return actions + self._go_on(now)
 
     def lane_adopted(self, lane: LaneId, now: float) -> Actions:
-        """The other end has opened a lane. It is used as if we had opened it, unless one is in use. A try of our
-        own goes on: if both ends gave theirs up for the other's, none would be left."""
+        """The other end has opened a lane. It is used as if we had opened it, unless one is in use. A try of
+        our own goes on: if both ends gave theirs up for the other's, none would be left."""
         if self._closed or self._way.lane is not None:
             return ()
         return self.lane_opened(lane, now, None, now)
