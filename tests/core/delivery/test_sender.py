@@ -580,15 +580,24 @@ def test_what_is_drawn_anew_ends_the_lane_and_sends_again_what_is_not_acknowledg
     assert sender.lane is None
 
 
-def test_a_lane_that_the_other_end_opened_is_used_and_ours_is_not_opened_any_more() -> None:
+def test_a_lane_that_the_other_end_opened_is_used_until_ours_is_open() -> None:
+    """If both ends gave up their tries for the other's, none would be left."""
     sender, record = made(), whisper()
     sender.submit(record, 600, 0)
-    stop, send = sender.lane_adopted(ONE, 1)
-    assert stop == StopOpening()
+    (send,) = sender.lane_adopted(ONE, 1)
     assert isinstance(send, Send)
     assert (send.lane, send.whisper) == (ONE, record.whisper_id)
     assert sender.lane_adopted(TWO, 2) == ()
     assert sender.lane == ONE
+    assert sender.lane_opened(TWO, 0, record.whisper_id, 3) == ()  # it has left, and copies do no harm
+    assert sender.lane == TWO
+    (send,) = sender.lane_lost(ONE, 4)  # it was not acknowledged there
+    assert isinstance(send, Send)
+    assert (send.lane, send.whisper) == (TWO, record.whisper_id)
+    assert sender.lane == TWO
+    (told,) = sender.record_in(TWO, receipt_for(record, random_bytes), 5)
+    assert isinstance(told, Tell)
+    assert told.state is State.DELIVERED
     sender = made()
     assert sender.lane_adopted(ONE, 1) == ()
     assert sender.lane == ONE
