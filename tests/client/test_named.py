@@ -153,7 +153,7 @@ async def test_a_contact_without_a_name_leaves_nothing_on_disk(autojump_clock: M
             contact.send(b"on its way")
         await trio.sleep(5)
         after = {path for path in (net.folder / "visitor").rglob("*")}
-        assert {path.name for path in after - before} <= {"layer2-guards", "state"}
+        assert {path.name for path in after - before} <= {"guards-layer-two"}
         assert not (net.folder / "visitor" / "contacts").exists()
 
 
