@@ -66,6 +66,11 @@ def ring_of(running: RunningRelay) -> Ring:
     return role
 
 
+def introducer_of(running: RunningRelay) -> Role:
+    """Its honest introducer, or what was put in its place."""
+    return _place(running, Introducer.accepts).role
+
+
 def mount(running: RunningRelay, role: Role) -> None:
     """Put a role in the place of the one that takes the same messages."""
     _place(running, role.accepts).role = role

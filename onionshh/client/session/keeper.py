@@ -8,7 +8,7 @@ written in the transaction of the first whisper on its exchange.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from onionshh.client.context import Context
@@ -34,6 +34,10 @@ itself anew."""
 OVER_MOST = 64
 
 
+SessionRow = tuple[SessionId, bytes, int]
+"""Id, document, and when it was used."""
+
+
 class Store(Protocol):
     """Where sessions are kept: on disk (`store.py`), or in memory alone."""
 
@@ -41,7 +45,8 @@ class Store(Protocol):
     async def save(self, session: Session) -> None: ...
     def save_soon(self, session: Session) -> None: ...
     def forget_soon(self, session_ids: Iterable[SessionId]) -> None: ...
-    def write(self, connection: sqlite3.Connection, sessions: Iterable[Session]) -> None: ...
+    def rows(self, sessions: Iterable[Session]) -> list[SessionRow]: ...
+    def write(self, connection: sqlite3.Connection, rows: Iterable[SessionRow]) -> None: ...
 
 
 class InMemoryAlone:
@@ -60,7 +65,11 @@ class InMemoryAlone:
     def forget_soon(self, session_ids: Iterable[SessionId]) -> None:
         """Nothing to do."""
 
-    def write(self, connection: sqlite3.Connection, sessions: Iterable[Session]) -> None:
+    def rows(self, sessions: Iterable[Session]) -> list[SessionRow]:
+        """None."""
+        return []
+
+    def write(self, connection: sqlite3.Connection, rows: Iterable[SessionRow]) -> None:
         """Nothing to do."""
 
 
@@ -135,6 +144,13 @@ class SessionKeeper:
         key = SessionId(session_id)
         return self.table.get(key) or self._unwritten.get(key)
 
+    def went_on(self, session: Session) -> None:
+        """The session has a new circuit."""
+        session.history.exchanges += 1
+        session.history.resumed += 1
+        if self.get(session.session_id) is session:
+            self._store.save_soon(session)
+
     def forget(self, session: Session) -> None:
         """This session is over. It is erased with the next transaction, or within a second."""
         self._over[session.session_id] = None
@@ -171,7 +187,8 @@ class SessionKeeper:
             if replied or session.session_id in self._unwritten:
                 session.marks.answered = session.marks.answered or replied
                 found[session.session_id] = session
-        return FirstRows(self, self._store, list(found.values()))
+        first = list(found.values())
+        return FirstRows(self, self._store, first, self._store.rows(first))
 
     def first_written(self, sessions: Iterable[Session]) -> None:
         """The first rows of these sessions are on disk."""
@@ -219,10 +236,11 @@ class FirstRows:
     keeper: SessionKeeper
     store: Store
     sessions: list[Session]
+    rows: list[SessionRow] = field(repr=False)
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Write them, within a transaction."""
-        self.store.write(connection, self.sessions)
+        self.store.write(connection, self.rows)
 
     def written(self) -> None:
         """The transaction is on disk."""

@@ -86,8 +86,7 @@ async def resume(
             steps.debug("the other side has come to the meeting")
             joined = context.joined(meeting, keys, as_visitor=True)
             session.answered(spent)
-            session.history.exchanges += 1
-            session.history.resumed += 1
+            keeper.went_on(session)
             return Resumed(joined, rode, asking)
         session.silent()
         raise NoAnswer

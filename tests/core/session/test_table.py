@@ -172,6 +172,18 @@ def test_a_table_without_places_keeps_nothing() -> None:
     assert len(table) == known(table, tags(session)) == 0
 
 
+def test_one_must_go_for_others_of_the_node() -> None:
+    table = SessionTable()
+    kept, stranger = endpoint_session(1, kept=True), endpoint_session(2, used=9)
+    table.add(kept)
+    table.add(stranger)
+    gone = tags(stranger)
+    assert table.displace() is stranger
+    assert known(table, gone) == 0
+    assert table.displace() is kept
+    assert table.displace() is None
+
+
 def test_expiry_is_by_the_time_of_the_consensus() -> None:
     table = SessionTable()
     old, new = endpoint_session(1), endpoint_session(2, used=10)
