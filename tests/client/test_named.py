@@ -36,7 +36,7 @@ from tests.client.world import (
     small,
     until,
 )
-from tests.inside import behind
+from tests.inside import outbox_of
 from tests.seeded import seeded
 
 NOBODY = IdentityKeys.generate(seeded(7)).address
@@ -166,7 +166,6 @@ async def test_what_is_settled_is_erased_from_the_file(autojump_clock: MockClock
             assert await final(receipt) == {"delivered"}
             await trio.sleep(3)
             assert secret not in bytes_on_disk(folder_of(net))
-            assert address.encode() not in bytes_on_disk(folder_of(net))
 
 
 async def test_a_reply_stays_until_the_ttl_ends_and_one_never_shown_longer(autojump_clock: MockClock) -> None:
@@ -195,8 +194,7 @@ async def test_answers_that_nobody_awaited_are_kept_until_they_are_shown(autojum
                 first, second = [await contact.whisper(body) for body in (b"first", b"second")]
             await trio.sleep(5)
         async with node.contact(address, name="press") as contact:
-            outbox = behind(contact).outbox
-            assert outbox is not None
+            outbox = outbox_of(contact)
             late = await outbox.late_answers()
             assert {answer.body for answer in late} == {b"FIRST", b"SECOND"}
             assert {answer.in_reply_to.hex() for answer in late} == {first.id, second.id}
@@ -217,11 +215,12 @@ async def test_an_answer_is_asked_for_in_a_later_run(autojump_clock: MockClock) 
         async with node.contact(endpoint.address, name="press") as contact, trio.open_nursery() as nursery:
             again = contact.receipt(receipt.id)
             assert again is not None
+            waits = again.reply
             got: list[bytes | None] = []
 
             @nursery.start_soon
             async def wait() -> None:
-                got.append(await again.reply())
+                got.append(await waits())
 
             await trio.sleep(20)
             async for whisper in endpoint:
