@@ -71,7 +71,6 @@ class Correspondence:
     def __init__(self, context: Context, terms: Terms, folder: ContactFolder | None = None) -> None:
         self._context = context
         self._folder = folder
-        self.outbox = None if folder is None else folder.outbox
         self._rows: list[Stored] = []
         self.lanes = LaneSet()
         store = InMemoryAlone() if folder is None else folder.sessions
@@ -92,7 +91,7 @@ class Correspondence:
             context,
             self.lanes,
             self._reach,
-            outbox=self.outbox,
+            outbox=None if folder is None else folder.outbox,
             background=terms.background,
             idle_seconds=IDLE_SECONDS if terms.session else IDLE_WITHOUT_SESSION_SECONDS,
             opened=self._opened,

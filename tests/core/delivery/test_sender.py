@@ -672,6 +672,34 @@ def test_an_answer_to_what_was_delivered_in_an_earlier_run_is_kept_and_given() -
     assert Answered(record.whisper_id, answer) in sender.remembered(token, 2)
 
 
+@pytest.mark.parametrize("state", [State.SENT, State.DELIVERED])
+def test_what_left_in_an_earlier_run_is_asked_about_and_never_sent_without_its_body(state: State) -> None:
+    """Its body is erased: a copy of it would be another whisper under the same id."""
+    sender, record = made(keeps_answers=True), whisper(b"")
+    sender.restored(record, 600, state)
+    (need,) = sender.await_answer(record.whisper_id, 0)
+    assert isinstance(need, NeedLane)
+    now, gone = 0.0, 0
+    while now < 600 + ASKABLE_SECONDS:
+        assert (need.first.kind, need.first.in_reply_to) == (ASK, record.whisper_id)
+        actions = sender.lane_opened(LaneId(gone + 1), now, need.first.whisper_id, now)
+        for action in actions:
+            if isinstance(action, Send):
+                assert {one.kind for one in action.records} == {ASK}
+                sender.lane_sent(action.lane, action.whisper, now)
+        needed: list[NeedLane] = []
+        while not needed and now < 600 + ASKABLE_SECONDS:
+            now = max(now + 0.001, sender.next_deadline())
+            needed = [one for one in sender.tick(now) if isinstance(one, NeedLane)]
+        gone += 1
+        if needed:
+            (need,) = needed
+    assert gone > 2
+    assert not sender.knows(record.whisper_id) or sender.await_answer(record.whisper_id, now) == (
+        Answered(record.whisper_id, None),
+    )
+
+
 def test_without_a_lane_in_use_a_receipt_goes_back_over_the_lane_that_its_answer_came_over() -> None:
     sender, record = made(), whisper()
     alone(sender, record)
