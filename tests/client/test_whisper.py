@@ -44,6 +44,9 @@ class Holder:
     def peer_of(self, taken: Taken) -> Peer | None:
         return None
 
+    def sender_of(self, taken: Taken) -> str | None:
+        return None
+
     def _finish(self, whisper_id: WhisperId, body: bytes | None) -> None:
         if self.broken is not None:
             raise self.broken

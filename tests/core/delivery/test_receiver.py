@@ -653,7 +653,7 @@ def test_replies_that_wait_for_a_peer_leave_over_its_next_lane() -> None:
     three, four, five = LaneId(3), LaneId(4), LaneId(5)
     assert receiver.lane_opened(three, 0, 2.0, OTHER) == ()
     assert receiver.lane_opened(four, 0, 2.0, None) == ()
-    assert receiver.lane_opened(five, 0, 2.0, PEER) == (RepeatAll(five, PEER),)
+    assert receiver.lane_opened(five, 0, 2.0, PEER) == (RepeatAll(PEER),)
     (send,) = receiver.repeated(five, reply)
     assert isinstance(send, Send)
     assert (send.lane, send.records, send.whisper) == (five, (reply,), reply.whisper_id)
@@ -665,7 +665,21 @@ def test_replies_that_wait_for_a_peer_leave_over_its_next_lane() -> None:
 def test_replies_of_an_earlier_run_leave_over_the_next_lane_of_their_peer() -> None:
     receiver = Receiver(seeded(1))
     receiver.counted(1, [(reply_to(whisper()).whisper_id, PEER)], 0, 0.0)
-    assert receiver.lane_opened(ONE, 0, 1.0, PEER) == (RepeatAll(ONE, PEER),)
+    assert receiver.lane_opened(ONE, 0, 1.0, PEER) == (RepeatAll(PEER),)
+
+
+def test_a_reply_without_a_receipt_goes_another_way_when_the_last_lane_of_its_peer_ends() -> None:
+    receiver, record = made(session=PEER), whisper()
+    three = LaneId(3)
+    receiver.lane_opened(three, 0, 0.0, PEER)
+    remembered(receiver, bring(receiver, record))
+    reply, _ = finished(receiver, record)
+    assert receiver.lane_lost(ONE, 0, 0.5) == ()
+    assert receiver.lane_lost(TWO, 0, 0.5) == ()
+    assert receiver.lane_lost(three, 0, 0.5) == (RepeatAll(PEER),)
+    receiver.lane_opened(three, 0, 1.0, PEER)
+    bring(receiver, receipt_for(reply, random_bytes), lane=three)
+    assert receiver.lane_lost(three, 0, 1.5) == ()
 
 
 def test_a_reply_whose_lane_has_ended_goes_over_another_of_its_peer() -> None:
