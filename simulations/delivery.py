@@ -301,6 +301,11 @@ class Run:
         self.end_lane(lane)
         self._do(self._sender.lane_lost(lane, self._now))  # also for a lane that we ended
 
+    @property
+    def newest_lane(self) -> LaneId | None:
+        """The lane that opened last, of those that are open."""
+        return max(self._lanes, default=None)
+
     def end_lane(self, lane: LaneId) -> None:
         """The lane ends, and its other end notices."""
         if lane in self._lanes:
@@ -495,6 +500,15 @@ class OtherEnd:
     def tidy(self) -> None:
         """End idle lanes."""
         self.do(self.receiver.tidy(self._run.now))
+
+    def _bring_all(self) -> None:
+        """All replies leave over an open lane. If there is none, the peer is called."""
+        lane = self._run.newest_lane
+        if lane is None:
+            self._run.after(self._run.random.choice((0.1, 5.0)), self._run.called)
+            return
+        for reply in list(self.disk.replies.values()):
+            self.do(self.receiver.repeated(lane, reply))
 
     def _judge(self, lane: LaneId, record: Record) -> None:
         self.arrive(lane, record)
