@@ -43,6 +43,7 @@ from onionshh.core.delivery.outgoing import FINAL, TABLE, THERE, Body, Happens, 
 from onionshh.core.delivery.receipts import ReceiptsOwed
 from onionshh.core.delivery.record import (
     EXPIRED,
+    PART,
     RECEIPT,
     REFUSED,
     Record,
@@ -566,9 +567,11 @@ class Sender:
         return self._way.idle_at(asked=any(not whisper.question.asked for whisper in self._active.values()))
 
     def _finish(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> None:
-        """The whisper is there, and nobody awaits its answer."""
+        """The whisper is there, and nobody awaits its answer. A part gets none, so nothing is kept of it."""
         self._active.pop(whisper_id, None)
         self._queue.pop(whisper_id, None)
+        if whisper.record.kind == PART:
+            return
         whisper.question.at = inf
         self._kept.put(whisper_id, whisper)
 
