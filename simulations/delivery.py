@@ -501,15 +501,6 @@ class OtherEnd:
         """End idle lanes."""
         self.do(self.receiver.tidy(self._run.now))
 
-    def _bring_all(self) -> None:
-        """All replies leave over an open lane. If there is none, the peer is called."""
-        lane = self._run.newest_lane
-        if lane is None:
-            self._run.after(self._run.random.choice((0.1, 5.0)), self._run.called)
-            return
-        for reply in list(self.disk.replies.values()):
-            self.do(self.receiver.repeated(lane, reply))
-
     def _judge(self, lane: LaneId, record: Record) -> None:
         self.arrive(lane, record)
 

@@ -145,13 +145,6 @@ class SessionKeeper:
         key = SessionId(session_id)
         return self.table.get(key) or self._unwritten.get(key)
 
-    def went_on(self, session: Session) -> None:
-        """The session has a new circuit."""
-        session.history.exchanges += 1
-        session.history.resumed += 1
-        if self.get(session.session_id) is session:
-            self._store.save_soon(session)
-
     def forget(self, session: Session) -> None:
         """This session is over. It is erased with the next transaction, or within a second."""
         self._over[session.session_id] = None
@@ -172,6 +165,7 @@ class SessionKeeper:
 
     def begun(self, session: Session) -> None:
         """The session of a new exchange. It is written with the first whisper on it."""
+        session.history.used_at = self._context.clock.earliest()
         self._unwritten[session.session_id] = session
         while len(self._unwritten) > UNWRITTEN_MOST:
             del self._unwritten[next(iter(self._unwritten))]
@@ -211,6 +205,14 @@ class SessionKeeper:
         spent = session.spend()
         await self.save(session)
         return spent, SpentStep(spent.step, self._context.chance.bytes(RESUME_SALT))
+
+    def answered(self, session: Session, spent: Spent) -> None:
+        """The other side has answered to this step. That is written with the next transaction. After a crash
+        before it, the step counts as one that is still out, which costs nothing but an introduction once
+        there are too many."""
+        session.answered(spent)
+        if self.table.get(session.session_id) is session:
+            self._store.save_soon(session)
 
     async def accept_untrusted(self, message: Resume) -> Accepted | None:
         """The RESUME in a message, with its tag burned and synced. None if the tag is unknown, or was used.
