@@ -8,7 +8,7 @@ from onionshh.client.peer import Peer
 from onionshh.client.receipt import Outcome, Receipt
 from onionshh.client.whisper import Iteration, Whisper
 from onionshh.core.delivery.incoming import Taken
-from onionshh.core.delivery.record import handed_over_key
+from onionshh.core.delivery.record import HandedOver
 from onionshh.errors import BadData, Closed, TooLarge
 from onionshh.ids import WhisperId
 
@@ -65,7 +65,7 @@ def test_what_it_shows() -> None:
 
 def test_the_key_is_that_of_the_record_it_came_in() -> None:
     given = taken(1)
-    assert Whisper(Holder(), given, 1).derive_key("x", 40) == handed_over_key(given.record, "x", 40)
+    assert Whisper(Holder(), given, 1).derive_key("x", 40) == HandedOver.of(given.record).key("x", 40)
     with pytest.raises(ValueError, match="1 to 64"):
         Whisper(Holder(), given, 1).derive_key("x", 65)
 
