@@ -14,11 +14,11 @@ from onionshh.cli.answers import Answers
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.handling import Handling, Patience, Tally
-from onionshh.cli.received import ReceivedFiles
 from onionshh.cli.lines import LineReader, Output
 from onionshh.cli.options import PATH, bind_option, check_bind, check_reach, json_option, network_option
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
 from onionshh.cli.program import ProgramFailed, parse_command, run_program
+from onionshh.cli.received import ReceivedFiles
 from onionshh.cli.standing import Standing
 from onionshh.cli.statistics import HostStatistics
 from onionshh.cli.verbose import verbose_option
