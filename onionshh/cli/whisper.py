@@ -284,28 +284,36 @@ def _whom_and_what(
     what = os.fsencode(text) if text not in (None, "-") else file or STDIN
     if what == STDIN == address_file:
         raise Usage("stdin cannot be both the address and the whisper; give one of them another way.")
+    return whom(address, address_file, text), what
+
+
+def whom(address: str | None, address_file: Path | None, other: str | None) -> str:
+    """The address, typed or read from the file. `other`: the other argument, to notice when both are in the
+    wrong order. Usage, BadAddress."""
     if address_file is not None:
+        if address is not None:
+            raise Usage("ADDRESS and --address-file exclude each other.")
         address = _read(address_file, ADDRESS_FILE_MOST, "address").decode(errors="replace")
     if address is None:
         raise Usage("Whom is it for? Give ADDRESS, or a file with it as --address-file.")
     if address_file is None:
         given = one_line(address)
-        _check_address(address, given if len(given) <= SHOWN_MOST else f"{given[:SHOWN_MOST]}…", text)
+        _check_address(address, given if len(given) <= SHOWN_MOST else f"{given[:SHOWN_MOST]}…", other)
     else:  # this may be the wrong file, even one with keys: its content is not shown
-        _check_address(address, f"What {'stdin' if address_file == STDIN else address_file} holds", text)
-    return address, what
+        _check_address(address, f"What {'stdin' if address_file == STDIN else address_file} holds", other)
+    return address
 
 
-def _check_address(address: str, given: str, text: str | None) -> None:
+def _check_address(address: str, given: str, other: str | None) -> None:
     """Check an address. BadAddress shows what was `given`; Usage says that the other argument is one."""
     try:
         decode_address_untrusted(address)
     except BadAddress as error:
         try:
-            decode_address_untrusted(text or "")
+            decode_address_untrusted(other or "")
         except BadAddress:
             raise BadAddress(f"{given or 'An empty text'} is not an onionshh address. {error}") from error
-        raise Usage(f"The address comes first and then the text; {given} is not an address.") from error
+        raise Usage(f"The address comes first; {given} is not an address.") from error
 
 
 def _body(what: bytes | Path) -> bytes:

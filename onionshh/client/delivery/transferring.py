@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -96,6 +97,7 @@ class Transferring:
         self._doing = False
         self._hungry = Poke()
         self._sooner = Poke()
+        self._asleep_until = inf
 
     async def run(self) -> None:
         """Deliver it, until it is over or cancelled."""
@@ -126,7 +128,8 @@ class Transferring:
                 self._carry_out(self._todo.popleft())
         finally:
             self._doing = False
-        self._sooner.send()
+        if self.course.final.is_set() or self._machine.next_deadline() < self._asleep_until:
+            self._sooner.send()
 
     def _carry_out(self, action: OutAction) -> None:
         match action:
@@ -160,9 +163,11 @@ class Transferring:
 
     async def _keep_time(self) -> None:
         while not self.course.final.is_set():
-            with trio.move_on_at(self._machine.next_deadline()):
+            self._asleep_until = self._machine.next_deadline()
+            with trio.move_on_at(self._asleep_until):
                 await self._sooner.wait()
-            self._do(self._machine.tick(self._clock.monotonic()))
+            if self._clock.monotonic() >= self._asleep_until:
+                self._do(self._machine.tick(self._clock.monotonic()))
 
     # The program's source.
 
