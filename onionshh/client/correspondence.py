@@ -39,6 +39,7 @@ from onionshh.reasons import Reason
 if TYPE_CHECKING:
     from onionshh.client.contact_folder import ContactFolder
     from onionshh.client.listening import Listening
+    from onionshh.client.outbox_store import PeerOutbox
     from onionshh.client.session.ways import Ways
 
 logger = logging.getLogger("onionshh.client")
@@ -71,7 +72,6 @@ class Correspondence:
     def __init__(self, context: Context, terms: Terms, folder: ContactFolder | None = None) -> None:
         self._context = context
         self._folder = folder
-        self.outbox = None if folder is None else folder.outbox
         self._rows: list[Stored] = []
         self.lanes = LaneSet()
         store = InMemoryAlone() if folder is None else folder.sessions
@@ -126,6 +126,11 @@ class Correspondence:
             store=None if self._folder is None else self._folder.ways,
             wanted=WAYS_MOST if wanted else 0,
         )
+
+    @property
+    def outbox(self) -> PeerOutbox | None:
+        """Where a named contact keeps what it has to bring over."""
+        return None if self._folder is None else self._folder.outbox
 
     async def load(self) -> None:
         """Take up what is on disk. BadData."""
@@ -197,6 +202,7 @@ class Correspondence:
         if self.listening is None:
             # A contact that nobody iterates over needs no database.
             from onionshh.client.listening import Listening
+    from onionshh.client.outbox_store import PeerOutbox
 
             self.listening = Listening(self._context, self.lanes, sessions.keeper, self.sending, self._folder)
         return self.listening
