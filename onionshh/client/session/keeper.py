@@ -2,7 +2,7 @@
 
 The order of writes is that of SPEC 12. A step is spent, and synced, before its RESUME leaves. A tag is
 burned, and synced, before anything is done about its RESUME. The first row of an endpoint's session is
-written in the transaction of the first whisper on its exchange.
+written in the transaction of the first whisper or part on its exchange.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from onionshh.client.context import Context
 from onionshh.core.delivery.actions import Finish, Keep
+from onionshh.core.delivery.transfer_actions import KeepPart, TransferRow
 from onionshh.core.session.resumption import Resumption, SpentStep
 from onionshh.core.session.session import Session, SessionId, Spent
 from onionshh.core.session.table import SESSIONS_MOST, SessionTable
@@ -175,7 +176,7 @@ class SessionKeeper:
         while len(self._unwritten) > UNWRITTEN_MOST:
             del self._unwritten[next(iter(self._unwritten))]
 
-    def unwritten(self, rows: Iterable[Row]) -> FirstRows:
+    def unwritten(self, rows: Iterable[Row | TransferRow]) -> FirstRows:
         """The sessions whose first row must be written together with these rows. With its first reply, a
         session is written again, because then it stays longer."""
         found: dict[SessionId, Session] = {}
@@ -247,7 +248,7 @@ class FirstRows:
         self.keeper.first_written(self.sessions)
 
 
-def _session_of(row: Row) -> bytes | None:
+def _session_of(row: Row | TransferRow) -> bytes | None:
     if isinstance(row, Keep):
         return row.whisper.session
-    return row.session if isinstance(row, Finish) else None
+    return row.session if isinstance(row, Finish | KeepPart) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import pytest
@@ -19,7 +20,7 @@ def tags(session: Session) -> list[bytes]:
     return [tag for chain in session.accepting for tag, _ in chain.tags()]
 
 
-def known(table: SessionTable, wanted: list[bytes]) -> int:
+def known(table: SessionTable, wanted: Sequence[bytes]) -> int:
     return sum(table.find(tag) is not None for tag in wanted)
 
 
