@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from onionshh.client.listening import Listening
 from onionshh.errors import Closed
 from tests.client.test_speaking_first import first, met, world
 from tests.client.world import PATIENCE_SECONDS, QUIET, bytes_on_disk, hosted, small, until
@@ -25,6 +26,7 @@ async def test_a_contact_that_nobody_iterates_over_does_without(autojump_clock: 
 async def test_a_contact_without_a_name_leaves_nothing_on_disk(autojump_clock: MockClock) -> None:
     async with world() as w:
         aiter(w.contact)
+        assert isinstance(behind(w.contact).listening, Listening)
         receipt = w.peer.send(BODY)
         with trio.fail_after(PATIENCE_SECONDS):
             assert (await receipt.final()).status == "delivered"

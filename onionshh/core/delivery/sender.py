@@ -78,7 +78,6 @@ class Sender:
         keeps_answers: bool = False,
     ) -> None:
         self._receipt_seconds = receipt_seconds
-        self._keeps_answers = keeps_answers
         self._random_bytes = chance.bytes
         self._active: dict[WhisperId, OutgoingWhisper] = {}
         """Whispers without a final state, and whispers whose answers are awaited."""
@@ -90,7 +89,7 @@ class Sender:
         """The earliest time when something may be due for a whisper."""
         self._way = Way(chance, idle_seconds)
         self._owed = ReceiptsOwed(chance.bytes)
-        self._answers = _AnswersBeingKept()
+        self._answers = _AnswersBeingKept(keeps_answers)
         self._closed = False
         self.gets_receipts = True
         """Whether the other end sends receipts at all."""
@@ -483,7 +482,7 @@ class Sender:
         if refuse is not None and lane is not None:
             count = Count(Reason.RECORD_EXPIRED if refuse == EXPIRED else Reason.RECORD_FAR_FUTURE)
             return (count, *self._owe(lane, answer, refuse, now))
-        if self._keeps_answers and whisper is not None and lane is not None and not known:
+        if self._answers.needed and whisper is not None and lane is not None and not known:
             token = self._answers.begin(answer, lane)
             return () if token is None else (Remember(token, (KeepAnswer(answer),)),)
         answered = () if whisper is None else self._answered(answer.in_reply_to, whisper, answer)
@@ -578,9 +577,10 @@ class Sender:
 
 class _AnswersBeingKept:
     """The answers that are being written to disk, by token, and the lane that each came over. An answer that
-    comes twice is written once."""
+    comes twice is written once. `needed`: whether answers are written to disk at all."""
 
-    def __init__(self) -> None:
+    def __init__(self, needed: bool) -> None:
+        self.needed = needed
         self._by_token: dict[int, tuple[Record, LaneId]] = {}
         self._token = 0
 
