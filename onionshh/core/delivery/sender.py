@@ -43,6 +43,7 @@ from onionshh.core.delivery.outgoing import FINAL, TABLE, THERE, Body, Happens, 
 from onionshh.core.delivery.receipts import ReceiptsOwed
 from onionshh.core.delivery.record import (
     EXPIRED,
+    PART,
     RECEIPT,
     REFUSED,
     Record,
@@ -191,8 +192,8 @@ class Sender:
         return actions + self._go_on(now)
 
     def lane_adopted(self, lane: LaneId, now: float) -> Actions:
-        """The other end has opened a lane. It is used as if we had opened it, unless one is in use. A try of our
-        own goes on: if both ends gave theirs up for the other's, none would be left."""
+        """The other end has opened a lane. It is used as if we had opened it, unless one is in use. A try of
+        our own goes on: if both ends gave theirs up for the other's, none would be left."""
         if self._closed or self._way.lane is not None:
             return ()
         return self.lane_opened(lane, now, None, now)
@@ -233,9 +234,9 @@ class Sender:
         return actions + self._go_on(now)
 
     def lane_lost(self, lane: LaneId, now: float) -> Actions:
-        """The lane ended, and we did not end it."""
+        """The lane ended, and we did not end it. It may be one that was in use before the present one."""
         if lane != self._way.lane:
-            return ()
+            return self._gone(now, after_pause=False, before=lane) + self._go_on(now)
         self._way.lost(now)
         return self._gone(now, after_pause=False) + self._go_on(now)
 
@@ -544,13 +545,15 @@ class Sender:
         self._look_at = min(self._look_at, whisper.askable_until, whisper.question.at)
         return ()
 
-    def _gone(self, now: float, *, after_pause: bool) -> Actions:
+    def _gone(self, now: float, *, after_pause: bool, before: LaneId | None = None) -> Actions:
         """The lane has ended: whispers not acknowledged on it go over another lane. `after_pause`: answers
-        are asked for only after a while, because the lane was idle."""
-        self._way.move(WayEvent.GONE)
+        are asked for only after a while, because the lane was idle. `before`: this lane, which is not in use
+        any more, has ended."""
+        if before is None:
+            self._way.move(WayEvent.GONE)
         actions: list[Action] = []
         for whisper_id, whisper in list(self._active.items()):
-            if whisper.lane is not None:
+            if whisper.lane is not None and before in (None, whisper.lane):
                 whisper.lane, whisper.due = None, inf
                 actions += self._move(whisper_id, whisper, Happens.LOST)
                 actions += self._ask_again(whisper_id, whisper, now, after_pause=after_pause)
@@ -564,9 +567,11 @@ class Sender:
         return self._way.idle_at(asked=any(not whisper.question.asked for whisper in self._active.values()))
 
     def _finish(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> None:
-        """The whisper is there, and nobody awaits its answer."""
+        """The whisper is there, and nobody awaits its answer. A part gets none, so nothing is kept of it."""
         self._active.pop(whisper_id, None)
         self._queue.pop(whisper_id, None)
+        if whisper.record.kind == PART:
+            return
         whisper.question.at = inf
         self._kept.put(whisper_id, whisper)
 

@@ -68,7 +68,7 @@ CREATE INDEX replies_expires ON replies (expires);
 FORMAT_2 = FORMAT_1 + "ALTER TABLE inbox ADD COLUMN shown INTEGER NOT NULL DEFAULT 0;"
 """The files of the versions before, written out: these never change again, whatever the program makes."""
 SEAL = SealKey.generate(seeded(4))
-OLD_ROWS = {
+OLD_ROWS: dict[str, list[tuple[object, ...]]] = {
     "period_keys": [(20_000, b"r" * 32, SEAL.to_bytes(), b"s" * 32, 70_000)],
     "replay": [(20_000, b"g" * 32), (20_000, b"h" * 32)],
     "introducers": [(b"a" * 32, b"i" * 32, 1_728_086_400)],
@@ -111,7 +111,7 @@ async def test_a_file_of_any_earlier_format_opens_and_keeps_all_it_holds(
         assert keys.replay.seen(b"g" * 32)
         assert [held.expiry for held in await key_store.introducers(1_728_000_000)] == [1_728_086_400]
         whispers = WhisperStore(database)
-        assert await whispers.held() == [(b"w" * 16, 5, 1_728_003_600, shown)]
+        assert await whispers.held() == [(WhisperId(b"w" * 16), 5, 1_728_003_600, shown, None)]
         async with whispers.known(WhisperId(b"n" * 16)) as known:
             assert known
         database.close()

@@ -12,10 +12,11 @@ import trio
 from trio.testing import MockClock
 
 from onionshh import testing
+from onionshh.client.delivery.sending import NotReached
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.reach import finder
 from onionshh.client.reach.finder import NoDescriptor, find, find_or_cached, periods_to_ask
-from onionshh.client.reach.reach import NOBODY, NotReached, Reach
+from onionshh.client.reach.reach import NOBODY, Reach
 from onionshh.config import Authority
 from onionshh.core.endpoint.descriptor import build_descriptor
 from onionshh.core.paths.view import View
@@ -29,6 +30,7 @@ from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.reasons import Reason
 from onionshh.wire.endpoint import EndpointDescriptor, IntroducerEntry
 from tests.client.hostile import LyingRing, lying_rings, shown
+from tests.client.reach.test_reach import once
 from tests.client.world import blinded, hosted, on_ring, period_now, small, until
 from tests.core.networks import START, plain, view
 from tests.inside import inside, parts
@@ -170,7 +172,7 @@ async def test_a_descriptor_of_one_who_is_away_is_found_and_leads_nowhere(
         way = Reach(context, AWAY.A, draw_hops=lambda: 1, privacy_class=1)
         for _ in range(2):
             with pytest.raises(NotReached, match=NOBODY) as caught:
-                await way.once(b"")
+                await once(way)
             assert caught.value.failure.nobody
         assert not visitor.drops()
 

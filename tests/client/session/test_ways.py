@@ -4,6 +4,7 @@ virtual time."""
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 import trio
@@ -14,6 +15,7 @@ from onionshh.client.context import WAYS_MOST
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.identities import Identity
 from onionshh.client.node import Node
+from onionshh.client.session import ways
 from onionshh.client.session.ways import LIFE_SECONDS
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.roles import CircuitHandle, Reply, RoleAction
@@ -61,11 +63,11 @@ async def introduce_at(node: Node, way: WayBack, message: bytes) -> int:
 async def test_two_ways_stand_under_keys_of_their_own(autojump_clock: MockClock) -> None:
     async with world(way_back=True) as w:
         await until(lambda: len(known(w.endpoint)) == 2)
-        ways = known(w.endpoint)
-        assert sorted(way.relay.hex() for way in ways) == held(w.visitor)
-        assert len({way.auth_key for way in ways}) == 2
+        told = known(w.endpoint)
+        assert sorted(way.relay.hex() for way in told) == held(w.visitor)
+        assert len({way.auth_key for way in told}) == 2
         wall = w.net.clock.wall()
-        for way in ways:
+        for way in told:
             assert wall + LIFE_SECONDS[0] - 120 <= way.expires <= wall + LIFE_SECONDS[1]
         for circuit in w.visitor.circuits():
             if circuit.purpose == "way back":
@@ -81,13 +83,14 @@ async def test_without_being_asked_for_there_is_none(autojump_clock: MockClock) 
 
 
 async def test_a_way_that_ends_is_replaced_and_the_endpoint_is_told_though_nobody_speaks(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ways, "HELD", replace(ways.HELD, life_seconds=(600, 900)))
     async with world(way_back=True) as w:
         await idle()
         before = {way.auth_key for way in known(w.endpoint)}
         for _ in range(10):
-            await trio.sleep(1800)
+            await trio.sleep(150)
             stand = {way.auth_key for way in known(w.endpoint) if way.expires > w.net.clock.wall()}
             assert stand
         assert not before & stand
