@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import trio
 
+from onionshh.client.session.keeper import SessionRow
 from onionshh.core.session.document import from_document_untrusted, to_document
 from onionshh.core.session.session import Session, SessionId
 from onionshh.errors import BadData
@@ -24,29 +25,35 @@ class Rows:
     """A disk with a row for each session. While it is `full`, it takes nothing."""
 
     def __init__(self, *sessions: Session) -> None:
-        self.rows = {session.session_id: to_document(session) for session in sessions}
+        self.documents = {session.session_id: to_document(session) for session in sessions}
         self.full = False
 
     def on_disk(self, session_id: SessionId) -> Session:
-        return from_document_untrusted(self.rows[session_id])
+        return from_document_untrusted(self.documents[session_id])
 
     async def load(self) -> list[Session]:
-        return [from_document_untrusted(document) for document in self.rows.values()]
+        return [from_document_untrusted(document) for document in self.documents.values()]
 
     async def save(self, session: Session) -> None:
         document = to_document(session)
         await trio.lowlevel.checkpoint()
         if self.full:
             raise BadData("the disk is full")
-        self.rows[session.session_id] = document
+        self.documents[session.session_id] = document
 
     def save_soon(self, session: Session) -> None:
         self.rows[session.session_id] = to_document(session)
 
     def forget_soon(self, session_ids: Iterable[SessionId]) -> None:
         for session_id in session_ids:
-            self.rows.pop(session_id, None)
+            self.documents.pop(session_id, None)
 
-    def write(self, connection: sqlite3.Connection, sessions: Iterable[Session]) -> None:
-        for session in sessions:
-            self.rows[session.session_id] = to_document(session)
+    def save_soon(self, session: Session) -> None:
+        self.documents[session.session_id] = to_document(session)
+
+    def rows(self, sessions: Iterable[Session]) -> list[SessionRow]:
+        return [(one.session_id, to_document(one), one.history.used_at) for one in sessions]
+
+    def write(self, connection: sqlite3.Connection, rows: Iterable[SessionRow]) -> None:
+        for session_id, document, _ in rows:
+            self.documents[session_id] = document

@@ -58,7 +58,7 @@ async def test_what_is_on_disk_is_taken_up_and_what_was_idle_too_long_is_erased(
         keeper = SessionKeeper(it, rows)
         await keeper.load()
         assert [one.session_id for one in keeper.table.sessions] == [fresh.session_id]
-        assert set(rows.rows) == {fresh.session_id}
+        assert set(rows.documents) == {fresh.session_id}
         assert keeper.get(old.session_id) is None
         assert keeper.get(None) is None
 
@@ -69,8 +69,8 @@ async def test_of_too_many_on_disk_some_are_erased(autojump_clock: MockClock) ->
         keeper = SessionKeeper(it, rows, most=3)
         await keeper.load()
         assert len(keeper.table) == 3
-        assert set(rows.rows) == {one.session_id for one in keeper.table.sessions}
-        assert both(1)[1].session_id not in rows.rows
+        assert set(rows.documents) == {one.session_id for one in keeper.table.sessions}
+        assert both(1)[1].session_id not in rows.documents
 
 
 async def test_a_session_that_makes_room_for_another_is_counted_and_erased(
@@ -82,7 +82,7 @@ async def test_a_session_that_makes_room_for_another_is_counted_and_erased(
         first, second = both(1)[1], both(2)[1]
         await keeper.save(first)
         await keeper.save(second)
-        assert set(rows.rows) == {second.session_id}
+        assert set(rows.documents) == {second.session_id}
         assert it.drops.counts[Reason.SESSION_DISPLACED] == 1
 
 
@@ -109,7 +109,7 @@ async def test_a_session_is_there_once_its_first_row_was_written_with_others(
         first = keeper.unwritten([rows_of(session)[number]])
         assert keeper.get(session.session_id) is None
         first.write(connection())
-        assert set(rows.rows) == {session.session_id}
+        assert set(rows.documents) == {session.session_id}
         assert keeper.get(session.session_id) is None  # the transaction may still fail
         first.written()
         assert keeper.get(session.session_id) is session
@@ -148,7 +148,7 @@ async def test_a_session_that_is_over_is_nowhere(autojump_clock: MockClock) -> N
         keeper.begun(begun)
         for session in (kept, begun):
             keeper.forget(session)
-        assert rows.rows == {}
+        assert rows.documents == {}
         assert keeper.get(kept.session_id) is None
         assert keeper.unwritten([rows_of(begun)[0]]).sessions == []
 
@@ -239,7 +239,7 @@ async def test_in_memory_alone_nothing_is_left(autojump_clock: MockClock) -> Non
         await keeper.save(visitor)
         assert keeper.get(visitor.session_id) is visitor
         keeper.begun(both(2)[0])
-        store.write(connection(), [visitor])
+        store.write(connection(), store.rows([visitor]))
         keeper.forget(visitor)
         again = SessionKeeper(it, store)
         await again.load()

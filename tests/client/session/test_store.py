@@ -99,15 +99,32 @@ async def test_rows_are_written_within_the_transaction_of_others_or_not_at_all(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
     database = Database(tmp_path / NAME, SESSION_MIGRATIONS, run_inline)
-    store, sessions = SessionStore(database), [both(number)[1] for number in (1, 2)]
+    store = SessionStore(database)
+    rows = store.rows([both(number)[1] for number in (1, 2)])
 
     def fails(connection: sqlite3.Connection) -> None:
-        store.write(connection, sessions)
+        store.write(connection, rows)
         raise sqlite3.OperationalError("disk full")
 
     with pytest.raises(BadData):
         await database.transaction(fails)
     assert await store.load() == []
-    await database.transaction(lambda connection: store.write(connection, sessions))
+    await database.transaction(lambda connection: store.write(connection, rows))
     assert len(await store.load()) == 2
+    database.close()
+
+
+async def test_a_session_is_written_as_it_was_when_it_was_saved(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """A transaction runs in a thread, and later. What the session does meanwhile is not in its row."""
+    database = Database(tmp_path / NAME, SESSION_MIGRATIONS, run_inline)
+    store, session = SessionStore(database), both(1)[1]
+    document = to_document(session)
+    store.save_soon(session)
+    rows = store.rows([session])
+    session.spend()
+    assert rows[0][1] == document
+    await database.transaction(lambda connection: None)
+    assert [to_document(one) for one in await store.load()] == [document]
     database.close()
