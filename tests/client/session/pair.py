@@ -41,9 +41,6 @@ class Rows:
             raise BadData("the disk is full")
         self.documents[session.session_id] = document
 
-    def save_soon(self, session: Session) -> None:
-        self.rows[session.session_id] = to_document(session)
-
     def forget_soon(self, session_ids: Iterable[SessionId]) -> None:
         for session_id in session_ids:
             self.documents.pop(session_id, None)
