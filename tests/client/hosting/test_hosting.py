@@ -68,7 +68,7 @@ CREATE INDEX replies_expires ON replies (expires);
 FORMAT_2 = FORMAT_1 + "ALTER TABLE inbox ADD COLUMN shown INTEGER NOT NULL DEFAULT 0;"
 """The files of the versions before, written out: these never change again, whatever the program makes."""
 SEAL = SealKey.generate(seeded(4))
-OLD_ROWS = {
+OLD_ROWS: dict[str, list[tuple[object, ...]]] = {
     "period_keys": [(20_000, b"r" * 32, SEAL.to_bytes(), b"s" * 32, 70_000)],
     "replay": [(20_000, b"g" * 32), (20_000, b"h" * 32)],
     "introducers": [(b"a" * 32, b"i" * 32, 1_728_086_400)],
