@@ -1,5 +1,5 @@
-"""What a session leaves: nothing while it pauses, and nothing that relays could compare (SPEC 12). Whole networks
-in virtual time."""
+"""What a session leaves: nothing while it pauses, and nothing that relays could compare (SPEC 12). Whole
+networks in virtual time."""
 
 from __future__ import annotations
 
