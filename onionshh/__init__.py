@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from onionshh.client.endpoint import Endpoint, EndpointStatus
     from onionshh.client.hosting.reachability import Reachability
     from onionshh.client.identities import Identity
+    from onionshh.client.incoming import IncomingTransfer
     from onionshh.client.node import CircuitInfo, Node, NodeStatus, join
     from onionshh.client.peer import Peer
     from onionshh.client.receipt import Receipt
     from onionshh.client.session.info import SessionInfo
+    from onionshh.client.transfer import Transfer, TransferProgress
     from onionshh.client.whisper import Whisper
     from onionshh.errors import (
         Away,
@@ -59,6 +61,7 @@ __all__ = [
     "Error",
     "Full",
     "Identity",
+    "IncomingTransfer",
     "NetworkUnreachable",
     "NoDirectory",
     "Node",
@@ -69,6 +72,8 @@ __all__ = [
     "Receipt",
     "SessionInfo",
     "TooLarge",
+    "Transfer",
+    "TransferProgress",
     "Whisper",
     "WrongLoop",
     "join",
@@ -80,12 +85,15 @@ _WHERE = {
     "Endpoint": "onionshh.client.endpoint",
     "EndpointStatus": "onionshh.client.endpoint",
     "Identity": "onionshh.client.identities",
+    "IncomingTransfer": "onionshh.client.incoming",
     "Node": "onionshh.client.node",
     "NodeStatus": "onionshh.client.node",
     "Peer": "onionshh.client.peer",
     "Reachability": "onionshh.client.hosting.reachability",
     "Receipt": "onionshh.client.receipt",
     "SessionInfo": "onionshh.client.session.info",
+    "Transfer": "onionshh.client.transfer",
+    "TransferProgress": "onionshh.client.transfer",
     "Whisper": "onionshh.client.whisper",
     "join": "onionshh.client.node",
 }

@@ -16,6 +16,7 @@ import trio
 
 from onionshh.cli.remarks import Trouble, why_refused
 from onionshh.client.endpoint import Endpoint
+from onionshh.client.incoming import IncomingTransfer
 from onionshh.client.whisper import Whisper
 from onionshh.errors import BadData, Closed
 
@@ -49,10 +50,12 @@ class Tally:
 
 
 class Patience:
-    """Repeats work that must be done until the system allows it, and says once that it does not."""
+    """Repeats work that must be done until the system allows it, and says once that it does not. `thing`:
+    what the work is about, `whisper` or `transfer`."""
 
-    def __init__(self) -> None:
-        self._trouble = Trouble("whispers can be taken and finished again.")
+    def __init__(self, thing: str = "whisper") -> None:
+        self._thing = thing
+        self._trouble = Trouble(f"{thing}s can be taken and finished again.")
         self._refused = 0
         """How many wait for the system now."""
 
@@ -66,7 +69,7 @@ class Patience:
                 self._refused += not refused
                 refused = True
                 why = why_refused(error).rstrip(".")
-                self._trouble.on(f"a whisper cannot be taken or finished ({why}); trying until it can.")
+                self._trouble.on(f"a {self._thing} cannot be taken or finished ({why}); trying until it can.")
             else:
                 self._refused -= refused
                 if not self._refused:
@@ -80,6 +83,12 @@ class Patience:
         the endpoint is closed."""
         with suppress(Closed):
             return await self(lambda: anext(aiter(endpoint), None))
+        return None
+
+    async def next_transfer(self, endpoint: Endpoint) -> IncomingTransfer | None:
+        """As `next`, the next transfer."""
+        with suppress(Closed):
+            return await self(lambda: anext(endpoint.transfers(), None))
         return None
 
 

@@ -19,6 +19,7 @@ from onionshh.cli.lines import LineReader, Output
 from onionshh.cli.options import PATH, bind_option, check_bind, check_reach, json_option, network_option
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
 from onionshh.cli.program import ProgramFailed, parse_command, run_program
+from onionshh.cli.received import ReceivedFiles
 from onionshh.cli.standing import Standing
 from onionshh.cli.statistics import HostStatistics
 from onionshh.cli.verbose import verbose_option
@@ -46,6 +47,12 @@ logger = logging.getLogger("onionshh.host")
     "--exec", "program", metavar="PROGRAM", help="Run this for each whisper; its output is the reply."
 )
 @click.option(
+    "--receive",
+    type=PATH,
+    metavar="DIR",
+    help="Make a file in DIR of each transfer.  [default: transfers wait on disk]",
+)
+@click.option(
     "--introducers",
     type=click.IntRange(1, 20),
     metavar="N",
@@ -62,6 +69,7 @@ def host(
     data: Path,
     echo: bool,
     program: str | None,
+    receive: Path | None,
     introducers: int,
     no_receipts: bool,
     senders: bool,
@@ -80,6 +88,10 @@ def host(
     127. It is then tried again after 1 s, and after longer each time, up to 5 min. A full disk ends nothing
     either: what waits for it is tried again.
 
+    With --receive each transfer (up to 8 MiB, see `onionshh send`) becomes a file in DIR. Its name is the
+    time and the first digits of the transfer's id, since the sender gives no name. Only you can read it.
+    While the disk is full, the transfer waits.
+
     SIGUSR1 asks for statistics, as one line of JSON.
 
     \b
@@ -91,6 +103,8 @@ def host(
       {"event": "whisper", "id": "…", "received_at": Unix seconds, "peer": "…" or null,
        "sender": "shh1…" or null, "body": "…"}
                                        a body that is not UTF-8 comes as body_base64
+      {"event": "transfer", "id": "…", "size": 300000, "received_at": Unix seconds, "file": "DIR/…"}
+      {"event": "transfer", "id": "…", "size": bytes that came, "failed": "…"}  it did not come whole
       {"event": "statistics", …}       on SIGUSR1
     and without --echo and --exec also lines on stdin:
       {"reply_to": "id", "body": "…"}  answer, or with body_base64
@@ -107,6 +121,7 @@ def host(
       onionshh host --network net.toml --data me
       onionshh host --network net.toml --data me --echo
       onionshh host --network net.toml --data me --exec "tr a-z A-Z"
+      onionshh host --network net.toml --data me --receive received
     """
     if echo and program is not None:
         raise Usage("--echo and --exec exclude each other.")
@@ -116,7 +131,8 @@ def host(
     folder = DataDirectory(data)
     with folder.lock():
         terms = _Terms(introducers, receipts=not no_receipts, senders=senders)
-        this_run = _Host(network, data, bind, terms, echo, command, as_json)
+        received = None if receive is None else ReceivedFiles(receive)
+        this_run = _Host(network, data, bind, terms, echo, command, received, as_json=as_json)
         return run(lambda: _run(this_run), report=this_run.report)
 
 
@@ -148,6 +164,8 @@ class _Host:
         terms: _Terms,
         echo: bool,
         command: list[str] | None,
+        received: ReceivedFiles | None,
+        *,
         as_json: bool,
     ) -> None:
         self._network = network
@@ -156,7 +174,7 @@ class _Host:
         self._terms = terms
         self._echo = echo
         self._command = command
-        self._as_json = as_json
+        self._received = received
         self._output = Output()
         self.voice: Voice = JsonVoice(self._output) if as_json else PeopleVoice(self._output)
         self._tally = Tally()
@@ -182,13 +200,15 @@ class _Host:
             stack.callback(self._leave)
             nursery = await stack.enter_async_context(trio.open_nursery())
             nursery.start_soon(self._standing.run, endpoint)
+            if self._received is not None:
+                nursery.start_soon(self._received.run, endpoint, self.voice)
             await self._take(endpoint, nursery)
             nursery.cancel_scope.cancel()
 
     async def _take(self, endpoint: Endpoint, nursery: trio.Nursery) -> None:
         if self._echo or self._command is not None:
             await Handling(self._reply, self.voice.came, self._tally).run(endpoint)
-        elif self._as_json:
+        elif isinstance(self.voice, JsonVoice):
             reader, patience = LineReader(), Patience()
             reader.look()
             answers = Answers(reader, self._output, patience, self._tally)

@@ -29,13 +29,13 @@ class Teller:
     def __init__(self, privacy: str, wait_seconds: float, *, as_json: bool, named: bool = False) -> None:
         self._privacy = privacy
         self._wait_seconds = wait_seconds
-        self._as_json = as_json
+        self.as_json = as_json
         self._named = named
         self.is_told = False
 
     def meanwhile(self, line: str) -> None:
         """Say what a person who waits should know. A program waits for the object."""
-        if not self._as_json:
+        if not self.as_json:
             note(line)
 
     def nothing_was_sent(self) -> None:
@@ -43,14 +43,14 @@ class Teller:
         self.is_told = True
         sentence = "interrupted before the whisper was sent."
         note(sentence)
-        if self._as_json:
+        if self.as_json:
             print(json.dumps({"error": sentence}), flush=True)
 
     def tell(self, receipt: Receipt, why: str, *, interrupted: bool = False) -> int:
         """Tell everything. `why`: why it was not delivered, if it was not. Returns the exit status."""
         self.is_told = True
         status, why = _at_the_end(receipt, why, named=self._named)
-        if not self._as_json:
+        if not self.as_json:
             note(self._sentence(receipt, status, why, waited=bool(self._wait_seconds) and not interrupted))
         try:
             self._write(receipt, status, why)
@@ -69,7 +69,7 @@ class Teller:
     def kept(self, receipt: Receipt) -> int:
         """The whisper is in the outbox, and this run does not wait for it. Returns the exit status."""
         self.is_told = True
-        if self._as_json:
+        if self.as_json:
             print(json.dumps(self._as_object(receipt, "queued", GOES_ON)), flush=True)
         else:
             note(f"accepted: {GOES_ON}.")
@@ -85,7 +85,7 @@ class Teller:
         return f"{'sent without a receipt' if status == 'sent' else f'not delivered ({status})'}: {why}."
 
     def _write(self, receipt: Receipt, status: str, why: str) -> None:
-        if self._as_json:
+        if self.as_json:
             print(json.dumps(self._as_object(receipt, status, why)), flush=True)
         elif receipt.reply_body is not None:
             _print_reply(receipt.reply_body)

@@ -6,6 +6,7 @@ returns when the whisper is written, however long that takes.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import trio
@@ -14,6 +15,7 @@ from onionshh.cli.lines import Output, as_json, as_text
 from onionshh.cli.statistics import HostStatistics, Statistics
 from onionshh.cli.talk import counted, encoded, remark, stamped
 from onionshh.cli.text import printable
+from onionshh.client.incoming import IncomingTransfer
 from onionshh.client.whisper import Whisper
 
 TOGETHER_SECONDS = 10.0
@@ -38,6 +40,8 @@ class Voice(Protocol):
     def came(self, whisper: Whisper) -> None: ...
 
     async def show(self, whisper: Whisper) -> None: ...
+
+    def received(self, incoming: IncomingTransfer, path: Path | None) -> None: ...
 
 
 class JsonVoice:
@@ -70,6 +74,14 @@ class JsonVoice:
 
     async def show(self, whisper: Whisper) -> None:
         await self._output.show(_event(whisper))
+
+    def received(self, incoming: IncomingTransfer, path: Path | None) -> None:
+        """A transfer is in this file. None: it did not come whole."""
+        event: dict[str, object] = {"event": "transfer", "id": incoming.id, "size": incoming.size}
+        if path is None:
+            self._say(event | {"failed": incoming.failed})
+        else:
+            self._say(event | {"received_at": incoming.received_at, "file": str(path)})
 
     def _say(self, event: dict[str, object]) -> None:
         self._output.say(as_json(event))
@@ -148,6 +160,13 @@ class PeopleVoice:
         # Each line of the body begins with a mark, so that none can pass for a line of ours.
         body = "".join(f"\n  | {line}" for line in printable(whisper.body).split("\n"))
         await self._output.show(encoded(f"{head}{body}\n"))
+
+    def received(self, incoming: IncomingTransfer, path: Path | None) -> None:
+        """A transfer is in this file. None: it did not come whole."""
+        if path is None:
+            self._say(f"a transfer did not come whole, {incoming.size} bytes of it came: {incoming.failed}")
+        else:
+            self._say(f"transfer of {incoming.size} bytes: {path}")
 
     def _say(self, line: str) -> None:
         self._output.say(encoded(f"{stamped(line)}\n"))

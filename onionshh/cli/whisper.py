@@ -27,10 +27,11 @@ from onionshh.cli.options import (
 )
 from onionshh.cli.talk import counted, note
 from onionshh.cli.teller import Teller
-from onionshh.cli.text import one_line
+from onionshh.cli.text import one_line, printable
 from onionshh.cli.verbose import verbose_option
+from onionshh.client.arguments import check_name
 from onionshh.client.contact import Contact
-from onionshh.client.node import Node, join
+from onionshh.client.node import NAME_MOST, Node, join
 from onionshh.client.receipt import Receipt
 from onionshh.core.base.classes import privacy_class
 from onionshh.core.delivery.record import check_body, check_ttl
@@ -42,6 +43,8 @@ from onionshh.net.network_file import read_network_file
 OFFLINE = "no guard answers: this machine's network is down, or the network's relays are"
 INTERRUPTED = "interrupted before a receipt came"
 REPLY_SOON_SECONDS = 1.0
+UNREAD_SECONDS = 0.5
+"""What is on disk is shown at once. After that nothing more is waited for."""
 IN_THE_WAY_SECONDS = 5.0
 STDIN = Path("-")
 ADDRESS_FILE_MOST = 4096
@@ -116,9 +119,9 @@ def whisper(
     ends as soon as the receipt is there. When it ends, so does every try: nothing waits anywhere to be sent
     later, and no run can be linked to another.
 
-    With --name the runs of one name are one conversation: the endpoint knows that the same one came back, and
-    the next whisper goes on with one cell. What is not delivered stays in an outbox, and goes on with the next
-    run of that name; with --wait 0 the whisper is left there for the next run at once.
+    With --name the runs of one name are one conversation: the endpoint knows that the same one came back,
+    and the next whisper goes on with one cell. What is not delivered stays in an outbox, and goes on with
+    the next run of that name; with --wait 0 the whisper is left there for the next run at once.
 
     Every user of this machine can see the command line of a program that runs, with ADDRESS and TEXT. If
     there are other users, use --address-file and --file or stdin.
@@ -144,7 +147,7 @@ def whisper(
       [ADDRESS]   The endpoint, shh1…, if there is no --address-file.
       [TEXT | -]  What to whisper; - or nothing: read stdin. Put -- before a text that begins with -.
     """
-    _check_terms(privacy, ttl, wait)
+    _check_terms(privacy, ttl, wait, name)
     check_bind(bind)
     to, what = _whom_and_what(address, text, address_file, file)
     joined = read_network_file(network)
@@ -171,8 +174,10 @@ class _Letter:
     receipt: bool
 
 
-def _check_terms(privacy: str, ttl: float, wait: float) -> None:
+def _check_terms(privacy: str, ttl: float, wait: float, name: str | None) -> None:
     with as_usage():
+        if name is not None:
+            check_name("--name", name, NAME_MOST)
         privacy_class(privacy)
         check_ttl(ttl)
     if not math.isfinite(wait):
@@ -201,7 +206,17 @@ async def _send(
             for before in earlier:
                 await before.final()
         _tell_earlier(earlier, teller)
+        if named and not teller.as_json:
+            await _tell_unread(contact, teller)
         return status
+
+
+async def _tell_unread(contact: Contact, teller: Teller) -> None:
+    """What the endpoint said first, and late replies to earlier whispers."""
+    with trio.move_on_after(UNREAD_SECONDS):
+        async for whisper in contact:
+            about = "a reply to an earlier whisper" if whisper.in_reply_to else "the endpoint said"
+            teller.meanwhile(f"{about}: {printable(whisper.body)}")
 
 
 def _tell_earlier(earlier: list[Receipt], teller: Teller) -> None:
@@ -211,7 +226,8 @@ def _tell_earlier(earlier: list[Receipt], teller: Teller) -> None:
         teller.meanwhile(f"{counted(waiting, 'whisper')} of earlier runs still in the outbox.")
     for before in earlier:
         if before.is_final and before.status in ("expired", "failed"):
-            teller.meanwhile(f"a whisper of an earlier run was not delivered ({before.status}): {before.why}.")
+            why = f"({before.status}): {before.why}"
+            teller.meanwhile(f"a whisper of an earlier run was not delivered {why}.")
 
 
 async def see_it_through(receipt: Receipt, contact: Contact, node: Node, wait: float, teller: Teller) -> int:
@@ -268,28 +284,36 @@ def _whom_and_what(
     what = os.fsencode(text) if text not in (None, "-") else file or STDIN
     if what == STDIN == address_file:
         raise Usage("stdin cannot be both the address and the whisper; give one of them another way.")
+    return whom(address, address_file, text), what
+
+
+def whom(address: str | None, address_file: Path | None, other: str | None) -> str:
+    """The address, typed or read from the file. `other`: the other argument, to notice when both are in the
+    wrong order. Usage, BadAddress."""
     if address_file is not None:
+        if address is not None:
+            raise Usage("ADDRESS and --address-file exclude each other.")
         address = _read(address_file, ADDRESS_FILE_MOST, "address").decode(errors="replace")
     if address is None:
         raise Usage("Whom is it for? Give ADDRESS, or a file with it as --address-file.")
     if address_file is None:
         given = one_line(address)
-        _check_address(address, given if len(given) <= SHOWN_MOST else f"{given[:SHOWN_MOST]}…", text)
+        _check_address(address, given if len(given) <= SHOWN_MOST else f"{given[:SHOWN_MOST]}…", other)
     else:  # this may be the wrong file, even one with keys: its content is not shown
-        _check_address(address, f"What {'stdin' if address_file == STDIN else address_file} holds", text)
-    return address, what
+        _check_address(address, f"What {'stdin' if address_file == STDIN else address_file} holds", other)
+    return address
 
 
-def _check_address(address: str, given: str, text: str | None) -> None:
+def _check_address(address: str, given: str, other: str | None) -> None:
     """Check an address. BadAddress shows what was `given`; Usage says that the other argument is one."""
     try:
         decode_address_untrusted(address)
     except BadAddress as error:
         try:
-            decode_address_untrusted(text or "")
+            decode_address_untrusted(other or "")
         except BadAddress:
             raise BadAddress(f"{given or 'An empty text'} is not an onionshh address. {error}") from error
-        raise Usage(f"The address comes first and then the text; {given} is not an address.") from error
+        raise Usage(f"The address comes first; {given} is not an address.") from error
 
 
 def _body(what: bytes | Path) -> bytes:

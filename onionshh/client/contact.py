@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -13,9 +13,11 @@ from onionshh.client.arguments import check_key, check_timeout
 from onionshh.client.context import Context
 from onionshh.client.correspondence import Correspondence, Terms
 from onionshh.client.delivery.outbox import KEY_MOST
+from onionshh.client.delivery.transferring import Source
 from onionshh.client.pool import IDLE_CIRCUITS, STUBS
 from onionshh.client.receipt import Receipt
 from onionshh.client.session.info import SessionInfo
+from onionshh.client.transfer import Transfer
 from onionshh.client.whisper import Iteration
 from onionshh.core.circuit.purpose import PathKind, Purpose, meeting_kind
 from onionshh.core.delivery.record import (
@@ -31,6 +33,8 @@ from onionshh.ids import WhisperId
 
 if TYPE_CHECKING:
     from onionshh.client.contact_folder import ContactFolder
+
+TRANSFER_TTL_SECONDS: Final = 3600
 
 
 class Contact:
@@ -56,6 +60,7 @@ class Contact:
             receipt = await contact.whisper(b"no answer needed")
             print(receipt.status)  # delivered
             print(contact.address == address)  # True
+            print(contact.session.exchanges, contact.session.resumed)  # 1 0
     ```
 
     A name, and what it is for:
@@ -122,6 +127,8 @@ class Contact:
             raise Closed("A contact is entered once.")
         await trio.lowlevel.checkpoint()
         self._context.check_open()
+        if self._closed:
+            raise Closed("This contact was closed.")
         self._scope = trio.CancelScope()
         for kind in self._meeting_kinds():
             self._context.pool.use(kind, idle=IDLE_CIRCUITS)
@@ -327,6 +334,54 @@ class Contact:
             raise NotDelivered(f"No reply: {why}.", asked.status, why)
         return reply
 
+    def transfer(
+        self, source: Source, *, size: int | None = None, ttl_seconds: float = TRANSFER_TTL_SECONDS
+    ) -> Transfer:
+        """Send up to 8 MiB in parts, and return at once; the `Transfer` follows what becomes of it. Transfers
+        are not for bulk: every byte passes up to seven relays.
+
+        - `source`: bytes, or an async iterable of bytes, which is asked for more as parts arrive.
+        - `size`: how many bytes the source gives, if you know it. Giving more or less is a failure then.
+        - `ttl_seconds`: until when all of it must have arrived, more than 0 and at most 604 800 (7 days).
+
+        The transfer fails when the source raises an error or gives more than 8 MiB, when it is cancelled, and
+        when the contact is closed, also one with a name. 16 transfers may be on their way at a time.
+
+        Raises TooLarge for more than 8 MiB, Full, ValueError for a size or TTL that cannot be, or when the
+        endpoint is known to send no receipts, TypeError, Closed.
+
+        ```python
+        import onionshh
+        from collections.abc import AsyncIterator
+
+
+        async def lines() -> AsyncIterator[bytes]:
+            for number in range(3):
+                yield b"line %d\n" % number
+
+
+        async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
+            async with node.host("identity") as endpoint, visitor.contact(endpoint.address) as contact:
+                transfer = contact.transfer(lines(), ttl_seconds=600)
+                async for incoming in endpoint.transfers():
+                    print(await incoming.whole())  # b'line 0\nline 1\nline 2\n'
+                    break
+                print((await transfer.final()).status)  # delivered
+                try:
+                    contact.transfer(bytes(9_000_000))
+                except onionshh.TooLarge as error:
+                    print(error)  # A transfer holds at most 8388608 bytes (8 MiB), and this one has …
+        ```
+        """
+        check_ttl(ttl_seconds)
+        if isinstance(source, bytes):
+            if size not in (None, len(source)):
+                raise ValueError(f"The size is said to be {size}, and there are {len(source)} bytes.")
+            size = len(source)
+        elif not isinstance(source, AsyncIterable):
+            raise TypeError(f"A source is bytes or an async iterable of bytes, not {type(source).__name__}.")
+        return self._working().transfer(source, size, ttl_seconds)
+
     def __aiter__(self) -> Iteration:
         """What the endpoint says first, and late replies, one `Whisper` after the other, until the contact is
         closed. Asking for the next one finishes the one before. A reply that came while nobody waited for it
@@ -416,19 +471,7 @@ class Contact:
     @property
     def session(self) -> SessionInfo | None:
         """The session that this contact goes on with (SPEC 12). None before the endpoint has it, and with
-        `session=False`.
-
-        ```python
-        import onionshh
-
-
-        async def main(node: onionshh.Node, address: str) -> None:
-            async with node.contact(address) as contact:
-                print(contact.session)  # None
-                await contact.ask(b"hello")
-                print(contact.session.exchanges, contact.session.resumed)  # 1 0
-        ```
-        """
+        `session=False`."""
         return None if self._correspondence is None else self._correspondence.session
 
     @property

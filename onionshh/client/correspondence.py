@@ -1,5 +1,5 @@
-"""What works behind a contact: lanes to one endpoint, a Sender, sessions, and what the endpoint says first
-(SPEC 12, 13).
+"""What works behind a contact: lanes to one endpoint, a Sender, sessions, transfers, and what the endpoint
+says first (SPEC 12, 13).
 
 Without a name nothing of it is on disk. With one, the session and the outbox are (`contact_folder.py`). The
 Receiver is made when something can use it: a program that iterates over the contact, or a name.
@@ -8,6 +8,7 @@ Receiver is made when something can use it: a program that iterates over the con
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -18,9 +19,17 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.alone import CameAlone
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Carrier, Lane, LaneSet
-from onionshh.client.delivery.outbox import Stored
+from onionshh.client.delivery.outbox import InMemoryOutbox, Outbox
 from onionshh.client.delivery.reading import Places, Reader
-from onionshh.client.delivery.sending import Opening, Sending
+from onionshh.client.delivery.sending import Opener, Opening, Sending
+from onionshh.client.delivery.transferring import CLOSED as TRANSFER_CLOSED
+from onionshh.client.delivery.transferring import (
+    GIVEN_UP,
+    NO_RECEIPTS,
+    Source,
+    ToSend,
+    Transferring,
+)
 from onionshh.client.reach.reach import Reach
 from onionshh.client.session.going_on import path_info
 from onionshh.client.session.info import SessionInfo
@@ -28,12 +37,13 @@ from onionshh.client.session.keeper import InMemoryAlone, SessionKeeper
 from onionshh.client.session.showing import Showing
 from onionshh.client.session.talking import SessionTalk
 from onionshh.client.session.visiting import VisitorSessions
+from onionshh.client.transfer import Transfer
 from onionshh.core.base.classes import PrivacyClass
 from onionshh.core.delivery.record import PROVE, Record
 from onionshh.core.delivery.way import IDLE_SECONDS, IDLE_WITHOUT_SESSION_SECONDS
 from onionshh.core.session.session import Session
 from onionshh.core.session.way_back import WAYS_MOST
-from onionshh.errors import BadData
+from onionshh.errors import BadData, Full
 from onionshh.reasons import Reason
 
 if TYPE_CHECKING:
@@ -47,6 +57,8 @@ CLOSED: Final = "the contact was closed before a receipt came"
 OPENED_AGAIN: Final = "the contact was closed; the whisper goes out when it is opened again"
 LINGER_SECONDS = 2.0
 SWEEP_SECONDS = 60.0
+TRANSFERS_MOST: Final = 16
+"""Of one contact at a time."""
 SESSIONS_MOST = 4
 """One in use, one before it, and some that were introduced meanwhile and never answered."""
 
@@ -71,37 +83,22 @@ class Correspondence:
     def __init__(self, context: Context, terms: Terms, folder: ContactFolder | None = None) -> None:
         self._context = context
         self._folder = folder
-        self._rows: list[Stored] = []
+        self._terms = terms
         self.lanes = LaneSet()
         store = InMemoryAlone() if folder is None else folder.sessions
         self.sessions = (
             VisitorSessions(context, SessionKeeper(context, store, SESSIONS_MOST)) if terms.session else None
         )
-        self._reach = Reach(
-            context,
-            terms.address_key,
-            draw_hops=lambda: terms.privacy.draw_hops(context.chance, terms.hops),
-            privacy_class=terms.privacy.number,
-            sessions=self.sessions,
-            calls_back=lambda: self.ways is not None and self.ways.call_us,
-            shows_first=terms.sender is not None,
-        )
-        self._showing = None if terms.sender is None else Showing(context, terms.sender, terms.address_key)
-        self.sending = Sending(
-            context,
-            self.lanes,
-            self._reach,
-            outbox=None if folder is None else folder.outbox,
-            background=terms.background,
-            idle_seconds=IDLE_SECONDS if terms.session else IDLE_WITHOUT_SESSION_SECONDS,
-            opened=self._opened,
-        )
+        self._reach = self._make_reach(lambda: self.ways is not None and self.ways.call_us)
+        outbox = InMemoryOutbox() if folder is None else folder.outbox
+        self.sending = self._make_sending(self._reach, self._reach, outbox)
+        self.transfers: list[Transferring] = []
         self.listening: Listening | None = None
         keeper = self.sessions.keeper if self.sessions else SessionKeeper(context, InMemoryAlone(), 0)
         self._talk = SessionTalk(context, keeper, self.lanes, way_back=self._way_back)
         self.ways = self._make_ways(terms.way_back) if terms.way_back or folder is not None else None
         places = Places(
-            lambda lane: self.sending,
+            self._sending_for,
             lambda: None if self.listening is None else self.listening.receiving,
             self._talk.take,
             heard=self._heard,
@@ -134,25 +131,26 @@ class Correspondence:
             await self._listening(self.ways.sessions).load()
         if self._folder is not None:
             await self._tidy(self._folder)
-            self._rows = await self._folder.outbox.load(self._context.clock.earliest())
 
     async def run(self, started: Callable[[], None]) -> None:
         """Deliver, until cancelled. `started` is called once whispers may be submitted. ValueError if the
-        node has no ways back left."""
+        node has no ways back left, BadData."""
+        folder, earliest = self._folder, self._context.clock.earliest()
+        rows = [] if folder is None else await folder.outbox.load(earliest)
         if self.ways is not None:
             self.ways.take_places()
         try:
             async with trio.open_nursery() as nursery:
                 self.lanes.nursery = nursery
-                self.sending.restore(self._rows)
+                self.sending.restore(rows)
                 started()
                 if self.listening is not None:
                     nursery.start_soon(self.listening.run)
                 if self.ways is not None:
                     nursery.start_soon(self.ways.run)
                 nursery.start_soon(self._sweep)
-                if self._folder is not None:
-                    nursery.start_soon(self._folder.database.keep_erased)
+                if folder is not None:
+                    nursery.start_soon(folder.database.keep_erased)
                 await self.sending.keep_time()
         finally:
             self.lanes.nursery = None
@@ -202,20 +200,79 @@ class Correspondence:
 
     def close(self) -> None:
         """Take nothing more on, and try nothing more. What a named contact has on disk stays there."""
+        for transferring in list(self.transfers):
+            transferring.close(TRANSFER_CLOSED)
         if self._folder is not None and self._folder.database.lasts:
             self.sending.close(OPENED_AGAIN, keep=True)
         else:
             self.sending.close(CLOSED)
 
+    def transfer(self, source: Source, size: int | None, ttl_seconds: float) -> Transfer:
+        """Send this in parts. Full, TooLarge, ValueError if the endpoint is known to send no receipts."""
+        found, clock = self._reach.found, self._context.clock
+        if found is not None and found.descriptor.sends_no_receipts:
+            raise ValueError(f"This cannot be sent: {NO_RECEIPTS}.")
+        if len(self.transfers) >= TRANSFERS_MOST:
+            raise Full(
+                f"{TRANSFERS_MOST} transfers of this contact are on their way; send more once one is over."
+            )
+        expires = clock.best() + math.ceil(ttl_seconds)
+        number = self._terms.privacy.number
+        what = ToSend(source, size, expires, clock.monotonic() + ttl_seconds, number)
+        reach = self._make_reach()
+        transferring = Transferring(
+            self._context,
+            what,
+            reach,
+            lambda way, outbox: self._make_sending(way, reach, outbox),
+            self.transfers.remove,
+        )
+        self.transfers.append(transferring)
+        self.lanes.soon(transferring.run)
+        return Transfer(transferring.course, lambda: transferring.close(GIVEN_UP))
+
+    def _make_reach(self, calls_back: Callable[[], bool] = lambda: False) -> Reach:
+        context, terms = self._context, self._terms
+        return Reach(
+            context,
+            terms.address_key,
+            draw_hops=lambda: terms.privacy.draw_hops(context.chance, terms.hops),
+            privacy_class=terms.privacy.number,
+            sessions=self.sessions,
+            calls_back=calls_back,
+            shows_first=terms.sender is not None,
+        )
+
+    def _make_sending(self, opener: Opener, reach: Reach, outbox: Outbox) -> Sending:
+        """The driver of a Sender. Its lanes are opened by `opener`, which uses `reach`."""
+        return Sending(
+            self._context,
+            self.lanes,
+            opener,
+            outbox=outbox,
+            background=self._terms.background,
+            idle_seconds=IDLE_SECONDS if self._terms.session else IDLE_WITHOUT_SESSION_SECONDS,
+            opened=lambda lane: self._opened(lane, reach),
+        )
+
     # Lanes.
 
-    def _opened(self, lane: Lane) -> None:
+    def _sending_for(self, lane: Lane, record: Record) -> Sending:
+        """The Sender that sent what a record is about. Whatever no transfer knows belongs to whispers."""
+        for transferring in self.transfers:
+            if transferring.sending.sender.knows(record.in_reply_to):
+                return transferring.sending
+        return self.sending
+
+    def _opened(self, lane: Lane, reach: Reach) -> None:
         """We opened a lane."""
         self._serve(lane)
         self._reader.start(lane)
         self._talk.lane_opened(lane)
-        if self._showing is not None and lane.session is not None:
-            body = self._showing.body(lane.session, self._reach.found)
+        sender = self._terms.sender
+        if sender is not None and lane.session is not None:
+            showing = Showing(self._context, sender, self._terms.address_key)
+            body = showing.body(lane.session, reach.found)
             if body is not None:
                 self._talk.say(lane, PROVE, body)
 

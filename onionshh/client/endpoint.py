@@ -15,6 +15,7 @@ from onionshh.client.arguments import check_whole
 from onionshh.client.context import Context
 from onionshh.client.hosting.hosting import Hosting, open_hosting
 from onionshh.client.hosting.reachability import Reachability, ReachabilityChanges
+from onionshh.client.incoming import TransferIteration
 from onionshh.client.peer import Peer
 from onionshh.client.whisper import Iteration, Whisper
 from onionshh.crypto.identity import IdentityKeys
@@ -166,6 +167,38 @@ class Endpoint:
 
     def __aiter__(self) -> Iteration:
         return Iteration(self._running())
+
+    def transfers(self) -> TransferIteration:
+        """`async for` over the transfers that come, each an `IncomingTransfer`, until the endpoint is closed.
+        Asking for the next one finishes the one before. Several tasks may iterate at once: each transfer goes
+        to one of them.
+
+        At most 1 024 transfers and 64 MiB wait here to be finished, on disk, also while nobody iterates.
+        While there is no more room, transfers wait with their senders.
+
+        Raises ValueError for an endpoint without receipts, since a transfer needs them, and Closed when the
+        endpoint is not open.
+
+        ```python
+        import onionshh
+
+
+        async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
+            async with node.host("identity") as endpoint, visitor.contact(endpoint.address) as contact:
+                sent = [contact.transfer(bytes(size)) for size in (10, 100_000)]
+                sizes = []
+                async for incoming in endpoint.transfers():
+                    sizes.append(sum([len(piece) async for piece in incoming]))
+                    if len(sizes) == 2:
+                        break
+                print(sorted(sizes))  # [10, 100000]
+                print([(await transfer.final()).status for transfer in sent])  # ['delivered', 'delivered']
+        ```
+        """
+        hosting = self._running()
+        if not self._receipts:
+            raise ValueError("A transfer needs receipts, and this endpoint sends none: receipts=False.")
+        return TransferIteration(hosting.parts.peers.transfers, hosting.peer_with)
 
     async def serve(self, handler: Callable[[Whisper], Awaitable[bytes | None]], *, at_once: int = 8) -> None:
         """Handle whispers until the endpoint closes.

@@ -127,8 +127,8 @@ class Node:
         - `receipts`: whether the endpoint says that it has a whisper. With False it answers nothing but your
           replies, and its descriptor says so: for visitors, `sent` is then the final status of a whisper. The
           endpoint keeps no session with a visitor before it has replied to it.
-        - `senders`: whether to check who visitors say they are (see `Node.contact`). Then `Whisper.sender` is an
-          address that was proved. To check one, the endpoint fetches that sender's descriptor.
+        - `senders`: whether to check who visitors say they are (see `Node.contact`). Then `Whisper.sender` is
+          an address that was proved. To check one, the endpoint fetches that sender's descriptor.
         - `give_up_after`: a whisper that was shown this often and never finished is set aside, for
           `Endpoint.given_up`. With None every whisper is shown until it is finished.
 
@@ -195,9 +195,10 @@ class Node:
           its pace tells nothing about them.
 
         Raises BadAddress, ValueError for a wrong name, an unknown class or number of hops, a sender that this
-        node does not host, or a way back or sender without a session, TypeError when the address is not text, Closed when the node is closed. Entering
-        the block raises ValueError when all ways back are taken. With a name it raises DataInUse while
-        another one of this address and name is open, and BadData when what is kept for it cannot be read.
+        node does not host, or a way back or sender without a session, TypeError when the address is not text,
+        Closed when the node is closed. Entering the block raises ValueError when all ways back are taken.
+        With a name it raises DataInUse while another one of this address and name is open, and BadData when
+        what is kept for it cannot be read.
 
         ```python
         import onionshh

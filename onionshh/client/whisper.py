@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from onionshh.core.delivery.incoming import Taken
-from onionshh.core.delivery.record import NO_ID, check_body, handed_over_key
+from onionshh.core.delivery.record import NO_ID, HandedOver, check_body
 from onionshh.errors import Closed
 from onionshh.ids import WhisperId
 
@@ -138,7 +138,7 @@ class Whisper:
 
         Raises ValueError for another length, TypeError when the purpose is not text.
         """
-        return handed_over_key(self._taken.record, purpose, length)
+        return HandedOver.of(self._taken.record).key(purpose, length)
 
     def __repr__(self) -> str:
         return f"<Whisper of {len(self.body)} bytes>"

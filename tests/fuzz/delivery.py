@@ -81,7 +81,7 @@ def _write(transfers: IncomingTransfers, actions: InActions, part: Part, *, fail
                 done = transfers.not_remembered(token) if fails else transfers.remembered(token)
                 _write(transfers, done, part, fails=fails)
             case CheckWhole(transfer):
-                _write(transfers, transfers.checked(transfer, part.whole_hash), part, fails=fails)
+                _write(transfers, transfers.checked(transfer, part.whole_hash, 0), part, fails=fails)
 
 
 def _answer(data: bytes) -> None:

@@ -39,11 +39,11 @@ async def nobody_listens(lane: Lane, record: Record) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where records go. None: nobody here takes such records. `sending`: the Sender for a lane's peer.
-    `heard`: told first of each receipt and each answer. `shows_replies`: whether the program sees answers
+    """Where records go. None: nobody here takes such records. `sending`: the Sender that a receipt or an
+    answer is for. `heard`: told first of each receipt and each answer. `shows_replies`: whether the program sees answers
     that nobody waits for."""
 
-    sending: Callable[[Lane], Sending | None]
+    sending: Callable[[Lane, Record], Sending | None]
     receiving: Callable[[], Receiving | None]
     of_session: Takes
     parts: Takes | None = None
@@ -81,7 +81,7 @@ class Reader:
     async def _take(self, lane: Lane, record: Record) -> None:
         """Raises ProtocolError for a record that its place refuses: the lane ends."""
         places = self._places
-        receiving, sending = places.receiving(), places.sending(lane)
+        receiving, sending = places.receiving(), places.sending(lane, record)
         if record.kind in SESSION_KINDS:
             if lane.session is None:
                 self._drops.count(Reason.RECORD_WITHOUT_SESSION)

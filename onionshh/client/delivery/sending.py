@@ -208,6 +208,10 @@ class Sending(Driver):
             outcome.conclude(stored.status, stored.why)
         return self._know(whisper_id, outcome)
 
+    def forget(self, whisper: WhisperId) -> None:
+        """Nobody asks for this whisper's receipt any more."""
+        self._known.pop(whisper, None)
+
     def pending(self) -> list[Receipt]:
         """The receipts that are not final, in the order in which their whispers were accepted."""
         return [known.receipt for known in self._known.values() if not known.outcome.is_final]

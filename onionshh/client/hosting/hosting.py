@@ -15,6 +15,7 @@ from onionshh.client.context import Context
 from onionshh.client.hosting.introducers import Introducers
 from onionshh.client.hosting.introduction_service import IntroductionService
 from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
+from onionshh.client.hosting.part_store import PART_MIGRATIONS
 from onionshh.client.hosting.peers import Peers
 from onionshh.client.hosting.publication import Publication
 from onionshh.client.hosting.reachability import ReachabilityWatch
@@ -40,9 +41,10 @@ MIGRATIONS = (
     KEY_MIGRATIONS[0] + WHISPER_MIGRATIONS[0],
     WHISPER_MIGRATIONS[1],
     WHISPER_MIGRATIONS[2] + SESSION_MIGRATIONS[0] + OUTBOX_MIGRATIONS[0],
+    PART_MIGRATIONS[0],
 )
-"""For the one file of keys, whispers, sessions and what is said first. A new migration goes at the end,
-whichever it is for."""
+"""For the one file of keys, whispers, sessions, parts and what is said first. A new migration goes at the
+end, whichever it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,11 @@ class Hosting:
 
     def peer_of(self, taken: Taken) -> Peer | None:
         """Who sent this whisper, if there is a session."""
-        session = self.parts.peers.keeper.find(taken.session)
+        return self.peer_with(taken.session)
+
+    def peer_with(self, session_id: bytes | None) -> Peer | None:
+        """The peer of this session, if there is one."""
+        session = self.parts.peers.keeper.find(session_id)
         return None if session is None else Peer(self.parts.peers, session)
 
     def sender_of(self, taken: Taken) -> str | None:

@@ -20,7 +20,9 @@ from onionshh.client.delivery.reading import Places, Reader
 from onionshh.client.delivery.receiving import Receiving
 from onionshh.client.delivery.sending import Opening, Sending
 from onionshh.client.hosting.key_store import KeyStore
+from onionshh.client.hosting.part_store import PartStore
 from onionshh.client.hosting.senders import Senders
+from onionshh.client.hosting.transfers import Transfers
 from onionshh.client.hosting.whisper_store import WhisperStore
 from onionshh.client.outbox_store import OutboxStore
 from onionshh.client.receipt import Receipt
@@ -70,6 +72,7 @@ class Peers:
             receipts=receipts,
             call_back=self._call_back,
         )
+        self.transfers = Transfers(context, self.lanes, PartStore(database, context.run_long), self.keeper)
         self.accepting = Accepting(context, self.keeper, self.resumed)
         self._calling: dict[SessionId, _Called] = {}
         self._outboxes = OutboxStore(database)
@@ -78,9 +81,10 @@ class Peers:
         """What an earlier run could not bring over."""
         self._talk = SessionTalk(context, self.keeper, self.lanes, way_back=self._way_back)
         places = Places(
-            self._sending_of,
+            lambda lane, record: self._sending_of(lane),
             lambda: self.receiving,
             self._talk.take,
+            parts=self.transfers.bring if receipts else None,
             shows_replies=lambda lane: lane.session is not None,
         )
         self._reader = Reader(self.lanes, places, context.drops)
@@ -93,6 +97,7 @@ class Peers:
     async def load(self) -> None:
         """Take up what is on disk. BadData."""
         await self.receiving.load()
+        await self.transfers.load()
         await self.keeper.load()
         for peer in await self._outboxes.peers():
             if self.keeper.get(peer) is None:
@@ -114,6 +119,7 @@ class Peers:
             self._waiting.clear()
             task_status.started()
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self.transfers.run)
             for session in list(self.keeper.table.sessions):
                 if session.way_back and self.receiving.receiver.replies.wait_for(session.session_id):
                     nursery.start_soon(self.receiving.bring_replies, session.session_id)

@@ -2,17 +2,18 @@
 
 The order of writes is that of SPEC 12. A step is spent, and synced, before its RESUME leaves. A tag is
 burned, and synced, before anything is done about its RESUME. The first row of an endpoint's session is
-written in the transaction of the first whisper on its exchange.
+written in the transaction of the first whisper or part on its exchange.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from onionshh.client.context import Context
 from onionshh.core.delivery.actions import Finish, Keep
+from onionshh.core.delivery.transfer_actions import KeepPart, TransferRow
 from onionshh.core.session.resumption import Resumption, SpentStep
 from onionshh.core.session.session import Session, SessionId, Spent
 from onionshh.core.session.table import SESSIONS_MOST, SessionTable
@@ -34,6 +35,10 @@ itself anew."""
 OVER_MOST = 64
 
 
+SessionRow = tuple[SessionId, bytes, int]
+"""Id, document, and when it was used."""
+
+
 class Store(Protocol):
     """Where sessions are kept: on disk (`store.py`), or in memory alone."""
 
@@ -41,7 +46,8 @@ class Store(Protocol):
     async def save(self, session: Session) -> None: ...
     def save_soon(self, session: Session) -> None: ...
     def forget_soon(self, session_ids: Iterable[SessionId]) -> None: ...
-    def write(self, connection: sqlite3.Connection, sessions: Iterable[Session]) -> None: ...
+    def rows(self, sessions: Iterable[Session]) -> list[SessionRow]: ...
+    def write(self, connection: sqlite3.Connection, rows: Iterable[SessionRow]) -> None: ...
 
 
 class InMemoryAlone:
@@ -60,7 +66,11 @@ class InMemoryAlone:
     def forget_soon(self, session_ids: Iterable[SessionId]) -> None:
         """Nothing to do."""
 
-    def write(self, connection: sqlite3.Connection, sessions: Iterable[Session]) -> None:
+    def rows(self, sessions: Iterable[Session]) -> list[SessionRow]:
+        """None."""
+        return []
+
+    def write(self, connection: sqlite3.Connection, rows: Iterable[SessionRow]) -> None:
         """Nothing to do."""
 
 
@@ -160,7 +170,7 @@ class SessionKeeper:
         while len(self._unwritten) > UNWRITTEN_MOST:
             del self._unwritten[next(iter(self._unwritten))]
 
-    def unwritten(self, rows: Iterable[Row]) -> FirstRows:
+    def unwritten(self, rows: Iterable[Row | TransferRow]) -> FirstRows:
         """The sessions whose first row must be written together with these rows. With its first reply, a
         session is written again, because then it stays longer."""
         found: dict[SessionId, Session] = {}
@@ -172,7 +182,8 @@ class SessionKeeper:
             if replied or session.session_id in self._unwritten:
                 session.marks.answered = session.marks.answered or replied
                 found[session.session_id] = session
-        return FirstRows(self, self._store, list(found.values()))
+        first = list(found.values())
+        return FirstRows(self, self._store, first, self._store.rows(first))
 
     def first_written(self, sessions: Iterable[Session]) -> None:
         """The first rows of these sessions are on disk."""
@@ -228,17 +239,18 @@ class FirstRows:
     keeper: SessionKeeper
     store: Store
     sessions: list[Session]
+    rows: list[SessionRow] = field(repr=False)
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Write them, within a transaction."""
-        self.store.write(connection, self.sessions)
+        self.store.write(connection, self.rows)
 
     def written(self) -> None:
         """The transaction is on disk."""
         self.keeper.first_written(self.sessions)
 
 
-def _session_of(row: Row) -> bytes | None:
+def _session_of(row: Row | TransferRow) -> bytes | None:
     if isinstance(row, Keep):
         return row.whisper.session
-    return row.session if isinstance(row, Finish) else None
+    return row.session if isinstance(row, Finish | KeepPart) else None

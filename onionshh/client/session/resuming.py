@@ -51,6 +51,10 @@ class Resumed:
     asking: Circuit
 
 
+class LastStep(Exception):
+    """The next step is the last that may be out without an answer, so it must ask for a circuit."""
+
+
 def rides(record: bytes, legs: int) -> bool:
     """Whether a RESUME with so many legs can carry this encoded record."""
     return len(record) <= record_most(legs)
@@ -72,6 +76,8 @@ async def resume(
             lambda: to_introducer(context, door.relay, Purpose.RESUME),
         )
         await _turn(context, session)
+        if not session.may_spend:  # others have spent steps while the circuits were being built
+            raise NoAnswer
         spent, step = await keeper.spend(session)
         await establish(meeting, step.leg(0).cookie)
         rode = rides(record, 1)
@@ -124,10 +130,12 @@ async def resume_alone(
     """One cell with a record, and nothing comes back the same way. Returns the step, so that whoever hears of
     the record later can tell the session, and the circuit that was used.
 
-    Raises NotIntroduced, CircuitFailed, NetworkUnreachable, BadData, Closed.
+    Raises LastStep, NotIntroduced, CircuitFailed, NetworkUnreachable, BadData, Closed.
     """
     asking = await to_introducer(context, door.relay, Purpose.RESUME)
     try:
+        if session.last_without_answer:  # as it may be by now: others have spent steps meanwhile
+            raise LastStep
         spent, step = await keeper.spend(session)
         resumption = Resumption(privacy_class, (), record)
         await _send(session, asking, step.seal(door.auth_key, resumption))

@@ -14,19 +14,15 @@ import struct
 from dataclasses import dataclass, field
 from typing import Final, NewType
 
-from onionshh.core.delivery.record import NO_ID, Record
+from onionshh.core.delivery.record import NO_ID, PART, Record
 from onionshh.errors import ProtocolError, TooLarge
 from onionshh.geometry import HASH, WHISPER_ID, WHISPER_MAX
 from onionshh.ids import RandomBytes, WhisperId
 from onionshh.reasons import Reason
 
-PART: Final = 4
-"""The kind of a record that holds a part."""
-NOT_WHOLE: Final = 3
-"""Refused: the parts of this transfer do not fit together, or are not the whole that was announced."""
-
 MOST_BYTES: Final = 8 * 1024 * 1024
-"""The largest whole. Transfers are not for bulk: every byte of it passes up to seven relays."""
+"""The largest whole."""
+NOT_FOR_BULK: Final = "transfers are not for bulk, since every byte passes up to seven relays"
 
 TransferId = NewType("TransferId", bytes)
 """The random name of one transfer, 16 bytes. Only its two ends know it."""
@@ -105,4 +101,6 @@ def check_size(size: int) -> None:
     if size < 0:
         raise ValueError("A size is not negative.")
     if size > MOST_BYTES:
-        raise TooLarge(f"A transfer holds at most {MOST_BYTES} bytes (8 MiB); this one has {size}.")
+        raise TooLarge(
+            f"A transfer holds at most {MOST_BYTES} bytes (8 MiB), and this one has {size}: {NOT_FOR_BULK}."
+        )

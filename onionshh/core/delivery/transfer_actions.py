@@ -13,6 +13,7 @@ from onionshh.core.delivery.actions import Count, Send
 from onionshh.core.delivery.parts import Part, TransferId
 from onionshh.core.delivery.record import Record
 from onionshh.ids import WhisperId
+from onionshh.reasons import Reason
 
 if TYPE_CHECKING:
     from onionshh.core.delivery.transfer_out import OutStage
@@ -27,7 +28,7 @@ class NeedMore:
 
 @dataclass(frozen=True, slots=True)
 class SendPart:
-    """Deliver this record. Then call `acknowledged`, `refused` or `failed` with its id."""
+    """Deliver this record. Then call `acknowledged`, `expired` or `failed` with its id."""
 
     record: Record
 
@@ -57,12 +58,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TransferEnded:
-    """Tell the program how it ended: DELIVERED, EXPIRED or FAILED. `refused`: why the other end refused a
-    part, if it did. `why`: in words; empty when `refused` says it."""
+    """Tell the program how it ended: DELIVERED, EXPIRED or FAILED. `why`: in words, if not delivered."""
 
     stage: OutStage
     why: str = ""
-    refused: int | None = None
 
 
 OutAction = NeedMore | SendPart | Renew | Withdraw | Progress | TransferEnded
@@ -74,19 +73,22 @@ OutActions = tuple[OutAction, ...]
 
 @dataclass(frozen=True, slots=True)
 class KeepPart:
-    """A part that arrived. If its transfer is finished or dropped on disk, this changes nothing."""
+    """A part that arrived. If its transfer is finished or dropped on disk, this changes nothing. `session`:
+    that of the lane that it came over, if there is one."""
 
     part: Part
     expires: int
     digest: bytes
     """SHA3-256 of the body of its record, to recognise a copy."""
+    session: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MarkWhole:
-    """All parts are there and fit. From now on the transfer may be shown."""
+    """All parts are there and fit. From now on the transfer may be shown. `received_at`: Unix seconds."""
 
     transfer: TransferId
+    received_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +137,28 @@ class CheckWhole:
 
 @dataclass(frozen=True, slots=True)
 class OfferTransfer:
-    """Show this whole transfer to the caller that has waited longest, for the `shown`-th time."""
+    """Show this whole transfer to the caller that has waited longest, for the `shown`-th time. `session`:
+    that of its sender, if there is one. `received_at`: when it was whole, Unix seconds."""
 
     transfer: TransferId
     size: int
     parts: int
     shown: int
+    session: bytes | None = None
+    received_at: int = 0
 
 
-InAction = RememberTransfers | CheckWhole | OfferTransfer | Send | Count
+@dataclass(frozen=True, slots=True)
+class TransferLost:
+    """Tell the program about a transfer of which only `size` bytes came, and which is erased."""
+
+    transfer: TransferId
+    size: int
+    reason: Reason
+    session: bytes | None = None
+
+
+InAction = RememberTransfers | CheckWhole | OfferTransfer | TransferLost | Send | Count
 InActions = tuple[InAction, ...]
 
 
@@ -162,7 +177,8 @@ class StoredPart:
 @dataclass(frozen=True, slots=True)
 class StoredTransfer:
     """One transfer on disk. `state`: a Kept of arriving.py. `last`: the number of its last part, if that
-    is there. `whole_hash`: what the last part says of the whole."""
+    is there. `whole_hash`: what the last part says of the whole. `session`, `received_at`: as in
+    `OfferTransfer`."""
 
     transfer: TransferId
     state: int
@@ -171,3 +187,5 @@ class StoredTransfer:
     last: int | None
     whole_hash: bytes
     parts: tuple[StoredPart, ...] = field(default=())
+    session: bytes | None = None
+    received_at: int = 0

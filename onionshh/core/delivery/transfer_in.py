@@ -17,10 +17,11 @@ from typing import Final
 
 from onionshh.core.delivery.actions import Count, LaneId, Send
 from onionshh.core.delivery.arriving import Arriving, InEvent, InStage, Kept, Piece
-from onionshh.core.delivery.parts import MOST_BYTES, NOT_WHOLE, PARTS_MOST, Part, TransferId
+from onionshh.core.delivery.parts import MOST_BYTES, PARTS_MOST, Part, TransferId
 from onionshh.core.delivery.record import (
     EXPIRED,
     EXPIRY_GRACE_SECONDS,
+    NOT_WHOLE,
     SEEN_EXTRA_SECONDS,
     TOO_FAR,
     Record,
@@ -39,6 +40,7 @@ from onionshh.core.delivery.transfer_actions import (
     OfferTransfer,
     RememberTransfers,
     StoredTransfer,
+    TransferLost,
     TransferRow,
 )
 from onionshh.crypto.primitives import sha3_256
@@ -94,7 +96,8 @@ class IncomingTransfers:
             if stored.state == Kept.BAD:
                 self._bad[stored.transfer] = stored.expires
                 continue
-            entry = Arriving(stored.expires, now, shown=stored.shown)
+            entry = Arriving(stored.expires, now, shown=stored.shown, session=stored.session)
+            entry.received_at = stored.received_at
             entry.last, entry.whole_hash = stored.last, stored.whole_hash
             entry.pieces = {part.number: Piece(part.digest, part.size, kept=True) for part in stored.parts}
             self._transfers[stored.transfer] = entry
@@ -110,9 +113,17 @@ class IncomingTransfers:
     # Parts.
 
     def part_in(
-        self, lane: LaneId, record: Record, part: Part, *, refuse: int | None, now: float
+        self,
+        lane: LaneId,
+        record: Record,
+        part: Part,
+        *,
+        refuse: int | None,
+        now: float,
+        session: bytes | None = None,
     ) -> InActions:
-        """A part arrived. `refuse`: what is wrong with the dates of its record."""
+        """A part arrived. `refuse`: what is wrong with the dates of its record. `session`: that of the lane,
+        if there is one."""
         transfer = part.transfer
         if transfer in self._done:
             return self._acknowledge(lane, record)
@@ -137,6 +148,7 @@ class IncomingTransfers:
             return (Count(Reason.TRANSFERS_FULL), *self._make_room(transfer, now))
         if entry is None:
             entry = self._transfers[transfer] = Arriving(record.expires, now)
+        entry.session = session
         return self._take(lane, record, part, entry, digest, now)
 
     # The disk.
@@ -172,8 +184,8 @@ class IncomingTransfers:
                     pass  # it is forgotten after the next start
         return actions
 
-    def checked(self, transfer: TransferId, whole_hash: bytes | None) -> InActions:
-        """The hash over all parts on disk. None: they could not be read."""
+    def checked(self, transfer: TransferId, whole_hash: bytes | None, wall: int) -> InActions:
+        """The hash over all parts on disk. None: they could not be read. `wall`: Unix seconds."""
         entry = self._transfers.get(transfer)
         if entry is None or entry.stage is not InStage.CHECKING:
             return ()  # it is being dropped
@@ -183,7 +195,8 @@ class IncomingTransfers:
         if whole_hash != entry.whole_hash:
             return self._give_up(transfer, entry, Reason.TRANSFER_NOT_WHOLE)
         entry.move(InEvent.FITS)
-        return (self._remember(MarkWhole(transfer)),)
+        entry.received_at = wall
+        return (self._remember(MarkWhole(transfer, wall)),)
 
     # The program.
 
@@ -269,7 +282,7 @@ class IncomingTransfers:
         entry.heard_at = now
         entry.wait(part.number, lane, record)
         self._bytes += len(part.data)
-        return (self._remember(KeepPart(part, entry.expires, digest)),)
+        return (self._remember(KeepPart(part, entry.expires, digest, entry.session)),)
 
     def _has_room(self, transfer: TransferId, size: int, now: float) -> bool:
         full = len(self._transfers) >= UNFINISHED_MOST or len(self._done) >= DONE_MOST
@@ -354,6 +367,7 @@ class IncomingTransfers:
     def _give_up(self, transfer: TransferId, entry: Arriving, reason: Reason) -> InActions:
         if not entry.move(InEvent.GIVE_UP):
             return ()
+        entry.why = reason
         return (Count(reason), self._remember(DropTransfer(transfer, entry.expires)))
 
     def _dropped(self, transfer: TransferId) -> InActions:
@@ -362,6 +376,8 @@ class IncomingTransfers:
         self._bytes -= entry.size
         self._bad[transfer] = entry.expires
         actions: InActions = ()
+        if entry.why is not None:
+            actions = (TransferLost(transfer, entry.size, entry.why, entry.session),)
         for lane, record in entry.waiting.values():
             actions += (Send(lane, (refusal_of(record, NOT_WHOLE, self._random_bytes),), None),)
         if len(self._bad) > BAD_MOST:
@@ -384,6 +400,8 @@ class IncomingTransfers:
     # Inside: answers.
 
     def _acknowledge(self, lane: LaneId, record: Record) -> InActions:
+        if not record.receipt_wanted:
+            return ()
         return (Send(lane, (receipt_for(record, self._random_bytes),), None),)
 
     def _refuse(self, lane: LaneId, record: Record, why: int) -> InActions:
@@ -404,7 +422,11 @@ class IncomingTransfers:
         self._wanting -= 1
         entry.held = True
         entry.shown += 1
-        return (OfferTransfer(transfer, entry.size, len(entry.pieces), entry.shown),)
+        return (
+            OfferTransfer(
+                transfer, entry.size, len(entry.pieces), entry.shown, entry.session, entry.received_at
+            ),
+        )
 
 
 _REASONS: Final = MappingProxyType(

@@ -33,14 +33,13 @@ from typing import Final
 from onionshh.core.base.chance import Chance
 from onionshh.core.delivery.parts import (
     MOST_BYTES,
-    NOT_WHOLE,
+    NOT_FOR_BULK,
     PART_DATA,
     Part,
     TransferId,
     check_size,
     part_record,
 )
-from onionshh.core.delivery.record import EXPIRED
 from onionshh.core.delivery.transfer_actions import (
     NeedMore,
     OutAction,
@@ -59,6 +58,7 @@ GROUP_MOST: Final = 6
 """How many parts go over one lane, drawn anew for each."""
 PAUSE_SECONDS: Final = 2.0
 """The mean of the pause between groups."""
+EXPIRED_ON_THE_WAY: Final = "its time to live ended before all of it had arrived"
 
 
 class OutStage(enum.Enum):
@@ -164,15 +164,12 @@ class OutgoingTransfer:
         self._resume_at = now + pause
         return (progress, Renew(pause))
 
-    def refused(self, part: WhisperId, why: int) -> OutActions:
-        """The other end refused a part: EXPIRED, TOO_FAR or NOT_WHOLE."""
-        if part not in self._out:
-            return ()
-        words = "the endpoint could not put it together" if why == NOT_WHOLE else ""
-        return self._over(OutEvent.EXPIRES if why == EXPIRED else OutEvent.FAILS, words, why)
+    def expired(self, part: WhisperId, why: str) -> OutActions:
+        """The time of a part is over, by our clock or by that of the other end. `why`: in words."""
+        return self._over(OutEvent.EXPIRES, why) if part in self._out else ()
 
     def failed(self, part: WhisperId, why: str) -> OutActions:
-        """A part cannot be delivered. `why`: in words."""
+        """A part cannot be delivered, or the other end refused it. `why`: in words."""
         return self._over(OutEvent.FAILS, why) if part in self._out else ()
 
     # Time.
@@ -180,7 +177,7 @@ class OutgoingTransfer:
     def tick(self, now: float) -> OutActions:
         """Do what is due."""
         if now >= self._deadline:
-            return self._over(OutEvent.EXPIRES, "its time to live ended before all of it had arrived")
+            return self._over(OutEvent.EXPIRES, EXPIRED_ON_THE_WAY)
         if now < self._resume_at or not self._move(OutEvent.PAUSE_OVER):
             return ()
         self._resume_at = inf
@@ -221,14 +218,14 @@ class OutgoingTransfer:
         why = give()
         return self._over(OutEvent.FAILS, why) if why else self._go_on()
 
-    def _over(self, event: OutEvent, why: str, refused: int | None = None) -> OutActions:
+    def _over(self, event: OutEvent, why: str) -> OutActions:
         if not self._move(event):
             return ()
         parts = tuple(self._out)
         self._out.clear()
         self._cutter.forget()
         self._resume_at = inf
-        ended = TransferEnded(self.stage, why, refused)
+        ended = TransferEnded(self.stage, why)
         return (Withdraw(parts), ended) if parts else (ended,)
 
     def _move(self, event: OutEvent) -> bool:
@@ -267,7 +264,8 @@ class _Cutter:
         if self.size is not None and given > self.size:
             return f"its source gave more than the {self.size} bytes that were announced"
         if given > MOST_BYTES:
-            return f"its source gave more than the {MOST_BYTES} bytes (8 MiB) that a transfer holds"
+            most = f"the {MOST_BYTES} bytes (8 MiB) that a transfer holds"
+            return f"its source gave more than {most}: {NOT_FOR_BULK}"
         self._given = given
         self._waiting += piece
         return ""

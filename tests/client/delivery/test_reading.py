@@ -95,7 +95,7 @@ class End:
             self.heard.append(record)
 
         places = Places(
-            lambda lane: self.sending if sends else None,
+            lambda lane, record: self.sending if sends else None,
             lambda: self.receiving if reads else None,
             session_takes,
             parts_take if parts else None,

@@ -57,7 +57,7 @@ def keep(number: int, data: bytes = SECRET, *, last: bool = False, transfer: Tra
 async def opened(folder: Path) -> AsyncIterator[PartStore]:
     database = Database(folder / "endpoint.db", PART_MIGRATIONS, run_inline)
     try:
-        yield PartStore(database)
+        yield PartStore(database, run_inline)
     finally:
         database.close()
 
@@ -84,7 +84,7 @@ async def test_wholes_are_found_in_the_order_in_which_they_became_whole(tmp_path
         names = [TransferId(bytes([number]) * 16) for number in range(4)]
         await store.commit([keep(0, last=True, transfer=name) for name in names])
         for name in (names[2], names[0], names[3]):
-            await store.commit([MarkWhole(name)])
+            await store.commit([MarkWhole(name, 7)])
         await store.show(names[0])
         await store.show(names[0])
     async with opened(tmp_path) as store:
@@ -95,7 +95,7 @@ async def test_wholes_are_found_in_the_order_in_which_they_became_whole(tmp_path
 
 
 ENDS: list[tuple[list[TransferRow], int]] = [
-    ([MarkWhole(ID), FinishTransfer(ID)], Kept.DONE),
+    ([MarkWhole(ID, 7), FinishTransfer(ID)], Kept.DONE),
     ([DropTransfer(ID, EXPIRES)], Kept.BAD),
 ]
 
@@ -105,7 +105,7 @@ async def test_of_what_is_over_only_the_id_is_in_any_file(
     tmp_path: Path, rows: Sequence[TransferRow], state: int
 ) -> None:
     database = Database(tmp_path / "endpoint.db", PART_MIGRATIONS, run_inline)
-    store = PartStore(database)
+    store = PartStore(database, run_inline)
     await store.commit([keep(0, SECRET.ljust(PART_DATA)), keep(1, SECRET, last=True)])
     await store.commit([keep(0, b"another one stays", transfer=OTHER)])
     assert SECRET in bytes_on_disk(tmp_path)
@@ -135,8 +135,8 @@ async def test_a_disk_that_takes_nothing_still_shows_what_it_holds(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = Database(tmp_path / "endpoint.db", PART_MIGRATIONS, run_inline)
-    store = PartStore(database)
-    await store.commit([keep(0, last=True), MarkWhole(ID)])
+    store = PartStore(database, run_inline)
+    await store.commit([keep(0, last=True), MarkWhole(ID, 7)])
     await database.read(lambda connection: connection.execute("PRAGMA query_only = ON"))
     await store.show(ID)
     assert "could not be noted" in caplog.text
@@ -177,7 +177,7 @@ class Endpoint:
 
     def _open(self) -> None:
         self.database = Database(self._folder / "endpoint.db", PART_MIGRATIONS, run_inline)
-        self.store = PartStore(self.database)
+        self.store = PartStore(self.database, run_inline)
         self.transfers = IncomingTransfers(seeded(self.deaths))
 
     async def bring(self, record: Record) -> None:
@@ -203,7 +203,7 @@ class Endpoint:
                     await self._do(self.transfers.remembered(token))
                 case CheckWhole(transfer, parts):
                     whole = await self.store.whole_hash(transfer, parts)
-                    await self._do(self.transfers.checked(transfer, whole))
+                    await self._do(self.transfers.checked(transfer, whole, 0))
                 case OfferTransfer(transfer, size, parts):
                     await self._use(transfer, size, parts)
                 case Send(_, records):

@@ -10,7 +10,6 @@ import pytest
 from onionshh.core.delivery import parts as module
 from onionshh.core.delivery.parts import (
     MOST_BYTES,
-    PART,
     PART_DATA,
     PARTS_MOST,
     Part,
@@ -18,7 +17,7 @@ from onionshh.core.delivery.parts import (
     check_size,
     part_record,
 )
-from onionshh.core.delivery.record import NO_ID
+from onionshh.core.delivery.record import NO_ID, PART
 from onionshh.errors import ProtocolError, TooLarge
 from onionshh.geometry import WHISPER_MAX
 from onionshh.ids import WhisperId

@@ -42,7 +42,7 @@ PART = Part(ID, 0, SECRET, bytes(32))
 RECORD = part_record(PART, expires=600, privacy_class=1, random_bytes=seeded(1))
 ROWS = (
     KeepPart(PART, 600, bytes(32)),
-    MarkWhole(ID),
+    MarkWhole(ID, 7),
     DropTransfer(ID, 600),
     FinishTransfer(ID),
     ForgetTransfer(ID),

@@ -14,7 +14,6 @@ from onionshh.core.delivery.actions import Count, LaneId, Send
 from onionshh.core.delivery.arriving import Kept
 from onionshh.core.delivery.parts import (
     MOST_BYTES,
-    NOT_WHOLE,
     PART_DATA,
     PARTS_MOST,
     Part,
@@ -24,6 +23,7 @@ from onionshh.core.delivery.parts import (
 from onionshh.core.delivery.record import (
     EXPIRED,
     EXPIRY_GRACE_SECONDS,
+    NOT_WHOLE,
     RECEIPT,
     REFUSED,
     SEEN_EXTRA_SECONDS,
@@ -156,7 +156,7 @@ class Endpoint:
                 case CheckWhole(transfer, parts):
                     assert set(self.disk.parts[transfer]) == set(range(parts))
                     whole = sha3_256(self.disk.whole(transfer)).digest() if self.reads else None
-                    self.do(self.transfers.checked(transfer, whole))
+                    self.do(self.transfers.checked(transfer, whole, 0))
                 case OfferTransfer():
                     self.offers.append(action)
                 case Send(lane, records, whisper):
@@ -263,14 +263,14 @@ def test_nothing_is_acknowledged_before_it_is_on_disk() -> None:
     (check,) = transfers.remembered(keep.token)
     assert check == CheckWhole(first.transfer, 2)
     assert transfers.part_in(TWO, record_of(last), last, refuse=None, now=0.0) == ()
-    (mark,) = transfers.checked(first.transfer, last.whole_hash)
+    (mark,) = transfers.checked(first.transfer, last.whole_hash, 7)
     assert isinstance(mark, RememberTransfers)
-    assert mark.rows == (MarkWhole(first.transfer),)
+    assert mark.rows == (MarkWhole(first.transfer, 7),)
     assert transfers.part_in(ONE, record_of(first), first, refuse=None, now=0.0) == ()
     assert transfers.want() == ()
     *receipts, offer = transfers.remembered(mark.token)
     assert [one.lane for one in receipts if isinstance(one, Send)] == [TWO, ONE]
-    assert offer == OfferTransfer(first.transfer, PART_DATA + 1, 2, 1)
+    assert offer == OfferTransfer(first.transfer, PART_DATA + 1, 2, 1, None, 7)
 
 
 # A disk that fails.
@@ -359,7 +359,7 @@ def test_what_was_complete_when_the_program_ended_is_checked_at_the_start() -> N
     assert transfers.remembered(keep.token) == (CheckWhole(part.transfer, 1),)
     transfers = IncomingTransfers(seeded(3))
     assert transfers.restored(disk.held(), 0.0) == (CheckWhole(part.transfer, 1),)
-    (mark,) = transfers.checked(part.transfer, part.whole_hash)
+    (mark,) = transfers.checked(part.transfer, part.whole_hash, 0)
     assert isinstance(mark, RememberTransfers)
     transfers.want()
     assert transfers.remembered(mark.token) == (OfferTransfer(part.transfer, 3, 1, 1),)
@@ -783,7 +783,7 @@ class Story:
             whole: bytes | None = sha3_256(self.disk.whole(check.transfer)).digest()
             if self.trouble and self.random.random() < 0.2:
                 whole = None
-            self._do(self.transfers.checked(check.transfer, whole))
+            self._do(self.transfers.checked(check.transfer, whole, 0))
 
     def _use(self) -> None:
         if not self.asked and not self.held:

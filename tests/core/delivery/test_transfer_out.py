@@ -11,8 +11,8 @@ import pytest
 
 from onionshh.core.base.chance import Chance
 from onionshh.core.delivery import transfer_out as module
-from onionshh.core.delivery.parts import MOST_BYTES, NOT_WHOLE, PART_DATA, PARTS_MOST, Part
-from onionshh.core.delivery.record import EXPIRED, TOO_FAR, Record
+from onionshh.core.delivery.parts import MOST_BYTES, NOT_FOR_BULK, PART_DATA, PARTS_MOST, Part
+from onionshh.core.delivery.record import Record
 from onionshh.core.delivery.transfer_actions import (
     NeedMore,
     OutActions,
@@ -159,21 +159,19 @@ INPUTS: dict[str, Callable[[OutgoingTransfer, WhisperId], OutActions]] = {
     "acknowledged": lambda transfer, record: transfer.acknowledged(record, 1.0),
     "pause over": lambda transfer, _: transfer.tick(DEADLINE - 1.0),
     "source failed": lambda transfer, _: transfer.source_failed("gone"),
-    "refused": lambda transfer, record: transfer.refused(record, NOT_WHOLE),
-    "too late": lambda transfer, record: transfer.refused(record, EXPIRED),
+    "too late": lambda transfer, record: transfer.expired(record, "too late"),
     "failed": lambda transfer, record: transfer.failed(record, "no way"),
     "close": lambda transfer, _: transfer.close("enough"),
     "deadline": lambda transfer, _: transfer.tick(DEADLINE),
 }
 ENDS = {
     "source failed": OutStage.FAILED,
-    "refused": OutStage.FAILED,
     "too late": OutStage.EXPIRED,
     "failed": OutStage.FAILED,
     "close": OutStage.FAILED,
     "deadline": OutStage.EXPIRED,
 }
-OF_A_PART = ("refused", "too late", "failed")
+OF_A_PART = ("too late", "failed")
 MOVES: dict[str, tuple[Made, OutStage, dict[str, OutStage]]] = {
     "sending": (
         sending,
@@ -353,7 +351,8 @@ def test_a_source_that_gives_more_than_the_cap_fails_before_more_is_sent() -> No
     assert isinstance(withdraw, Withdraw)
     assert withdraw.parts == tuple(record.whisper_id for record in sent(more))
     assert isinstance(ended, TransferEnded)
-    assert ended.why == "its source gave more than the 8388608 bytes (8 MiB) that a transfer holds"
+    assert ended.why.startswith("its source gave more than the 8388608 bytes (8 MiB) that a transfer holds: ")
+    assert ended.why.endswith(NOT_FOR_BULK)
 
 
 def test_a_source_that_gives_more_or_less_than_it_announced() -> None:
@@ -372,16 +371,15 @@ def test_a_source_that_gives_more_or_less_than_it_announced() -> None:
     )
 
 
-@pytest.mark.parametrize("why", [EXPIRED, TOO_FAR, NOT_WHOLE])
-def test_a_refusal_of_one_part_ends_it_all(why: int) -> None:
+@pytest.mark.parametrize("stage", [OutStage.FAILED, OutStage.EXPIRED])
+def test_the_end_of_one_part_ends_it_all(stage: OutStage) -> None:
     transfer = made()
     transfer.begin()
     parts = sent(transfer.more(bytes(20 * PART_DATA)))
-    withdraw, ended = transfer.refused(parts[1].whisper_id, why)
+    end = transfer.failed if stage is OutStage.FAILED else transfer.expired
+    withdraw, ended = end(parts[1].whisper_id, "the endpoint refused it")
     assert withdraw == Withdraw(tuple(record.whisper_id for record in parts))
-    assert isinstance(ended, TransferEnded)
-    assert ended.refused == why
-    assert (ended.why != "") is (why == NOT_WHOLE)
+    assert ended == TransferEnded(stage, "the endpoint refused it")
     assert transfer.acknowledged(parts[0].whisper_id, 1.0) == ()
     assert transfer.tick(DEADLINE) == ()
 
@@ -390,7 +388,7 @@ def test_what_is_said_of_a_part_that_is_not_out_changes_nothing() -> None:
     transfer, _ = settling()
     stranger = WhisperId(b"?" * 16)
     assert transfer.acknowledged(stranger, 1.0) == ()
-    assert transfer.refused(stranger, NOT_WHOLE) == ()
+    assert transfer.expired(stranger, "too late") == ()
     assert transfer.failed(stranger, "no way") == ()
     assert transfer.stage is OutStage.SETTLING
 

@@ -1,0 +1,137 @@
+"""`host --receive`: each transfer becomes a file in one folder.
+
+A file is written beside its name, synced, and named when it is whole. Only then is the transfer finished. If
+the program dies in between, the transfer is shown again, and its file is found. The sender decides nothing
+about the name but the digits of the id. No file that is there already is ever replaced.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Final, TypeVar
+
+import trio
+
+from onionshh.advice import advice
+from onionshh.cli.failures import Usage
+from onionshh.cli.handling import Patience
+from onionshh.cli.voice import Voice
+from onionshh.client.endpoint import Endpoint
+from onionshh.client.incoming import IncomingTransfer
+from onionshh.errors import Closed
+
+T = TypeVar("T")
+
+DIGITS: Final = 8
+"""Of the id, in a file's name."""
+
+
+class ReceivedFiles:
+    """The folder, which is made if it is not there. Usage."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Usage(f"Cannot use {folder} for transfers: {error.strerror}{advice(error)}.") from error
+
+    async def run(self, endpoint: Endpoint, voice: Voice) -> None:
+        """Make files, until the endpoint is closed."""
+        patience = Patience("transfer")
+        while (incoming := await patience.next_transfer(endpoint)) is not None:
+            path: Path | None = None
+            if not incoming.failed:
+                try:
+                    path = await self._kept(incoming, patience)
+                except Closed:  # it is shown again when the endpoint runs again
+                    return
+            voice.received(incoming, path)
+
+    async def _kept(self, incoming: IncomingTransfer, patience: Patience) -> Path:
+        path = await patience(lambda: self.save(incoming))
+        await patience(incoming.done)
+        return path
+
+    async def save(self, incoming: IncomingTransfer) -> Path:
+        """Make a file of this transfer, if there is none by now. OSError, BadData, Closed."""
+        rough = self._folder / f".{incoming.id}.part"
+        try:
+            descriptor = await _off_loop(partial(_new, rough))
+            try:
+                async for piece in incoming:
+                    await _off_loop(partial(_write, descriptor, piece))
+                await _off_loop(partial(os.fsync, descriptor))
+            finally:
+                os.close(descriptor)
+            return await _off_loop(partial(_named, rough, self._names(incoming)))
+        finally:
+            with suppress(OSError):
+                rough.unlink()
+
+    def _names(self, incoming: IncomingTransfer) -> Iterator[Path]:
+        """Names for it, the best one first."""
+        when = time.strftime("%Y%m%d-%H%M%S", time.gmtime(incoming.received_at))
+        yield self._folder / f"{when}-{incoming.id[:DIGITS]}"
+        yield self._folder / f"{when}-{incoming.id}"
+        for number in count(2):
+            yield self._folder / f"{when}-{incoming.id}-{number}"
+
+
+async def _off_loop(work: Callable[[], T]) -> T:
+    """What `work` returns; a disk may take its time."""
+    return await trio.to_thread.run_sync(work)
+
+
+def _new(path: Path) -> int:
+    """A new file that only its owner can read. What lay there is from a run that died."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _named(rough: Path, names: Iterator[Path]) -> Path:
+    """Give the file the first name that is free, or that has this content already."""
+    while True:
+        name = next(names)
+        try:
+            _take_name(rough, name)
+        except FileExistsError:
+            if name.is_file() and not name.is_symlink() and filecmp.cmp(rough, name, shallow=False):
+                return name
+        else:
+            _sync_folder(name.parent)
+            return name
+
+
+def _take_name(rough: Path, name: Path) -> None:
+    """FileExistsError if the name is taken."""
+    try:
+        os.link(rough, name)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(name):
+            raise FileExistsError(name) from None
+        os.rename(rough, name)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
