@@ -26,9 +26,7 @@ class Seen:
     @property
     def resumed(self) -> list[m.Resume]:
         """The RESUMEs."""
-        return [
-            m.Resume.decode_untrusted(body) for body in self.introduced if len(body) == g.RESUME
-        ]
+        return [m.Resume.decode_untrusted(body) for body in self.introduced if len(body) == g.RESUME]
 
     @property
     def new(self) -> int:

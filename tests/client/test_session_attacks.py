@@ -12,17 +12,16 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh import testing
 from onionshh import geometry as g
+from onionshh import testing
 from onionshh.client.contact import Contact
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.node import Node
 from onionshh.core.delivery.record import new_whisper
+from onionshh.core.roles import CircuitHandle, Reply, Role, RoleAction
 from onionshh.core.session import table as session_table
 from onionshh.core.session.resumption import Resumption, SpentStep
 from onionshh.core.session.session import Session
-from onionshh.core.roles import CircuitHandle, Reply, Role, RoleAction
-from onionshh.errors import ProtocolError
 from onionshh.ids import AuthKey, RelayId
 from onionshh.reasons import Reason
 from onionshh.rendezvous.introducer import Introducer
@@ -69,7 +68,8 @@ class World:
     def session(self) -> Session:
         """The visitor's side."""
         sessions = behind(self.contact).sessions
-        assert sessions is not None and sessions.current is not None
+        assert sessions is not None
+        assert sessions.current is not None
         return sessions.current
 
     @property
@@ -336,7 +336,7 @@ async def test_the_session_that_goes_is_the_one_used_longest_ago(autojump_clock:
 async def test_both_sides_go_on_at_once_again_and_again(autojump_clock: MockClock) -> None:
     async with (
         small(7, **QUIET) as net,
-        hosted(net) as (host, endpoint),
+        hosted(net) as (_, endpoint),
         net.join("visitor") as visitor,
         visitor.contact(endpoint.address, way_back=True) as contact,
         trio.open_nursery() as nursery,
