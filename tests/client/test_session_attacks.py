@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 
 import pytest
@@ -257,12 +257,13 @@ def flood(w: World, *, resume: bool, rate: int) -> None:
         place.role = Flooded(place.role, [entry.auth_key], resume=resume, rate=rate)
 
 
-LIMITS = dict(resume_rate=4, resume_burst=4, introduce_rate=4, introduce_burst=4)
-"""Small, so that a flood costs little."""
+def narrow() -> AbstractAsyncContextManager[World]:
+    """With small rates, so that a flood costs little."""
+    return world(resume_rate=4, resume_burst=4, introduce_rate=4, introduce_burst=4)
 
 
 async def test_a_flood_of_resumptions_starves_no_introduction(autojump_clock: MockClock) -> None:
-    async with world(**LIMITS) as w:
+    async with narrow() as w:
         flood(w, resume=True, rate=12)
         for number in range(3):
             async with w.visitor.contact(w.endpoint.address) as stranger:
@@ -275,7 +276,7 @@ async def test_a_flood_of_resumptions_starves_no_introduction(autojump_clock: Mo
 
 
 async def test_a_flood_of_introductions_starves_no_session(autojump_clock: MockClock) -> None:
-    async with world(**LIMITS) as w:
+    async with narrow() as w:
         flood(w, resume=False, rate=12)
         for number in range(3):
             assert await asks(w.contact, b"known %d" % number, 30)
