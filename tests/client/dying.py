@@ -38,8 +38,9 @@ class DyingDisk:
                 return cursor
 
         def connected(path: Path | str, **options: Any) -> sqlite3.Connection:
-            factory = Connection if Path(path).name == file_name else sqlite3.Connection
-            connection: sqlite3.Connection = connect(path, factory=factory, **options)
+            if Path(path).name == file_name:
+                options["factory"] = Connection
+            connection: sqlite3.Connection = connect(path, **options)
             return connection
 
         monkeypatch.setattr(sqlite3, "connect", connected)
