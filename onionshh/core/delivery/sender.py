@@ -195,7 +195,13 @@ class Sender:
         our own goes on: if both ends gave theirs up for the other's, none would be left."""
         if self._closed or self._way.lane is not None:
             return ()
-        return self.lane_opened(lane, now, None, now)
+        self._way.opened(lane, now, borrowed=True)
+        return self._go_on(now)
+
+    def way_is_new(self, now: float) -> Actions:
+        """There is a new way to the other end: what waits is tried at once."""
+        self._way.try_now(now)
+        return self._go_on(now)
 
     def went_alone(self, whisper_id: WhisperId, began: float, now: float) -> Actions:
         """The whisper left in one cell, and no lane was opened. `began`: when that began."""
@@ -321,7 +327,8 @@ class Sender:
         if lane is not None and (late or self._idle_at() <= now):
             if late:
                 self._way.problem = NO_ANSWER
-            actions.append(EndLane(lane, Reason.RECEIPT_LATE if late else Reason.IDLE))
+            if not self._way.borrowed:
+                actions.append(EndLane(lane, Reason.RECEIPT_LATE if late else Reason.IDLE))
             actions += self._gone(now, after_pause=not late)
         actions += self._go_on(now)
         self._look_at = min((self._due_of(whisper, now) for whisper in self._active.values()), default=inf)

@@ -607,6 +607,31 @@ def test_a_lane_that_the_other_end_opened_is_used_until_ours_is_open() -> None:
     assert sender.lane is None
 
 
+def test_a_lane_that_the_other_end_opened_is_never_ended_by_us() -> None:
+    """It may wait there for an answer, and may read nothing that we say first."""
+    sender, record = made(), whisper()
+    sender.lane_adopted(ONE, 0)
+    (send,) = sender.submit(record, 600, 0)
+    assert isinstance(send, Send)
+    actions = sender.lane_sent(ONE, record.whisper_id, 0) + sender.tick(WAIT)
+    assert states(actions) == [State.OUT]
+    assert not [one for one in actions if isinstance(one, EndLane)]
+    assert sender.lane is None  # but nothing more is said there
+    assert sender.lane_adopted(TWO, WAIT + 1) != ()
+    sender.record_in(TWO, receipt_for(record, random_bytes), WAIT + 2)
+    assert sender.tick(WAIT + 1000) == ()
+    assert sender.lane == TWO
+
+
+def test_a_new_way_is_tried_at_once() -> None:
+    sender, record = made(), whisper()
+    sender.submit(record, 600, 0)
+    sender.lane_failed(Failure("no way", nobody=True), 0)
+    assert sender.tick(0.1) == ()
+    assert sender.way_is_new(0.2) == (NeedLane(record),)
+    assert sender.way_is_new(0.3) == ()
+
+
 # Answers that are kept.
 
 
