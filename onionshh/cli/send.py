@@ -234,6 +234,8 @@ async def _say_what_is_in_the_way(transfer: Transfer, node: Node, teller: Teller
     said = ""
     while True:
         await trio.sleep(IN_THE_WAY_SECONDS)
+        if transfer.is_final:
+            return
         why = transfer.why if node.online else OFFLINE
         if why != said:
             said = why
