@@ -177,7 +177,7 @@ class Run:
                 case Remember(token, (KeepAnswer(answer),)):
                     self._keep(token, answer)
                 case NeedLane(first):
-                    self.check(self._lanes <= self._theirs and not self._opening, "a lane too many")
+                    self.check(self._lanes <= self._theirs, "a lane too many")
                     self._open(first)
                 case StopOpening():
                     self.check(self._opening > 0, "stopped what is not opening")
@@ -259,6 +259,8 @@ class Run:
         if small and self.session is not None and self.random.random() < 0.4:
             self._goes_alone(lane, first, began)
             return
+        if self._sender.lane is not None:
+            self._theirs.add(self._sender.lane)  # we opened one meanwhile, and use it from now on
         self._begin(lane)
         rides = small and self.random.random() < 0.9
         if rides:
@@ -299,6 +301,11 @@ class Run:
         self.end_lane(lane)
         self._do(self._sender.lane_lost(lane, self._now))  # also for a lane that we ended
 
+    @property
+    def newest_lane(self) -> LaneId | None:
+        """The lane that opened last, of those that are open."""
+        return max(self._lanes, default=None)
+
     def end_lane(self, lane: LaneId) -> None:
         """The lane ends, and its other end notices."""
         if lane in self._lanes:
@@ -331,6 +338,11 @@ class Run:
     def _arrive(self, lane: LaneId, record: Record) -> None:
         if lane in self._lanes:
             self._end.arrive(lane, record)
+
+    def say_anywhere(self, record: Record) -> None:
+        """The other end sends this over a lane, if one is open."""
+        for lane in list(self._lanes)[:1]:
+            self.say(lane, record)
 
     def say(self, lane: LaneId, record: Record) -> None:
         """The other end sends this."""
@@ -469,9 +481,8 @@ class OtherEnd:
                 case Repeat(lane, whisper):
                     if whisper in self.disk.replies:
                         self.do(self.receiver.repeated(lane, self.disk.replies[whisper]))
-                case RepeatAll(lane):
-                    for reply_there in list(self.disk.replies.values()):
-                        self.do(self.receiver.repeated(lane, reply_there))
+                case RepeatAll():
+                    self._run.after(0.01, self._bring_replies)
                 case CallBack():
                     self._run.after(self._run.random.choice((0.1, 5.0)), self._run.called)
                 case Erase(reply):
@@ -480,6 +491,11 @@ class OtherEnd:
                     }
                 case EndLane(lane):
                     self._run.after(0.05, lambda lane=lane: self._run.cut(lane))  # type: ignore[misc]
+
+    def _bring_replies(self) -> None:
+        """What another Sender does for the replies that wait: over any lane that is open."""
+        for reply in self.disk.replies.values():
+            self._run.say_anywhere(reply)
 
     def tidy(self) -> None:
         """End idle lanes."""

@@ -11,6 +11,7 @@ from onionshh.client.delivery.sending import Sending
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting.hosting import Parts
 from onionshh.client.node import Node
+from onionshh.client.outbox_store import PeerOutbox
 from onionshh.errors import Closed
 
 
@@ -24,6 +25,14 @@ def behind(contact: Contact) -> Correspondence:
     if contact._correspondence is None:
         raise Closed("This contact was never entered.")
     return contact._correspondence
+
+
+def outbox_of(contact: Contact) -> PeerOutbox:
+    """What a contact with a name has accepted. Closed without a name."""
+    folder = behind(contact)._folder
+    if folder is None:
+        raise Closed("This contact has no name.")
+    return folder.outbox
 
 
 def sending_of(contact: Contact) -> Sending:

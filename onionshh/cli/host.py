@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -58,6 +59,8 @@ logger = logging.getLogger("onionshh.host")
     default=6,
     help="Introducers wanted, 1 to 20.",
 )
+@click.option("--no-receipts", is_flag=True, help="Send no receipts, only replies.")
+@click.option("--senders", is_flag=True, help="Check who visitors say they are, and show it.")
 @verbose_option
 @bind_option
 @json_option
@@ -68,6 +71,8 @@ def host(
     program: str | None,
     receive: Path | None,
     introducers: int,
+    no_receipts: bool,
+    senders: bool,
     bind: str | None,
     as_json: bool,
 ) -> int:
@@ -95,7 +100,8 @@ def host(
       {"event": "reachable", "introducers": 1, "seconds": 3.2}
       {"event": "introducers", "introducers": 6}  how many there are, once that has settled
       {"event": "unreachable", "why": "…"}
-      {"event": "whisper", "id": "…", "received_at": Unix seconds, "body": "…"}
+      {"event": "whisper", "id": "…", "received_at": Unix seconds, "peer": "…" or null,
+       "sender": "shh1…" or null, "body": "…"}
                                        a body that is not UTF-8 comes as body_base64
       {"event": "transfer", "id": "…", "size": 300000, "received_at": Unix seconds, "file": "DIR/…"}
       {"event": "transfer", "id": "…", "size": bytes that came, "failed": "…"}  it did not come whole
@@ -124,8 +130,9 @@ def host(
     check_reach(bind, network_file_when_there(network))
     folder = DataDirectory(data)
     with folder.lock():
+        terms = _Terms(introducers, receipts=not no_receipts, senders=senders)
         received = None if receive is None else ReceivedFiles(receive)
-        this_run = _Host(network, data, bind, introducers, echo, command, received, as_json=as_json)
+        this_run = _Host(network, data, bind, terms, echo, command, received, as_json=as_json)
         return run(lambda: _run(this_run), report=this_run.report)
 
 
@@ -137,6 +144,15 @@ async def _run(host: _Host) -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """How the endpoint is hosted: see `Node.host`."""
+
+    introducers: int
+    receipts: bool
+    senders: bool
+
+
 class _Host:
     """One run of this command."""
 
@@ -145,7 +161,7 @@ class _Host:
         network: Path,
         data: Path,
         bind: str | None,
-        introducers: int,
+        terms: _Terms,
         echo: bool,
         command: list[str] | None,
         received: ReceivedFiles | None,
@@ -155,14 +171,14 @@ class _Host:
         self._network = network
         self._data = data
         self._bind = bind
-        self._introducers = introducers
+        self._terms = terms
         self._echo = echo
         self._command = command
         self._received = received
         self._output = Output()
         self.voice: Voice = JsonVoice(self._output) if as_json else PeopleVoice(self._output)
         self._tally = Tally()
-        self._standing = Standing(self.voice, introducers)
+        self._standing = Standing(self.voice, terms.introducers)
         self._joined: tuple[Node, Endpoint] | None = None
 
     async def run(self) -> None:
@@ -173,7 +189,12 @@ class _Host:
             node = await until_directory_answers(
                 lambda: stack.enter_async_context(join(self._network, data_dir=self._data, bind=self._bind))
             )
-            hosted = node.host(identity, introducers=self._introducers)
+            hosted = node.host(
+                identity,
+                introducers=self._terms.introducers,
+                receipts=self._terms.receipts,
+                senders=self._terms.senders,
+            )
             endpoint = await stack.enter_async_context(hosted)
             self._joined = node, endpoint
             stack.callback(self._leave)

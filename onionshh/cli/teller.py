@@ -18,21 +18,24 @@ from onionshh.client.receipt import Receipt
 UNWRITTEN = 3
 """Exit status: delivered, and the reply could not be written."""
 GIVEN_UP = "given up, nothing more is sent"
+GOES_ON = "it stays in the outbox, and goes on with the next run with --name"
 MAYBE = "it may have arrived, nothing more is sent"
 
 
 class Teller:
-    """Tells what became of one whisper. `wait_seconds`: how long we wait for the reply, 0 for not at all."""
+    """Tells what became of one whisper. `wait_seconds`: how long we wait for the reply, 0 for not at all.
+    `named`: whether the contact has a name, so that a whisper that is not delivered stays in its outbox."""
 
-    def __init__(self, privacy: str, wait_seconds: float, *, as_json: bool) -> None:
+    def __init__(self, privacy: str, wait_seconds: float, *, as_json: bool, named: bool = False) -> None:
         self._privacy = privacy
         self._wait_seconds = wait_seconds
-        self._as_json = as_json
+        self.as_json = as_json
+        self._named = named
         self.is_told = False
 
     def meanwhile(self, line: str) -> None:
         """Say what a person who waits should know. A program waits for the object."""
-        if not self._as_json:
+        if not self.as_json:
             note(line)
 
     def nothing_was_sent(self) -> None:
@@ -40,14 +43,14 @@ class Teller:
         self.is_told = True
         sentence = "interrupted before the whisper was sent."
         note(sentence)
-        if self._as_json:
+        if self.as_json:
             print(json.dumps({"error": sentence}), flush=True)
 
     def tell(self, receipt: Receipt, why: str, *, interrupted: bool = False) -> int:
         """Tell everything. `why`: why it was not delivered, if it was not. Returns the exit status."""
         self.is_told = True
-        status, why = _at_the_end(receipt, why)
-        if not self._as_json:
+        status, why = _at_the_end(receipt, why, named=self._named)
+        if not self.as_json:
             note(self._sentence(receipt, status, why, waited=bool(self._wait_seconds) and not interrupted))
         try:
             self._write(receipt, status, why)
@@ -60,17 +63,29 @@ class Teller:
                 " came, is lost. Do not send it again for that."
             )
             return UNWRITTEN
-        return 0 if status == "delivered" else FAILED
+        sent_for_good = receipt.is_final and status == "sent"
+        return 0 if status == "delivered" or sent_for_good else FAILED
+
+    def kept(self, receipt: Receipt) -> int:
+        """The whisper is in the outbox, and this run does not wait for it. Returns the exit status."""
+        self.is_told = True
+        if self.as_json:
+            print(json.dumps(self._as_object(receipt, "queued", GOES_ON)), flush=True)
+        else:
+            note(f"accepted: {GOES_ON}.")
+        return 0
 
     def _sentence(self, receipt: Receipt, status: str, why: str, *, waited: bool) -> str:
         if status == "delivered":
             missing = "; no reply came" if waited and receipt.reply_body is None else ""
             how = ", the session resumed" if receipt.resumed else ""
             return f"delivered over {receipt.hops} hops{how}{_timing(receipt)}{missing}."
+        if receipt.is_final and status == "sent":
+            return f"sent over {receipt.hops} hops; no receipt was asked for, so it may have arrived."
         return f"{'sent without a receipt' if status == 'sent' else f'not delivered ({status})'}: {why}."
 
     def _write(self, receipt: Receipt, status: str, why: str) -> None:
-        if self._as_json:
+        if self.as_json:
             print(json.dumps(self._as_object(receipt, status, why)), flush=True)
         elif receipt.reply_body is not None:
             _print_reply(receipt.reply_body)
@@ -91,12 +106,14 @@ class Teller:
         return found | ({"reply": None} if reply is None else as_text("reply", reply))
 
 
-def _at_the_end(receipt: Receipt, why: str) -> tuple[str, str]:
-    """The status, and why. When this command ends, every try ends, so nothing stays queued."""
+def _at_the_end(receipt: Receipt, why: str, *, named: bool) -> tuple[str, str]:
+    """The status, and why. When this command ends, every try ends. What has a name stays in its outbox."""
     if receipt.status == "delivered":
         return receipt.status, ""
     if receipt.is_final:
         return receipt.status, one_line(why)
+    if named:
+        return receipt.status, f"{one_line(why)}; {GOES_ON}"
     status, then = ("sent", MAYBE) if receipt.status == "sent" else ("failed", GIVEN_UP)
     return status, f"{one_line(why)}; {then}"
 

@@ -89,7 +89,14 @@ class JsonVoice:
 
 def _event(whisper: Whisper) -> bytes:
     received = round(whisper.received_at, 3)
-    event: dict[str, object] = {"event": "whisper", "id": whisper.id, "received_at": received}
+    peer = whisper.peer
+    event: dict[str, object] = {
+        "event": "whisper",
+        "id": whisper.id,
+        "received_at": received,
+        "peer": None if peer is None else peer.id,
+        "sender": whisper.sender,
+    }
     return as_json(event | as_text("body", whisper.body))
 
 
@@ -147,7 +154,9 @@ class PeopleVoice:
             self._say(f"whisper of {len(whisper.body)} bytes")
 
     async def show(self, whisper: Whisper) -> None:
-        head = stamped(f"whisper of {len(whisper.body)} bytes")
+        sender = whisper.sender
+        who = "" if sender is None else f" from {sender}"
+        head = stamped(f"whisper of {len(whisper.body)} bytes{who}")
         # Each line of the body begins with a mark, so that none can pass for a line of ours.
         body = "".join(f"\n  | {line}" for line in printable(whisper.body).split("\n"))
         await self._output.show(encoded(f"{head}{body}\n"))

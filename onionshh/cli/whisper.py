@@ -25,12 +25,13 @@ from onionshh.cli.options import (
     json_option,
     network_option,
 )
-from onionshh.cli.talk import note
+from onionshh.cli.talk import counted, note
 from onionshh.cli.teller import Teller
-from onionshh.cli.text import one_line
+from onionshh.cli.text import one_line, printable
 from onionshh.cli.verbose import verbose_option
+from onionshh.client.arguments import check_name
 from onionshh.client.contact import Contact
-from onionshh.client.node import Node, join
+from onionshh.client.node import NAME_MOST, Node, join
 from onionshh.client.receipt import Receipt
 from onionshh.core.base.classes import privacy_class
 from onionshh.core.delivery.record import check_body, check_ttl
@@ -42,6 +43,8 @@ from onionshh.net.network_file import read_network_file
 OFFLINE = "no guard answers: this machine's network is down, or the network's relays are"
 INTERRUPTED = "interrupted before a receipt came"
 REPLY_SOON_SECONDS = 1.0
+UNREAD_SECONDS = 0.5
+"""What is on disk is shown at once. After that nothing more is waited for."""
 IN_THE_WAY_SECONDS = 5.0
 STDIN = Path("-")
 ADDRESS_FILE_MOST = 4096
@@ -77,6 +80,13 @@ SHOWN_MOST = 80
     help="How long to try, and to wait for the reply; then it is given up. 0: until there is a receipt.",
 )
 @click.option(
+    "--name",
+    metavar="WHO",
+    help="Go on with the conversation of this name, and keep an outbox for it: what is not delivered goes on"
+    " with the next run.",
+)
+@click.option("--no-receipt", is_flag=True, help="Ask for no receipt. The whisper ends as sent.")
+@click.option(
     "--data",
     type=PATH,
     metavar="DIR",
@@ -96,6 +106,8 @@ def whisper(
     privacy: str,
     ttl: float,
     wait: float,
+    name: str | None,
+    no_receipt: bool,
     data: Path | None,
     bind: str | None,
     as_json: bool,
@@ -105,7 +117,11 @@ def whisper(
     The reply, if one comes within --wait, goes to stdout byte by byte, all else to stderr. Exit status 0
     means delivered, with or without a reply; 3 means delivered, but stdout took no reply. With --wait 0 it
     ends as soon as the receipt is there. When it ends, so does every try: nothing waits anywhere to be sent
-    later.
+    later, and no run can be linked to another.
+
+    With --name the runs of one name are one conversation: the endpoint knows that the same one came back,
+    and the next whisper goes on with one cell. What is not delivered stays in an outbox, and goes on with
+    the next run of that name; with --wait 0 the whisper is left there for the next run at once.
 
     Every user of this machine can see the command line of a program that runs, with ADDRESS and TEXT. If
     there are other users, use --address-file and --file or stdin.
@@ -123,6 +139,7 @@ def whisper(
     Examples:
       onionshh whisper --network net.toml shh1… "hello"
       onionshh whisper --network net.toml shh1… --hops 3 --json < letter.txt
+      onionshh whisper --network net.toml shh1… --name press "are you there?"
       onionshh whisper --network net.toml --address-file friend --file letter.txt
 
     \b
@@ -130,13 +147,13 @@ def whisper(
       [ADDRESS]   The endpoint, shh1…, if there is no --address-file.
       [TEXT | -]  What to whisper; - or nothing: read stdin. Put -- before a text that begins with -.
     """
-    _check_terms(privacy, ttl, wait)
+    _check_terms(privacy, ttl, wait, name)
     check_bind(bind)
     to, what = _whom_and_what(address, text, address_file, file)
     joined = read_network_file(network)
     check_reach(bind, joined)
-    letter = _Letter(to, _body(what), privacy, hops, ttl)
-    teller = Teller(privacy, wait, as_json=as_json)
+    letter = _Letter(to, _body(what), privacy, hops, ttl, name, not no_receipt)
+    teller = Teller(privacy, wait, as_json=as_json, named=name is not None)
     node = join(network, data_dir=data or network_folder(joined), bind=bind)
     status = run(lambda: _send(letter, node, wait, teller))
     if not teller.is_told:  # a signal, before there was anything to tell
@@ -153,10 +170,14 @@ class _Letter:
     privacy: str
     hops: int | None
     ttl_seconds: float
+    name: str | None
+    receipt: bool
 
 
-def _check_terms(privacy: str, ttl: float, wait: float) -> None:
+def _check_terms(privacy: str, ttl: float, wait: float, name: str | None) -> None:
     with as_usage():
+        if name is not None:
+            check_name("--name", name, NAME_MOST)
         privacy_class(privacy)
         check_ttl(ttl)
     if not math.isfinite(wait):
@@ -166,12 +187,47 @@ def _check_terms(privacy: str, ttl: float, wait: float) -> None:
 async def _send(
     letter: _Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller
 ) -> int:
+    named = letter.name is not None
     async with (
         joining as node,
-        node.contact(letter.address, privacy=letter.privacy, hops=letter.hops) as contact,
+        node.contact(
+            letter.address, name=letter.name, session=named, privacy=letter.privacy, hops=letter.hops
+        ) as contact,
     ):
-        receipt = contact.send(letter.body, ttl_seconds=letter.ttl_seconds)
-        return await see_it_through(receipt, contact, node, wait, teller)
+        earlier = contact.pending()
+        receipt = contact.send(letter.body, ttl_seconds=letter.ttl_seconds, receipt=letter.receipt)
+        if named and not wait:
+            return teller.kept(receipt)
+        if earlier:
+            teller.meanwhile(f"{counted(len(earlier), 'whisper')} of earlier runs go on as well.")
+        end = trio.current_time() + wait
+        status = await see_it_through(receipt, contact, node, wait, teller)
+        with trio.move_on_at(end):
+            for before in earlier:
+                await before.final()
+        _tell_earlier(earlier, teller)
+        if named and not teller.as_json:
+            await _tell_unread(contact, teller)
+        return status
+
+
+async def _tell_unread(contact: Contact, teller: Teller) -> None:
+    """What the endpoint said first, and late replies to earlier whispers."""
+    with trio.move_on_after(UNREAD_SECONDS):
+        async for whisper in contact:
+            about = "a reply to an earlier whisper" if whisper.in_reply_to else "the endpoint said"
+            teller.meanwhile(f"{about}: {printable(whisper.body)}")
+
+
+def _tell_earlier(earlier: list[Receipt], teller: Teller) -> None:
+    """What became of the whispers of earlier runs."""
+    waiting = sum(not before.is_final for before in earlier)
+    if waiting:
+        teller.meanwhile(f"{counted(waiting, 'whisper')} of earlier runs still in the outbox.")
+    for before in earlier:
+        if before.is_final and before.status in ("expired", "failed"):
+            why = f"({before.status}): {before.why}"
+            teller.meanwhile(f"a whisper of an earlier run was not delivered {why}.")
 
 
 async def see_it_through(receipt: Receipt, contact: Contact, node: Node, wait: float, teller: Teller) -> int:
@@ -180,7 +236,7 @@ async def see_it_through(receipt: Receipt, contact: Contact, node: Node, wait: f
     try:
         with trio.move_on_after(wait or float("inf")):
             await _final(receipt, contact, teller)
-            if receipt.status == "delivered":
+            if receipt.status in ("delivered", "sent"):
                 when_ended(0)
                 if wait:
                     await _reply(receipt, wait, teller)

@@ -60,6 +60,7 @@ class Contact:
             receipt = await contact.whisper(b"no answer needed")
             print(receipt.status)  # delivered
             print(contact.address == address)  # True
+            print(contact.session.exchanges, contact.session.resumed)  # 1 0
     ```
 
     A name, and what it is for:
@@ -126,6 +127,8 @@ class Contact:
             raise Closed("A contact is entered once.")
         await trio.lowlevel.checkpoint()
         self._context.check_open()
+        if self._closed:
+            raise Closed("This contact was closed.")
         self._scope = trio.CancelScope()
         for kind in self._meeting_kinds():
             self._context.pool.use(kind, idle=IDLE_CIRCUITS)
@@ -468,19 +471,7 @@ class Contact:
     @property
     def session(self) -> SessionInfo | None:
         """The session that this contact goes on with (SPEC 12). None before the endpoint has it, and with
-        `session=False`.
-
-        ```python
-        import onionshh
-
-
-        async def main(node: onionshh.Node, address: str) -> None:
-            async with node.contact(address) as contact:
-                print(contact.session)  # None
-                await contact.ask(b"hello")
-                print(contact.session.exchanges, contact.session.resumed)  # 1 0
-        ```
-        """
+        `session=False`."""
         return None if self._correspondence is None else self._correspondence.session
 
     @property

@@ -7,9 +7,11 @@ held under a lock, so a name is in use only once.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from onionshh.client.context import Context
@@ -18,12 +20,23 @@ from onionshh.client.outbox_store import AT_A_CONTACT, OUTBOX_MIGRATIONS, Outbox
 from onionshh.client.session.store import SESSION_MIGRATIONS, SessionStore
 from onionshh.client.session.way_store import WAY_MIGRATIONS, WayStore
 from onionshh.crypto.primitives import kdf
-from onionshh.errors import DataInUse
+from onionshh.errors import BadData, DataInUse
 from onionshh.net.database import Database
 from onionshh.net.store import Folder
 
+CONTACTS_FOLDER: Final = "contacts"
 DATABASE_FILE: Final = "contact.db"
-MIGRATIONS: Final = (*WHISPER_MIGRATIONS, *SESSION_MIGRATIONS, *OUTBOX_MIGRATIONS, *WAY_MIGRATIONS)
+ABOUT_MIGRATIONS: Final = (
+    "CREATE TABLE about (one INTEGER PRIMARY KEY CHECK (one = 1), address BLOB NOT NULL, name TEXT NOT NULL)",
+)
+"""Whose folder it is, for whoever may read the file anyway. The folder's own name tells nothing."""
+MIGRATIONS: Final = (
+    *WHISPER_MIGRATIONS,
+    *SESSION_MIGRATIONS,
+    *OUTBOX_MIGRATIONS,
+    *WAY_MIGRATIONS,
+    *ABOUT_MIGRATIONS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +56,13 @@ async def contact_folder(context: Context, address_key: bytes, name: str) -> Asy
     """The folder of a contact, until the block ends. Then all that was asked for is on disk. DataInUse,
     BadData."""
     folder_name = kdf("contact folder", address_key, name.encode(), length=8).hex()
-    folder = context.folder.inside("contacts").inside(folder_name)
+    folder = context.folder.inside(CONTACTS_FOLDER).inside(folder_name)
     with _held(folder):
         database = Database(folder.database(DATABASE_FILE), MIGRATIONS, context.run_blocking)
         outboxes = OutboxStore(database)
         try:
+            with suppress(BadData):  # a full disk: what is there can still be read
+                database.transaction_now(partial(_note_whose, address_key, name))
             yield ContactFolder(
                 database,
                 SessionStore(database),
@@ -58,6 +73,10 @@ async def contact_folder(context: Context, address_key: bytes, name: str) -> Asy
             )
         finally:
             await database.aclose()
+
+
+def _note_whose(address_key: bytes, name: str, connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT OR IGNORE INTO about VALUES (1, ?, ?)", (address_key, name))
 
 
 @contextmanager

@@ -86,12 +86,14 @@ class Endpoint:
         give_up_after: int | None,
         *,
         receipts: bool = True,
+        senders: bool = False,
     ) -> None:
         self._context = context
         self._identity = identity
         self._introducers = introducers
         self._give_up_after = give_up_after
         self._receipts = receipts
+        self._senders = senders
         self._hosting: Hosting | None = None
 
     @property
@@ -104,7 +106,12 @@ class Endpoint:
             raise Closed("An endpoint is entered once.")
         self._context.check_open()
         self._hosting = await open_hosting(
-            self._context, self._identity, self._introducers, self._give_up_after, receipts=self._receipts
+            self._context,
+            self._identity,
+            self._introducers,
+            self._give_up_after,
+            receipts=self._receipts,
+            senders=self._senders,
         )
         await self._hosting.start()
         return self

@@ -150,6 +150,10 @@ class Listening:
         """None: the other side is the contact itself."""
         return None
 
+    def sender_of(self, taken: Taken) -> str | None:
+        """None: the other side is the contact itself."""
+        return None
+
     @staticmethod
     def _write(outbox: PeerOutbox, record: Record, connection: sqlite3.Connection) -> None:
         outbox.write(connection, record)

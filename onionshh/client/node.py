@@ -116,6 +116,7 @@ class Node:
         *,
         introducers: int = INTRODUCERS_DEFAULT,
         receipts: bool = True,
+        senders: bool = False,
         give_up_after: int | None = None,
     ) -> Endpoint:
         """An endpoint, to be entered with `async with`.
@@ -126,6 +127,8 @@ class Node:
         - `receipts`: whether the endpoint says that it has a whisper. With False it answers nothing but your
           replies, and its descriptor says so: for visitors, `sent` is then the final status of a whisper. The
           endpoint keeps no session with a visitor before it has replied to it.
+        - `senders`: whether to check who visitors say they are (see `Node.contact`). Then `Whisper.sender` is
+          an address that was proved. To check one, the endpoint fetches that sender's descriptor.
         - `give_up_after`: a whisper that was shown this often and never finished is set aside, for
           `Endpoint.given_up`. With None every whisper is shown until it is finished.
 
@@ -152,7 +155,9 @@ class Node:
         # A program that only visits needs neither a database nor the rest of what hosting needs.
         from onionshh.client.endpoint import Endpoint
 
-        return Endpoint(self._context, identity, introducers, give_up_after, receipts=receipts)
+        return Endpoint(
+            self._context, identity, introducers, give_up_after, receipts=receipts, senders=senders
+        )
 
     def contact(
         self,
@@ -161,6 +166,7 @@ class Node:
         name: str | None = None,
         session: bool = True,
         way_back: bool = False,
+        sender: IdentityKeys | Endpoint | None = None,
         privacy: str = "talk",
         hops: int | None = None,
         background: bool = False,
@@ -178,6 +184,9 @@ class Node:
           speak first while you say nothing. The two relays at their ends see that somebody is there, under a
           key made for this session alone. A whisper of at most 256 bytes then costs one circuit and one
           cell. A node has at most 16 ways back, so 8 contacts can have them.
+        - `sender`: an identity that this node hosts now, or its endpoint, to show the endpoint who you are:
+          its address, which the endpoint can check, and which it can prove to nobody else. The endpoint must
+          ask for that (`host(senders=True)`). Each first whisper then takes one round trip more.
         - `privacy`: the privacy class, "talk" (2 or 3 hops) or "flash" (0 or 1), SPEC 16.
         - `hops`: relays between this node and the rendezvous point, 0 to 3. With None the class draws a
           number for each circuit. With 0 the rendezvous point sees this node's IP address, and with 1 the
@@ -185,10 +194,11 @@ class Node:
         - `background`: for much that nobody waits for. It always leaves room for what other contacts send, so
           its pace tells nothing about them.
 
-        Raises BadAddress, ValueError for a wrong name, an unknown class or number of hops, or a way back
-        without a session, TypeError when the address is not text, Closed when the node is closed. Entering
-        the block raises ValueError when all ways back are taken. With a name it raises DataInUse while
-        another one of this address and name is open, and BadData when what is kept for it cannot be read.
+        Raises BadAddress, ValueError for a wrong name, an unknown class or number of hops, a sender that this
+        node does not host, or a way back or sender without a session, TypeError when the address is not text,
+        Closed when the node is closed. Entering the block raises ValueError when all ways back are taken.
+        With a name it raises DataInUse while another one of this address and name is open, and BadData when
+        what is kept for it cannot be read.
 
         ```python
         import onionshh
@@ -210,8 +220,26 @@ class Node:
         key = decode_address_untrusted(address)
         if way_back and not session:
             raise ValueError("A way back belongs to a session: with session=False there is none.")
-        terms = Terms(key, privacy_class(privacy), check_hops(hops), background, session, way_back=way_back)
+        terms = Terms(
+            key,
+            privacy_class(privacy),
+            check_hops(hops),
+            background,
+            session,
+            sender=self._sender_key(sender, session),
+            way_back=way_back,
+        )
         return Contact(self._context, encode_address(key), terms, name)
+
+    def _sender_key(self, sender: IdentityKeys | Endpoint | None, session: bool) -> bytes | None:
+        if sender is None:
+            return None
+        if not session:
+            raise ValueError("Who you are is shown within a session: with session=False there is none.")
+        key = sender.A if isinstance(sender, IdentityKeys) else decode_address_untrusted(sender.address)
+        if key not in self._context.hosted:
+            raise ValueError("The sender must be an identity that this node hosts now.")
+        return key
 
     def circuits(self) -> list[CircuitInfo]:
         """Every circuit of this node, oldest first. For debugging: what is built ahead is listed too."""

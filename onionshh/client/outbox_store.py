@@ -1,4 +1,4 @@
-"""The outbox on disk (SPEC 12): whispers that were accepted and must arrive, and the answers to them.
+"""The outbox on disk (SPEC 13): whispers that were accepted and must arrive, and the answers to them.
 
 One table serves many peers: a contact's own rows have an empty `peer`, those of an endpoint have the id of
 the peer's session. This file has only rows and transactions. The Sender (core/delivery/sender.py) decides.

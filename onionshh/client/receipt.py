@@ -9,7 +9,7 @@ from typing import Literal
 import trio
 
 from onionshh.core.base.classes import class_name
-from onionshh.core.delivery.record import Record, handed_over_key
+from onionshh.core.delivery.record import HandedOver, Record
 
 Status = Literal["queued", "sent", "delivered", "expired", "failed"]
 
@@ -43,6 +43,8 @@ class Outcome:
     status: Status = "queued"
     why: str = ""
     record: Record | None = field(default=None, repr=False)
+    """The whisper, until its status is final. After that `handed_over` is what is left of it."""
+    handed_over: HandedOver | None = None
     route: Route = Route()
     round_trip_seconds: float | None = None
     waiting: int = 0
@@ -69,6 +71,8 @@ class Outcome:
         if not self.is_final or (self.status, status) == ("sent", "delivered"):
             self.status, self.why = status, why
             self.final.set()
+            if self.record is not None:
+                self.handed_over, self.record = HandedOver.of(self.record), None
             if status in ("expired", "failed"):
                 self.settled.set()
 
@@ -176,8 +180,8 @@ class Receipt:
     @property
     def privacy(self) -> str:
         """The name of the whisper's privacy class."""
-        record = self._outcome.record
-        return "" if record is None else class_name(record.privacy_class)
+        about = self._outcome.record or self._outcome.handed_over
+        return "" if about is None else class_name(about.privacy_class)
 
     @property
     def resumed(self) -> bool:
@@ -220,10 +224,11 @@ class Receipt:
         Raises ValueError for another length, and when the whisper is erased by now, as it is after a restart;
         TypeError when the purpose is not text.
         """
-        record = self._outcome.record
-        if record is None:
+        outcome = self._outcome
+        handed_over = HandedOver.of(outcome.record) if outcome.record is not None else outcome.handed_over
+        if handed_over is None:
             raise ValueError("This receipt is for a reply, or for a whisper that is erased by now.")
-        return handed_over_key(record, purpose, length)
+        return handed_over.key(purpose, length)
 
     async def final(self) -> Receipt:
         """Wait until the status is final, and return this receipt."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from onionshh.core.delivery.incoming import Taken
-from onionshh.core.delivery.record import NO_ID, check_body, handed_over_key
+from onionshh.core.delivery.record import NO_ID, HandedOver, check_body
 from onionshh.errors import Closed
 from onionshh.ids import WhisperId
 
@@ -31,6 +31,9 @@ class Holder(Protocol):
 
     def peer_of(self, taken: Taken) -> Peer | None:
         """Who sent it, if there is a session."""
+
+    def sender_of(self, taken: Taken) -> str | None:
+        """The address that its sender has proved to be its own, if any."""
 
 
 class Whisper:
@@ -117,6 +120,15 @@ class Whisper:
         session is over, and for a whisper that a contact got."""
         return self._holder.peer_of(self._taken)
 
+    @property
+    def sender(self) -> str | None:
+        """The address that its sender has proved to be its own. None if it did not, if the endpoint does not
+        ask (see `Node.host`), and for a whisper that a contact got.
+
+        You can be sure of it, but you can prove it to nobody: you could have made the proof yourself.
+        """
+        return self._holder.sender_of(self._taken)
+
     def derive_key(self, purpose: str, length: int = 32) -> bytes:
         """A secret that only this end and the sender can derive, to hand over to another protocol. The
         sender's program gets the same from `Receipt.derive_key`.
@@ -126,7 +138,7 @@ class Whisper:
 
         Raises ValueError for another length, TypeError when the purpose is not text.
         """
-        return handed_over_key(self._taken.record, purpose, length)
+        return HandedOver.of(self._taken.record).key(purpose, length)
 
     def __repr__(self) -> str:
         return f"<Whisper of {len(self.body)} bytes>"

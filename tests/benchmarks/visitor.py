@@ -23,6 +23,11 @@ BULK_BESIDE_AT_ONCE = 4
 """The same beside quiet contacts: enough that its circuit is never idle."""
 CROWD_TTL_SECONDS = 30.0
 """When a whisper of a crowd counts as lost."""
+AGAIN_EACH = 6
+"""How often one contact goes on."""
+AGAIN_PAUSE_SECONDS = 1.0
+"""Between two, so that the circuits that every contact keeps ready are ready again."""
+WAY_BACK_SECONDS = 30.0
 HOPS = 3
 """Relays between the visitor and the rendezvous point; the endpoint has three always."""
 
@@ -71,6 +76,55 @@ class Visitor:
                 await contact.ask(b"e" + bytes(255))
                 seconds.append(time.perf_counter() - started)
         return {"seconds": seconds}
+
+    async def again(self, told: Told) -> Told:
+        """Seconds from a whisper of 256 bytes to its reply when the contact holds no circuit: `session` says
+        whether a session goes on, or the contact introduces itself anew. `times` times, over several contacts,
+        since one session may ask for eight circuits at once and no more."""
+        seconds, resumed = [], 0
+        for number in range(told["times"]):
+            if number % AGAIN_EACH == 0:
+                await self._many.aclose()
+                self._many = AsyncExitStack()
+                contact = self._node.contact(self._address, hops=HOPS, session=told["session"])
+                await self._many.enter_async_context(contact)
+                await contact.ask(b"ex")
+            _idle(contact)
+            await trio.sleep(AGAIN_PAUSE_SECONDS)
+            started = time.perf_counter()
+            receipt = contact.send(b"e" + bytes(255))
+            await receipt.reply()
+            seconds.append(time.perf_counter() - started)
+            resumed += receipt.resumed
+        await self._many.aclose()
+        self._many = AsyncExitStack()
+        return {"seconds": seconds, "resumed": resumed}
+
+    async def alone(self, told: Told) -> Told:
+        """Seconds from a whisper of 256 bytes in one cell to its receipt, which comes by a way back."""
+        seconds, alone = [], 0
+        async with self._node.contact(self._address, hops=HOPS, way_back=True) as contact:
+            await contact.ask(b"ex")
+            with trio.move_on_after(WAY_BACK_SECONDS):
+                while contact.session is None or not contact.session.way_back:
+                    await trio.sleep(0.1)
+            for _ in range(told["times"]):
+                _idle(contact)
+                await trio.sleep(AGAIN_PAUSE_SECONDS)
+                started = time.perf_counter()
+                receipt = await contact.whisper(b"s" + bytes(255))
+                seconds.append(time.perf_counter() - started)
+                alone += receipt.status == "delivered" and receipt.resumed
+        return {"seconds": seconds, "alone": alone}
+
+    async def transfer(self, told: Told) -> Told:
+        """Seconds until so many bytes have arrived as a transfer."""
+        async with self._node.contact(self._address) as contact:
+            await contact.ask(b"ex")
+            started = time.perf_counter()
+            transfer = contact.transfer(bytes(told["bytes"]))
+            await transfer.final()
+            return {"seconds": time.perf_counter() - started, "status": transfer.status}
 
     async def bulk(self, told: Told) -> Told:
         """Seconds until so many bytes are delivered and acknowledged over one circuit."""
@@ -220,6 +274,13 @@ class Visitor:
         async with self._node.contact(self._address, hops=HOPS) as contact:
             await contact.ask(b"ex")
             return time.perf_counter() - started
+
+
+def _idle(contact: onionshh.Contact) -> None:
+    """End the contact's circuit at once, as it would end by itself after a while."""
+    correspondence = contact._correspondence
+    if correspondence is not None:
+        correspondence.sending.renew()
 
 
 async def main(network: str, folder: str) -> None:

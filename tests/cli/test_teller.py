@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
-from onionshh.cli.teller import UNWRITTEN, Teller
-from onionshh.client.receipt import Outcome, PathInfo, Receipt, Status
+from onionshh.cli.teller import GOES_ON, UNWRITTEN, Teller
+from onionshh.client.receipt import Outcome, PathInfo, Receipt, Route, Status
 from onionshh.core.delivery.record import new_whisper
 from tests.seeded import seeded
 
@@ -20,7 +20,8 @@ DELIVERED = "delivered over 3 hops, connected in 0.40 s, receipt after 0.12 s"
 
 def receipt(status: Status, why: str = "", answer: bytes | None = None) -> Receipt:
     """One that stands so."""
-    outcome = Outcome("ab" * 16, connect_seconds=0.4, round_trip_seconds=0.1234567, paths=(PATH,))
+    route = Route(paths=(PATH,), connect_seconds=0.4)
+    outcome = Outcome("ab" * 16, route=route, round_trip_seconds=0.1234567)
     if answer is not None:
         outcome.answer = new_whisper(answer, expires=600, privacy_class=1, random_bytes=seeded(1))
     if status in ("queued", "sent"):
@@ -129,7 +130,25 @@ def test_what_stdout_does_not_take(
 
 
 def test_a_session_that_went_on_is_told_of(capsys: Captured) -> None:
-    resumed = Receipt(Outcome("ab" * 16, paths=(PATH,), resumed=True))
+    resumed = Receipt(Outcome("ab" * 16, route=Route(paths=(PATH,), resumed=True)))
     resumed._outcome.conclude("delivered")
     assert Teller("talk", 0, as_json=False).tell(resumed, "") == 0
     assert capsys.readouterr().err == "onionshh: delivered over 3 hops, the session resumed.\n"
+
+
+def test_a_named_whisper_stays_in_the_outbox(capsys: Captured) -> None:
+    teller = Teller("talk", 0, as_json=True, named=True)
+    assert teller.kept(receipt("queued")) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["status"], told["why"]) == ("queued", GOES_ON)
+    assert Teller("talk", 0, as_json=False, named=True).kept(receipt("queued")) == 0
+    assert capsys.readouterr().err == f"onionshh: accepted: {GOES_ON}.\n"
+    assert Teller("talk", 30, as_json=False, named=True).tell(receipt("sent"), "no answer") == 1
+    assert GOES_ON in capsys.readouterr().err
+
+
+def test_a_whisper_without_a_receipt_ends_as_sent(capsys: Captured) -> None:
+    sent = Receipt(Outcome("ab" * 16, route=Route(paths=(PATH,))))
+    sent._outcome.conclude("sent")
+    assert Teller("talk", 30, as_json=False).tell(sent, "") == 0
+    assert "no receipt was asked for" in capsys.readouterr().err

@@ -18,6 +18,7 @@ class Came:
 
     id = "ab"
     received_at = 0.0
+    sender = None
 
     def __init__(self, body: bytes) -> None:
         self.body = body

@@ -66,6 +66,16 @@ def ring_of(running: RunningRelay) -> Ring:
     return role
 
 
+def introducer_of(running: RunningRelay) -> Role:
+    """Its honest introducer, or what was put in its place."""
+    return role_of(running, Introducer.accepts)
+
+
+def role_of(running: RunningRelay, accepts: frozenset[int]) -> Role:
+    """Its role that takes these messages."""
+    return _place(running, accepts).role
+
+
 def mount(running: RunningRelay, role: Role) -> None:
     """Put a role in the place of the one that takes the same messages."""
     _place(running, role.accepts).role = role

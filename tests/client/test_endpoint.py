@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from onionshh.client.endpoint import EndpointStatus
 from onionshh.client.identities import Identity
 from onionshh.client.whisper import Whisper
 from onionshh.errors import Closed
@@ -28,6 +29,7 @@ async def test_replies_and_silence(autojump_clock: MockClock) -> None:
             assert await contact.ask(b"hello") == b"HELLO"
             assert (await contact.whisper(b"psst")).status == "delivered"
             await until(lambda: endpoint.status().unfinished == 0)
+            assert isinstance(endpoint.status(), EndpointStatus)
             nursery.cancel_scope.cancel()
 
 

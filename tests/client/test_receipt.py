@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from onionshh.client.receipt import Outcome, PathInfo, Receipt, Status
+from onionshh.client.receipt import Outcome, PathInfo, Receipt, Route, Status
 from onionshh.core.delivery.record import Record, new_whisper
 from tests.seeded import seeded
 
@@ -56,9 +56,9 @@ def test_a_receipt_shows_its_outcome_as_it_changes_and_cannot_be_set() -> None:
         False,
     ]
     path = PathInfo(2, ("aa" * 32, "bb" * 32, "cc" * 32))
-    outcome.why, outcome.paths, outcome.resumed = "the way is being built", (path,), True
+    outcome.why, outcome.route = "the way is being built", Route((path,), True)
     outcome.record = record(b"question")
-    outcome.connect_seconds, outcome.round_trip_seconds = 0.5, 0.25
+    outcome.route, outcome.round_trip_seconds = Route((path,), True, 0.5), 0.25
     outcome.conclude("delivered")
     outcome.settle(record(b"answer"))
     assert [getattr(receipt, name) for name in NAMES[1:]] == [
@@ -179,7 +179,7 @@ async def test_a_whisper_that_ends_undelivered_keeps_nobody_waiting_for_its_repl
 def test_a_key_to_hand_over_is_that_of_the_whisper_and_of_no_other() -> None:
     outcome = Outcome("")
     receipt = Receipt(outcome)
-    with pytest.raises(ValueError, match="no whisper of ours"):
+    with pytest.raises(ValueError, match="for a reply, or for a whisper that is erased"):
         receipt.derive_key("a game")
     outcome.record = record(b"question")
     key = receipt.derive_key("a game")
@@ -198,3 +198,14 @@ async def test_it_is_awaited_as_long_as_somebody_waits_for_a_reply(autojump_cloc
         awaited.append(one.outcome.awaited)
         nursery.cancel_scope.cancel()
     assert [*awaited, one.outcome.awaited] == [False, True, False]
+
+
+def test_the_first_look_at_an_answer_is_told_and_no_other() -> None:
+    """By then the outbox need not keep it for a later run."""
+    outcome, taken = Outcome(""), list[Record]()
+    receipt = Receipt(outcome, took=taken.append)
+    assert receipt.reply_body is None
+    assert taken == []
+    outcome.settle(record(b"answer"))
+    assert receipt.reply_body == receipt.reply_body == b"answer"
+    assert taken == [record(b"answer")]

@@ -18,8 +18,8 @@ from onionshh.core.delivery.record import new_whisper
 from onionshh.core.delivery.visitor_lane import VISITOR_SENDINGS_MOST
 from onionshh.core.delivery.way import IDLE_WHILE_ASKED_SECONDS
 from onionshh.reasons import Reason
-from tests.client.delivery.test_receiving import replies_on_disk
 from tests.client.delivery.test_joined import of_visitor
+from tests.client.delivery.test_receiving import replies_on_disk
 from tests.client.world import Stranger, echo, hosted, small, until
 from tests.inside import circuits_of, inside, parts, sending_of
 

@@ -8,6 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.client.endpoint import Endpoint
+from onionshh.client.hosting.whisper_store import WhisperStore
 from onionshh.client.whisper import Whisper
 from onionshh.core.delivery.actions import Actions, LaneId
 from onionshh.core.delivery.record import NO_ID, WHISPER, Record
@@ -156,7 +157,8 @@ async def test_a_reply_of_before_the_crash_reaches_the_visitor_who_asks_again(
             assert answers == [b"the answer, from disk"]
             await trio.sleep(5)
             # The visitor acknowledged it: it is kept no longer; and the whisper was not shown a second time.
-            assert await parts(endpoint).peers.receiving._store.replies_to(whisper._taken.whisper_id) is None
+            store = WhisperStore(parts(endpoint).database)
+            assert await store.replies_to(whisper._taken.whisper_id) == []
             assert len(parts(endpoint).peers.receiving.receiver.inbox) == 0
 
 

@@ -59,7 +59,8 @@ async def test_an_idle_conversation_holds_no_circuit_and_goes_on(autojump_clock:
             assert await receipt.reply() == b"AGAIN"
         assert receipt.resumed
         sessions = behind(contact).sessions
-        assert sessions is not None and sessions.current is not None
+        assert sessions is not None
+        assert sessions.current is not None
         assert sessions.current.history.resumed == 1
 
 
@@ -79,7 +80,8 @@ async def test_the_two_sides_know_the_session_by_the_same_name(autojump_clock: M
     async with conversation() as (_, _, endpoint, contact):
         (theirs,) = parts(endpoint).peers.keeper.table.sessions
         sessions = behind(contact).sessions
-        assert sessions is not None and sessions.current is not None
+        assert sessions is not None
+        assert sessions.current is not None
         assert sessions.current.session_id == theirs.session_id
         assert sessions.current.mail.key == theirs.mail.key
 
@@ -141,7 +143,8 @@ async def test_chains_are_renewed(autojump_clock: MockClock, monkeypatch: pytest
             await goes_on(True, contact)
             (theirs,) = parts(endpoint).peers.keeper.table.sessions
             epochs.append(theirs.chains.epoch)
-        assert epochs[-1] >= 2 and epochs == sorted(epochs)
+        assert epochs[-1] >= 2
+        assert epochs == sorted(epochs)
 
 
 async def test_a_reply_that_takes_an_hour_holds_no_circuit(autojump_clock: MockClock) -> None:

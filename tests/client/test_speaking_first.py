@@ -1,5 +1,5 @@
-"""Either side can speak first (SPEC 12): over an open exchange, by a way back, or when the visitor comes. Whole
-networks in virtual time."""
+"""Either side can speak first (SPEC 12): over an open exchange, by a way back, or when the visitor comes.
+Whole networks in virtual time."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from onionshh import testing
 from onionshh.client.contact import Contact
 from onionshh.client.endpoint import Endpoint
+from onionshh.client.identities import Identity
 from onionshh.client.node import Node
 from onionshh.client.peer import Peer
 from onionshh.client.whisper import Whisper
@@ -60,9 +61,9 @@ def called(contact: Contact) -> bool:
 
 
 @asynccontextmanager
-async def world(*, way_back: bool = False, name: str | None = None) -> AsyncIterator[World]:
+async def world(*, way_back: bool = False, name: str | None = None, **params: int) -> AsyncIterator[World]:
     async with (
-        small(8, **QUIET) as net,
+        small(8, **{**QUIET, **params}) as net,
         hosted(net) as (host, endpoint),
         net.join("visitor") as visitor,
         visitor.contact(endpoint.address, way_back=way_back, name=name) as contact,
@@ -198,10 +199,7 @@ async def test_a_peer_is_kept_and_forgotten(autojump_clock: MockClock) -> None:
 
 async def test_iterating_needs_a_session(autojump_clock: MockClock) -> None:
     async with small(5) as net, net.join("visitor") as node:
-        address = net.identity("nobody").address if hasattr(net, "identity") else None
-        from onionshh.client.identities import Identity
-
-        address = address or Identity.generate().address
+        address = Identity.generate().address
         with pytest.raises(ValueError, match="session"):
             node.contact(address, session=False, way_back=True)
         async with node.contact(address, session=False) as contact:

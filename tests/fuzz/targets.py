@@ -8,8 +8,11 @@ from tests.fuzz.directory import DIRECTORY
 from tests.fuzz.doors import DOORS
 from tests.fuzz.link import LINKS
 from tests.fuzz.roles import ROLES
+from tests.fuzz.sessions import SESSIONS
 
 TARGETS = {
-    target.name: target for table in (DOORS, LINKS, CIRCUITS, DELIVERY, ROLES, DIRECTORY) for target in table
+    target.name: target
+    for table in (DOORS, LINKS, CIRCUITS, DELIVERY, SESSIONS, ROLES, DIRECTORY)
+    for target in table
 }
 """By name."""

@@ -395,6 +395,10 @@ class Sending(Driver):
         self._openings[lane.number] = _Opened(opening, None)
         self.do(self._sender.lane_adopted(lane.number, self.now()))
 
+    def way_is_new(self) -> None:
+        """The other end can be reached in a new way."""
+        self.do(self._sender.way_is_new(self.now()))
+
     def lane_gone(self, number: LaneId) -> None:
         self._openings.pop(number, None)
         self.do(self._sender.lane_lost(number, self.now()))

@@ -29,7 +29,7 @@ from onionshh.client.session.store import SESSION_MIGRATIONS
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS, new_whisper
-from onionshh.crypto.identity import IdentityKeys
+from onionshh.crypto.identity import IdentityKeys, encode_address
 from onionshh.crypto.primitives import kdf
 from onionshh.errors import Closed
 from onionshh.ids import WhisperId
@@ -144,6 +144,11 @@ class Hosting:
         """The peer of this session, if there is one."""
         session = self.parts.peers.keeper.find(session_id)
         return None if session is None else Peer(self.parts.peers, session)
+
+    def sender_of(self, taken: Taken) -> str | None:
+        """The address that its sender has proved to be its own, if any."""
+        session = self.parts.peers.keeper.find(taken.session)
+        return None if session is None or not session.marks.sender else encode_address(session.marks.sender)
 
     def peers(self) -> list[Peer]:
         """All peers on disk, the one heard of last coming first. Closed."""

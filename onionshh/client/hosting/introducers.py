@@ -143,7 +143,7 @@ class Introducers:
         context = self._context
         async with trio.open_nursery() as nursery:
             wall = context.clock.earliest()
-            before = await self._store.introducers(wall)
+            before = await self._before(wall)
             again = self._set.restored(before, context.params, self._now(), wall)
             for held in before:
                 if held in again:
@@ -160,6 +160,13 @@ class Introducers:
 
     def _now(self) -> float:
         return self._context.clock.monotonic()
+
+    async def _before(self, wall: int) -> list[HeldIntroducer]:
+        try:
+            return await self._store.introducers(wall)
+        except BadData as error:
+            logger.error("those of an earlier run cannot be taken up (%s): %s", self._what.name, error)
+            return []
 
     async def _follow_consensus(self) -> None:
         """Follow each new consensus. More relays mean more introducers, at once on a network that is just

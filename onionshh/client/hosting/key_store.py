@@ -137,14 +137,20 @@ class KeyStore:
             del self._periods[past]
 
     async def introducers(self, wall: int) -> list[HeldIntroducer]:
-        """The introducers from before a restart whose time is not over."""
+        """The introducers from before a restart whose time is not over. The others are erased soon. A full
+        disk can be read too."""
 
         def read(connection: sqlite3.Connection) -> list[HeldIntroducer]:
-            connection.execute("DELETE FROM introducers WHERE expiry <= ?", (wall,))
-            rows = connection.execute("SELECT relay, auth_seed, expiry FROM introducers ORDER BY expiry")
+            rows = connection.execute(
+                "SELECT relay, auth_seed, expiry FROM introducers WHERE expiry > ? ORDER BY expiry", (wall,)
+            )
             return [HeldIntroducer(RelayId(relay), SigningKey(seed), expiry) for relay, seed, expiry in rows]
 
-        return await self._database.transaction(read, erases=True)
+        held = await self._database.read(read)
+        self._database.soon(
+            lambda connection: connection.execute("DELETE FROM introducers WHERE expiry <= ?", (wall,))
+        )
+        return held
 
     async def keep_introducer(self, held: HeldIntroducer) -> None:
         """Remember an introducer across a restart."""

@@ -289,6 +289,9 @@ class Peers:
         session.marks.confirmed = True  # only a peer that has the session on its disk says this
         await self.keeper.save(session)
         self._talk.send(lane, self._talk.record(WAY_BACK, RECEIVED_BODY, record.whisper_id))
+        known = self._calling.get(session.session_id)
+        if known is not None:
+            known.sending.way_is_new()
 
     async def _sweep(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Checks who the senders of an endpoint's whispers are, if they want to show it (SPEC 12, core/session/proof.py).
+"""Checks who the senders of an endpoint's whispers are, if they want to show it (SPEC 12).
 
 The endpoint fetches the sender's descriptor as a stranger would, over a circuit with a pinned second hop: the
 sender could foresee which ring relays are asked. While a check runs, the whispers of that session are not

@@ -34,6 +34,14 @@ class NotIntroduced(Exception):
         self.gone = gone
 
 
+class NoStatus(NotIntroduced):
+    """The introducer has our message, and then said nothing or closed the circuit. It may have passed us on
+    or not."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why, gone=False)
+
+
 class NoAnswer(Exception):
     """We were introduced, and the endpoint did not come to the rendezvous point."""
 
@@ -120,11 +128,11 @@ async def to_introducer(context: Context, relay: RelayId, purpose: Purpose) -> C
 
 
 async def introduce(circuit: Circuit, message: bytes) -> None:
-    """Give the introducer an INTRODUCE1 to pass on. NotIntroduced."""
+    """Give the introducer an INTRODUCE1 to pass on. NotIntroduced, NoStatus."""
     try:
         answer = await circuit.ask(m.INTRODUCE1, message, m.INTRODUCE_ACK, ANSWER_SECONDS)
     except CircuitFailed as error:
-        raise NotIntroduced(f"an introducer does not answer ({error})", gone=False) from error
+        raise NoStatus(f"an introducer does not answer ({error})") from error
     status = m.status_untrusted(answer)
     if status == m.NO_SUCH_KEY:
         raise NotIntroduced("an introducer does not know the endpoint any more", gone=True)

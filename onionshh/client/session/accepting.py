@@ -120,7 +120,7 @@ class Accepting:
         if point is None:
             raise ProtocolError(Reason.RENDEZVOUS_UNKNOWN_RELAY)
         reply, keys = accepted.step.answer(0, context.chance.bytes(ANSWER_SALT))
-        async with self._places.take(accepted.session.session_id):
+        async with self._places.take(point.identity):
             circuit = await context.pool.to(Purpose.ANSWER, point, tries=TRIES)
             circuit.accept()
             circuit.send(m.RENDEZVOUS1, reply)

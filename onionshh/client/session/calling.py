@@ -26,6 +26,7 @@ from onionshh.net.circuits import CircuitFailed
 from onionshh.reasons import Reason
 
 NO_WAY = "the peer cannot be called now; it waits until the peer comes"
+MEETING = meeting_kind(ENDPOINT_HOPS, TALK.number, of_session=True)
 UNKNOWN_MOST = 2
 """A way back whose relay does not know it so often is forgotten."""
 
@@ -41,7 +42,7 @@ class Calling:
         self._going_on = GoingOn(
             context,
             keeper,
-            lambda: Terms(TALK.number, meeting_kind(ENDPOINT_HOPS, TALK.number, of_session=True), Purpose.CALL),
+            lambda: Terms(TALK.number, MEETING, Purpose.CALL),
         )
 
     async def once(self, record: Record, *, more: bool) -> Opening:

@@ -8,13 +8,14 @@ steps that may be out; the last of them asks for a circuit, whose answer settles
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.sending import Opening
 from onionshh.client.receipt import PathInfo
 from onionshh.client.session.keeper import SessionKeeper
-from onionshh.client.session.resuming import Door, Terms, resume, resume_alone, rides
+from onionshh.client.session.resuming import Door, LastStep, Terms, resume, resume_alone, rides
 from onionshh.core.delivery.record import Record, about
 from onionshh.core.session.session import Session, Spent
 from onionshh.ids import WhisperId
@@ -41,14 +42,15 @@ class GoingOn:
         terms = self._terms()
         encoded = record.encode()
         small = len(record.body) <= ALONE_MOST and rides(encoded, 0)
-        if alone and small and not session.last_without_answer:
-            spent, asking = await resume_alone(
-                self._context, self._keeper, session, door, terms.privacy_class, encoded
-            )
-            self._alone[about(record)] = session, spent
-            while len(self._alone) > ALONE_KNOWN_MOST:
-                del self._alone[next(iter(self._alone))]
-            return Opening(None, True, (path_info(asking),), session, resumed=True)
+        if alone and small:
+            with suppress(LastStep):
+                spent, asking = await resume_alone(
+                    self._context, self._keeper, session, door, terms.privacy_class, encoded
+                )
+                self._alone[about(record)] = session, spent
+                while len(self._alone) > ALONE_KNOWN_MOST:
+                    del self._alone[next(iter(self._alone))]
+                return Opening(None, True, (path_info(asking),), session, resumed=True)
         resumed = await resume(self._context, self._keeper, session, door, terms, encoded)
         path = path_info(resumed.joined.circuit)
         return Opening(resumed.joined, resumed.rode, (path,), session, resumed=True)
@@ -56,19 +58,17 @@ class GoingOn:
     async def answer(self, session: Session, door: Door, record: Record) -> JoinedCircuit | None:
         """Send a receipt, or another record that fits, in a cell of its own. If the step is the last that may
         be out, this returns a joined circuit, which nobody needs otherwise. Raises as `resume`."""
-        terms = self._terms()
-        if not session.last_without_answer:
-            await resume_alone(
-                self._context, self._keeper, session, door, terms.privacy_class, record.encode()
-            )
+        context, keeper, terms, encoded = self._context, self._keeper, self._terms(), record.encode()
+        with suppress(LastStep):
+            await resume_alone(context, keeper, session, door, terms.privacy_class, encoded)
             return None
-        return (await resume(self._context, self._keeper, session, door, terms, record.encode())).joined
+        return (await resume(context, keeper, session, door, terms, encoded)).joined
 
     def arrived(self, whisper: WhisperId) -> None:
         """A receipt for this whisper came. If it went alone, that answers its step."""
         session, spent = self._alone.pop(whisper, (None, None))
         if session is not None and spent is not None:
-            session.answered(spent)
+            self._keeper.answered(session, spent)
 
     def silent(self, whisper: WhisperId) -> None:
         """This whisper waits again. If it went alone, no receipt came in time."""

@@ -8,7 +8,7 @@ written in the transaction of the first whisper or part on its exchange.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from onionshh.client.context import Context
@@ -35,6 +35,10 @@ itself anew."""
 OVER_MOST = 64
 
 
+SessionRow = tuple[SessionId, bytes, int]
+"""Id, document, and when it was used."""
+
+
 class Store(Protocol):
     """Where sessions are kept: on disk (`store.py`), or in memory alone."""
 
@@ -42,7 +46,8 @@ class Store(Protocol):
     async def save(self, session: Session) -> None: ...
     def save_soon(self, session: Session) -> None: ...
     def forget_soon(self, session_ids: Iterable[SessionId]) -> None: ...
-    def write(self, connection: sqlite3.Connection, sessions: Iterable[Session]) -> None: ...
+    def rows(self, sessions: Iterable[Session]) -> list[SessionRow]: ...
+    def write(self, connection: sqlite3.Connection, rows: Iterable[SessionRow]) -> None: ...
 
 
 class InMemoryAlone:
@@ -61,7 +66,11 @@ class InMemoryAlone:
     def forget_soon(self, session_ids: Iterable[SessionId]) -> None:
         """Nothing to do."""
 
-    def write(self, connection: sqlite3.Connection, sessions: Iterable[Session]) -> None:
+    def rows(self, sessions: Iterable[Session]) -> list[SessionRow]:
+        """None."""
+        return []
+
+    def write(self, connection: sqlite3.Connection, rows: Iterable[SessionRow]) -> None:
         """Nothing to do."""
 
 
@@ -156,6 +165,7 @@ class SessionKeeper:
 
     def begun(self, session: Session) -> None:
         """The session of a new exchange. It is written with the first whisper on it."""
+        session.history.used_at = self._context.clock.earliest()
         self._unwritten[session.session_id] = session
         while len(self._unwritten) > UNWRITTEN_MOST:
             del self._unwritten[next(iter(self._unwritten))]
@@ -172,7 +182,8 @@ class SessionKeeper:
             if replied or session.session_id in self._unwritten:
                 session.marks.answered = session.marks.answered or replied
                 found[session.session_id] = session
-        return FirstRows(self, self._store, list(found.values()))
+        first = list(found.values())
+        return FirstRows(self, self._store, first, self._store.rows(first))
 
     def first_written(self, sessions: Iterable[Session]) -> None:
         """The first rows of these sessions are on disk."""
@@ -194,6 +205,14 @@ class SessionKeeper:
         spent = session.spend()
         await self.save(session)
         return spent, SpentStep(spent.step, self._context.chance.bytes(RESUME_SALT))
+
+    def answered(self, session: Session, spent: Spent) -> None:
+        """The other side has answered to this step. That is written with the next transaction. After a crash
+        before it, the step counts as one that is still out, which costs nothing but an introduction once
+        there are too many."""
+        session.answered(spent)
+        if self.table.get(session.session_id) is session:
+            self._store.save_soon(session)
 
     async def accept_untrusted(self, message: Resume) -> Accepted | None:
         """The RESUME in a message, with its tag burned and synced. None if the tag is unknown, or was used.
@@ -220,10 +239,11 @@ class FirstRows:
     keeper: SessionKeeper
     store: Store
     sessions: list[Session]
+    rows: list[SessionRow] = field(repr=False)
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Write them, within a transaction."""
-        self.store.write(connection, self.sessions)
+        self.store.write(connection, self.rows)
 
     def written(self) -> None:
         """The transaction is on disk."""

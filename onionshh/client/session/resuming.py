@@ -12,7 +12,7 @@ import trio
 
 from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
-from onionshh.client.reach.connect import NoAnswer, both, establish, introduce, to_introducer
+from onionshh.client.reach.connect import NoAnswer, NoStatus, both, establish, introduce, to_introducer
 from onionshh.client.session.keeper import SessionKeeper
 from onionshh.client.steps import Way, steps
 from onionshh.core.base.patience import RENDEZVOUS_SECONDS
@@ -51,6 +51,10 @@ class Resumed:
     asking: Circuit
 
 
+class LastStep(Exception):
+    """The next step is the last that may be out without an answer, so it must ask for a circuit."""
+
+
 def rides(record: bytes, legs: int) -> bool:
     """Whether a RESUME with so many legs can carry this encoded record."""
     return len(record) <= record_most(legs)
@@ -72,12 +76,14 @@ async def resume(
             lambda: to_introducer(context, door.relay, Purpose.RESUME),
         )
         await _turn(context, session)
+        if not session.may_spend:  # others have spent steps while the circuits were being built
+            raise NoAnswer
         spent, step = await keeper.spend(session)
         await establish(meeting, step.leg(0).cookie)
         rode = rides(record, 1)
         resumption = Resumption(terms.privacy_class, (meeting.path[-1].identity,), record if rode else b"")
         steps.debug("we wait for the other side at %s", Way(meeting))
-        await introduce(asking, step.seal(door.auth_key, resumption))
+        await _send(session, asking, step.seal(door.auth_key, resumption))
         steps.debug("the session goes on: one cell through %s", Way(asking))
         asking.close(Reason.FINISHED)
         with trio.move_on_after(RENDEZVOUS_SECONDS):
@@ -85,9 +91,9 @@ async def resume(
             keys = step.finish_untrusted(0, answer.body)
             steps.debug("the other side has come to the meeting")
             joined = context.joined(meeting, keys, as_visitor=True)
-            session.answered(spent)
             session.history.exchanges += 1
             session.history.resumed += 1
+            keeper.answered(session, spent)
             return Resumed(joined, rode, asking)
         session.silent()
         raise NoAnswer
@@ -98,6 +104,16 @@ async def resume(
         if isinstance(error, ProtocolError):
             context.drops.count(error.reason)
             raise CircuitFailed(error.reason) from error
+        raise
+
+
+async def _send(session: Session, asking: Circuit, message: bytes) -> None:
+    """Give a RESUME to the relay that passes it on. If that says nothing, or closes the circuit, that is a
+    silence like any other. NotIntroduced."""
+    try:
+        await introduce(asking, message)
+    except NoStatus:
+        session.silent()
         raise
 
 
@@ -114,13 +130,15 @@ async def resume_alone(
     """One cell with a record, and nothing comes back the same way. Returns the step, so that whoever hears of
     the record later can tell the session, and the circuit that was used.
 
-    Raises NotIntroduced, CircuitFailed, NetworkUnreachable, BadData, Closed.
+    Raises LastStep, NotIntroduced, CircuitFailed, NetworkUnreachable, BadData, Closed.
     """
     asking = await to_introducer(context, door.relay, Purpose.RESUME)
     try:
+        if session.last_without_answer:  # as it may be by now: others have spent steps meanwhile
+            raise LastStep
         spent, step = await keeper.spend(session)
         resumption = Resumption(privacy_class, (), record)
-        await introduce(asking, step.seal(door.auth_key, resumption))
+        await _send(session, asking, step.seal(door.auth_key, resumption))
         steps.debug("the session goes on: one cell with everything in it, through %s", Way(asking))
         return spent, asking
     finally:

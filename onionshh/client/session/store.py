@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from onionshh.core.session.document import from_document_untrusted, to_document
 from onionshh.core.session.session import Session, SessionId
 from onionshh.errors import ProtocolError
 from onionshh.net.database import Database
+
+if TYPE_CHECKING:
+    from onionshh.client.session.keeper import SessionRow
 
 logger = logging.getLogger("onionshh.client")
 
@@ -46,11 +49,13 @@ class SessionStore:
 
     async def save(self, session: Session) -> None:
         """Sync this session's present state. The keys of before are overwritten. BadData, Closed."""
-        await self._database.transaction(lambda connection: self.write(connection, (session,)), erases=True)
+        rows = self.rows((session,))
+        await self._database.transaction(lambda connection: self.write(connection, rows), erases=True)
 
     def save_soon(self, session: Session) -> None:
         """Write this session's present state with the next transaction, or within a second."""
-        self._database.soon(lambda connection: self.write(connection, (session,)))
+        rows = self.rows((session,))
+        self._database.soon(lambda connection: self.write(connection, rows))
 
     def forget_soon(self, session_ids: Iterable[SessionId]) -> None:
         """Erase these sessions with the next transaction, or within a second."""
@@ -59,10 +64,14 @@ class SessionStore:
             lambda connection: connection.executemany("DELETE FROM sessions WHERE id = ?", rows)
         )
 
-    def write(self, connection: sqlite3.Connection, sessions: Iterable[Session]) -> None:
-        """Write the rows of these sessions, within a transaction."""
+    def rows(self, sessions: Iterable[Session]) -> list[SessionRow]:
+        """These sessions as they are now. A transaction runs in a thread, while the sessions go on."""
+        return [(session.session_id, to_document(session), session.history.used_at) for session in sessions]
+
+    def write(self, connection: sqlite3.Connection, rows: Iterable[SessionRow]) -> None:
+        """Write these rows, within a transaction."""
         connection.executemany(
             "INSERT INTO sessions VALUES (?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET document = excluded.document, used = excluded.used",
-            [(session.session_id, to_document(session), session.history.used_at) for session in sessions],
+            list(rows),
         )

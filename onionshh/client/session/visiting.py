@@ -40,8 +40,10 @@ class VisitorSessions:
 
     def begun(self, root: bytes, period: int) -> Session:
         """A new introduction was answered."""
-        wall = self._context.clock.best()
-        return Session.started(root, introduced=True, period=period, wall=wall)
+        clock = self._context.clock
+        session = Session.started(root, introduced=True, period=period, wall=clock.best())
+        session.history.used_at = clock.earliest()
+        return session
 
     async def heard(self, session: Session | None) -> None:
         """A receipt or a reply came over an exchange of this session: the endpoint has it on disk."""

@@ -55,17 +55,20 @@ class SessionWays:
         self._session = session
 
     async def introducers(self, wall: int) -> list[HeldIntroducer]:
-        """Those whose time is not over."""
+        """Those whose time is not over. The others are erased soon. A full disk can be read too."""
 
         def read(connection: sqlite3.Connection) -> list[HeldIntroducer]:
-            connection.execute("DELETE FROM ways WHERE expiry <= ?", (wall,))
             rows = connection.execute(
-                "SELECT relay, auth_seed, expiry FROM ways WHERE session = ? ORDER BY expiry",
-                (self._session,),
+                "SELECT relay, auth_seed, expiry FROM ways WHERE session = ? AND expiry > ? ORDER BY expiry",
+                (self._session, wall),
             )
             return [HeldIntroducer(RelayId(relay), SigningKey(seed), expiry) for relay, seed, expiry in rows]
 
-        return await self._database.transaction(read, erases=True)
+        held = await self._database.read(read)
+        self._database.soon(
+            lambda connection: connection.execute("DELETE FROM ways WHERE expiry <= ?", (wall,))
+        )
+        return held
 
     async def keep_introducer(self, held: HeldIntroducer) -> None:
         """Sync one, before a relay hears of it."""

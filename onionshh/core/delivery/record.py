@@ -214,15 +214,28 @@ def new_whisper(
 HANDED_OVER_MOST: Final = 64
 
 
-def handed_over_key(record: Record, purpose: str, length: int) -> bytes:
-    """A secret that both ends of a whisper can derive, to hand over to another protocol (SPEC 12). ValueError
-    for a length that is not 1 to 64, TypeError for a purpose that is not text."""
-    if not isinstance(purpose, str):
-        raise TypeError(f"A purpose is text, not {type(purpose).__name__}.")
-    if type(length) is not int or not 1 <= length <= HANDED_OVER_MOST:
-        raise ValueError(f"A key has 1 to {HANDED_OVER_MOST} bytes, not {length!r}.")
-    digest = sha3_256(record.encode())
-    return kdf("hand over", record.whisper_id, digest, purpose.encode(), length=length)
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """What is needed of a whisper to derive keys from it, without its body (SPEC 12)."""
+
+    whisper_id: WhisperId
+    privacy_class: int
+    digest: bytes = field(repr=False)
+    """SHA3-256 of the encoded record."""
+
+    @classmethod
+    def of(cls, record: Record) -> HandedOver:
+        """Of this whisper."""
+        return cls(record.whisper_id, record.privacy_class, sha3_256(record.encode()))
+
+    def key(self, purpose: str, length: int) -> bytes:
+        """A secret that both ends of the whisper can derive, to hand over to another protocol. ValueError for
+        a length that is not 1 to 64, TypeError for a purpose that is not text."""
+        if not isinstance(purpose, str):
+            raise TypeError(f"A purpose is text, not {type(purpose).__name__}.")
+        if type(length) is not int or not 1 <= length <= HANDED_OVER_MOST:
+            raise ValueError(f"A key has 1 to {HANDED_OVER_MOST} bytes, not {length!r}.")
+        return kdf("hand over", self.whisper_id, self.digest, purpose.encode(), length=length)
 
 
 def about(record: Record) -> WhisperId:

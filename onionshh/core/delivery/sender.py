@@ -78,7 +78,6 @@ class Sender:
         keeps_answers: bool = False,
     ) -> None:
         self._receipt_seconds = receipt_seconds
-        self._keeps_answers = keeps_answers
         self._random_bytes = chance.bytes
         self._active: dict[WhisperId, OutgoingWhisper] = {}
         """Whispers without a final state, and whispers whose answers are awaited."""
@@ -90,7 +89,7 @@ class Sender:
         """The earliest time when something may be due for a whisper."""
         self._way = Way(chance, idle_seconds)
         self._owed = ReceiptsOwed(chance.bytes)
-        self._answers = _AnswersBeingKept()
+        self._answers = _AnswersBeingKept(keeps_answers)
         self._closed = False
         self.gets_receipts = True
         """Whether the other end sends receipts at all."""
@@ -192,11 +191,17 @@ class Sender:
         return actions + self._go_on(now)
 
     def lane_adopted(self, lane: LaneId, now: float) -> Actions:
-        """The other end has opened a lane. It is used as if we had opened it, unless one is in use. A try of our
-        own goes on: if both ends gave theirs up for the other's, none would be left."""
+        """The other end has opened a lane. It is used as if we had opened it, unless one is in use. A try of
+        our own goes on: if both ends gave theirs up for the other's, none would be left."""
         if self._closed or self._way.lane is not None:
             return ()
-        return self.lane_opened(lane, now, None, now)
+        self._way.opened(lane, now, borrowed=True)
+        return self._go_on(now)
+
+    def way_is_new(self, now: float) -> Actions:
+        """There is a new way to the other end: what waits is tried at once."""
+        self._way.try_now(now)
+        return self._go_on(now)
 
     def went_alone(self, whisper_id: WhisperId, began: float, now: float) -> Actions:
         """The whisper left in one cell, and no lane was opened. `began`: when that began."""
@@ -234,9 +239,9 @@ class Sender:
         return actions + self._go_on(now)
 
     def lane_lost(self, lane: LaneId, now: float) -> Actions:
-        """The lane ended, and we did not end it."""
+        """The lane ended, and we did not end it. It may be one that was in use before the present one."""
         if lane != self._way.lane:
-            return ()
+            return self._gone(now, after_pause=False, before=lane) + self._go_on(now)
         self._way.lost(now)
         return self._gone(now, after_pause=False) + self._go_on(now)
 
@@ -322,7 +327,8 @@ class Sender:
         if lane is not None and (late or self._idle_at() <= now):
             if late:
                 self._way.problem = NO_ANSWER
-            actions.append(EndLane(lane, Reason.RECEIPT_LATE if late else Reason.IDLE))
+            if not self._way.borrowed:
+                actions.append(EndLane(lane, Reason.RECEIPT_LATE if late else Reason.IDLE))
             actions += self._gone(now, after_pause=not late)
         actions += self._go_on(now)
         self._look_at = min((self._due_of(whisper, now) for whisper in self._active.values()), default=inf)
@@ -483,7 +489,7 @@ class Sender:
         if refuse is not None and lane is not None:
             count = Count(Reason.RECORD_EXPIRED if refuse == EXPIRED else Reason.RECORD_FAR_FUTURE)
             return (count, *self._owe(lane, answer, refuse, now))
-        if self._keeps_answers and whisper is not None and lane is not None and not known:
+        if self._answers.needed and whisper is not None and lane is not None and not known:
             token = self._answers.begin(answer, lane)
             return () if token is None else (Remember(token, (KeepAnswer(answer),)),)
         answered = () if whisper is None else self._answered(answer.in_reply_to, whisper, answer)
@@ -545,13 +551,15 @@ class Sender:
         self._look_at = min(self._look_at, whisper.askable_until, whisper.question.at)
         return ()
 
-    def _gone(self, now: float, *, after_pause: bool) -> Actions:
+    def _gone(self, now: float, *, after_pause: bool, before: LaneId | None = None) -> Actions:
         """The lane has ended: whispers not acknowledged on it go over another lane. `after_pause`: answers
-        are asked for only after a while, because the lane was idle."""
-        self._way.move(WayEvent.GONE)
+        are asked for only after a while, because the lane was idle. `before`: this lane, which is not in use
+        any more, has ended."""
+        if before is None:
+            self._way.move(WayEvent.GONE)
         actions: list[Action] = []
         for whisper_id, whisper in list(self._active.items()):
-            if whisper.lane is not None:
+            if whisper.lane is not None and before in (None, whisper.lane):
                 whisper.lane, whisper.due = None, inf
                 actions += self._move(whisper_id, whisper, Happens.LOST)
                 actions += self._ask_again(whisper_id, whisper, now, after_pause=after_pause)
@@ -576,9 +584,10 @@ class Sender:
 
 class _AnswersBeingKept:
     """The answers that are being written to disk, by token, and the lane that each came over. An answer that
-    comes twice is written once."""
+    comes twice is written once. `needed`: whether answers are written to disk at all."""
 
-    def __init__(self) -> None:
+    def __init__(self, needed: bool) -> None:
+        self.needed = needed
         self._by_token: dict[int, tuple[Record, LaneId]] = {}
         self._token = 0
 

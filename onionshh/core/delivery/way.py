@@ -77,6 +77,9 @@ class Way:
         self._failures = 0
         """How many lanes in a row could not be opened, or ended before anything came back."""
         self._not_before = 0.0
+        self.borrowed = False
+        """Whether the other end opened the lane. Then it is not for us to end it: it may wait there for an
+        answer, or hear nobody but us."""
         self._leaving = 0
         self.stage = WayStage.CLOSED
         self._last: LaneId | None = None
@@ -110,9 +113,9 @@ class Way:
         self.away = False
         return True
 
-    def opened(self, lane: LaneId, now: float) -> None:
-        """A lane is open, whatever was requested in the meantime."""
-        self.stage, self._last = WayStage.OPEN, lane
+    def opened(self, lane: LaneId, now: float, *, borrowed: bool = False) -> None:
+        """A lane is open, whatever was requested in the meantime. `borrowed`: the other end opened it."""
+        self.stage, self._last, self.borrowed = WayStage.OPEN, lane, borrowed
         self._leaving, self._heard, self._used_at = 0, False, now
         self._idle_seconds = self._chance.between(*self._idle_range)
         self.problem, self.away = "", False
@@ -157,7 +160,7 @@ class Way:
 
     def idle_at(self, *, asked: bool) -> float:
         """When the lane has been idle long enough to end. `asked`: an answer is awaited on it."""
-        if self.stage is not WayStage.OPEN:
+        if self.stage is not WayStage.OPEN or self.borrowed:
             return inf
         return self._used_at + (IDLE_WHILE_ASKED_SECONDS if asked else self._idle_seconds)
 
@@ -165,6 +168,10 @@ class Way:
     def openable_at(self) -> float:
         """When the next try may begin; never while a try is under way or a lane is open."""
         return self._not_before if self.stage is WayStage.CLOSED else inf
+
+    def try_now(self, now: float) -> None:
+        """There is a new way to the other end: the next try need not wait."""
+        self._not_before = now
 
     def _pause(self, pauses: tuple[float, ...], now: float) -> None:
         self._failures += 1

@@ -101,8 +101,8 @@ def fetch_few(view: View, period: int, blinded: bytes, chance: Chance) -> tuple[
     """One relay of each place, of its first three: whom to ask about a period that is over.
 
     Under ring_age_seconds no relay joins the ring of a period that has begun. Relays only leave it, and then
-    the others move up. So the first three of a place are of those that were published to. None as for
-    `fetch_order`.
+    the others move up. So the first three of a place are nearly always of those that were published to. None
+    as for `fetch_order`.
     """
     replicas = responsible(view, period, blinded)
     if replicas is None:

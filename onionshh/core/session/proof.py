@@ -1,8 +1,8 @@
 """PROVE: a sender shows to one endpoint, in one session, which address is its own (SPEC 12).
 
 `sender's address key 32 ‖ period u64 ‖ proof 32`. The proof follows from a Diffie-Hellman value of the two
-rendezvous keys that both descriptors of that period show. So only the two of them can make it, and the endpoint
-could have made it itself: it convinces nobody else. It is classical: whoever can compute discrete logarithms
+rendezvous keys that both descriptors of that period show. So only the two of them can make it. The endpoint
+could have made it itself, so it convinces nobody else. It is classical: whoever can compute discrete logarithms
 can forge it. Whoever steals the endpoint's key can lie to the endpoint.
 """
 
@@ -54,8 +54,8 @@ class Proof:
 def prove(
     session_id: SessionId, *, sender: bytes, receiver: bytes, period: int, ours: KeyPair, theirs: bytes
 ) -> Proof:
-    """The proof for this session. `ours`: the sender's pair of that period; `theirs`: the rendezvous key in the
-    receiver's descriptor of that period. Raises CryptoError for a key of small order."""
+    """The proof for this session. `ours`: the sender's pair of that period; `theirs`: the rendezvous key in
+    the receiver's descriptor of that period. Raises CryptoError for a key of small order."""
     return Proof(sender, period, _value(ours, theirs, session_id, sender, receiver, period))
 
 

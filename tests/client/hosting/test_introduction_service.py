@@ -21,7 +21,7 @@ from onionshh.client.pool import STUBS
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.core.base.patience import MEETING_SECONDS
 from onionshh.core.circuit.purpose import Purpose
-from onionshh.core.delivery.record import ASK, NO_ID, RECEIPT, REFUSED, WHISPER, Record
+from onionshh.core.delivery.record import NO_ID, RECEIPT, REFUSED, WHISPER, Record
 from onionshh.core.link.port import LinkPort
 from onionshh.ids import RelayId, WhisperId
 from onionshh.net.circuits import Circuit, CircuitFailed
@@ -59,7 +59,7 @@ def with_flipped_seal(message: bytes, at: int) -> bytes:
 
 
 def encoded(kind: int = WHISPER, expires: int = LATE + 600, body: bytes = b"x") -> bytes:
-    in_reply_to = WhisperId(b"r" * 16) if kind in (RECEIPT, ASK) else NO_ID
+    in_reply_to = WhisperId(b"r" * 16) if kind == RECEIPT else NO_ID
     return Record(WhisperId(b"i" * 16), in_reply_to, expires, 1, kind, body).encode()
 
 
@@ -82,9 +82,9 @@ BAD: dict[str, tuple[Reason, Bad]] = {
     ),
     "a resumption": (Reason.RESUME_UNKNOWN, lambda s, f, e: resumption(e)),
     "three points": (Reason.INTRODUCE_LEGS, lambda s, f, e: s.introduction(f, e, legs=3).message),
-    "a record of a kind not in use": (
-        Reason.RECORD_UNREAD,
-        lambda s, f, e: s.introduction(f, e, record=encoded(ASK, body=b"")).message,
+    "a record of a kind that there is not": (
+        Reason.RECORD_KIND,
+        lambda s, f, e: s.introduction(f, e, record=encoded(10)).message,
     ),
     "a record that must name another and does not": (
         Reason.RECORD_REPLY,

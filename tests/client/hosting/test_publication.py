@@ -20,7 +20,8 @@ from onionshh.client.reach.finder import NoDescriptor, find
 from onionshh.core.endpoint.publication import ANOTHER
 from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.reasons import Reason
-from tests.client.hostile import Stale, mount, new_ring, ring_of
+from onionshh.wire.endpoint import Outer
+from tests.client.hostile import Stale, mount, new_ring, ring_of, shown
 from tests.client.world import (
     QUIET,
     WALL,
@@ -133,6 +134,44 @@ async def test_an_old_copy_of_the_disk_goes_on_from_what_the_ring_knows(autojump
             assert sum(one.relay.drops.counts[Reason.PUBLISH_STALE] for one in net.relays) > 0
             async with visitor.contact(endpoint.address) as contact:
                 assert (await contact.whisper(b"hello")).status == "delivered"
+
+
+async def test_the_descriptor_says_whether_receipts_are_sent(autojump_clock: MockClock) -> None:
+    async with small(4, interval_seconds=300) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (node, endpoint), trio.open_nursery() as nursery:
+            stranger, own = Stranger(visitor, endpoint.address), parts(endpoint)
+            said = (await stranger.find()).descriptor
+            assert (said.sends_no_receipts, said.has_inbox, said.classes) == (False, False, 0)
+            assert said.proof is None
+            silent = Publication(inside(node), own.identity, own.key_store, own.introducers, receipts=False)
+            nursery.start_soon(silent.run)
+            await until(lambda: len(set(on_ring(net, endpoint, period_now(node)).values())) == 1)
+            with trio.fail_after(60):
+                while not (await stranger.find()).descriptor.sends_no_receipts:
+                    await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+
+
+async def test_what_the_ring_keeps_for_long_is_there_when_its_relays_come_back(
+    autojump_clock: MockClock,
+) -> None:
+    """In the afternoon the next day's descriptor lives for more than half a day, so it is on disk."""
+    async with small(4, wall=WALL + 4 * 3600, **QUIET) as net:
+        async with hosted(net) as (node, endpoint):
+            period = period_now(node)
+            await until(lambda: len(on_ring(net, endpoint, period + 1)) == len(net.relays))
+            await until(lambda: len(on_ring(net, endpoint, period)) == len(net.relays))
+            shown_before = on_ring(net, endpoint, period + 1)
+            key = parts(endpoint).identity.blind(period + 1, 86_400).public
+            today = parts(endpoint).identity.blind(period, 86_400).public
+        running = net.relays[1]
+        await running.stop()
+        again = await net.add_relay(again=running)
+        assert again.id == running.id
+        document = shown(again, key, period + 1)
+        assert document is not None
+        assert Outer.decode_untrusted(document).revision == shown_before[again.id]
+        assert shown(again, today, period) is None, "that one was for some hours, in memory"
 
 
 async def test_a_relay_that_joins_the_ring_gets_the_descriptor(autojump_clock: MockClock) -> None:

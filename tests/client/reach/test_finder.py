@@ -3,26 +3,38 @@ the address itself vouches for it (SPEC 10)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from onionshh import testing
+from onionshh.client.delivery.sending import NotReached
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.reach import finder
-from onionshh.client.reach.finder import NoDescriptor, find, periods_to_ask
+from onionshh.client.reach.finder import NoDescriptor, find, find_or_cached, periods_to_ask
+from onionshh.client.reach.reach import NOBODY, Reach
 from onionshh.config import Authority
-from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted
+from onionshh.core.endpoint.descriptor import build_descriptor
+from onionshh.core.paths.view import View
+from onionshh.crypto.identity import IdentityKeys, SigningKey, decode_address_untrusted
+from onionshh.crypto.primitives import KeyPair
+from onionshh.crypto.seal import SealKey
 from onionshh.errors import NetworkUnreachable, NoDirectory
 from onionshh.net.authority_client import DirectoryUnreachable
 from onionshh.net.circuits import CircuitFailed
+from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.reasons import Reason
+from onionshh.wire.endpoint import EndpointDescriptor, IntroducerEntry
 from tests.client.hostile import LyingRing, lying_rings, shown
+from tests.client.reach.test_reach import once
 from tests.client.world import blinded, hosted, on_ring, period_now, small, until
 from tests.core.networks import START, plain, view
 from tests.inside import inside, parts
+from tests.rendezvous.test_ring import days
 from tests.seeded import seeded
 
 QUIET = dict(interval_seconds=300)
@@ -109,6 +121,126 @@ async def test_an_expired_descriptor_is_none(autojump_clock: MockClock) -> None:
         with pytest.raises(NoDescriptor):
             await find(inside(visitor), decode_address_untrusted(endpoint.address))
         assert visitor.drops()[Reason.DOCUMENT_EXPIRED] == 4
+
+
+# Who is away.
+
+AWAY = IdentityKeys.generate(seeded(77))
+"""An endpoint with an inbox that is not there. Its descriptors are made by hand."""
+
+
+def left_behind(period: int, expiry: int, letters_until: int) -> bytes:
+    """What it left on the ring of a period: introducers that last until `expiry`."""
+    descriptor = EndpointDescriptor(
+        revision=expiry,
+        expiry=expiry,
+        rendezvous_key=KeyPair.generate(seeded(1)).public,
+        seal_key=SealKey.generate(seeded(2)).public,
+        introducers=(IntroducerEntry(bytes(32), bytes(32), expiry),),
+        P=AWAY.P,
+        pq_public=AWAY.pq_public,
+        letter_key=SealKey.generate(seeded(3)).public,
+        letters_until=letters_until,
+    )
+    return build_descriptor(
+        AWAY,
+        descriptor,
+        period=period,
+        period_seconds=86_400,
+        period_key=SigningKey.generate(seeded(4)),
+        random_bytes=seeded(5),
+    )
+
+
+def leave(rings: Sequence[LyingRing], period: int, document: bytes) -> None:
+    for ring in rings:
+        ring.lies[AWAY.blind(period, 86_400).public, period] = document
+
+
+async def test_a_descriptor_of_one_who_is_away_is_found_and_leads_nowhere(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(4, **QUIET) as net, net.join("visitor") as visitor:
+        context, now = inside(visitor), net.clock.wall()
+        period = period_now(visitor)
+        leave(lying_rings(net), period, left_behind(period, now - 60, now + 86_400))
+        found = await find(context, AWAY.A)
+        assert found.overdue(context.clock.earliest())
+        assert found.descriptor.has_inbox
+        await find_or_cached(context, AWAY.A)
+        assert len(context.descriptors) == 0, "it may come back at any moment"
+        way = Reach(context, AWAY.A, draw_hops=lambda: 1, privacy_class=1)
+        for _ in range(2):
+            with pytest.raises(NotReached, match=NOBODY) as caught:
+                await once(way)
+            assert caught.value.failure.nobody
+        assert not visitor.drops()
+
+
+async def test_one_that_is_not_overdue_is_looked_for_and_else_the_latest_is_taken(
+    autojump_clock: MockClock,
+) -> None:
+    """A ring relay that missed uploads shows an old one; so may any, and gains nothing."""
+    async with small(4, **QUIET) as net, net.join("visitor") as visitor:
+        context, now = inside(visitor), net.clock.wall()
+        period, rings = period_now(visitor), lying_rings(net)
+        leave(rings, period, left_behind(period, now - 600, now + 86_400))
+        leave(rings[:1], period, left_behind(period, now - 60, now + 86_400))
+        leave(rings[1:], period - 1, left_behind(period - 1, now - 900, now + 86_400))
+        found = await find(context, AWAY.A)
+        assert (found.period, found.descriptor.expiry) == (period, now - 60)
+        leave(rings[2:3], period - 1, left_behind(period - 1, now + 3600, now + 86_400))
+        found = await find(context, AWAY.A)
+        assert (found.period, found.descriptor.expiry) == (period - 1, now + 3600)
+        leave(rings[3:], period, left_behind(period, now + 1800, now + 86_400))
+        found = await find(context, AWAY.A)
+        assert (found.period, found.descriptor.expiry) == (period, now + 1800)
+        assert not found.overdue(context.clock.earliest())
+
+
+class Week:
+    """A consensus keeper whose consensus has the random values of a week."""
+
+    def __init__(self, keeper: ConsensusKeeper) -> None:
+        self._keeper = keeper
+
+    def require(self) -> View:
+        return days(self._keeper.require(), -7, 1)
+
+
+async def test_for_a_letter_the_periods_before_are_asked_too_two_relays_of_each(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with small(10, **QUIET) as net, net.join("visitor") as visitor:
+        context = replace(inside(visitor), keeper=Week(inside(visitor).keeper))  # type: ignore[arg-type]
+        period, rings, now = context.view.period, lying_rings(net), net.clock.wall()
+        asked: list[tuple[int, bytes]] = []
+        real = finder.ask_ring
+
+        async def ask_ring(context, row, blinded, period, purpose):  # type: ignore[no-untyped-def]
+            asked.append((period, row.identity))
+            return await real(context, row, blinded, period, purpose)
+
+        monkeypatch.setattr(finder, "ask_ring", ask_ring)
+        leave(rings, period - 7, left_behind(period - 7, now - 6 * 86_400, now + 3600))
+        for older in (0, 5):
+            asked.clear()
+            with pytest.raises(NoDescriptor):
+                await find(context, AWAY.A, older=older)
+            assert len(set(asked)) == len(asked) == 2 * 8 + 2 * older
+        asked.clear()
+        found = await find(context, AWAY.A, older=6)
+        assert (found.period, found.overdue(context.clock.earliest())) == (period - 7, True)
+        counts = Counter(one for one, _ in asked)
+        assert {one: counts[one] for one in range(period - 6, period - 1)} == dict.fromkeys(
+            range(period - 6, period - 1), 2
+        )
+        assert list(counts) == list(range(period, period - 8, -1)), "the latest first"
+        # Where there is one, nobody asks further back.
+        leave(rings, period - 3, left_behind(period - 3, now - 2 * 86_400, now + 3600))
+        asked.clear()
+        assert (await find(context, AWAY.A, older=6)).period == period - 3
+        assert min(asked)[0] == period - 3
 
 
 async def test_dead_relays_are_passed_over_and_none_at_all_is_another_error(

@@ -653,11 +653,11 @@ def test_replies_that_wait_for_a_peer_leave_over_its_next_lane() -> None:
     three, four, five = LaneId(3), LaneId(4), LaneId(5)
     assert receiver.lane_opened(three, 0, 2.0, OTHER) == ()
     assert receiver.lane_opened(four, 0, 2.0, None) == ()
-    assert receiver.lane_opened(five, 0, 2.0, PEER) == (RepeatAll(five, PEER),)
+    assert receiver.lane_opened(five, 0, 2.0, PEER) == (RepeatAll(PEER),)
     (send,) = receiver.repeated(five, reply)
     assert isinstance(send, Send)
     assert (send.lane, send.records, send.whisper) == (five, (reply,), reply.whisper_id)
-    assert receiver.repeated(five, reply) == ()  # a question over the same lane asked for it too
+    assert receiver.repeated(five, reply) == ()  # it went over this lane before
     assert bring(receiver, receipt_for(reply, random_bytes), lane=five)[0] == Erase(reply.whisper_id)
     assert receiver.lane_opened(LaneId(6), 0, 3.0, PEER) == ()
 
@@ -665,7 +665,18 @@ def test_replies_that_wait_for_a_peer_leave_over_its_next_lane() -> None:
 def test_replies_of_an_earlier_run_leave_over_the_next_lane_of_their_peer() -> None:
     receiver = Receiver(seeded(1))
     receiver.counted(1, [(reply_to(whisper()).whisper_id, PEER)], 0, 0.0)
-    assert receiver.lane_opened(ONE, 0, 1.0, PEER) == (RepeatAll(ONE, PEER),)
+    assert receiver.lane_opened(ONE, 0, 1.0, PEER) == (RepeatAll(PEER),)
+
+
+def test_replies_that_the_last_lane_of_a_peer_did_not_bring_over_go_another_way() -> None:
+    receiver, record = made(session=PEER), whisper()
+    remembered(receiver, bring(receiver, record))
+    reply, _ = finished(receiver, record)
+    assert receiver.lane_lost(ONE, 0, 2.0) == ()  # another lane of the peer is there
+    assert receiver.lane_lost(TWO, 0, 2.0) == (RepeatAll(PEER),)
+    receiver.lane_opened(ONE, 0, 3.0, PEER)
+    bring(receiver, receipt_for(reply, random_bytes), now=3.0)
+    assert receiver.lane_lost(ONE, 0, 4.0) == ()
 
 
 def test_a_reply_whose_lane_has_ended_goes_over_another_of_its_peer() -> None:

@@ -580,15 +580,24 @@ def test_what_is_drawn_anew_ends_the_lane_and_sends_again_what_is_not_acknowledg
     assert sender.lane is None
 
 
-def test_a_lane_that_the_other_end_opened_is_used_and_ours_is_not_opened_any_more() -> None:
+def test_a_lane_that_the_other_end_opened_is_used_until_ours_is_open() -> None:
+    """If both ends gave up their tries for the other's, none would be left."""
     sender, record = made(), whisper()
     sender.submit(record, 600, 0)
-    stop, send = sender.lane_adopted(ONE, 1)
-    assert stop == StopOpening()
+    (send,) = sender.lane_adopted(ONE, 1)
     assert isinstance(send, Send)
     assert (send.lane, send.whisper) == (ONE, record.whisper_id)
     assert sender.lane_adopted(TWO, 2) == ()
     assert sender.lane == ONE
+    assert sender.lane_opened(TWO, 0, record.whisper_id, 3) == ()  # it has left, and copies do no harm
+    assert sender.lane == TWO
+    (send,) = sender.lane_lost(ONE, 4)  # it was not acknowledged there
+    assert isinstance(send, Send)
+    assert (send.lane, send.whisper) == (TWO, record.whisper_id)
+    assert sender.lane == TWO
+    (told,) = sender.record_in(TWO, receipt_for(record, random_bytes), 5)
+    assert isinstance(told, Tell)
+    assert told.state is State.DELIVERED
     sender = made()
     assert sender.lane_adopted(ONE, 1) == ()
     assert sender.lane == ONE
@@ -596,6 +605,31 @@ def test_a_lane_that_the_other_end_opened_is_used_and_ours_is_not_opened_any_mor
     assert sender.lane_lost(ONE, 2) == ()
     assert sender.lane_adopted(TWO, 3) == ()
     assert sender.lane is None
+
+
+def test_a_lane_that_the_other_end_opened_is_never_ended_by_us() -> None:
+    """It may wait there for an answer, and may read nothing that we say first."""
+    sender, record = made(), whisper()
+    sender.lane_adopted(ONE, 0)
+    (send,) = sender.submit(record, 600, 0)
+    assert isinstance(send, Send)
+    actions = sender.lane_sent(ONE, record.whisper_id, 0) + sender.tick(WAIT)
+    assert states(actions) == [State.OUT]
+    assert not [one for one in actions if isinstance(one, EndLane)]
+    assert sender.lane is None  # but nothing more is said there
+    assert sender.lane_adopted(TWO, WAIT + 1) != ()
+    sender.record_in(TWO, receipt_for(record, random_bytes), WAIT + 2)
+    assert sender.tick(WAIT + 1000) == ()
+    assert sender.lane == TWO
+
+
+def test_a_new_way_is_tried_at_once() -> None:
+    sender, record = made(), whisper()
+    sender.submit(record, 600, 0)
+    sender.lane_failed(Failure("no way", nobody=True), 0)
+    assert sender.tick(0.1) == ()
+    assert sender.way_is_new(0.2) == (NeedLane(record),)
+    assert sender.way_is_new(0.3) == ()
 
 
 # Answers that are kept.
@@ -661,6 +695,34 @@ def test_an_answer_to_what_was_delivered_in_an_earlier_run_is_kept_and_given() -
     answer = answer_to(record)
     token, _ = kept_row(sender.record_in(TWO, answer, 1))
     assert Answered(record.whisper_id, answer) in sender.remembered(token, 2)
+
+
+@pytest.mark.parametrize("state", [State.SENT, State.DELIVERED])
+def test_what_left_in_an_earlier_run_is_asked_about_and_never_sent_without_its_body(state: State) -> None:
+    """Its body is erased: a copy of it would be another whisper under the same id."""
+    sender, record = made(keeps_answers=True), whisper(b"")
+    sender.restored(record, 600, state)
+    (need,) = sender.await_answer(record.whisper_id, 0)
+    assert isinstance(need, NeedLane)
+    now, gone = 0.0, 0
+    while now < 600 + ASKABLE_SECONDS:
+        assert (need.first.kind, need.first.in_reply_to) == (ASK, record.whisper_id)
+        actions = sender.lane_opened(LaneId(gone + 1), now, need.first.whisper_id, now)
+        for action in actions:
+            if isinstance(action, Send):
+                assert {one.kind for one in action.records} == {ASK}
+                sender.lane_sent(action.lane, action.whisper, now)
+        needed: list[NeedLane] = []
+        while not needed and now < 600 + ASKABLE_SECONDS:
+            now = max(now + 0.001, sender.next_deadline())
+            needed = [one for one in sender.tick(now) if isinstance(one, NeedLane)]
+        gone += 1
+        if needed:
+            (need,) = needed
+    assert gone > 2
+    assert not sender.knows(record.whisper_id) or sender.await_answer(record.whisper_id, now) == (
+        Answered(record.whisper_id, None),
+    )
 
 
 def test_without_a_lane_in_use_a_receipt_goes_back_over_the_lane_that_its_answer_came_over() -> None:

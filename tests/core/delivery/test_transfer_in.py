@@ -440,7 +440,7 @@ def test_a_whole_whose_hash_does_not_fit_is_never_shown() -> None:
     assert endpoint.disk.parts == {}
 
 
-@pytest.mark.parametrize("name", set(WRONG) - {"a last part before others"})
+@pytest.mark.parametrize("name", [name for name in WRONG if name != "a last part before others"])
 def test_a_whole_stays_whatever_comes_after_it(name: str) -> None:
     endpoint = Endpoint()
     for part in THREE:

@@ -6,7 +6,14 @@ import pytest
 
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
-from onionshh.core.endpoint.ring import fetch_order, node_position, positions, responsible, store_position
+from onionshh.core.endpoint.ring import (
+    fetch_few,
+    fetch_order,
+    node_position,
+    positions,
+    responsible,
+    store_position,
+)
 from onionshh.crypto.primitives import kdf
 from onionshh.wire.consensus import GUARD
 from tests.core.networks import DAY, START, changed, plain, relay_id, row, view
@@ -94,6 +101,44 @@ def test_asked_first_is_a_random_one_of_the_first_three_of_a_replica_then_all_ot
         firsts[order[0].identity] += 1
     assert set(firsts) == near
     assert min(firsts.values()) > 60
+
+
+def test_few_are_one_of_the_first_three_of_each_replica() -> None:
+    network = view(plain(20))
+    replicas = responsible(network, network.period, KEY)
+    assert replicas is not None
+    seen: Counter[bytes] = Counter()
+    for seed in range(300):
+        few = fetch_few(network, network.period, KEY, Chance(seeded(seed)))
+        assert few is not None
+        assert len(few) == 2
+        for kept in replicas:
+            assert len({r.identity for r in few} & {r.identity for r in kept[:3]}) == 1
+        seen.update(r.identity for r in few)
+    assert len(seen) == 6
+    assert min(seen.values()) > 60
+    assert fetch_few(network, network.period + 2, KEY, Chance(seeded(1))) is None
+    alone = view(plain(1))
+    assert fetch_few(alone, alone.period, KEY, Chance(seeded(1))) == alone.relays
+
+
+def test_who_is_asked_about_a_period_that_is_over_was_published_to() -> None:
+    """Relays join and leave for a week: of each place one. None joins a ring that is known already."""
+    before = view(plain(40))
+    asked, right = 0, 0
+    for number in range(50):
+        key = kdf("test", number.to_bytes(4, "big"))
+        kept = responsible(before, before.period, key)
+        assert kept is not None
+        gone = {kept[0][0].identity, kept[1][1].identity}
+        rows = [r for r in plain(40) if r.identity not in gone]
+        after = view(rows + [row(n, first_seen=START + DAY) for n in range(100, 140)])
+        few = fetch_few(after, before.period, key, Chance(seeded(number)))
+        assert few is not None
+        had = set(few) & {r for replica in kept for r in replica}
+        assert had
+        asked, right = asked + len(few), right + len(had)
+    assert right > 0.9 * asked  # where the two places lie side by side, one may have moved on
 
 
 def test_the_ring_turns_with_the_period_of_the_consensus_not_the_clock() -> None:

@@ -65,8 +65,8 @@ def layers(step: bytes, salt: bytes, number: int, answer_salt: bytes) -> tuple[b
 
 
 def renewed(rs: bytes, epoch: int, private: bytes, refresh: bytes, refreshed: bytes) -> tuple[bytes, ...]:
-    """V, E and rs of the next epoch. `private`: x 32, then the seed of the ML-KEM key 64. The two bodies begin
-    with the epoch, four bytes."""
+    """V, E and rs of the next epoch. `private`: x 32, then the seed of the ML-KEM key 64. The two bodies
+    begin with the epoch, four bytes."""
     x, ek, y, ct = refresh[4:36], refresh[36:], refreshed[4:36], refreshed[36:]
     dh = X25519PrivateKey.from_private_bytes(private[:32]).exchange(X25519PublicKey.from_public_bytes(y))
     kem = MLKEM768PrivateKey.from_seed_bytes(private[32:]).decapsulate(ct)

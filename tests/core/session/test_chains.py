@@ -1,4 +1,4 @@
-"""Hash chains: every tag opens once, the window slides by the highest, a lost cell holds nothing back (SPEC 12)."""
+"""Hash chains: every tag opens once, and a lost cell does not hold the window back (SPEC 12)."""
 
 from __future__ import annotations
 
@@ -134,7 +134,9 @@ def test_any_script_against_a_simple_model(seed: int) -> None:
     used: set[int] = set()
     index_of = dict(chain.tags())
     while base < 330:
-        number = random.choice((base, base, base + 1, base + random.randrange(-70, 40), random.randrange(350)))
+        number = random.choice(
+            (base, base, base + 1, base + random.randrange(-70, 40), random.randrange(350))
+        )
         number = max(0, number)
         may = number in skipped or base <= number < base + WINDOW
         assert chain.step(number) == (STEPS[number] if may else None)

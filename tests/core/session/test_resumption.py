@@ -64,7 +64,11 @@ def test_a_resumption_is_the_known_bytes() -> None:
 
 def test_the_legs_are_the_known_ones() -> None:
     kept = known("session.json")
-    step, salt, answer_salt = Step(h(kept["steps"][-1][0])), h(kept["resumptions"][-1][0]), h(kept["answer_salt"])
+    step, salt, answer_salt = (
+        Step(h(kept["steps"][-1][0])),
+        h(kept["resumptions"][-1][0]),
+        h(kept["answer_salt"]),
+    )
     for number, row in enumerate(kept["legs"]):
         seed, cookie, reply_key, rendezvous1, forward, backward = map(h, row)
         assert plain.leg(step, salt, number) == (seed, cookie, reply_key)
@@ -109,7 +113,7 @@ def test_how_large_a_record_may_be() -> None:
     ],
 )
 def test_what_would_be_refused_is_not_sealed(said: Resumption) -> None:
-    with pytest.raises(ValueError, match="RESUME|class"):
+    with pytest.raises(ValueError, match=r"RESUME|class"):
         SPENT.seal(AUTH, said)
 
 
@@ -178,7 +182,11 @@ def all_keys(spent: SpentStep, number: int, answer_salt: bytes) -> set[bytes]:
     rendezvous1, keys = spent.answer(number, answer_salt)
     forward, backward = keys.forward, keys.backward
     layer_parts = {half[start : start + 16] for half in (forward, backward) for start in range(0, 80, 16)}
-    return {plain.kdf("answer", spent.leg(number).reply_key, answer_salt), rendezvous1[g.COOKIE :], *layer_parts}
+    return {
+        plain.kdf("answer", spent.leg(number).reply_key, answer_salt),
+        rendezvous1[g.COOKIE :],
+        *layer_parts,
+    }
 
 
 def test_a_step_that_is_spent_twice_repeats_no_key() -> None:

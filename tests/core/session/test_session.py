@@ -83,13 +83,12 @@ def test_sixteen_steps_may_be_out_and_the_last_asks_for_an_answer() -> None:
         assert visitor.session.may_spend
         assert visitor.session.last_without_answer == (number == UNANSWERED_MOST - 1)
         sent.append(visitor.resume(int(visitor.session.last_without_answer)))
-    assert not visitor.session.may_spend
+    assert [visitor.session.may_spend, visitor.session.chains.spend.unanswered] == [False, 16]
     taken = endpoint.take(sent[-1].message)
     assert taken is not None
     assert taken.answer is not None
     visitor.answered(sent[-1], taken.answer)
-    assert visitor.session.chains.spend.unanswered == 0, "an answer settles all before it"
-    assert visitor.session.may_spend
+    assert [visitor.session.may_spend, visitor.session.chains.spend.unanswered] == [True, 0]
     assert all(endpoint.take(one.message) is not None for one in sent[:-1]), "they come late, and count"
 
 
@@ -123,11 +122,12 @@ def test_two_silences_in_a_row_end_it_and_an_answer_counts_anew() -> None:
     assert not visitor.may_spend
 
 
-def test_a_budget_of_circuits_for_each_session() -> None:
+def test_a_budget_of_circuits_for_each_session_and_side() -> None:
     _, endpoint = started()
-    assert [endpoint.budget.take(0.0) for _ in range(LEGS_BURST + 1)] == [True] * LEGS_BURST + [False]
-    assert not endpoint.budget.take(4.9)
-    assert endpoint.budget.take(5.0)
+    for bucket in (endpoint.budgets.ours, endpoint.budgets.theirs):
+        assert [bucket.take(0.0) for _ in range(LEGS_BURST + 1)] == [True] * LEGS_BURST + [False]
+        assert not bucket.take(4.9)
+        assert bucket.take(5.0)
 
 
 # Renewing.
@@ -257,10 +257,10 @@ def test_both_v_are_accepted_until_the_first_new_one() -> None:
     endpoint.sync()
     assert answer is not None
     assert endpoint.take(old[0].message) is not None
-    assert endpoint.session.coming is not None
+    assert endpoint.session.chains.epoch == 0
     assert visitor.renewed(answer)
     assert visitor.reaches(endpoint)
-    assert endpoint.session.coming is None
+    assert endpoint.session.chains.epoch == 1
     assert endpoint.take(old[1].message) is None
 
 

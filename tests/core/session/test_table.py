@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import pytest
@@ -19,7 +20,7 @@ def tags(session: Session) -> list[bytes]:
     return [tag for chain in session.accepting for tag, _ in chain.tags()]
 
 
-def known(table: SessionTable, wanted: list[bytes]) -> int:
+def known(table: SessionTable, wanted: Sequence[bytes]) -> int:
     return sum(table.find(tag) is not None for tag in wanted)
 
 
@@ -170,6 +171,18 @@ def test_a_table_without_places_keeps_nothing() -> None:
     table, session = SessionTable(0), endpoint_session(1)
     assert table.add(session) is session
     assert len(table) == known(table, tags(session)) == 0
+
+
+def test_one_must_go_for_others_of_the_node() -> None:
+    table = SessionTable()
+    kept, stranger = endpoint_session(1, kept=True), endpoint_session(2, used=9)
+    table.add(kept)
+    table.add(stranger)
+    gone = tags(stranger)
+    assert table.displace() is stranger
+    assert known(table, gone) == 0
+    assert table.displace() is kept
+    assert table.displace() is None
 
 
 def test_expiry_is_by_the_time_of_the_consensus() -> None:
