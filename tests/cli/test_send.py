@@ -97,7 +97,7 @@ def test_a_signal_before_anything_was_sent(capsys: Captured) -> None:
         ((ADDRESS, "{large}"), "and this one has 8388609: transfers are not for bulk"),
         ((ADDRESS, "{file}", "--ttl", "0"), "A TTL must be"),
         ((ADDRESS, "{file}", "--class", "slow"), "slow"),
-        ((ADDRESS, "{file}", "--name", ""), "--name needs 1 to 64 printable characters"),
+        ((ADDRESS, "{file}", "--name", ""), "--name must be text of 1 to 64 printable characters"),
         ((ADDRESS, "{file}", "--address-file", "{file}"), "exclude each other"),
         (("--address-file", "-", "-"), "stdin cannot be both"),
         (("--address-file", "{file}", "{file}"), "is not an onionshh address"),

@@ -193,7 +193,9 @@ async def test_a_full_disk_acknowledges_nothing_and_loses_nothing(
         assert [record.kind for record in pipe.sent] == [RECEIPT]
 
 
-async def test_a_disk_that_is_slow_gets_few_parts_at_a_time(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_a_disk_that_is_slow_gets_few_parts_at_a_time(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with end(tmp_path) as it:
         it.disk.hold()
         for number in range(WRITING_MOST + 5):
@@ -210,7 +212,9 @@ async def test_what_is_no_part_is_the_lanes_end(tmp_path: Path, autojump_clock: 
     async with end(tmp_path) as it:
         (record,) = cut(b"x")
         with pytest.raises(ProtocolError):
-            await it.transfers.bring(it.lane()[0], Record(record.whisper_id, bytes(16), WALL, 1, 4, bytes(30)))  # type: ignore[arg-type]
+            await it.transfers.bring(
+                it.lane()[0], Record(record.whisper_id, bytes(16), WALL, 1, 4, bytes(30))
+            )  # type: ignore[arg-type]
 
 
 async def test_once_it_is_over_nobody_gets_anything(tmp_path: Path, autojump_clock: MockClock) -> None:
