@@ -34,6 +34,7 @@ from onionshh.cli.teller import GIVEN_UP, MAYBE
 from onionshh.cli.text import one_line
 from onionshh.cli.verbose import verbose_option
 from onionshh.cli.whisper import IN_THE_WAY_SECONDS, OFFLINE, STDIN, whom
+from onionshh.client.arguments import check_name
 from onionshh.client.contact import TRANSFER_TTL_SECONDS
 from onionshh.client.node import NAME_MOST, Node, join
 from onionshh.client.transfer import Transfer, TransferProgress
@@ -52,11 +53,6 @@ READ_BYTES = 65_536
 @click.argument("file", metavar="FILE | -", required=False)
 @click.option("--address-file", type=PATH, metavar="FILE", help="Take the address from it; - is stdin.")
 @click.option(
-    "--name",
-    metavar="NAME",
-    help="Go on with the session of this name, and keep it in --data.  [default: a new one, kept nowhere]",
-)
-@click.option(
     "--hops",
     type=click.IntRange(0, 3),
     metavar="0..3",
@@ -70,6 +66,11 @@ READ_BYTES = 65_536
     metavar="SECONDS",
     default=float(TRANSFER_TTL_SECONDS),
     help="Until when all of it must have arrived; at most 7 days.",
+)
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="Go on with the conversation of this name, as `onionshh whisper` does.",
 )
 @click.option(
     "--data",
@@ -86,10 +87,10 @@ def send(
     network: Path,
     file: str | None,
     address_file: Path | None,
-    name: str | None,
     hops: int | None,
     privacy: str,
     ttl: float,
+    name: str | None,
     data: Path | None,
     bind: str | None,
     as_json: bool,
@@ -126,8 +127,8 @@ def send(
     with as_usage():
         privacy_class(privacy)
         check_ttl(ttl)
-    if name is not None and not (1 <= len(name) <= NAME_MOST and name.isprintable()):
-        raise Usage(f"--name needs 1 to {NAME_MOST} printable characters.")
+        if name is not None:
+            check_name("--name", name, NAME_MOST)
     check_bind(bind)
     if address_file is not None and file is None:
         address, file = None, address  # the one argument
@@ -218,15 +219,15 @@ async def _send(parcel: _Parcel, joining: AbstractAsyncContextManager[Node], tel
 async def see_it_through(transfer: Transfer, node: Node, teller: Teller) -> int:
     """Wait for the end of a transfer, and show meanwhile how far it is. If a signal ends the waiting, that is
     told. Returns the exit status."""
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_say_what_is_in_the_way, transfer, node, teller)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_say_what_is_in_the_way, transfer, node, teller)
+        try:
             async for progress in transfer:
                 teller.progress(progress)
-            nursery.cancel_scope.cancel()
-    except trio.Cancelled:  # a signal
-        teller.tell(transfer, INTERRUPTED)
-        raise
+        except trio.Cancelled:  # a signal
+            teller.tell(transfer, INTERRUPTED)
+            raise
+        nursery.cancel_scope.cancel()
     return teller.tell(transfer, transfer.why)
 
 
@@ -234,6 +235,8 @@ async def _say_what_is_in_the_way(transfer: Transfer, node: Node, teller: Teller
     said = ""
     while True:
         await trio.sleep(IN_THE_WAY_SECONDS)
+        if transfer.is_final:
+            return
         why = transfer.why if node.online else OFFLINE
         if why != said:
             said = why

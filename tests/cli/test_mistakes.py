@@ -338,7 +338,7 @@ def test_a_bind_that_leads_nowhere(mistake: Mistake, network: Path, tmp_path: Pa
 
 def test_the_text_before_the_address(mistake: Mistake, network: Path) -> None:
     said = mistake(2, "whisper", "--network", network, "hello", ADDRESS)
-    assert "The address comes first and then the text; hello is not an address." in said
+    assert "The address comes first; hello is not an address." in said
 
 
 def test_an_address_with_what_stood_around_it(mistake: Mistake, network: Path, tmp_path: Path) -> None:
@@ -446,8 +446,21 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
         ("demo", "--relays --hops"),
         ("directory", "--listen --data --network --interval --param --bind"),
         ("relay", "--network --listen --data --nickname --advertise --family --rate --bind"),
-        ("host", "--network --data --echo --exec --introducers --bind --json"),
-        ("whisper", "--network --address-file --file --hops --class --ttl --wait --data --bind --json"),
+        (
+            "host",
+            "--network --data --echo --exec --receive --introducers --no-receipts --senders"
+            " --verbose --bind --json",
+        ),
+        (
+            "whisper",
+            "--network --address-file --file --hops --class --ttl --wait --name --no-receipt --data"
+            " --verbose --bind --json",
+        ),
+        (
+            "send",
+            "--network --address-file --hops --class --ttl --name --data --verbose --bind --json",
+        ),
+        ("contacts", "--network --data --forget --json"),
         ("relays", "--network --bind --json"),
         ("address", "--data"),
     ],
@@ -465,7 +478,7 @@ def test_help_has_every_option_and_an_example(
 def test_help_lists_the_commands_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
     listed = helped("", capsys).partition("\nCommands:\n")[2]
     found = re.findall(r"^  (\w+) ", listed, re.MULTILINE)
-    first = ["demo", "network", "directory", "relay", "host", "whisper"]
+    first = ["demo", "network", "directory", "relay", "host", "whisper", "send", "contacts"]
     assert found == [*first, "relays", "reasons", "address"]
 
 

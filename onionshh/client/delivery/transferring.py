@@ -145,6 +145,8 @@ class Transferring:
             case Progress(arrived, size):
                 self.course.arrived(arrived, size)
             case TransferEnded(stage, why):
+                if stage is OutStage.EXPIRED:
+                    why = self.sending.sender.problem or why
                 self.sending.close(OVER)
                 self.sending.renew()  # nobody needs its lane any more
                 self.sending.let_go_of_lanes()

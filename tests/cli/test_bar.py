@@ -1,0 +1,68 @@
+"""How far a transfer is, on a terminal and without one."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+
+import pytest
+
+from onionshh.cli.bar import CELLS, Bar, drawn
+from onionshh.client.transfer import TransferProgress
+
+
+@pytest.mark.parametrize(
+    "sent, size, full, said",
+    [
+        (0, 300_000, 0, "0 %, 0 of 293 KiB"),
+        (150_000, 300_000, CELLS // 2, "50 %, 147 of 293 KiB"),
+        (299_999, 300_000, CELLS - 1, "99 %, 293 of 293 KiB"),
+        (300_000, 300_000, CELLS, "100 %, 293 of 293 KiB"),
+        (0, 0, CELLS, "100 %, 0 of 0 KiB"),
+    ],
+)
+def test_the_bar_grows(sent: int, size: int, full: int, said: str) -> None:
+    assert drawn(TransferProgress(sent, size)) == f"[{'#' * full}{'-' * (CELLS - full)}] {said}"
+
+
+def test_without_a_size_there_are_only_bytes() -> None:
+    assert drawn(TransferProgress(150_000, None)) == "147 KiB"
+
+
+@contextmanager
+def terminal() -> Iterator[int]:
+    """A terminal in place of stderr."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    with os.fdopen(theirs, "w") as stream, redirect_stderr(stream):
+        yield ours
+    os.close(ours)
+
+
+def test_on_a_terminal_one_line_is_drawn_over_again_and_cleared() -> None:
+    with terminal() as screen:
+        bar = Bar()
+        bar.clear()
+        bar.show(TransferProgress(1024, None))
+        bar.show(TransferProgress(2048, None))
+        bar.clear()
+        bar.clear()
+        assert os.read(screen, 1000) == b"\r\x1b[K1 KiB\r\x1b[K2 KiB\r\x1b[K"
+
+
+def test_a_terminal_that_is_gone_ends_nothing() -> None:
+    with terminal():
+        bar = Bar()
+        sys.stderr.close()
+        bar.show(TransferProgress(1, None))
+        bar.clear()
+
+
+def test_without_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = Bar()
+    bar.show(TransferProgress(1, 2))
+    bar.clear()
+    assert capsys.readouterr() == ("", "")
