@@ -22,6 +22,8 @@ from onionshh.cli.options import (
     bind_option,
     check_bind,
     check_reach,
+    class_options,
+    folder_option,
     json_option,
     network_option,
 )
@@ -57,14 +59,7 @@ SHOWN_MOST = 80
 @click.argument("text", metavar="[TEXT | -]", required=False)
 @click.option("--address-file", type=PATH, metavar="FILE", help="Take the address from it; - is stdin.")
 @click.option("--file", type=PATH, metavar="FILE", help="Take the whisper from it; - is stdin.")
-@click.option(
-    "--hops",
-    type=click.IntRange(0, 3),
-    metavar="0..3",
-    help="Relays between us and the meeting relay. With 0 that relay sees our address."
-    "  [default: drawn from the class]",
-)
-@click.option("--class", "privacy", metavar="CLASS", default="talk", help="Privacy class: talk or flash.")
+@class_options
 @click.option(
     "--ttl",
     type=float,
@@ -86,13 +81,7 @@ SHOWN_MOST = 80
     " with the next run.",
 )
 @click.option("--no-receipt", is_flag=True, help="Ask for no receipt. The whisper ends as sent.")
-@click.option(
-    "--data",
-    type=PATH,
-    metavar="DIR",
-    help="Folder of guards and the last consensus, shared by any number of processes."
-    "  [default: one for each network, in $XDG_STATE_HOME/onionshh]",
-)
+@folder_option
 @verbose_option
 @bind_option
 @json_option
@@ -147,7 +136,7 @@ def whisper(
       [ADDRESS]   The endpoint, shh1…, if there is no --address-file.
       [TEXT | -]  What to whisper; - or nothing: read stdin. Put -- before a text that begins with -.
     """
-    _check_terms(privacy, ttl, wait, name)
+    check_terms(privacy, ttl, name, wait)
     check_bind(bind)
     to, what = _whom_and_what(address, text, address_file, file)
     joined = read_network_file(network)
@@ -155,10 +144,7 @@ def whisper(
     letter = _Letter(to, _body(what), privacy, hops, ttl, name, not no_receipt)
     teller = Teller(privacy, wait, as_json=as_json, named=name is not None)
     node = join(network, data_dir=data or network_folder(joined), bind=bind)
-    status = run(lambda: _send(letter, node, wait, teller))
-    if not teller.is_told:  # a signal, before there was anything to tell
-        teller.nothing_was_sent()
-    return status
+    return _run(letter, node, wait, teller)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +160,8 @@ class _Letter:
     receipt: bool
 
 
-def _check_terms(privacy: str, ttl: float, wait: float, name: str | None) -> None:
+def check_terms(privacy: str, ttl: float, name: str | None, wait: float = 0.0) -> None:
+    """Check what was said of a whisper, or of a transfer. Usage."""
     with as_usage():
         if name is not None:
             check_name("--name", name, NAME_MOST)
@@ -182,6 +169,13 @@ def _check_terms(privacy: str, ttl: float, wait: float, name: str | None) -> Non
         check_ttl(ttl)
     if not math.isfinite(wait):
         raise Usage("--wait needs a number of seconds.")
+
+
+def _run(letter: _Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller) -> int:
+    status = run(lambda: _send(letter, joining, wait, teller))
+    if not teller.is_told:  # a signal, before there was anything to tell
+        teller.nothing_was_sent()
+    return status
 
 
 async def _send(
