@@ -21,7 +21,9 @@ from tests.client.world import PATIENCE_SECONDS, blinded, period_now, small
 
 
 @asynccontextmanager
-async def two(*, senders: bool = True) -> AsyncIterator[tuple[testing.Network, Node, Node, Endpoint, Endpoint]]:
+async def two(
+    *, senders: bool = True
+) -> AsyncIterator[tuple[testing.Network, Node, Node, Endpoint, Endpoint]]:
     """A node that hosts somebody, and an endpoint elsewhere that asks who its visitors are."""
     async with small(9) as net, net.join("asks") as far, net.join("shows") as node:
         async with (
