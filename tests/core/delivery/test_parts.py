@@ -7,7 +7,6 @@ from hashlib import sha3_256
 
 import pytest
 
-from onionshh.core.delivery import parts as module
 from onionshh.core.delivery.parts import (
     MOST_BYTES,
     PART_DATA,
@@ -111,7 +110,7 @@ def test_the_record_of_a_part_has_an_id_of_its_own() -> None:
     for record in records:
         assert (record.kind, record.in_reply_to, record.expires) == (PART, NO_ID, 600)
         assert record.size == (65_536 if record.body != LAST.encode() else 256)
-    assert module.PART == 4
+    assert PART == 4
 
 
 def test_a_size_past_the_cap_is_refused_in_words() -> None:
