@@ -54,8 +54,9 @@ class Server:
         """The visitor's next cell."""
         record = new_whisper(body, expires=WALL + 999, privacy_class=1, random_bytes=self._random)
         step = SpentStep(self.visitor.spend().step, self._random(12))
-        said = record.encode() if body else b""
-        return Resume.decode_untrusted(step.seal(KEY, Resumption(1, points, said)))
+        return Resume.decode_untrusted(
+            step.seal(KEY, Resumption(1, points, record.encode() if body else b""))
+        )
 
     async def take(self, message: Resume) -> None:
         await self.accepting.resumed(message, self.looked.append)

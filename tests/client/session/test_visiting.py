@@ -25,14 +25,19 @@ async def visitor(*before: Session) -> AsyncIterator[tuple[VisitorSessions, Rows
         yield sessions, rows
 
 
+def in_use(sessions: VisitorSessions) -> tuple[Session | None, Session | None]:
+    """The present session, and the one to go on with."""
+    return sessions.current, sessions.usable
+
+
 async def test_it_is_used_once_the_endpoint_has_shown_that_it_keeps_it(autojump_clock: MockClock) -> None:
     async with visitor() as (sessions, rows):
         session = sessions.begun(b"r" * 32, 1)
         assert session.introduced
-        assert sessions.current is sessions.usable is None
+        assert in_use(sessions) == (None, None)
         assert rows.documents == {}
         await sessions.heard(session)
-        assert sessions.current is sessions.usable is session
+        assert in_use(sessions) == (session, session)
         assert rows.on_disk(session.session_id).marks.confirmed
         await sessions.heard(session)
         await sessions.heard(None)
@@ -46,7 +51,7 @@ async def test_the_one_before_stays_until_the_new_one_is_answered(autojump_clock
         for _ in range(SILENCES_MOST):
             assert sessions.usable is first
             first.silent()
-        assert sessions.usable is None
+        assert in_use(sessions) == (first, None)
         assert sessions.keeper.get(first.session_id) is first  # the endpoint may still go on with it
         await sessions.heard(second)
         assert sessions.usable is second
