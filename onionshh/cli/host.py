@@ -125,7 +125,7 @@ def host(
     bind: str | None,
     as_json: bool,
 ) -> int:
-    """`onionshh host`; what it does is in `HELP`."""
+    """Host an endpoint and show the whispers that come, or answer them."""
     if echo and program is not None:
         raise Usage("--echo and --exec exclude each other.")
     command = parse_command(program) if program is not None else None

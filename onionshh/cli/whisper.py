@@ -53,7 +53,44 @@ ADDRESS_FILE_MOST = 4096
 SHOWN_MOST = 80
 
 
-@click.command()
+HELP = """Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin.
+
+The reply, if one comes within --wait, goes to stdout byte by byte, all else to stderr. Exit status 0
+means delivered, with or without a reply; 3 means delivered, but stdout took no reply. With --wait 0 it
+ends as soon as the receipt is there. When it ends, so does every try: nothing waits anywhere to be sent
+later, and no run can be linked to another.
+
+With --name the runs of one name are one conversation: the endpoint knows that the same one came back,
+and the next whisper goes on with one cell. What is not delivered stays in an outbox, and goes on with
+the next run of that name; with --wait 0 the whisper is left there for the next run at once.
+
+Every user of this machine can see the command line of a program that runs, with ADDRESS and TEXT. If
+there are other users, use --address-file and --file or stdin.
+
+\b
+With --json, one object:
+  {"status": "delivered", "why": "", "id": "…", "hops": 3, "class": "talk", "resumed": false,
+   "paths": [{"hops": 3, "relays": ["…", "…", "…", "…"]}],
+   "connect_seconds": 0.4, "round_trip_seconds": 0.1, "reply": "…"}
+status: delivered, expired, failed, or sent (it left, no receipt came within --wait, and it may have
+arrived); why: in words, if not delivered. hops and the two times are null if there was no circuit;
+reply is null if none came. A reply that is not UTF-8 comes as reply_base64.
+
+\b
+Examples:
+  onionshh whisper --network net.toml shh1… "hello"
+  onionshh whisper --network net.toml shh1… --hops 3 --json < letter.txt
+  onionshh whisper --network net.toml shh1… --name press "are you there?"
+  onionshh whisper --network net.toml --address-file friend --file letter.txt
+
+\b
+Arguments:
+  [ADDRESS]   The endpoint, shh1…, if there is no --address-file.
+  [TEXT | -]  What to whisper; - or nothing: read stdin. Put -- before a text that begins with -.
+"""
+
+
+@click.command(help=HELP)
 @click.argument("address", metavar="[ADDRESS]", required=False)
 @network_option()
 @click.argument("text", metavar="[TEXT | -]", required=False)
@@ -101,41 +138,7 @@ def whisper(
     bind: str | None,
     as_json: bool,
 ) -> int:
-    """Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin.
-
-    The reply, if one comes within --wait, goes to stdout byte by byte, all else to stderr. Exit status 0
-    means delivered, with or without a reply; 3 means delivered, but stdout took no reply. With --wait 0 it
-    ends as soon as the receipt is there. When it ends, so does every try: nothing waits anywhere to be sent
-    later, and no run can be linked to another.
-
-    With --name the runs of one name are one conversation: the endpoint knows that the same one came back,
-    and the next whisper goes on with one cell. What is not delivered stays in an outbox, and goes on with
-    the next run of that name; with --wait 0 the whisper is left there for the next run at once.
-
-    Every user of this machine can see the command line of a program that runs, with ADDRESS and TEXT. If
-    there are other users, use --address-file and --file or stdin.
-
-    \b
-    With --json, one object:
-      {"status": "delivered", "why": "", "id": "…", "hops": 3, "class": "talk", "resumed": false,
-       "paths": [{"hops": 3, "relays": ["…", "…", "…", "…"]}],
-       "connect_seconds": 0.4, "round_trip_seconds": 0.1, "reply": "…"}
-    status: delivered, expired, failed, or sent (it left, no receipt came within --wait, and it may have
-    arrived); why: in words, if not delivered. hops and the two times are null if there was no circuit;
-    reply is null if none came. A reply that is not UTF-8 comes as reply_base64.
-
-    \b
-    Examples:
-      onionshh whisper --network net.toml shh1… "hello"
-      onionshh whisper --network net.toml shh1… --hops 3 --json < letter.txt
-      onionshh whisper --network net.toml shh1… --name press "are you there?"
-      onionshh whisper --network net.toml --address-file friend --file letter.txt
-
-    \b
-    Arguments:
-      [ADDRESS]   The endpoint, shh1…, if there is no --address-file.
-      [TEXT | -]  What to whisper; - or nothing: read stdin. Put -- before a text that begins with -.
-    """
+    """Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin."""
     check_terms(privacy, ttl, name, wait)
     check_bind(bind)
     to, what = _whom_and_what(address, text, address_file, file)
