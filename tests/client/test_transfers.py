@@ -42,14 +42,14 @@ async def next_of(endpoint: Endpoint, seconds: float = LONG_SECONDS) -> onionshh
 
 @asynccontextmanager
 async def pair(
-    relays: int = 8, **terms: bool
+    relays: int = 8, *, session: bool = True
 ) -> AsyncIterator[tuple[testing.Network, Node, Endpoint, Contact]]:
     """An endpoint, and a contact to it."""
     async with (
         small(relays) as net,
         hosted(net) as (_, endpoint),
         net.join("visitor") as node,
-        node.contact(endpoint.address, **terms) as contact,
+        node.contact(endpoint.address, session=session) as contact,
     ):
         yield net, node, endpoint, contact
 
@@ -179,8 +179,7 @@ async def test_an_endpoint_that_is_gone_lets_it_expire(autojump_clock: MockClock
             await trio.sleep(30)
             assert transfer.status == "sending"
             assert transfer.why != ""
-            await transfer.final()
-            assert transfer.status == "expired"
+            assert (await transfer.final()).status == "expired"
 
 
 async def test_the_contact_or_the_node_is_closed(autojump_clock: MockClock) -> None:

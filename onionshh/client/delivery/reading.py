@@ -40,8 +40,8 @@ async def nobody_listens(lane: Lane, record: Record) -> None:
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where records go. None: nobody here takes such records. `sending`: the Sender that a receipt or an
-    answer is for. `heard`: told first of each receipt and each answer. `shows_replies`: whether the program sees answers
-    that nobody waits for."""
+    answer is for. `heard`: told first of each receipt and each answer. `shows_replies`: whether the program
+    sees answers that nobody waits for."""
 
     sending: Callable[[Lane, Record], Sending | None]
     receiving: Callable[[], Receiving | None]

@@ -60,7 +60,7 @@ class MakesSending(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ToSend:
-    """What is to be sent, and until when. `expires`: Unix seconds. `deadline`: the same in monotonic seconds."""
+    """What is to be sent, and until when. `expires`: Unix seconds. `deadline`: that in monotonic seconds."""
 
     source: Source
     size: int | None
@@ -70,8 +70,8 @@ class ToSend:
 
 
 class Transferring:
-    """One transfer of a contact. `run` it once. `ended`: called with it once it is over. Raises TooLarge for a
-    size of more than 8 MiB."""
+    """One transfer of a contact. `run` it once. `ended`: called with it once it is over. Raises TooLarge for
+    a size of more than 8 MiB."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
-"""The driver of one transfer: it asks for pieces as it needs them, and gives up its lane after each group. The
-other end is here."""
+"""The driver of one transfer: it asks for pieces as it needs them, and gives up its lane after each group.
+The other end is here."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from hashlib import sha3_256
 
 import pytest
 
-from onionshh.core.delivery import parts as module
 from onionshh.core.delivery.parts import (
     MOST_BYTES,
     PART_DATA,
@@ -111,14 +110,14 @@ def test_the_record_of_a_part_has_an_id_of_its_own() -> None:
     for record in records:
         assert (record.kind, record.in_reply_to, record.expires) == (PART, NO_ID, 600)
         assert record.size == (65_536 if record.body != LAST.encode() else 256)
-    assert module.PART == 4
+    assert PART == 4
 
 
 def test_a_size_past_the_cap_is_refused_in_words() -> None:
     check_size(0)
     check_size(MOST_BYTES)
     with pytest.raises(
-        TooLarge, match=r"^A transfer holds at most 8388608 bytes \(8 MiB\), and this one has 8388609: .* not for bulk"
+        TooLarge, match=r"^A transfer holds at most 8388608 bytes \(8 MiB\), and this one has 8388609: "
     ):
         check_size(MOST_BYTES + 1)
     with pytest.raises(ValueError, match="not negative"):
