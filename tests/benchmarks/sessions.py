@@ -1,5 +1,5 @@
-"""Sessions: a resumed whisper and its reply against a new introduction, a whisper in one cell, many sessions of
-one endpoint, and a transfer."""
+"""Sessions: a resumed whisper and its reply against a new introduction, a whisper in one cell, many sessions
+of one endpoint, and a transfer."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def measure(net: OnionNetwork) -> list[Measured]:
     """Every row of this file; about two and a half minutes."""
     new, resumed = (_again(net, session=session) for session in (False, True))
     alone, cells, cpu = _counted(net, do="alone", times=TIMES)
+    one_cell = "whisper of 256 B in one cell"
     transfer = net.visitor.ask(do="transfer", bytes=TRANSFER_BYTES)
     return [
         single("whisper and reply by a new introduction, median", "ms", new["ms"]),
@@ -39,9 +40,9 @@ def measure(net: OnionNetwork) -> list[Measured]:
         single("a resumption against an introduction: time", "×", resumed["ms"] / new["ms"], SLOWER_MOST),
         single("a resumption against an introduction: cells", "×", resumed["cells"] / new["cells"], 1.0),
         single("a resumption against an introduction: CPU of relays", "×", resumed["cpu"] / new["cpu"]),
-        single("whisper of 256 B in one cell, to its receipt, median", "ms", _median_ms(alone["seconds"])),
-        single("whisper of 256 B in one cell: cells of relays, against a resumption", "×", cells / resumed["cells"]),
-        single("whisper of 256 B in one cell: CPU of relays, against a resumption", "×", cpu / resumed["cpu"]),
+        single(f"{one_cell}, to its receipt, median", "ms", _median_ms(alone["seconds"])),
+        single(f"{one_cell}: cells of relays, against a resumption", "×", cells / resumed["cells"]),
+        single(f"{one_cell}: CPU of relays, against a resumption", "×", cpu / resumed["cpu"]),
         *_many_sessions(),
         single("1 MiB by a transfer", "s", transfer["seconds"]),
     ]
@@ -53,8 +54,8 @@ def _again(net: OnionNetwork, *, session: bool) -> dict[str, float]:
 
 
 def _counted(net: OnionNetwork, **asked: Any) -> tuple[Any, float, float]:
-    """What the visitor says, then cells and CPU seconds of all relays each time. What relays do when nothing is
-    asked of them is not in it, and neither is what keeps circuits ready."""
+    """What the visitor says, then cells and CPU seconds of all relays each time. What relays do when nothing
+    is asked of them is not in it, and neither is what keeps circuits ready."""
     idle_cells, idle_cpu = _over(net, lambda: time.sleep(asked["times"] / 4))
     told: list[Any] = []
     cells, cpu = _over(net, lambda: told.append(net.visitor.ask(**asked)))

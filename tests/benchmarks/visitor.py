@@ -79,8 +79,8 @@ class Visitor:
 
     async def again(self, told: Told) -> Told:
         """Seconds from a whisper of 256 bytes to its reply when the contact holds no circuit: `session` says
-        whether a session goes on, or the contact introduces itself anew. `times` times, over several contacts,
-        since one session may ask for eight circuits at once and no more."""
+        whether a session goes on, or the contact introduces itself anew. `times` times, over several
+        contacts, since one session may ask for eight circuits at once and no more."""
         seconds, resumed = [], 0
         for number in range(told["times"]):
             if number % AGAIN_EACH == 0:

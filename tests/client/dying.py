@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from onionshh.net import database
-
 
 class DyingDisk:
     """The disk under all databases of one file name that are opened from now on."""
@@ -41,10 +39,11 @@ class DyingDisk:
 
         def connected(path: Path | str, **options: Any) -> sqlite3.Connection:
             if Path(path).name == file_name:
-                return connect(path, factory=Connection, **options)
-            return connect(path, **options)
+                options["factory"] = Connection
+            connection: sqlite3.Connection = connect(path, **options)
+            return connection
 
-        monkeypatch.setattr(database.sqlite3, "connect", connected)
+        monkeypatch.setattr(sqlite3, "connect", connected)
 
     def dies_after(self, commits: int, folder: Path) -> None:
         """The disk takes so many more commits. `folder`: what is put back by `restore`."""

@@ -73,20 +73,23 @@ def noting(net: Network) -> Seen:
 
 class Refusing:
     """An introducer that takes endpoints and new introductions, and does something else with RESUMEs.
-    `answer`: what it says to them; None for nothing. `ends`: closes the circuit."""
+    `answer`: what it says to them; None for nothing. `ends`: closes the circuit. `key`: only if they are for
+    this key."""
 
     accepts = Introducer.accepts
 
-    def __init__(self, honest: Role, *, answer: int | None, ends: bool) -> None:
+    def __init__(self, honest: Role, *, answer: int | None, ends: bool, key: bytes | None) -> None:
         self._honest = honest
         self._answer = answer
         self._ends = ends
+        self._key = key
         self.refused = 0
 
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
     ) -> tuple[RoleAction, ...]:
-        if message_type != m.INTRODUCE1 or len(body) != g.RESUME:
+        meant = message_type == m.INTRODUCE1 and len(body) == g.RESUME
+        if not meant or self._key not in (None, m.Resume.decode_untrusted(body).auth_key):
             return self._honest.handle(circuit, message_type, body, now, wall)
         self.refused += 1
         if self._ends:
@@ -103,11 +106,13 @@ class Refusing:
         return self._honest.tick(now, wall)
 
 
-def refuse(running: RunningRelay, *, answer: int | None = None, ends: bool = False) -> Refusing:
+def refuse(
+    running: RunningRelay, *, answer: int | None = None, ends: bool = False, key: bytes | None = None
+) -> Refusing:
     """This relay's introducer does so from now on."""
     (place,) = (one for one in running.roles if one.accepts == Introducer.accepts)
     if not isinstance(place, Replaceable):
         raise TypeError("this network's roles cannot be replaced")
-    role = Refusing(place.role, answer=answer, ends=ends)
+    role = Refusing(place.role, answer=answer, ends=ends, key=key)
     place.role = role
     return role

@@ -82,10 +82,10 @@ class World:
 
 
 @asynccontextmanager
-async def world(*, name: str | None = None, relays: int = 7, **params: int) -> AsyncIterator[World]:
+async def world(*, name: str | None = None, **params: int) -> AsyncIterator[World]:
     """They have talked once, and no circuit is left."""
     async with (
-        small(relays, **QUIET, **params) as net,
+        small(7, **QUIET, **params) as net,
         hosted(net) as (host, endpoint),
         net.join("visitor") as visitor,
         visitor.contact(endpoint.address, name=name) as contact,
@@ -262,7 +262,7 @@ LIMITS = dict(resume_rate=4, resume_burst=4, introduce_rate=4, introduce_burst=4
 
 
 async def test_a_flood_of_resumptions_starves_no_introduction(autojump_clock: MockClock) -> None:
-    async with world(**LIMITS) as w:
+    async with world(name=None, **LIMITS) as w:
         flood(w, resume=True, rate=12)
         for number in range(3):
             async with w.visitor.contact(w.endpoint.address) as stranger:
@@ -275,7 +275,7 @@ async def test_a_flood_of_resumptions_starves_no_introduction(autojump_clock: Mo
 
 
 async def test_a_flood_of_introductions_starves_no_session(autojump_clock: MockClock) -> None:
-    async with world(**LIMITS) as w:
+    async with world(name=None, **LIMITS) as w:
         flood(w, resume=False, rate=12)
         for number in range(3):
             assert await asks(w.contact, b"known %d" % number, 30)

@@ -60,7 +60,8 @@ class MakesSending(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ToSend:
-    """What is to be sent, and until when. `expires`: Unix seconds. `deadline`: that in monotonic seconds."""
+    """What is to be sent, and until when. `expires`: Unix seconds. `deadline`: the same time in monotonic
+    seconds."""
 
     source: Source
     size: int | None

@@ -81,9 +81,7 @@ class IntroductionService:
         finally:
             self._expected.pop(seed, None)
 
-    async def introduced(
-        self, body: bytes, auth_key: bytes, looked_at: LookedAt = lambda good: None
-    ) -> None:
+    async def introduced(self, body: bytes, auth_key: bytes, looked_at: LookedAt = lambda good: None) -> None:
         """An INTRODUCE2 came over the circuit known by `auth_key`. `looked_at` is called once it is known
         whether it was for us and new, with None if there was no room to look. The meeting comes after that.
         Nothing is raised for a bad one."""
@@ -108,9 +106,7 @@ class IntroductionService:
         except BadData as error:
             logger.error("an introduction could not be kept: %s", error)
 
-    async def _look(
-        self, message: m.Introduce, auth_key: bytes, looked_at: LookedAt
-    ) -> _Unsealed | None:
+    async def _look(self, message: m.Introduce, auth_key: bytes, looked_at: LookedAt) -> _Unsealed | None:
         good: bool | None = None
         try:
             if self._opening >= OPENING_MOST:

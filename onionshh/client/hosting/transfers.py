@@ -1,4 +1,5 @@
-"""Carries out what IncomingTransfers decides: writes parts, shows wholes, sends receipts (SPEC 13).
+"""Carries out what IncomingTransfers decides: writes parts, checks and shows wholes, sends receipts (SPEC
+13).
 
 What a record causes is done in the task that reads its lane. So each lane has at most one part that is not on
 disk, and `WRITING_MOST` of them are being written at a time. Those that the program finishes are committed in

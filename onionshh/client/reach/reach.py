@@ -40,6 +40,7 @@ NOBODY = (
     "no endpoint is published under this address: it is not running, or has not been reachable for a while"
 )
 
+
 class Reach:
     """`draw_hops` draws how many relays are between us and the rendezvous point, anew for each try.
     `sessions`: None to do without. `calls_back`: whether the endpoint can call us back now."""
@@ -185,4 +186,3 @@ class Reach:
             self._context.descriptors.forget(self._address_key)
         steps.debug("this try failed: %s", why)
         return NotReached(Failure(why))
-

@@ -13,6 +13,7 @@ from contextlib import suppress
 from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.sending import Opening
+from onionshh.client.reach.connect import NoStatus
 from onionshh.client.receipt import PathInfo
 from onionshh.client.session.keeper import SessionKeeper
 from onionshh.client.session.resuming import Door, LastStep, Terms, resume, resume_alone, rides
@@ -44,16 +45,23 @@ class GoingOn:
         small = len(record.body) <= ALONE_MOST and rides(encoded, 0)
         if alone and small:
             with suppress(LastStep):
-                spent, asking = await resume_alone(
-                    self._context, self._keeper, session, door, terms.privacy_class, encoded
-                )
-                self._alone[about(record)] = session, spent
-                while len(self._alone) > ALONE_KNOWN_MOST:
-                    del self._alone[next(iter(self._alone))]
-                return Opening(None, True, (path_info(asking),), session, resumed=True)
+                return await self._alone_once(session, door, record, terms)
         resumed = await resume(self._context, self._keeper, session, door, terms, encoded)
         path = path_info(resumed.joined.circuit)
         return Opening(resumed.joined, resumed.rode, (path,), session, resumed=True)
+
+    async def _alone_once(self, session: Session, door: Door, record: Record, terms: Terms) -> Opening:
+        try:
+            spent, asking = await resume_alone(
+                self._context, self._keeper, session, door, terms.privacy_class, record.encode()
+            )
+        except NoStatus:
+            session.silent()
+            raise
+        self._alone[about(record)] = session, spent
+        while len(self._alone) > ALONE_KNOWN_MOST:
+            del self._alone[next(iter(self._alone))]
+        return Opening(None, True, (path_info(asking),), session, resumed=True)
 
     async def answer(self, session: Session, door: Door, record: Record) -> JoinedCircuit | None:
         """Send a receipt, or another record that fits, in a cell of its own. If the step is the last that may

@@ -65,7 +65,8 @@ async def resume(
 ) -> Resumed:
     """A joined circuit to the other side. `record` rides along if it fits.
 
-    The session is told of the answer, or of the silence. Raises PathImpossible (of the meeting circuit only),
+    The session is told of the answer, or of the silence: an introducer that says nothing, or closes the
+    circuit, is a silence too. Raises PathImpossible (of the meeting circuit only),
     NotIntroduced, NoAnswer, CircuitFailed, NetworkUnreachable, BadData, Closed.
     """
     meeting: Circuit | None = None
@@ -83,7 +84,11 @@ async def resume(
         rode = rides(record, 1)
         resumption = Resumption(terms.privacy_class, (meeting.path[-1].identity,), record if rode else b"")
         steps.debug("we wait for the other side at %s", Way(meeting))
-        await _send(session, asking, step.seal(door.auth_key, resumption))
+        try:
+            await introduce(asking, step.seal(door.auth_key, resumption))
+        except NoStatus:
+            session.silent()
+            raise
         steps.debug("the session goes on: one cell through %s", Way(asking))
         asking.close(Reason.FINISHED)
         with trio.move_on_after(RENDEZVOUS_SECONDS):
@@ -107,16 +112,6 @@ async def resume(
         raise
 
 
-async def _send(session: Session, asking: Circuit, message: bytes) -> None:
-    """Give a RESUME to the relay that passes it on. If that says nothing, or closes the circuit, that is a
-    silence like any other. NotIntroduced."""
-    try:
-        await introduce(asking, message)
-    except NoStatus:
-        session.silent()
-        raise
-
-
 async def _turn(context: Context, session: Session) -> None:
     """Wait until this session may ask for one more circuit: the other side would not build it before that."""
     bucket, clock = session.budgets.ours, context.clock
@@ -130,7 +125,7 @@ async def resume_alone(
     """One cell with a record, and nothing comes back the same way. Returns the step, so that whoever hears of
     the record later can tell the session, and the circuit that was used.
 
-    Raises LastStep, NotIntroduced, CircuitFailed, NetworkUnreachable, BadData, Closed.
+    Raises LastStep, NoStatus, NotIntroduced, CircuitFailed, NetworkUnreachable, BadData, Closed.
     """
     asking = await to_introducer(context, door.relay, Purpose.RESUME)
     try:
@@ -138,7 +133,7 @@ async def resume_alone(
             raise LastStep
         spent, step = await keeper.spend(session)
         resumption = Resumption(privacy_class, (), record)
-        await _send(session, asking, step.seal(door.auth_key, resumption))
+        await introduce(asking, step.seal(door.auth_key, resumption))
         steps.debug("the session goes on: one cell with everything in it, through %s", Way(asking))
         return spent, asking
     finally:

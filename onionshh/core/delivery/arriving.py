@@ -93,6 +93,14 @@ class Piece:
     kept: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LastPart:
+    """What the last part of a transfer says: its own number, and the hash of the whole."""
+
+    number: int
+    whole_hash: bytes
+
+
 @dataclass(slots=True)
 class Arriving:
     """One transfer that is not finished. `heard_at`: when its last new part came, monotonic seconds."""
@@ -101,9 +109,8 @@ class Arriving:
     heard_at: float
     stage: InStage = InStage.COMING
     pieces: dict[int, Piece] = field(default_factory=dict)
-    last: int | None = None
-    """The number of its last part, if that came."""
-    whole_hash: bytes = b""
+    last: LastPart | None = None
+    """What its last part says, if that came."""
     waiting: dict[int, tuple[LaneId, Record]] = field(default_factory=dict)
     """Who is answered once the disk has answered, by number: the latest lane, and the record without its
     body."""
@@ -138,7 +145,7 @@ class Arriving:
     @property
     def complete(self) -> bool:
         """Whether all parts are on disk."""
-        return self.last is not None and len(self.pieces) == self.last + 1 and self.settled
+        return self.last is not None and len(self.pieces) == self.last.number + 1 and self.settled
 
     def contradicts(self, part: Part, expires: int) -> bool:
         """Whether a new part cannot belong to it."""
@@ -147,7 +154,7 @@ class Arriving:
         if part.whisper or part.number >= PARTS_MOST:
             return True
         if self.last is not None:
-            return part.last or part.number > self.last
+            return part.last or part.number > self.last.number
         return part.last and any(number > part.number for number in self.pieces)
 
     def wait(self, number: int, lane: LaneId, record: Record) -> None:

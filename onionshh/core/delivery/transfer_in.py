@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Final
 
 from onionshh.core.delivery.actions import Count, LaneId, Send
-from onionshh.core.delivery.arriving import Arriving, InEvent, InStage, Kept, Piece
+from onionshh.core.delivery.arriving import Arriving, InEvent, InStage, Kept, LastPart, Piece
 from onionshh.core.delivery.parts import MOST_BYTES, PARTS_MOST, Part, TransferId
 from onionshh.core.delivery.record import (
     EXPIRED,
@@ -98,7 +98,8 @@ class IncomingTransfers:
                 continue
             entry = Arriving(stored.expires, now, shown=stored.shown, session=stored.session)
             entry.received_at = stored.received_at
-            entry.last, entry.whole_hash = stored.last, stored.whole_hash
+            if stored.last is not None:
+                entry.last = LastPart(stored.last, stored.whole_hash)
             entry.pieces = {part.number: Piece(part.digest, part.size, kept=True) for part in stored.parts}
             self._transfers[stored.transfer] = entry
             self._bytes += entry.size
@@ -192,7 +193,7 @@ class IncomingTransfers:
         if whole_hash is None:
             self._disk_failed(transfer)
             return ()
-        if whole_hash != entry.whole_hash:
+        if entry.last is None or whole_hash != entry.last.whole_hash:
             return self._give_up(transfer, entry, Reason.TRANSFER_NOT_WHOLE)
         entry.move(InEvent.FITS)
         entry.received_at = wall
@@ -278,7 +279,7 @@ class IncomingTransfers:
     ) -> InActions:
         entry.pieces[part.number] = Piece(digest, len(part.data))
         if part.whole_hash is not None:
-            entry.last, entry.whole_hash = part.number, part.whole_hash
+            entry.last = LastPart(part.number, part.whole_hash)
         entry.heard_at = now
         entry.wait(part.number, lane, record)
         self._bytes += len(part.data)

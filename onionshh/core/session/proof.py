@@ -2,8 +2,8 @@
 
 `sender's address key 32 ‖ period u64 ‖ proof 32`. The proof follows from a Diffie-Hellman value of the two
 rendezvous keys that both descriptors of that period show. So only the two of them can make it. The endpoint
-could have made it itself, so it convinces nobody else. It is classical: whoever can compute discrete logarithms
-can forge it. Whoever steals the endpoint's key can lie to the endpoint.
+could have made it itself, so it convinces nobody else. It is classical: anyone who can compute discrete
+logarithms can forge it. Anyone who steals the endpoint's key can lie to the endpoint.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 
 from onionshh.core.delivery import arriving
 from onionshh.core.delivery.actions import LaneId
-from onionshh.core.delivery.arriving import TABLE, Arriving, InEvent, InStage, Piece
+from onionshh.core.delivery.arriving import TABLE, Arriving, InEvent, InStage, LastPart, Piece
 from onionshh.core.delivery.parts import PART_DATA, PARTS_MOST, Part, TransferId, part_record
 from tests.seeded import seeded
 
@@ -54,7 +54,7 @@ def part(number: int, *, last: bool = False, whisper: bool = False) -> Part:
 
 
 def made(*numbers: int, last: int | None = None) -> Arriving:
-    transfer = Arriving(600, 0.0, last=last)
+    transfer = Arriving(600, 0.0, last=None if last is None else LastPart(last, bytes(32)))
     for number in numbers:
         transfer.pieces[number] = Piece(bytes(32), 10, kept=True)
     return transfer
