@@ -31,9 +31,10 @@ from onionshh.net.network_file import read_network_file
 )
 @json_option
 def contacts(network: Path, data: Path | None, forgotten: str | None, as_json: bool) -> int:
-    """List the contacts that have a name (`onionshh whisper --name`), their sessions, and what waits.
+    """List the contacts that have a name, their sessions, and what waits.
 
-    Nothing is sent, and a contact that is in use is not disturbed.
+    A contact gets its name from `onionshh whisper --name`. Nothing is sent, and a contact that is in use is
+    not disturbed.
 
     \b
     With --json, one object per line:

@@ -75,6 +75,30 @@ def bind_option(command: F) -> F:
     return click.option("--bind", metavar="ADDRESS", help=said)(command)
 
 
+def class_options(command: F) -> F:
+    """`--hops`, and `--class` as `privacy`."""
+    hops = click.option(
+        "--hops",
+        type=click.IntRange(0, 3),
+        metavar="0..3",
+        help="Relays between us and each meeting relay. With 0 that relay sees our address."
+        "  [default: drawn from the class]",
+    )
+    said = "Privacy class: talk or flash."
+    return hops(click.option("--class", "privacy", metavar="CLASS", default="talk", help=said)(command))
+
+
+def folder_option(command: F) -> F:
+    """`--data`, the folder of a visitor."""
+    return click.option(
+        "--data",
+        type=PATH,
+        metavar="DIR",
+        help="Folder of guards and the last consensus, shared by any number of processes."
+        "  [default: one for each network, in $XDG_STATE_HOME/onionshh]",
+    )(command)
+
+
 def json_option(command: F) -> F:
     """`--json`, as `as_json`."""
     said = "For programs: JSON on stdout, one object per line."

@@ -22,10 +22,11 @@ from onionshh.cli.failures import FAILED, Usage
 from onionshh.cli.folders import network_folder
 from onionshh.cli.options import (
     PATH,
-    as_usage,
     bind_option,
     check_bind,
     check_reach,
+    class_options,
+    folder_option,
     json_option,
     network_option,
 )
@@ -33,14 +34,11 @@ from onionshh.cli.talk import counted, note
 from onionshh.cli.teller import GIVEN_UP, MAYBE
 from onionshh.cli.text import one_line
 from onionshh.cli.verbose import verbose_option
-from onionshh.cli.whisper import IN_THE_WAY_SECONDS, OFFLINE, STDIN, whom
-from onionshh.client.arguments import check_name
+from onionshh.cli.whisper import IN_THE_WAY_SECONDS, OFFLINE, STDIN, check_terms, whom
 from onionshh.client.contact import TRANSFER_TTL_SECONDS
-from onionshh.client.node import NAME_MOST, Node, join
+from onionshh.client.node import Node, join
 from onionshh.client.transfer import Transfer, TransferProgress
-from onionshh.core.base.classes import privacy_class
 from onionshh.core.delivery.parts import check_size
-from onionshh.core.delivery.record import check_ttl
 from onionshh.net.network_file import read_network_file
 
 INTERRUPTED = "interrupted before all of it had arrived"
@@ -83,14 +81,7 @@ Arguments:
 @network_option()
 @click.argument("file", metavar="FILE | -", required=False)
 @click.option("--address-file", type=PATH, metavar="FILE", help="Take the address from it; - is stdin.")
-@click.option(
-    "--hops",
-    type=click.IntRange(0, 3),
-    metavar="0..3",
-    help="Relays between us and each meeting relay. With 0 that relay sees our address."
-    "  [default: drawn from the class]",
-)
-@click.option("--class", "privacy", metavar="CLASS", default="talk", help="Privacy class: talk or flash.")
+@class_options
 @click.option(
     "--ttl",
     type=float,
@@ -103,13 +94,7 @@ Arguments:
     metavar="NAME",
     help="Go on with the conversation of this name, as `onionshh whisper` does.",
 )
-@click.option(
-    "--data",
-    type=PATH,
-    metavar="DIR",
-    help="Folder of guards and the last consensus, shared by any number of processes."
-    "  [default: one for each network, in $XDG_STATE_HOME/onionshh]",
-)
+@folder_option
 @verbose_option
 @bind_option
 @json_option
@@ -127,11 +112,7 @@ def send(
     as_json: bool,
 ) -> int:
     """Send a file of up to 8 MiB to an endpoint, in parts."""
-    with as_usage():
-        privacy_class(privacy)
-        check_ttl(ttl)
-        if name is not None:
-            check_name("--name", name, NAME_MOST)
+    check_terms(privacy, ttl, name)
     check_bind(bind)
     if address_file is not None and file is None:
         address, file = None, address  # the one argument

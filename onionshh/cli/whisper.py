@@ -22,6 +22,8 @@ from onionshh.cli.options import (
     bind_option,
     check_bind,
     check_reach,
+    class_options,
+    folder_option,
     json_option,
     network_option,
 )
@@ -51,20 +53,50 @@ ADDRESS_FILE_MOST = 4096
 SHOWN_MOST = 80
 
 
-@click.command()
+HELP = """Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin.
+
+The reply, if one comes within --wait, goes to stdout byte by byte, all else to stderr. Exit status 0
+means delivered, with or without a reply; 3 means delivered, but stdout took no reply. With --wait 0 it
+ends as soon as the receipt is there. When it ends, so does every try: nothing waits anywhere to be sent
+later, and no run can be linked to another.
+
+With --name the runs of one name are one conversation: the endpoint knows that the same one came back,
+and the next whisper goes on with one cell. What is not delivered stays in an outbox, and goes on with
+the next run of that name; with --wait 0 the whisper is left there for the next run at once.
+
+Every user of this machine can see the command line of a program that runs, with ADDRESS and TEXT. If
+there are other users, use --address-file and --file or stdin.
+
+\b
+With --json, one object:
+  {"status": "delivered", "why": "", "id": "…", "hops": 3, "class": "talk", "resumed": false,
+   "paths": [{"hops": 3, "relays": ["…", "…", "…", "…"]}],
+   "connect_seconds": 0.4, "round_trip_seconds": 0.1, "reply": "…"}
+status: delivered, expired, failed, or sent (it left, no receipt came within --wait, and it may have
+arrived); why: in words, if not delivered. hops and the two times are null if there was no circuit;
+reply is null if none came. A reply that is not UTF-8 comes as reply_base64.
+
+\b
+Examples:
+  onionshh whisper --network net.toml shh1… "hello"
+  onionshh whisper --network net.toml shh1… --hops 3 --json < letter.txt
+  onionshh whisper --network net.toml shh1… --name press "are you there?"
+  onionshh whisper --network net.toml --address-file friend --file letter.txt
+
+\b
+Arguments:
+  [ADDRESS]   The endpoint, shh1…, if there is no --address-file.
+  [TEXT | -]  What to whisper; - or nothing: read stdin. Put -- before a text that begins with -.
+"""
+
+
+@click.command(help=HELP)
 @click.argument("address", metavar="[ADDRESS]", required=False)
 @network_option()
 @click.argument("text", metavar="[TEXT | -]", required=False)
 @click.option("--address-file", type=PATH, metavar="FILE", help="Take the address from it; - is stdin.")
 @click.option("--file", type=PATH, metavar="FILE", help="Take the whisper from it; - is stdin.")
-@click.option(
-    "--hops",
-    type=click.IntRange(0, 3),
-    metavar="0..3",
-    help="Relays between us and the meeting relay. With 0 that relay sees our address."
-    "  [default: drawn from the class]",
-)
-@click.option("--class", "privacy", metavar="CLASS", default="talk", help="Privacy class: talk or flash.")
+@class_options
 @click.option(
     "--ttl",
     type=float,
@@ -86,13 +118,7 @@ SHOWN_MOST = 80
     " with the next run.",
 )
 @click.option("--no-receipt", is_flag=True, help="Ask for no receipt. The whisper ends as sent.")
-@click.option(
-    "--data",
-    type=PATH,
-    metavar="DIR",
-    help="Folder of guards and the last consensus, shared by any number of processes."
-    "  [default: one for each network, in $XDG_STATE_HOME/onionshh]",
-)
+@folder_option
 @verbose_option
 @bind_option
 @json_option
@@ -112,42 +138,8 @@ def whisper(
     bind: str | None,
     as_json: bool,
 ) -> int:
-    """Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin.
-
-    The reply, if one comes within --wait, goes to stdout byte by byte, all else to stderr. Exit status 0
-    means delivered, with or without a reply; 3 means delivered, but stdout took no reply. With --wait 0 it
-    ends as soon as the receipt is there. When it ends, so does every try: nothing waits anywhere to be sent
-    later, and no run can be linked to another.
-
-    With --name the runs of one name are one conversation: the endpoint knows that the same one came back,
-    and the next whisper goes on with one cell. What is not delivered stays in an outbox, and goes on with
-    the next run of that name; with --wait 0 the whisper is left there for the next run at once.
-
-    Every user of this machine can see the command line of a program that runs, with ADDRESS and TEXT. If
-    there are other users, use --address-file and --file or stdin.
-
-    \b
-    With --json, one object:
-      {"status": "delivered", "why": "", "id": "…", "hops": 3, "class": "talk", "resumed": false,
-       "paths": [{"hops": 3, "relays": ["…", "…", "…", "…"]}],
-       "connect_seconds": 0.4, "round_trip_seconds": 0.1, "reply": "…"}
-    status: delivered, expired, failed, or sent (it left, no receipt came within --wait, and it may have
-    arrived); why: in words, if not delivered. hops and the two times are null if there was no circuit;
-    reply is null if none came. A reply that is not UTF-8 comes as reply_base64.
-
-    \b
-    Examples:
-      onionshh whisper --network net.toml shh1… "hello"
-      onionshh whisper --network net.toml shh1… --hops 3 --json < letter.txt
-      onionshh whisper --network net.toml shh1… --name press "are you there?"
-      onionshh whisper --network net.toml --address-file friend --file letter.txt
-
-    \b
-    Arguments:
-      [ADDRESS]   The endpoint, shh1…, if there is no --address-file.
-      [TEXT | -]  What to whisper; - or nothing: read stdin. Put -- before a text that begins with -.
-    """
-    _check_terms(privacy, ttl, wait, name)
+    """Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin."""
+    check_terms(privacy, ttl, name, wait)
     check_bind(bind)
     to, what = _whom_and_what(address, text, address_file, file)
     joined = read_network_file(network)
@@ -155,10 +147,7 @@ def whisper(
     letter = _Letter(to, _body(what), privacy, hops, ttl, name, not no_receipt)
     teller = Teller(privacy, wait, as_json=as_json, named=name is not None)
     node = join(network, data_dir=data or network_folder(joined), bind=bind)
-    status = run(lambda: _send(letter, node, wait, teller))
-    if not teller.is_told:  # a signal, before there was anything to tell
-        teller.nothing_was_sent()
-    return status
+    return _run(letter, node, wait, teller)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +163,8 @@ class _Letter:
     receipt: bool
 
 
-def _check_terms(privacy: str, ttl: float, wait: float, name: str | None) -> None:
+def check_terms(privacy: str, ttl: float, name: str | None, wait: float = 0.0) -> None:
+    """Check what was said of a whisper, or of a transfer. Usage."""
     with as_usage():
         if name is not None:
             check_name("--name", name, NAME_MOST)
@@ -182,6 +172,13 @@ def _check_terms(privacy: str, ttl: float, wait: float, name: str | None) -> Non
         check_ttl(ttl)
     if not math.isfinite(wait):
         raise Usage("--wait needs a number of seconds.")
+
+
+def _run(letter: _Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller) -> int:
+    status = run(lambda: _send(letter, joining, wait, teller))
+    if not teller.is_told:  # a signal, before there was anything to tell
+        teller.nothing_was_sent()
+    return status
 
 
 async def _send(

@@ -44,9 +44,22 @@ class Contact:
     links the circuits of one contact to those of another. Leaving the block closes the contact, and a whisper
     without a receipt fails then: wait for `Receipt.final` where that matters.
 
+    After its first whisper a contact goes on with a session. A conversation that pauses then holds no
+    circuit, and goes on with one cell. The endpoint can tell that the same contact came back. With
+    `session=False` each new circuit is a new stranger's.
+
     A contact with a name has an outbox on disk: what it accepted goes on when a contact to the same address
     is entered under the same name, also after a crash; in order, each whisper once, until its TTL ends. The
-    receipts are found again by their ids.
+    receipts are found again by their ids, and the session goes on. Without a name nothing of a contact is on
+    disk, and it ends with its block.
+
+    With a way back, this node holds two circuits, each for 2 to 4 hours, by which the endpoint can speak
+    first while you say nothing. The two relays at their ends see that somebody is there, under a key made for
+    this session alone. A whisper of at most 256 bytes then costs one circuit and one cell.
+
+    A sender shows the endpoint who you are: an address, which the endpoint can check, and which it can prove
+    to nobody else. The endpoint must ask for that (`host(senders=True)`). Each first whisper then takes one
+    round trip more.
 
     - `address: str`. The endpoint's address, as it is written by itself.
 

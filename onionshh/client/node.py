@@ -171,22 +171,17 @@ class Node:
         hops: int | None = None,
         background: bool = False,
     ) -> Contact:
-        """A contact, to be entered with `async with`.
+        """A contact, to be entered with `async with`. `Contact` says what names, sessions, ways back and
+        senders are for.
 
         - `address`: the endpoint's, `shh1…`. Quotes, brackets and blanks around it do no harm.
-        - `name`: 1 to 64 printable characters. Then what the contact sends, its receipts and its session are
-          kept in the data folder, under this name and address, and go on when the contact is entered again.
-          Without a name nothing of it is on disk, and it ends with its block.
-        - `session`: whether to go on with a session after the first whisper. Then a conversation that pauses
-          holds no circuit, and goes on with one cell. The endpoint can tell that the same contact came back.
-          With False each new circuit is a new stranger's.
-        - `way_back`: whether this node holds two circuits, each for 2 to 4 hours, by which the endpoint can
-          speak first while you say nothing. The two relays at their ends see that somebody is there, under a
-          key made for this session alone. A whisper of at most 256 bytes then costs one circuit and one
-          cell. A node has at most 16 ways back, so 8 contacts can have them.
-        - `sender`: an identity that this node hosts now, or its endpoint, to show the endpoint who you are:
-          its address, which the endpoint can check, and which it can prove to nobody else. The endpoint must
-          ask for that (`host(senders=True)`). Each first whisper then takes one round trip more.
+        - `name`: 1 to 64 printable characters. Then the contact has an outbox and its session on disk, and
+          goes on when it is entered again.
+        - `session`: whether to go on with a session after the first whisper. With False each new circuit is
+          a new stranger's.
+        - `way_back`: whether to hold two circuits by which the endpoint can speak first. A node has at most
+          16 ways back, so 8 contacts can have them.
+        - `sender`: an identity that this node hosts now, or its endpoint: who you are, for the endpoint.
         - `privacy`: the privacy class, "talk" (2 or 3 hops) or "flash" (0 or 1), SPEC 16.
         - `hops`: relays between this node and the rendezvous point, 0 to 3. With None the class draws a
           number for each circuit. With 0 the rendezvous point sees this node's IP address, and with 1 the
@@ -218,24 +213,15 @@ class Node:
         if name is not None:
             check_name("name", name, NAME_MOST)
         key = decode_address_untrusted(address)
-        if way_back and not session:
-            raise ValueError("A way back belongs to a session: with session=False there is none.")
-        terms = Terms(
-            key,
-            privacy_class(privacy),
-            check_hops(hops),
-            background,
-            session,
-            sender=self._sender_key(sender, session),
-            way_back=way_back,
-        )
+        if not session and (way_back or sender is not None):
+            raise ValueError("A way back and a sender belong to a session: with session=False there is none.")
+        shown = self._sender_key(sender)
+        terms = Terms(key, privacy_class(privacy), check_hops(hops), background, session, shown, way_back)
         return Contact(self._context, encode_address(key), terms, name)
 
-    def _sender_key(self, sender: IdentityKeys | Endpoint | None, session: bool) -> bytes | None:
+    def _sender_key(self, sender: IdentityKeys | Endpoint | None) -> bytes | None:
         if sender is None:
             return None
-        if not session:
-            raise ValueError("Who you are is shown within a session: with session=False there is none.")
         key = sender.A if isinstance(sender, IdentityKeys) else decode_address_untrusted(sender.address)
         if key not in self._context.hosted:
             raise ValueError("The sender must be an identity that this node hosts now.")

@@ -16,6 +16,7 @@ from onionshh import geometry as g
 from onionshh import testing
 from onionshh.client.contact import Contact
 from onionshh.client.endpoint import Endpoint
+from onionshh.client.hosting.hosting import DATABASE_FILE, MIGRATIONS
 from onionshh.client.node import Node
 from onionshh.core.delivery.record import new_whisper
 from onionshh.core.roles import CircuitHandle, Reply, Role, RoleAction
@@ -23,6 +24,8 @@ from onionshh.core.session import table as session_table
 from onionshh.core.session.resumption import Resumption, SpentStep
 from onionshh.core.session.session import Session
 from onionshh.ids import AuthKey, RelayId
+from onionshh.net.database import Database
+from onionshh.net.store import run_inline
 from onionshh.reasons import Reason
 from onionshh.rendezvous.introducer import Introducer
 from onionshh.testing import RunningRelay
@@ -32,7 +35,7 @@ from tests.client.dying import copy_of, put_back
 from tests.client.hostile import Replaceable, by_id, junk
 from tests.client.recorded import Seen, noting, refuse
 from tests.client.world import PATIENCE_SECONDS, QUIET, Stranger, WrongClock, hosted, joined, small, until
-from tests.inside import behind, inside, parts
+from tests.inside import behind, inside, parts, sending_of
 from tests.rendezvous.circuits import Circuit
 
 IDLE_SECONDS = 65.0
@@ -192,7 +195,9 @@ async def test_introducers_that_pass_no_resumption_on(how: str, autojump_clock: 
             assert await asks(w.contact, b"one of them %d" % number, 40)
             await trio.sleep(IDLE_SECONDS)
         roles += [refuse(other, answer=answer, ends=how == "ends") for other in others]
+        began = trio.current_time()
         assert not await asks(w.contact, b"all of them")
+        assert trio.current_time() - began < 75
         await trio.sleep(IDLE_SECONDS)
         assert len(w.endpoint.peers()) == 2  # the old session is not known to be over
         assert set(w.program.handled.values()) == {1}
@@ -528,4 +533,43 @@ async def test_a_clock_that_steps_by_a_day_ends_no_session(
                 await trio.sleep(100)
             assert len(endpoint.peers()) == 1
             assert set(program.handled.values()) == {1}
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_data_folder_of_the_first_format_goes_on(autojump_clock: MockClock) -> None:
+    """A whisper that it holds is shown, one that it knows is not delivered again, and sessions begin."""
+    async with small(7, **QUIET) as net, net.join("visitor") as visitor, net.join("host") as host:
+        async with host.host(net.folder / "identity", introducers=2) as endpoint:
+            address = endpoint.address
+        (file,) = (net.folder / "host" / "endpoints").rglob(DATABASE_FILE)
+        for path in file.parent.glob(DATABASE_FILE + "*"):
+            path.unlink()
+        expires = net.clock.wall() + 3600
+        known = new_whisper(b"known", expires=expires, privacy_class=1, random_bytes=testing.seeded(9))
+        first = Database(file, MIGRATIONS[:1], run_inline)
+        await first.transaction(
+            lambda connection: connection.execute(
+                "INSERT INTO inbox (id, body, received_at, expires, class) VALUES (?, ?, ?, ?, ?)",
+                (b"i" * 16, b"held", 1.0, expires, 1),
+            )
+        )
+        await first.transaction(
+            lambda connection: connection.executemany(
+                "INSERT INTO seen VALUES (?, ?)", [(b"i" * 16, expires), (known.whisper_id, expires)]
+            )
+        )
+        first.close()
+        async with (
+            hosted(net) as (_, endpoint),
+            visitor.contact(address, name="n") as contact,
+            trio.open_nursery() as nursery,
+        ):
+            program = Program(endpoint)
+            nursery.start_soon(program.run)
+            await asks(contact, b"hello")
+            receipt = sending_of(contact).submit(known, trio.current_time() + 600)
+            assert (await receipt.final()).status == "delivered"
+            await trio.sleep(IDLE_SECONDS)
+            assert await asks(contact, b"again")
+            assert program.handled == Counter((b"held", b"hello", b"again"))
             nursery.cancel_scope.cancel()

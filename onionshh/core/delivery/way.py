@@ -64,6 +64,26 @@ TABLE: Final = MappingProxyType(
 """The table above. An event that is not in it changes nothing."""
 
 
+class _Pauses:
+    """The pauses between tries. Each is longer than the one before, until something comes back."""
+
+    def __init__(self, chance: Chance) -> None:
+        self._chance = chance
+        self._failures = 0
+        """How many lanes in a row could not be opened, or ended before anything came back."""
+        self.until = 0.0
+
+    def begin(self, seconds: tuple[float, ...], now: float) -> None:
+        """One more lane failed. `seconds`: the pause after the first failure, the second, and so on."""
+        self._failures += 1
+        pause = seconds[min(self._failures, len(seconds)) - 1]
+        self.until = now + pause * self._chance.between(0.5, 1.0)
+
+    def heard(self) -> None:
+        """Something came back: the next failure counts as the first."""
+        self._failures = 0
+
+
 class Way:
     """Times are monotonic seconds."""
 
@@ -74,9 +94,7 @@ class Way:
         """Drawn for each lane, so that the end of a lane does not tell when it was used last."""
         self._heard = False
         self._used_at = 0.0
-        self._failures = 0
-        """How many lanes in a row could not be opened, or ended before anything came back."""
-        self._not_before = 0.0
+        self._pauses = _Pauses(chance)
         self.borrowed = False
         """Whether the other end opened the lane. Then it is not for us to end it: it may wait there for an
         answer, or hear nobody but us."""
@@ -108,7 +126,7 @@ class Way:
 
     def may_open(self, now: float) -> bool:
         """Begin to open a lane if the pause is over; returns whether to open one."""
-        if now < self._not_before or not self.move(WayEvent.NEEDED):
+        if now < self._pauses.until or not self.move(WayEvent.NEEDED):
             return False
         self.away = False
         return True
@@ -125,16 +143,16 @@ class Way:
         self.move(WayEvent.FAILED)
         self.problem, self.away = failure.why, failure.nobody
         nobody = failure.nobody or failure.hopeless
-        self._pause(PAUSES_NOBODY_SECONDS if nobody else PAUSES_SECONDS, now)
+        self._pauses.begin(PAUSES_NOBODY_SECONDS if nobody else PAUSES_SECONDS, now)
 
     def lost(self, now: float) -> None:
         """The lane ended, and we did not end it. If it ended at once, the other end may be full, so wait."""
         if not self._heard:
-            self._pause(PAUSES_SECONDS, now)
+            self._pauses.begin(PAUSES_SECONDS, now)
 
     def heard(self, lane: LaneId, now: float) -> None:
         """Something came back, perhaps over an earlier lane."""
-        self._failures = 0
+        self._pauses.heard()
         if lane == self.lane:
             self._heard = True
             self._used_at = now
@@ -167,13 +185,8 @@ class Way:
     @property
     def openable_at(self) -> float:
         """When the next try may begin; never while a try is under way or a lane is open."""
-        return self._not_before if self.stage is WayStage.CLOSED else inf
+        return self._pauses.until if self.stage is WayStage.CLOSED else inf
 
     def try_now(self, now: float) -> None:
         """There is a new way to the other end: the next try need not wait."""
-        self._not_before = now
-
-    def _pause(self, pauses: tuple[float, ...], now: float) -> None:
-        self._failures += 1
-        seconds = pauses[min(self._failures, len(pauses)) - 1]
-        self._not_before = now + seconds * self._chance.between(0.5, 1.0)
+        self._pauses.until = now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -11,12 +12,21 @@ import trio
 import onionshh
 from onionshh import testing
 from onionshh.client.correspondence import LINGER_SECONDS
+from onionshh.client.delivery.lanes import LaneSet
+from onionshh.client.delivery.sending import NotReached, Opening, Sending
+from onionshh.client.receipt import PathInfo
+from onionshh.core.delivery.actions import Failure
+from onionshh.core.delivery.record import Record, new_whisper, receipt_for
+from onionshh.core.delivery.way import PAUSES_NOBODY_SECONDS
 from onionshh.geometry import WHISPER_MAX
+from onionshh.ids import WhisperId
 from onionshh.reasons import Reason
+from tests.client.delivery.pipe import Pipe
 from tests.client.delivery.test_joined import of_visitor, only
 from tests.client.hostile import HostileIntroducer, mount
 from tests.client.world import hosted, small
-from tests.inside import circuits_of, sending_of
+from tests.inside import circuits_of, inside, sending_of
+from tests.seeded import seeded
 
 WALL = 1_790_000_000
 QUIET = dict(interval_seconds=300)
@@ -187,3 +197,83 @@ async def test_a_way_that_nobody_needs_any_more_is_given_up(autojump_clock: trio
             assert receipt.status == "expired"
             assert not [one for one in visitor.circuits() if one.purpose == "rendezvous"]
             assert circuits_of(sending_of(contact).lanes) == []
+
+
+class Doors:
+    """A way to the other end without circuits: each try ends as `ends` says, in order."""
+
+    def __init__(self, *ends: Opening | NotReached) -> None:
+        self._ends = list(ends)
+        self.tried: list[bytes] = []
+        self.heard: list[bytes] = []
+
+    async def once(self, record: Record, *, more: bool) -> Opening:
+        await trio.lowlevel.checkpoint()
+        self.tried.append(record.body)
+        end = self._ends.pop(0)
+        if isinstance(end, NotReached):
+            raise end
+        return end
+
+    def arrived(self, whisper: WhisperId) -> None:
+        self.heard.append(whisper)
+
+    def silent(self, whisper: WhisperId) -> None:
+        self.heard.clear()
+
+
+@asynccontextmanager
+async def driven(*ends: Opening | NotReached) -> AsyncIterator[tuple[Sending, Doors, LaneSet]]:
+    async with small(3) as net, net.join() as node, trio.open_nursery() as nursery:
+        lanes, doors = LaneSet(), Doors(*ends)
+        lanes.nursery = nursery
+        sending = Sending(inside(node), lanes, doors)
+        nursery.start_soon(sending.keep_time)
+        yield sending, doors, lanes
+        nursery.cancel_scope.cancel()
+
+
+def small_whisper(body: bytes) -> Record:
+    return new_whisper(body, expires=WALL + 600, privacy_class=1, random_bytes=seeded(4))
+
+
+async def test_what_goes_alone_is_sent_and_its_receipt_may_come_over_any_lane(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    alone = Opening(None, True, (PathInfo(2, ("aa", "bb", "cc")),), resumed=True)
+    async with driven(alone) as (sending, doors, lanes):
+        record = small_whisper(b"hello")
+        receipt = sending.accept(record, trio.current_time() + 600)
+        await trio.testing.wait_all_tasks_blocked()
+        status = receipt.status
+        assert (status, receipt.resumed, receipt.hops) == ("sent", True, 2)
+        sending.bring(lanes.add(Pipe(), writers=1), receipt_for(record, seeded(5)))
+        assert [status, receipt.status] == ["sent", "delivered"]
+        assert (doors.tried, doors.heard) == ([b"hello"], [record.whisper_id])
+
+
+async def test_a_failed_try_is_told_and_the_next_one_begins_after_a_pause(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    failed = NotReached(Failure("the bridge is down", nobody=True))
+    async with driven(failed, Opening(None, True, ())) as (sending, doors, _):
+        receipt = sending.accept(small_whisper(b"hello"), trio.current_time() + 600)
+        with trio.fail_after(1):
+            await sending.changed()
+        status = receipt.status
+        assert (status, sending.sender.problem) == ("queued", "the bridge is down")
+        await trio.sleep(PAUSES_NOBODY_SECONDS[0])
+        assert len(doors.tried) == 2
+        assert [status, receipt.status] == ["queued", "sent"]
+
+
+async def test_one_key_is_one_whisper(autojump_clock: trio.testing.MockClock) -> None:
+    async with driven(Opening(None, True, ())) as (sending, _, _):
+        record, deadline = small_whisper(b"a lamp"), trio.current_time() + 600
+        receipt = sending.accept(record, deadline, b"order 17")
+        assert sending.accept(small_whisper(b"a lamp"), deadline, b"order 17") is receipt
+        with pytest.raises(ValueError, match="another body"):
+            sending.accept(small_whisper(b"two lamps"), deadline, b"order 17")
+        assert sending.pending() == [receipt]
+        sending.close("it was closed")
+        assert (sending.pending(), receipt.status, receipt.why) == ([], "failed", "it was closed")

@@ -211,8 +211,9 @@ async def test_a_disk_that_is_slow_gets_few_parts_at_a_time(
 async def test_what_is_no_part_is_the_lanes_end(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with end(tmp_path) as it:
         (record,) = cut(b"x")
+        no_part = replace(record, body=bytes(30))
         with pytest.raises(ProtocolError):
-            await it.transfers.bring(it.lane()[0], replace(record, body=bytes(30)))
+            await it.transfers.bring(it.lane()[0], no_part)
 
 
 async def test_once_it_is_over_nobody_gets_anything(tmp_path: Path, autojump_clock: MockClock) -> None:

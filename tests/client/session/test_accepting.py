@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from onionshh import testing
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.node import Node
+from onionshh.client.session import accepting
 from onionshh.client.session.accepting import Accepting
 from onionshh.client.session.keeper import SessionKeeper
 from onionshh.core.delivery.record import Record, new_whisper
@@ -43,17 +45,16 @@ class Server:
 
     def __post_init__(self) -> None:
         self.keeper = SessionKeeper(inside(self.node), self.rows)
-        self.accepting = Accepting(
-            inside(self.node),
-            self.keeper,
-            lambda joined, session, record: self.served.append((joined, record)),
-        )
+        self.accepting = Accepting(inside(self.node), self.keeper, self.serve)
         self._random = seeded(1)
 
-    def resume(self, *points: RelayId, body: bytes = b"") -> Resume:
-        """The visitor's next cell."""
+    def serve(self, joined: JoinedCircuit | None, session: Session, record: Record | None) -> None:
+        self.served.append((joined, record))
+
+    def resume(self, *points: RelayId, body: bytes = b"", by: Session | None = None) -> Resume:
+        """The next cell of the visitor, or of another."""
         record = new_whisper(body, expires=WALL + 999, privacy_class=1, random_bytes=self._random)
-        step = SpentStep(self.visitor.spend().step, self._random(12))
+        step = SpentStep((by or self.visitor).spend().step, self._random(12))
         return Resume.decode_untrusted(
             step.seal(KEY, Resumption(1, points, record.encode() if body else b""))
         )
@@ -143,3 +144,30 @@ async def test_bytes_in_place_of_a_record(autojump_clock: MockClock) -> None:
         step = SpentStep(s.visitor.spend().step, bytes(12))
         await s.take(Resume.decode_untrusted(step.seal(KEY, Resumption(1, (), b"no record"))))
         assert s.served == []
+
+
+async def test_a_silent_point_holds_no_places_of_others(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many peers name it, and each has a budget of its own."""
+    monkeypatch.setattr(accepting, "AT_ONCE", 4)
+    monkeypatch.setattr(accepting, "WAITING_MOST", 4)
+    others = [both(number) for number in range(2, 12)]
+    async with server() as s, trio.open_nursery() as nursery:
+        for _, theirs in others:
+            await s.keeper.save(theirs)
+        s.accepting = Accepting(inside(s.node), s.keeper, s.serve)
+        paths = {relay for circuit in s.node.circuits() for relay in circuit.relays[:2]}
+        silent, *rest = [one for one in s.net.relays if one.id not in paths]
+        assert s.net.memory is not None
+        s.net.memory.hold(silent.host)
+        for mine, _ in others:
+            nursery.start_soon(s.take, s.resume(silent.relay.keys.relay_id, by=mine))
+        await trio.sleep(1)
+        assert s.served == []
+        began = trio.current_time()
+        point = rest[0] if rest else next(one for one in s.net.relays if one is not silent)
+        await s.take(s.resume(point.relay.keys.relay_id))
+        assert trio.current_time() - began < 2
+        assert len(s.served) == 1
+        nursery.cancel_scope.cancel()

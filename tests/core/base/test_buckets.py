@@ -24,6 +24,19 @@ def test_a_refusal_takes_nothing_and_time_never_runs_back() -> None:
     assert bucket.take(-99.0), "one second after the last look"
 
 
+def test_how_long_until_there_are_tokens() -> None:
+    bucket = TokenBucket(0.5, 4)
+    assert bucket.seconds_until(0.0) == 0.0
+    assert bucket.seconds_until(0.0, 5) == 2.0
+    assert taken(bucket, 0.0, 4) == 4
+    assert (bucket.seconds_until(0.0), bucket.seconds_until(0.0, 3)) == (2.0, 6.0)
+    assert bucket.seconds_until(1.5) == 0.5
+    assert not bucket.take(1.5)
+    wait = bucket.seconds_until(1.5)
+    assert bucket.take(1.5 + wait)
+    assert TokenBucket(0, 0).seconds_until(0.0) == 0.0
+
+
 def test_rate_zero_is_off() -> None:
     bucket = TokenBucket(0, 0)
     assert taken(bucket, 0.0, 1000) == 1000
