@@ -19,6 +19,7 @@ from onionshh.client.hosting.hosting import (
     put_together,
 )
 from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
+from onionshh.client.hosting.part_store import PART_MIGRATIONS
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.crypto.seal import SealKey
@@ -43,9 +44,10 @@ def test_a_listing_of_folders_shows_no_address() -> None:
     assert IDENTITY.A.hex()[:8] not in shown
 
 
-def test_one_file_has_the_formats_of_both_stores() -> None:
+def test_one_file_has_the_formats_of_all_stores() -> None:
     assert MIGRATIONS[0] == KEY_MIGRATIONS[0] + WHISPER_MIGRATIONS[0]
-    assert len(MIGRATIONS) == len(KEY_MIGRATIONS) + len(WHISPER_MIGRATIONS) - 1
+    assert len(MIGRATIONS) == len(KEY_MIGRATIONS) + len(WHISPER_MIGRATIONS) - 1 + len(PART_MIGRATIONS)
+    assert MIGRATIONS[-1] == PART_MIGRATIONS[-1]
 
 
 FORMAT_1 = """
