@@ -29,7 +29,10 @@ TYPES = {
     "IdentityKeys": "Identity",
     "RandomBytes": "Callable[[int], bytes]",
     "ReachabilityChanges": "AsyncIterator[Reachability]",
+    "Source": "bytes | AsyncIterable[bytes]",
     "Status": "str",
+    "TransferIteration": "AsyncIterator[IncomingTransfer]",
+    "TransferStatus": "str",
 }
 
 
@@ -51,12 +54,12 @@ GROUPS = (
     Group(
         "Contacting a peer",
         "For whoever knows an address and wants to send whispers to it.",
-        ("Contact", "Receipt"),
+        ("Contact", "Receipt", "Transfer", "TransferProgress"),
     ),
     Group(
         "Hosting an endpoint",
         "For whoever wants to be reached by whispers and to answer them.",
-        ("Endpoint", "Whisper", "Reachability"),
+        ("Endpoint", "Whisper", "IncomingTransfer", "Peer", "Reachability"),
     ),
     Group(
         "Identities",

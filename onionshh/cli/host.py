@@ -33,7 +33,56 @@ from onionshh.net.store import DataDirectory
 logger = logging.getLogger("onionshh.host")
 
 
-@click.command()
+HELP = """Host an endpoint and show the whispers that come, or answer them.
+
+The first start makes the identity in DIR; back up the file `identity`.
+
+With --exec a program gets each body on its stdin, and its stdout is the reply; 8 run at once. PROGRAM may
+have arguments, quoted as in a shell. A run ends when the program itself ends: processes that it leaves
+behind go on, but their output is not taken. A program that ends by itself has handled the whisper: with a
+reply if its status is 0, without one if not. The whisper is kept when the program cannot be started,
+takes more than 60 s, is ended by a signal, writes more than 65 535 bytes, or ends with status 75, 126 or
+127. It is then tried again after 1 s, and after longer each time, up to 5 min. A full disk ends nothing
+either: what waits for it is tried again.
+
+With --receive each transfer (up to 8 MiB, see `onionshh send`) becomes a file in DIR. Its name is the
+time and the first digits of the transfer's id, since the sender gives no name. Only you can read it.
+While the disk is full, the transfer waits.
+
+SIGUSR1 asks for statistics, as one line of JSON.
+
+\b
+With --json, one object per line:
+  {"event": "address", "address": "shh1…"}
+  {"event": "reachable", "introducers": 1, "seconds": 3.2}
+  {"event": "introducers", "introducers": 6}  how many there are, once that has settled
+  {"event": "unreachable", "why": "…"}
+  {"event": "whisper", "id": "…", "received_at": Unix seconds, "peer": "…" or null,
+   "sender": "shh1…" or null, "body": "…"}
+                                   a body that is not UTF-8 comes as body_base64
+  {"event": "transfer", "id": "…", "size": 300000, "received_at": Unix seconds, "file": "DIR/…"}
+  {"event": "transfer", "id": "…", "size": bytes that came, "failed": "…"}  it did not come whole
+  {"event": "statistics", …}       on SIGUSR1
+and without --echo and --exec also lines on stdin:
+  {"reply_to": "id", "body": "…"}  answer, or with body_base64
+  {"done": "id"}                   finish without an answer
+A line that is not one of these is answered by {"error": "…"}. A whisper that is neither answered nor
+done is shown again after a restart. Once stdin has ended, each whisper is finished when it was shown.
+
+While stdout cannot be written (nobody reads it any more, or its disk is full), no whisper is shown, so
+none is finished. This is said once on stderr, and writing is tried again. With --echo and --exec whispers
+are handled even then, and lines are lost while 1 MiB of them waits.
+
+\b
+Examples:
+  onionshh host --network net.toml --data me
+  onionshh host --network net.toml --data me --echo
+  onionshh host --network net.toml --data me --exec "tr a-z A-Z"
+  onionshh host --network net.toml --data me --receive received
+"""
+
+
+@click.command(help=HELP)
 @network_option()
 @click.option(
     "--data",
@@ -76,53 +125,7 @@ def host(
     bind: str | None,
     as_json: bool,
 ) -> int:
-    """Host an endpoint and show the whispers that come, or answer them.
-
-    The first start makes the identity in DIR; back up the file `identity`.
-
-    With --exec a program gets each body on its stdin, and its stdout is the reply; 8 run at once. PROGRAM may
-    have arguments, quoted as in a shell. A run ends when the program itself ends: processes that it leaves
-    behind go on, but their output is not taken. A program that ends by itself has handled the whisper: with a
-    reply if its status is 0, without one if not. The whisper is kept when the program cannot be started,
-    takes more than 60 s, is ended by a signal, writes more than 65 535 bytes, or ends with status 75, 126 or
-    127. It is then tried again after 1 s, and after longer each time, up to 5 min. A full disk ends nothing
-    either: what waits for it is tried again.
-
-    With --receive each transfer (up to 8 MiB, see `onionshh send`) becomes a file in DIR. Its name is the
-    time and the first digits of the transfer's id, since the sender gives no name. Only you can read it.
-    While the disk is full, the transfer waits.
-
-    SIGUSR1 asks for statistics, as one line of JSON.
-
-    \b
-    With --json, one object per line:
-      {"event": "address", "address": "shh1…"}
-      {"event": "reachable", "introducers": 1, "seconds": 3.2}
-      {"event": "introducers", "introducers": 6}  how many there are, once that has settled
-      {"event": "unreachable", "why": "…"}
-      {"event": "whisper", "id": "…", "received_at": Unix seconds, "peer": "…" or null,
-       "sender": "shh1…" or null, "body": "…"}
-                                       a body that is not UTF-8 comes as body_base64
-      {"event": "transfer", "id": "…", "size": 300000, "received_at": Unix seconds, "file": "DIR/…"}
-      {"event": "transfer", "id": "…", "size": bytes that came, "failed": "…"}  it did not come whole
-      {"event": "statistics", …}       on SIGUSR1
-    and without --echo and --exec also lines on stdin:
-      {"reply_to": "id", "body": "…"}  answer, or with body_base64
-      {"done": "id"}                   finish without an answer
-    A line that is not one of these is answered by {"error": "…"}. A whisper that is neither answered nor
-    done is shown again after a restart. Once stdin has ended, each whisper is finished when it was shown.
-
-    While stdout cannot be written (nobody reads it any more, or its disk is full), no whisper is shown, so
-    none is finished. This is said once on stderr, and writing is tried again. With --echo and --exec whispers
-    are handled even then, and lines are lost while 1 MiB of them waits.
-
-    \b
-    Examples:
-      onionshh host --network net.toml --data me
-      onionshh host --network net.toml --data me --echo
-      onionshh host --network net.toml --data me --exec "tr a-z A-Z"
-      onionshh host --network net.toml --data me --receive received
-    """
+    """Host an endpoint and show the whispers that come, or answer them."""
     if echo and program is not None:
         raise Usage("--echo and --exec exclude each other.")
     command = parse_command(program) if program is not None else None

@@ -47,7 +47,38 @@ INTERRUPTED = "interrupted before all of it had arrived"
 READ_BYTES = 65_536
 
 
-@click.command()
+HELP = """Send a file of up to 8 MiB to an endpoint, in parts.
+
+After 2 to 6 parts of 64 KB it goes on over other relays, so that no relay behind the guards carries much
+of it. This is not for bulk: every byte passes up to seven relays. The endpoint's program gets all of it
+or nothing; `onionshh host --receive` makes a file of it. The file's name is not sent.
+
+Exit status 0 means that the endpoint has all of it. What was sent is of no use if this command ends
+before that: the next one begins anew.
+
+Every user of this machine can see the command line of a program that runs, with ADDRESS. If there are
+other users, use --address-file.
+
+\b
+With --json, one object:
+  {"status": "delivered", "why": "", "id": "…", "size": 300000, "sent_bytes": 300000,
+   "seconds": 4.2, "paths": [{"hops": 3, "relays": ["…", "…", "…", "…"]}, …]}
+status: delivered, expired or failed; why: in words, if not delivered. size is null if it is not known.
+
+\b
+Examples:
+  onionshh send --network net.toml shh1… letter.pdf
+  onionshh send --network net.toml --address-file friend letter.pdf
+  tar c folder | onionshh send --network net.toml shh1… -
+
+\b
+Arguments:
+  [ADDRESS]  The endpoint, shh1…, if there is no --address-file.
+  FILE | -   What to send; -: stdin.
+"""
+
+
+@click.command(help=HELP)
 @click.argument("address", metavar="[ADDRESS]", required=False)
 @network_option()
 @click.argument("file", metavar="FILE | -", required=False)
@@ -95,35 +126,7 @@ def send(
     bind: str | None,
     as_json: bool,
 ) -> int:
-    """Send a file of up to 8 MiB to an endpoint, in parts.
-
-    After 2 to 6 parts of 64 KB it goes on over other relays, so that no relay behind the guards carries much
-    of it. This is not for bulk: every byte passes up to seven relays. The endpoint's program gets all of it
-    or nothing; `onionshh host --receive` makes a file of it. The file's name is not sent.
-
-    Exit status 0 means that the endpoint has all of it. What was sent is of no use if this command ends
-    before that: the next one begins anew.
-
-    Every user of this machine can see the command line of a program that runs, with ADDRESS. If there are
-    other users, use --address-file.
-
-    \b
-    With --json, one object:
-      {"status": "delivered", "why": "", "id": "…", "size": 300000, "sent_bytes": 300000,
-       "seconds": 4.2, "paths": [{"hops": 3, "relays": ["…", "…", "…", "…"]}, …]}
-    status: delivered, expired or failed; why: in words, if not delivered. size is null if it is not known.
-
-    \b
-    Examples:
-      onionshh send --network net.toml shh1… letter.pdf
-      onionshh send --network net.toml --address-file friend letter.pdf
-      tar c folder | onionshh send --network net.toml shh1… -
-
-    \b
-    Arguments:
-      [ADDRESS]  The endpoint, shh1…, if there is no --address-file.
-      FILE | -   What to send; -: stdin.
-    """
+    """Send a file of up to 8 MiB to an endpoint, in parts."""
     with as_usage():
         privacy_class(privacy)
         check_ttl(ttl)

@@ -364,7 +364,7 @@ class Contact:
             async with node.host("identity") as endpoint, visitor.contact(endpoint.address) as contact:
                 transfer = contact.transfer(lines(), ttl_seconds=600)
                 async for incoming in endpoint.transfers():
-                    print(await incoming.whole())  # b'line 0\nline 1\nline 2\n'
+                    print(await incoming.whole())  # b'line 0, line 1, line 2, '
                     break
                 print((await transfer.final()).status)  # delivered
                 try:

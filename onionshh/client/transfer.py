@@ -20,14 +20,12 @@ PATHS_MOST: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class TransferProgress:
-    """How far a transfer has come.
-
-    - `sent_bytes: int`. How many bytes the endpoint has on its disk.
-    - `size: int | None`. Of how many, if that is known by now.
-    """
+    """How far a transfer has come."""
 
     sent_bytes: int
+    """How many bytes the endpoint has on its disk."""
     size: int | None
+    """Of how many, if that is known by now."""
 
 
 @dataclass(eq=False, slots=True)

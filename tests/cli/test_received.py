@@ -96,7 +96,7 @@ async def test_a_file_system_without_links_does_as_well(
 
 def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(Usage, match="Cannot use .*file for transfers"):
+    with pytest.raises(Usage, match=r"Cannot use .*file for transfers"):
         ReceivedFiles(tmp_path / "file")
 
 

@@ -358,6 +358,29 @@ def test_a_program_for_each_whisper(network: Network) -> None:
         host.end()
 
 
+def test_a_file_is_sent_and_received(network: Network, tmp_path: Path) -> None:
+    whole = os.urandom(300 * 1024)
+    (tmp_path / "letter").write_bytes(whole)
+    with running(
+        *("host", "--network", network.file, "--data", network.folder / "receiver", "--json"),
+        *("--receive", tmp_path / "received"),
+    ) as host:
+        address = host.event("address")["address"]
+        host.event("reachable")
+        with running(
+            *("send", address, tmp_path / "letter", "--network", network.file, "--json"),
+            *("--data", network.folder / "visitor"),
+        ) as sender:
+            assert sender.wait() == 0
+        said = json.loads(sender.lines[0])
+        assert (said["status"], said["size"], said["sent_bytes"]) == ("delivered", len(whole), len(whole))
+        assert {path["hops"] for path in said["paths"]} <= {2, 3}
+        event = host.event("transfer")
+        assert (event["id"], event["size"]) == (said["id"], len(whole))
+        assert Path(event["file"]).read_bytes() == whole
+        host.end()
+
+
 def test_a_visitor_that_waits_ends_at_a_signal(network: Network) -> None:
     """The endpoint shows, to people, and does not reply; the one object is printed all the same."""
     with running("host", "--network", network.file, "--data", network.folder / "mute") as host:

@@ -28,7 +28,6 @@ from typing import Final
 from onionshh.core.delivery.actions import LaneId
 from onionshh.core.delivery.parts import PARTS_MOST, Part
 from onionshh.core.delivery.record import Record
-from onionshh.reasons import Reason
 
 
 class InStage(enum.Enum):
@@ -124,8 +123,6 @@ class Arriving:
     """That of the lane that its last new part came over, if there is one."""
     received_at: int = 0
     """When it was found to be whole, Unix seconds."""
-    why: Reason | None = None
-    """Why it was given up, if it was."""
 
     def move(self, event: InEvent) -> bool:
         """Change the stage by the table; returns whether it changed."""

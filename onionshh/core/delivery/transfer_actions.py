@@ -93,10 +93,11 @@ class MarkWhole:
 
 @dataclass(frozen=True, slots=True)
 class DropTransfer:
-    """Erase all parts, and note the id as refused for good."""
+    """Erase all parts, and note the id as refused for good. `reason`: why."""
 
     transfer: TransferId
     expires: int
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,8 +163,8 @@ class IncomingTransfers:
                     actions += self._kept(row)
                 case MarkWhole(transfer):
                     actions += self._marked(transfer)
-                case DropTransfer(transfer):
-                    actions += self._dropped(transfer)
+                case DropTransfer(transfer, _, reason):
+                    actions += self._dropped(transfer, reason)
                 case FinishTransfer(transfer):
                     self._finished(transfer)
                 case ForgetTransfer():
@@ -368,17 +368,14 @@ class IncomingTransfers:
     def _give_up(self, transfer: TransferId, entry: Arriving, reason: Reason) -> InActions:
         if not entry.move(InEvent.GIVE_UP):
             return ()
-        entry.why = reason
-        return (Count(reason), self._remember(DropTransfer(transfer, entry.expires)))
+        return (Count(reason), self._remember(DropTransfer(transfer, entry.expires, reason)))
 
-    def _dropped(self, transfer: TransferId) -> InActions:
+    def _dropped(self, transfer: TransferId, reason: Reason) -> InActions:
         entry = self._transfers.pop(transfer)
         entry.move(InEvent.DROPPED)
         self._bytes -= entry.size
         self._bad[transfer] = entry.expires
-        actions: InActions = ()
-        if entry.why is not None:
-            actions = (TransferLost(transfer, entry.size, entry.why, entry.session),)
+        actions: InActions = (TransferLost(transfer, entry.size, reason, entry.session),)
         for lane, record in entry.waiting.values():
             actions += (Send(lane, (refusal_of(record, NOT_WHOLE, self._random_bytes),), None),)
         if len(self._bad) > BAD_MOST:

@@ -39,6 +39,7 @@ from onionshh.errors import BadData
 from onionshh.ids import WhisperId
 from onionshh.net.database import Database
 from onionshh.net.store import run_inline
+from onionshh.reasons import Reason
 from tests.client.world import bytes_on_disk
 from tests.seeded import seeded
 
@@ -96,7 +97,7 @@ async def test_wholes_are_found_in_the_order_in_which_they_became_whole(tmp_path
 
 ENDS: list[tuple[list[TransferRow], int]] = [
     ([MarkWhole(ID, 7), FinishTransfer(ID)], Kept.DONE),
-    ([DropTransfer(ID, EXPIRES)], Kept.BAD),
+    ([DropTransfer(ID, EXPIRES, Reason.TRANSFER_EXPIRED)], Kept.BAD),
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha3_256
 from pathlib import Path
 
@@ -212,9 +212,7 @@ async def test_what_is_no_part_is_the_lanes_end(tmp_path: Path, autojump_clock: 
     async with end(tmp_path) as it:
         (record,) = cut(b"x")
         with pytest.raises(ProtocolError):
-            await it.transfers.bring(
-                it.lane()[0], Record(record.whisper_id, bytes(16), WALL, 1, 4, bytes(30))
-            )  # type: ignore[arg-type]
+            await it.transfers.bring(it.lane()[0], replace(record, body=bytes(30)))
 
 
 async def test_once_it_is_over_nobody_gets_anything(tmp_path: Path, autojump_clock: MockClock) -> None:

@@ -117,7 +117,7 @@ def test_a_size_past_the_cap_is_refused_in_words() -> None:
     check_size(0)
     check_size(MOST_BYTES)
     with pytest.raises(
-        TooLarge, match=r"^A transfer holds at most 8388608 bytes \(8 MiB\); this one has 8388609"
+        TooLarge, match=r"^A transfer holds at most 8388608 bytes \(8 MiB\), and this one has 8388609: "
     ):
         check_size(MOST_BYTES + 1)
     with pytest.raises(ValueError, match="not negative"):

@@ -28,6 +28,7 @@ from onionshh.core.delivery.transfer_actions import (
     StoredPart,
     StoredTransfer,
     TransferEnded,
+    TransferLost,
     TransferRow,
     Withdraw,
 )
@@ -43,7 +44,7 @@ RECORD = part_record(PART, expires=600, privacy_class=1, random_bytes=seeded(1))
 ROWS = (
     KeepPart(PART, 600, bytes(32)),
     MarkWhole(ID, 7),
-    DropTransfer(ID, 600),
+    DropTransfer(ID, 600, Reason.TRANSFER_EXPIRED),
     FinishTransfer(ID),
     ForgetTransfer(ID),
 )
@@ -58,6 +59,7 @@ EACH: list[object] = [
     CheckWhole(ID, 3),
     OfferTransfer(ID, 10, 1, 1),
     Send(LaneId(1), (RECORD,), None),
+    TransferLost(ID, 5, Reason.TRANSFER_EXPIRED),
     Count(Reason.TRANSFERS_FULL),
     *ROWS,
     StoredPart(0, bytes(32), 5),
