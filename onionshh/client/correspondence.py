@@ -320,6 +320,8 @@ class Correspondence:
         while True:
             await trio.sleep(SWEEP_SECONDS)
             if self.sessions is not None:
+                for session in [lane.session for lane in self.lanes if lane.session is not None]:
+                    self.sessions.keeper.used(session)
                 self.sessions.keeper.tidy()
             if self._folder is not None:
                 await self._tidy(self._folder)

@@ -296,6 +296,8 @@ class Peers:
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(SWEEP_SECONDS)
+            for session in [lane.session for lane in self.lanes if lane.session is not None]:
+                self.keeper.used(session)
             self.keeper.tidy()
             for session_id, known in list(self._calling.items()):
                 over = self.keeper.get(session_id) is None

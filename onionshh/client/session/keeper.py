@@ -33,6 +33,7 @@ itself anew."""
 
 
 OVER_MOST = 64
+USED_SECONDS = 3600
 
 
 SessionRow = tuple[SessionId, bytes, int]
@@ -102,7 +103,7 @@ class SessionKeeper:
         gone = self.table.displace()
         if gone is not None:
             self._context.drops.count(Reason.SESSION_DISPLACED)
-            self._store.forget_soon([gone.session_id])
+            self.forget(gone)
 
     async def load(self) -> None:
         """Take up what is on disk. BadData."""
@@ -114,11 +115,15 @@ class SessionKeeper:
 
     def tidy(self) -> None:
         """Forget the sessions that were idle too long."""
-        expired = self.table.expired(self._context.clock.earliest())
-        for session in expired:
-            self.table.remove(session.session_id)
-        if expired:
-            self._store.forget_soon([session.session_id for session in expired])
+        for session in self.table.expired(self._context.clock.earliest()):
+            self.forget(session)
+
+    def used(self, session: Session) -> None:
+        """An exchange of this session is open now, so it is not idle. Noted once an hour."""
+        earliest = self._context.clock.earliest()
+        if earliest >= session.history.used_at + USED_SECONDS and self.get(session.session_id) is session:
+            session.history.used_at = earliest
+            self._store.save_soon(session)
 
     def get(self, session_id: bytes | None) -> Session | None:
         """The session with this id, if it is on disk."""
@@ -195,7 +200,7 @@ class SessionKeeper:
         gone = self.table.add(session)
         if gone is not None:
             self._context.drops.count(Reason.SESSION_DISPLACED)
-            self._store.forget_soon([gone.session_id])
+            self.forget(gone)
         self._context.shared.make_room()
 
     # Steps.

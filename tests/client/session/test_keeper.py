@@ -244,3 +244,53 @@ async def test_in_memory_alone_nothing_is_left(autojump_clock: MockClock) -> Non
         again = SessionKeeper(it, store)
         await again.load()
         assert len(again.table) == 0
+
+
+async def test_an_exchange_that_stays_open_keeps_its_session(autojump_clock: MockClock) -> None:
+    """It may last longer than any idle session, and resume nothing meanwhile."""
+    (_, open_one), (_, idle) = both(1, WALL - 2), both(2, WALL - 2)
+    async with context() as it:
+        rows = Rows(open_one, idle)
+        keeper = SessionKeeper(it, rows)
+        await keeper.load()
+        kept = keeper.get(open_one.session_id)
+        assert kept is not None
+        kept.history.used_at -= keeper_file.USED_SECONDS
+        keeper.used(kept)
+        assert rows.on_disk(kept.session_id).history.used_at >= WALL - 600
+        keeper.used(open_one)  # a copy that is not in use
+        keeper.forget(kept)
+        keeper.used(kept)
+        assert set(rows.documents) == {idle.session_id}
+
+
+async def test_a_session_that_had_to_go_does_not_come_back(autojump_clock: MockClock) -> None:
+    """Something may still be about to spend a step of it."""
+    (_, old), (_, new) = both(1, WALL - 100), both(2)
+    async with context() as it:
+        rows = Rows(old)
+        keeper = SessionKeeper(it, rows, most=1)
+        await keeper.load()
+        gone = keeper.get(old.session_id)
+        assert gone is not None
+        await keeper.save(new)
+        with pytest.raises(BadData):
+            await keeper.spend(gone)
+        assert set(rows.documents) == {new.session_id}
+
+
+async def test_what_was_answered_is_on_disk(autojump_clock: MockClock) -> None:
+    visitor, _ = both()
+    async with context() as it:
+        rows = Rows(visitor)
+        keeper = SessionKeeper(it, rows)
+        await keeper.load()
+        session = keeper.get(visitor.session_id)
+        assert session is not None
+        spent, _ = await keeper.spend(session)
+        assert rows.on_disk(session.session_id).chains.spend.unanswered == 1
+        keeper.answered(session, spent)
+        assert rows.on_disk(session.session_id).chains.spend.unanswered == 0
+        keeper.forget(session)
+        keeper.answered(session, spent)
+        assert rows.documents == {}
