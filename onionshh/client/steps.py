@@ -1,4 +1,4 @@
-"""What a node does, step by step, in words: for `--verbose`, and for whoever wants to see it.
+"""What a node does, step by step, in words: for `--verbose`, and for anyone else who wants to see it.
 
 The lines go to a logger of their own, at debug level, so by default nobody sees them. They name relays, which
 are public, but no address, no id and no key.

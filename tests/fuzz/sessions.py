@@ -10,9 +10,11 @@ from onionshh.core.session.document import from_document_untrusted, to_document
 from onionshh.core.session.proof import Proof
 from onionshh.core.session.resumption import ANSWER_SALT, Resumption, SpentStep
 from onionshh.core.session.session import Session
+from onionshh.core.session.table import SessionTable
 from onionshh.core.session.way_back import RECEIVED_BODY, decode_ways_untrusted, encode_ways
 from onionshh.crypto.primitives import aead_seal, kdf
 from onionshh.crypto.refresh import Offer, respond_untrusted
+from onionshh.errors import ProtocolError
 from onionshh.wire.messages import Resume
 from tests.core.session import plain
 from tests.core.session.sides import AUTH, POINTS, WALL, Side, renew, sides, started
@@ -66,6 +68,23 @@ _PLAINS = tuple(
     + said.record
     for said in _SAID
 )
+
+
+def _accepted(data: bytes) -> None:
+    """What is accepted is for one circuit at most, and not accepted again. What is refused burns nothing."""
+    side = started()[1]
+    table = SessionTable()
+    table.add(side)
+    cell = Resume.decode_untrusted(data)
+    try:
+        accepted = table.accept_untrusted(cell)
+    except ProtocolError:
+        if table.find(cell.tag) is None:
+            raise Left("a resumption that was refused has burned its tag") from None
+        raise
+    if accepted is not None and table.accept_untrusted(cell) is not None:
+        raise Left("a resumption was accepted twice")
+
 
 # Refreshes.
 
@@ -167,6 +186,11 @@ SESSIONS = (
         "core.session.resumption.SpentStep.finish_untrusted:sealed",
         _finished_sealed,
         (_ANSWER_SALT, bytes(g.RENDEZVOUS_SERVER)),
+    ),
+    Target(
+        "core.session.table.SessionTable.accept_untrusted",
+        _accepted,
+        tuple(_STEP.seal(AUTH, said) for said in _SAID[:2]),
     ),
     Target("core.session.session.Session.answer_untrusted", _answered, (_REFRESH,)),
     Target("core.session.session.Session.refreshed_untrusted", _renewed, (_REFRESHED,)),

@@ -17,13 +17,14 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.hosting.places import NoPlace, Places
-from onionshh.client.session.keeper import Accepted, SessionKeeper
+from onionshh.client.session.keeper import SessionKeeper
 from onionshh.client.steps import Way, steps
 from onionshh.core.base.patience import MEETING_SECONDS
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.record import Record
 from onionshh.core.session.resumption import ANSWER_SALT
 from onionshh.core.session.session import Session
+from onionshh.core.session.table import Accepted
 from onionshh.errors import BadData, CryptoError, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.net.circuits import CircuitFailed
 from onionshh.reasons import Reason
@@ -83,7 +84,7 @@ class Accepting:
                 raise NoPlace
             self._looking += 1
             try:
-                accepted = await self._keeper.accept_untrusted(message)
+                accepted = await self._keeper.accept(message)
             finally:
                 self._looking -= 1
             if accepted is None:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 from onionshh.client.context import Context
 from onionshh.core.delivery.actions import Finish, Keep
 from onionshh.core.delivery.transfer_actions import KeepPart, TransferRow
-from onionshh.core.session.resumption import Resumption, SpentStep
+from onionshh.core.session.resumption import SpentStep
 from onionshh.core.session.session import Session, SessionId, Spent
-from onionshh.core.session.table import SESSIONS_MOST, SessionTable
-from onionshh.errors import BadData, ProtocolError
+from onionshh.core.session.table import SESSIONS_MOST, Accepted, SessionTable
+from onionshh.errors import BadData
 from onionshh.geometry import RESUME_SALT
 from onionshh.reasons import Reason
 from onionshh.wire.messages import Resume
@@ -30,11 +30,9 @@ if TYPE_CHECKING:  # a contact without a name needs no database
 UNWRITTEN_MOST = 1024
 """Sessions of exchanges on which no whisper was kept so far. The oldest is forgotten: its visitor introduces
 itself anew."""
-
-
 OVER_MOST = 64
+"""Sessions that are over while something may still save them."""
 USED_SECONDS = 3600
-
 
 SessionRow = tuple[SessionId, bytes, int]
 """Id, document, and when it was used."""
@@ -73,15 +71,6 @@ class InMemoryAlone:
 
     def write(self, connection: sqlite3.Connection, rows: Iterable[SessionRow]) -> None:
         """Nothing to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A RESUME that was for us and new. Its tag is burned, on disk."""
-
-    session: Session
-    step: SpentStep
-    resumption: Resumption
 
 
 class SessionKeeper:
@@ -219,22 +208,15 @@ class SessionKeeper:
         if self.table.get(session.session_id) is session:
             self._store.save_soon(session)
 
-    async def accept_untrusted(self, message: Resume) -> Accepted | None:
-        """The RESUME in a message, with its tag burned and synced. None if the tag is unknown, or was used.
-        Raises ProtocolError, BadData, Closed: then nothing may be done about it."""
-        found = self.table.find(message.tag)
-        if found is None:
-            return None
-        step = SpentStep(found.step, message.salt)
-        resumption = step.open_untrusted(message)
-        if len(resumption.rendezvous_points) > 1:
-            raise ProtocolError(Reason.RESUME_LEGS)
-        self.table.burn(found)
-        session = found.session
-        session.history.exchanges += 1
-        session.history.resumed += 1
-        await self.save(session)
-        return Accepted(session, step, resumption)
+    async def accept(self, message: Resume) -> Accepted | None:
+        """As `SessionTable.accept_untrusted`, with the burned tag synced. BadData, Closed: then nothing may
+        be done about it."""
+        accepted = self.table.accept_untrusted(message)
+        if accepted is not None:
+            accepted.session.history.exchanges += 1
+            accepted.session.history.resumed += 1
+            await self.save(accepted.session)
+        return accepted
 
 
 @dataclass(frozen=True, slots=True)

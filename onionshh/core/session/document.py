@@ -1,6 +1,6 @@
 """A session as it stands on disk (SPEC 12).
 
-One document a session, written anew after each change. What belongs to one moment only is not in it: an offer
+Each session is one document, written anew after each change. What belongs to one moment only is not in it: an offer
 of a refresh, silences, and the budget.
 """
 

@@ -12,8 +12,12 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from onionshh.core.session.chains import AcceptingChain, Step, Tag, tag_of
+from onionshh.core.session.resumption import Resumption, SpentStep
 from onionshh.core.session.session import Session, SessionId
+from onionshh.errors import ProtocolError
 from onionshh.ids import RandomBytes
+from onionshh.reasons import Reason
+from onionshh.wire.messages import Resume
 
 T = TypeVar("T")
 
@@ -30,6 +34,15 @@ class FoundStep:
     chain: AcceptingChain = field(repr=False)
     index: int
     step: Step = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A RESUME that was for us and new. Its tag is burned."""
+
+    session: Session
+    step: SpentStep
+    resumption: Resumption
 
 
 class SessionTable:
@@ -104,6 +117,19 @@ class SessionTable:
         over = found.session.accepted(found.chain)
         if over is not None:
             self._forget(over)
+
+    def accept_untrusted(self, message: Resume) -> Accepted | None:
+        """The RESUME in a message, with its tag burned: sync the session's document before anything is done
+        about it. None if the tag is unknown, or was used. Raises ProtocolError; then nothing has changed."""
+        found = self.find(message.tag)
+        if found is None:
+            return None
+        step = SpentStep(found.step, message.salt)
+        resumption = step.open_untrusted(message)
+        if len(resumption.rendezvous_points) > 1:
+            raise ProtocolError(Reason.RESUME_LEGS)
+        self.burn(found)
+        return Accepted(found.session, step, resumption)
 
     def answer_refresh_untrusted(
         self, session: Session, body: bytes, random_bytes: RandomBytes

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from onionshh.core.session.chains import WINDOW, tag_of
 from onionshh.core.session.document import from_document_untrusted, to_document
+from onionshh.core.session.resumption import Resumption, SpentStep
 from onionshh.core.session.session import Session
 from onionshh.core.session.table import IDLE_SECONDS, SESSIONS_MOST, SessionTable
+from onionshh.errors import CryptoError, ProtocolError
+from onionshh.reasons import Reason
 from onionshh.wire.messages import Resume
-from tests.core.session.sides import WALL, Keys, renew, sides, started
+from tests.core.session.sides import AUTH, POINTS, WALL, Keys, renew, sides, started
 
 
 def tags(session: Session) -> list[bytes]:
@@ -287,3 +291,23 @@ def test_two_sessions_in_one_table_do_not_mix() -> None:
         assert found.session is endpoint.session
         assert renew(visitor, endpoint)
         assert visitor.reaches(endpoint)
+
+
+def test_a_resumption_is_accepted_once_and_what_is_refused_burns_nothing() -> None:
+    visitor, endpoint = started(7)
+    table = SessionTable()
+    table.add(endpoint)
+    step = SpentStep(visitor.spend().step, bytes(12))
+    good = Resume.decode_untrusted(step.seal(AUTH, Resumption(1, POINTS[:1], b"")))
+    with pytest.raises(CryptoError):
+        table.accept_untrusted(replace(good, sealed=bytes(len(good.sealed))))
+    three = Resume.decode_untrusted(step.seal(AUTH, Resumption(1, POINTS, b"")))
+    with pytest.raises(ProtocolError, match=Reason.RESUME_LEGS):
+        table.accept_untrusted(three)
+    accepted = table.accept_untrusted(good)
+    assert accepted is not None
+    assert accepted.session is endpoint
+    assert accepted.resumption.rendezvous_points == POINTS[:1]
+    assert accepted.step.leg(0) == step.leg(0)
+    assert table.accept_untrusted(good) is None
+    assert table.accept_untrusted(replace(good, tag=bytes(16))) is None
