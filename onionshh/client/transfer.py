@@ -175,7 +175,7 @@ class Transfer:
 
 
 class _ProgressChanges:
-    """`async for` over the progress of one transfer. Who is slow gets the latest."""
+    """`async for` over the progress of one transfer. A reader that is slow gets the latest."""
 
     def __init__(self, course: Course) -> None:
         self._course = course

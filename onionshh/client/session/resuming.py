@@ -44,11 +44,10 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What one resumption led to. `circuits`: those that were used, for the receipt."""
+    """What one resumption led to. `rode`: whether the record went with it."""
 
     joined: JoinedCircuit
     rode: bool
-    asking: Circuit
 
 
 class LastStep(Exception):
@@ -99,7 +98,7 @@ async def resume(
             session.history.exchanges += 1
             session.history.resumed += 1
             keeper.answered(session, spent)
-            return Resumed(joined, rode, asking)
+            return Resumed(joined, rode)
         session.silent()
         raise NoAnswer
     except BaseException as error:

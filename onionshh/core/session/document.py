@@ -1,7 +1,7 @@
 """A session as it stands on disk (SPEC 12).
 
-Each session is one document, written anew after each change. What belongs to one moment only is not in it: an offer
-of a refresh, silences, and the budget.
+Each session is one document, written anew after each change. What belongs to one moment only is not in it: an
+offer of a refresh, silences, and the budget.
 """
 
 from __future__ import annotations
