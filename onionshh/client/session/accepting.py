@@ -83,7 +83,7 @@ class Accepting:
                 raise NoPlace
             self._looking += 1
             try:
-                accepted = await self._keeper.accept_untrusted(message)
+                accepted = await self._keeper.accept(message)
             finally:
                 self._looking -= 1
             if accepted is None:

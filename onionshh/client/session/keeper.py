@@ -219,7 +219,7 @@ class SessionKeeper:
         if self.table.get(session.session_id) is session:
             self._store.save_soon(session)
 
-    async def accept_untrusted(self, message: Resume) -> Accepted | None:
+    async def accept(self, message: Resume) -> Accepted | None:
         """The RESUME in a message, with its tag burned and synced. None if the tag is unknown, or was used.
         Raises ProtocolError, BadData, Closed: then nothing may be done about it."""
         found = self.table.find(message.tag)

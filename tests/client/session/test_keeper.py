@@ -182,16 +182,16 @@ async def test_a_tag_is_burned_on_disk_before_anything_is_done_and_counts_once(
         ours, theirs = SessionKeeper(it, InMemoryAlone()), SessionKeeper(it, rows)
         await theirs.save(endpoint)
         message = await resume(ours, visitor)
-        accepted = await theirs.accept_untrusted(message)
+        accepted = await theirs.accept(message)
         assert accepted is not None
         assert accepted.session is endpoint
         assert accepted.resumption.rendezvous_points == POINTS[:1]
         assert endpoint.history.resumed == 1
-        assert await theirs.accept_untrusted(message) is None
+        assert await theirs.accept(message) is None
         again = SessionKeeper(it, rows)  # as after a crash right then
         await again.load()
-        assert await again.accept_untrusted(message) is None
-        assert await again.accept_untrusted(await resume(ours, visitor)) is not None
+        assert await again.accept(message) is None
+        assert await again.accept(await resume(ours, visitor)) is not None
 
 
 async def test_a_tag_that_could_not_be_burned_on_disk_serves_nobody(autojump_clock: MockClock) -> None:
@@ -202,15 +202,15 @@ async def test_a_tag_that_could_not_be_burned_on_disk_serves_nobody(autojump_clo
         rows.full = True
         message = await resume(ours, visitor)
         with pytest.raises(BadData):
-            await theirs.accept_untrusted(message)
+            await theirs.accept(message)
         rows.full = False
-        assert await theirs.accept_untrusted(message) is None
+        assert await theirs.accept(message) is None
 
 
 async def test_a_tag_that_nobody_has_is_none(autojump_clock: MockClock) -> None:
     async with context() as it:
         ours, theirs = SessionKeeper(it, InMemoryAlone()), SessionKeeper(it, Rows())
-        assert await theirs.accept_untrusted(await resume(ours, both()[0])) is None
+        assert await theirs.accept(await resume(ours, both()[0])) is None
 
 
 async def test_a_cell_that_was_changed_or_asks_for_too_much_burns_no_tag(autojump_clock: MockClock) -> None:
@@ -222,12 +222,12 @@ async def test_a_cell_that_was_changed_or_asks_for_too_much_burns_no_tag(autojum
         sealed = bytearray(message.sealed)
         sealed[0] ^= 1
         with pytest.raises(ProtocolError) as caught:
-            await theirs.accept_untrusted(replace(message, sealed=bytes(sealed)))
+            await theirs.accept(replace(message, sealed=bytes(sealed)))
         assert caught.value.reason is Reason.AEAD_OPEN
-        assert await theirs.accept_untrusted(message) is not None
+        assert await theirs.accept(message) is not None
         three = await resume(ours, visitor, legs=3)
         with pytest.raises(ProtocolError) as caught:
-            await theirs.accept_untrusted(three)
+            await theirs.accept(three)
         assert caught.value.reason is Reason.RESUME_LEGS
 
 
