@@ -125,7 +125,7 @@ def test_the_programs_of_the_readme_talk_to_each_other(
 ) -> None:
     """The first hosts, the second asks it."""
     monkeypatch.chdir(tmp_path)
-    host, visitor = examples(README)
+    host, visitor, _ = examples(README)
 
     async def talk() -> None:
         async with world(monkeypatch), trio.open_nursery() as nursery:
@@ -138,3 +138,11 @@ def test_the_programs_of_the_readme_talk_to_each_other(
     run_in_virtual_time(talk)
     host.finish()
     visitor.finish()
+
+
+def test_the_conversation_of_the_readme_goes_on_after_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third hosts and visits in one program."""
+    monkeypatch.chdir(tmp_path)
+    run_example(examples(README)[2], monkeypatch)

@@ -97,6 +97,31 @@ class Contact:
             print(await again.reply())  # b'FIRST'
     ```
 
+    `async for whisper in contact` shows what the endpoint says first, and late replies, one `Whisper` after
+    the other, until the contact is closed. Asking for the next one finishes the one before. The endpoint can
+    speak first while this contact has a circuit open to it, and with a way back at any time. At most 1 024
+    whispers and 16 MiB wait here to be finished. What does not fit stays with the endpoint. A contact without
+    a name hears nothing before the first iteration, unless it has a way back. A contact with a name also
+    shows the replies that came before that and that nobody has seen. Iterating raises ValueError with
+    `session=False`, Closed when the contact is not open.
+
+    ```python
+    import onionshh
+
+
+    async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
+        async with node.host("identity") as endpoint:
+            async with visitor.contact(endpoint.address, name="press") as contact:
+                question = contact.send(b"is there any news?")
+                async for whisper in endpoint:
+                    await whisper.reply(b"there is")
+                    break
+                await question.final()
+                async for whisper in contact:
+                    print(whisper.body, whisper.in_reply_to == question.id)  # b'there is' True
+                    break
+    ```
+
     A program that may be started twice for one order, and sends it once:
 
     ```python
@@ -396,32 +421,8 @@ class Contact:
         return self._working().transfer(source, size, ttl_seconds)
 
     def __aiter__(self) -> Iteration:
-        """What the endpoint says first, and late replies, one `Whisper` after the other, until the contact is
-        closed. Asking for the next one finishes the one before. A reply that came while nobody waited for it
-        is shown here from the first iteration on.
-
-        The endpoint can speak first while this contact has a circuit open to it, and with `way_back=True` at
-        any time. At most 1 024 whispers and 16 MiB wait here to be finished. What does not fit stays with the
-        endpoint. A contact without a name hears nothing before the first iteration, unless it has a way back.
-
-        Raises ValueError without a session, Closed when the contact is not open.
-
-        ```python
-        import onionshh
-
-
-        async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
-            async with node.host("identity") as endpoint, visitor.contact(endpoint.address) as contact:
-                question = contact.send(b"is there any news?")
-                async for whisper in endpoint:
-                    await whisper.reply(b"there is")
-                    break
-                await question.final()
-                async for whisper in contact:
-                    print(whisper.body, whisper.in_reply_to == question.id)  # b'there is' True
-                    break
-        ```
-        """
+        """What the endpoint says first, and late replies. ValueError without a session, Closed when the
+        contact is not open."""
         return Iteration(self._working().listen())
 
     async def _reply_unless_away(self, receipt: Receipt) -> bytes | None:

@@ -44,6 +44,7 @@ class Peer:
                 receipt = contact.send(b"tell me when it is ready")
                 async for whisper in endpoint:
                     peer = whisper.peer
+                    print(len(peer.id), peer.since <= whisper.received_at)  # 32 True
                     await whisper.done()
                     break
                 await receipt.final()
@@ -94,8 +95,12 @@ class Peer:
         receipt: bool = True,
         key: bytes | None = None,
     ) -> Receipt:
-        """Take on a whisper of at most 65 535 bytes, and return at once. It is on disk when this returns. The
-        parameters are those of `Contact.send`.
+        """Take on a whisper of at most 65 535 bytes, and return at once. It is on disk when this returns.
+
+        - `ttl_seconds`: until when it may be delivered, more than 0 and at most 604 800 (7 days).
+        - `receipt`: whether the visitor should say that it has the whisper. With False the status `sent` is
+          final, and the whisper is not sent a second time if it is lost.
+        - `key`: 1 to 64 bytes that name this whisper for your program, as in `Contact.send`.
 
         Raises Full while 1 024 whispers to this peer have no receipt, TooLarge, ValueError, TypeError,
         BadData when the disk takes nothing, Closed when the endpoint is closed or the peer was forgotten.
@@ -139,8 +144,12 @@ class Peer:
         receipt: bool = True,
         key: bytes | None = None,
     ) -> bytes:
-        """Send a whisper, wait for the visitor's reply to it, and return the reply. The parameters are those
-        of `Contact.ask`.
+        """Send a whisper, wait for the visitor's reply to it, and return the reply.
+
+        - `timeout_seconds`: how long to wait for the reply, more than 0.
+        - `ttl_seconds`: until when the whisper may be delivered. With None it is the timeout, which then is
+          at most 7 days.
+        - `receipt`, `key`: as in `send`.
 
         Raises NotDelivered when no reply comes in time, and what `send` raises.
         """

@@ -115,7 +115,7 @@ class Receipt:
             print(receipt.status, receipt.is_final, receipt.hops)  # queued False None
             await receipt.final()
             print(receipt.status, receipt.is_final, receipt.hops)  # delivered True 2
-            print(receipt.why == "", len(receipt.id))  # True 32
+            print(receipt.why == "", len(receipt.id), receipt.privacy)  # True 32 talk
             print(receipt.connect_seconds, receipt.round_trip_seconds)  # 0.… 0.…
             print(await receipt.reply())  # b'HELLO'
             print(receipt.reply_body)  # b'HELLO'

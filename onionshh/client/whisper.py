@@ -67,6 +67,22 @@ class Whisper:
                 await whisper.done()
                 break
     ```
+
+    A sender that shows who it is, to an endpoint that asks for it:
+
+    ```python
+    import onionshh
+
+
+    async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
+        async with visitor.host("mine") as me, node.host("identity", senders=True) as endpoint:
+            await me.reachable()
+            async with visitor.contact(endpoint.address, sender=me) as contact:
+                contact.send(b"it is me")
+                async for whisper in endpoint:
+                    print(whisper.body, whisper.sender == me.address)  # b'it is me' True
+                    break
+    ```
     """
 
     __slots__ = ("__weakref__", "_held", "_holder", "_shown", "_taken")
