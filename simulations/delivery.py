@@ -290,11 +290,10 @@ class Run:
             return
         self._made += 1
         lane = LaneId(self._made)
-        if self._sender.lane is not None:
-            self._theirs.add(lane)
+        self._theirs.add(lane)  # also while we use it: the end that opened it ends it
         self._begin(lane)
         self._do(self._sender.lane_adopted(lane, self._now))
-        if lane in self._theirs or self.fault():
+        if lane in self._lanes:
             self.after(self.random.choice((0.0, 5.0, 100.0)), lambda: self.cut(lane))
 
     def cut(self, lane: LaneId) -> None:
