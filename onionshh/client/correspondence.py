@@ -20,7 +20,7 @@ from onionshh.client.delivery.alone import CameAlone
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Carrier, Lane, LaneSet
 from onionshh.client.delivery.outbox import InMemoryOutbox, Outbox
-from onionshh.client.delivery.reading import Places, Reader
+from onionshh.client.delivery.reading import Destinations, Reader
 from onionshh.client.delivery.sending import Opener, Opening, Sending
 from onionshh.client.delivery.transferring import CLOSED as TRANSFER_CLOSED
 from onionshh.client.delivery.transferring import (
@@ -33,7 +33,7 @@ from onionshh.client.delivery.transferring import (
 from onionshh.client.reach.reach import Reach
 from onionshh.client.session.going_on import path_info
 from onionshh.client.session.info import SessionInfo
-from onionshh.client.session.keeper import InMemoryAlone, SessionKeeper
+from onionshh.client.session.keeper import SessionKeeper, SessionsInMemory
 from onionshh.client.session.showing import Showing
 from onionshh.client.session.talking import SessionTalk
 from onionshh.client.session.visiting import VisitorSessions
@@ -85,7 +85,7 @@ class Correspondence:
         self._folder = folder
         self._terms = terms
         self.lanes = LaneSet()
-        store = InMemoryAlone() if folder is None else folder.sessions
+        store = SessionsInMemory() if folder is None else folder.sessions
         self.sessions = (
             VisitorSessions(context, SessionKeeper(context, store, SESSIONS_MOST)) if terms.session else None
         )
@@ -94,17 +94,17 @@ class Correspondence:
         self.sending = self._make_sending(self._reach, self._reach, outbox)
         self.transfers: list[Transferring] = []
         self.listening: Listening | None = None
-        keeper = self.sessions.keeper if self.sessions else SessionKeeper(context, InMemoryAlone(), 0)
+        keeper = self.sessions.keeper if self.sessions else SessionKeeper(context, SessionsInMemory(), 0)
         self._talk = SessionTalk(context, keeper, self.lanes, way_back=self._way_back)
         self.ways = self._make_ways(terms.way_back) if terms.way_back or folder is not None else None
-        places = Places(
+        destinations = Destinations(
             self._sending_for,
             lambda: None if self.listening is None else self.listening.receiving,
             self._talk.take,
             heard=self._heard,
             shows_replies=lambda lane: self.listening is not None and self.listening.shows_replies,
         )
-        self._reader = Reader(self.lanes, places, context.drops)
+        self._reader = Reader(self.lanes, destinations, context.drops)
 
     def _make_ways(self, wanted: bool) -> Ways | None:
         """What holds our ways back; if none are wanted, what tells the endpoint to forget those of an earlier

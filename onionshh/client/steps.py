@@ -15,7 +15,7 @@ STEPS = "onionshh.steps"
 steps = logging.getLogger(STEPS)
 
 
-class Way:
+class InWords:
     """A circuit's relays in words, made only if the line is shown."""
 
     def __init__(self, circuit: Circuit) -> None:

@@ -38,7 +38,7 @@ async def nobody_listens(lane: Lane, record: Record) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Destinations:
     """Where records go. None: nobody here takes such records. `sending`: the Sender that a receipt or an
     answer is for. `heard`: told first of each receipt and each answer. `shows_replies`: whether the program
     sees answers that nobody waits for."""
@@ -54,9 +54,9 @@ class Places:
 class Reader:
     """Reads the lanes of one endpoint or contact."""
 
-    def __init__(self, lanes: LaneSet, places: Places, drops: Drops) -> None:
+    def __init__(self, lanes: LaneSet, destinations: Destinations, drops: Drops) -> None:
         self._lanes = lanes
-        self._places = places
+        self._destinations = destinations
         self._drops = drops
 
     def start(self, lane: Lane, first: Record | None = None) -> None:
@@ -80,18 +80,18 @@ class Reader:
 
     async def _take(self, lane: Lane, record: Record) -> None:
         """Raises ProtocolError for a record that its place refuses: the lane ends."""
-        places = self._places
-        receiving, sending = places.receiving(), places.sending(lane, record)
+        destinations = self._destinations
+        receiving, sending = destinations.receiving(), destinations.sending(lane, record)
         if record.kind in SESSION_KINDS:
             if lane.session is None:
                 self._drops.count(Reason.RECORD_WITHOUT_SESSION)
             else:
-                await places.of_session(lane, record)
-        elif record.kind == PART and places.parts is not None:
-            await places.parts(lane, record)
+                await destinations.of_session(lane, record)
+        elif record.kind == PART and destinations.parts is not None:
+            await destinations.parts(lane, record)
         elif record.kind in (RECEIPT, REFUSED):
             if record.kind == RECEIPT:
-                await places.heard(lane, record)
+                await destinations.heard(lane, record)
             if sending is not None:
                 sending.bring(lane, record)
             if receiving is not None:
@@ -101,8 +101,8 @@ class Reader:
                 await receiving.bring(lane, record)
             else:
                 self._drops.count(Reason.RECORD_UNREAD)
-        elif record.kind != PART and (sending is not None or places.shows_replies(lane)):
-            await places.heard(lane, record)
+        elif record.kind != PART and (sending is not None or destinations.shows_replies(lane)):
+            await destinations.heard(lane, record)
             await self._answer(lane, record, sending, receiving)
         else:
             self._drops.count(Reason.RECORD_UNREAD)
@@ -113,7 +113,7 @@ class Reader:
         """If nobody waits for it, the Receiver keeps it, shows it and acknowledges it. The Sender hears of it
         in any case, once it is kept."""
         awaited = sending is not None and sending.is_awaited(answer.in_reply_to)
-        if receiving is None or awaited or not self._places.shows_replies(lane):
+        if receiving is None or awaited or not self._destinations.shows_replies(lane):
             if sending is not None:
                 sending.bring(lane, answer)
         elif await receiving.bring(lane, answer) and sending is not None:

@@ -19,7 +19,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.hosting.key_store import KeyStore, PeriodKeys
 from onionshh.client.hosting.places import NoPlace, Places
-from onionshh.client.steps import Way, steps
+from onionshh.client.steps import InWords, steps
 from onionshh.core.base.patience import MEETING_SECONDS
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.record import Record
@@ -177,7 +177,7 @@ class IntroductionService:
             circuit = await context.pool.to(Purpose.ANSWER, point, tries=TRIES)
             circuit.accept()
             circuit.send(m.RENDEZVOUS1, introduction.reply)
-            steps.debug("a visitor introduced itself: we meet it at %s", Way(circuit))
+            steps.debug("a visitor introduced itself: we meet it at %s", InWords(circuit))
             joined = context.joined(circuit, introduction.keys, as_visitor=False)
         self._serve(joined, introduction.record, introduction.session)
 

@@ -16,7 +16,7 @@ from onionshh.client.delivery.alone import CameAlone
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Carrier, Lane, LaneSet
 from onionshh.client.delivery.outbox import Stored
-from onionshh.client.delivery.reading import Places, Reader
+from onionshh.client.delivery.reading import Destinations, Reader
 from onionshh.client.delivery.receiving import Receiving
 from onionshh.client.delivery.sending import Opening, Sending
 from onionshh.client.hosting.key_store import KeyStore
@@ -80,14 +80,14 @@ class Peers:
         self._waiting: dict[SessionId, list[Stored]] = {}
         """What an earlier run could not bring over."""
         self._talk = SessionTalk(context, self.keeper, self.lanes, way_back=self._way_back)
-        places = Places(
+        destinations = Destinations(
             lambda lane, record: self._sending_of(lane),
             lambda: self.receiving,
             self._talk.take,
             parts=self.transfers.bring if receipts else None,
             shows_replies=lambda lane: lane.session is not None,
         )
-        self._reader = Reader(self.lanes, places, context.drops)
+        self._reader = Reader(self.lanes, destinations, context.drops)
 
     def check_senders(self, own_key: bytes, key_store: KeyStore) -> None:
         """Check from now on who senders say they are. `own_key`: the endpoint's address key."""

@@ -13,7 +13,7 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
-from onionshh.client.steps import Way, steps
+from onionshh.client.steps import InWords, steps
 from onionshh.core.base.patience import ANSWER_SECONDS, RENDEZVOUS_SECONDS
 from onionshh.core.circuit.purpose import Purpose, meeting_kind
 from onionshh.core.endpoint.introduce import Introduction
@@ -84,9 +84,9 @@ async def connect(
             random_bytes=context.chance.bytes,
         )
         await establish(meeting, introduction.cookie)
-        steps.debug("we wait for the endpoint at %s", Way(meeting))
+        steps.debug("we wait for the endpoint at %s", InWords(meeting))
         await introduce(asking, introduction.message)
-        steps.debug("we are introduced through %s", Way(asking))
+        steps.debug("we are introduced through %s", InWords(asking))
         asking.close(Reason.FINISHED)
         with trio.move_on_after(RENDEZVOUS_SECONDS):
             answer = await meeting.receive()

@@ -18,7 +18,7 @@ from onionshh.client.reach.connect import NoAnswer, NotIntroduced, connect
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import NoDescriptor, find_or_cached
 from onionshh.client.session.going_on import GoingOn, path_info
-from onionshh.client.session.resuming import Door, Terms
+from onionshh.client.session.resuming import Door, MeetingTerms
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.client.steps import steps
 from onionshh.core.circuit.purpose import meeting_kind
@@ -71,7 +71,7 @@ class Reach:
             else GoingOn(
                 context,
                 sessions.keeper,
-                lambda: Terms(privacy_class, meeting_kind(draw_hops(), privacy_class, of_session=True)),
+                lambda: MeetingTerms(privacy_class, meeting_kind(draw_hops(), privacy_class, of_session=True)),
             )
         )
 

@@ -18,7 +18,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.hosting.places import NoPlace, Places
 from onionshh.client.session.keeper import SessionKeeper
-from onionshh.client.steps import Way, steps
+from onionshh.client.steps import InWords, steps
 from onionshh.core.base.patience import MEETING_SECONDS
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.record import Record
@@ -125,5 +125,5 @@ class Accepting:
             circuit = await context.pool.to(Purpose.ANSWER, point, tries=TRIES)
             circuit.accept()
             circuit.send(m.RENDEZVOUS1, reply)
-            steps.debug("a session goes on: we meet the other side at %s", Way(circuit))
+            steps.debug("a session goes on: we meet the other side at %s", InWords(circuit))
             return context.joined(circuit, keys, as_visitor=False)

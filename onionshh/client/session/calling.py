@@ -13,7 +13,7 @@ from onionshh.client.delivery.sending import NotReached, Opening
 from onionshh.client.reach.connect import NoAnswer, NotIntroduced
 from onionshh.client.session.going_on import GoingOn
 from onionshh.client.session.keeper import SessionKeeper
-from onionshh.client.session.resuming import Door, Terms
+from onionshh.client.session.resuming import Door, MeetingTerms
 from onionshh.core.base.classes import ENDPOINT_HOPS, TALK
 from onionshh.core.circuit.purpose import Purpose, meeting_kind
 from onionshh.core.delivery.actions import Failure
@@ -42,7 +42,7 @@ class Calling:
         self._going_on = GoingOn(
             context,
             keeper,
-            lambda: Terms(TALK.number, MEETING, Purpose.CALL),
+            lambda: MeetingTerms(TALK.number, MEETING, Purpose.CALL),
         )
 
     async def once(self, record: Record, *, more: bool) -> Opening:

@@ -16,7 +16,7 @@ from onionshh.client.delivery.sending import Opening
 from onionshh.client.reach.connect import NoStatus
 from onionshh.client.receipt import PathInfo
 from onionshh.client.session.keeper import SessionKeeper
-from onionshh.client.session.resuming import Door, LastStep, Terms, resume, resume_alone, rides
+from onionshh.client.session.resuming import Door, LastStep, MeetingTerms, resume, resume_alone, rides
 from onionshh.core.delivery.record import Record, about
 from onionshh.core.session.session import Session, Spent
 from onionshh.ids import WhisperId
@@ -31,7 +31,7 @@ ALONE_KNOWN_MOST = 64
 class GoingOn:
     """`terms` draws the terms of the next circuit."""
 
-    def __init__(self, context: Context, keeper: SessionKeeper, terms: Callable[[], Terms]) -> None:
+    def __init__(self, context: Context, keeper: SessionKeeper, terms: Callable[[], MeetingTerms]) -> None:
         self._context = context
         self._keeper = keeper
         self._terms = terms
@@ -50,7 +50,7 @@ class GoingOn:
         path = path_info(resumed.joined.circuit)
         return Opening(resumed.joined, resumed.rode, (path,), session, resumed=True)
 
-    async def _alone_once(self, session: Session, door: Door, record: Record, terms: Terms) -> Opening:
+    async def _alone_once(self, session: Session, door: Door, record: Record, terms: MeetingTerms) -> Opening:
         try:
             spent, asking = await resume_alone(
                 self._context, self._keeper, session, door, terms.privacy_class, record.encode()

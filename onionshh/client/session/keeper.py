@@ -49,7 +49,7 @@ class Store(Protocol):
     def write(self, connection: sqlite3.Connection, rows: Iterable[SessionRow]) -> None: ...
 
 
-class InMemoryAlone:
+class SessionsInMemory:
     """For a contact without a name: its sessions end with it."""
 
     async def load(self) -> list[Session]:

@@ -14,7 +14,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.reach.connect import NoAnswer, NoStatus, both, establish, introduce, to_introducer
 from onionshh.client.session.keeper import SessionKeeper
-from onionshh.client.steps import Way, steps
+from onionshh.client.steps import InWords, steps
 from onionshh.core.base.patience import RENDEZVOUS_SECONDS
 from onionshh.core.circuit.purpose import PathKind, Purpose
 from onionshh.core.session.resumption import Resumption, record_most
@@ -34,7 +34,7 @@ class Door:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class MeetingTerms:
     """The class, and what a circuit to the rendezvous point looks like and is for."""
 
     privacy_class: int
@@ -60,7 +60,7 @@ def rides(record: bytes, legs: int) -> bool:
 
 
 async def resume(
-    context: Context, keeper: SessionKeeper, session: Session, door: Door, terms: Terms, record: bytes
+    context: Context, keeper: SessionKeeper, session: Session, door: Door, terms: MeetingTerms, record: bytes
 ) -> Resumed:
     """A joined circuit to the other side. `record` rides along if it fits.
 
@@ -82,13 +82,13 @@ async def resume(
         await establish(meeting, step.leg(0).cookie)
         rode = rides(record, 1)
         resumption = Resumption(terms.privacy_class, (meeting.path[-1].identity,), record if rode else b"")
-        steps.debug("we wait for the other side at %s", Way(meeting))
+        steps.debug("we wait for the other side at %s", InWords(meeting))
         try:
             await introduce(asking, step.seal(door.auth_key, resumption))
         except NoStatus:
             session.silent()
             raise
-        steps.debug("the session goes on: one cell through %s", Way(asking))
+        steps.debug("the session goes on: one cell through %s", InWords(asking))
         asking.close(Reason.FINISHED)
         with trio.move_on_after(RENDEZVOUS_SECONDS):
             answer = await meeting.receive()
@@ -133,7 +133,7 @@ async def resume_alone(
         spent, step = await keeper.spend(session)
         resumption = Resumption(privacy_class, (), record)
         await introduce(asking, step.seal(door.auth_key, resumption))
-        steps.debug("the session goes on: one cell with everything in it, through %s", Way(asking))
+        steps.debug("the session goes on: one cell with everything in it, through %s", InWords(asking))
         return spent, asking
     finally:
         asking.close(Reason.FINISHED)

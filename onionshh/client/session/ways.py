@@ -49,7 +49,7 @@ LOOK_SECONDS: Final = 30.0
 """How often to look whether the lane has ended over which the endpoint was told."""
 
 
-class InMemoryAlone:
+class WaysInMemory:
     """For a contact without a name: its ways end with it."""
 
     async def introducers(self, wall: int) -> list[HeldIntroducer]:
@@ -158,7 +158,7 @@ class Ways:
     async def _restored(self, session: Session) -> tuple[bool, IntroducerStore]:
         """Whether the endpoint may know ways of an earlier run, and where those of this one are kept."""
         if self._store is None:
-            return False, InMemoryAlone()
+            return False, WaysInMemory()
         try:
             await self._store.forget(besides=session.session_id)
             return await self._store.holds(session.session_id), self._store.of(session.session_id)

@@ -13,11 +13,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from onionshh.client.context import Context
 from onionshh.client.delivery.lanes import Lane, LaneSet
-from onionshh.client.delivery.reading import Places, Reader
+from onionshh.client.delivery.reading import Destinations, Reader
 from onionshh.client.delivery.receiving import Receiving
 from onionshh.client.delivery.sending import NotReached, Opening, Sending
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
-from onionshh.client.session.keeper import InMemoryAlone, SessionKeeper
+from onionshh.client.session.keeper import SessionKeeper, SessionsInMemory
 from onionshh.core.delivery.actions import Failure
 from onionshh.core.delivery.record import (
     ASK,
@@ -94,14 +94,14 @@ class End:
         async def hear(lane: Lane, record: Record) -> None:
             self.heard.append(record)
 
-        places = Places(
+        destinations = Destinations(
             lambda lane, record: self.sending if sends else None,
             lambda: self.receiving if reads else None,
             session_takes,
             parts_take if parts else None,
             hear,
         )
-        return Reader(self.lanes, places, self.context.drops)
+        return Reader(self.lanes, destinations, self.context.drops)
 
     def add(self, pipe: Pipe, session: Session | None = None) -> Lane:
         lane = self.lanes.add(pipe, writers=1, session=session)
@@ -117,7 +117,7 @@ async def end(folder: Path) -> AsyncIterator[End]:
     async with small(3) as net, net.join() as node:
         context, lanes, way = inside(node), LaneSet(), Nowhere()
         database = Database(folder / "endpoint.db", WHISPER_MIGRATIONS, run_inline)
-        keeper = SessionKeeper(context, InMemoryAlone())
+        keeper = SessionKeeper(context, SessionsInMemory())
         receiving = Receiving(context, lanes, WhisperStore(database), keeper)
         sending = Sending(context, lanes, way)
         async with trio.open_nursery() as nursery:

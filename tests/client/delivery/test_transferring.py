@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from onionshh.client.context import Context
 from onionshh.client.delivery.lanes import Lane, LaneSet
 from onionshh.client.delivery.outbox import Outbox
-from onionshh.client.delivery.reading import Places, Reader
+from onionshh.client.delivery.reading import Destinations, Reader
 from onionshh.client.delivery.sending import NotReached, Opener, Opening, Sending
 from onionshh.client.delivery.transferring import CLOSED, GIVEN_UP, Source, ToSend, Transferring
 from onionshh.core.delivery.actions import Failure
@@ -80,8 +80,8 @@ class End:
         async def nothing(lane: Lane, record: Record) -> None:
             raise AssertionError("no session here")
 
-        places = Places(lambda lane, record: self.made[-1].sending, lambda: None, nothing)
-        return Reader(self.lanes, places, self.context.drops)
+        destinations = Destinations(lambda lane, record: self.made[-1].sending, lambda: None, nothing)
+        return Reader(self.lanes, destinations, self.context.drops)
 
     def start(self, source: Source, ttl_seconds: float = 600.0) -> Transferring:
         what = ToSend(source, None, WALL + 600, trio.current_time() + ttl_seconds, 1)

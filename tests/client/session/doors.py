@@ -15,7 +15,7 @@ from onionshh.client.context import Context
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.node import Node
 from onionshh.client.session.keeper import SessionKeeper
-from onionshh.client.session.resuming import Door, Terms
+from onionshh.client.session.resuming import Door, MeetingTerms
 from onionshh.core.circuit.purpose import meeting_kind
 from onionshh.core.delivery.record import Record, new_whisper
 from onionshh.core.session.session import Session
@@ -26,7 +26,7 @@ from tests.client.world import PATIENCE_SECONDS, QUIET, hosted, small
 from tests.inside import behind, inside, parts
 
 IDLE_SECONDS = 65.0
-TERMS = Terms(1, meeting_kind(2, 1, of_session=True))
+TERMS = MeetingTerms(1, meeting_kind(2, 1, of_session=True))
 STANDING = {"ready", "consensus", "stub"}
 
 

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from onionshh.client.context import Context
 from onionshh.client.session import keeper as keeper_file
-from onionshh.client.session.keeper import InMemoryAlone, SessionKeeper, Store
+from onionshh.client.session.keeper import SessionKeeper, SessionsInMemory, Store
 from onionshh.core.delivery.actions import Finish, Keep, KeepAnswer
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.record import new_whisper
@@ -179,7 +179,7 @@ async def test_a_tag_is_burned_on_disk_before_anything_is_done_and_counts_once(
 ) -> None:
     async with context() as it:
         rows, (visitor, endpoint) = Rows(), both()
-        ours, theirs = SessionKeeper(it, InMemoryAlone()), SessionKeeper(it, rows)
+        ours, theirs = SessionKeeper(it, SessionsInMemory()), SessionKeeper(it, rows)
         await theirs.save(endpoint)
         message = await resume(ours, visitor)
         accepted = await theirs.accept(message)
@@ -197,7 +197,7 @@ async def test_a_tag_is_burned_on_disk_before_anything_is_done_and_counts_once(
 async def test_a_tag_that_could_not_be_burned_on_disk_serves_nobody(autojump_clock: MockClock) -> None:
     async with context() as it:
         rows, (visitor, endpoint) = Rows(), both()
-        ours, theirs = SessionKeeper(it, InMemoryAlone()), SessionKeeper(it, rows)
+        ours, theirs = SessionKeeper(it, SessionsInMemory()), SessionKeeper(it, rows)
         await theirs.save(endpoint)
         rows.full = True
         message = await resume(ours, visitor)
@@ -209,14 +209,14 @@ async def test_a_tag_that_could_not_be_burned_on_disk_serves_nobody(autojump_clo
 
 async def test_a_tag_that_nobody_has_is_none(autojump_clock: MockClock) -> None:
     async with context() as it:
-        ours, theirs = SessionKeeper(it, InMemoryAlone()), SessionKeeper(it, Rows())
+        ours, theirs = SessionKeeper(it, SessionsInMemory()), SessionKeeper(it, Rows())
         assert await theirs.accept(await resume(ours, both()[0])) is None
 
 
 async def test_a_cell_that_was_changed_or_asks_for_too_much_burns_no_tag(autojump_clock: MockClock) -> None:
     async with context() as it:
         visitor, endpoint = both()
-        ours, theirs = SessionKeeper(it, InMemoryAlone()), SessionKeeper(it, Rows())
+        ours, theirs = SessionKeeper(it, SessionsInMemory()), SessionKeeper(it, Rows())
         await theirs.save(endpoint)
         message = await resume(ours, visitor)
         sealed = bytearray(message.sealed)
@@ -233,7 +233,7 @@ async def test_a_cell_that_was_changed_or_asks_for_too_much_burns_no_tag(autojum
 
 async def test_in_memory_alone_nothing_is_left(autojump_clock: MockClock) -> None:
     async with context() as it:
-        store: Store = InMemoryAlone()
+        store: Store = SessionsInMemory()
         keeper = SessionKeeper(it, store)
         visitor, _ = both()
         await keeper.save(visitor)
