@@ -71,7 +71,9 @@ class Reach:
             else GoingOn(
                 context,
                 sessions.keeper,
-                lambda: MeetingTerms(privacy_class, meeting_kind(draw_hops(), privacy_class, of_session=True)),
+                lambda: MeetingTerms(
+                    privacy_class, meeting_kind(draw_hops(), privacy_class, of_session=True)
+                ),
             )
         )
 
