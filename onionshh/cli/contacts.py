@@ -48,6 +48,8 @@ def contacts(network: Path, data: Path | None, forgotten: str | None, as_json: b
       onionshh contacts
       onionshh contacts --forget press
     """
+    if data is not None and not data.is_dir():
+        raise Usage(f"There is no folder {data}.")
     folder = data or network_folder(read_network_file(network))
     found = contacts_in(folder)
     if forgotten is not None:
@@ -64,7 +66,8 @@ def _forget(found: list[ContactOnDisk], name: str) -> int:
         raise Usage(f"There is no contact of the name {one_line(name)} here; `onionshh contacts` lists them.")
     for contact in found:
         forget(contact)
-        utter(f"forgot {one_line(contact.name)} ({contact.address})")
+        lost = f", with {counted(contact.waiting, 'whisper')} that waited" if contact.waiting else ""
+        utter(f"forgot {one_line(contact.name)} ({contact.address}){lost}")
     return 0
 
 

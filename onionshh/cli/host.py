@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,15 +22,19 @@ from onionshh.cli.program import ProgramFailed, parse_command, run_program
 from onionshh.cli.received import ReceivedFiles
 from onionshh.cli.standing import Standing
 from onionshh.cli.statistics import HostStatistics
+from onionshh.cli.talk import counted, note
 from onionshh.cli.verbose import verbose_option
 from onionshh.cli.voice import JsonVoice, PeopleVoice, Voice
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.identities import Identity
 from onionshh.client.node import Node, join
 from onionshh.client.whisper import Whisper
+from onionshh.errors import Closed
 from onionshh.net.store import DataDirectory
 
 logger = logging.getLogger("onionshh.host")
+
+TRANSFERS_LOOK_SECONDS = 10.0
 
 
 HELP = """Host an endpoint and show the whispers that come, or answer them.
@@ -128,6 +132,8 @@ def host(
     """Host an endpoint and show the whispers that come, or answer them."""
     if echo and program is not None:
         raise Usage("--echo and --exec exclude each other.")
+    if no_receipts and receive is not None:
+        raise Usage("--no-receipts and --receive exclude each other: a transfer needs receipts.")
     command = parse_command(program) if program is not None else None
     check_bind(bind)
     check_reach(bind, network_file_when_there(network))
@@ -205,6 +211,8 @@ class _Host:
             nursery.start_soon(self._standing.run, endpoint)
             if self._received is not None:
                 nursery.start_soon(self._received.run, endpoint, self.voice)
+            else:
+                nursery.start_soon(_mention_transfers, endpoint)
             await self._take(endpoint, nursery)
             nursery.cancel_scope.cancel()
 
@@ -259,8 +267,21 @@ class _Host:
             kept=tally.kept,
             given_up=endpoint.given_up,
             replies_waiting=endpoint.replies_waiting,
+            transfers=endpoint.transfers,
             drops=node.drops,
         )
+
+
+async def _mention_transfers(endpoint: Endpoint) -> None:
+    """Nobody takes transfers in this run, so their owner should hear of them."""
+    said = 0
+    with suppress(Closed):
+        while True:
+            await trio.sleep(TRANSFERS_LOOK_SECONDS)
+            waiting = endpoint.status().transfers
+            if waiting > said:
+                note(f"{counted(waiting, 'transfer')} here or on the way; --receive DIR makes files of them.")
+            said = waiting
 
 
 async def show(endpoint: Endpoint, voice: Voice, patience: Patience, tally: Tally) -> None:

@@ -91,7 +91,7 @@ Arguments:
 )
 @click.option(
     "--name",
-    metavar="NAME",
+    metavar="WHO",
     help="Go on with the conversation of this name, as `onionshh whisper` does.",
 )
 @folder_option
@@ -170,6 +170,14 @@ class _Opened:
         while data := await trio.to_thread.run_sync(self._read, abandon_on_cancel=True):
             yield data
 
+    async def whole(self) -> bytes:
+        """All of it, for what does not tell its size. TooLarge, before anything is sent."""
+        data = bytearray()
+        async for piece in self.pieces():
+            data += piece
+            check_size(len(data))
+        return bytes(data)
+
     def _read(self) -> bytes:
         while True:
             try:
@@ -196,7 +204,8 @@ async def _send(parcel: _Parcel, joining: AbstractAsyncContextManager[Node], tel
         node.contact(parcel.address, name=parcel.name, privacy=parcel.privacy, hops=parcel.hops) as contact,
     ):
         opened = parcel.opened
-        transfer = contact.transfer(opened.pieces(), size=opened.size, ttl_seconds=parcel.ttl_seconds)
+        source = await opened.whole() if opened.size is None else opened.pieces()
+        transfer = contact.transfer(source, size=opened.size, ttl_seconds=parcel.ttl_seconds)
         return await see_it_through(transfer, node, teller)
 
 

@@ -45,6 +45,7 @@ class HostStatistics:
     """How many of the unfinished are tried again."""
     given_up: int = 0
     replies_waiting: int = 0
+    transfers: int = 0
     drops: Mapping[str, int] = field(default_factory=dict)
 
 

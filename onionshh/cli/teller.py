@@ -75,13 +75,22 @@ class Teller:
             note(f"accepted: {GOES_ON}.")
         return 0
 
+    def said(self, in_reply_to: str, body: bytes) -> None:
+        """The endpoint said something first, or replied to an earlier whisper."""
+        if self.as_json:
+            told: dict[str, object] = {"event": "said", "in_reply_to": in_reply_to or None}
+            print(json.dumps(told | as_text("body", body)), flush=True)
+        else:
+            about = "a reply to an earlier whisper" if in_reply_to else "the endpoint said"
+            note(f"{about}: {printable(body)}")
+
     def _sentence(self, receipt: Receipt, status: str, why: str, *, waited: bool) -> str:
         if status == "delivered":
             missing = "; no reply came" if waited and receipt.reply_body is None else ""
             how = ", the session resumed" if receipt.resumed else ""
             return f"delivered over {receipt.hops} hops{how}{_timing(receipt)}{missing}."
         if receipt.is_final and status == "sent":
-            return f"sent over {receipt.hops} hops; no receipt was asked for, so it may have arrived."
+            return f"sent over {receipt.hops} hops; no receipt comes for it, so it may have arrived."
         return f"{'sent without a receipt' if status == 'sent' else f'not delivered ({status})'}: {why}."
 
     def _write(self, receipt: Receipt, status: str, why: str) -> None:

@@ -100,6 +100,10 @@ def _event(whisper: Whisper) -> bytes:
     return as_json(event | as_text("body", whisper.body))
 
 
+def _from(whisper: Whisper) -> str:
+    return "" if whisper.sender is None else f" from {whisper.sender}"
+
+
 def _say_what_was_asked(output: Output, line: str) -> None:
     """Write what was asked for on stdout, and on stderr too while stdout cannot be written."""
     output.say(encoded(f"{line}\n"))
@@ -151,12 +155,10 @@ class PeopleVoice:
             self._more_bytes += len(whisper.body)
         else:
             self._told = True
-            self._say(f"whisper of {len(whisper.body)} bytes")
+            self._say(f"whisper of {len(whisper.body)} bytes{_from(whisper)}")
 
     async def show(self, whisper: Whisper) -> None:
-        sender = whisper.sender
-        who = "" if sender is None else f" from {sender}"
-        head = stamped(f"whisper of {len(whisper.body)} bytes{who}")
+        head = stamped(f"whisper of {len(whisper.body)} bytes{_from(whisper)}")
         # Each line of the body begins with a mark, so that none can pass for a line of ours.
         body = "".join(f"\n  | {line}" for line in printable(whisper.body).split("\n"))
         await self._output.show(encoded(f"{head}{body}\n"))
@@ -166,7 +168,7 @@ class PeopleVoice:
         if path is None:
             self._say(f"a transfer did not come whole, {incoming.size} bytes of it came: {incoming.failed}")
         else:
-            self._say(f"transfer of {incoming.size} bytes: {path}")
+            self._say(f"transfer of {counted(incoming.size, 'byte')}: {path}")
 
     def _say(self, line: str) -> None:
         self._output.say(encoded(f"{stamped(line)}\n"))

@@ -29,7 +29,7 @@ from onionshh.cli.options import (
 )
 from onionshh.cli.talk import counted, note
 from onionshh.cli.teller import Teller
-from onionshh.cli.text import one_line, printable
+from onionshh.cli.text import one_line
 from onionshh.cli.verbose import verbose_option
 from onionshh.client.arguments import check_name
 from onionshh.client.contact import Contact
@@ -56,25 +56,28 @@ SHOWN_MOST = 80
 HELP = """Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin.
 
 The reply, if one comes within --wait, goes to stdout byte by byte, all else to stderr. Exit status 0
-means delivered, with or without a reply; 3 means delivered, but stdout took no reply. With --wait 0 it
-ends as soon as the receipt is there. When it ends, so does every try: nothing waits anywhere to be sent
-later, and no run can be linked to another.
+means delivered, with or without a reply, or sent where no receipt can come; 3 means delivered, but stdout
+took no reply. With --wait 0 it ends as soon as the receipt is there. Without --name every try ends with
+the command, nothing waits anywhere to be sent later, and no run can be linked to another.
 
 With --name the runs of one name are one conversation: the endpoint knows that the same one came back,
 and the next whisper goes on with one cell. What is not delivered stays in an outbox, and goes on with
-the next run of that name; with --wait 0 the whisper is left there for the next run at once.
+the next run of that name. With --wait 0 the whisper is left there at once (exit status 0, "queued").
+What the endpoint said meanwhile is told at the end.
 
 Every user of this machine can see the command line of a program that runs, with ADDRESS and TEXT. If
 there are other users, use --address-file and --file or stdin.
 
 \b
-With --json, one object:
+With --json, one object, and with --name one more for each thing that the endpoint said meanwhile:
   {"status": "delivered", "why": "", "id": "…", "hops": 3, "class": "talk", "resumed": false,
    "paths": [{"hops": 3, "relays": ["…", "…", "…", "…"]}],
    "connect_seconds": 0.4, "round_trip_seconds": 0.1, "reply": "…"}
-status: delivered, expired, failed, or sent (it left, no receipt came within --wait, and it may have
-arrived); why: in words, if not delivered. hops and the two times are null if there was no circuit;
-reply is null if none came. A reply that is not UTF-8 comes as reply_base64.
+  {"event": "said", "in_reply_to": "id of an earlier whisper" or null, "body": "…"}
+status: delivered, expired, failed, queued (it waits in the outbox), or sent (it left, no receipt came
+within --wait or none can come, and it may have arrived); why: in words, if not delivered. hops and the
+two times are null if they are not known; reply is null if none came. What is not UTF-8 comes as
+reply_base64 and body_base64.
 
 \b
 Examples:
@@ -117,7 +120,9 @@ Arguments:
     help="Go on with the conversation of this name, and keep an outbox for it: what is not delivered goes on"
     " with the next run.",
 )
-@click.option("--no-receipt", is_flag=True, help="Ask for no receipt. The whisper ends as sent.")
+@click.option(
+    "--no-receipt", is_flag=True, help="Ask for no receipt. The whisper ends as sent, unless a reply comes."
+)
 @folder_option
 @verbose_option
 @bind_option
@@ -196,14 +201,15 @@ async def _send(
         if named and not wait:
             return teller.kept(receipt)
         if earlier:
-            teller.meanwhile(f"{counted(len(earlier), 'whisper')} of earlier runs go on as well.")
+            on = "goes on" if len(earlier) == 1 else "go on"
+            teller.meanwhile(f"{counted(len(earlier), 'whisper')} of earlier runs {on} as well.")
         end = trio.current_time() + wait
         status = await see_it_through(receipt, contact, node, wait, teller)
         with trio.move_on_at(end):
             for before in earlier:
                 await before.final()
         _tell_earlier(earlier, teller)
-        if named and not teller.as_json:
+        if named:
             await _tell_unread(contact, teller)
         return status
 
@@ -212,8 +218,7 @@ async def _tell_unread(contact: Contact, teller: Teller) -> None:
     """What the endpoint said first, and late replies to earlier whispers."""
     with trio.move_on_after(UNREAD_SECONDS):
         async for whisper in contact:
-            about = "a reply to an earlier whisper" if whisper.in_reply_to else "the endpoint said"
-            teller.meanwhile(f"{about}: {printable(whisper.body)}")
+            teller.said(whisper.in_reply_to, whisper.body)
 
 
 def _tell_earlier(earlier: list[Receipt], teller: Teller) -> None:
@@ -264,7 +269,7 @@ async def _reply(receipt: Receipt, wait: float, teller: Teller) -> None:
     with trio.move_on_after(REPLY_SOON_SECONDS):
         await receipt.reply()
         return
-    teller.meanwhile(f"delivered; waiting for a reply, {wait:g} s in all.")
+    teller.meanwhile(f"{receipt.status}; waiting for a reply, {wait:g} s in all.")
     await receipt.reply()
 
 

@@ -36,7 +36,8 @@ def check_timeout(name: str, value: object) -> None:
 
 def check_name(name: str, value: object, most: int) -> None:
     """Text of 1 to `most` printable characters."""
-    if not isinstance(value, str) or not 1 <= len(value) <= most or not value.isprintable():
+    good = isinstance(value, str) and 1 <= len(value) <= most and value.isprintable()
+    if not isinstance(value, str) or not good or value.isspace():
         raise ValueError(f"{name} must be text of 1 to {most} printable characters, not {value!r}.")
 
 

@@ -375,8 +375,8 @@ class Contact:
     def transfer(
         self, source: Source, *, size: int | None = None, ttl_seconds: float = TRANSFER_TTL_SECONDS
     ) -> Transfer:
-        """Send up to 8 MiB in parts, and return at once; the `Transfer` follows what becomes of it. Transfers
-        are not for bulk: every byte passes up to seven relays.
+        r"""Send up to 8 MiB in parts, and return at once; the `Transfer` follows what becomes of it.
+        Transfers are not for bulk: every byte passes up to seven relays.
 
         - `source`: bytes, or an async iterable of bytes, which is asked for more as parts arrive.
         - `size`: how many bytes the source gives, if you know it. Giving more or less is a failure then.
@@ -402,7 +402,7 @@ class Contact:
             async with node.host("identity") as endpoint, visitor.contact(endpoint.address) as contact:
                 transfer = contact.transfer(lines(), ttl_seconds=600)
                 async for incoming in endpoint.transfers():
-                    print(await incoming.whole())  # b'line 0, line 1, line 2, '
+                    print(await incoming.whole())  # b'line 0\nline 1\nline 2\n'
                     break
                 print((await transfer.final()).status)  # delivered
                 try:

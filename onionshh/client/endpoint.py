@@ -44,6 +44,8 @@ class EndpointStatus:
     """How many of these were given up."""
     replies_waiting: int
     """How many replies wait for their visitors."""
+    transfers: int
+    """How many transfers the program has not finished yet, those that still come included."""
 
 
 class Endpoint:
@@ -197,7 +199,7 @@ class Endpoint:
         """
         hosting = self._running()
         if not self._receipts:
-            raise ValueError("A transfer needs receipts, and this endpoint sends none: receipts=False.")
+            raise ValueError("A transfer needs receipts, and this endpoint sends none (receipts=False).")
         return TransferIteration(hosting.parts.peers.transfers, hosting.peer_with)
 
     async def serve(self, handler: Callable[[Whisper], Awaitable[bytes | None]], *, at_once: int = 8) -> None:
@@ -307,6 +309,7 @@ class Endpoint:
             unfinished=len(receiver.inbox),
             given_up=receiver.inbox.given_up,
             replies_waiting=len(receiver.replies),
+            transfers=parts.peers.transfers.machine.unfinished,
         )
 
     def _running(self) -> Hosting:

@@ -43,7 +43,10 @@ class CircuitInfo:
     """One circuit, for debugging: what `Node.circuits` lists."""
 
     purpose: str
-    """What the circuit is for, in a word."""
+    """What the circuit is for. `ready` and `consensus` belong to nobody: they are built ahead. A conversation
+    has `rendezvous` (a visitor's), `answer` (an endpoint's) or `call` (of whoever speaks first) while it
+    lasts, and for a moment `ring`, `introduce`, `resume` or `prove`. `way back` and `introducer` are held so
+    that the other end can come; `publish` and `test` are an endpoint's own."""
     path: tuple[str, ...]
     """The nicknames of the relays, first hop first. Relays choose their own; they prove nothing."""
     relays: tuple[str, ...]
@@ -166,7 +169,7 @@ class Node:
         name: str | None = None,
         session: bool = True,
         way_back: bool = False,
-        sender: IdentityKeys | Endpoint | None = None,
+        sender: IdentityKeys | Endpoint | str | None = None,
         privacy: str = "talk",
         hops: int | None = None,
         background: bool = False,
@@ -219,10 +222,13 @@ class Node:
         terms = Terms(key, privacy_class(privacy), check_hops(hops), background, session, shown, way_back)
         return Contact(self._context, encode_address(key), terms, name)
 
-    def _sender_key(self, sender: IdentityKeys | Endpoint | None) -> bytes | None:
+    def _sender_key(self, sender: IdentityKeys | Endpoint | str | None) -> bytes | None:
         if sender is None:
             return None
-        key = sender.A if isinstance(sender, IdentityKeys) else decode_address_untrusted(sender.address)
+        if isinstance(sender, IdentityKeys):
+            key = sender.A
+        else:
+            key = decode_address_untrusted(sender if isinstance(sender, str) else sender.address)
         if key not in self._context.hosted:
             raise ValueError("The sender must be an identity that this node hosts now.")
         return key

@@ -227,7 +227,7 @@ class Receipt:
         outcome = self._outcome
         handed_over = HandedOver.of(outcome.record) if outcome.record is not None else outcome.handed_over
         if handed_over is None:
-            raise ValueError("This receipt is for a reply, or for a whisper that is erased by now.")
+            raise ValueError("This receipt is for a reply, or for a whisper of an earlier run, now erased.")
         return handed_over.key(purpose, length)
 
     async def final(self) -> Receipt:

@@ -151,4 +151,4 @@ def test_a_whisper_without_a_receipt_ends_as_sent(capsys: Captured) -> None:
     sent = Receipt(Outcome("ab" * 16, route=Route(paths=(PATH,))))
     sent._outcome.conclude("sent")
     assert Teller("talk", 30, as_json=False).tell(sent, "") == 0
-    assert "no receipt was asked for" in capsys.readouterr().err
+    assert "no receipt comes for it" in capsys.readouterr().err
