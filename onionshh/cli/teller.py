@@ -106,10 +106,10 @@ class Teller:
             "id": receipt.id,
             "hops": receipt.hops,
             "class": self._privacy,
-            "resumed": receipt.resumed,
-            "paths": [{"hops": path.hops, "relays": list(path.relays)} for path in receipt.paths],
             "connect_seconds": _rounded(receipt.connect_seconds),
             "round_trip_seconds": _rounded(receipt.round_trip_seconds),
+            "resumed": receipt.resumed,
+            "paths": [{"hops": path.hops, "relays": list(path.relays)} for path in receipt.paths],
         }
         reply = receipt.reply_body
         return found | ({"reply": None} if reply is None else as_text("reply", reply))

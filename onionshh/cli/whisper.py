@@ -70,9 +70,9 @@ there are other users, use --address-file and --file or stdin.
 
 \b
 With --json, one object, and with --name one more for each thing that the endpoint said meanwhile:
-  {"status": "delivered", "why": "", "id": "…", "hops": 3, "class": "talk", "resumed": false,
-   "paths": [{"hops": 3, "relays": ["…", "…", "…", "…"]}],
-   "connect_seconds": 0.4, "round_trip_seconds": 0.1, "reply": "…"}
+  {"status": "delivered", "why": "", "id": "…", "hops": 3, "class": "talk",
+   "connect_seconds": 0.4, "round_trip_seconds": 0.1, "resumed": false,
+   "paths": [{"hops": 3, "relays": ["…", "…", "…", "…"]}], "reply": "…"}
   {"event": "said", "in_reply_to": "id of an earlier whisper" or null, "body": "…"}
 status: delivered, expired, failed, queued (it waits in the outbox), or sent (it left, no receipt came
 within --wait or none can come, and it may have arrived); why: in words, if not delivered. hops and the
