@@ -179,7 +179,7 @@ async def test_a_whisper_that_ends_undelivered_keeps_nobody_waiting_for_its_repl
 def test_a_key_to_hand_over_is_that_of_the_whisper_and_of_no_other() -> None:
     outcome = Outcome("")
     receipt = Receipt(outcome)
-    with pytest.raises(ValueError, match="for a reply, or for a whisper that is erased"):
+    with pytest.raises(ValueError, match="for a reply, or for a whisper of an earlier run"):
         receipt.derive_key("a game")
     outcome.record = record(b"question")
     key = receipt.derive_key("a game")

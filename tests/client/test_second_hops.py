@@ -35,7 +35,7 @@ async def test_two_endpoints_of_a_node_have_one_set_of_second_hops(autojump_cloc
                 await other.reachable()
             sample = guard_file.layer_two.sample
             for endpoint in (one, other):
-                async with visitor.contact(endpoint.address) as contact:
+                async with visitor.contact(endpoint.address, session=False) as contact:
                     assert (await contact.whisper(b"hello")).status == "delivered"
                     seen |= second_hops(node)
             await until(lambda: len([c for c in node.circuits() if c.purpose == "introducer"]) == 6, 60)

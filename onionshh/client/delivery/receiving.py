@@ -47,6 +47,7 @@ from onionshh.core.delivery.replies import CLOSED
 from onionshh.core.session.session import Session
 from onionshh.errors import BadData, Closed
 from onionshh.ids import WhisperId
+from onionshh.net.signals import Poke
 
 logger = logging.getLogger("onionshh.client")
 
@@ -100,6 +101,7 @@ class Receiving(Driver):
         self._outcomes: dict[WhisperId, Outcome] = {}
         self._wishes: deque[_Wish] = deque()
         self._closed = False
+        self._lane_came = Poke()
 
     @property
     def receiver(self) -> Receiver:
@@ -117,6 +119,7 @@ class Receiving(Driver):
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tidy)
+                nursery.start_soon(self._end_idle_lanes)
                 await self.keep_time()
         finally:
             self._closed = True
@@ -126,6 +129,7 @@ class Receiving(Driver):
 
     def lane_opened(self, lane: Lane) -> None:
         """Serve this lane from now on."""
+        self._lane_came.send()
         session = None if lane.session is None else lane.session.session_id
         self.do(self._receiver.lane_opened(lane.number, self._best(), self.now(), session))
 
@@ -232,14 +236,18 @@ class Receiving(Driver):
     def _best(self) -> int:
         return self._context.clock.best()
 
-    async def _tidy(self) -> None:
-        swept_at = self.now()
+    async def _end_idle_lanes(self) -> None:
+        """While there are lanes: nobody is woken for nothing."""
         while True:
+            if not self._receiver.lanes:
+                await self._lane_came.wait()
             await trio.sleep(LOOK_SECONDS)
             self.do(self._receiver.tidy(self.now()))
-            if self.now() < swept_at + TIDY_SECONDS:
-                continue
-            swept_at = self.now()
+
+    async def _tidy(self) -> None:
+        while True:
+            await trio.sleep(TIDY_SECONDS)
+            self.do(self._receiver.tidy(self.now()))
             try:
                 seen, replies = await self._store.tidy(self._context.clock.earliest())
             except BadData as error:
