@@ -250,7 +250,8 @@ class Sender:
         lane = self._way.lane
         if lane is None:
             return ()
-        return (EndLane(lane, Reason.RENEWED), *self._gone(now, after_pause=False), *self._go_on(now))
+        ended: Actions = () if self._way.borrowed else (EndLane(lane, Reason.RENEWED),)
+        return (*ended, *self._gone(now, after_pause=False), *self._go_on(now))
 
     def record_in(
         self, lane: LaneId, record: Record, now: float, *, refuse: int | None = None, owes: bool = True

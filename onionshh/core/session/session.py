@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Final, NewType
 
 from onionshh.core.base.buckets import TokenBucket
-from onionshh.core.session.chains import AcceptingChain, SpendingChain, Step
+from onionshh.core.session.chains import WINDOW, AcceptingChain, SpendingChain, Step
 from onionshh.core.session.way_back import WayBack
 from onionshh.crypto import refresh
 from onionshh.crypto.primitives import equal, kdf, sha3_256
@@ -37,7 +37,11 @@ SessionId = NewType("SessionId", bytes)
 """The name of a session for its two sides, 16 bytes, the same for good."""
 
 UNANSWERED_MOST: Final = 16
-"""So many steps may be out without an answer. The other side's window is twice as long."""
+"""So many steps may be out without an answer. The other side's window is twice as long. After that the side
+that introduced introduces anew. The other side cannot; it goes on with steps that ask for a circuit, whose
+answer settles all."""
+ASKING_MOST: Final = WINDOW - 1
+"""The same for those steps: all of them are in the other side's window, whichever of them arrived."""
 SILENCES_MOST: Final = 2
 """After so many silences in a row, the side that introduced introduces anew."""
 REFRESH_TAGS: Final = 64
@@ -206,8 +210,9 @@ class Session:
     @property
     def may_spend(self) -> bool:
         """Whether the next step may be spent. If not, introduce anew."""
-        chain = self.chains.spend
-        return self.marks.confirmed and self.silences < SILENCES_MOST and chain.unanswered < UNANSWERED_MOST
+        most = UNANSWERED_MOST if self.introduced else ASKING_MOST
+        out = self.chains.spend.unanswered
+        return self.marks.confirmed and self.silences < SILENCES_MOST and out < most
 
     @property
     def last_without_answer(self) -> bool:

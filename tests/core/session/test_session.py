@@ -11,6 +11,7 @@ from onionshh import geometry as g
 from onionshh.core.session.chains import WINDOW
 from onionshh.core.session.document import to_document
 from onionshh.core.session.session import (
+    ASKING_MOST,
     LEGS_BURST,
     MAIL_PERIODS,
     REFRESH_SECONDS,
@@ -90,6 +91,21 @@ def test_sixteen_steps_may_be_out_and_the_last_asks_for_an_answer() -> None:
     visitor.answered(sent[-1], taken.answer)
     assert [visitor.session.may_spend, visitor.session.chains.spend.unanswered] == [True, 0]
     assert all(endpoint.take(one.message) is not None for one in sent[:-1]), "they come late, and count"
+
+
+def test_an_endpoint_goes_on_with_steps_that_ask_when_the_sixteenth_is_lost() -> None:
+    visitor, endpoint = sides()
+    sent: list[Sent] = []
+    for number in range(ASKING_MOST):
+        assert endpoint.session.may_spend
+        assert endpoint.session.last_without_answer == (number >= UNANSWERED_MOST - 1)
+        sent.append(endpoint.resume(int(endpoint.session.last_without_answer)))
+    assert [endpoint.session.may_spend, endpoint.session.chains.spend.unanswered] == [False, WINDOW - 1]
+    taken = visitor.take(sent[-1].message)
+    assert taken is not None, "the visitor's window holds them all"
+    assert taken.answer is not None
+    endpoint.answered(sent[-1], taken.answer)
+    assert [endpoint.session.may_spend, endpoint.session.chains.spend.unanswered] == [True, 0]
 
 
 def test_what_may_be_out_is_always_in_the_window() -> None:
