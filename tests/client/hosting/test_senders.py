@@ -88,7 +88,7 @@ async def test_only_who_is_hosted_here_can_be_shown(autojump_clock: MockClock) -
         stranger = onionshh.Identity.generate()
         with pytest.raises(ValueError, match="hosts now"):
             node.contact(endpoint.address, sender=stranger)
-        with pytest.raises(ValueError, match="without a session|belong to a session|session=False"):
+        with pytest.raises(ValueError, match=r"without a session|belong to a session|session=False"):
             node.contact(endpoint.address, sender=ours, session=False)
 
 
