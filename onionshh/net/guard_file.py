@@ -69,9 +69,7 @@ class GuardFile:
     def _update_guards(self, view: View) -> None:
         document = self._changed_on_disk(GUARDS_FILE)
         if document is not None:
-            self.guards = self._parsed(
-                GUARDS_FILE, document, GuardSet.from_document_untrusted, self.guards
-            )
+            self.guards = self._parsed(GUARDS_FILE, document, GuardSet.from_document_untrusted, self.guards)
         changed = self.guards.update(view, view.consensus.valid_after, self._chance, self._own_relays)
         self._keep(GUARDS_FILE, self.guards.to_document(), changed)
 

@@ -540,9 +540,7 @@ async def test_the_node_may_end_first(autojump_clock: MockClock) -> None:
 
 
 @pytest.mark.parametrize("turns", range(6))
-async def test_closed_while_it_is_being_entered_it_is_closed(
-    turns: int, autojump_clock: MockClock
-) -> None:
+async def test_closed_while_it_is_being_entered_it_is_closed(turns: int, autojump_clock: MockClock) -> None:
     async with small(4) as net, net.join() as node:
         contact = node.contact(NOBODY, name="press")
         async with trio.open_nursery() as nursery:

@@ -54,9 +54,7 @@ async def written(store: OutboxStore) -> None:
 
 
 async def pending(outbox: PeerOutbox) -> list[int]:
-    return [
-        int.from_bytes(row.record.whisper_id) for row in await outbox.load(WALL) if row.status is None
-    ]
+    return [int.from_bytes(row.record.whisper_id) for row in await outbox.load(WALL) if row.status is None]
 
 
 async def test_what_was_accepted_comes_back_in_order_and_whole(tmp_path: Path) -> None:
