@@ -60,14 +60,15 @@ class End:
     made: list[Transferring] = field(default_factory=list)
 
     async def once(self, record: Record, *, more: bool) -> Opening:
-        """There is no circuit here: the lane is opened as if the other end had called."""
+        """There is no circuit here: the Sender is told of a lane that we opened."""
         await trio.lowlevel.checkpoint()
         pipe = Answers(self.answer)
         self.pipes.append(pipe)
         lane = self.lanes.add(pipe, writers=2)
         self.reader.start(lane)
-        self.made[-1].sending.adopt(lane, Opening(None, False, ()))
-        raise NotReached(Failure("it called us"))
+        sending, now = self.made[-1].sending, self.context.clock.monotonic()
+        sending.do(sending.sender.lane_opened(lane.number, now, None, now))
+        raise NotReached(Failure("it is open already"))
 
     def arrived(self, whisper: WhisperId) -> None:
         """Nothing goes alone."""
