@@ -169,7 +169,8 @@ async def test_a_network_whose_relays_all_moved_is_found_again_before_its_consen
             moved = trio.current_time()
             receipt = await contact.whisper(b"after", ttl_seconds=600)
             assert receipt.status == "delivered"
-            assert trio.current_time() - moved < 80  # the next list comes within 60 s
+            # The next list comes within 60 s. Then a step of the session may be in vain for 20 s.
+            assert trio.current_time() - moved < 100
 
 
 async def test_a_relay_that_cannot_keep_a_new_onion_key_goes_on(
