@@ -194,7 +194,7 @@ async def test_the_contact_or_the_node_is_closed(autojump_clock: MockClock) -> N
             assert not behind(contact).transfers
             contact = node.contact(endpoint.address)
             await contact.__aenter__()
-            second = contact.transfer(some(MIB))
+            second = contact.transfer(stalled(some(PART_DATA + 1)))
             await trio.sleep(3)
         assert (second.status, second.why) == ("failed", transferring.CLOSED)
 
