@@ -1,7 +1,7 @@
 """Every fixed size in bytes, derived from two: the cell's body and the onion layer's tag.
 
 `tests/test_geometry.py` checks the sums: an EXTEND takes three cells, INTRODUCE1 six, a 256-byte whisper one.
-No other file in the source writes a size as a plain number (SPEC 2, 4, 5, 10, 11, 13).
+No other file in the source writes a size as a plain number (SPEC 2, 4, 5, 10, 11, 13, 14).
 """
 
 from __future__ import annotations
@@ -102,6 +102,28 @@ SALT = 16
 DESCRIPTOR_HEADER = KEY + 8 + 8 + SALT + KEY + 8 + SIGNATURE
 DESCRIPTOR_SEALED = DESCRIPTOR_PLAIN + AEAD_TAG
 DESCRIPTOR = DESCRIPTOR_HEADER + DESCRIPTOR_SEALED + SIGNATURE
+
+# Mailboxes (SPEC 14). An item's value is a sealed letter, or a sealed part of what the pair keys protect.
+MAILBOX_VALUE = 5328
+MAILBOX = 1 + KEY + 8
+MAILBOX_PAGE_VALUES = 3
+MAILBOX_PAGE_HEADS = 300
+PROOF_NONCE = 16
+PUT_HEAD = MAILBOX + KEY + 4 + 1
+PUT_HEADER = PUT_HEAD + 4 + PROOF_NONCE + SIGNATURE
+PUT = PUT_HEADER + MAILBOX_VALUE
+LIST_SIGNED = MAILBOX + 1 + 8 + 2
+LIST = LIST_SIGNED + SIGNATURE
+ITEMS_HEADER = 1 + 8 + 2
+ITEM_HEAD = KEY + 8 + 4
+ITEM = KEY + 4 + 1 + SIGNATURE + MAILBOX_VALUE
+LETTER_PLAIN = MAILBOX_VALUE - HPKE_ENC - AEAD_TAG
+LETTER_PROOF = 16
+LETTER_HEADER = 1 + SEED + WHISPER_ID + 1 + 1 + 1 + 2
+LETTER_CHUNK = RECORD_HEADER + RECORD_SIZES[2]
+PAIR_PLAIN = MAILBOX_VALUE - SALT - AEAD_TAG
+PAIR_HEADER = WHISPER_ID + 1 + 1 + 2
+PAIR_CHUNK = PAIR_PLAIN - PAIR_HEADER
 
 # The largest size of each kind of message (SPEC 2).
 CONTROL_MAX = 4096

@@ -299,6 +299,10 @@ class Reason(StrEnum):
     PUBLISH_STALE = "publish-stale", "A descriptor was not newer than the stored one."
     RING_TOO_MANY = "ring-too-many", "A circuit made more requests for descriptors than it may."
 
+    # Mailboxes and what lies in them.
+
+    MAILBOX_SHAPE = "mailbox-shape", "A message about a mailbox had a wrong format."
+
     # At an endpoint: introducers and introductions.
 
     INTRODUCE_AUTH_KEY = "introduce-auth-key", "An introducer brought an introduction for another endpoint."

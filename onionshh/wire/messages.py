@@ -34,6 +34,10 @@ FETCH: Final = 33
 FOUND: Final = 34
 FETCH_CONSENSUS: Final = 35
 CONSENSUS: Final = 36
+PUT: Final = 37
+LIST: Final = 38
+KEPT: Final = 39
+ITEMS: Final = 40
 RECORD: Final = 48
 SHARE: Final = 49
 """Reserved, not in use yet (SPEC 13). A layer that gets one ends its circuit."""
@@ -57,6 +61,10 @@ MOST: Final[dict[int, int]] = {
     FOUND: g.RING_MAX,
     FETCH_CONSENSUS: g.CONTROL_MAX,
     CONSENSUS: g.CONSENSUS_MAX,
+    PUT: g.RING_MAX,
+    LIST: g.CONTROL_MAX,
+    KEPT: g.CONTROL_MAX,
+    ITEMS: g.RING_MAX,
     RECORD: g.WHISPER_MESSAGE_MAX,
 }
 """The most bytes a message of each type may hold; a type that is not here is unknown."""
