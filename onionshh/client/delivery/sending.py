@@ -19,6 +19,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.driver import Driver
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Lane, LaneSet
+from onionshh.client.delivery.mailing import Mailing, MakesMail
 from onionshh.client.delivery.outbox import InMemoryOutbox, Outbox, Stored, mark_of
 from onionshh.client.receipt import Outcome, PathInfo, Receipt, Route, Status
 from onionshh.core.base.words import amount
@@ -26,11 +27,13 @@ from onionshh.core.delivery.actions import (
     Action,
     Answered,
     Count,
+    Deposit,
     EndLane,
     Failure,
     KeepAnswer,
     LaneId,
     NeedLane,
+    Recall,
     Remember,
     Send,
     StopOpening,
@@ -59,10 +62,15 @@ logger = logging.getLogger("onionshh.client")
 
 RECEIPTS_MOST = 16_384
 """Receipts kept current. The Sender's own bounds stay below this."""
+STORED_AND_CLOSED: Final = "stored, but nobody waits for the receipt any more"
+RECALLED: Final = "it was recalled"
 EXPIRED_AWAY: Final = "its time to live ended while the contact was closed"
 
 _STATUS: Final[Mapping[State, Status]] = MappingProxyType(
     {
+        State.QUEUED: "queued",
+        State.OUT: "sent",
+        State.STORED: "stored",
         State.SENT: "sent",
         State.DELIVERED: "delivered",
         State.EXPIRED: "expired",
@@ -108,7 +116,7 @@ class Opener(Protocol):
 
 class Sending(Driver):
     """The driver of one Sender. `outbox`: where whispers outlive the program; None: nowhere. `background`:
-    leave others room on the way."""
+    leave others room on the way. `mail`: where whispers wait for an end that is away; None: nowhere."""
 
     def __init__(
         self,
@@ -120,6 +128,7 @@ class Sending(Driver):
         background: bool = False,
         idle_seconds: tuple[float, float] = IDLE_SECONDS,
         opened: Callable[[Lane], None] = lambda lane: None,
+        mail: MakesMail | None = None,
     ) -> None:
         self._context = context
         self._opener = opener
@@ -131,8 +140,14 @@ class Sending(Driver):
             chance=context.chance,
             idle_seconds=idle_seconds,
             keeps_answers=self._outbox.lasts,
+            letters=mail is not None,
         )
         super().__init__(self._sender, context.clock, lanes)
+        self._mailing = (
+            None
+            if mail is None
+            else Mailing(mail, self._sender, context.clock, lanes, self.do, self._outcome)
+        )
         self._known: dict[WhisperId, _Known] = {}
         self._opening: trio.CancelScope | None = None
         self._openings: dict[LaneId, _Opened] = {}
@@ -192,6 +207,8 @@ class Sending(Driver):
                 self._conclude(record.whisper_id, "expired", EXPIRED_AWAY)
             else:
                 self.submit(record, deadline)
+                if self._mailing is not None and self._mailing.has(record.whisper_id):
+                    self._sender.restored_letter(record.whisper_id)
 
     def receipt(self, whisper_id: WhisperId) -> Receipt | None:
         """The receipt of a whisper of this run, or of one in the outbox. BadData, Closed."""
@@ -221,6 +238,7 @@ class Sending(Driver):
             outcome,
             lambda waits: self._awaiting(whisper_id, waits),
             lambda answer: self._outbox.shown(answer.whisper_id),
+            lambda: self._recall(whisper_id),
         )
         self._known[whisper_id] = _Known(outcome, receipt)
         while len(self._known) > RECEIPTS_MOST:
@@ -247,7 +265,7 @@ class Sending(Driver):
         """Stop: nothing more is tried, and nothing more comes. `keep`: what is not final stays in the outbox,
         for the next run."""
         self._leaving = keep
-        self.do(self._sender.close(why))
+        self.do(self._sender.close(why, why if keep else STORED_AND_CLOSED))
 
     # Actions.
 
@@ -259,6 +277,12 @@ class Sending(Driver):
                 self._tell(action)
             case Unheard(whisper):
                 self._opener.silent(whisper)
+            case Deposit(record):
+                if self._mailing is not None:
+                    self._mailing.deposit(record)
+            case Recall(whisper):
+                if self._mailing is not None:
+                    self._mailing.recall(whisper)
             case Answered(whisper, answer):
                 self._answered(whisper, answer)
             case EndLane(lane, reason):
@@ -288,7 +312,7 @@ class Sending(Driver):
             why = told.why or ("" if told.refused is None else self._refused(told))
             self._conclude(told.whisper, _STATUS[told.state], why)
         elif outcome is not None:
-            outcome.status, outcome.why = ("sent", "") if told.state is State.OUT else ("queued", told.why)
+            outcome.tell(_STATUS[told.state], "" if told.state is State.OUT else told.why)
 
     def _conclude(self, whisper: WhisperId, status: Status, why: str) -> None:
         if not self._leaving:
@@ -297,6 +321,14 @@ class Sending(Driver):
         if outcome is not None:
             outcome.conclude(status, why)
             self._changed.send()
+
+    async def _recall(self, whisper: WhisperId) -> bool:
+        """As `Receipt.recall`."""
+        await trio.lowlevel.checkpoint()
+        self.do(self._sender.give_up(whisper, RECALLED, self.now()))
+        erased = self._mailing is None or await self._mailing.recalled(whisper)
+        outcome = self._outcome(whisper)
+        return outcome is not None and outcome.status != "delivered" and not outcome.route.paths and erased
 
     def _answered(self, whisper: WhisperId, answer: Record | None) -> None:
         outcome = self._outcome(whisper)
