@@ -115,8 +115,8 @@ class Opener(Protocol):
 
 
 class Sending(Driver):
-    """The driver of one Sender. `outbox`: where whispers outlive the program; None: nowhere. `background`:
-    leave others room on the way. `mail`: where whispers wait for an end that is away; None: nowhere."""
+    """The driver of one Sender. `outbox`: where whispers outlive the program; None: nowhere. `mail`: where
+    they wait for an end that is away; None: nowhere."""
 
     def __init__(
         self,
@@ -125,7 +125,6 @@ class Sending(Driver):
         opener: Opener,
         *,
         outbox: Outbox | None = None,
-        background: bool = False,
         idle_seconds: tuple[float, float] = IDLE_SECONDS,
         opened: Callable[[Lane], None] = lambda lane: None,
         mail: MakesMail | None = None,
@@ -133,7 +132,6 @@ class Sending(Driver):
         self._context = context
         self._opener = opener
         self._outbox: Outbox = outbox or InMemoryOutbox()
-        self._background = background
         self._opened = opened
         self._sender = Sender(
             receipt_seconds=float(context.params.talk_receipt_seconds),
@@ -153,6 +151,8 @@ class Sending(Driver):
         self._openings: dict[LaneId, _Opened] = {}
         self._changed = Broadcast()
         self._leaving = False
+        self._not_kept: set[WhisperId] = set()
+        """Whispers whose answers came and could not be written to disk."""
 
     @property
     def sender(self) -> Sender:
@@ -295,8 +295,8 @@ class Sending(Driver):
                 if self._opening is not None:
                     self._opening.cancel()
                     self._opening = None
-            case Remember(token, rows):
-                self.lanes.soon(self._remember, token, rows[0])
+            case Remember(token, (KeepAnswer() as row,)):
+                self.lanes.soon(self._remember, token, row)
             case Count(reason):
                 self._context.drops.count(reason)
 
@@ -365,16 +365,18 @@ class Sending(Driver):
 
     # The disk.
 
-    async def _remember(self, token: int, row: object) -> None:
+    async def _remember(self, token: int, row: KeepAnswer) -> None:
         try:
-            if isinstance(row, KeepAnswer):
-                await self._outbox.keep_answer(row.answer)
+            await self._outbox.keep_answer(row.answer)
         except (BadData, Closed) as error:
             if isinstance(error, BadData):
                 logger.error("an answer could not be kept: %s", error)
+            self._not_kept.add(row.answer.in_reply_to)
             self.do(self._sender.not_remembered(token, self.now()))
         else:
+            self._not_kept.discard(row.answer.in_reply_to)
             self.do(self._sender.remembered(token, self.now()))
+        self._changed.send()
 
     # Lanes.
 
@@ -415,8 +417,6 @@ class Sending(Driver):
         """The new lane, if there is one."""
         if opening.joined is None:
             return None
-        if self._background:
-            opening.joined.circuit.leave_room()
         lane = self.lanes.add(opening.joined, writers=SENDINGS_MOST, session=opening.session)
         self._openings[lane.number] = _Opened(opening, self.now() - began)
         self._opened(lane)
@@ -441,6 +441,14 @@ class Sending(Driver):
         self._opener.arrived(record.in_reply_to)
         refuse = lane.carrier.why_refused(record) if record.kind == WHISPER else None
         self.do(self._sender.record_in(lane.number, record, self.now(), refuse=refuse, owes=owes))
+
+    async def kept(self, whisper: WhisperId) -> None:
+        """Wait until the answer to this whisper, which was brought just now, is where it will be found again.
+        BadData if it could not be kept."""
+        while self._sender.is_keeping(whisper):
+            await self._changed.wait()
+        if whisper in self._not_kept:
+            raise BadData("an answer could not be kept")
 
     def is_awaited(self, whisper: WhisperId) -> bool:
         """Whether the program waits now for the answer to this whisper, or has it."""

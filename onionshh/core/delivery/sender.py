@@ -139,6 +139,19 @@ class Sender:
         return self._get(whisper_id) is not None
 
     @property
+    def awaits_mail(self) -> bool:
+        """Whether the other end may answer by mailbox to something that was left for it, or whose answer the
+        program waits for."""
+        return any(
+            whisper.letter is not None and (whisper.letter.left or whisper.awaited)
+            for whisper in self._active.values()
+        )
+
+    def is_keeping(self, whisper_id: WhisperId) -> bool:
+        """Whether the answer to this whisper is being written to disk."""
+        return self._answers.is_keeping(whisper_id)
+
+    @property
     def is_idle(self) -> bool:
         """Whether it has nothing to deliver, awaits no answer, and uses no lane."""
         return not self._active and self._way.lane is None
@@ -703,11 +716,15 @@ class _AnswersBeingKept:
 
     def begin(self, answer: Record, lane: LaneId) -> int | None:
         """The token for this answer; None if an answer to the same whisper is being written."""
-        if any(other.in_reply_to == answer.in_reply_to for other, _ in self._by_token.values()):
+        if self.is_keeping(answer.in_reply_to):
             return None
         self._token += 1
         self._by_token[self._token] = answer, lane
         return self._token
+
+    def is_keeping(self, whisper_id: WhisperId) -> bool:
+        """Whether an answer to this whisper is being written."""
+        return any(answer.in_reply_to == whisper_id for answer, _ in self._by_token.values())
 
     def done(self, token: int) -> tuple[Record, LaneId] | None:
         """The answer is on disk, or will not be."""

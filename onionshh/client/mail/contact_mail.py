@@ -1,0 +1,74 @@
+"""The mail of one contact: letters to the endpoint, and what the endpoint left for the contact (SPEC 14)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from onionshh.client.context import Context
+from onionshh.client.mail.deposits import Deposits
+from onionshh.client.mail.in_memory import DepositsInMemory
+from onionshh.client.mail.leaving import Leaving, Told
+from onionshh.client.mail.letters import Letters
+from onionshh.client.mail.waiting import Parts, PartsInMemory, WaitingMail
+from onionshh.client.session.visiting import VisitorSessions
+from onionshh.core.delivery.record import Record
+from onionshh.core.session.session import Session
+from onionshh.ids import WhisperId
+
+if TYPE_CHECKING:
+    from onionshh.client.contact_folder import ContactFolder
+
+
+class ContactMail:
+    """The `Mail` of a contact's Sender. `load` it, `run` it. `folder`: that of a named contact, else None.
+    `bring` and `expects`: as in `WaitingMail`."""
+
+    def __init__(
+        self,
+        context: Context,
+        address_key: bytes,
+        sessions: VisitorSessions,
+        folder: ContactFolder | None,
+        told: Told,
+        *,
+        bring: Callable[[Session, Record], Awaitable[None]],
+        expects: Callable[[], bool],
+    ) -> None:
+        self._letters = Letters(context, address_key, sessions)
+        self._deposits: Deposits = DepositsInMemory() if folder is None else folder.deposits
+        self._leaving = Leaving(context, self._deposits, told)
+        self._left: set[WhisperId] = set()
+        parts: Parts = PartsInMemory(context) if folder is None else folder.mail_parts
+        self._waiting = WaitingMail(context, sessions, bring, expects, parts)
+
+    async def load(self) -> None:
+        """Take up what was left in an earlier run. BadData."""
+        self._left = {letter.letter for letter in await self._deposits.load() if not letter.recalled}
+
+    async def run(self) -> None:
+        """Leave letters and read mail, until cancelled. BadData."""
+        await self._leaving.restore()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._waiting.run)
+            await self._leaving.run()
+
+    async def leave(self, record: Record) -> None:
+        """As `Mail.leave`."""
+        whisper = record.whisper_id
+        if whisper in self._left:
+            return
+        items = await self._letters.seal(record)
+        await self._leaving.leave(whisper, items, record.expires)
+        self._left.add(whisper)
+
+    async def recall(self, whisper: WhisperId) -> bool:
+        """As `Mail.recall`."""
+        self._left.discard(whisper)
+        return await self._leaving.recall(whisper)
+
+    def has(self, whisper: WhisperId) -> bool:
+        """As `Mail.has`."""
+        return whisper in self._left
