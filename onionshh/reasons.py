@@ -301,7 +301,9 @@ class Reason(StrEnum):
 
     # Mailboxes and what lies in them.
 
+    LETTER_SHAPE = "letter-shape", "A letter from a mailbox had a wrong format inside its seal."
     MAILBOX_SHAPE = "mailbox-shape", "A message about a mailbox had a wrong format."
+    PAIR_SHAPE = "pair-shape", "What the other side of a session left in a mailbox had a wrong format."
 
     # At an endpoint: introducers and introductions.
 
