@@ -64,9 +64,7 @@ class Shared:
     """Ways back that are taken."""
     proving: trio.Lock = field(default_factory=trio.Lock)
     """Held by whoever looks for a proof of work for a mailbox: one at a time."""
-    mailbox_turns: trio.CapacityLimiter = field(
-        default_factory=lambda: trio.CapacityLimiter(MAILBOX_TURNS)
-    )
+    mailbox_turns: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAILBOX_TURNS))
     """Held while a relay is asked about a mailbox."""
 
     def make_room(self) -> None:

@@ -11,11 +11,11 @@ from typing import Final
 
 import trio
 
-from onionshh import geometry as g
 from onionshh.client.context import Context
 from onionshh.core.base.patience import PUT_ANSWER_SECONDS, PUT_SECONDS
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.mailbox.item import make_put
+from onionshh.core.mailbox.work import NO_PROOF
 from onionshh.crypto.identity import SigningKey
 from onionshh.errors import ProtocolError
 from onionshh.net.circuits import CircuitFailed
@@ -36,7 +36,7 @@ class Deposit:
     seed: bytes = field(repr=False)
     expires: int
     value: bytes = field(repr=False)
-    nonce: bytes = field(default=bytes(g.PROOF_NONCE), repr=False)
+    nonce: bytes = field(default=NO_PROOF, repr=False)
     effort: int = 0
     revision: int = 0
 
@@ -48,7 +48,7 @@ class Deposit:
     @property
     def erased(self) -> Deposit:
         """The next revision, which erases the item and needs no proof."""
-        return replace(self, value=b"", nonce=bytes(g.PROOF_NONCE), effort=0, revision=self.revision + 1)
+        return replace(self, value=b"", nonce=NO_PROOF, effort=0, revision=self.revision + 1)
 
 
 async def deposit(context: Context, put: Deposit, row: RelayRow) -> Kept:
@@ -67,9 +67,7 @@ async def deposit(context: Context, put: Deposit, row: RelayRow) -> Kept:
         with trio.move_on_after(PUT_SECONDS):  # offline, a circuit would be waited for without end
             circuit = await context.pool.to(Purpose.MAILBOX, row, tries=CIRCUITS_MOST)
             try:
-                return Kept.decode_untrusted(
-                    await circuit.ask(m.PUT, message, m.KEPT, PUT_ANSWER_SECONDS)
-                )
+                return Kept.decode_untrusted(await circuit.ask(m.PUT, message, m.KEPT, PUT_ANSWER_SECONDS))
             except ProtocolError as error:
                 context.drops.count(error.reason)
                 raise CircuitFailed(error.reason) from error

@@ -14,12 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from onionshh import geometry as g
 from onionshh.core.mailbox.copies import Copy
+from onionshh.core.mailbox.work import NO_PROOF
 from onionshh.crypto.identity import SigningKey
 from onionshh.errors import BadData
 from onionshh.ids import WhisperId
 from onionshh.wire.mailbox import Mailbox
+
+NO_VALUE = "a letter's sealed bytes are gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +44,18 @@ class SealedItem:
 class KeptItem:
     """What is known of one part, without its value. `effort` 0: no proof was found yet."""
 
+    item_id: bytes = field(repr=False)
     mailbox: Mailbox
     seed: bytes = field(repr=False)
     expires: int
-    effort: int
-    nonce: bytes = field(repr=False)
+    effort: int = 0
+    nonce: bytes = field(default=NO_PROOF, repr=False)
     copies: tuple[Copy, ...] = ()
 
-    @property
-    def item_id(self) -> bytes:
-        """The public key of its one-time key."""
-        return SigningKey(self.seed).public
+    @classmethod
+    def of(cls, item: SealedItem) -> KeptItem:
+        """What is known of an item that no relay knows yet."""
+        return cls(item.item_id, item.mailbox, item.seed, item.expires)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +115,11 @@ class DepositsInMemory:
 
     async def add(self, letter: WhisperId, items: Sequence[SealedItem], until: int) -> None:
         """As `Deposits.add`."""
-        kept = tuple(KeptItem(item.mailbox, item.seed, item.expires, 0, bytes(g.PROOF_NONCE)) for item in items)
+        kept = tuple(map(KeptItem.of, items))
         self._letters[letter] = KeptLetter(letter, until, False, kept)
-        for item in items:
-            self._values[item.item_id] = item.value
-            self._letter_of[item.item_id] = letter
+        for known, item in zip(kept, items, strict=True):
+            self._values[known.item_id] = item.value
+            self._letter_of[known.item_id] = letter
 
     async def proved(self, item_id: bytes, effort: int, nonce: bytes) -> None:
         """As `Deposits.proved`."""

@@ -19,7 +19,7 @@ PIECE_TRIES: Final = 128
 TELL_SECONDS: Final = 1.0
 
 Worked = Callable[[float, int], None]
-"""Told now and then, and at the end: seconds and tries so far."""
+"""Told now and then, and at the end: the seconds and tries since it was told last."""
 
 
 async def prove(
@@ -30,12 +30,11 @@ async def prove(
         raise ValueError(f"a proof of {effort} tries is more than a node looks for")
     async with context.shared.proving:
         search = Search(task, effort, context.chance.bytes)
-        started = last = context.clock.monotonic()
-        found = False
-        while not found:
-            found = await context.run_long(partial(search.look, PIECE_TRIES))
+        since, tries = context.clock.monotonic(), 0
+        while not search.found:
+            await context.run_long(partial(search.look, PIECE_TRIES))
             now = context.clock.monotonic()
-            if found or now >= last + TELL_SECONDS:
-                last = now
-                told(now - started, search.tries)
+            if search.found or now >= since + TELL_SECONDS:
+                told(now - since, search.tries - tries)
+                since, tries = now, search.tries
     return search.nonce

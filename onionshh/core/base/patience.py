@@ -34,8 +34,8 @@ UPLOAD_SECONDS: Final = 60.0
 PUT_SECONDS: Final = 60.0
 """One PUT with its circuit."""
 MAILBOX_SECONDS: Final = 120.0
-"""All that one relay is asked about a mailbox in one reading, with the circuit. Whatever is left comes with the
-next reading."""
+"""All that one relay is asked about a mailbox in one reading, with the circuit. Whatever is left comes with
+the next reading."""
 RECALL_SECONDS: Final = 60.0
 """Whoever recalls a letter waits so long; the rest is done in the background."""
 TEST_SECONDS: Final = 60.0
