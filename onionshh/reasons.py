@@ -301,6 +301,12 @@ class Reason(StrEnum):
 
     # Mailboxes and what lies in them.
 
+    LETTER_DISPLACED = (
+        "letter-displaced",
+        "A letter of which not all parts had come made room for others.",
+    )
+    LETTER_EXPIRED = "letter-expired", "A letter's time ended before all of its parts had come."
+    LETTER_PARTS = "letter-parts", "A part of a letter contradicted another part of it."
     LETTER_SHAPE = "letter-shape", "A letter from a mailbox had a wrong format inside its seal."
     MAILBOX_SHAPE = "mailbox-shape", "A message about a mailbox had a wrong format."
     PAIR_SHAPE = "pair-shape", "What the other side of a session left in a mailbox had a wrong format."
