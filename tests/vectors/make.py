@@ -487,7 +487,10 @@ def mailbox() -> Rows:
     owner, item_key = SigningKey(draw(32)), SigningKey(draw(32))
     inbox = Mailbox(INBOX, owner.public, 20_000)
     info = letter_info(19_999, subcredential, item_key.public)
-    senders = (NewSender(draw(32)), KnownSender(SessionId(draw(16)), letter_proof(mail, item_key.public)))
+    senders: tuple[NewSender | KnownSender, ...] = (
+        NewSender(draw(32)),
+        KnownSender(SessionId(draw(16)), letter_proof(mail, item_key.public)),
+    )
     letters = [
         Letter(sender, WhisperId(draw(16)), part % 4, part, parts, draw(size))
         for sender, (part, parts, size) in zip(senders, ((0, 1, 296), (15, 16, 3536)), strict=True)
