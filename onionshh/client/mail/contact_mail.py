@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from onionshh.client.context import Context
-from onionshh.client.mail.deposits import Deposits
-from onionshh.client.mail.in_memory import DepositsInMemory
+from onionshh.client.mail.deposits import Deposits, DepositsInMemory
 from onionshh.client.mail.leaving import Leaving, Told
 from onionshh.client.mail.letters import Letters
-from onionshh.client.mail.waiting import Parts, PartsInMemory, WaitingMail
+from onionshh.client.mail.part_store import Parts, PartsInMemory
+from onionshh.client.mail.waiting import WaitingMail
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.delivery.record import Record
 from onionshh.core.session.session import Session
@@ -41,11 +41,12 @@ class ContactMail:
         self._deposits: Deposits = DepositsInMemory() if folder is None else folder.deposits
         self._leaving = Leaving(context, self._deposits, told)
         self._left: set[WhisperId] = set()
-        parts: Parts = PartsInMemory(context) if folder is None else folder.mail_parts
-        self._waiting = WaitingMail(context, sessions, bring, expects, parts)
+        self._parts: Parts = PartsInMemory(context) if folder is None else folder.mail_parts
+        self._waiting = WaitingMail(context, sessions, bring, expects, self._parts)
 
     async def load(self) -> None:
         """Take up what was left in an earlier run. BadData."""
+        await self._parts.load()
         self._left = {letter.letter for letter in await self._deposits.load() if not letter.recalled}
 
     async def run(self) -> None:

@@ -1,9 +1,9 @@
 """Seals whispers as letters for an endpoint's inbox (SPEC 14).
 
-The endpoint's descriptor says whether it has an inbox, and has the key that letters are sealed to. It stays on
-the ring for a week after the endpoint left. A letter says who writes: the holder of a session, or a new
-visitor with a seed. From the seed both sides derive a session, so that the endpoint can answer by mailbox. The
-visitor has that session on disk, if it has one, before the letter leaves.
+The endpoint's descriptor says whether it has an inbox, and has the key that letters are sealed to. It stays
+on the ring for a week after the endpoint left. A letter says who writes: the holder of a session, or a new
+visitor with a seed. From the seed both sides derive a session, so that the endpoint can answer by mailbox.
+The visitor has kept that session before the letter leaves.
 """
 
 from __future__ import annotations

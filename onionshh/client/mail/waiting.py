@@ -1,5 +1,5 @@
-"""What waits for a visitor in the mailboxes of its sessions: receipts, replies, what the endpoint says first (SPEC
-14).
+"""What waits for a visitor in the mailboxes of its sessions: receipts, replies, and what the endpoint says
+first (SPEC 14).
 
 Each session has a mailbox in each period that the endpoint writes to. While the contact expects something,
 the mailboxes are read now and then, after pauses that are drawn, so that relays do not see when it begins. A
@@ -11,15 +11,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
 from onionshh.client.context import Context
+from onionshh.client.mail.part_store import Parts
 from onionshh.client.mail.reading import MailboxReader, read_older
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.delivery.record import Record
-from onionshh.core.mailbox.gather import Gather
 from onionshh.core.mailbox.pair import (
     FROM_ENDPOINT,
     open_pair_untrusted,
@@ -39,35 +39,6 @@ PAUSE_LEAST_SECONDS: Final = 30.0
 PAUSE_MOST_SECONDS: Final = 3600.0
 OLDER_SECONDS: Final = 600.0
 """How long the readings of earlier periods are spread over, at the start."""
-
-
-class Parts(Protocol):
-    """Where the parts of what has several wait for each other."""
-
-    async def add(self, name: bytes, part: int, parts: int, chunk: bytes, expires: int) -> bytes | None:
-        """Keep this part. Returns the whole if it was the last one missing. ProtocolError if it contradicts
-        another, BadData."""
-
-    async def done(self, name: bytes) -> None:
-        """The whole is kept elsewhere: erase its parts."""
-
-
-class PartsInMemory:
-    """For a contact that leaves nothing on disk."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._gather = Gather()
-
-    async def add(self, name: bytes, part: int, parts: int, chunk: bytes, expires: int) -> bytes | None:
-        """As `Parts.add`."""
-        whole = self._gather.add(name, part, parts, chunk, expires)
-        for _, reason in self._gather.dropped(self._context.clock.earliest()):
-            self._context.drops.count(reason)
-        return whole
-
-    async def done(self, name: bytes) -> None:
-        """Nothing is left of them."""
 
 
 class WaitingMail:
@@ -163,15 +134,16 @@ class WaitingMail:
             part = open_pair_untrusted(mail_key, mailbox, item.item_id, item.value)
             name = session.session_id + part.letter_id
             whole = await self._parts.add(name, part.part, part.parts, part.chunk, item.expires)
-            if whole is None:
-                return
-            records = [Record.decode_untrusted(encoded) for encoded in unpack_records_untrusted(whole)]
         except ProtocolError as error:
             self._context.drops.count(error.reason)
             return
-        for record in records:
-            try:
-                await self._bring(session, record)
-            except ProtocolError as error:
-                self._context.drops.count(error.reason)
-        await self._parts.done(name)
+        if whole is not None:
+            await self._bring_all(session, whole)
+            await self._parts.done(name)
+
+    async def _bring_all(self, session: Session, packed: bytes) -> None:
+        try:
+            for encoded in unpack_records_untrusted(packed):
+                await self._bring(session, Record.decode_untrusted(encoded))
+        except ProtocolError as error:  # only the endpoint can have written this, and no endpoint does
+            self._context.drops.count(error.reason)
