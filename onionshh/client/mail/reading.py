@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 import trio
@@ -140,7 +141,7 @@ class MailboxReader:
             if not page.heads:
                 return
             numbers = [after, *(head.number for head in page.heads)]
-            if any(later <= earlier for earlier, later in zip(numbers, numbers[1:], strict=False)):
+            if any(later <= earlier for earlier, later in pairwise(numbers)):
                 raise ProtocolError(Reason.MAILBOX_SHAPE)
             await self._fetch(circuit, row, page.heads, after, until, reading)
             after = page.next
@@ -155,8 +156,8 @@ class MailboxReader:
         until: float,
         reading: _Reading,
     ) -> None:
-        """Take the values of these heads that are not taken yet. All before an item that is asked for has been
-        taken, or is not there any more, so it may be erased."""
+        """Take the values of these heads that are not taken yet. Whatever lies before an item that is asked
+        for is taken, or is not there any more, so it may be erased."""
         for head in heads:
             async with self._turn:
                 if head.item_id not in self._taken and head.number > after:

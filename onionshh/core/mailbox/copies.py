@@ -185,18 +185,19 @@ class Copies:
     def _to_leave(self) -> list[RelayId]:
         if self.stored >= COPIES or any(known.busy for known in self._known.values()):
             return []
-        stored = self._in(CopyState.STORED)
-        return [relay for relay in self._known if relay in self._aims() and relay not in stored]
+        open_states = (None, CopyState.TRIED)
+        aims = self._aims()
+        return [relay for relay, known in self._known.items() if relay in aims and known.state in open_states]
 
     def _to_recall(self) -> list[RelayId]:
         maybe = (CopyState.TRIED, CopyState.STORED)
         return [relay for relay, known in self._known.items() if known.state in maybe and not known.busy]
 
-    def _rank(self, relay: RelayId, now: float) -> tuple[float, int, float]:
-        """Those that are due go by place: first the place where fewer have it."""
+    def _rank(self, relay: RelayId, now: float) -> tuple[float, int, int, float]:
+        """Of those that are due, first the place where fewer have it, then whoever failed less often."""
         known = self._known[relay]
         beside = sum(self._known[other].place == known.place for other in self._in(CopyState.STORED))
-        return (max(known.due, now), beside, known.order)
+        return (max(known.due, now), beside, known.failures, known.order)
 
     def _later(self, known: _Known, said: int | None, now: float) -> None:
         known.busy, known.said = False, said
