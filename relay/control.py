@@ -6,14 +6,16 @@ reason is counted in `drops`. Roles decide by the actions that they return, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from onionshh.core.base.drops import Drops
 from onionshh.core.link.outbox import Memory
 from onionshh.core.link.port import LinkPort
 from onionshh.core.roles import (
+    CountingRole,
     Drop,
     EndCircuit,
+    EndingRole,
     Join,
     Look,
     PunctualRole,
@@ -88,6 +90,17 @@ class Control:
     def roles(self) -> tuple[Role, ...]:
         """The mounted roles, in the order of mounting."""
         return tuple(dict.fromkeys(self.mounted.values()))
+
+    def statistics(self) -> Mapping[str, int]:
+        """What the roles count."""
+        counted = [role.statistics() for role in self.roles if isinstance(role, CountingRole)]
+        return {name: count for counts in counted for name, count in counts.items()}
+
+    def close(self) -> None:
+        """The relay ends: tell the roles that have something to close."""
+        for role in self.roles:
+            if isinstance(role, EndingRole):
+                role.ended()
 
     def mount(self, role: Role) -> None:
         """Let this role serve the messages that it takes, in place of the role that took them before."""

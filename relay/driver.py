@@ -92,12 +92,15 @@ class SwitchDriver:
 
     async def run(self) -> None:
         """Dial, and commit and read what roles keep, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self._go_to_disk, self._commits.next)
-            nursery.start_soon(self._go_to_disk, self._looks.next)
-            nursery.start_soon(self._be_punctual)
-            await trio.sleep_forever()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._go_to_disk, self._commits.next)
+                nursery.start_soon(self._go_to_disk, self._looks.next)
+                nursery.start_soon(self._be_punctual)
+                await trio.sleep_forever()
+        finally:
+            self._switch.control.close()
 
     def _ask_disk(self) -> None:
         if self._switch.control.remembering.waits:

@@ -117,7 +117,7 @@ class Index:
         alive = (held for held in box.items.values() if held.number > number and wall < held.expires)
         return list(islice(alive, most))
 
-    # Changes. What goes to disk is there before these are called, except what `erase` and `sweep` take.
+    # Changes. They are on disk already, except those of `erase` and `sweep`.
 
     def begin(self, mailbox: Mailbox, wall: int) -> tuple[int, int]:
         """A place for a new item, which is written next: its serial number, and its number in the mailbox.
@@ -155,7 +155,7 @@ class Index:
         self._expires_at(held)
 
     def blank(self, held: Held, expires: int, revision: int) -> None:
-        """An item was erased; its id is known until it expires. Its row on disk is `Blank` already, or
+        """An item was erased; its id is known until it expires. On disk its row is a `Blank` already, or
         `erase` asks for that."""
         if not held.is_erased:
             box = self._boxes[held.mailbox]
@@ -168,7 +168,7 @@ class Index:
             self._expires_at(held)
 
     def erase(self, mailbox: Mailbox, number: int) -> int:
-        """Erase the items of this mailbox up to a number; its reader has them. Returns how many there were."""
+        """Erase the items of this mailbox up to a number; its reader has them. Returns how many it was."""
         box = self._boxes.get(mailbox)
         if box is None:
             return 0

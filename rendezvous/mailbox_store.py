@@ -1,8 +1,8 @@
 """The items of a relay's mailboxes on disk: one SQLite file in the relay's data folder (SPEC 14).
 
 Values lie here and nowhere else. An item that was acknowledged was synced before. What was erased is nowhere
-in the files when the commit returns: SQLite overwrites it with zeros, and the write-ahead log, which still has
-the old pages, is emptied after each commit that erases something.
+in the files when the commit returns: SQLite overwrites it with zeros, and the write-ahead log, which still
+has the old pages, is emptied after each commit that erases something.
 
 The file stays open from the first use until `close`, since opening it costs more than a small commit. There
 is one connection. A lock lets the thread that commits and the thread that reads use it in turn.
@@ -14,7 +14,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from onionshh.core.roles import LookedInto
 from onionshh.errors import BadData
@@ -46,7 +46,10 @@ class ItemStore(LookedInto, Protocol):
     """Where a relay's items lie."""
 
     def rows(self) -> list[Held]:
-        """All that is there, in the order of their numbers, when the relay starts. Raises BadData, OSError."""
+        """All that is there when the relay starts, in the order of the numbers. Raises BadData, OSError."""
+
+    def close(self) -> None:
+        """Close what is open. A later use opens it again."""
 
 
 class MailboxStore:
@@ -182,10 +185,8 @@ def open_mailbox_store(folder: Folder) -> tuple[ItemStore, list[Held]]:
         return Unreadable(str(error)), []
 
 
-def _held(rows: Iterable[tuple[int, int, bytes, int, bytes, int, int, int, bytes, bytes]]) -> list[Held]:
-    return [
-        Held(serial, Mailbox(kind, name, period), *rest) for serial, kind, name, period, *rest in rows
-    ]
+def _held(rows: Iterable[Any]) -> list[Held]:
+    return [Held(serial, Mailbox(kind, name, period), *rest) for serial, kind, name, period, *rest in rows]
 
 
 def _write(connection: sqlite3.Connection, row: object) -> None:

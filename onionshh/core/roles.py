@@ -4,8 +4,8 @@
 message that ends at this relay to the role that accepts its type. It then carries out the returned actions.
 
 A role may keep things on disk. Neither the role nor forwarding waits for the disk. A tuple of actions may end
-with `Remember`: the relay commits the rows in a thread and then tells the role, which continues. Before it may
-come `Look`s: the relay reads in a thread what the role keeps on disk only. Other messages arrive in the
+with `Remember`: the relay commits the rows in a thread and then tells the role, which continues. `Look`s may
+come before it: the relay reads in a thread what the role keeps on disk only. Other messages arrive in the
 meantime and circuits end. So the role keeps what it needs later under its own token.
 """
 
@@ -192,3 +192,11 @@ class CountingRole(Role, Protocol):
 
     def statistics(self) -> Mapping[str, int]:
         """Names from the source, and counts."""
+
+
+@runtime_checkable
+class EndingRole(Role, Protocol):
+    """A role that has something to close when its relay ends."""
+
+    def ended(self) -> None:
+        """The relay carries out nothing more."""
