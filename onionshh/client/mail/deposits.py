@@ -10,14 +10,18 @@ this store holds it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from onionshh.core.mailbox.copies import Copy
+from onionshh.core.mailbox.work import NO_PROOF
 from onionshh.crypto.identity import SigningKey
-from onionshh.ids import RelayId, WhisperId
+from onionshh.errors import BadData
+from onionshh.ids import WhisperId
 from onionshh.wire.mailbox import Mailbox
+
+NO_VALUE = "a letter's sealed bytes are gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +44,18 @@ class SealedItem:
 class KeptItem:
     """What is known of one part, without its value. `effort` 0: no proof was found yet."""
 
+    item_id: bytes = field(repr=False)
     mailbox: Mailbox
     seed: bytes = field(repr=False)
     expires: int
-    effort: int
-    nonce: bytes = field(repr=False)
+    effort: int = 0
+    nonce: bytes = field(default=NO_PROOF, repr=False)
     copies: tuple[Copy, ...] = ()
 
-    @property
-    def item_id(self) -> bytes:
-        """The public key of its one-time key."""
-        return SigningKey(self.seed).public
+    @classmethod
+    def of(cls, item: SealedItem) -> KeptItem:
+        """What is known of an item that no relay knows yet."""
+        return cls(item.item_id, item.mailbox, item.seed, item.expires)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +92,63 @@ class Deposits(Protocol):
 
     def forget(self, letter: WhisperId) -> None:
         """Erase the letter soon. Nothing happens if it is not there."""
+
+
+class DepositsInMemory:
+    """For a contact without a name: nothing is left on disk."""
+
+    def __init__(self) -> None:
+        self._letters: dict[WhisperId, KeptLetter] = {}
+        self._values: dict[bytes, bytes] = {}
+        self._letter_of: dict[bytes, WhisperId] = {}
+
+    async def load(self) -> list[KeptLetter]:
+        """As `Deposits.load`."""
+        return list(self._letters.values())
+
+    async def value(self, item_id: bytes) -> bytes:
+        """As `Deposits.value`."""
+        try:
+            return self._values[item_id]
+        except KeyError:
+            raise BadData(NO_VALUE) from None
+
+    async def add(self, letter: WhisperId, items: Sequence[SealedItem], until: int) -> None:
+        """As `Deposits.add`."""
+        kept = tuple(map(KeptItem.of, items))
+        self._letters[letter] = KeptLetter(letter, until, False, kept)
+        for known, item in zip(kept, items, strict=True):
+            self._values[known.item_id] = item.value
+            self._letter_of[known.item_id] = letter
+
+    async def proved(self, item_id: bytes, effort: int, nonce: bytes) -> None:
+        """As `Deposits.proved`."""
+        self._change(item_id, lambda item: replace(item, effort=effort, nonce=nonce))
+
+    async def copied(self, item_id: bytes, copy: Copy) -> None:
+        """As `Deposits.copied`."""
+
+        def change(item: KeptItem) -> KeptItem:
+            others = (other for other in item.copies if other.relay != copy.relay)
+            return replace(item, copies=(*others, copy))
+
+        self._change(item_id, change)
+
+    async def recalled(self, letter: WhisperId) -> None:
+        """As `Deposits.recalled`."""
+        kept = self._letters.get(letter)
+        if kept is not None:
+            self._letters[letter] = replace(kept, recalled=True)
+
+    def forget(self, letter: WhisperId) -> None:
+        """As `Deposits.forget`."""
+        kept = self._letters.pop(letter, None)
+        for item in kept.items if kept is not None else ():
+            self._values.pop(item.item_id, None)
+            self._letter_of.pop(item.item_id, None)
+
+    def _change(self, item_id: bytes, change: Callable[[KeptItem], KeptItem]) -> None:
+        letter = self._letters.get(self._letter_of.get(item_id, WhisperId(b"")))
+        if letter is not None:
+            items = tuple(change(item) if item.item_id == item_id else item for item in letter.items)
+            self._letters[letter.letter] = replace(letter, items=items)
