@@ -126,10 +126,9 @@ class Leaving:
         return one
 
     async def _run(self, one: OneLetter) -> None:
-        with suppress(Closed):
-            await one.run()
-            if self._letters.get(one.letter) is one:
-                self.forget(one.letter)
+        await one.run()
+        if self._letters.get(one.letter) is one:
+            self.forget(one.letter)
 
     async def _note_recall(self, letter: WhisperId) -> None:
         with suppress(BadData, Closed):
