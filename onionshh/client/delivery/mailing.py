@@ -75,10 +75,15 @@ class Mailing:
         self._lanes = lanes
         self._do = do
         self._outcome = outcome
+        self._early: dict[WhisperId, tuple[int, bool]] = {}
+        """What was told of letters of an earlier run before the Sender knew their whispers."""
 
-    def has(self, whisper: WhisperId) -> bool:
-        """As `Mail.has`."""
-        return self._mail.has(whisper)
+    def restored(self, whisper: WhisperId) -> None:
+        """The Sender goes on with a whisper of an earlier run. If that left it as a letter, so does this."""
+        if self._mail.has(whisper):
+            self._sender.restored_letter(whisper)
+        if whisper in self._early:
+            self.stored(whisper, *self._early.pop(whisper))
 
     def deposit(self, record: Record) -> None:
         """The Sender asks to have this whisper left."""
@@ -124,9 +129,11 @@ class Mailing:
     def stored(self, letter: WhisperId, copies: int, enough: bool) -> None:
         """As `Told.stored`."""
         course = self._course(letter)
-        if course is not None:
-            course.copies = copies
-            course.changed.send()
+        if course is None:
+            self._early[letter] = copies, enough
+            return
+        course.copies = copies
+        course.changed.send()
         if enough:
             self._do(self._sender.stored(letter, self._clock.monotonic()))
 

@@ -207,8 +207,8 @@ class Sending(Driver):
                 self._conclude(record.whisper_id, "expired", EXPIRED_AWAY)
             else:
                 self.submit(record, deadline)
-                if self._mailing is not None and self._mailing.has(record.whisper_id):
-                    self._sender.restored_letter(record.whisper_id)
+                if self._mailing is not None:
+                    self._mailing.restored(record.whisper_id)
 
     def receipt(self, whisper_id: WhisperId) -> Receipt | None:
         """The receipt of a whisper of this run, or of one in the outbox. BadData, Closed."""

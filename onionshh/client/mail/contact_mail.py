@@ -38,38 +38,32 @@ class ContactMail:
         expects: Callable[[], bool],
     ) -> None:
         self._letters = Letters(context, address_key, sessions)
-        self._deposits: Deposits = DepositsInMemory() if folder is None else folder.deposits
-        self._leaving = Leaving(context, self._deposits, told)
-        self._left: set[WhisperId] = set()
+        deposits: Deposits = DepositsInMemory() if folder is None else folder.deposits
+        self._leaving = Leaving(context, deposits, told)
         self._parts: Parts = PartsInMemory(context) if folder is None else folder.mail_parts
         self._waiting = WaitingMail(context, sessions, bring, expects, self._parts)
 
     async def load(self) -> None:
         """Take up what was left in an earlier run. BadData."""
         await self._parts.load()
-        self._left = {letter.letter for letter in await self._deposits.load() if not letter.recalled}
+        await self._leaving.restore()
 
     async def run(self) -> None:
-        """Leave letters and read mail, until cancelled. BadData."""
-        await self._leaving.restore()
+        """Leave letters and read mail, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._waiting.run)
             await self._leaving.run()
 
     async def leave(self, record: Record) -> None:
         """As `Mail.leave`."""
-        whisper = record.whisper_id
-        if whisper in self._left:
-            return
-        items = await self._letters.seal(record)
-        await self._leaving.leave(whisper, items, record.expires)
-        self._left.add(whisper)
+        if not self.has(record.whisper_id):
+            items = await self._letters.seal(record)
+            await self._leaving.leave(record.whisper_id, items, record.expires)
 
     async def recall(self, whisper: WhisperId) -> bool:
         """As `Mail.recall`."""
-        self._left.discard(whisper)
         return await self._leaving.recall(whisper)
 
     def has(self, whisper: WhisperId) -> bool:
         """As `Mail.has`."""
-        return whisper in self._left
+        return self._leaving.is_left(whisper)
