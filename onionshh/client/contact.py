@@ -57,10 +57,10 @@ class Contact:
     without a receipt, and it is left as a letter with four relays of the endpoint's inbox. Its status is then
     `stored` (`Receipt.stored`), and your program may end: the endpoint gets the whisper when it returns.
     While the contact is open, its receipt and the reply are looked for every ten minutes or so, and the
-    whisper also goes out live. At a contact with a name this goes on when it is entered again. One without a name
-    ends its receipt as `failed`: stored, but nobody waits for the receipt any more. Leaving a letter takes
-    work, from seconds to a minute of one processor, by TTL and size (`Receipt.proof_seconds`). A letter does
-    not show a sender.
+    whisper also goes out live. At a contact with a name this goes on when it is entered again. One without a
+    name ends its receipt as `failed`: stored, but nobody waits for the receipt any more. Leaving a letter
+    takes work, from seconds to a minute of one processor, by TTL and size (`Receipt.proof_seconds`). A letter
+    does not show a sender.
 
     With a way back, this node holds two circuits, each for 2 to 4 hours, by which the endpoint can speak
     first while you say nothing. The two relays at their ends see that somebody is there, under a key made for
