@@ -94,7 +94,6 @@ class Index:
         """Rows that must go from disk and are still there."""
         return len(self._erasable)
 
-    @property
     def has_room(self) -> bool:
         """Whether one item more can be kept."""
         most = self._most_bytes() // ITEM_BYTES
