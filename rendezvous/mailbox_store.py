@@ -76,7 +76,7 @@ class MailboxStore:
             except BaseException:
                 self._shut()  # rolls back; whatever state it was in, the next use begins anew
                 raise
-            if self._log_holds_erased or not all(isinstance(row, Keep) for row in rows):
+            if self._log_holds_erased or any(isinstance(row, Blank | Erase) for row in rows):
                 # The rows are on disk. A log that cannot be emptied now is emptied after the next commit.
                 self._log_holds_erased = not empty_log(connection)
 
