@@ -15,6 +15,7 @@ from onionshh.client.context import Context
 from onionshh.client.hosting.introducers import Introducers
 from onionshh.client.hosting.introduction_service import IntroductionService
 from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
+from onionshh.client.hosting.letter_keys import LETTER_KEY_MIGRATIONS, LetterKeys
 from onionshh.client.hosting.part_store import PART_MIGRATIONS
 from onionshh.client.hosting.peers import Peers
 from onionshh.client.hosting.publication import Publication
@@ -42,8 +43,9 @@ MIGRATIONS = (
     WHISPER_MIGRATIONS[1],
     WHISPER_MIGRATIONS[2] + SESSION_MIGRATIONS[0] + OUTBOX_MIGRATIONS[0],
     PART_MIGRATIONS[0],
+    LETTER_KEY_MIGRATIONS[0],
 )
-"""For the one file of keys, whispers, sessions, parts and what is said first. A new migration goes at the
+"""For the one file of keys, whispers, sessions, parts, letters and what is said first. A new migration goes at the
 end, whichever it is for."""
 
 
@@ -54,6 +56,7 @@ class Parts:
     identity: IdentityKeys = field(repr=False)
     database: Database
     key_store: KeyStore
+    letter_keys: LetterKeys
     peers: Peers
     introduction_service: IntroductionService
     introducers: Introducers
@@ -71,6 +74,7 @@ def put_together(
     give_up_after: int | None = None,
     receipts: bool = True,
     senders: bool = False,
+    inbox: bool = True,
 ) -> Parts:
     """The parts of one endpoint over its database. Nothing is read yet, and nothing runs."""
     key_store = KeyStore(database, context.chance.bytes, context.params.replay_log_entries)
@@ -79,10 +83,29 @@ def put_together(
         peers.check_senders(identity.A, key_store)
     service = IntroductionService(context, identity, key_store, peers.introduced, peers.accepting.resumed)
     held = Introducers(context, key_store, introducers, service.introduced)
-    publication = Publication(context, identity, key_store, held, receipts=receipts)
+    letter_keys = LetterKeys(database, context.chance.bytes)
+    publication = Publication(
+        context,
+        identity,
+        key_store,
+        held,
+        receipts=receipts,
+        letter_keys=letter_keys if inbox else None,
+    )
     self_test = SelfTest(context, identity, held, service, publication)
     reachability = ReachabilityWatch(context, held, publication, self_test.once)
-    return Parts(identity, database, key_store, peers, service, held, publication, self_test, reachability)
+    return Parts(
+        identity,
+        database,
+        key_store,
+        letter_keys,
+        peers,
+        service,
+        held,
+        publication,
+        self_test,
+        reachability,
+    )
 
 
 class Hosting:
@@ -196,6 +219,7 @@ async def open_hosting(
     *,
     receipts: bool = True,
     senders: bool = False,
+    inbox: bool = True,
 ) -> Hosting:
     """Hold an endpoint's folder and read its database. DataInUse, BadData."""
     folder = endpoint_folder(context.folder, identity)
@@ -212,9 +236,11 @@ async def open_hosting(
             give_up_after=give_up_after,
             receipts=receipts,
             senders=senders,
+            inbox=inbox,
         )
         await parts.peers.load()
         await parts.key_store.load()
+        await parts.letter_keys.load()
         context.check_open()
     except BaseException:
         held.close()
