@@ -248,6 +248,8 @@ class Reason(StrEnum):
 
     REMEMBER_FULL = "remember-full", "A role could not keep something: too much waited for the disk."
     NOT_REMEMBERED = "not-remembered", "A role could not write something to disk; check the disk."
+    LOOKS_FULL = "looks-full", "A role could not read something that it keeps: too much waited for the disk."
+    NOT_LOOKED = "not-looked", "A role could not read something that it keeps; check the disk."
 
     # At a relay: meeting points.
 
@@ -301,7 +303,33 @@ class Reason(StrEnum):
 
     # Mailboxes and what lies in them.
 
+    LETTER_DISPLACED = (
+        "letter-displaced",
+        "A letter of which not all parts had come made room for others.",
+    )
+    LETTER_EXPIRED = "letter-expired", "A letter's time ended before all of its parts had come."
+    LETTER_PARTS = "letter-parts", "A part of a letter contradicted another part of it."
+    LETTER_SHAPE = "letter-shape", "A letter from a mailbox had a wrong format inside its seal."
     MAILBOX_SHAPE = "mailbox-shape", "A message about a mailbox had a wrong format."
+    MAILBOX_DATE = "mailbox-date", "A deposit was refused: its expiry is too near, over, or too far away."
+    MAILBOX_DEAR = "mailbox-dear", "A deposit was refused: its proof of work was not enough."
+    MAILBOX_FULL = (
+        "mailbox-full",
+        "A deposit was refused: its mailbox or this relay is full, or the disk failed.",
+    )
+    MAILBOX_LIST_RATE = "mailbox-list-rate", "Mailboxes were read over one neighbour more often than allowed."
+    MAILBOX_PUT_RATE = "mailbox-put-rate", "More was deposited over one neighbour than allowed."
+    MAILBOX_REFUSED = "mailbox-refused", "This relay is not responsible for a mailbox."
+    MAILBOX_STALE = (
+        "mailbox-stale",
+        "A deposit was not newer than what this relay knows of it, or was different.",
+    )
+    MAILBOX_TOO_MANY = "mailbox-too-many", "A circuit made more requests about mailboxes than it may."
+    MAILBOX_WAITS_FULL = (
+        "mailbox-waits-full",
+        "A reader of a mailbox got its answer at once, because too many wait for items.",
+    )
+    PAIR_SHAPE = "pair-shape", "What the other side of a session left in a mailbox had a wrong format."
 
     # At an endpoint: introducers and introductions.
 

@@ -309,7 +309,7 @@ class LocalSource:
 
 def usual_roles(mounting: Mounting) -> tuple[Role, ...]:
     """The roles that a relay of `onionshh relay` has."""
-    return roles(mounting.relay_id, mounting.params, mounting.view, mounting.folder)
+    return roles(mounting.relay_id, mounting.params, mounting.view, mounting.wall, mounting.folder)
 
 
 @asynccontextmanager

@@ -6,19 +6,31 @@ reason is counted in `drops`. Roles decide by the actions that they return, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from onionshh.core.base.drops import Drops
 from onionshh.core.link.outbox import Memory
 from onionshh.core.link.port import LinkPort
-from onionshh.core.roles import Drop, EndCircuit, Join, Remember, Reply, Role, RoleAction
+from onionshh.core.roles import (
+    CountingRole,
+    Drop,
+    EndCircuit,
+    EndingRole,
+    Join,
+    Look,
+    PunctualRole,
+    Remember,
+    Reply,
+    Role,
+    RoleAction,
+)
 from onionshh.errors import ProtocolError
 from onionshh.geometry import TAG
 from onionshh.ids import RandomBytes
 from onionshh.reasons import Reason
 from onionshh.relay.create import Creates
 from onionshh.relay.extend import Extends
-from onionshh.relay.remembering import Remembering
+from onionshh.relay.remembering import Looking, Remembering
 from onionshh.relay.state import Event, Leg, RelayCircuit, Stage, after
 from onionshh.wire.cell import (
     COMMANDS,
@@ -68,6 +80,7 @@ class Control:
         self.circuits: dict[RelayCircuit, None] = {}
         """In the order in which they came, so that a seed governs who goes first."""
         self.remembering = Remembering()
+        self.looking = Looking()
         self.mounted: dict[int, Role] = {}
         """The role that takes each type of message."""
         self._spoken: dict[RelayCircuit, None] = {}
@@ -77,6 +90,17 @@ class Control:
     def roles(self) -> tuple[Role, ...]:
         """The mounted roles, in the order of mounting."""
         return tuple(dict.fromkeys(self.mounted.values()))
+
+    def statistics(self) -> Mapping[str, int]:
+        """What the roles count."""
+        counted = [role.statistics() for role in self.roles if isinstance(role, CountingRole)]
+        return {name: count for counts in counted for name, count in counts.items()}
+
+    def close(self) -> None:
+        """The relay ends: tell the roles that have something to close."""
+        for role in self.roles:
+            if isinstance(role, EndingRole):
+                role.ended()
 
     def mount(self, role: Role) -> None:
         """Let this role serve the messages that it takes, in place of the role that took them before."""
@@ -103,6 +127,17 @@ class Control:
             self.move(circuit, Event.OVERDUE)
         for role in self.roles:
             self.carry_out(role.tick(now, self._wall()))
+
+    @property
+    def hurries(self) -> bool:
+        """Whether a role has something due before the second tick from now."""
+        return any(isinstance(role, PunctualRole) and role.is_due_soon for role in self.roles)
+
+    def hurry(self) -> None:
+        """A tick between two ticks, for the roles that have something due."""
+        for role in self.roles:
+            if isinstance(role, PunctualRole) and role.is_due_soon:
+                self.carry_out(role.tick(self._memory.now, self._wall()))
 
     def move(self, circuit: RelayCircuit, event: Event) -> None:
         """Move a circuit by the table of relay/state.py."""
@@ -215,7 +250,10 @@ class Control:
                     self._do(role.circuit_ready(circuit, self._memory.now))
 
     def _do(self, actions: Sequence[RoleAction]) -> None:
+        looks = False
         for action in actions:
+            if looks and not isinstance(action, Look | Remember):
+                raise TypeError(f"a role returned {type(action).__name__} after a Look")
             match action:
                 case Reply(circuit=RelayCircuit() as circuit, message_type=message_type, body=body):
                     if circuit.has_voice:
@@ -228,6 +266,9 @@ class Control:
                     self.end(circuit, reason)
                 case Drop(reason=reason):
                     self._drops.count(reason)
+                case Look():
+                    looks = True
+                    self._look(action)
                 case Remember() if action is actions[-1]:
                     self._remember(action)
                 case _:
@@ -277,6 +318,21 @@ class Control:
         else:
             self._drops.count(Reason.NOT_REMEMBERED)
             self.carry_out(asked.role.not_remembered(asked.token, now, wall))
+
+    def _look(self, asked: Look) -> None:
+        if not self.looking.add(asked):
+            self._drops.count(Reason.LOOKS_FULL)
+            self._do(asked.role.not_looked(asked.token, self._memory.now, self._wall()))
+
+    def found(self, asked: Look, found: Sequence[bytes | None] | None) -> None:
+        """Tell the role what it looked for; None if that could not be read. It goes on from there."""
+        self.looking.answered()
+        now, wall = self._memory.now, self._wall()
+        if found is not None:
+            self.carry_out(asked.role.looked(asked.token, found, now, wall))
+        else:
+            self._drops.count(Reason.NOT_LOOKED)
+            self.carry_out(asked.role.not_looked(asked.token, now, wall))
 
     # Ends.
 

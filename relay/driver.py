@@ -1,17 +1,17 @@
-"""Does what a relay's switch leaves to be done: handshakes between reads, links for EXTENDs, rows to commit,
-the memory quota."""
+"""Does what a relay's switch leaves to be done: handshakes between reads, links for EXTENDs, rows to commit
+and to read, what is due at an exact time, the memory quota."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import trio
 
 from onionshh.core.link.outbox import Memory
-from onionshh.core.roles import Remember
+from onionshh.core.roles import Look, Remember
 from onionshh.ids import RelayId
 from onionshh.net.clocks import Clock
 from onionshh.net.conditions import Condition
@@ -31,6 +31,8 @@ LINK_WANTED_MOST = 128
 """EXTENDs that may wait for links, in all and for one relay: a silent relay must not take every place."""
 GIVE_BACK_CIRCUITS = 1000
 """When this many circuits have newly come to rest, giving back memory is worth some milliseconds."""
+HURRIES_A_SECOND = 5
+"""Ticks in a second in which a role has something due at an exact time."""
 HANDSHAKES_A_PASS = 8
 """They take under two milliseconds in all. A forwarded cell may have to wait that long."""
 
@@ -55,6 +57,8 @@ class SwitchDriver:
         self._dialling: Counter[RelayId] = Counter()
         self._given_back = 0
         self._commits = Commits(switch, clock, run_blocking)
+        self._looks = Looks(switch, clock, run_blocking)
+        self._hurry = Poke()
         self.links: LinkSet | None = None
         """Set once the links, which need the switch, are made."""
 
@@ -68,8 +72,7 @@ class SwitchDriver:
         control = switch.control
         while control.extends.wanted_links:
             self._extend(control.extends.wanted_links.popleft())
-        if control.remembering.waits:
-            self._commits.wanted.send()
+        self._ask_disk()
         if self._memory.used_bytes > self._memory.most_bytes:
             while (port := switch.relieve()) is not None and self.links is not None:
                 self.links.end(port, Reason.MEMORY)
@@ -84,19 +87,46 @@ class SwitchDriver:
         if self._switch.rested - self._given_back >= GIVE_BACK_CIRCUITS:
             self._given_back = self._switch.rested
             give_back()
+        if self._switch.control.hurries:
+            self._hurry.send()
 
     async def run(self) -> None:
-        """Dial, and commit what roles keep, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self._commit)
-            await trio.sleep_forever()
+        """Dial, and commit and read what roles keep, until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._go_to_disk, self._commits.next)
+                nursery.start_soon(self._go_to_disk, self._looks.next)
+                nursery.start_soon(self._be_punctual)
+                await trio.sleep_forever()
+        finally:
+            self._switch.control.close()
 
-    async def _commit(self) -> None:
+    def _ask_disk(self) -> None:
+        if self._switch.control.remembering.waits:
+            self._commits.wanted.send()
+        if self._switch.control.looking.waits:
+            self._looks.wanted.send()
+
+    async def _go_to_disk(self, next_step: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await self._commits.next()
-            if self.links is not None:
-                self.links.flush()
+            await next_step()
+            self._after_turn()
+
+    async def _be_punctual(self) -> None:
+        """A role's tick comes once a second. In a second in which something is due, it comes more often."""
+        while True:
+            await self._hurry.wait()
+            for _ in range(HURRIES_A_SECOND - 1):
+                await trio.sleep(1 / HURRIES_A_SECOND)
+                self._switch.hurry(self._clock.monotonic())
+                self._after_turn()
+
+    def _after_turn(self) -> None:
+        """Something happened that no link has brought: what roles want next, and what they sent."""
+        self._ask_disk()
+        if self.links is not None:
+            self.links.flush()
 
     def _extend(self, wanted: WantedLink) -> None:
         port = self.links.open_to(wanted.relay) if self.links is not None else None
@@ -168,3 +198,43 @@ class Commits:
         except Exception:
             # A bug of ours that somebody's bytes brought out must not end the relay.
             logger.exception("ended by a fault of this program: what a role does once its rows are on disk")
+
+
+class Looks:
+    """Reads what roles asked to look at, in order and never on the event loop."""
+
+    def __init__(self, switch: Switch, clock: Clock, run_blocking: RunBlocking) -> None:
+        self._switch = switch
+        self._clock = clock
+        self._run_blocking = run_blocking
+        self._disk = Condition(logger.error)
+        self.wanted = Poke()
+        """Send it when something waits to be read."""
+
+    async def next(self) -> None:
+        """Wait until something is wanted, read all of it, and tell the roles what was found."""
+        await self.wanted.wait()
+        while batch := self._switch.control.looking.take():
+            found = await self._read(batch)
+            at = 0
+            for asked in batch:
+                mine = None if found is None else found[at : at + len(asked.keys)]
+                at += len(asked.keys)
+                self._tell(asked, mine)
+
+    async def _read(self, batch: Sequence[Look]) -> list[bytes | None] | None:
+        store, keys = batch[0].role.store, [key for asked in batch for key in asked.keys]
+        try:
+            found = await self._run_blocking(partial(store.read, keys))
+        except Exception as error:  # whatever it is, the relay goes on
+            self._disk.holds(f"what this relay's roles keep cannot be read: {error}")
+            return None
+        self._disk.over("what this relay's roles keep can be read again")
+        return found
+
+    def _tell(self, asked: Look, found: Sequence[bytes | None] | None) -> None:
+        try:
+            self._switch.looked(asked, found, self._clock.monotonic())
+        except Exception:
+            # A bug of ours that somebody's bytes brought out must not end the relay.
+            logger.exception("ended by a fault of this program: what a role does with what it looked for")

@@ -13,7 +13,7 @@ from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
 from onionshh.core.link.outbox import Memory
 from onionshh.core.link.port import LinkPort
-from onionshh.core.roles import Remember, Role
+from onionshh.core.roles import Look, Remember, Role
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.geometry import CELL, CELL_HEADER, TAG
@@ -164,6 +164,11 @@ class Switch:
         self._memory.now = now
         self.control.answer(asked, kept=kept)
 
+    def looked(self, asked: Look, found: Sequence[bytes | None] | None, now: float) -> None:
+        """What a role looked for was read, or could not be."""
+        self._memory.now = now
+        self.control.found(asked, found)
+
     # Time and memory.
 
     def tick(self, now: float) -> None:
@@ -172,6 +177,11 @@ class Switch:
         self.control.queue_cap = self._params().queue_cap
         self.control.expire()
         self._resting.tick(self.circuits, now)
+
+    def hurry(self, now: float) -> None:
+        """Between two ticks: let roles do what is due at an exact time."""
+        self._memory.now = now
+        self.control.hurry()
 
     def relieve(self) -> LinkPort | None:
         """Past the memory quota, the holder of the oldest data ends first, until an eighth is free (SPEC 7).

@@ -27,7 +27,7 @@ from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.net.signals import Poke
 from onionshh.relay.keys import RelayKeys
 from onionshh.wire.consensus import RelayRow
-from onionshh.wire.descriptor import Address, RelayDescriptor, format_address
+from onionshh.wire.descriptor import CAPABILITY_RING, Address, RelayDescriptor, format_address
 
 SOFTWARE = f"onionshh {__version__}"
 AGAIN_SECONDS = 12 * 3600
@@ -41,13 +41,15 @@ WHY_CHARACTERS = 500
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a relay says of itself besides its keys. `bandwidth`: bytes per second that it offers."""
+    """What a relay says of itself besides its keys. `bandwidth`: bytes per second that it offers.
+    `capabilities`: set by the relay, by the roles that are mounted on it."""
 
     nickname: str
     host: str
     port: int
     family: tuple[RelayId, ...] = ()
     bandwidth: int = 10_000_000
+    capabilities: int = CAPABILITY_RING
 
 
 class Dates:
@@ -214,6 +216,7 @@ class Publisher:
             addresses=(Address.of(about.host, about.port),),
             family=tuple(sorted(about.family)),
             bandwidth=about.bandwidth,
+            capabilities=about.capabilities,
             software=SOFTWARE,
             published=published,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -31,7 +31,9 @@ from onionshh.relay.forward import Switch
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.mirror import Mirror
 from onionshh.relay.publish import About, Publisher
+from onionshh.wire import messages as m
 from onionshh.wire.consensus import Consensus, RelayRow
+from onionshh.wire.descriptor import CAPABILITY_MAILBOXES, CAPABILITY_RING
 
 logger = logging.getLogger("onionshh.relay")
 
@@ -46,6 +48,8 @@ class Mounting:
     relay_id: RelayId
     params: Callable[[], Params]
     view: Callable[[], View | None]
+    wall: Callable[[], int]
+    """This machine's clock, Unix seconds. It may be wrong; a role is also told the time that is confirmed."""
     folder: Folder
     """The relay's data folder, which a role may keep a file in."""
 
@@ -63,6 +67,8 @@ class RelayStatistics:
     links: LinkStatistics
     memory: MemoryStatistics
     drops: Mapping[str, int]
+    roles: Mapping[str, int]
+    """What the mounted roles count, such as items in mailboxes, what room there is, and what it costs."""
 
 
 class Relay:
@@ -95,7 +101,7 @@ class Relay:
         )
         self.drops = Drops()
         self.memory = Memory(memory_bytes)
-        mounting = Mounting(self.keys.relay_id, self.params, lambda: self.keeper.view, folder)
+        mounting = Mounting(self.keys.relay_id, self.params, lambda: self.keeper.view, clock.best, folder)
         self.switch = self._make_switch((Mirror(self._held), *mount(mounting)), chance)
         self._driver = SwitchDriver(
             switch=self.switch, clock=clock, memory=self.memory, find=self._find, run_blocking=run_blocking
@@ -115,7 +121,7 @@ class Relay:
             throttle=Throttle(rate_bytes) if rate_bytes else None,
         )
         self.publisher = Publisher(
-            about=about,
+            about=replace(about, capabilities=self._capabilities()),
             keys=self.keys,
             network=network,
             source=source,
@@ -124,6 +130,11 @@ class Relay:
             chance=chance,
             say=say,
         )
+
+    def _capabilities(self) -> int:
+        """What the mounted roles can do beyond what every relay can."""
+        mailboxes = CAPABILITY_MAILBOXES if m.PUT in self.switch.control.mounted else 0
+        return CAPABILITY_RING | mailboxes
 
     def _make_switch(self, roles: Sequence[Role], chance: Chance) -> Switch:
         return Switch(
@@ -208,6 +219,7 @@ class Relay:
             links=self.links.statistics(),
             memory=self.memory.statistics(),
             drops=self.drops.by_name(),
+            roles=self.switch.control.statistics(),
         )
 
     def _find(self, identity: RelayId) -> RelayRow | None:

@@ -29,13 +29,14 @@ from onionshh.core.base.buckets import Buckets
 from onionshh.core.base.params import Params
 from onionshh.core.endpoint.descriptor import check_outer_untrusted
 from onionshh.core.endpoint.effort import NONCE, effort, publish_task
-from onionshh.core.endpoint.ring import SPREAD, Positions, positions
+from onionshh.core.endpoint.ring import SPREAD
 from onionshh.core.paths.view import View
 from onionshh.core.roles import CircuitHandle, Drop, Effect, Origin, Remember, Reply, RoleAction, Store
 from onionshh.errors import ProtocolError
 from onionshh.geometry import DESCRIPTOR
 from onionshh.ids import RelayId
 from onionshh.reasons import Reason
+from onionshh.rendezvous.place import Place, in_window
 from onionshh.rendezvous.shelf import Kept, Name, Row, Shelf
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import Outer
@@ -71,40 +72,6 @@ class _Waiting:
     circuits: list[CircuitHandle]
 
 
-class _Place:
-    """This relay's place on the rings of the view last seen and of the consensus before it."""
-
-    def __init__(self, own_id: RelayId) -> None:
-        self._own_id = own_id
-        self._views: tuple[View, ...] = ()
-        self._rings: dict[tuple[int, int], Positions | None] = {}
-        """Keyed by how many consensuses back it is (0 or 1), and by period. Made when first asked for."""
-
-    def is_for(self, view: View, blinded: bytes, period: int) -> bool:
-        """Whether a descriptor of this key may be kept here, or a publisher may rightly think so."""
-        if not self._views or self._views[0] is not view:
-            before = () if view.previous is None else (View(view.previous),)
-            self._views = (view, *before)
-            self._rings = {}
-        if view.relay(self._own_id) is None:
-            return True  # the asker has a later consensus, in which we are listed
-        for age, seen in enumerate(self._views):
-            ring = self._ring(age, seen, period)
-            if ring is None:
-                if age == 0 and period == view.period + 1:
-                    return True  # its random value is public, but has not come to us
-                continue
-            near = ring.responsible(blinded, SPREAD + _SLACK)
-            if any(row.identity == self._own_id for rows in near for row in rows):
-                return True
-        return False
-
-    def _ring(self, age: int, seen: View, period: int) -> Positions | None:
-        if (age, period) not in self._rings:
-            self._rings[age, period] = positions(seen, period)
-        return self._rings[age, period]
-
-
 class Ring:
     """The RememberingRole of a ring relay. `own_id` is this relay's identity; `view` and `params` those in
     force. `store`: where rows go; without one everything is in memory only. `rows`: what the store holds.
@@ -125,7 +92,7 @@ class Ring:
     ) -> None:
         self._view = view
         self._store = store
-        self._place = _Place(own_id)
+        self._place = Place(own_id, SPREAD + _SLACK)
         self._shelf = Shelf(lambda: _most(params()), salt)
         self._waiting: dict[Hashable, _Waiting] = {}
         """By the serial number of the row, in the order in which the rows are written."""
@@ -298,7 +265,7 @@ class Ring:
     ) -> int:
         """What to answer to a descriptor whose signatures hold. `last`: the latest one of its name, with its
         revision."""
-        if view is None or not _in_window(outer.period, view):
+        if view is None or not in_window(outer.period, view):
             return m.REFUSED
         if not self._place.is_for(view, outer.blinded, outer.period):
             return m.REFUSED
@@ -353,11 +320,6 @@ def _answers(circuits: Sequence[CircuitHandle], status: int) -> tuple[Reply, ...
     return tuple(_found(circuit, status) for circuit in circuits)
 
 
-def _in_window(period: int, view: View) -> bool:
-    """The previous, current or next period of the consensus."""
-    return abs(period - view.period) <= 1
-
-
 def _is_known(period: int, view: View) -> bool:
     """Whether what was published for this period stays: its ring can still be found."""
-    return _in_window(period, view) or view.shared_random(period) is not None
+    return in_window(period, view) or view.shared_random(period) is not None

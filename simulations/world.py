@@ -16,7 +16,7 @@ from onionshh.core.circuit.circuit import CircuitEvent, ClientCircuit, HopAdded,
 from onionshh.core.circuit.window import Flow
 from onionshh.core.link.outbox import CellQueue, Memory, Outbox
 from onionshh.core.link.port import FrameSink, LinkPort
-from onionshh.core.roles import CircuitHandle, Remember, Reply, Role, RoleAction
+from onionshh.core.roles import CircuitHandle, Look, Remember, Reply, Role, RoleAction
 from onionshh.crypto.primitives import KeyPair, sha3_256
 from onionshh.errors import ProtocolError
 from onionshh.geometry import (
@@ -327,6 +327,10 @@ class PureNetwork:
             moved = True
             for asked in batch:
                 node.switch.remembered(asked, self.now, kept=_commit(asked))
+        while self.committing and (looks := node.switch.control.looking.take()):
+            moved = True
+            for look in looks:
+                node.switch.looked(look, _read(look), self.now)
         while node.switch.control.extends.wanted_links:
             wanted = node.switch.control.extends.wanted_links.popleft()
             moved = True
@@ -368,3 +372,10 @@ def _commit(asked: Remember) -> bool:
     except OSError:
         return False
     return True
+
+
+def _read(look: Look) -> list[bytes | None] | None:
+    try:
+        return look.role.store.read(look.keys)
+    except OSError:
+        return None

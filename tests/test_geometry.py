@@ -161,3 +161,16 @@ def test_no_size_is_written_as_a_bare_number_elsewhere() -> None:
         if isinstance(node, ast.Constant) and type(node.value) is int and node.value in TELLING
     ]
     assert not found, "take it from onionshh/geometry.py: " + ", ".join(found)
+
+
+def test_an_item_of_a_mailbox_holds_a_letter_or_a_part_of_what_a_pair_leaves() -> None:
+    assert (g.MAILBOX, g.PUT_HEAD, g.PUT_HEADER, g.PUT) == (41, 78, 162, 5490)
+    assert (g.LIST_SIGNED, g.LIST, g.ITEM, g.ITEM_HEAD) == (52, 116, 5429, 44)
+    assert g.ITEMS_HEADER + g.MAILBOX_PAGE_VALUES * g.ITEM <= g.RING_MAX
+    assert g.ITEMS_HEADER + g.MAILBOX_PAGE_HEADS * g.ITEM_HEAD <= g.RING_MAX
+    assert (g.LETTER_PLAIN, g.LETTER_HEADER, g.LETTER_CHUNK) == (4192, 54, 4136)
+    assert g.LETTER_HEADER + g.LETTER_CHUNK <= g.LETTER_PLAIN
+    assert g.RECORD_HEADER + 16_384 <= 4 * g.LETTER_CHUNK
+    assert g.RECORD_HEADER + 65_536 <= 16 * g.LETTER_CHUNK
+    assert (g.PAIR_PLAIN, g.PAIR_HEADER, g.PAIR_CHUNK) == (5296, 20, 5276)
+    assert 17 * (4 + g.RECORD_HEADER + 256) <= g.PAIR_CHUNK

@@ -28,6 +28,7 @@ from onionshh.cli.statistics import Statistics, in_words
 from onionshh.cli.talk import tell, utter
 from onionshh.config import NetworkFile
 from onionshh.core.base.chance import Chance
+from onionshh.core.roles import Role
 from onionshh.geometry import KEY
 from onionshh.ids import RelayId
 from onionshh.net.authority_client import HttpSource
@@ -38,7 +39,7 @@ from onionshh.net.tcp import TcpDialer, TcpListener
 from onionshh.net.transport import Reader
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.publish import About
-from onionshh.relay.serve import Relay
+from onionshh.relay.serve import Mounting, Relay
 from onionshh.rendezvous.serve import roles
 from onionshh.wire.descriptor import FAMILY_MOST, canonical_host, format_address, good_nickname
 
@@ -157,10 +158,14 @@ def make_relay(
         about=about,
         clock=Clock(),
         chance=Chance(os.urandom),
-        mount=lambda mounting: roles(mounting.relay_id, mounting.params, mounting.view, mounting.folder),
+        mount=_roles,
         say=say,
         rate_bytes=rate,
     )
+
+
+def _roles(mounting: Mounting) -> tuple[Role, ...]:
+    return roles(mounting.relay_id, mounting.params, mounting.view, mounting.wall, mounting.folder)
 
 
 async def _run(made: Relay, about: About) -> int:

@@ -50,6 +50,8 @@ SESSIONS_MOST: Final = 8192
 """Sessions of all endpoints of a node."""
 WAYS_MOST: Final = 16
 """Ways back of all contacts of a node."""
+MAILBOX_TURNS: Final = 8
+"""Relays that a node asks about mailboxes at a time, over one circuit each."""
 
 
 @dataclass(eq=False, slots=True)
@@ -60,6 +62,10 @@ class Shared:
     """By endpoint."""
     ways: int = 0
     """Ways back that are taken."""
+    proving: trio.Lock = field(default_factory=trio.Lock)
+    """Held by whoever looks for a proof of work for a mailbox: one at a time."""
+    mailbox_turns: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAILBOX_TURNS))
+    """Held while a relay is asked about a mailbox."""
 
     def make_room(self) -> None:
         """If there are too many sessions, one of the endpoint with most of them must go."""

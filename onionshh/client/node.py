@@ -45,8 +45,8 @@ class CircuitInfo:
     purpose: str
     """What the circuit is for. `ready` and `consensus` belong to nobody: they are built ahead. A conversation
     has `rendezvous` (a visitor's), `answer` (an endpoint's) or `call` (of whoever speaks first) while it
-    lasts, and for a moment `ring`, `introduce`, `resume` or `prove`. `way back` and `introducer` are held so
-    that the other end can come; `publish` and `test` are an endpoint's own."""
+    lasts, and for a moment `ring`, `introduce`, `resume`, `prove` or `mailbox`. `way back` and `introducer`
+    are held so that the other end can come; `publish` and `test` are an endpoint's own."""
     path: tuple[str, ...]
     """The nicknames of the relays, first hop first. Relays choose their own; they prove nothing."""
     relays: tuple[str, ...]

@@ -4,15 +4,16 @@
 message that ends at this relay to the role that accepts its type. It then carries out the returned actions.
 
 A role may keep things on disk. Neither the role nor forwarding waits for the disk. A tuple of actions may end
-with `Remember`: the relay commits the rows in a thread and then tells the role, which continues. Other
-messages arrive in the meantime and circuits end. So the role keeps what it needs later under its own token.
+with `Remember`: the relay commits the rows in a thread and then tells the role, which continues. `Look`s may
+come before it: the relay reads in a thread what the role keeps on disk only. Other messages arrive in the
+meantime and circuits end. So the role keeps what it needs later under its own token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from onionshh.ids import RelayId
 from onionshh.reasons import Reason
@@ -86,9 +87,19 @@ class Remember:
     rows: Sequence[object] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Read what the store has under these keys, then tell the role: `looked(token, found)` or
+    `not_looked(token)`. In its tuple, only further `Look`s and a `Remember` come after it."""
+
+    role: LookingRole
+    token: Hashable
+    keys: Sequence[int]
+
+
 Effect = Reply | Join | EndCircuit | Drop
 """What a relay does for a role immediately."""
-RoleAction = Effect | Remember
+RoleAction = Effect | Look | Remember
 
 
 class Role(Protocol):
@@ -141,3 +152,51 @@ class RememberingRole(Role, Protocol):
     def not_remembered(self, token: Hashable, now: float, wall: int) -> tuple[Effect, ...]:
         """The rows are not on disk: a disk error, or too many rows wait. To try again, the role waits for a
         later input, such as `tick`."""
+
+
+class LookedInto(Store, Protocol):
+    """A store that is read from while the relay runs."""
+
+    def read(self, keys: Sequence[int]) -> list[bytes | None]:
+        """What lies under each key, None where nothing does. Called in a thread, perhaps during `commit`."""
+
+
+class LookingRole(RememberingRole, Protocol):
+    """A role whose memory does not hold all that it keeps on disk."""
+
+    @property
+    def store(self) -> LookedInto:
+        """The store that commits its rows and reads them."""
+
+    def looked(
+        self, token: Hashable, found: Sequence[bytes | None], now: float, wall: int
+    ) -> tuple[RoleAction, ...]:
+        """What the `Look` with this token found, in the order of its keys. Its circuit may have ended."""
+
+    def not_looked(self, token: Hashable, now: float, wall: int) -> tuple[Effect, ...]:
+        """It could not be read: a disk error, or too much waits to be read."""
+
+
+@runtime_checkable
+class PunctualRole(Role, Protocol):
+    """A role that must do something within a fraction of a second of its time, and not at the next tick."""
+
+    @property
+    def is_due_soon(self) -> bool:
+        """Whether something is due before the second tick from now. Then `tick` is called more often."""
+
+
+@runtime_checkable
+class CountingRole(Role, Protocol):
+    """A role with numbers for the relay's statistics."""
+
+    def statistics(self) -> Mapping[str, int]:
+        """Names from the source, and counts."""
+
+
+@runtime_checkable
+class EndingRole(Role, Protocol):
+    """A role that has something to close when its relay ends."""
+
+    def ended(self) -> None:
+        """The relay carries out nothing more."""

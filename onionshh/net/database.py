@@ -212,11 +212,7 @@ class Database:
 
     def _empty_log(self) -> bool:
         with self._in_use:
-            try:
-                busy, *_ = self._connection.execute(_EMPTY_LOG).fetchone()
-            except sqlite3.Error:
-                return False
-            return not busy
+            return empty_log(self._connection)
 
     def close(self) -> None:
         """Close the file while no transaction runs. Later transactions raise Closed."""
@@ -329,3 +325,13 @@ def open_database(path: Path | str, migrations: Sequence[str]) -> sqlite3.Connec
         connection.close()
         raise
     return connection
+
+
+def empty_log(connection: sqlite3.Connection) -> bool:
+    """Write what is in the log into the file and empty the log, which may hold rows that were erased. False
+    if that has to be tried again: another process reads, or the disk is full."""
+    try:
+        busy, *_ = connection.execute(_EMPTY_LOG).fetchone()
+    except sqlite3.Error:
+        return False
+    return not busy

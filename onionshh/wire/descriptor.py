@@ -55,7 +55,7 @@ PROTOCOL_VERSION: Final = 1
 CAPABILITY_RING: Final = 1
 """The relay keeps endpoint descriptors. Without this bit a relay gets no RING flag."""
 CAPABILITY_MAILBOXES: Final = 2
-"""The relay keeps mailboxes. No relay does so yet."""
+"""The relay keeps mailboxes (SPEC 14)."""
 
 _NICKNAME = re.compile(rf"[a-zA-Z0-9-]{{1,{NICKNAME_MOST}}}")
 _ONION_HOST = re.compile(r"[a-z2-7]{56}\.onion")

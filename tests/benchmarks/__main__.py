@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from onionshh.core.base.params import default_params
-from tests.benchmarks import crowd, ctor, curves, growth, plain, rows, sessions
+from tests.benchmarks import crowd, ctor, curves, growth, plain, rows, sessions, work
 from tests.benchmarks.measured import Measured
 from tests.benchmarks.onion import OnionNetwork
 from tests.benchmarks.picture import draw
@@ -92,7 +92,7 @@ def _beside_tor(folder: Path, outer: ExitStack, rounds: int) -> OnionNetwork:
 
 def _growth(over_network: list[Measured]) -> None:
     """The second table: what was measured over the network, and what needs none."""
-    results = [*growth.measure(), *over_network, *plain.measure()]
+    results = [*growth.measure(), *work.measure(), *over_network, *plain.measure()]
     print("\nwhat grows, and the price of privacy")
     for one in results:
         print(one.line())

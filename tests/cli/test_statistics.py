@@ -33,6 +33,7 @@ RELAY = RelayStatistics(
     ),
     memory=MemoryStatistics(used_bytes=514, most_bytes=1 << 20),
     drops={"link-idle": 2, "memory": 1},
+    roles={"mailbox_items": 5, "mailbox_price": 96},
 )
 
 
@@ -61,6 +62,7 @@ def test_a_record_is_one_line_of_json_with_sorted_keys() -> None:
         },
         "memory": {"used_bytes": 514, "most_bytes": 1 << 20},
         "drops": {"link-idle": 2, "memory": 1},
+        "roles": {"mailbox_items": 5, "mailbox_price": 96},
     }
 
 

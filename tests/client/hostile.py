@@ -5,13 +5,21 @@ The relays of a network made by `tests.client.world.small` have roles that can b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 
 from onionshh import geometry as g
 from onionshh import testing
 from onionshh.core.base.params import Params
-from onionshh.core.roles import CircuitHandle, Reply, Role, RoleAction
+from onionshh.core.roles import (
+    CircuitHandle,
+    CountingRole,
+    EndingRole,
+    PunctualRole,
+    Reply,
+    Role,
+    RoleAction,
+)
 from onionshh.ids import RelayId
 from onionshh.relay.serve import Mounting
 from onionshh.rendezvous.introducer import Introducer
@@ -44,6 +52,17 @@ class Replaceable:
 
     def tick(self, now: float, wall: int) -> tuple[RoleAction, ...]:
         return self.role.tick(now, wall)
+
+    @property
+    def is_due_soon(self) -> bool:
+        return isinstance(self.role, PunctualRole) and self.role.is_due_soon
+
+    def statistics(self) -> Mapping[str, int]:
+        return self.role.statistics() if isinstance(self.role, CountingRole) else {}
+
+    def ended(self) -> None:
+        if isinstance(self.role, EndingRole):
+            self.role.ended()
 
 
 def replaceable(mounting: Mounting) -> Sequence[Role]:

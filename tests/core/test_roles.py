@@ -25,7 +25,7 @@ SECRET = b"known to two alone"
 
 def shipped() -> tuple[Role, ...]:
     return (
-        *serve.roles(RelayId(bytes(32)), Params, lambda: None, InMemory()),
+        *serve.roles(RelayId(bytes(32)), Params, lambda: None, lambda: 0, InMemory()),
         Mirror(lambda: (0, b"")),
     )
 

@@ -12,6 +12,15 @@ from onionshh.core import trust
 from onionshh.core.delivery.record import Record
 from onionshh.core.endpoint.descriptor import check_outer_untrusted, open_descriptor_untrusted
 from onionshh.core.endpoint.introduce import answer, leg_of, open_introduction_untrusted
+from onionshh.core.mailbox.item import check_item_untrusted, check_list_untrusted, check_put_untrusted
+from onionshh.core.mailbox.letter import KnownSender, NewSender, letter_root, open_letter_untrusted
+from onionshh.core.mailbox.pair import (
+    FROM_ENDPOINT,
+    open_pair_untrusted,
+    pair_mailbox,
+    unpack_records_untrusted,
+)
+from onionshh.core.mailbox.work import holds_untrusted
 from onionshh.crypto.handshake import ClientHandshake, respond
 from onionshh.crypto.identity import (
     IdentityKeys,
@@ -24,7 +33,9 @@ from onionshh.crypto.layers import ClientLayers, RelayLayers
 from onionshh.crypto.primitives import KeyPair, aead_open
 from onionshh.crypto.seal import SealKey
 from onionshh.errors import BadAddress
+from onionshh.ids import RelayId
 from onionshh.wire import merkle
+from onionshh.wire.mailbox import Items, Kept, List, Put
 from onionshh.wire.messages import Introduce, Resume, introduced_untrusted
 from onionshh.wire.packing import pack
 from tests.seeded import seeded
@@ -183,3 +194,39 @@ def test_what_relays_and_authorities_sign() -> None:
     steps = [merkle.Node(h(hashed), weight) for hashed, weight in kept["proof"]]
     leaf = merkle.Leaf(h(kept["row"]), row.weight)
     assert list(merkle.check_untrusted(leaf, 1, 3, steps, root)) == kept["place"]
+
+
+def test_mailboxes() -> None:
+    """What was sealed, signed and paid once is read and holds."""
+    kept = known("mailbox.json")
+    key, mail, inbox = SealKey.from_bytes(h(kept["letter_key"])), h(kept["mail"]), h(kept["inbox"])
+    put = Put.decode_untrusted(h(kept["put"]))
+    letters = [open_letter_untrusted(key, h(kept["info"]), h(value)) for value in kept["sealed"]]
+    assert [letter.encode().hex() for letter in letters] == kept["letters"]
+    assert [(one.privacy_class, one.part, one.parts, len(one.chunk)) for one in letters] == [
+        (0, 0, 1, 296),
+        (3, 15, 16, 3536),
+    ]
+    new, old = (letter.sender for letter in letters)
+    assert isinstance(new, NewSender)
+    assert letter_root(new.seed, inbox[1:33], 20_000) == h(kept["root"])
+    assert isinstance(old, KnownSender)
+    assert old.proof == h(kept["proof"])
+    assert old.holds(mail, put.item_id)
+    box, plain, salt = map(h, kept["pair"])
+    assert (put.mailbox.encode(), put.value[:16]) == (box, salt)
+    assert put.mailbox == pair_mailbox(mail, FROM_ENDPOINT, 20_000)
+    part = open_pair_untrusted(mail, put.mailbox, put.item_id, put.value)
+    assert part.encode() == plain
+    assert [len(record) for record in unpack_records_untrusted(part.chunk)] == [296, 296]
+    for message in (put, Put.decode_untrusted(h(kept["recalled"]))):
+        check_put_untrusted(message)
+    assert holds_untrusted(h(kept["task"]), h(kept["nonce"]), 96)
+    assert (put.effort, put.nonce) == (96, h(kept["nonce"]))
+    wanted = List.decode_untrusted(h(kept["list"]))
+    assert wanted.mailbox.encode() == inbox
+    check_list_untrusted(wanted, h(kept["binding"]), RelayId(h(kept["relay"])))
+    assert Kept.decode_untrusted(h(kept["kept"])).effort == 96
+    values, heads = (Items.decode_untrusted(h(message), mode) for mode, message in kept["items"])
+    check_item_untrusted(put.mailbox, values.items[0])
+    assert (heads.heads[0].item_id, heads.heads[0].number, heads.next) == (put.item_id, 9, 9)

@@ -7,12 +7,13 @@ from tests.fuzz.delivery import DELIVERY
 from tests.fuzz.directory import DIRECTORY
 from tests.fuzz.doors import DOORS
 from tests.fuzz.link import LINKS
+from tests.fuzz.mailboxes import MAILBOXES
 from tests.fuzz.roles import ROLES
 from tests.fuzz.sessions import SESSIONS
 
 TARGETS = {
     target.name: target
-    for table in (DOORS, LINKS, CIRCUITS, DELIVERY, SESSIONS, ROLES, DIRECTORY)
+    for table in (DOORS, LINKS, CIRCUITS, DELIVERY, SESSIONS, MAILBOXES, ROLES, DIRECTORY)
     for target in table
 }
 """By name."""

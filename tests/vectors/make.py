@@ -21,9 +21,21 @@ from typing import Any
 from onionshh.core.delivery import record
 from onionshh.core.endpoint.descriptor import build_descriptor
 from onionshh.core.endpoint.introduce import Introduction, open_introduction_untrusted
+from onionshh.core.mailbox import pair
+from onionshh.core.mailbox.item import make_list, make_put
+from onionshh.core.mailbox.letter import (
+    KnownSender,
+    Letter,
+    NewSender,
+    letter_info,
+    letter_proof,
+    letter_root,
+    seal_letter,
+)
+from onionshh.core.mailbox.work import Search, put_task
 from onionshh.core.session.chains import tag_of
 from onionshh.core.session.resumption import Resumption, SpentStep
-from onionshh.core.session.session import Session
+from onionshh.core.session.session import Session, SessionId
 from onionshh.core.trust import sign_descriptor
 from onionshh.crypto import bech32m
 from onionshh.crypto.handshake import CIRCUIT, ClientHandshake, rendezvous, respond
@@ -46,6 +58,7 @@ from onionshh.wire.descriptor import (
     RelayDescriptor,
 )
 from onionshh.wire.endpoint import COVERED, EndpointDescriptor, IntroducerEntry, ProofWanted
+from onionshh.wire.mailbox import HEADS, INBOX, STORED, VALUES, Head, Item, Items, Kept, Mailbox
 from onionshh.wire.messages import Introduce, Resume
 from onionshh.wire.packing import pack
 
@@ -467,6 +480,64 @@ def _resumptions(visitor: Session, draw: RandomBytes) -> Rows:
     return {"steps": steps, "resumptions": resumptions, "answer_salt": answer_salt.hex(), "legs": legs}
 
 
+def mailbox() -> Rows:
+    """Letters, what a pair leaves, deposits with their work, lists, and what a relay answers."""
+    draw = fixed("mailbox")
+    letter_key, subcredential, mail = SealKey.generate(draw), draw(32), draw(32)
+    owner, item_key = SigningKey(draw(32)), SigningKey(draw(32))
+    inbox = Mailbox(INBOX, owner.public, 20_000)
+    info = letter_info(19_999, subcredential, item_key.public)
+    senders: tuple[NewSender | KnownSender, ...] = (
+        NewSender(draw(32)),
+        KnownSender(SessionId(draw(16)), letter_proof(mail, item_key.public)),
+    )
+    letters = [
+        Letter(sender, WhisperId(draw(16)), part % 4, part, parts, draw(size))
+        for sender, (part, parts, size) in zip(senders, ((0, 1, 296), (15, 16, 3536)), strict=True)
+    ]
+    of_pair = pair.pair_mailbox(mail, pair.FROM_ENDPOINT, 20_000)
+    left = pair.PairPart(WhisperId(draw(16)), 1, 2, pair.pack_records([draw(296), draw(296)]))
+    value = pair.seal_pair(mail, of_pair, item_key.public, left, draw)
+    task = put_task(draw(32), of_pair, item_key.public, 1_728_003_600, value)
+    search = Search(task, 96, draw)
+    while not search.look(1000):
+        pass
+    expires = 1_728_003_600
+    put = make_put(item_key, of_pair, expires=expires, revision=1, value=value, effort=96, nonce=search.nonce)
+    binding, relay = draw(32), RelayId(draw(32))
+    wanted = make_list(
+        inbox, mode=VALUES, after=7, wait=600, binding=binding, relay_id=relay, sign=owner.sign
+    )
+    item = Item(put.item_id, put.expires, put.revision, put.signature, put.value)
+    answers = (Items(STORED, 9, items=(item,)), Items(STORED, 9, heads=(Head(put.item_id, 9, expires),)))
+    return {
+        "about": "letters: plaintexts. sealed: their values, once sealed to letter_key under info. proof: of "
+        "mail and item. root: of the seed of the first letter, in the inbox. pair: [mailbox, plain, salt] of "
+        "direction 1. put: a deposit of it, with its task and a nonce of effort 96. recalled: revision 2. "
+        "list: of the inbox, for this binding and relay. kept, items: [mode, message]",
+        "letter_key": letter_key.to_bytes().hex(),
+        "subcredential": subcredential.hex(),
+        "mail": mail.hex(),
+        "inbox": inbox.encode().hex(),
+        "item_seed": item_key.seed.hex(),
+        "info": info.hex(),
+        "letters": [letter.encode().hex() for letter in letters],
+        "sealed": [seal_letter(letter_key.public, info, letter).hex() for letter in letters],
+        "proof": letter_proof(mail, item_key.public).hex(),
+        "root": letter_root(letters[0].encode()[1:33], inbox.name, inbox.period).hex(),
+        "pair": [part.hex() for part in (of_pair.encode(), left.encode(), value[:16])],
+        "task": task.hex(),
+        "nonce": search.nonce.hex(),
+        "put": put.encode().hex(),
+        "recalled": make_put(item_key, of_pair, expires=expires, revision=2, value=b"").encode().hex(),
+        "binding": binding.hex(),
+        "relay": relay.hex(),
+        "list": wanted.encode().hex(),
+        "kept": Kept(STORED, 96).encode().hex(),
+        "items": [[mode, one.encode().hex()] for mode, one in zip((VALUES, HEADS), answers, strict=True)],
+    }
+
+
 MAKERS: dict[str, Callable[[], Rows]] = {
     "primitives.json": primitives,
     "layers.json": layers,
@@ -478,6 +549,7 @@ MAKERS: dict[str, Callable[[], Rows]] = {
     "record.json": records,
     "directory.json": directory,
     "session.json": session,
+    "mailbox.json": mailbox,
 }
 # Made with randomness of the libraries: no second run gives the same bytes.
 DRAWN: dict[str, tuple[str, ...]] = {
@@ -487,6 +559,7 @@ DRAWN: dict[str, tuple[str, ...]] = {
     "descriptor.json": ("descriptor", "full_descriptor"),
     "introduction.json": ("messages",),
     "session.json": ("refreshed",),
+    "mailbox.json": ("sealed",),
 }
 
 

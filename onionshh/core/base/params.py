@@ -52,6 +52,9 @@ class Params:
     descriptor_bytes: int = _number(256 * _MIB, 0, _MOST)
     descriptor_grace_seconds: int = _number(3 * _HOUR, 0, 30 * _DAY)
 
+    # Mailboxes (SPEC 14).
+    mailbox_bytes: int = _number(256 * _MIB, 0, _MOST)
+
     # Paths and guards (SPEC 6).
     subnet_rule: int = _number(1, 0, 1)
     guard_sample: int = _number(6, 1, 100)

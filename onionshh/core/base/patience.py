@@ -15,6 +15,10 @@ RING_ANSWER_SECONDS: Final = 15.0
 """A ring relay sends a descriptor: about 25 cells come back."""
 PUBLISH_ANSWER_SECONDS: Final = 20.0
 """A ring relay takes a descriptor: as many cells go there first, and the relay checks the signatures."""
+PUT_ANSWER_SECONDS: Final = 25.0
+"""A relay takes an item: twelve cells go there, it checks the proof and the signature, and it syncs."""
+LIST_ANSWER_SECONDS: Final = 25.0
+"""A relay sends a page of a mailbox: about 36 cells come back, read from its disk."""
 CONSENSUS_SECONDS: Final = 120.0
 """A relay sends a whole consensus over a circuit."""
 
@@ -27,5 +31,12 @@ ARRIVAL_SECONDS: Final = 15.0
 """A test introduction comes back to the endpoint that sent it."""
 UPLOAD_SECONDS: Final = 60.0
 """One upload with its circuit. Offline, a circuit alone would wait without end."""
+PUT_SECONDS: Final = 60.0
+"""One PUT with its circuit."""
+MAILBOX_SECONDS: Final = 120.0
+"""All that one relay is asked about a mailbox in one reading, with the circuit. Whatever is left comes with
+the next reading."""
+RECALL_SECONDS: Final = 60.0
+"""Whoever recalls a letter waits so long; the rest is done in the background."""
 TEST_SECONDS: Final = 60.0
 """One self-test with its circuits."""

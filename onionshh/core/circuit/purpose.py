@@ -60,6 +60,8 @@ class Purpose(StrEnum):
     """A way to a ring relay, to fetch the descriptor of a sender who says who it is."""
     CALL = "call"
     """A way to a rendezvous point that we chose ourselves, to speak first in a session."""
+    MAILBOX = "mailbox"
+    """A way to a relay that keeps a mailbox. Whoever knows the mailbox knows which relays these are."""
 
     @property
     def pinned(self) -> bool:
@@ -74,7 +76,9 @@ class Purpose(StrEnum):
         match self:
             case Purpose.READY | Purpose.RENDEZVOUS:
                 raise ValueError(f"give the kind of a circuit for {self.value!r}")
-            case Purpose.ANSWER | Purpose.RESUME | Purpose.WAY_BACK | Purpose.PROVE | Purpose.CALL:
+            case Purpose.CALL:
+                hops = ENDPOINT_HOPS
+            case _ if self in _FORESEEN:
                 hops = ENDPOINT_HOPS
             case Purpose.CONSENSUS:
                 hops = INTRODUCTION_HOPS
@@ -83,9 +87,9 @@ class Purpose(StrEnum):
         return PathKind(hops + 1, TALK.number, self.pinned)
 
 
-_PINNED = frozenset(
-    (Purpose.INTRODUCER, Purpose.PUBLISH, Purpose.ANSWER, Purpose.RESUME, Purpose.WAY_BACK, Purpose.PROVE)
-)
+_FORESEEN = frozenset((Purpose.ANSWER, Purpose.RESUME, Purpose.WAY_BACK, Purpose.PROVE, Purpose.MAILBOX))
+"""The other side chose the last relay, or knows which it may be."""
+_PINNED = _FORESEEN | {Purpose.INTRODUCER, Purpose.PUBLISH}
 
 
 def meeting_kind(hops: int, privacy_class: int, *, of_session: bool = False) -> PathKind:

@@ -5,16 +5,16 @@ flood: the first 8 bytes of a descriptor's salt are a nonce, and scrypt turns th
 period, into a number called effort. Finding a nonce of effort e takes e tries on average. A nonce is valid
 for every revision and for all relays of the name. Nobody can search before the period's random value is out.
 
-A nonce of zeros claims nothing and needs no check. Each try needs 64 KiB of memory, so special hardware is
-not much faster than a processor. One try is cheaper than the two signatures of a descriptor.
+A nonce of zeros claims nothing and needs no check. One try is cheaper than the two signatures of a
+descriptor.
 """
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from typing import Final
 
+from onionshh.core.base.work import tries_for
 from onionshh.crypto.primitives import sha3_256
 from onionshh.ids import RandomBytes
 
@@ -25,8 +25,6 @@ EFFORT_LEAST: Final = 64
 EFFORT_MOST: Final = 1 << 17
 """An endpoint searches for no more than this, which takes one processor about 18 s."""
 
-_N, _R, _P = 64, 8, 1
-_NUMBER = struct.Struct(">I")
 _PERIOD = struct.Struct(">Q")
 _COUNTS = 1 << 64
 
@@ -34,12 +32,6 @@ _COUNTS = 1 << 64
 def publish_task(shared_random: bytes, blinded: bytes, period: int) -> bytes:
     """The task that a proof for this name and period must solve, 32 bytes."""
     return sha3_256(b"onionshh proof v1 publish", shared_random, blinded, _PERIOD.pack(period))
-
-
-def tries_for(task: bytes, nonce: bytes) -> int:
-    """How many tries it takes on average to find such a nonce: floor((2^32 - 1) / max(R, 1))."""
-    drawn: int = _NUMBER.unpack(hashlib.scrypt(nonce, salt=task, n=_N, r=_R, p=_P, dklen=_NUMBER.size))[0]
-    return 0xFFFFFFFF // max(drawn, 1)
 
 
 def effort(task: bytes, nonce: bytes) -> int:

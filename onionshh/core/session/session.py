@@ -52,6 +52,8 @@ LEGS_BURST: Final = 8
 spends keeps to it as well."""
 MAIL_PERIODS: Final = 8
 """The mail key is kept as it was so many periods ago."""
+MAIL_AHEAD_MOST: Final = 16
+"""So many steps of the mail key are taken at once, for a later period."""
 
 _EPOCH: Final = struct.Struct(">I")
 _U64: Final = struct.Struct(">Q")
@@ -85,7 +87,7 @@ class Spent:
 
 @dataclass(slots=True)
 class Mail:
-    """The key that later names what waits for the two sides. `period`: whose key it is."""
+    """The key that names and seals what waits for the two sides in mailboxes. `period`: whose key it is."""
 
     period: int
     key: bytes = field(repr=False)
@@ -95,6 +97,15 @@ class Mail:
         while self.period < period - MAIL_PERIODS:
             self.period += 1
             self.key = kdf("mail", self.key)
+
+    def key_of(self, period: int) -> bytes | None:
+        """The key of a period. None if it is erased, was never there, or is too far ahead."""
+        if not 0 <= period - self.period <= MAIL_AHEAD_MOST:
+            return None
+        key = self.key
+        for _ in range(period - self.period):
+            key = kdf("mail", key)
+        return key
 
 
 @dataclass(slots=True)

@@ -17,6 +17,8 @@ def test_a_test_of_oneself_ends_after_every_wait_within_it() -> None:
 
 def test_an_answer_is_waited_for_within_an_upload() -> None:
     assert patience.PUBLISH_ANSWER_SECONDS < patience.UPLOAD_SECONDS
+    assert patience.PUT_ANSWER_SECONDS < patience.PUT_SECONDS
+    assert patience.LIST_ANSWER_SECONDS < patience.MAILBOX_SECONDS
 
 
 def test_what_is_larger_has_more_time_and_a_newer_list_comes_before_ours_is_over() -> None:

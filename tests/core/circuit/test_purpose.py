@@ -11,7 +11,14 @@ GIVEN = {Purpose.READY, Purpose.RENDEZVOUS}
 """Purposes whose kind does not follow from them."""
 OF_THE_NODE = {Purpose.RING, Purpose.INTRODUCE, Purpose.TEST, Purpose.INTRODUCER, Purpose.PUBLISH}
 
-OF_ENDS = {Purpose.ANSWER, Purpose.RESUME, Purpose.WAY_BACK, Purpose.PROVE, Purpose.CALL}
+OF_ENDS = {
+    Purpose.ANSWER,
+    Purpose.RESUME,
+    Purpose.WAY_BACK,
+    Purpose.PROVE,
+    Purpose.CALL,
+    Purpose.MAILBOX,
+}
 """Those whose last relay the other side chose, foresaw or learns."""
 
 

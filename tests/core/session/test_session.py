@@ -13,6 +13,7 @@ from onionshh.core.session.document import to_document
 from onionshh.core.session.session import (
     ASKING_MOST,
     LEGS_BURST,
+    MAIL_AHEAD_MOST,
     MAIL_PERIODS,
     REFRESH_SECONDS,
     REFRESH_TAGS,
@@ -58,6 +59,21 @@ def test_mail_keys_of_eight_periods_are_kept_and_older_ones_are_erased() -> None
     assert mail.period == PERIOD, "a period of before gives nothing back"
     mail.keep_from(PERIOD + MAIL_PERIODS + 3)
     assert mail.period == PERIOD + 3
+
+
+def test_the_mail_key_of_a_later_period_follows_and_an_earlier_one_is_erased() -> None:
+    mail = Mail(PERIOD, b"m" * 32)
+    expected = b"m" * 32
+    for ahead in range(MAIL_AHEAD_MOST + 1):
+        assert mail.key_of(PERIOD + ahead) == expected
+        expected = plain.kdf("mail", expected)
+    assert mail == Mail(PERIOD, b"m" * 32), "nothing is erased by asking"
+    assert mail.key_of(PERIOD + MAIL_AHEAD_MOST + 1) is None
+    assert mail.key_of(PERIOD - 1) is None
+    later = mail.key_of(PERIOD + 5)
+    mail.keep_from(PERIOD + MAIL_PERIODS + 3)
+    assert mail.key_of(PERIOD + 5) == later
+    assert mail.key_of(PERIOD + 2) is None
 
 
 # Spending.

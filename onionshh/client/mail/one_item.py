@@ -1,0 +1,191 @@
+"""One part of a letter on its way to its relays: proves, asks one relay after the other, or calls back.
+
+`core/mailbox/copies.py` decides which relay is next, and when. This file waits for that moment, keeps on disk
+what must be there first, and sends the PUT. A disk that fails counts as a relay that cannot be reached: it is
+tried again later, and no relay hears of what is not on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+import trio
+
+from onionshh.client.context import Context
+from onionshh.client.mail.depositing import Deposit, deposit, recall
+from onionshh.client.mail.deposits import Deposits, KeptItem
+from onionshh.client.mail.proving import Worked, prove
+from onionshh.core.mailbox.copies import Copies, Copy, Next
+from onionshh.core.mailbox.places import Places, writable
+from onionshh.core.mailbox.price import EFFORT_MOST, price
+from onionshh.core.mailbox.work import put_task
+from onionshh.errors import BadData, NetworkUnreachable, NoDirectory
+from onionshh.net.circuits import CircuitFailed
+from onionshh.net.signals import Poke
+from onionshh.wire import mailbox as w
+
+CHECK_SECONDS: Final = 60.0
+"""So often a part looks whether the consensus has other relays for it."""
+RAISES_MOST: Final = 12
+"""So often a better proof is looked for. Beyond the first time it is twice as good at least, so that a relay
+which always wants a little more gets nowhere."""
+
+_FAILURES = (CircuitFailed, NetworkUnreachable, NoDirectory, BadData)
+
+
+class OneItem:
+    """`until`: Unix seconds; then no relay is asked any more to take it. `changed` is called whenever there
+    are other copies or refusals, `worked` during the work."""
+
+    def __init__(
+        self,
+        context: Context,
+        deposits: Deposits,
+        kept: KeptItem,
+        until: int,
+        *,
+        changed: Callable[[], None],
+        worked: Worked,
+    ) -> None:
+        self._context = context
+        self._deposits = deposits
+        self._kept = kept
+        self._until = until
+        self._changed = changed
+        self._worked = worked
+        self._wanted = kept.effort
+        self._raises = 0
+        self._recalled = False
+        self._poke = Poke()
+        self._proving = trio.CancelScope()
+        self.copies = Copies(context.chance, context.clock.monotonic(), kept.copies)
+
+    @property
+    def expires(self) -> int:
+        """When the relays erase it: Unix seconds."""
+        return self._kept.expires
+
+    @property
+    def refusals(self) -> frozenset[int]:
+        """What the relays say, if all of them were asked and none takes it, for any proof that we have or
+        look for."""
+        return frozenset() if self._wanted > self._kept.effort else self.copies.refusals
+
+    def recall(self) -> None:
+        """From now on it is to be erased wherever it may be."""
+        self._recalled = True
+        self.copies.recall(self._context.clock.monotonic())
+        self._proving.cancel()
+        self._poke.send()
+
+    async def run(self) -> None:
+        """Do what is to be done, until cancelled. Closed."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                upcoming = self._upcoming()
+                wait = CHECK_SECONDS
+                if upcoming is not None:
+                    if self._unproved:
+                        await self._prove()
+                        continue
+                    wait = min(wait, upcoming.at - self._context.clock.monotonic())
+                if upcoming is not None and wait <= 0:
+                    await self._begin(upcoming, nursery)
+                else:
+                    with trio.move_on_after(wait):
+                        await self._poke.wait()
+
+    # What is next.
+
+    def _upcoming(self) -> Next | None:
+        if not self._recalled:
+            if self._context.clock.earliest() >= self._until:
+                return None
+            self.copies.aim(self._places())
+        return self.copies.next(self._context.clock.monotonic())
+
+    def _places(self) -> Places | None:
+        """The relays that may take it now: its period is the present one or a neighbour."""
+        view, mailbox = self._context.keeper.current, self._kept.mailbox
+        if view is None or abs(view.period - mailbox.period) > 1:
+            return None
+        return writable(view, mailbox)
+
+    # The proof.
+
+    @property
+    def _unproved(self) -> bool:
+        return not self._recalled and not 0 < self._wanted <= self._kept.effort
+
+    async def _prove(self) -> None:
+        """Look for the proof that is wanted, and keep it. It ends early if the part is called back."""
+        try:
+            with trio.CancelScope() as self._proving:
+                view = self._context.view
+                shared_random = view.shared_random(self._kept.mailbox.period)
+                if shared_random is None:
+                    raise NoDirectory("there is no random value for this period")
+                self._wanted = self._wanted or self._least_price()
+                kept = self._kept
+                value = await self._deposits.value(kept.item_id)
+                task = put_task(shared_random, kept.mailbox, kept.item_id, kept.expires, value)
+                nonce = await prove(self._context, task, self._wanted, self._worked)
+                await self._deposits.proved(kept.item_id, self._wanted, nonce)
+                self._kept = replace(kept, effort=self._wanted, nonce=nonce)
+                self.copies.paid(self._context.clock.monotonic())
+        except (BadData, NoDirectory):
+            with trio.move_on_after(CHECK_SECONDS):
+                await self._poke.wait()
+
+    def _least_price(self) -> int:
+        """What a relay with much room wants."""
+        kept, earliest = self._kept, self._context.clock.earliest()
+        least = price(kept.mailbox.kind, kept.expires, earliest, relay_used=0, relay_most=1, mailbox_used=0)
+        return min(EFFORT_MOST, least)
+
+    def _raise(self, asked: int) -> None:
+        paid = self._kept.effort
+        if paid < asked <= EFFORT_MOST and self._raises < RAISES_MOST:
+            self._wanted = asked if not self._raises else min(EFFORT_MOST, max(asked, 2 * paid))
+            self._raises += 1
+
+    # The PUTs.
+
+    async def _begin(self, upcoming: Next, nursery: trio.Nursery) -> None:
+        relay = upcoming.copy.relay
+        copy = self.copies.began(relay, self._context.clock.monotonic())
+        try:
+            await self._deposits.copied(self._kept.item_id, copy)
+        except BadData:
+            self.copies.failed(relay, self._context.clock.monotonic())
+        else:
+            nursery.start_soon(self._put, copy, self._recalled)
+
+    async def _put(self, copy: Copy, recalled: bool) -> None:
+        context, relay = self._context, copy.relay
+        try:
+            answer = await self._ask(copy, recalled)
+        except _FAILURES:
+            self.copies.failed(relay, context.clock.monotonic(), offline=not context.builder.online)
+        else:
+            if answer.status == w.DEAR and not recalled:
+                self._raise(answer.effort)
+            now = context.clock.monotonic()
+            other = self.copies.answered(relay, answer.status, now, recall=recalled)
+            if other is not None:
+                with suppress(BadData):  # then it is asked again after the next start
+                    await self._deposits.copied(self._kept.item_id, other)
+        self._poke.send()
+        self._changed()
+
+    async def _ask(self, copy: Copy, recalled: bool) -> w.Kept:
+        kept = self._kept
+        row = self._context.view.any_relay(copy.relay)
+        if row is None:
+            raise NetworkUnreachable("this relay is not in the network now")
+        value = b"" if recalled else await self._deposits.value(kept.item_id)
+        put = Deposit(kept.mailbox, kept.seed, kept.expires, value, kept.nonce, kept.effort)
+        return await (recall if recalled else deposit)(self._context, put, row)
