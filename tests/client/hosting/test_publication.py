@@ -19,6 +19,7 @@ from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import NoDescriptor, find
 from onionshh.core.endpoint.publication import ANOTHER
 from onionshh.crypto.identity import decode_address_untrusted
+from onionshh.net import link_loop
 from onionshh.reasons import Reason
 from onionshh.wire.endpoint import Outer
 from tests.client.hostile import Stale, mount, new_ring, ring_of, shown
@@ -177,10 +178,11 @@ async def test_what_the_ring_keeps_for_long_is_there_when_its_relays_come_back(
 
 @pytest.mark.parametrize("hour", [0, 6])
 async def test_seven_days_after_an_endpoint_left_its_descriptor_is_found_and_takes_letters(
-    hour: int, autojump_clock: MockClock
+    hour: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`hour` 6: in the afternoon, when the next day's descriptor is there too, and is the one found."""
     slow = {**QUIET, "interval_seconds": 3600, "valid_seconds": 3 * 3600}
+    monkeypatch.setattr(link_loop, "TICK_SECONDS", 300.0)  # a week of seconds would take minutes
     async with small(4, wall=WALL + hour * 3600, **slow) as net:
         async with hosted(net) as (node, endpoint):
             address, period = endpoint.address, period_now(node)
