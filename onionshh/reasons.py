@@ -310,6 +310,8 @@ class Reason(StrEnum):
     LETTER_EXPIRED = "letter-expired", "A letter's time ended before all of its parts had come."
     LETTER_PARTS = "letter-parts", "A part of a letter contradicted another part of it."
     LETTER_SHAPE = "letter-shape", "A letter from a mailbox had a wrong format inside its seal."
+    MAILBOX_PAGES = "mailbox-pages", "A relay said that a mailbox has more items than one can have."
+    MAILBOX_UNREAD = "mailbox-unread", "A relay did not say what it has of a mailbox."
     MAILBOX_SHAPE = "mailbox-shape", "A message about a mailbox had a wrong format."
     MAILBOX_DATE = "mailbox-date", "A deposit was refused: its expiry is too near, over, or too far away."
     MAILBOX_DEAR = "mailbox-dear", "A deposit was refused: its proof of work was not enough."

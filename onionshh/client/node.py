@@ -183,6 +183,7 @@ class Node:
         privacy: str = "talk",
         hops: int | None = None,
         background: bool = False,
+        store: bool = True,
     ) -> Contact:
         """A contact, to be entered with `async with`. `Contact` says what names, sessions, ways back and
         senders are for.
@@ -201,6 +202,8 @@ class Node:
           guard sees which relay the rendezvous point is.
         - `background`: for much that nobody waits for. It always leaves room for what other contacts send, so
           its pace tells nothing about them.
+        - `store`: whether whispers with a TTL of more than 600 s are left in the endpoint's inbox while it is
+          away. With False they are delivered live only, and so they are with `session=False`.
 
         Raises BadAddress, ValueError for a wrong name, an unknown class or number of hops, a sender that this
         node does not host, or a way back or sender without a session, TypeError when the address is not text,
@@ -229,7 +232,9 @@ class Node:
         if not session and (way_back or sender is not None):
             raise ValueError("A way back and a sender belong to a session: with session=False there is none.")
         shown = self._sender_key(sender)
-        terms = Terms(key, privacy_class(privacy), check_hops(hops), background, session, shown, way_back)
+        terms = Terms(
+            key, privacy_class(privacy), check_hops(hops), background, session, shown, way_back, store
+        )
         return Contact(self._context, encode_address(key), terms, name)
 
     def _sender_key(self, sender: IdentityKeys | Endpoint | str | None) -> bytes | None:

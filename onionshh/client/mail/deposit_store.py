@@ -34,7 +34,8 @@ CREATE TABLE letters_left (
     recalled INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE deposits (
     id BLOB PRIMARY KEY, letter BLOB NOT NULL, part INTEGER NOT NULL, mailbox BLOB NOT NULL,
-    seed BLOB NOT NULL, expires INTEGER NOT NULL, effort INTEGER NOT NULL DEFAULT 0, nonce BLOB, value BLOB NOT NULL);
+    seed BLOB NOT NULL, expires INTEGER NOT NULL, effort INTEGER NOT NULL DEFAULT 0, nonce BLOB,
+    value BLOB NOT NULL);
 CREATE INDEX deposits_letter ON deposits (letter, part);
 CREATE TABLE deposit_copies (
     id BLOB NOT NULL, relay BLOB NOT NULL, place INTEGER NOT NULL, state INTEGER NOT NULL,

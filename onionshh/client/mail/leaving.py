@@ -58,6 +58,11 @@ class Leaving:
     def __contains__(self, letter: WhisperId) -> bool:
         return letter in self._letters
 
+    def is_left(self, letter: WhisperId) -> bool:
+        """Whether it is known here, and not called back."""
+        one = self._letters.get(letter)
+        return one is not None and not one.called_back
+
     async def restore(self) -> None:
         """Go on with the letters of the last run. Call it once, at the start. `Told.stored` is told of each
         that has copies. BadData, Closed."""
@@ -126,10 +131,9 @@ class Leaving:
         return one
 
     async def _run(self, one: OneLetter) -> None:
-        with suppress(Closed):
-            await one.run()
-            if self._letters.get(one.letter) is one:
-                self.forget(one.letter)
+        await one.run()
+        if self._letters.get(one.letter) is one:
+            self.forget(one.letter)
 
     async def _note_recall(self, letter: WhisperId) -> None:
         with suppress(BadData, Closed):

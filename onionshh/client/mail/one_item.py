@@ -22,7 +22,7 @@ from onionshh.core.mailbox.copies import Copies, Copy, Next
 from onionshh.core.mailbox.places import Places, writable
 from onionshh.core.mailbox.price import EFFORT_MOST, price
 from onionshh.core.mailbox.work import put_task
-from onionshh.errors import BadData, NetworkUnreachable, NoDirectory
+from onionshh.errors import BadData, Closed, NetworkUnreachable, NoDirectory
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.signals import Poke
 from onionshh.wire import mailbox as w
@@ -33,7 +33,8 @@ RAISES_MOST: Final = 12
 """So often a better proof is looked for. Beyond the first time it is twice as good at least, so that a relay
 which always wants a little more gets nowhere."""
 
-_FAILURES = (CircuitFailed, NetworkUnreachable, NoDirectory, BadData)
+_DISK = (BadData, Closed)
+_FAILURES = (CircuitFailed, NetworkUnreachable, NoDirectory, *_DISK)
 
 
 class OneItem:
@@ -82,7 +83,7 @@ class OneItem:
         self._poke.send()
 
     async def run(self) -> None:
-        """Do what is to be done, until cancelled. Closed."""
+        """Do what is to be done, until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
                 upcoming = self._upcoming()
@@ -136,7 +137,7 @@ class OneItem:
                 await self._deposits.proved(kept.item_id, self._wanted, nonce)
                 self._kept = replace(kept, effort=self._wanted, nonce=nonce)
                 self.copies.paid(self._context.clock.monotonic())
-        except (BadData, NoDirectory):
+        except (NoDirectory, *_DISK):
             with trio.move_on_after(CHECK_SECONDS):
                 await self._poke.wait()
 
@@ -159,7 +160,7 @@ class OneItem:
         copy = self.copies.began(relay, self._context.clock.monotonic())
         try:
             await self._deposits.copied(self._kept.item_id, copy)
-        except BadData:
+        except _DISK:
             self.copies.failed(relay, self._context.clock.monotonic())
         else:
             nursery.start_soon(self._put, copy, self._recalled)
@@ -176,7 +177,7 @@ class OneItem:
             now = context.clock.monotonic()
             other = self.copies.answered(relay, answer.status, now, recall=recalled)
             if other is not None:
-                with suppress(BadData):  # then it is asked again after the next start
+                with suppress(*_DISK):  # then it is asked again after the next start
                     await self._deposits.copied(self._kept.item_id, other)
         self._poke.send()
         self._changed()

@@ -11,22 +11,47 @@ Relays may hide items, be empty, late or full, or lie: what one of them says is 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+import trio
 
 from onionshh.client.context import Context
-from onionshh.wire.mailbox import Item, Mailbox
+from onionshh.core.base.patience import CIRCUIT_SECONDS, LIST_ANSWER_SECONDS, MAILBOX_SECONDS
+from onionshh.core.circuit.purpose import Purpose
+from onionshh.core.mailbox.item import check_item_untrusted, make_list
+from onionshh.core.mailbox.places import readable
+from onionshh.errors import NetworkUnreachable, NoDirectory, ProtocolError
+from onionshh.ids import RelayId
+from onionshh.net.circuits import Circuit, CircuitFailed
+from onionshh.reasons import Reason
+from onionshh.wire import mailbox as w
+from onionshh.wire import messages as m
+from onionshh.wire.consensus import RelayRow
+from onionshh.wire.mailbox import Head, Item, Items, Mailbox
+
+PAGES_MOST: Final = 16
+"""Pages of heads that one relay may give in one reading. An honest relay has 14 at most."""
+TAKEN_MOST: Final = 2048
+"""Ids that a reader remembers. An honest inbox has half as many. What was forgotten is taken once more."""
+CIRCUITS_MOST: Final = 3
+AGAIN_LEAST_SECONDS: Final = 600.0
+AGAIN_MOST_SECONDS: Final = 1200.0
+AGAIN_TIMES: Final = 6
 
 Take = Callable[[Item], Awaitable[None]]
 """Gets one item that its depositor signed. It has synced it, or decided that it is of no use, when it
-returns. If it raises, nothing that is not taken is erased at a relay, and the error goes to the reader."""
+returns. The same item may come again after a start. If it raises, the item is not erased at any relay, and
+the error goes to the reader."""
 Sign = Callable[[bytes], bytes]
 """Signs with the mailbox's own key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One reading. `taken`: how many items were new. `answered` of so many `asked` relays answered to the
-    end."""
+    """One reading. `taken`: how many items were new. `asked`: the relays of the mailbox. `answered`: how many
+    of them gave all that they have, in this reading, or with `missing` in an earlier one."""
 
     taken: int
     answered: int
@@ -38,22 +63,153 @@ class Read:
         return self.answered == self.asked > 0
 
 
+@dataclass(slots=True)
+class _Reading:
+    """One reading on its way."""
+
+    taken: int = 0
+    answered: set[RelayId] = field(default_factory=set)
+    error: Exception | None = None
+
+
 class MailboxReader:
-    """Reads one mailbox, as often as one likes. What was taken once is not taken again."""
+    """Reads one mailbox, as often as one likes, one reading at a time. What was taken is not taken again."""
 
     def __init__(self, context: Context, mailbox: Mailbox, sign: Sign, take: Take) -> None:
         self._context = context
-        self._mailbox = mailbox
+        self.mailbox = mailbox
         self._sign = sign
         self._take = take
+        self._taken: dict[bytes, None] = {}
+        self._answered: set[RelayId] = set()
+        self._turn = trio.Lock()
+        """Held while values are fetched, so that none is fetched twice."""
 
     async def read(self, *, missing: bool = False) -> Read:
-        """Ask all relays once. With `missing`, only those that never answered to the end. Does not raise when
-        the network fails, only what `take` raises."""
-        raise NotImplementedError
+        """Ask all relays. With `missing`, only those that did not answer since the last reading without it.
+        Raises what `take` raises, and nothing when the network fails."""
+        rows = self._rows()
+        if not missing:
+            self._answered.clear()
+        reading = _Reading()
+        async with trio.open_nursery() as nursery:
+            for row in self._context.chance.shuffled(rows):
+                if row.identity not in self._answered:
+                    nursery.start_soon(self._ask_one, row, reading, nursery.cancel_scope)
+        if reading.error is not None:
+            raise reading.error
+        self._answered |= reading.answered
+        return Read(reading.taken, sum(row.identity in self._answered for row in rows), len(rows))
+
+    def _rows(self) -> Sequence[RelayRow]:
+        try:
+            places = readable(self._context.view, self.mailbox)
+        except NoDirectory:
+            return ()
+        return [row for place in places or () for row in place]
+
+    async def _ask_one(self, row: RelayRow, reading: _Reading, scope: trio.CancelScope) -> None:
+        context = self._context
+        try:
+            async with context.shared.mailbox_turns:
+                circuit = await self._circuit_to(row)
+                try:
+                    await self._empty(circuit, row, reading)
+                finally:
+                    circuit.close(Reason.FINISHED)
+            reading.answered.add(row.identity)
+        except (CircuitFailed, NetworkUnreachable):
+            return
+        except ProtocolError as error:
+            context.drops.count(error.reason)
+        except Exception as error:  # of `take`; a nursery would wrap it
+            reading.error = error
+            scope.cancel()
+
+    async def _circuit_to(self, row: RelayRow) -> Circuit:
+        with trio.move_on_after(CIRCUIT_SECONDS):  # offline, a circuit would be waited for without end
+            return await self._context.pool.to(Purpose.MAILBOX, row, tries=CIRCUITS_MOST)
+        raise CircuitFailed(Reason.HOP_TIMEOUT)
+
+    async def _empty(self, circuit: Circuit, row: RelayRow, reading: _Reading) -> None:
+        """Take all that this relay has. Each page acknowledges the one before, also the empty page at the
+        end. CircuitFailed, ProtocolError."""
+        until = self._context.clock.monotonic() + MAILBOX_SECONDS
+        after = 0
+        for _ in range(PAGES_MOST):
+            page = await self._list(circuit, row, w.HEADS, after, until)
+            if not page.heads:
+                return
+            numbers = [after, *(head.number for head in page.heads)]
+            if any(later <= earlier for earlier, later in pairwise(numbers)):
+                raise ProtocolError(Reason.MAILBOX_SHAPE)
+            await self._fetch(circuit, row, page.heads, after, until, reading)
+            after = page.next
+        raise ProtocolError(Reason.MAILBOX_PAGES)
+
+    async def _fetch(
+        self,
+        circuit: Circuit,
+        row: RelayRow,
+        heads: Sequence[Head],
+        after: int,
+        until: float,
+        reading: _Reading,
+    ) -> None:
+        """Take the values of these heads that are not taken yet. Whatever lies before an item that is asked
+        for is taken, or is not there any more, so it may be erased."""
+        for head in heads:
+            async with self._turn:
+                if head.item_id not in self._taken and head.number > after:
+                    page = await self._list(circuit, row, w.VALUES, after, until)
+                    for item in page.items:
+                        await self._take_one(item, reading)
+                    after = max(after, page.next)
+            after = max(after, head.number)
+
+    async def _take_one(self, item: Item, reading: _Reading) -> None:
+        if item.item_id in self._taken:
+            return
+        check_item_untrusted(self.mailbox, item)
+        await self._take(item)
+        reading.taken += 1
+        self._taken[item.item_id] = None
+        while len(self._taken) > TAKEN_MOST:
+            del self._taken[next(iter(self._taken))]
+
+    async def _list(self, circuit: Circuit, row: RelayRow, mode: int, after: int, until: float) -> Items:
+        """One page. CircuitFailed, also when the relay gives none; ProtocolError."""
+        if self._context.clock.monotonic() >= until:
+            raise CircuitFailed(Reason.ANSWER_TIMEOUT)
+        message = make_list(
+            self.mailbox,
+            mode=mode,
+            after=after,
+            wait=0,
+            binding=circuit.binding,
+            relay_id=row.identity,
+            sign=self._sign,
+        )
+        body = await circuit.ask(m.LIST, message.encode(), m.ITEMS, LIST_ANSWER_SECONDS)
+        page = Items.decode_untrusted(body, mode)
+        if page.status != w.STORED:
+            raise CircuitFailed(Reason.MAILBOX_UNREAD)
+        return page
 
 
 async def read_older(context: Context, readers: Sequence[MailboxReader], over_seconds: float) -> None:
-    """Read each of these once, spread over so many seconds; then again every 10 to 20 min from the relays
-    that did not answer, for some hours at most. Raises what `take` raises."""
-    raise NotImplementedError
+    """Read each of these once, at moments drawn from so many seconds; then again every 10 to 20 min from the
+    relays that did not answer, a few times. Raises what `take` raises."""
+    chance = context.chance
+    started = context.clock.monotonic()
+    moments = sorted(started + chance.between(0.0, over_seconds) for _ in readers)
+    left = []
+    for moment, reader in zip(moments, readers, strict=True):
+        await trio.sleep_until(moment)
+        if not (await reader.read()).whole:
+            left.append(reader)
+    for _ in range(AGAIN_TIMES):
+        if not left:
+            return
+        await trio.sleep(chance.between(AGAIN_LEAST_SECONDS, AGAIN_MOST_SECONDS))
+        left = [reader for reader in left if not (await reader.read(missing=True)).whole]

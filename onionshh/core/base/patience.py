@@ -33,9 +33,11 @@ UPLOAD_SECONDS: Final = 60.0
 """One upload with its circuit. Offline, a circuit alone would wait without end."""
 PUT_SECONDS: Final = 60.0
 """One PUT with its circuit."""
+CIRCUIT_SECONDS: Final = 60.0
+"""A circuit that is not for a person who waits. Offline, it would be waited for without end."""
 MAILBOX_SECONDS: Final = 120.0
-"""All that one relay is asked about a mailbox in one reading, with the circuit. Whatever is left comes with
-the next reading."""
+"""No more is asked of one relay in one reading of a mailbox after this. Whatever is left comes with the next
+reading."""
 RECALL_SECONDS: Final = 60.0
 """Whoever recalls a letter waits so long; the rest is done in the background."""
 TEST_SECONDS: Final = 60.0

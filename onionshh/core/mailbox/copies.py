@@ -6,13 +6,14 @@ the consensus in hand, so `aim` is called before each look at what is next.
 
 What is known of the copy at one relay, and what it becomes:
 
-| state    | began | stored | other answer | failed | recall: stored or stale | recall: other, failed |
-|----------|-------|--------|--------------|--------|-------------------------|-----------------------|
-| (new)    | TRIED | -      | -            | -      | -                       | -                     |
-| TRIED    | TRIED | STORED | TRIED, later | later  | ERASED                  | TRIED, later          |
-| STORED   | -     | -      | -            | -      | ERASED                  | STORED, later         |
-| ERASED   | -     | -      | -            | -      | -                       | -                     |
+| state    | began | stored, stale | other answer, failed | recall: stored, stale | recall: other, failed |
+|----------|-------|---------------|----------------------|-----------------------|-----------------------|
+| (new)    | TRIED | -             | -                    | -                     | -                     |
+| TRIED    | TRIED | STORED        | TRIED, later         | ERASED                | TRIED, later          |
+| STORED   | -     | -             | -                    | ERASED                | STORED, later         |
+| ERASED   | -     | -             | -                    | -                     | -                     |
 
+"Stale" says that the relay had the item and that it was erased there: the reader has fetched it.
 "Later" is half a minute, twice as long each time, at most half an hour. While one PUT is on its way no other
 is begun, so that they do not show by their times that they belong together. A recall asks all at once: the
 relays know the item by its id anyway, and whoever calls back wants it gone.
@@ -149,8 +150,7 @@ class Copies:
     def answered(self, relay: RelayId, status: int, now: float, *, recall: bool = False) -> Copy | None:
         """The relay answered with this status, to a PUT that erases if `recall`. Returns what has changed."""
         known = self._known[relay]
-        good = (w.STORED, w.STALE) if recall else (w.STORED,)
-        if status not in good:
+        if status not in (w.STORED, w.STALE):
             self._later(known, status, now)
             return None
         known.busy, known.said, known.failures, known.due = False, None, 0, now
@@ -185,18 +185,19 @@ class Copies:
     def _to_leave(self) -> list[RelayId]:
         if self.stored >= COPIES or any(known.busy for known in self._known.values()):
             return []
-        stored = self._in(CopyState.STORED)
-        return [relay for relay in self._known if relay in self._aims() and relay not in stored]
+        open_states = (None, CopyState.TRIED)
+        aims = self._aims()
+        return [relay for relay, known in self._known.items() if relay in aims and known.state in open_states]
 
     def _to_recall(self) -> list[RelayId]:
         maybe = (CopyState.TRIED, CopyState.STORED)
         return [relay for relay, known in self._known.items() if known.state in maybe and not known.busy]
 
-    def _rank(self, relay: RelayId, now: float) -> tuple[float, int, float]:
-        """Those that are due go by place: first the place where fewer have it."""
+    def _rank(self, relay: RelayId, now: float) -> tuple[float, int, int, float]:
+        """Of those that are due, first the place where fewer have it, then whoever failed less often."""
         known = self._known[relay]
         beside = sum(self._known[other].place == known.place for other in self._in(CopyState.STORED))
-        return (max(known.due, now), beside, known.order)
+        return (max(known.due, now), beside, known.failures, known.order)
 
     def _later(self, known: _Known, said: int | None, now: float) -> None:
         known.busy, known.said = False, said
