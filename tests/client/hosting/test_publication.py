@@ -176,7 +176,7 @@ async def test_what_the_ring_keeps_for_long_is_there_when_its_relays_come_back(
         assert shown(again, today, period) is None, "that one was for some hours, in memory"
 
 
-@pytest.mark.parametrize("hour", [0, 6])
+@pytest.mark.parametrize("hour", [6])
 async def test_seven_days_after_an_endpoint_left_its_descriptor_is_found_and_takes_letters(
     hour: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
