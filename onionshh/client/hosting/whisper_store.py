@@ -47,6 +47,9 @@ ALTER TABLE replies ADD COLUMN session BLOB;
 """,
 )
 
+WAITED_MIGRATIONS: Final = ("ALTER TABLE inbox ADD COLUMN waited INTEGER NOT NULL DEFAULT 0",)
+"""After those above, and after others that came between."""
+
 Row = Keep | Finish | KeepAnswer
 HeldRow = tuple[WhisperId, int, int, int, bytes | None]
 """(id, size of the body, expires in Unix seconds, how often shown, the peer's session)."""
@@ -190,8 +193,8 @@ def _keep(connection: sqlite3.Connection, row: Keep) -> None:
     if _note_seen(connection, taken):  # else it was finished before it was kept
         connection.execute(
             "INSERT INTO inbox"
-            " (id, body, received_at, expires, class, shown, session, in_reply_to, receipt_wanted)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " (id, body, received_at, expires, class, shown, session, in_reply_to, receipt_wanted, waited)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 taken.whisper_id,
                 taken.body,
@@ -202,6 +205,7 @@ def _keep(connection: sqlite3.Connection, row: Keep) -> None:
                 taken.session,
                 taken.in_reply_to,
                 taken.receipt_wanted,
+                taken.waited,
             ),
         )
 
@@ -227,16 +231,14 @@ def _finish(connection: sqlite3.Connection, row: Finish) -> list[WhisperId]:
 
 def _taken(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | None:
     row = connection.execute(
-        "SELECT id, body, received_at, expires, class, session, in_reply_to, receipt_wanted"
+        "SELECT id, body, received_at, expires, class, session, in_reply_to, receipt_wanted, waited"
         " FROM inbox WHERE id = ?",
         (whisper_id,),
     ).fetchone()
     if row is None:
         return None
-    whisper, body, received_at, expires, privacy_class, session, in_reply_to, wanted = row
-    return Taken(
-        whisper, body, received_at, expires, privacy_class, session, in_reply_to, receipt_wanted=bool(wanted)
-    )
+    *of_sender, wanted, waited = row
+    return Taken(*of_sender, receipt_wanted=bool(wanted), waited=bool(waited))
 
 
 def _taken_to_show(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | None:
