@@ -114,7 +114,7 @@ Examples:
 )
 @click.option("--no-receipts", is_flag=True, help="Send no receipts, only replies.")
 @click.option("--senders", is_flag=True, help="Check who visitors say they are, and show it.")
-@click.option("--no-inbox", is_flag=True, help="Take no whispers that were left while this endpoint was away.")
+@click.option("--no-inbox", is_flag=True, help="Take no whispers that are left while it is away.")
 @verbose_option
 @bind_option
 @json_option

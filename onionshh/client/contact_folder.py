@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 
 from onionshh.client.context import Context
-from onionshh.client.hosting.whisper_store import WAITED_MIGRATIONS, WHISPER_MIGRATIONS, WhisperStore
+from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
 from onionshh.client.mail.deposit_store import DEPOSIT_MIGRATIONS, DepositStore
 from onionshh.client.mail.part_store import MAIL_PART_MIGRATIONS, PartsOnDisk
 from onionshh.client.outbox_store import AT_A_CONTACT, OUTBOX_MIGRATIONS, OutboxStore, PeerOutbox
@@ -33,14 +33,14 @@ ABOUT_MIGRATIONS: Final = (
 )
 """Whose folder it is, for whoever may read the file anyway. The folder's own name tells nothing."""
 MIGRATIONS: Final = (
-    *WHISPER_MIGRATIONS,
+    *WHISPER_MIGRATIONS[:3],
     *SESSION_MIGRATIONS,
     *OUTBOX_MIGRATIONS,
     *WAY_MIGRATIONS,
     *ABOUT_MIGRATIONS,
     *DEPOSIT_MIGRATIONS,
     *MAIL_PART_MIGRATIONS,
-    *WAITED_MIGRATIONS,
+    WHISPER_MIGRATIONS[3],
 )
 
 

@@ -234,6 +234,13 @@ class Receiving(Driver):
             outcome.conclude("failed", CLOSED)
         return Receipt(outcome)
 
+    def stored(self, reply: WhisperId, copies: int, enough: bool) -> None:
+        """So many relays keep this reply for a peer that is away. `enough`: that is enough."""
+        outcome = self._outcomes.get(reply)
+        if outcome is not None:
+            outcome.course.copies = copies
+            outcome.tell("stored" if enough else outcome.status, outcome.why)
+
     # Time.
 
     def _best(self) -> int:

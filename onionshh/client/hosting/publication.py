@@ -52,8 +52,8 @@ FIRST_SETTLE_SECONDS = 2.0
 
 class Publication:
     """Publishes for one endpoint. `overtaken` is sent when another program published under our identity.
-    `receipts`: whether the endpoint sends receipts, which its descriptor tells. `letter_keys`: None if it takes
-    no letters."""
+    `receipts`: whether the endpoint sends receipts, which its descriptor tells. `letter_keys`: None if it
+    takes no letters."""
 
     def __init__(
         self,

@@ -45,10 +45,8 @@ ALTER TABLE inbox ADD COLUMN in_reply_to BLOB NOT NULL DEFAULT x'000000000000000
 ALTER TABLE inbox ADD COLUMN receipt_wanted INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE replies ADD COLUMN session BLOB;
 """,
+    "ALTER TABLE inbox ADD COLUMN waited INTEGER NOT NULL DEFAULT 0",
 )
-
-WAITED_MIGRATIONS: Final = ("ALTER TABLE inbox ADD COLUMN waited INTEGER NOT NULL DEFAULT 0",)
-"""After those above, and after others that came between."""
 
 Row = Keep | Finish | KeepAnswer
 HeldRow = tuple[WhisperId, int, int, int, bytes | None]
@@ -238,7 +236,7 @@ def _taken(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | Non
     if row is None:
         return None
     *of_sender, wanted, waited = row
-    return Taken(*of_sender, receipt_wanted=bool(wanted), waited=bool(waited))
+    return Taken(*of_sender, bool(wanted), bool(waited))
 
 
 def _taken_to_show(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | None:

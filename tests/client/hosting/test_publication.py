@@ -44,6 +44,12 @@ TURN = WALL // 600 * 600 + 600
 """Wall clock at which a period of ten minutes begins."""
 
 
+def letter_keys(endpoint: Endpoint) -> list[bytes]:
+    """The public ones, the latest first."""
+    inbox = parts(endpoint).inbox
+    return [] if inbox is None else [key.key.public for key in inbox.letter_keys.newest_first(16)]
+
+
 def publication(endpoint: Endpoint) -> Publication:
     return parts(endpoint).publication
 
@@ -190,7 +196,7 @@ async def test_seven_days_after_an_endpoint_left_its_descriptor_is_found_and_tak
                 await until(lambda: len(on_ring(net, endpoint, period + 1)) == 4)
             # It had not been about to publish again anyway.
             await trio.sleep(3000)
-            keys = [key.key.public for key in parts(endpoint).letter_keys.newest_first(16)]
+            keys = letter_keys(endpoint)
         await trio.sleep(7 * 86_400)
         async with net.join("visitor") as visitor:
             key, context = decode_address_untrusted(address), inside(visitor)
@@ -206,7 +212,7 @@ async def test_seven_days_after_an_endpoint_left_its_descriptor_is_found_and_tak
                 await find(context, key, older=6)
         # The endpoint still has the key: what was left on the last day waits up to seven more.
         async with net.join("host") as node, node.host(net.folder / "identity") as endpoint:
-            assert keys[0] in [key.key.public for key in parts(endpoint).letter_keys.newest_first(16)]
+            assert keys[0] in letter_keys(endpoint)
 
 
 async def test_without_an_inbox_the_descriptor_says_so_and_goes_with_its_introducers(
@@ -218,7 +224,7 @@ async def test_without_an_inbox_the_descriptor_says_so_and_goes_with_its_introdu
                 await endpoint.reachable()
             said = (await Stranger(visitor, endpoint.address).find()).descriptor
             assert (said.has_inbox, said.letters_until, said.kept_until) == (False, 0, said.expiry)
-            assert not parts(endpoint).letter_keys.newest_first(16)
+            assert not letter_keys(endpoint)
 
 
 async def test_a_relay_that_joins_the_ring_gets_the_descriptor(autojump_clock: MockClock) -> None:
