@@ -46,7 +46,7 @@ _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([smhd]?)", re.ASCII)
 
 
-class _Duration(click.ParamType[float]):
+class _Duration(click.types.FloatParamType):
     """A time as people write it: `90s`, `30m`, `3h`, `3d`. A number alone is seconds."""
 
     name = "time"

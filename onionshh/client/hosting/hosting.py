@@ -53,8 +53,8 @@ MIGRATIONS = (
     + DEPOSIT_MIGRATIONS[0]
     + OWED_MIGRATIONS[0],
 )
-"""For the one file of keys, whispers, sessions, parts, letters and what is said first. A new migration goes at
-the end, whichever it is for."""
+"""For the one file of keys, whispers, sessions, parts, letters and what is said first. A new migration goes
+at the end, whichever it is for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,8 +235,18 @@ def _taken(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | Non
     ).fetchone()
     if row is None:
         return None
-    *of_sender, wanted, waited = row
-    return Taken(*of_sender, bool(wanted), bool(waited))
+    whisper, body, received_at, expires, privacy_class, session, in_reply_to, wanted, waited = row
+    return Taken(
+        whisper,
+        body,
+        received_at,
+        expires,
+        privacy_class,
+        session,
+        in_reply_to,
+        receipt_wanted=bool(wanted),
+        waited=bool(waited),
+    )
 
 
 def _taken_to_show(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | None:
