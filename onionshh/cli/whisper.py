@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from contextlib import AbstractAsyncContextManager
@@ -17,6 +16,7 @@ from onionshh.cli.ending import run, when_ended
 from onionshh.cli.failures import Usage
 from onionshh.cli.folders import network_folder
 from onionshh.cli.options import (
+    DURATION,
     PATH,
     as_usage,
     bind_option,
@@ -102,15 +102,15 @@ Arguments:
 @class_options
 @click.option(
     "--ttl",
-    type=float,
-    metavar="SECONDS",
+    type=DURATION,
+    metavar="TIME",
     default=600.0,
-    help="Until when it may be delivered; at most 7 days.",
+    help="Until when it may be delivered: 90s, 30m, 3h, 3d; at most 7d.",
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0),
-    metavar="SECONDS",
+    type=DURATION,
+    metavar="TIME",
     default=30.0,
     help="How long to try, and to wait for the reply; then it is given up. 0: until there is a receipt.",
 )
@@ -144,7 +144,7 @@ def whisper(
     as_json: bool,
 ) -> int:
     """Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin."""
-    check_terms(privacy, ttl, name, wait)
+    check_terms(privacy, ttl, name)
     check_bind(bind)
     to, what = _whom_and_what(address, text, address_file, file)
     joined = read_network_file(network)
@@ -168,15 +168,13 @@ class _Letter:
     receipt: bool
 
 
-def check_terms(privacy: str, ttl: float, name: str | None, wait: float = 0.0) -> None:
+def check_terms(privacy: str, ttl: float, name: str | None) -> None:
     """Check what was said of a whisper, or of a transfer. Usage."""
     with as_usage():
         if name is not None:
             check_name("--name", name, NAME_MOST)
         privacy_class(privacy)
         check_ttl(ttl)
-    if not math.isfinite(wait):
-        raise Usage("--wait needs a number of seconds.")
 
 
 def _run(letter: _Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller) -> int:
