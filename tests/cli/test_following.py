@@ -1,4 +1,4 @@
-"""`onionshh whisper`: the receipt and the reply are waited for, and what happens meanwhile is said."""
+"""One whisper is followed: the receipt and the reply are waited for, and what happens meanwhile is said."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from onionshh import Identity
 from onionshh.cli.ending import end_on_signals, status_when_ended
 from onionshh.cli.teller import Teller
-from onionshh.cli.whisper import see_it_through
+from onionshh.cli.following import see_it_through
 from onionshh.client.contact import Contact
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.node import Node
