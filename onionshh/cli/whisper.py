@@ -164,14 +164,14 @@ def whisper(
     to, what = _whom_and_what(address, text, address_file, file)
     joined = read_network_file(network)
     check_reach(bind, joined)
-    letter = _Letter(to, _body(what), privacy, hops, ttl, name, receipt=not no_receipt, store=not no_store)
+    letter = Letter(to, _body(what), privacy, hops, ttl, name, receipt=not no_receipt, store=not no_store)
     teller = Teller(privacy, wait, as_json=as_json, named=name is not None)
     node = join(network, data_dir=data or network_folder(joined), bind=bind)
     return _run(letter, node, wait, teller)
 
 
 @dataclass(frozen=True, slots=True)
-class _Letter:
+class Letter:
     """What is to be sent, to whom, and on what terms."""
 
     address: str = field(repr=False)
@@ -202,16 +202,17 @@ def check_terms(privacy: str, ttl: float, name: str | None, wait: float = 0.0) -
         raise Usage("--wait needs a number of seconds.")
 
 
-def _run(letter: _Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller) -> int:
-    status = run(lambda: _send(letter, joining, wait, teller))
+def _run(letter: Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller) -> int:
+    status = run(lambda: deliver(letter, joining, wait, teller))
     if not teller.is_told:  # a signal, before there was anything to tell
         teller.nothing_was_sent()
     return status
 
 
-async def _send(
-    letter: _Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller
+async def deliver(
+    letter: Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller
 ) -> int:
+    """Join, send it, and tell what became of it and of the whispers of earlier runs. Returns the exit status."""
     named, usual = letter.name is not None, letter.usual_tries
     async with (
         joining as node,
