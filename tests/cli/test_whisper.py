@@ -67,7 +67,7 @@ async def test_a_program_gets_it_as_one_object(autojump_clock: MockClock, capsys
     assert err == ""
     told = json.loads(out)
     assert (told["status"], told["copies"], told["why"]) == ("stored", 4, f"{AWAY}; {NOT_SEEN}")
-    assert told["proof_seconds"] > 0
+    assert told["proof_seconds"] >= 0  # virtual time stands still during the work
 
 
 async def test_the_runs_of_one_name_see_what_became_of_it(autojump_clock: MockClock, capsys: Captured) -> None:

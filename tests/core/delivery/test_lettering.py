@@ -63,7 +63,8 @@ def test_what_could_not_be_left_is_tried_again_at_the_named_time() -> None:
 
 def test_what_is_left_is_not_left_again() -> None:
     plan = begun()
-    plan.left = True
+    plan.was_left()
+    assert plan.at == inf
     plan.nobody(1)
     plan.in_vain(1)
     plan.in_vain(1)
