@@ -48,6 +48,10 @@ class Lettering:
         self.left, self.at, self._not_before = False, inf, when
         self._leave_at(when)
 
+    def was_left(self) -> None:
+        """An earlier run has left it."""
+        self.left, self.at = True, inf
+
     def due(self, now: float) -> bool:
         """Whether it is to be left now. It is the caller's turn then; later calls say no."""
         if now < self.at:
