@@ -41,8 +41,7 @@ from onionshh.reasons import Reason
 from onionshh.rendezvous.mailbox_deposits import Deposits, kept
 from onionshh.rendezvous.mailbox_index import Index
 from onionshh.rendezvous.mailbox_lists import Lists, items
-from onionshh.rendezvous.mailbox_rows import Held
-from onionshh.rendezvous.mailbox_store import ItemStore
+from onionshh.rendezvous.mailbox_rows import Held, ItemStore
 from onionshh.rendezvous.place import Place, in_window
 from onionshh.wire import mailbox as w
 from onionshh.wire import messages as m
