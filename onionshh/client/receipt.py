@@ -41,9 +41,11 @@ class Route:
 @dataclass(slots=True)
 class Course:
     """What changes about a whisper before it ends, and whoever waits for that. `copies`: how many relays keep
-    it for the endpoint. `proof_seconds`, `proof_tries`: the work that this took."""
+    it for the endpoint. `proof_seconds`, `proof_tries`: the work that this took. `not_stored`: why it could
+    not be left for the endpoint when that was tried last."""
 
     copies: int = 0
+    not_stored: str = ""
     proof_seconds: float = 0.0
     proof_tries: int = 0
     changed: Broadcast = field(default_factory=Broadcast)
@@ -243,6 +245,12 @@ class Receipt:
     def proof_tries(self) -> int:
         """How many tries this work took."""
         return self._outcome.course.proof_tries
+
+    @property
+    def why_not_stored(self) -> str:
+        """Why relays do not keep the whisper for the endpoint, by the last try. Empty when they do, when it
+        was not tried so far, and while it is being tried."""
+        return self._outcome.course.not_stored
 
     @property
     def reply_body(self) -> bytes | None:
