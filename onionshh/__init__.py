@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         NetworkUnreachable,
         NoDirectory,
         NotDelivered,
+        NotStored,
         TooLarge,
         WrongLoop,
     )
@@ -67,6 +68,7 @@ __all__ = [
     "Node",
     "NodeStatus",
     "NotDelivered",
+    "NotStored",
     "Peer",
     "Reachability",
     "Receipt",

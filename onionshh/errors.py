@@ -101,6 +101,19 @@ class Away(NotDelivered):
     ends."""
 
 
+class NotStored(Error):
+    """A whisper ended before relays kept it for its endpoint.
+
+    - `status: str`. The status of its receipt, `expired` or `failed`.
+    - `why: str`. What is known of the reason, in words.
+    """
+
+    def __init__(self, message: str, status: str = "failed", why: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.why = why
+
+
 class WrongLoop(Error):
     """onionshh was used outside trio.
 

@@ -18,6 +18,7 @@ from onionshh.errors import (
     CryptoError,
     Error,
     NotDelivered,
+    NotStored,
     ProtocolError,
     TooLarge,
 )
@@ -40,7 +41,7 @@ def made(error: type[Exception]) -> Exception:
         return error(Reason.KEY_POINT)
     if issubclass(error, ClockWrong):
         return error(SENTENCE, offset_seconds=-70)
-    if issubclass(error, NotDelivered):
+    if issubclass(error, NotDelivered | NotStored):
         return error(SENTENCE, "sent", why="nobody answers")
     return error(SENTENCE)
 

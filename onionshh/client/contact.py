@@ -53,6 +53,15 @@ class Contact:
     receipts are found again by their ids, and the session goes on. Without a name nothing of a contact is on
     disk, and it ends with its block.
 
+    A whisper with a TTL of more than 600 s waits for an endpoint that is away: two tries or half a minute
+    without a receipt, and it is left as a letter with four relays of the endpoint's inbox. Its status is then
+    `stored` (`Receipt.stored`), and your program may end: the endpoint gets the whisper when it returns.
+    While the contact is open, its receipt and the reply are looked for every ten minutes or so, and the
+    whisper also goes out live. At a contact with a name this goes on when it is entered again. One without a
+    name ends its receipt as `failed`: stored, but nobody waits for the receipt any more. Leaving a letter
+    takes work, from seconds to a minute of one processor, by TTL and size (`Receipt.proof_seconds`). A letter
+    does not show a sender.
+
     With a way back, this node holds two circuits, each for 2 to 4 hours, by which the endpoint can speak
     first while you say nothing. The two relays at their ends see that somebody is there, under a key made for
     this session alone. A whisper of at most 256 bytes then costs one circuit and one cell.
@@ -230,8 +239,8 @@ class Contact:
         it. At a contact with a name, the whisper is on disk when this returns.
 
         - `ttl_seconds`: until when it may be delivered, more than 0 and at most 604 800 (7 days). While
-          nobody is found at the address, the whisper waits; when its TTL ends without a receipt, it has
-          expired.
+          nobody is found at the address, the whisper waits, with more than 600 s also at relays; when its TTL
+          ends without a receipt, it has expired.
         - `receipt`: whether the endpoint should say that it has the whisper. With False the status `sent` is
           final, and the whisper is not sent a second time if it is lost.
         - `key`: 1 to 64 bytes that name this whisper for your program. The same key with the same body is

@@ -1,5 +1,5 @@
-"""What a named contact keeps on disk (SPEC 12): its session, its outbox, its ways back, and what the endpoint
-said first.
+"""What a named contact keeps on disk (SPEC 12): its session, its outbox, its ways back, its letters, and
+what the endpoint said first.
 
 All of it is in one SQLite file, in a folder whose name is a hash of the address and the name. The folder is
 held under a lock, so a name is in use only once.
@@ -16,6 +16,8 @@ from typing import Final
 
 from onionshh.client.context import Context
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
+from onionshh.client.mail.deposit_store import DEPOSIT_MIGRATIONS, DepositStore
+from onionshh.client.mail.part_store import MAIL_PART_MIGRATIONS, PartsOnDisk
 from onionshh.client.outbox_store import AT_A_CONTACT, OUTBOX_MIGRATIONS, OutboxStore, PeerOutbox
 from onionshh.client.session.store import SESSION_MIGRATIONS, SessionStore
 from onionshh.client.session.way_store import WAY_MIGRATIONS, WayStore
@@ -31,11 +33,14 @@ ABOUT_MIGRATIONS: Final = (
 )
 """Whose folder it is, for whoever may read the file anyway. The folder's own name tells nothing."""
 MIGRATIONS: Final = (
-    *WHISPER_MIGRATIONS,
+    *WHISPER_MIGRATIONS[:3],
     *SESSION_MIGRATIONS,
     *OUTBOX_MIGRATIONS,
     *WAY_MIGRATIONS,
     *ABOUT_MIGRATIONS,
+    *DEPOSIT_MIGRATIONS,
+    *MAIL_PART_MIGRATIONS,
+    WHISPER_MIGRATIONS[3],
 )
 
 
@@ -49,6 +54,8 @@ class ContactFolder:
     outboxes: OutboxStore
     outbox: PeerOutbox
     ways: WayStore
+    deposits: DepositStore
+    mail_parts: PartsOnDisk
 
 
 @asynccontextmanager
@@ -70,6 +77,8 @@ async def contact_folder(context: Context, address_key: bytes, name: str) -> Asy
                 outboxes,
                 outboxes.of(AT_A_CONTACT),
                 WayStore(database),
+                DepositStore(database),
+                PartsOnDisk(context, database),
             )
         finally:
             await database.aclose()

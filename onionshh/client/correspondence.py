@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -19,6 +20,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.alone import CameAlone
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Carrier, Lane, LaneSet
+from onionshh.client.delivery.mailing import MakesMail
 from onionshh.client.delivery.outbox import InMemoryOutbox, Outbox
 from onionshh.client.delivery.reading import Destinations, Reader
 from onionshh.client.delivery.sending import Opener, Opening, Sending
@@ -30,6 +32,8 @@ from onionshh.client.delivery.transferring import (
     ToSend,
     Transferring,
 )
+from onionshh.client.mail.contact_mail import ContactMail
+from onionshh.client.mail.leaving import Told
 from onionshh.client.reach.reach import Reach
 from onionshh.client.session.going_on import path_info
 from onionshh.client.session.info import SessionInfo
@@ -57,10 +61,13 @@ CLOSED: Final = "the contact was closed before a receipt came"
 OPENED_AGAIN: Final = "the contact was closed; the whisper goes out when it is opened again"
 LINGER_SECONDS = 2.0
 SWEEP_SECONDS = 60.0
+KEPT_SECONDS: Final = 30.0
+"""How long the disk may take for what lay in a mailbox, before it is read from there again."""
 TRANSFERS_MOST: Final = 16
 """Of one contact at a time."""
-SESSIONS_MOST = 4
-"""One in use, one before it, and some that were introduced meanwhile and never answered."""
+SESSIONS_MOST = 16
+"""One in use, one before it, some that were introduced meanwhile and never answered, and one for the letters
+of each period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ class Terms:
     sender: bytes | None = field(default=None, repr=False)
     """The address key of the identity that we show to the endpoint, if any."""
     way_back: bool = False
+    store: bool = True
+    """Whether whispers are left in the endpoint's inbox while it is away."""
 
 
 class Correspondence:
@@ -84,27 +93,53 @@ class Correspondence:
         self._context = context
         self._folder = folder
         self._terms = terms
-        self.lanes = LaneSet()
+        self._reader = Reader(LaneSet(), self._destinations(), context.drops)
         store = SessionsInMemory() if folder is None else folder.sessions
         self.sessions = (
             VisitorSessions(context, SessionKeeper(context, store, SESSIONS_MOST)) if terms.session else None
         )
         self._reach = self._make_reach(lambda: self.ways is not None and self.ways.call_us)
         outbox = InMemoryOutbox() if folder is None else folder.outbox
-        self.sending = self._make_sending(self._reach, self._reach, outbox)
+        self.mail: ContactMail | None = None
+        makes_mail = None
+        if terms.store and self.sessions is not None:
+            makes_mail = partial(self._make_mail, self.sessions)
+        self.sending = self._make_sending(self._reach, self._reach, outbox, makes_mail)
         self.transfers: list[Transferring] = []
         self.listening: Listening | None = None
         keeper = self.sessions.keeper if self.sessions else SessionKeeper(context, SessionsInMemory(), 0)
         self._talk = SessionTalk(context, keeper, self.lanes, way_back=self._way_back)
         self.ways = self._make_ways(terms.way_back) if terms.way_back or folder is not None else None
-        destinations = Destinations(
+
+    @property
+    def lanes(self) -> LaneSet:
+        """The lanes to the endpoint."""
+        return self._reader.lanes
+
+    def _destinations(self) -> Destinations:
+        return Destinations(
             self._sending_for,
             lambda: None if self.listening is None else self.listening.receiving,
-            self._talk.take,
+            lambda lane, record: self._talk.take(lane, record),
             heard=self._heard,
-            shows_replies=lambda lane: self.listening is not None and self.listening.shows_replies,
+            shows_replies=lambda lane: self._shows_replies,
         )
-        self._reader = Reader(self.lanes, destinations, context.drops)
+
+    @property
+    def _shows_replies(self) -> bool:
+        return self.listening is not None and self.listening.shows_replies
+
+    def _make_mail(self, sessions: VisitorSessions, told: Told) -> ContactMail:
+        self.mail = ContactMail(
+            self._context,
+            self._terms.address_key,
+            sessions,
+            self._folder,
+            told,
+            bring=self._mailed,
+            expects=lambda: self._shows_replies or self.sending.sender.awaits_mail,
+        )
+        return self.mail
 
     def _make_ways(self, wanted: bool) -> Ways | None:
         """What holds our ways back; if none are wanted, what tells the endpoint to forget those of an earlier
@@ -129,6 +164,8 @@ class Correspondence:
             await self.sessions.load()
         if self.ways is not None:
             await self._listening(self.ways.sessions).load()
+        if self.mail is not None:
+            await self.mail.load()
         if self._folder is not None:
             await self._tidy(self._folder)
 
@@ -148,6 +185,8 @@ class Correspondence:
                     nursery.start_soon(self.listening.run)
                 if self.ways is not None:
                     nursery.start_soon(self.ways.run)
+                if self.mail is not None:
+                    nursery.start_soon(self.mail.run)
                 nursery.start_soon(self._sweep)
                 if folder is not None:
                     nursery.start_soon(folder.database.keep_erased)
@@ -243,16 +282,18 @@ class Correspondence:
             shows_first=terms.sender is not None,
         )
 
-    def _make_sending(self, opener: Opener, reach: Reach, outbox: Outbox) -> Sending:
+    def _make_sending(
+        self, opener: Opener, reach: Reach, outbox: Outbox, mail: MakesMail | None = None
+    ) -> Sending:
         """The driver of a Sender. Its lanes are opened by `opener`, which uses `reach`."""
         return Sending(
             self._context,
             self.lanes,
             opener,
             outbox=outbox,
-            background=self._terms.background,
             idle_seconds=IDLE_SECONDS if self._terms.session else IDLE_WITHOUT_SESSION_SECONDS,
             opened=lambda lane: self._opened(lane, reach),
+            mail=mail,
         )
 
     # Lanes.
@@ -266,6 +307,8 @@ class Correspondence:
 
     def _opened(self, lane: Lane, reach: Reach) -> None:
         """We opened a lane."""
+        if self._terms.background and isinstance(lane.carrier, JoinedCircuit):
+            lane.carrier.circuit.leave_room()
         self._serve(lane)
         self._reader.start(lane)
         self._talk.lane_opened(lane)
@@ -310,6 +353,21 @@ class Correspondence:
         joined = await self._reach.answer(session, record)
         if joined is not None:
             self.called(joined, session, None)
+
+    async def _mailed(self, session: Session, record: Record) -> None:
+        """A record lay in a mailbox of this session. It is kept when this returns. BadData, Closed, and
+        ProtocolError for a record of no use."""
+        carrier = CameAlone(record, lambda answer: self._answer(session, answer), self._context.clock)
+        lane = self.lanes.add(carrier, writers=1, session=session, waited=True)
+        self._serve(lane)
+        try:
+            await self._reader.take(lane, await carrier.receive())
+            with trio.move_on_after(KEPT_SECONDS) as scope:
+                await self._sending_for(lane, record).kept(record.in_reply_to)
+            if scope.cancelled_caught:
+                raise BadData("an answer could not be kept in time")
+        finally:
+            self._reader.start(lane)  # until its answers have left
 
     async def _heard(self, lane: Lane, record: Record) -> None:
         """A receipt or an answer came: the endpoint has our session on its disk."""

@@ -120,6 +120,7 @@ class Node:
         introducers: int = INTRODUCERS_DEFAULT,
         receipts: bool = True,
         senders: bool = False,
+        inbox: bool = True,
         give_up_after: int | None = None,
     ) -> Endpoint:
         """An endpoint, to be entered with `async with`.
@@ -132,6 +133,9 @@ class Node:
           endpoint keeps no session with a visitor before it has replied to it.
         - `senders`: whether to check who visitors say they are (see `Node.contact`). Then `Whisper.sender` is
           an address that was proved. To check one, the endpoint fetches that sender's descriptor.
+        - `inbox`: whether visitors may leave whispers for this endpoint while it is away, up to seven days.
+          The endpoint then looks for them when it starts and every 10 to 20 minutes. With False its
+          descriptor says that it takes none.
         - `give_up_after`: a whisper that was shown this often and never finished is set aside, for
           `Endpoint.given_up`. With None every whisper is shown until it is finished.
 
@@ -159,7 +163,13 @@ class Node:
         from onionshh.client.endpoint import Endpoint
 
         return Endpoint(
-            self._context, identity, introducers, give_up_after, receipts=receipts, senders=senders
+            self._context,
+            identity,
+            introducers,
+            give_up_after,
+            receipts=receipts,
+            senders=senders,
+            inbox=inbox,
         )
 
     def contact(
@@ -173,6 +183,7 @@ class Node:
         privacy: str = "talk",
         hops: int | None = None,
         background: bool = False,
+        store: bool = True,
     ) -> Contact:
         """A contact, to be entered with `async with`. `Contact` says what names, sessions, ways back and
         senders are for.
@@ -191,6 +202,8 @@ class Node:
           guard sees which relay the rendezvous point is.
         - `background`: for much that nobody waits for. It always leaves room for what other contacts send, so
           its pace tells nothing about them.
+        - `store`: whether whispers with a TTL of more than 600 s are left in the endpoint's inbox while it is
+          away. With False they are delivered live only, and so they are with `session=False`.
 
         Raises BadAddress, ValueError for a wrong name, an unknown class or number of hops, a sender that this
         node does not host, or a way back or sender without a session, TypeError when the address is not text,
@@ -219,7 +232,9 @@ class Node:
         if not session and (way_back or sender is not None):
             raise ValueError("A way back and a sender belong to a session: with session=False there is none.")
         shown = self._sender_key(sender)
-        terms = Terms(key, privacy_class(privacy), check_hops(hops), background, session, shown, way_back)
+        terms = Terms(
+            key, privacy_class(privacy), check_hops(hops), background, session, shown, way_back, store
+        )
         return Contact(self._context, encode_address(key), terms, name)
 
     def _sender_key(self, sender: IdentityKeys | Endpoint | str | None) -> bytes | None:

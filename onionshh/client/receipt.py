@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import trio
 
 from onionshh.core.base.classes import class_name
 from onionshh.core.delivery.record import HandedOver, Record
+from onionshh.errors import NotStored
+from onionshh.net.signals import Broadcast
 
-Status = Literal["queued", "sent", "delivered", "expired", "failed"]
+Status = Literal["queued", "sent", "stored", "delivered", "expired", "failed"]
+COPIES_WANTED: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,19 @@ class Route:
     connect_seconds: float | None = None
 
 
+@dataclass(slots=True)
+class Course:
+    """What changes about a whisper before it ends, and whoever waits for that. `copies`: how many relays keep
+    it for the endpoint. `proof_seconds`, `proof_tries`: the work that this took. `not_stored`: why it could
+    not be left for the endpoint when that was tried last."""
+
+    copies: int = 0
+    not_stored: str = ""
+    proof_seconds: float = 0.0
+    proof_tries: int = 0
+    changed: Broadcast = field(default_factory=Broadcast)
+
+
 @dataclass(eq=False, slots=True)
 class Outcome:
     """What a receipt shows. The driver that delivers the whisper keeps it up to date."""
@@ -42,10 +58,10 @@ class Outcome:
     id: str
     status: Status = "queued"
     why: str = ""
-    record: Record | None = field(default=None, repr=False)
-    """The whisper, until its status is final. After that `handed_over` is what is left of it."""
-    handed_over: HandedOver | None = None
+    record: Record | HandedOver | None = field(default=None, repr=False)
+    """The whisper. Once its status is final, only what is left of it."""
     route: Route = Route()
+    course: Course = field(default_factory=Course)
     round_trip_seconds: float | None = None
     waiting: int = 0
     """How many tasks of the program wait for the answer now."""
@@ -66,15 +82,22 @@ class Outcome:
         """Whether the status will not change any more."""
         return self.final.is_set()
 
+    def tell(self, status: Status, why: str = "") -> None:
+        """Set a status that is not final."""
+        if not self.is_final:
+            self.status, self.why = status, why
+            self.course.changed.send()
+
     def conclude(self, status: Status, why: str = "") -> None:
         """Set a final status, once. A whisper without a receipt that was `sent` may still be `delivered`."""
         if not self.is_final or (self.status, status) == ("sent", "delivered"):
             self.status, self.why = status, why
             self.final.set()
-            if self.record is not None:
-                self.handed_over, self.record = HandedOver.of(self.record), None
+            if isinstance(self.record, Record):
+                self.record = HandedOver.of(self.record)
             if status in ("expired", "failed"):
                 self.settled.set()
+            self.course.changed.send()
 
     def settle(self, answer: Record | None) -> None:
         """The answer came. None means that no answer can come any more."""
@@ -85,6 +108,11 @@ class Outcome:
 
 def nobody_waits(waits: bool) -> None:
     """For a reply, which gets no answer itself: nothing happens when somebody waits for one."""
+
+
+async def nothing_to_recall() -> bool:
+    """For a reply, which is recalled by nobody."""
+    return False
 
 
 def nobody_counts(answer: Record) -> None:
@@ -98,6 +126,7 @@ class Receipt:
     |---|---|---|
     | `queued` | it waits for a way to the endpoint | no |
     | `sent` | it left; no receipt came so far | only if no receipt is asked for |
+    | `stored` | relays keep it for the endpoint, which is away; see `copies` | no |
     | `delivered` | the endpoint has it | yes |
     | `expired` | its TTL ended without a receipt; it may have arrived | yes |
     | `failed` | it will not be tried any more; `why` says the reason | yes |
@@ -136,15 +165,17 @@ class Receipt:
     ```
     """
 
-    __slots__ = ("__weakref__", "_awaiting", "_outcome", "_took")
+    __slots__ = ("__weakref__", "_awaiting", "_outcome", "_recall", "_took")
 
     def __init__(
         self,
         outcome: Outcome,
         awaiting: Callable[[bool], None] = nobody_waits,
         took: Callable[[Record], None] = nobody_counts,
+        recall: Callable[[], Awaitable[bool]] = nothing_to_recall,
     ) -> None:
         self._outcome = outcome
+        self._recall = recall
         self._awaiting = awaiting
         self._took = took
 
@@ -158,7 +189,7 @@ class Receipt:
 
     @property
     def status(self) -> Status:
-        """One of the five words above."""
+        """One of the six words above."""
         return self._outcome.status
 
     @property
@@ -180,7 +211,7 @@ class Receipt:
     @property
     def privacy(self) -> str:
         """The name of the whisper's privacy class."""
-        about = self._outcome.record or self._outcome.handed_over
+        about = self._outcome.record
         return "" if about is None else class_name(about.privacy_class)
 
     @property
@@ -197,6 +228,29 @@ class Receipt:
     def round_trip_seconds(self) -> float | None:
         """How long it took from sending the whisper to its receipt. None before."""
         return self._outcome.round_trip_seconds
+
+    @property
+    def copies(self) -> tuple[int, int]:
+        """How many relays keep the whisper for the endpoint, and how many should: (3, 4). If it has several
+        parts, that of which there are fewest counts. From (2, 4) on the status is `stored`, if the two are in
+        different places; the others are tried until the TTL ends."""
+        return self._outcome.course.copies, COPIES_WANTED
+
+    @property
+    def proof_seconds(self) -> float:
+        """How long this machine worked so that relays keep the whisper. 0.0 if it did not."""
+        return self._outcome.course.proof_seconds
+
+    @property
+    def proof_tries(self) -> int:
+        """How many tries this work took."""
+        return self._outcome.course.proof_tries
+
+    @property
+    def why_not_stored(self) -> str:
+        """Why relays do not keep the whisper for the endpoint, by the last try. Empty when they do, when it
+        was not tried so far, and while it is being tried."""
+        return self._outcome.course.not_stored
 
     @property
     def reply_body(self) -> bytes | None:
@@ -224,8 +278,8 @@ class Receipt:
         Raises ValueError for another length, and when the whisper is erased by now, as it is after a restart;
         TypeError when the purpose is not text.
         """
-        outcome = self._outcome
-        handed_over = HandedOver.of(outcome.record) if outcome.record is not None else outcome.handed_over
+        whisper = self._outcome.record
+        handed_over = HandedOver.of(whisper) if isinstance(whisper, Record) else whisper
         if handed_over is None:
             raise ValueError("This receipt is for a reply, or for a whisper of an earlier run, now erased.")
         return handed_over.key(purpose, length)
@@ -234,6 +288,54 @@ class Receipt:
         """Wait until the status is final, and return this receipt."""
         await self._outcome.final.wait()
         return self
+
+    async def changed(self) -> Receipt:
+        """Wait until something about this receipt has changed: its status, its copies, or the work for them.
+        Returns this receipt, at once if the status is final."""
+        if self.is_final:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._outcome.course.changed.wait()
+        return self
+
+    async def stored(self) -> Receipt:
+        """Wait until the whisper is stored for the endpoint, or delivered, or sent without a receipt, and
+        return this receipt. After that your program may end: the endpoint gets the whisper when it returns.
+
+        Raises NotStored when the whisper ends otherwise. One whose TTL is at most 600 s is never stored, but
+        may be delivered.
+
+        ```python
+        import onionshh
+
+
+        async def main(node: onionshh.Node) -> None:
+            nobody = onionshh.Identity.generate().address
+            async with node.contact(nobody) as contact:
+                receipt = contact.send(b"hello", ttl_seconds=20)
+                try:
+                    await receipt.stored()
+                except onionshh.NotStored as error:
+                    print(error)  # Not stored: no endpoint is published …
+                    print(error.status, receipt.copies)  # expired (0, 4)
+        ```
+        """
+        while not self.is_final and self.status != "stored":
+            await self._outcome.course.changed.wait()
+        await trio.lowlevel.checkpoint()
+        if self.status in ("expired", "failed"):
+            raise NotStored(f"Not stored: {self.why}.", self.status, self.why)
+        return self
+
+    async def recall(self) -> bool:
+        """Stop delivering the whisper, and have what relays keep of it erased. Its status is `failed` then.
+
+        Returns whether nobody can get it any more: no receipt came, it did not leave over a circuit, and
+        every relay that may have had a copy says that it is erased. False says that it was delivered, or may
+        be. Relays that cannot be reached within a minute are asked again, until the TTL ends or the contact
+        is closed. What the endpoint has read, nobody can recall.
+        """
+        return await self._recall()
 
     async def reply(self) -> bytes | None:
         """Wait for the reply to this whisper, and return it. None when the whisper ends without having been

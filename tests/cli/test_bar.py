@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stderr
 
 import pytest
 
-from onionshh.cli.bar import CELLS, Bar, drawn
+from onionshh.cli.bar import CELLS, Bar, drawn, filled
 from onionshh.client.transfer import TransferProgress
 
 
@@ -26,6 +26,10 @@ from onionshh.client.transfer import TransferProgress
 )
 def test_the_bar_grows(sent: int, size: int, full: int, said: str) -> None:
     assert drawn(TransferProgress(sent, size)) == f"[{'#' * full}{'-' * (CELLS - full)}] {said}"
+
+
+def test_a_share_fills_the_cells() -> None:
+    assert [filled(share).count("#") for share in (0.0, 0.5, 1.0)] == [0, CELLS // 2, CELLS]
 
 
 def test_without_a_size_there_are_only_bytes() -> None:
@@ -46,8 +50,8 @@ def test_on_a_terminal_one_line_is_drawn_over_again_and_cleared() -> None:
     with terminal() as screen:
         bar = Bar()
         bar.clear()
-        bar.show(TransferProgress(1024, None))
-        bar.show(TransferProgress(2048, None))
+        bar.show("1 KiB")
+        bar.show("2 KiB")
         bar.clear()
         bar.clear()
         assert os.read(screen, 1000) == b"\r\x1b[K1 KiB\r\x1b[K2 KiB\r\x1b[K"
@@ -57,12 +61,12 @@ def test_a_terminal_that_is_gone_ends_nothing() -> None:
     with terminal():
         bar = Bar()
         sys.stderr.close()
-        bar.show(TransferProgress(1, None))
+        bar.show("1 KiB")
         bar.clear()
 
 
 def test_without_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     bar = Bar()
-    bar.show(TransferProgress(1, 2))
+    bar.show("1 KiB")
     bar.clear()
     assert capsys.readouterr() == ("", "")

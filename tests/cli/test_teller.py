@@ -71,6 +71,8 @@ def test_one_object_for_programs(answer: bytes, key: str, value: str, capsys: Ca
         "hops": 3,
         "class": "talk",
         "resumed": False,
+        "copies": 0,
+        "proof_seconds": 0.0,
         "paths": [{"hops": 3, "relays": list(PATH.relays)}],
         "connect_seconds": 0.4,
         "round_trip_seconds": 0.123457,

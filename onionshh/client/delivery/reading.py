@@ -55,31 +55,32 @@ class Reader:
     """Reads the lanes of one endpoint or contact."""
 
     def __init__(self, lanes: LaneSet, destinations: Destinations, drops: Drops) -> None:
-        self._lanes = lanes
+        self.lanes = lanes
         self._destinations = destinations
         self._drops = drops
 
     def start(self, lane: Lane, first: Record | None = None) -> None:
         """Read this lane until it ends. `first` came with its opening."""
-        self._lanes.soon(self._read, lane, first)
+        self.lanes.soon(self._read, lane, first)
 
     async def _read(self, lane: Lane, first: Record | None) -> None:
         try:
             if first is not None:
-                await self._take(lane, first)
+                await self.take(lane, first)
             while True:
                 await lane.readable()
-                await self._take(lane, await lane.carrier.receive())
+                await self.take(lane, await lane.carrier.receive())
         except (CircuitFailed, Closed):
             pass
         except ProtocolError as error:
             self._drops.count(error.reason)
         except BadData as error:
             logger.error("a whisper could not be looked up: %s", error)
-        self._lanes.lost(lane)
+        self.lanes.lost(lane)
 
-    async def _take(self, lane: Lane, record: Record) -> None:
-        """Raises ProtocolError for a record that its place refuses: the lane ends."""
+    async def take(self, lane: Lane, record: Record) -> None:
+        """Take a record that came over this lane where it belongs. Raises ProtocolError if its place refuses
+        it: then the lane ends. BadData, Closed."""
         destinations = self._destinations
         receiving, sending = destinations.receiving(), destinations.sending(lane, record)
         if record.kind in SESSION_KINDS:

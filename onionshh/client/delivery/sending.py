@@ -19,6 +19,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.driver import Driver
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Lane, LaneSet
+from onionshh.client.delivery.mailing import Mailing, MakesMail
 from onionshh.client.delivery.outbox import InMemoryOutbox, Outbox, Stored, mark_of
 from onionshh.client.receipt import Outcome, PathInfo, Receipt, Route, Status
 from onionshh.core.base.words import amount
@@ -26,11 +27,13 @@ from onionshh.core.delivery.actions import (
     Action,
     Answered,
     Count,
+    Deposit,
     EndLane,
     Failure,
     KeepAnswer,
     LaneId,
     NeedLane,
+    Recall,
     Remember,
     Send,
     StopOpening,
@@ -59,10 +62,15 @@ logger = logging.getLogger("onionshh.client")
 
 RECEIPTS_MOST = 16_384
 """Receipts kept current. The Sender's own bounds stay below this."""
+STORED_AND_CLOSED: Final = "stored, but nobody waits for the receipt any more"
+RECALLED: Final = "it was recalled"
 EXPIRED_AWAY: Final = "its time to live ended while the contact was closed"
 
 _STATUS: Final[Mapping[State, Status]] = MappingProxyType(
     {
+        State.QUEUED: "queued",
+        State.OUT: "sent",
+        State.STORED: "stored",
         State.SENT: "sent",
         State.DELIVERED: "delivered",
         State.EXPIRED: "expired",
@@ -107,8 +115,8 @@ class Opener(Protocol):
 
 
 class Sending(Driver):
-    """The driver of one Sender. `outbox`: where whispers outlive the program; None: nowhere. `background`:
-    leave others room on the way."""
+    """The driver of one Sender. `outbox`: where whispers outlive the program; None: nowhere. `mail`: where
+    they wait for an end that is away; None: nowhere."""
 
     def __init__(
         self,
@@ -117,27 +125,34 @@ class Sending(Driver):
         opener: Opener,
         *,
         outbox: Outbox | None = None,
-        background: bool = False,
         idle_seconds: tuple[float, float] = IDLE_SECONDS,
         opened: Callable[[Lane], None] = lambda lane: None,
+        mail: MakesMail | None = None,
     ) -> None:
         self._context = context
         self._opener = opener
         self._outbox: Outbox = outbox or InMemoryOutbox()
-        self._background = background
         self._opened = opened
         self._sender = Sender(
             receipt_seconds=float(context.params.talk_receipt_seconds),
             chance=context.chance,
             idle_seconds=idle_seconds,
             keeps_answers=self._outbox.lasts,
+            letters=mail is not None,
         )
         super().__init__(self._sender, context.clock, lanes)
+        self._mailing = (
+            None
+            if mail is None
+            else Mailing(mail, self._sender, context.clock, lanes, self.do, self._outcome)
+        )
         self._known: dict[WhisperId, _Known] = {}
         self._opening: trio.CancelScope | None = None
         self._openings: dict[LaneId, _Opened] = {}
         self._changed = Broadcast()
         self._leaving = False
+        self._not_kept: set[WhisperId] = set()
+        """Whispers whose answers came and could not be written to disk."""
 
     @property
     def sender(self) -> Sender:
@@ -192,6 +207,12 @@ class Sending(Driver):
                 self._conclude(record.whisper_id, "expired", EXPIRED_AWAY)
             else:
                 self.submit(record, deadline)
+                self.restored_letter(record.whisper_id)
+
+    def restored_letter(self, whisper: WhisperId) -> None:
+        """Go on with a whisper that was submitted just now: an earlier run may have left it as a letter."""
+        if self._mailing is not None:
+            self._mailing.restored(whisper)
 
     def receipt(self, whisper_id: WhisperId) -> Receipt | None:
         """The receipt of a whisper of this run, or of one in the outbox. BadData, Closed."""
@@ -221,6 +242,7 @@ class Sending(Driver):
             outcome,
             lambda waits: self._awaiting(whisper_id, waits),
             lambda answer: self._outbox.shown(answer.whisper_id),
+            lambda: self._recall(whisper_id),
         )
         self._known[whisper_id] = _Known(outcome, receipt)
         while len(self._known) > RECEIPTS_MOST:
@@ -247,7 +269,7 @@ class Sending(Driver):
         """Stop: nothing more is tried, and nothing more comes. `keep`: what is not final stays in the outbox,
         for the next run."""
         self._leaving = keep
-        self.do(self._sender.close(why))
+        self.do(self._sender.close(why, why if keep else STORED_AND_CLOSED))
 
     # Actions.
 
@@ -259,6 +281,12 @@ class Sending(Driver):
                 self._tell(action)
             case Unheard(whisper):
                 self._opener.silent(whisper)
+            case Deposit(record):
+                if self._mailing is not None:
+                    self._mailing.deposit(record)
+            case Recall(whisper):
+                if self._mailing is not None:
+                    self._mailing.recall(whisper)
             case Answered(whisper, answer):
                 self._answered(whisper, answer)
             case EndLane(lane, reason):
@@ -271,8 +299,8 @@ class Sending(Driver):
                 if self._opening is not None:
                     self._opening.cancel()
                     self._opening = None
-            case Remember(token, rows):
-                self.lanes.soon(self._remember, token, rows[0])
+            case Remember(token, (KeepAnswer() as row,)):
+                self.lanes.soon(self._remember, token, row)
             case Count(reason):
                 self._context.drops.count(reason)
 
@@ -288,7 +316,7 @@ class Sending(Driver):
             why = told.why or ("" if told.refused is None else self._refused(told))
             self._conclude(told.whisper, _STATUS[told.state], why)
         elif outcome is not None:
-            outcome.status, outcome.why = ("sent", "") if told.state is State.OUT else ("queued", told.why)
+            outcome.tell(_STATUS[told.state], "" if told.state is State.OUT else told.why)
 
     def _conclude(self, whisper: WhisperId, status: Status, why: str) -> None:
         if not self._leaving:
@@ -297,6 +325,14 @@ class Sending(Driver):
         if outcome is not None:
             outcome.conclude(status, why)
             self._changed.send()
+
+    async def _recall(self, whisper: WhisperId) -> bool:
+        """As `Receipt.recall`."""
+        await trio.lowlevel.checkpoint()
+        self.do(self._sender.give_up(whisper, RECALLED, self.now()))
+        erased = self._mailing is None or await self._mailing.recalled(whisper)
+        outcome = self._outcome(whisper)
+        return outcome is not None and outcome.status != "delivered" and not outcome.route.paths and erased
 
     def _answered(self, whisper: WhisperId, answer: Record | None) -> None:
         outcome = self._outcome(whisper)
@@ -333,16 +369,18 @@ class Sending(Driver):
 
     # The disk.
 
-    async def _remember(self, token: int, row: object) -> None:
+    async def _remember(self, token: int, row: KeepAnswer) -> None:
         try:
-            if isinstance(row, KeepAnswer):
-                await self._outbox.keep_answer(row.answer)
+            await self._outbox.keep_answer(row.answer)
         except (BadData, Closed) as error:
             if isinstance(error, BadData):
                 logger.error("an answer could not be kept: %s", error)
+            self._not_kept.add(row.answer.in_reply_to)
             self.do(self._sender.not_remembered(token, self.now()))
         else:
+            self._not_kept.discard(row.answer.in_reply_to)
             self.do(self._sender.remembered(token, self.now()))
+        self._changed.send()
 
     # Lanes.
 
@@ -383,8 +421,6 @@ class Sending(Driver):
         """The new lane, if there is one."""
         if opening.joined is None:
             return None
-        if self._background:
-            opening.joined.circuit.leave_room()
         lane = self.lanes.add(opening.joined, writers=SENDINGS_MOST, session=opening.session)
         self._openings[lane.number] = _Opened(opening, self.now() - began)
         self._opened(lane)
@@ -409,6 +445,14 @@ class Sending(Driver):
         self._opener.arrived(record.in_reply_to)
         refuse = lane.carrier.why_refused(record) if record.kind == WHISPER else None
         self.do(self._sender.record_in(lane.number, record, self.now(), refuse=refuse, owes=owes))
+
+    async def kept(self, whisper: WhisperId) -> None:
+        """Wait until the answer to this whisper, which was brought just now, is where it will be found again.
+        BadData if it could not be kept."""
+        while self._sender.is_keeping(whisper):
+            await self._changed.wait()
+        if whisper in self._not_kept:
+            raise BadData("an answer could not be kept")
 
     def is_awaited(self, whisper: WhisperId) -> bool:
         """Whether the program waits now for the answer to this whisper, or has it."""

@@ -67,6 +67,11 @@ class OneLetter:
         return min((part.copies.stored for part in self.parts), default=0)
 
     @property
+    def called_back(self) -> bool:
+        """Whether it was called back."""
+        return self._recalled
+
+    @property
     def erased(self) -> bool:
         """Whether it was called back and no relay has it."""
         return self._erased.is_set()

@@ -29,7 +29,9 @@ class VisitorSessions:
         """Take up the session of an earlier run. BadData."""
         await self.keeper.load()
         self.current = max(
-            self.keeper.table.sessions, key=lambda session: session.history.started_at, default=None
+            self.keeper.table.sessions,
+            key=lambda session: (session.marks.confirmed, session.history.started_at),
+            default=None,
         )
 
     @property
@@ -44,6 +46,18 @@ class VisitorSessions:
         session = Session.started(root, introduced=True, period=period, wall=clock.best())
         session.history.used_at = clock.earliest()
         return session
+
+    async def begin_by_letter(self, root: bytes, period: int) -> Session:
+        """The session that begins with a letter. It is kept when this returns, so that the endpoint's answers
+        are looked for. It is in use once the endpoint has answered. BadData, Closed."""
+        session = self.begun(root, period)
+        await self.keeper.save(session)
+        return session
+
+    @property
+    def with_mail(self) -> list[Session]:
+        """The sessions whose mailbox the endpoint may write to: those that are kept."""
+        return list(self.keeper.table.sessions)
 
     async def heard(self, session: Session | None) -> None:
         """A receipt or a reply came over an exchange of this session: the endpoint has it on disk."""

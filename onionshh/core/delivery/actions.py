@@ -68,6 +68,20 @@ class Unheard:
 
 
 @dataclass(frozen=True, slots=True)
+class Deposit:
+    """Leave this whisper in the other end's mailbox, then call `stored` or `not_stored`."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """A whisper that was left in a mailbox has ended: have what relays still keep of it erased."""
+
+    whisper: WhisperId
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """Give the program an answer. None: no answer can come any more."""
 
@@ -187,6 +201,8 @@ Action = (
     | EndLane
     | Tell
     | Unheard
+    | Deposit
+    | Recall
     | Answered
     | Remember
     | Judge

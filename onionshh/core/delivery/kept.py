@@ -32,7 +32,7 @@ class Kept:
     def put(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> None:
         """Add a whisper, or note that it was answered by now."""
         self._whispers[whisper_id] = whisper
-        if whisper.answered:
+        if whisper.question.answered:
             self._forget_body(whisper_id)
         elif whisper.whole and whisper_id not in self._whole:
             self._whole[whisper_id] = None

@@ -1,16 +1,18 @@
 """The states of one outgoing whisper, and what changes them: the table of the Sender (SPEC 13). Pure.
 
-| state     | LEFT | LOST   | UNTOLD | ACKNOWLEDGED | OVERDUE | REFUSED | EXPIRES | HOPELESS |
-|-----------|------|--------|--------|--------------|---------|---------|---------|----------|
-| QUEUED    | OUT  |        |        | DELIVERED    | EXPIRED | FAILED  | EXPIRED | FAILED   |
-| OUT       |      | QUEUED | SENT   | DELIVERED    | EXPIRED | FAILED  | EXPIRED | FAILED   |
-| SENT      |      |        |        | DELIVERED    |         |         |         |          |
-| DELIVERED |      |        |        |              |         |         |         |          |
-| EXPIRED   |      |        |        |              |         |         |         |          |
-| FAILED    |      |        |        |              |         |         |         |          |
+| state     | LEFT | LOST   | UNTOLD | STORED | ACKNOWLEDGED | OVERDUE | REFUSED | EXPIRES | HOPELESS |
+|-----------|------|--------|--------|--------|--------------|---------|---------|---------|----------|
+| QUEUED    | OUT  |        |        | STORED | DELIVERED    | EXPIRED | FAILED  | EXPIRED | FAILED   |
+| OUT       |      | QUEUED | SENT   | STORED | DELIVERED    | EXPIRED | FAILED  | EXPIRED | FAILED   |
+| STORED    |      |        | SENT   |        | DELIVERED    | EXPIRED | FAILED  | EXPIRED | FAILED   |
+| SENT      |      |        |        |        | DELIVERED    |         |         |         |          |
+| DELIVERED |      |        |        |        |              |         |         |         |          |
+| EXPIRED   |      |        |        |        |              |         |         |         |          |
+| FAILED    |      |        |        |        |              |         |         |         |          |
 
 LEFT: it was handed to a lane. LOST: that lane ended, or the receipt is late and the lane is given up. UNTOLD:
-its last cell has left, and no receipt was asked for. ACKNOWLEDGED: a receipt or an answer came, over any
+its last cell has left, or enough relays keep it, and no receipt was asked for. STORED: enough relays keep it
+for the other end (`lettering.py`); it also goes on live. ACKNOWLEDGED: a receipt or an answer came, over any
 lane. OVERDUE, REFUSED: the other end refused its dates, or what it is a part of. EXPIRES: its time to live is
 over. HOPELESS: it can never work, or the sender stops trying.
 """
@@ -24,6 +26,7 @@ from types import MappingProxyType
 from typing import Final
 
 from onionshh.core.delivery.actions import LaneId
+from onionshh.core.delivery.lettering import Lettering
 from onionshh.core.delivery.record import EXPIRY_GRACE_SECONDS, Record
 
 ASKABLE_SECONDS: Final = EXPIRY_GRACE_SECONDS / 2
@@ -35,6 +38,8 @@ class State(enum.Enum):
 
     QUEUED = "queued"
     OUT = "out"
+    STORED = "stored"
+    """Enough relays keep it for the other end."""
     SENT = "sent"
     """It left, and nobody will say whether it arrived."""
     DELIVERED = "delivered"
@@ -48,6 +53,7 @@ class Happens(enum.Enum):
     LEFT = enum.auto()
     LOST = enum.auto()
     UNTOLD = enum.auto()
+    STORED = enum.auto()
     ACKNOWLEDGED = enum.auto()
     OVERDUE = enum.auto()
     REFUSED = enum.auto()
@@ -58,16 +64,21 @@ class Happens(enum.Enum):
 FINAL: Final = frozenset((State.SENT, State.DELIVERED, State.EXPIRED, State.FAILED))
 THERE: Final = frozenset((State.SENT, State.DELIVERED))
 """Final, and an answer may still come."""
+ASKED_FOR: Final = THERE | {State.STORED}
+"""Small questions go out for these, rather than the whole whisper: the other end may have it."""
 
 TABLE: Final = MappingProxyType(
     {
         (State.QUEUED, Happens.LEFT): State.OUT,
         (State.OUT, Happens.LOST): State.QUEUED,
+        (State.QUEUED, Happens.STORED): State.STORED,
         (State.OUT, Happens.UNTOLD): State.SENT,
+        (State.OUT, Happens.STORED): State.STORED,
+        (State.STORED, Happens.UNTOLD): State.SENT,
         (State.SENT, Happens.ACKNOWLEDGED): State.DELIVERED,
         **{
             (state, happens): becomes
-            for state in (State.QUEUED, State.OUT)
+            for state in (State.QUEUED, State.OUT, State.STORED)
             for happens, becomes in (
                 (Happens.ACKNOWLEDGED, State.DELIVERED),
                 (Happens.OVERDUE, State.EXPIRED),
@@ -101,6 +112,7 @@ class Question:
     """When the next one leaves, monotonic seconds."""
     in_vain: bool = False
     """Whether nothing came back to the last one. Then the whole whisper goes out."""
+    answered: bool = False
 
 
 @dataclass(slots=True)
@@ -120,7 +132,8 @@ class OutgoingWhisper:
     """Whether it went out in one cell, over no lane, and nothing came back so far."""
     awaited: bool = False
     question: Question = field(default_factory=Question)
-    answered: bool = False
+    letter: Lettering | None = None
+    """None: it is never left in a mailbox."""
     body: Body = Body.HERE
 
     @property

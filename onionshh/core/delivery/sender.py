@@ -13,11 +13,16 @@ The answer to a delivered whisper may take hours. Its lane then ends, and from t
 the other end does not know the whisper any more, and the whole whisper goes out again, as long as the other
 end accepts a copy.
 
+With `letters`, a whisper that does not arrive live is left in the other end's mailbox (`lettering.py`). Once
+enough relays keep it, it is STORED. Then questions for its receipt go out as for an answer, and the first
+receipt or answer by whichever way makes it DELIVERED. What relays still keep of it is then recalled.
+
 With `keeps_answers`, an answer is on disk before it is shown and before its receipt leaves.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
 from typing import Final
 
@@ -27,11 +32,13 @@ from onionshh.core.delivery.actions import (
     Actions,
     Answered,
     Count,
+    Deposit,
     EndLane,
     Failure,
     KeepAnswer,
     LaneId,
     NeedLane,
+    Recall,
     Remember,
     Send,
     StopOpening,
@@ -39,13 +46,24 @@ from onionshh.core.delivery.actions import (
     Unheard,
 )
 from onionshh.core.delivery.kept import Kept
-from onionshh.core.delivery.outgoing import FINAL, TABLE, THERE, Body, Happens, OutgoingWhisper, State
+from onionshh.core.delivery.lettering import Lettering
+from onionshh.core.delivery.outgoing import (
+    ASKED_FOR,
+    FINAL,
+    TABLE,
+    THERE,
+    Body,
+    Happens,
+    OutgoingWhisper,
+    State,
+)
 from onionshh.core.delivery.receipts import ReceiptsOwed
 from onionshh.core.delivery.record import (
     EXPIRED,
     PART,
     RECEIPT,
     REFUSED,
+    WHISPER,
     Record,
     question_for,
 )
@@ -67,7 +85,8 @@ class TooMany(Exception):
 
 
 class Sender:
-    """`receipt_seconds`: how long to wait for a receipt the first time. `idle_seconds`: as in `Way`."""
+    """`receipt_seconds`: how long to wait for a receipt the first time. `idle_seconds`: as in `Way`.
+    `letters`: whether whispers may be left in the other end's mailbox."""
 
     def __init__(
         self,
@@ -76,8 +95,9 @@ class Sender:
         chance: Chance,
         idle_seconds: tuple[float, float] = IDLE_SECONDS,
         keeps_answers: bool = False,
+        letters: bool = False,
     ) -> None:
-        self._receipt_seconds = receipt_seconds
+        self._terms = _Terms(receipt_seconds, letters)
         self._random_bytes = chance.bytes
         self._active: dict[WhisperId, OutgoingWhisper] = {}
         """Whispers without a final state, and whispers whose answers are awaited."""
@@ -119,6 +139,19 @@ class Sender:
         return self._get(whisper_id) is not None
 
     @property
+    def awaits_mail(self) -> bool:
+        """Whether the other end may answer by mailbox to something that was left for it, or whose answer the
+        program waits for."""
+        return any(
+            whisper.letter is not None and (whisper.letter.left or whisper.awaited)
+            for whisper in self._active.values()
+        )
+
+    def is_keeping(self, whisper_id: WhisperId) -> bool:
+        """Whether the answer to this whisper is being written to disk."""
+        return self._answers.is_keeping(whisper_id)
+
+    @property
     def is_idle(self) -> bool:
         """Whether it has nothing to deliver, awaits no answer, and uses no lane."""
         return not self._active and self._way.lane is None
@@ -129,10 +162,14 @@ class Sender:
         """Deliver this whisper before `deadline` (monotonic seconds). Raises TooMany."""
         if not self.has_room:
             raise TooMany
-        self._active[record.whisper_id] = OutgoingWhisper(record, deadline)
+        letter = Lettering(deadline) if self._terms.letters and record.kind == WHISPER else None
+        whisper = OutgoingWhisper(record, deadline, letter=letter)
+        if letter is not None:
+            letter.begin(now)
+        self._active[record.whisper_id] = whisper
         self._queue[record.whisper_id] = None
         self._waiting += 1
-        self._look_at = min(self._look_at, deadline)
+        self._look_at = min(self._look_at, self._due_of(whisper, now))
         return self._go_on(now)
 
     def restored(self, record: Record, deadline: float, state: State = State.DELIVERED) -> None:
@@ -140,6 +177,13 @@ class Sender:
         The body is erased, so only questions for the answer go out."""
         whisper = OutgoingWhisper(record, deadline, state, body=Body.ERASED)
         self._kept.put(record.whisper_id, whisper)
+
+    def restored_letter(self, whisper_id: WhisperId) -> None:
+        """This whisper, which was submitted just now, was left in a mailbox in an earlier run. The driver
+        goes on with that."""
+        whisper = self._active.get(whisper_id)
+        if whisper is not None and whisper.letter is not None:
+            whisper.letter.was_left()
 
     def await_answer(self, whisper_id: WhisperId, now: float) -> Actions:
         """The program now waits for this whisper's answer. `Answered` follows, even if no answer can come."""
@@ -167,12 +211,14 @@ class Sender:
             return ()
         return self._move(whisper_id, whisper, Happens.HOPELESS, why) + self._go_on(now)
 
-    def close(self, why: str) -> Actions:
-        """Stop trying and receiving. Receipts that are owed leave if they can."""
+    def close(self, why: str, why_stored: str = "") -> Actions:
+        """Stop trying and receiving. Receipts that are owed leave if they can. What is in a mailbox stays
+        there. `why_stored`: what is said of it."""
         self._closed = True
         actions: list[Action] = []
         for whisper_id, whisper in list(self._active.items()):
-            actions += self._move(whisper_id, whisper, Happens.HOPELESS, why)
+            said = (why_stored or why) if whisper.state is State.STORED else why
+            actions += self._move(whisper_id, whisper, Happens.HOPELESS, said)
             if whisper.state in THERE:
                 actions += self._no_answer(whisper_id, whisper)
         owed = self._owed.take()
@@ -180,11 +226,37 @@ class Sender:
             actions.append(Send(self._way.lane, owed, None))
         return (*actions, *self._stop_if_idle())
 
+    # Mailboxes.
+
+    def stored(self, whisper_id: WhisperId, now: float) -> Actions:
+        """Enough relays keep this whisper for the other end."""
+        whisper = self._active.get(whisper_id)
+        if whisper is None or whisper.state in FINAL or whisper.state is State.STORED:
+            return ()
+        actions = self._move(whisper_id, whisper, Happens.STORED)
+        if not (whisper.record.receipt_wanted and self.gets_receipts):
+            return actions + self._move(whisper_id, whisper, Happens.UNTOLD)
+        if whisper.lane is None and not whisper.alone:
+            self._queue.pop(whisper_id, None)
+            actions += self._ask_again(whisper_id, whisper, now, after_pause=True)
+        return (*actions, Tell(whisper_id, State.STORED), *self._go_on(now))
+
+    def not_stored(self, whisper_id: WhisperId, why: str, again_at: float) -> Actions:
+        """This whisper could not be left in a mailbox. It is tried again at `again_at` (monotonic seconds;
+        inf: never)."""
+        whisper = self._active.get(whisper_id)
+        if whisper is None or whisper.letter is None or whisper.state in ASKED_FOR:
+            return ()
+        whisper.letter.again(again_at)
+        self._look_at = min(self._look_at, whisper.letter.at)
+        return (Tell(whisper_id, whisper.state, why),) if whisper.state is State.QUEUED else ()
+
     # What happens to lanes.
 
     def lane_opened(self, lane: LaneId, began: float, rode: WhisperId | None, now: float) -> Actions:
         """A lane is open. `began`: when its opening began. `rode`: the whisper that the opening carried."""
         self._way.opened(lane, now)
+        self._ask_about_stored()
         actions: Actions = ()
         if rode is not None and rode in self._queue:
             actions = self._left(rode, lane, began, now) + self._on_its_way(rode, now)
@@ -196,6 +268,7 @@ class Sender:
         if self._closed or self._way.lane is not None:
             return ()
         self._way.opened(lane, now, borrowed=True)
+        self._ask_about_stored()
         return self._go_on(now)
 
     def way_is_new(self, now: float) -> Actions:
@@ -219,10 +292,16 @@ class Sender:
         actions: list[Action] = []
         for whisper_id in list(self._queue):
             whisper = self._active[whisper_id]
-            if failure.hopeless:
+            if failure.hopeless and whisper.state is not State.STORED:
                 actions += self._move(whisper_id, whisper, Happens.HOPELESS, failure.why)
+            elif whisper.state is State.STORED:
+                self._queue.pop(whisper_id)
+                actions += self._ask_again(whisper_id, whisper, now, after_pause=True)
             elif whisper.state not in FINAL:
                 actions.append(Tell(whisper_id, whisper.state, failure.why))
+                if whisper.letter is not None:
+                    whisper.letter.nobody(now) if failure.nobody else whisper.letter.in_vain(now)
+                    actions += self._leave_if_due(whisper, now)
         return (*actions, *self._go_on(now))
 
     def lane_used(self, lane: LaneId, now: float) -> Actions:
@@ -313,17 +392,18 @@ class Sender:
                 if not self._may_be_answered(whisper, now):
                     actions += self._no_answer(whisper_id, whisper)
                     continue
-                if now >= whisper.question.at:
-                    whisper.question.at = inf
-                    self._queue[whisper_id] = None
             elif now >= whisper.deadline:
                 why = self._way.problem or "no receipt came before its time to live ended"
                 actions += self._move(whisper_id, whisper, Happens.EXPIRES, why)
                 continue
+            if now >= whisper.question.at:
+                whisper.question.at = inf
+                self._queue[whisper_id] = None
             if now >= whisper.due:
                 whisper.wait *= 2
                 late = late or not whisper.alone
-                actions += self._late(whisper_id, whisper)
+                actions += self._late(whisper_id, whisper, now)
+            actions += self._leave_if_due(whisper, now)
         lane = self._way.lane
         if lane is not None and (late or self._idle_at() <= now):
             if late:
@@ -374,7 +454,7 @@ class Sender:
     def _next_record(self) -> Record:
         """What goes out for the whisper that is first in the queue: itself, or a question for its answer."""
         whisper = self._active[next(iter(self._queue))]
-        if whisper.state not in THERE or (whisper.question.in_vain and whisper.whole):
+        if whisper.state not in ASKED_FOR or (whisper.question.in_vain and whisper.whole):
             return whisper.record
         return question_for(whisper.record, self._random_bytes)
 
@@ -391,7 +471,7 @@ class Sender:
         whisper = self._active[whisper_id]
         del self._queue[whisper_id]
         whisper.lane, whisper.left_at, whisper.alone = lane, left_at, lane is None
-        whisper.wait = whisper.wait or self._receipt_seconds
+        whisper.wait = whisper.wait or self._terms.receipt_seconds
         self._is_due(whisper, now + whisper.wait)
         return self._move(whisper_id, whisper, Happens.LEFT)
 
@@ -417,19 +497,40 @@ class Sender:
             return told
         return told + self._ask_again(whisper_id, whisper, now, after_pause=True)
 
-    def _late(self, whisper_id: WhisperId, whisper: OutgoingWhisper) -> Actions:
+    def _late(self, whisper_id: WhisperId, whisper: OutgoingWhisper, now: float) -> Actions:
         """No receipt came in time."""
-        if whisper.state in THERE:
-            whisper.question.in_vain = True  # a question for its answer got nothing at all
+        if whisper.state in ASKED_FOR:
+            whisper.question.in_vain = True  # a question about it got nothing at all
         if not whisper.alone:
             return ()  # the whole lane is given up
+        self._tried_in_vain(whisper, now)
         whisper.due, whisper.alone = inf, False
-        if whisper.state in THERE:
+        if whisper.state in ASKED_FOR:
             self._queue[whisper_id] = None
             return (Unheard(whisper_id),)
         self._queue = {whisper_id: None} | self._queue
         moved = self._move(whisper_id, whisper, Happens.LOST)
         return (Unheard(whisper_id), *moved, Tell(whisper_id, State.QUEUED, NO_ANSWER))
+
+    def _tried_in_vain(self, whisper: OutgoingWhisper, now: float) -> None:
+        """It went out live, and that brought no receipt."""
+        if whisper.letter is not None and whisper.state is State.OUT:
+            whisper.letter.in_vain(now)
+            self._look_at = min(self._look_at, whisper.letter.at)
+
+    def _leave_if_due(self, whisper: OutgoingWhisper, now: float) -> Actions:
+        """Leave a whisper that does not arrive live in the other end's mailbox."""
+        letter = whisper.letter
+        if letter is None or whisper.state in FINAL or not letter.due(now):
+            return ()
+        return (Deposit(whisper.record),)
+
+    def _ask_about_stored(self) -> None:
+        """A lane is open: those whose letters wait may have been read, or can go out live."""
+        for whisper_id, whisper in self._active.items():
+            if whisper.state is State.STORED and whisper.lane is None and not whisper.alone:
+                whisper.question.at = inf
+                self._queue[whisper_id] = None
 
     def _is_due(self, whisper: OutgoingWhisper, when: float) -> None:
         whisper.due = when
@@ -437,7 +538,8 @@ class Sender:
 
     def _due_of(self, whisper: OutgoingWhisper, now: float) -> float:
         if whisper.state not in THERE:
-            return min(whisper.deadline, whisper.due)
+            leave_at = inf if whisper.letter is None else whisper.letter.at
+            return min(whisper.deadline, whisper.due, whisper.question.at, leave_at)
         # After that time an answer can come only over the present lane, so the end of the lane decides.
         askable_until = whisper.askable_until
         return min(whisper.due, whisper.question.at, askable_until if askable_until > now else inf)
@@ -469,12 +571,22 @@ class Sender:
             self._waiting -= 1
             self._queue.pop(whisper_id, None)
         told = Tell(whisper_id, becomes, why, lane, refused, seconds_left, round_trip_seconds)
+        recalled = self._recalled(whisper)
         if becomes not in THERE:
             del self._active[whisper_id]
-            return (told, Answered(whisper_id, None))
+            return (told, *recalled, Answered(whisper_id, None))
         if not whisper.awaited and whisper_id in self._active:
             self._finish(whisper_id, whisper)
-        return (told,)
+        return (told, *recalled)
+
+    def _recalled(self, whisper: OutgoingWhisper) -> Actions:
+        """Nothing of a whisper that has ended should wait in a mailbox. But what nobody will say anything
+        about must wait there, and so must what outlives this Sender."""
+        letter = whisper.letter
+        if letter is None or not letter.left or self._closed or whisper.state is State.SENT:
+            return ()
+        letter.left = False
+        return (Recall(whisper.record.whisper_id),)
 
     def _answer_in(
         self,
@@ -484,7 +596,7 @@ class Sender:
         refuse: int | None,
         now: float,
     ) -> Actions:
-        known = whisper is not None and whisper.answered
+        known = whisper is not None and whisper.question.answered
         if known:
             refuse = None  # a copy: the answer was accepted before, so its dates do not matter
         if refuse is not None and lane is not None:
@@ -508,9 +620,9 @@ class Sender:
         return (Send(lane, (self._owed.receipt(answer, refuse),), None),)
 
     def _answered(self, whisper_id: WhisperId, whisper: OutgoingWhisper, answer: Record) -> Actions:
-        if whisper.answered:
+        if whisper.question.answered:
             return ()
-        whisper.answered = True
+        whisper.question.answered = True
         self._finish(whisper_id, whisper)
         return (Answered(whisper_id, answer),)
 
@@ -539,10 +651,11 @@ class Sender:
     def _ask_again(
         self, whisper_id: WhisperId, whisper: OutgoingWhisper, now: float, *, after_pause: bool
     ) -> Actions:
-        """Ask for the answer to a delivered whisper, if the lane that it went out on has ended."""
-        if whisper.state not in THERE or self._is_on(whisper):
+        """Ask for the answer to a delivered whisper, or whether a stored one has arrived, if the lane that it
+        went out on has ended."""
+        if whisper.state not in ASKED_FOR or self._is_on(whisper):
             return ()
-        if whisper.answered or now >= whisper.askable_until:
+        if whisper.question.answered or now >= whisper.askable_until:
             return self._no_answer(whisper_id, whisper)
         if not after_pause:
             self._queue[whisper_id], whisper.question.at = None, inf
@@ -562,6 +675,7 @@ class Sender:
         for whisper_id, whisper in list(self._active.items()):
             if whisper.lane is not None and before in (None, whisper.lane):
                 whisper.lane, whisper.due = None, inf
+                self._tried_in_vain(whisper, now)
                 actions += self._move(whisper_id, whisper, Happens.LOST)
                 actions += self._ask_again(whisper_id, whisper, now, after_pause=after_pause)
         again = {key: None for key, whisper in self._active.items() if whisper.state is State.QUEUED}
@@ -569,7 +683,7 @@ class Sender:
         return tuple(actions)
 
     def _idle_at(self) -> float:
-        if any(whisper.state not in FINAL for whisper in self._active.values()):
+        if any(whisper.state in (State.QUEUED, State.OUT) for whisper in self._active.values()):
             return inf
         return self._way.idle_at(asked=any(not whisper.question.asked for whisper in self._active.values()))
 
@@ -583,6 +697,14 @@ class Sender:
         self._kept.put(whisper_id, whisper)
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """As in `Sender`."""
+
+    receipt_seconds: float
+    letters: bool
+
+
 class _AnswersBeingKept:
     """The answers that are being written to disk, by token, and the lane that each came over. An answer that
     comes twice is written once. `needed`: whether answers are written to disk at all."""
@@ -594,11 +716,15 @@ class _AnswersBeingKept:
 
     def begin(self, answer: Record, lane: LaneId) -> int | None:
         """The token for this answer; None if an answer to the same whisper is being written."""
-        if any(other.in_reply_to == answer.in_reply_to for other, _ in self._by_token.values()):
+        if self.is_keeping(answer.in_reply_to):
             return None
         self._token += 1
         self._by_token[self._token] = answer, lane
         return self._token
+
+    def is_keeping(self, whisper_id: WhisperId) -> bool:
+        """Whether an answer to this whisper is being written."""
+        return any(answer.in_reply_to == whisper_id for answer, _ in self._by_token.values())
 
     def done(self, token: int) -> tuple[Record, LaneId] | None:
         """The answer is on disk, or will not be."""

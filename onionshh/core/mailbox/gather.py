@@ -54,7 +54,7 @@ class Gather:
         return self._bytes
 
     def add(self, name: Hashable, part: int, parts: int, chunk: bytes, expires: int) -> bytes | None:
-        """A part was read. Returns the whole if it is the last one missing, and forgets it then.
+        """A part was read. Returns the whole if no part is missing any more. It stays here until `done`.
 
         `expires`: Unix seconds, that of the item. Raises ProtocolError if the part contradicts another one.
         """
@@ -68,12 +68,16 @@ class Gather:
         letter.expires = max(letter.expires, expires)
         self._letters.pop(name, None)
         self._letters[name] = letter
-        if len(letter.chunks) == letter.parts:
-            self._forget(name)
-            return b"".join(letter.chunks[number] for number in range(letter.parts))
         while self._bytes > BYTES_MOST or len(self._letters) > LETTERS_MOST:
             self._drop(next(iter(self._letters)), Reason.LETTER_DISPLACED)
-        return None
+        if len(letter.chunks) < letter.parts:
+            return None
+        return b"".join(letter.chunks[number] for number in range(letter.parts))
+
+    def done(self, name: Hashable) -> None:
+        """The whole is kept elsewhere, or of no use. Nothing happens if it is not here."""
+        if name in self._letters:
+            self._forget(name)
 
     def dropped(self, wall: int) -> tuple[tuple[Hashable, Reason], ...]:
         """The letters that were given up since the last call, and why: erase their parts. `wall`: Unix

@@ -10,12 +10,10 @@ A small network has fewer than eight relays, so a place may have fewer than two,
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Final
 
-from onionshh.core.endpoint.ring import REPLICAS, SPREAD, Positions, responsible
+from onionshh.core.endpoint.ring import REPLICAS, SPREAD, responsible
 from onionshh.core.paths.view import View
-from onionshh.ids import RelayId
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.mailbox import Mailbox
 
@@ -37,19 +35,6 @@ def writable(view: View, mailbox: Mailbox) -> Places | None:
 def readable(view: View, mailbox: Mailbox) -> Places | None:
     """Per place, the relays that a reader asks. None as for `writable`."""
     return _first(view, mailbox, ASKED)
-
-
-def is_for(ring: Positions, mailbox: Mailbox, relay: RelayId) -> bool:
-    """Whether this relay serves the mailbox, by the ring of the mailbox's period under one consensus."""
-    near = ring.responsible(mailbox.name, SERVED)
-    return any(row.identity == relay for rows in near for row in rows)
-
-
-def enough(places: Places, stored: Collection[RelayId]) -> bool:
-    """Whether an item is safe: one relay of each place has stored it. A place without relays counts as one
-    that has. `places`: those of `writable`."""
-    sides = [any(row.identity in stored for row in rows) for rows in places if rows]
-    return bool(sides) and all(sides)
 
 
 def _first(view: View, mailbox: Mailbox, count: int) -> Places | None:

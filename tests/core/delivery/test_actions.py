@@ -13,6 +13,7 @@ from onionshh.core.delivery.actions import (
     Answered,
     CallBack,
     Count,
+    Deposit,
     EndLane,
     Erase,
     Failure,
@@ -24,6 +25,7 @@ from onionshh.core.delivery.actions import (
     NeedLane,
     Offer,
     Pause,
+    Recall,
     Remember,
     Repeat,
     RepeatAll,
@@ -54,6 +56,8 @@ def each(body: bytes = SECRET) -> list[Action]:
         EndLane(LANE, Reason.EXCHANGE_OVER),
         Tell(ID, State.DELIVERED, "", LANE, None, 1.0, 0.5),
         Unheard(ID),
+        Deposit(record),
+        Recall(ID),
         Answered(ID, record),
         Remember(1, (Keep(taken, 2), Finish(ID, taken, record), KeepAnswer(record))),
         Judge(LANE, record),
@@ -92,7 +96,7 @@ def test_actions_are_alike_when_they_ask_for_the_same() -> None:
     differ = [
         type(one).__name__ for one, other in zip(each(), each(b"another body"), strict=True) if one != other
     ]
-    assert differ == ["NeedLane", "Send", "Answered", "Remember", "Judge", "Offer", "CallBack"]
+    assert differ == ["NeedLane", "Send", "Deposit", "Answered", "Remember", "Judge", "Offer", "CallBack"]
 
 
 def test_a_failure_is_for_now_unless_it_says_otherwise() -> None:

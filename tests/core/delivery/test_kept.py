@@ -6,7 +6,7 @@ import pytest
 
 from onionshh.core.delivery import kept as kept_file
 from onionshh.core.delivery.kept import Kept
-from onionshh.core.delivery.outgoing import OutgoingWhisper
+from onionshh.core.delivery.outgoing import OutgoingWhisper, Question
 from onionshh.core.delivery.record import new_whisper
 from onionshh.ids import WhisperId
 from tests.seeded import seeded
@@ -16,7 +16,7 @@ random_bytes = seeded(5)
 
 def put(kept: Kept, body: bytes = b"hello", *, answered: bool = False) -> WhisperId:
     record = new_whisper(body, expires=600, privacy_class=1, random_bytes=random_bytes)
-    kept.put(record.whisper_id, OutgoingWhisper(record, 600.0, answered=answered))
+    kept.put(record.whisper_id, OutgoingWhisper(record, 600.0, question=Question(answered=answered)))
     return record.whisper_id
 
 
@@ -36,7 +36,7 @@ def test_one_that_is_answered_meanwhile_gives_its_body_up() -> None:
     whisper_id = put(kept)
     whisper = kept.get(whisper_id)
     assert whisper is not None
-    whisper.answered = True
+    whisper.question.answered = True
     kept.put(whisper_id, whisper)
     assert body_of(kept, whisper_id) == b""
 

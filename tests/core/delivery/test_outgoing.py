@@ -10,13 +10,14 @@ from onionshh.core.delivery import outgoing
 from onionshh.core.delivery.outgoing import FINAL, TABLE, THERE, Happens, State
 
 EXPECTED = """
-              LEFT  LOST    UNTOLD  ACKNOWLEDGED  OVERDUE  REFUSED  EXPIRES  HOPELESS
-QUEUED        OUT   -       -       DELIVERED     EXPIRED  FAILED   EXPIRED  FAILED
-OUT           -     QUEUED  SENT    DELIVERED     EXPIRED  FAILED   EXPIRED  FAILED
-SENT          -     -       -       DELIVERED     -        -        -        -
-DELIVERED     -     -       -       -             -        -        -        -
-EXPIRED       -     -       -       -             -        -        -        -
-FAILED        -     -       -       -             -        -        -        -
+              LEFT  LOST    UNTOLD  STORED  ACKNOWLEDGED  OVERDUE  REFUSED  EXPIRES  HOPELESS
+QUEUED        OUT   -       -       STORED  DELIVERED     EXPIRED  FAILED   EXPIRED  FAILED
+OUT           -     QUEUED  SENT    STORED  DELIVERED     EXPIRED  FAILED   EXPIRED  FAILED
+STORED        -     -       SENT    -       DELIVERED     EXPIRED  FAILED   EXPIRED  FAILED
+SENT          -     -       -       -       DELIVERED     -        -        -        -
+DELIVERED     -     -       -       -       -             -        -        -        -
+EXPIRED       -     -       -       -       -             -        -        -        -
+FAILED        -     -       -       -       -             -        -        -        -
 """
 
 

@@ -1,0 +1,132 @@
+"""Seals whispers as letters for an endpoint's inbox (SPEC 14).
+
+The endpoint's descriptor says whether it has an inbox, and has the key that letters are sealed to. It stays
+on the ring for a week after the endpoint left. A letter says who writes: the holder of a session, or a new
+visitor with a seed. From the seed both sides derive a session, so that the endpoint can answer by mailbox.
+The visitor has kept that session before the letter leaves.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from onionshh.client.context import Context
+from onionshh.client.delivery.mailing import NotLeft
+from onionshh.client.mail.deposits import SealedItem
+from onionshh.client.reach.descriptor_cache import CheckedDescriptor
+from onionshh.client.reach.finder import NoDescriptor, find
+from onionshh.client.session.visiting import VisitorSessions
+from onionshh.client.steps import steps
+from onionshh.core.delivery.record import Record
+from onionshh.core.mailbox.dates import item_expiry
+from onionshh.core.mailbox.letter import (
+    KnownSender,
+    Letter,
+    NewSender,
+    letter_info,
+    letter_proof,
+    letter_root,
+    seal_letter,
+    split,
+)
+from onionshh.core.session.session import Session
+from onionshh.crypto.identity import SigningKey, blind_public
+from onionshh.errors import BadData, CryptoError, NetworkUnreachable, NoDirectory
+from onionshh.geometry import KEY, SEED
+from onionshh.net.circuits import CircuitFailed
+from onionshh.wire.mailbox import INBOX, Mailbox
+
+NO_INBOX: Final = "the endpoint is away, and takes no letters"
+NOBODY: Final = "no endpoint is published under this address, so there is no inbox to leave it in"
+OLDER_PERIODS: Final = 6
+"""An endpoint's last descriptor may be that old: with the current period and its neighbour, eight in all."""
+LOOK_AGAIN_SECONDS: Final = 600.0
+TRY_AGAIN_SECONDS: Final = 60.0
+FOUND_SECONDS: Final = 3600.0
+"""How long a descriptor is used for letters before it is fetched anew."""
+
+
+class Letters:
+    """The letters of one contact. `sessions`: its sessions, which letters begin or go on with."""
+
+    def __init__(self, context: Context, address_key: bytes, sessions: VisitorSessions) -> None:
+        self._context = context
+        self._address_key = address_key
+        self._sessions = sessions
+        self._found: tuple[CheckedDescriptor, float] | None = None
+        self._new: tuple[int, bytes] | None = None
+        """The seed for letters of this period, once it is needed."""
+
+    async def seal(self, record: Record) -> list[SealedItem]:
+        """The parts of a letter with this whisper, for the inbox of the present period. NotLeft, BadData,
+        Closed."""
+        try:
+            found = await self._descriptor()
+            view = self._context.view
+        except NoDescriptor:
+            raise NotLeft(NOBODY, LOOK_AGAIN_SECONDS) from None
+        except (CircuitFailed, NetworkUnreachable, NoDirectory) as error:
+            raise NotLeft(f"the network does not carry us there ({error})", TRY_AGAIN_SECONDS) from error
+        period, period_seconds = view.period, view.params.period_seconds
+        mailbox = Mailbox(INBOX, blind_public(self._address_key, period, period_seconds), period)
+        expires = item_expiry(record.expires, self._context.clock.best(), period, period_seconds)
+        seed, session = await self._writer(mailbox)
+        chunks = split(record.encode())
+        items = []
+        for part, chunk in enumerate(chunks):
+            key_seed = self._context.chance.bytes(KEY)
+            item_id = SigningKey(key_seed).public
+            letter = Letter(
+                _sender(seed, session, period, item_id),
+                record.whisper_id,
+                record.privacy_class,
+                part,
+                len(chunks),
+                chunk,
+            )
+            info = letter_info(found.period, found.subcredential, item_id)
+            try:
+                value = seal_letter(found.descriptor.letter_key, info, letter)
+            except CryptoError:
+                raise NotLeft(NO_INBOX, LOOK_AGAIN_SECONDS) from None
+            items.append(SealedItem(mailbox, key_seed, expires, value))
+        return items
+
+    async def _descriptor(self) -> CheckedDescriptor:
+        """The descriptor of the endpoint, which has an inbox. Raises as `find`, and NotLeft."""
+        now = self._context.clock.monotonic()
+        if self._found is not None and now < self._found[1]:
+            return self._found[0]
+        steps.debug("we ask ring relays for the last descriptor of the endpoint, also of earlier days")
+        found = await find(self._context, self._address_key, older=OLDER_PERIODS)
+        if not found.descriptor.has_inbox:
+            raise NotLeft(NO_INBOX, LOOK_AGAIN_SECONDS)
+        steps.debug("the endpoint has an inbox; we seal the whisper so that it alone can read it")
+        self._found = found, now + FOUND_SECONDS
+        return found
+
+    async def _writer(self, mailbox: Mailbox) -> tuple[bytes, Session | None]:
+        """A seed, and the session that goes on, if one does. Without one, the session that comes from the
+        seed is kept before this returns."""
+        session = self._sessions.current
+        if (
+            session is not None
+            and session.marks.confirmed
+            and session.mail.key_of(mailbox.period) is not None
+        ):
+            return b"", session
+        if self._new is None or self._new[0] != mailbox.period:
+            seed = self._context.chance.bytes(SEED)
+            root = letter_root(seed, mailbox.name, mailbox.period)
+            await self._sessions.begin_by_letter(root, mailbox.period)
+            self._new = mailbox.period, seed
+        return self._new[1], None
+
+
+def _sender(seed: bytes, session: Session | None, period: int, item_id: bytes) -> NewSender | KnownSender:
+    if session is None:
+        return NewSender(seed)
+    mail_key = session.mail.key_of(period)
+    if mail_key is None:
+        raise BadData("a session has no key for the mailboxes of this period")
+    return KnownSender(session.session_id, letter_proof(mail_key, item_id))
