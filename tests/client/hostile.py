@@ -15,7 +15,6 @@ from onionshh.core.roles import (
     CircuitHandle,
     CountingRole,
     EndingRole,
-    PunctualRole,
     Reply,
     Role,
     RoleAction,
@@ -55,7 +54,7 @@ class Replaceable:
 
     @property
     def is_due_soon(self) -> bool:
-        return isinstance(self.role, PunctualRole) and self.role.is_due_soon
+        return bool(getattr(self.role, "is_due_soon", False))
 
     def statistics(self) -> Mapping[str, int]:
         return self.role.statistics() if isinstance(self.role, CountingRole) else {}

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @pytest.mark.parametrize("parts", [1, 4, 16])
 async def test_each_part_is_at_four_relays_in_the_end(autojump_clock: MockClock, parts: int) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         box = mailbox_of(context)
         expires = context.clock.wall() + HOUR
@@ -65,7 +65,7 @@ async def test_each_part_is_at_four_relays_in_the_end(autojump_clock: MockClock,
 
 
 async def test_it_is_stored_when_both_places_have_it(autojump_clock: MockClock) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         box = mailbox_of(context)
         for relay in places_of(context, box)[1]:
@@ -84,7 +84,7 @@ async def test_it_is_stored_when_both_places_have_it(autojump_clock: MockClock) 
 
 
 async def test_the_price_that_one_relay_asks_is_paid_once_and_sent_to_all(autojump_clock: MockClock) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         box = mailbox_of(context, w.PAIR)
         dear = places_of(context, box)[0][0]
@@ -102,16 +102,16 @@ async def test_the_price_that_one_relay_asks_is_paid_once_and_sent_to_all(autoju
 
 
 async def test_a_relay_that_always_wants_a_little_more_gets_nowhere(autojump_clock: MockClock) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         box = mailbox_of(context, w.PAIR)
         greedy = relays[places_of(context, box)[0][0]]
         greedy.on_put = lambda put: w.Kept(w.DEAR, put.effort + 1 if put.effort < 6000 else EFFORT_MOST + 1)
-        expires = context.clock.wall() + 12 * HOUR
+        expires = context.clock.wall() + 3 * HOUR
         async with leaving(context, DepositsInMemory(), heard) as made:
             await made.leave(LETTER, sealed(box, expires), expires)
             await until(lambda: made.copies(LETTER) == 3, 600)
-            await trio.sleep(3 * HOUR)
+            await trio.sleep(HOUR)
             assert made.copies(LETTER) == 3
         assert len({put.effort for _, put, _ in greedy.puts}) <= 8
         assert heard.copies[-1] == (3, True)
@@ -129,7 +129,7 @@ async def test_a_relay_that_always_wants_a_little_more_gets_nowhere(autojump_clo
 async def test_when_no_relay_takes_it_that_is_said_once_and_it_goes_on(
     autojump_clock: MockClock, answer: w.Kept, why: NotStored
 ) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         for bent in relays.values():
             bent.on_put = lambda put: answer
@@ -148,7 +148,7 @@ async def test_when_no_relay_takes_it_that_is_said_once_and_it_goes_on(
 
 
 async def test_a_relay_that_is_away_gets_its_copy_when_it_is_back(autojump_clock: MockClock) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, heard = inside(node), Heard()
         box = mailbox_of(context)
         away = relay_of(net, places_of(context, box)[0][0])
@@ -162,7 +162,7 @@ async def test_a_relay_that_is_away_gets_its_copy_when_it_is_back(autojump_clock
 
 
 async def test_what_answers_nothing_or_nonsense_is_tried_again(autojump_clock: MockClock) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         box = mailbox_of(context)
         places = places_of(context, box)
@@ -181,7 +181,7 @@ async def test_what_answers_nothing_or_nonsense_is_tried_again(autojump_clock: M
 
 
 async def test_after_its_time_nobody_is_asked_and_nothing_is_kept(autojump_clock: MockClock) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()
         for bent in relays.values():
             bent.on_put = lambda put: w.Kept(w.FULL)
@@ -200,7 +200,7 @@ async def test_after_its_time_nobody_is_asked_and_nothing_is_kept(autojump_clock
 
 
 async def test_a_letter_is_put_only_while_its_period_is_near(autojump_clock: MockClock) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         expires = context.clock.wall() + HOUR
         async with leaving(context, DepositsInMemory(), heard) as made:
@@ -215,7 +215,7 @@ async def test_a_letter_is_put_only_while_its_period_is_near(autojump_clock: Moc
 
 
 async def test_a_recall_erases_every_copy(autojump_clock: MockClock) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()
         expires = context.clock.wall() + HOUR
         async with leaving(context, deposits, heard) as made:
@@ -233,7 +233,7 @@ async def test_a_recall_erases_every_copy(autojump_clock: MockClock) -> None:
 
 
 async def test_a_recall_in_the_midst_stops_the_rest(autojump_clock: MockClock) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         expires = context.clock.wall() + HOUR
         async with leaving(context, DepositsInMemory(), heard) as made:
@@ -265,7 +265,7 @@ class SlowDeposits(DepositsInMemory):
 
 
 async def test_a_recall_waits_for_a_put_that_is_on_its_way(autojump_clock: MockClock) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard, deposits = inside(node), bend(net), Heard(), SlowDeposits()
         expires = context.clock.wall() + HOUR
         async with leaving(context, deposits, heard) as made:
@@ -281,7 +281,7 @@ async def test_a_recall_waits_for_a_put_that_is_on_its_way(autojump_clock: MockC
 
 
 async def test_a_recall_before_any_put_leaves_no_trace(autojump_clock: MockClock) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         expires = context.clock.wall() + HOUR
         made = Leaving(context, DepositsInMemory(), heard)
@@ -294,7 +294,7 @@ async def test_a_recall_before_any_put_leaves_no_trace(autojump_clock: MockClock
 
 
 async def test_a_relay_that_is_away_is_told_later_that_it_is_called_back(autojump_clock: MockClock) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         box = mailbox_of(context)
         expires = context.clock.wall() + 8 * HOUR
@@ -312,7 +312,7 @@ async def test_a_relay_that_is_away_is_told_later_that_it_is_called_back(autojum
 
 
 async def test_a_recall_in_the_background(autojump_clock: MockClock) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()
         expires = context.clock.wall() + HOUR
         async with leaving(context, deposits, heard) as made:
@@ -345,7 +345,7 @@ async def test_only_so_many_parts_are_left_at_a_time(autojump_clock: MockClock) 
 
 
 async def test_what_is_forgotten_is_not_tried_any_more(autojump_clock: MockClock) -> None:
-    async with small(9, **QUIET) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()
         expires = context.clock.wall() + HOUR
         async with leaving(context, deposits, heard) as made:
@@ -370,7 +370,7 @@ async def at_work(function: Callable[[], T], /) -> T:
 async def test_it_stops_within_a_moment_also_while_it_looks_for_a_proof(
     autojump_clock: MockClock, recall: bool
 ) -> None:
-    async with small(9, **QUIET) as net, joined(net, "slow", net.clock, at_work) as node:
+    async with small(6, **QUIET) as net, joined(net, "slow", net.clock, at_work) as node:
         context, relays, heard = inside(node), bend(net), Heard()
         for bent in relays.values():
             bent.on_put = lambda put: w.Kept(w.DEAR, EFFORT_MOST) if put.value else None
