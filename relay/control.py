@@ -18,6 +18,7 @@ from onionshh.core.roles import (
     EndingRole,
     Join,
     Look,
+    PunctualRole,
     Remember,
     Reply,
     Role,
@@ -79,8 +80,7 @@ class Control:
         self.circuits: dict[RelayCircuit, None] = {}
         """In the order in which they came, so that a seed governs who goes first."""
         self._disk = ForDisk()
-        self.mounted: dict[int, Role] = {}
-        """The role that takes each type of message."""
+        self._mounted = _Mounted()
         self._spoken: dict[RelayCircuit, None] = {}
         """Circuits on which a role has just sent something, or on which the last that waited has left."""
 
@@ -97,7 +97,7 @@ class Control:
     @property
     def roles(self) -> tuple[Role, ...]:
         """The mounted roles, in the order of mounting."""
-        return tuple(dict.fromkeys(self.mounted.values()))
+        return self._mounted.roles
 
     def statistics(self) -> Mapping[str, int]:
         """What the roles count."""
@@ -112,8 +112,8 @@ class Control:
 
     def mount(self, role: Role) -> None:
         """Let this role serve the messages that it takes, in place of the role that took them before."""
-        self.mounted |= dict.fromkeys(role.accepts, role)
-        self.creates.accepts = frozenset((EXTEND, *self.mounted))
+        self._mounted.add(role)
+        self.creates.accepts = frozenset((EXTEND, *self._mounted.by_type))
 
     # Set-up.
 
@@ -138,12 +138,12 @@ class Control:
 
     def hurries(self) -> bool:
         """Whether a role has something due before the second tick from now."""
-        return any(_is_due_soon(role) for role in self.roles)
+        return any(role.is_due_soon for role in self._mounted.punctual)
 
     def hurry(self) -> None:
         """A tick between two ticks, for the roles that have something due."""
-        for role in self.roles:
-            if _is_due_soon(role):
+        for role in self._mounted.punctual:
+            if role.is_due_soon:
                 self.carry_out(role.tick(self._memory.now, self._wall()))
 
     def move(self, circuit: RelayCircuit, event: Event) -> None:
@@ -237,7 +237,7 @@ class Control:
                 raise ProtocolError(Reason.EXTEND_NOT_EARLY)
             self.extends.extend(circuit, body, now)
             return
-        role = self.mounted[message_type]
+        role = self._mounted.by_type[message_type]
         if role not in circuit.roles:
             circuit.roles = (*circuit.roles, role)
         self.carry_out(role.handle(circuit, message_type, body, now, self._wall()))
@@ -367,7 +367,18 @@ class Control:
             self.end(join, Reason.JOIN_ENDED)
 
 
-def _is_due_soon(role: Role) -> bool:
-    """What a `PunctualRole` says. Asked each second of each role; isinstance would cost more than the tick."""
-    due: bool = getattr(role, "is_due_soon", False)
-    return due
+class _Mounted:
+    """The mounted roles, in the order of mounting. They are sorted once, since whether a role is of a kind is
+    slow to find out."""
+
+    def __init__(self) -> None:
+        self.by_type: dict[int, Role] = {}
+        """The role that takes each type of message."""
+        self.roles: tuple[Role, ...] = ()
+        self.punctual: tuple[PunctualRole, ...] = ()
+
+    def add(self, role: Role) -> None:
+        """It takes its messages in place of the role that took them before."""
+        self.by_type |= dict.fromkeys(role.accepts, role)
+        self.roles = tuple(dict.fromkeys(self.by_type.values()))
+        self.punctual = tuple(one for one in self.roles if isinstance(one, PunctualRole))
