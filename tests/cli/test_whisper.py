@@ -70,7 +70,9 @@ async def test_a_program_gets_it_as_one_object(autojump_clock: MockClock, capsys
     assert told["proof_seconds"] >= 0  # virtual time stands still during the work
 
 
-async def test_the_runs_of_one_name_see_what_became_of_it(autojump_clock: MockClock, capsys: Captured) -> None:
+async def test_the_runs_of_one_name_see_what_became_of_it(
+    autojump_clock: MockClock, capsys: Captured
+) -> None:
     async with away() as sender:
         data = sender.net.folder / "visitor"
         assert await sender.run(name="press") == 0
