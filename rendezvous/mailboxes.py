@@ -81,6 +81,7 @@ class Mailboxes:
     machine's clock. `held`: what the store holds."""
 
     accepts = frozenset((m.PUT, m.LIST))
+    costly = frozenset((m.PUT,))
 
     def __init__(
         self,
