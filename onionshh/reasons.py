@@ -309,7 +309,9 @@ class Reason(StrEnum):
     )
     LETTER_EXPIRED = "letter-expired", "A letter's time ended before all of its parts had come."
     LETTER_PARTS = "letter-parts", "A part of a letter contradicted another part of it."
+    LETTER_PROOF = "letter-proof", "A letter named a session, and its proof of that did not hold."
     LETTER_SHAPE = "letter-shape", "A letter from a mailbox had a wrong format inside its seal."
+    LETTER_WAITS = "letter-waits", "A letter stays in its mailbox for now: there is no room for it here."
     MAILBOX_PAGES = "mailbox-pages", "A relay said that a mailbox has more items than one can have."
     MAILBOX_UNREAD = "mailbox-unread", "A relay did not say what it has of a mailbox."
     MAILBOX_SHAPE = "mailbox-shape", "A message about a mailbox had a wrong format."
@@ -330,6 +332,10 @@ class Reason(StrEnum):
     MAILBOX_WAITS_FULL = (
         "mailbox-waits-full",
         "A reader of a mailbox got its answer at once, because too many wait for items.",
+    )
+    MAIL_RECEIPTS_MOST = (
+        "mail-receipts-most",
+        "A receipt was dropped: too many wait to be left for visitors that are away.",
     )
     PAIR_SHAPE = "pair-shape", "What the other side of a session left in a mailbox had a wrong format."
 

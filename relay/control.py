@@ -30,7 +30,7 @@ from onionshh.ids import RandomBytes
 from onionshh.reasons import Reason
 from onionshh.relay.create import Creates
 from onionshh.relay.extend import Extends
-from onionshh.relay.remembering import Looking, Remembering
+from onionshh.relay.remembering import ForDisk, Looking, Remembering
 from onionshh.relay.state import Event, Leg, RelayCircuit, Stage, after
 from onionshh.wire.cell import (
     COMMANDS,
@@ -79,12 +79,21 @@ class Control:
         self.ports: dict[LinkPort, None] = {}
         self.circuits: dict[RelayCircuit, None] = {}
         """In the order in which they came, so that a seed governs who goes first."""
-        self.remembering = Remembering()
-        self.looking = Looking()
+        self._disk = ForDisk()
         self.mounted: dict[int, Role] = {}
         """The role that takes each type of message."""
         self._spoken: dict[RelayCircuit, None] = {}
         """Circuits on which a role has just sent something, or on which the last that waited has left."""
+
+    @property
+    def remembering(self) -> Remembering:
+        """What roles asked to have committed."""
+        return self._disk.remembering
+
+    @property
+    def looking(self) -> Looking:
+        """What roles asked to have read."""
+        return self._disk.looking
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -128,7 +137,6 @@ class Control:
         for role in self.roles:
             self.carry_out(role.tick(now, self._wall()))
 
-    @property
     def hurries(self) -> bool:
         """Whether a role has something due before the second tick from now."""
         return any(isinstance(role, PunctualRole) and role.is_due_soon for role in self.roles)

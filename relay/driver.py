@@ -87,7 +87,7 @@ class SwitchDriver:
         if self._switch.rested - self._given_back >= GIVE_BACK_CIRCUITS:
             self._given_back = self._switch.rested
             give_back()
-        if self._switch.control.hurries:
+        if self._switch.control.hurries():
             self._hurry.send()
 
     async def run(self) -> None:

@@ -156,7 +156,7 @@ class Deposits:
         return kept(circuit, w.FULL)  # the depositor did not wait for its answer, and may try again
 
     def _has_room(self, mailbox: w.Mailbox) -> bool:
-        return self._index.has_room and self._index.count(mailbox) < ITEMS_MOST[mailbox.kind]
+        return self._index.has_room() and self._index.count(mailbox) < ITEMS_MOST[mailbox.kind]
 
     def _room(self) -> tuple[int, int]:
         """Bytes in use, and bytes that there are. Without a limit, none is scarce."""

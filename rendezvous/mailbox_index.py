@@ -23,8 +23,9 @@ from onionshh.wire.mailbox import Mailbox
 
 ITEM_BYTES: Final = 6656
 """What an item takes on disk, with the free space of its pages (tests/benchmarks/mailboxes.py)."""
-IDS_PER_ITEM: Final = 4
-"""Ids that are known, erased ones too, for each item that there is room for."""
+IDS_PER_ITEM: Final = 3
+"""Ids that are known, erased ones too, for each item that there is room for. An id takes half a kilobyte of
+memory."""
 ERASED_AT_ONCE: Final = 1024
 """Rows that one request to the store erases."""
 NUMBERS_PER_SECOND: Final = 1 << 20
@@ -35,9 +36,10 @@ _HEAP_SLACK: Final = 64
 class _Box:
     """One mailbox: its ids, its items by their numbers, how many are being written, and its last number."""
 
-    __slots__ = ("ids", "items", "last", "writing")
+    __slots__ = ("ids", "items", "last", "mailbox", "writing")
 
-    def __init__(self) -> None:
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.mailbox = mailbox
         self.ids: dict[bytes, Held] = {}
         self.items: dict[int, Held] = {}
         """In the order of their numbers. Without what was erased."""
@@ -92,7 +94,6 @@ class Index:
         """Rows that must go from disk and are still there."""
         return len(self._erasable)
 
-    @property
     def has_room(self) -> bool:
         """Whether one item more can be kept."""
         most = self._most_bytes() // ITEM_BYTES
@@ -124,7 +125,7 @@ class Index:
         `add` or `give_up` ends this."""
         self._serial += 1
         self._floor = max(self._floor, wall)
-        box = self._boxes.setdefault(mailbox, _Box())
+        box = self._box(mailbox)
         box.last = max(box.last + 1, self._floor * NUMBERS_PER_SECOND)
         box.writing += 1
         self._writing += 1
@@ -226,13 +227,20 @@ class Index:
             self._items -= 1
         self._drop_if_empty(held.mailbox)
 
+    def _box(self, mailbox: Mailbox) -> _Box:
+        box = self._boxes.get(mailbox)
+        if box is None:
+            box = self._boxes[mailbox] = _Box(mailbox)
+        return box
+
     def _drop_if_empty(self, mailbox: Mailbox) -> None:
         box = self._boxes[mailbox]
         if not box.ids and not box.writing:
             del self._boxes[mailbox]
 
     def _take_up(self, held: Held) -> None:
-        box = self._boxes.setdefault(held.mailbox, _Box())
+        box = self._box(held.mailbox)
+        held.mailbox = box.mailbox  # one object for all items of a mailbox
         box.ids[held.item_id] = held
         box.last = max(box.last, held.number)
         if not held.is_erased:

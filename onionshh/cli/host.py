@@ -114,6 +114,7 @@ Examples:
 )
 @click.option("--no-receipts", is_flag=True, help="Send no receipts, only replies.")
 @click.option("--senders", is_flag=True, help="Check who visitors say they are, and show it.")
+@click.option("--no-inbox", is_flag=True, help="Take no whispers that are left while it is away.")
 @verbose_option
 @bind_option
 @json_option
@@ -126,6 +127,7 @@ def host(
     introducers: int,
     no_receipts: bool,
     senders: bool,
+    no_inbox: bool,
     bind: str | None,
     as_json: bool,
 ) -> int:
@@ -139,7 +141,7 @@ def host(
     check_reach(bind, network_file_when_there(network))
     folder = DataDirectory(data)
     with folder.lock():
-        terms = _Terms(introducers, receipts=not no_receipts, senders=senders)
+        terms = _Terms(introducers, receipts=not no_receipts, senders=senders, inbox=not no_inbox)
         received = None if receive is None else ReceivedFiles(receive)
         this_run = _Host(network, data, bind, terms, echo, command, received, as_json=as_json)
         return run(lambda: _run(this_run), report=this_run.report)
@@ -160,6 +162,7 @@ class _Terms:
     introducers: int
     receipts: bool
     senders: bool
+    inbox: bool
 
 
 class _Host:
@@ -203,6 +206,7 @@ class _Host:
                 introducers=self._terms.introducers,
                 receipts=self._terms.receipts,
                 senders=self._terms.senders,
+                inbox=self._terms.inbox,
             )
             endpoint = await stack.enter_async_context(hosted)
             self._joined = node, endpoint

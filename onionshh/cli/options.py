@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -39,6 +41,28 @@ class _Path(click.Path):
 
 
 PATH = _Path(path_type=Path, readable=False)
+
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION: Final = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([smhd]?)", re.ASCII)
+
+
+class _Duration(click.types.FloatParamType):
+    """A time as people write it: `90s`, `30m`, `3h`, `3d`. A number alone is seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        found = _DURATION.fullmatch(value.strip())
+        seconds = math.inf if found is None else float(found[1]) * _UNITS[found[2]]
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is not a time; write 90s, 30m, 3h or 3d.", param, ctx)
+        return seconds
+
+
+DURATION = _Duration()
+"""Seconds: not negative, and not infinite."""
 
 
 def network_option(

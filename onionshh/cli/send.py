@@ -22,6 +22,7 @@ from onionshh.cli.failures import FAILED, Usage
 from onionshh.cli.folders import network_folder
 from onionshh.cli.following import IN_THE_WAY_SECONDS, OFFLINE
 from onionshh.cli.options import (
+    DURATION,
     PATH,
     bind_option,
     check_bind,
@@ -85,10 +86,10 @@ Arguments:
 @class_options
 @click.option(
     "--ttl",
-    type=float,
-    metavar="SECONDS",
+    type=DURATION,
+    metavar="TIME",
     default=float(TRANSFER_TTL_SECONDS),
-    help="Until when all of it must have arrived; at most 7 days.",
+    help="Until when all of it must have arrived: 90s, 30m, 3h, 3d; at most 7d.",
 )
 @click.option(
     "--name",

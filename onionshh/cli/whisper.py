@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from contextlib import AbstractAsyncContextManager
@@ -18,6 +17,7 @@ from onionshh.cli.failures import Usage
 from onionshh.cli.folders import network_folder
 from onionshh.cli.following import see_it_through
 from onionshh.cli.options import (
+    DURATION,
     PATH,
     as_usage,
     bind_option,
@@ -111,15 +111,15 @@ Arguments:
 @class_options
 @click.option(
     "--ttl",
-    type=float,
-    metavar="SECONDS",
+    type=DURATION,
+    metavar="TIME",
     default=600.0,
-    help="Until when it may be delivered; at most 7 days.",
+    help="Until when it may be delivered: 90s, 30m, 3h, 3d; at most 7d.",
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0),
-    metavar="SECONDS",
+    type=DURATION,
+    metavar="TIME",
     default=30.0,
     help="How long to try, and to wait for the reply; then it is given up. 0: until there is a receipt.",
 )
@@ -159,7 +159,7 @@ def whisper(
     as_json: bool,
 ) -> int:
     """Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin."""
-    check_terms(privacy, ttl, name, wait)
+    check_terms(privacy, ttl, name)
     check_bind(bind)
     to, what = _whom_and_what(address, text, address_file, file)
     joined = read_network_file(network)
@@ -191,15 +191,13 @@ class Letter:
         return usual_tries(len(self.body), self.ttl_seconds)
 
 
-def check_terms(privacy: str, ttl: float, name: str | None, wait: float = 0.0) -> None:
+def check_terms(privacy: str, ttl: float, name: str | None) -> None:
     """Check what was said of a whisper, or of a transfer. Usage."""
     with as_usage():
         if name is not None:
             check_name("--name", name, NAME_MOST)
         privacy_class(privacy)
         check_ttl(ttl)
-    if not math.isfinite(wait):
-        raise Usage("--wait needs a number of seconds.")
 
 
 def _run(letter: Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller) -> int:

@@ -33,13 +33,14 @@ ABOUT_MIGRATIONS: Final = (
 )
 """Whose folder it is, for whoever may read the file anyway. The folder's own name tells nothing."""
 MIGRATIONS: Final = (
-    *WHISPER_MIGRATIONS,
+    *WHISPER_MIGRATIONS[:3],
     *SESSION_MIGRATIONS,
     *OUTBOX_MIGRATIONS,
     *WAY_MIGRATIONS,
     *ABOUT_MIGRATIONS,
     *DEPOSIT_MIGRATIONS,
     *MAIL_PART_MIGRATIONS,
+    WHISPER_MIGRATIONS[3],
 )
 
 

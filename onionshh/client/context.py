@@ -10,6 +10,7 @@ import trio
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.pool import Pool
 from onionshh.client.reach.descriptor_cache import DescriptorCache
+from onionshh.core.base.buckets import TokenBucket
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
@@ -50,6 +51,8 @@ SESSIONS_MOST: Final = 8192
 """Sessions of all endpoints of a node."""
 WAYS_MOST: Final = 16
 """Ways back of all contacts of a node."""
+LETTERS_A_MINUTE: Final = 6
+"""Letters that the endpoints of a node leave for their peers. Each takes work, and strangers cause it."""
 MAILBOX_TURNS: Final = 8
 """Relays that a node asks about mailboxes at a time, over one circuit each."""
 
@@ -64,8 +67,16 @@ class Shared:
     """Ways back that are taken."""
     proving: trio.Lock = field(default_factory=trio.Lock)
     """Held by whoever looks for a proof of work for a mailbox: one at a time."""
+    letters: TokenBucket = field(default_factory=lambda: TokenBucket(LETTERS_A_MINUTE / 60, LETTERS_A_MINUTE))
+    letter_lock: trio.Lock = field(default_factory=trio.Lock)
     mailbox_turns: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAILBOX_TURNS))
     """Held while a relay is asked about a mailbox."""
+
+    async def letter_turn(self, clock: Clock) -> None:
+        """Wait until an endpoint may leave one more letter for a peer."""
+        async with self.letter_lock:
+            await trio.sleep(self.letters.seconds_until(clock.monotonic()))
+            self.letters.take(clock.monotonic())
 
     def make_room(self) -> None:
         """If there are too many sessions, one of the endpoint with most of them must go."""

@@ -358,7 +358,7 @@ class Correspondence:
         """A record lay in a mailbox of this session. It is kept when this returns. BadData, Closed, and
         ProtocolError for a record of no use."""
         carrier = CameAlone(record, lambda answer: self._answer(session, answer), self._context.clock)
-        lane = self.lanes.add(carrier, writers=1, session=session)
+        lane = self.lanes.add(carrier, writers=1, session=session, waited=True)
         self._serve(lane)
         try:
             await self._reader.take(lane, await carrier.receive())

@@ -89,6 +89,7 @@ class Endpoint:
         *,
         receipts: bool = True,
         senders: bool = False,
+        inbox: bool = True,
     ) -> None:
         self._context = context
         self._identity = identity
@@ -96,6 +97,7 @@ class Endpoint:
         self._give_up_after = give_up_after
         self._receipts = receipts
         self._senders = senders
+        self._inbox = inbox
         self._hosting: Hosting | None = None
 
     @property
@@ -114,6 +116,7 @@ class Endpoint:
             self._give_up_after,
             receipts=self._receipts,
             senders=self._senders,
+            inbox=self._inbox,
         )
         await self._hosting.start()
         return self

@@ -120,6 +120,7 @@ class Node:
         introducers: int = INTRODUCERS_DEFAULT,
         receipts: bool = True,
         senders: bool = False,
+        inbox: bool = True,
         give_up_after: int | None = None,
     ) -> Endpoint:
         """An endpoint, to be entered with `async with`.
@@ -132,6 +133,9 @@ class Node:
           endpoint keeps no session with a visitor before it has replied to it.
         - `senders`: whether to check who visitors say they are (see `Node.contact`). Then `Whisper.sender` is
           an address that was proved. To check one, the endpoint fetches that sender's descriptor.
+        - `inbox`: whether visitors may leave whispers for this endpoint while it is away, up to seven days.
+          The endpoint then looks for them when it starts and every 10 to 20 minutes. With False its
+          descriptor says that it takes none.
         - `give_up_after`: a whisper that was shown this often and never finished is set aside, for
           `Endpoint.given_up`. With None every whisper is shown until it is finished.
 
@@ -159,7 +163,13 @@ class Node:
         from onionshh.client.endpoint import Endpoint
 
         return Endpoint(
-            self._context, identity, introducers, give_up_after, receipts=receipts, senders=senders
+            self._context,
+            identity,
+            introducers,
+            give_up_after,
+            receipts=receipts,
+            senders=senders,
+            inbox=inbox,
         )
 
     def contact(

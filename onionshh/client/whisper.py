@@ -126,6 +126,12 @@ class Whisper:
         return self._taken.expires
 
     @property
+    def waited(self) -> bool:
+        """Whether it lay in a mailbox until you were there. If a copy came over a circuit first, it did
+        not."""
+        return self._taken.waited
+
+    @property
     def shown(self) -> int:
         """How often it was shown, this time included."""
         return self._shown

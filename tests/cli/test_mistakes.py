@@ -448,7 +448,7 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
         ("relay", "--network --listen --data --nickname --advertise --family --rate --bind"),
         (
             "host",
-            "--network --data --echo --exec --receive --introducers --no-receipts --senders"
+            "--network --data --echo --exec --receive --introducers --no-receipts --senders --no-inbox"
             " --verbose --bind --json",
         ),
         (

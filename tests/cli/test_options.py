@@ -10,7 +10,7 @@ import click
 import pytest
 
 from onionshh.cli.failures import Usage
-from onionshh.cli.options import PATH, check_bind, check_reach, host_port, is_wildcard
+from onionshh.cli.options import DURATION, PATH, check_bind, check_reach, host_port, is_wildcard
 from onionshh.config import Authority, NetworkFile
 
 
@@ -48,6 +48,37 @@ def test_bind_must_be_ours(address: str) -> None:
 def test_bind_of_this_machine() -> None:
     check_bind(None)
     check_bind("127.0.0.77")
+
+
+# Times
+
+
+@pytest.mark.parametrize(
+    "typed, seconds",
+    [
+        ("90s", 90),
+        ("30m", 1800),
+        ("3h", 10_800),
+        ("3d", 259_200),
+        ("7d", 604_800),
+        ("90", 90),
+        ("1.5h", 5400),
+        (".5", 0.5),
+        (" 5m ", 300),
+        ("0", 0),
+        (600.0, 600),
+    ],
+)
+def test_times_as_people_write_them(typed: str | float, seconds: float) -> None:
+    assert DURATION.convert(typed, None, None) == seconds
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "h", "-1", "1 h", "1w", "1H", "3h30m", "nan", "inf", "1e9", "٣s", "1_0", "9" * 400, "1s\ns"]
+)
+def test_what_is_not_a_time(typed: str) -> None:
+    with pytest.raises(click.BadParameter, match="write 90s, 30m, 3h or 3d"):
+        DURATION.convert(typed, None, None)
 
 
 # Paths

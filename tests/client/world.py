@@ -65,11 +65,16 @@ def small(
 
 @asynccontextmanager
 async def hosted(
-    net: testing.Network, name: str = "host", *, identity: str = "identity", introducers: int = 2
+    net: testing.Network,
+    name: str = "host",
+    *,
+    identity: str = "identity",
+    introducers: int = 2,
+    inbox: bool = True,
 ) -> AsyncIterator[tuple[Node, Endpoint]]:
     """A node of its own and an endpoint on it that is reachable."""
     async with net.join(name) as node:
-        async with node.host(net.folder / identity, introducers=introducers) as endpoint:
+        async with node.host(net.folder / identity, introducers=introducers, inbox=inbox) as endpoint:
             with trio.fail_after(PATIENCE_SECONDS):
                 await endpoint.reachable()
             yield node, endpoint

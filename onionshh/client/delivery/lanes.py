@@ -46,12 +46,15 @@ class Carrier(Protocol):
 
 class Lane:
     """A way to the other end, and what waits to be sent over it. `session`: that of the exchange, if there is
-    one."""
+    one. `waited`: whether what comes over it lay in a mailbox."""
 
-    def __init__(self, number: LaneId, carrier: Carrier, session: Session | None) -> None:
+    def __init__(
+        self, number: LaneId, carrier: Carrier, session: Session | None, *, waited: bool = False
+    ) -> None:
         self.number = number
         self.carrier = carrier
         self.session = session
+        self.waited = waited
         self._waiting: deque[tuple[Send, Left]] = deque()
         self._more = Broadcast()
         self._paused = False
@@ -139,10 +142,12 @@ class LaneSet:
         if self.nursery is not None:
             self.nursery.start_soon(task, *arguments)
 
-    def add(self, carrier: Carrier, *, writers: int, session: Session | None = None) -> Lane:
+    def add(
+        self, carrier: Carrier, *, writers: int, session: Session | None = None, waited: bool = False
+    ) -> Lane:
         """A lane that `writers` tasks write to: one task fills what another leaves of the window."""
         self._made += 1
-        lane = Lane(LaneId(self._made), carrier, session)
+        lane = Lane(LaneId(self._made), carrier, session, waited=waited)
         self._lanes[lane.number] = lane
         for _ in range(writers):
             self.soon(lane.write)

@@ -39,7 +39,7 @@ from onionshh.core.delivery.actions import (
     Send,
     Tell,
 )
-from onionshh.core.delivery.incoming import Taken
+from onionshh.core.delivery.incoming import Stage, Taken
 from onionshh.core.delivery.outgoing import State
 from onionshh.core.delivery.receiver import Receiver
 from onionshh.core.delivery.record import RECEIPT, REFUSED, Record, about
@@ -47,7 +47,7 @@ from onionshh.core.delivery.replies import CLOSED
 from onionshh.core.session.session import Session
 from onionshh.errors import BadData, Closed
 from onionshh.ids import WhisperId
-from onionshh.net.signals import Poke
+from onionshh.net.signals import Broadcast, Poke
 
 logger = logging.getLogger("onionshh.client")
 
@@ -102,6 +102,8 @@ class Receiving(Driver):
         self._wishes: deque[_Wish] = deque()
         self._closed = False
         self._lane_came = Poke()
+        self._written = Broadcast()
+        """Sent when rows were written, or could not be."""
 
     @property
     def receiver(self) -> Receiver:
@@ -123,6 +125,7 @@ class Receiving(Driver):
                 await self.keep_time()
         finally:
             self._closed = True
+            self._written.send()
             self.do(self._receiver.close())
             for wish in self._wishes:
                 wish.came.set()
@@ -231,6 +234,13 @@ class Receiving(Driver):
             outcome.conclude("failed", CLOSED)
         return Receipt(outcome)
 
+    def stored(self, reply: WhisperId, copies: int, enough: bool) -> None:
+        """So many relays keep this reply for a peer that is away. `enough`: that is enough."""
+        outcome = self._outcomes.get(reply)
+        if outcome is not None:
+            outcome.course.copies = copies
+            outcome.tell("stored" if enough else outcome.status, outcome.why)
+
     # Time.
 
     def _best(self) -> int:
@@ -316,10 +326,12 @@ class Receiving(Driver):
             dropped = await self._store.commit(remember.rows, also=write)
         except BaseException:
             self.do(self._receiver.not_remembered(remember.token, self._best(), self.now()))
+            self._written.send()
             raise
         sessions.written()
         self.do(self._receiver.remembered(remember.token, self._best(), self.now()))
         self._receiver.replies.dropped(dropped)
+        self._written.send()
 
     async def _keep(self, remember: Remember) -> None:
         try:
@@ -369,6 +381,20 @@ class Receiving(Driver):
             self._record_in(lane, record, known=known, refuse=refuse)
             return known or self._receiver.inbox.get(about(record)) is not None
 
+    async def kept(self, lane: Lane, whisper: WhisperId) -> bool:
+        """Wait until a whisper that was brought over this lane just now is on disk. False if it was not
+        accepted, or the disk does not take it. Closed, BadData."""
+        while (incoming := self._receiver.inbox.get(whisper)) is not None:
+            if incoming.stage is Stage.KEPT:
+                return True
+            if self._closed:
+                raise Closed("The endpoint was closed before this was on disk.")
+            if self.lanes.get(lane.number) is not lane:
+                return False
+            await self._written.wait()
+        async with self._store.known(whisper) as known:  # finished by now, or never accepted
+            return known
+
     def _record_in(self, lane: Lane, record: Record, *, known: bool, refuse: int | None) -> None:
         self.do(
             self._receiver.record_in(
@@ -380,6 +406,7 @@ class Receiving(Driver):
                 received_at=float(self._context.clock.wall()),
                 best=self._best(),
                 now=self.now(),
+                waited=lane.waited,
             )
         )
 
@@ -396,4 +423,5 @@ class Receiving(Driver):
             self.lanes.lost(lane)
 
     def lane_gone(self, number: LaneId) -> None:
+        self._written.send()
         self.do(self._receiver.lane_lost(number, self._best(), self.now()))

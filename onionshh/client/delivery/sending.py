@@ -207,8 +207,12 @@ class Sending(Driver):
                 self._conclude(record.whisper_id, "expired", EXPIRED_AWAY)
             else:
                 self.submit(record, deadline)
-                if self._mailing is not None:
-                    self._mailing.restored(record.whisper_id)
+                self.restored_letter(record.whisper_id)
+
+    def restored_letter(self, whisper: WhisperId) -> None:
+        """Go on with a whisper that was submitted just now: an earlier run may have left it as a letter."""
+        if self._mailing is not None:
+            self._mailing.restored(whisper)
 
     def receipt(self, whisper_id: WhisperId) -> Receipt | None:
         """The receipt of a whisper of this run, or of one in the outbox. BadData, Closed."""

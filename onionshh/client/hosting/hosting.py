@@ -12,15 +12,20 @@ from dataclasses import dataclass, field
 import trio
 
 from onionshh.client.context import Context
+from onionshh.client.hosting.inbox import Inbox
 from onionshh.client.hosting.introducers import Introducers
 from onionshh.client.hosting.introduction_service import IntroductionService
 from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
+from onionshh.client.hosting.letter_keys import LETTER_KEY_MIGRATIONS, LetterKeys
+from onionshh.client.hosting.owed_store import OWED_MIGRATIONS
 from onionshh.client.hosting.part_store import PART_MIGRATIONS
 from onionshh.client.hosting.peers import Peers
 from onionshh.client.hosting.publication import Publication
 from onionshh.client.hosting.reachability import ReachabilityWatch
 from onionshh.client.hosting.self_test import SelfTest
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS
+from onionshh.client.mail.deposit_store import DEPOSIT_MIGRATIONS
+from onionshh.client.mail.part_store import MAIL_PART_MIGRATIONS, PartsOnDisk
 from onionshh.client.outbox_store import OUTBOX_MIGRATIONS
 from onionshh.client.peer import Peer
 from onionshh.client.pool import STUBS
@@ -42,9 +47,14 @@ MIGRATIONS = (
     WHISPER_MIGRATIONS[1],
     WHISPER_MIGRATIONS[2] + SESSION_MIGRATIONS[0] + OUTBOX_MIGRATIONS[0],
     PART_MIGRATIONS[0],
+    LETTER_KEY_MIGRATIONS[0]
+    + f"{WHISPER_MIGRATIONS[3]};"
+    + MAIL_PART_MIGRATIONS[0]
+    + DEPOSIT_MIGRATIONS[0]
+    + OWED_MIGRATIONS[0],
 )
-"""For the one file of keys, whispers, sessions, parts and what is said first. A new migration goes at the
-end, whichever it is for."""
+"""For the one file of keys, whispers, sessions, parts, letters and what is said first. A new migration goes
+at the end, whichever it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,8 @@ class Parts:
     identity: IdentityKeys = field(repr=False)
     database: Database
     key_store: KeyStore
+    inbox: Inbox | None
+    """None if it takes no letters."""
     peers: Peers
     introduction_service: IntroductionService
     introducers: Introducers
@@ -71,6 +83,7 @@ def put_together(
     give_up_after: int | None = None,
     receipts: bool = True,
     senders: bool = False,
+    inbox: bool = True,
 ) -> Parts:
     """The parts of one endpoint over its database. Nothing is read yet, and nothing runs."""
     key_store = KeyStore(database, context.chance.bytes, context.params.replay_log_entries)
@@ -79,10 +92,25 @@ def put_together(
         peers.check_senders(identity.A, key_store)
     service = IntroductionService(context, identity, key_store, peers.introduced, peers.accepting.resumed)
     held = Introducers(context, key_store, introducers, service.introduced)
-    publication = Publication(context, identity, key_store, held, receipts=receipts)
+    letter_keys = LetterKeys(database, context.chance.bytes) if inbox else None
+    publication = Publication(context, identity, key_store, held, receipts=receipts, letter_keys=letter_keys)
+    letters = None
+    if letter_keys is not None:
+        letters = Inbox(context, identity, letter_keys, PartsOnDisk(context, database), peers)
     self_test = SelfTest(context, identity, held, service, publication)
     reachability = ReachabilityWatch(context, held, publication, self_test.once)
-    return Parts(identity, database, key_store, peers, service, held, publication, self_test, reachability)
+    return Parts(
+        identity,
+        database,
+        key_store,
+        letters,
+        peers,
+        service,
+        held,
+        publication,
+        self_test,
+        reachability,
+    )
 
 
 class Hosting:
@@ -177,6 +205,8 @@ class Hosting:
                     nursery.start_soon(parts.introducers.run)
                     nursery.start_soon(parts.publication.run)
                     nursery.start_soon(parts.reachability.run)
+                    if parts.inbox is not None:
+                        nursery.start_soon(parts.inbox.run)
                     nursery.start_soon(parts.database.keep_erased)
                     task_status.started()
         finally:
@@ -196,6 +226,7 @@ async def open_hosting(
     *,
     receipts: bool = True,
     senders: bool = False,
+    inbox: bool = True,
 ) -> Hosting:
     """Hold an endpoint's folder and read its database. DataInUse, BadData."""
     folder = endpoint_folder(context.folder, identity)
@@ -212,9 +243,12 @@ async def open_hosting(
             give_up_after=give_up_after,
             receipts=receipts,
             senders=senders,
+            inbox=inbox,
         )
         await parts.peers.load()
         await parts.key_store.load()
+        if parts.inbox is not None:
+            await parts.inbox.load()
         context.check_open()
     except BaseException:
         held.close()

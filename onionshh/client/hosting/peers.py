@@ -2,25 +2,32 @@
 (SPEC 12, 13).
 
 A visitor that asked for a session is a peer from its first whisper on. What the program says first to a peer,
-and a reply for which no lane is open, goes by the peer's way back, or waits until the peer comes.
+and a reply for which no lane is open, goes by the peer's way back. If that does not lead anywhere, it is left
+at relays for the peer (`post.py`), or waits until the peer comes.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from contextlib import suppress
 
 import trio
 
 from onionshh.client.context import Context
 from onionshh.client.delivery.alone import CameAlone
+from onionshh.client.delivery.by_mail import CameByMail
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Carrier, Lane, LaneSet
 from onionshh.client.delivery.outbox import Stored
 from onionshh.client.delivery.reading import Destinations, Reader
 from onionshh.client.delivery.receiving import Receiving
-from onionshh.client.delivery.sending import Opening, Sending
+from onionshh.client.delivery.sending import Sending
+from onionshh.client.hosting.called import Called
+from onionshh.client.hosting.inbox import NoRoom
 from onionshh.client.hosting.key_store import KeyStore
 from onionshh.client.hosting.part_store import PartStore
+from onionshh.client.hosting.post import LEAST_SECONDS, Post
 from onionshh.client.hosting.senders import Senders
 from onionshh.client.hosting.transfers import Transfers
 from onionshh.client.hosting.whisper_store import WhisperStore
@@ -28,11 +35,11 @@ from onionshh.client.outbox_store import OutboxStore
 from onionshh.client.receipt import Receipt
 from onionshh.client.session.accepting import Accepting
 from onionshh.client.session.calling import Calling
-from onionshh.client.session.going_on import path_info
 from onionshh.client.session.keeper import SessionKeeper
 from onionshh.client.session.store import SessionStore
 from onionshh.client.session.talking import SessionTalk
 from onionshh.core.base.classes import TALK
+from onionshh.core.delivery.actions import Send
 from onionshh.core.delivery.receiver import VISITOR_IDLE_SECONDS
 from onionshh.core.delivery.record import WAY_BACK, WHISPER, Record
 from onionshh.core.delivery.sender import TooMany
@@ -40,6 +47,7 @@ from onionshh.core.session.session import Session, SessionId
 from onionshh.core.session.way_back import RECEIVED_BODY, decode_ways_untrusted
 from onionshh.errors import BadData, Closed, ProtocolError
 from onionshh.ids import RandomBytes
+from onionshh.net.circuits import CircuitFailed
 from onionshh.net.clocks import Clock
 from onionshh.net.database import Database
 from onionshh.reasons import Reason
@@ -74,9 +82,9 @@ class Peers:
         )
         self.transfers = Transfers(context, self.lanes, PartStore(database, context.run_long), self.keeper)
         self.accepting = Accepting(context, self.keeper, self.resumed)
-        self._calling: dict[SessionId, _Called] = {}
+        self._calling: dict[SessionId, Called] = {}
         self._outboxes = OutboxStore(database)
-        self._lasts = database.lasts
+        self.post = Post(context, database, self.keeper, live=self._live, stored=self.receiving.stored)
         self._waiting: dict[SessionId, list[Stored]] = {}
         """What an earlier run could not bring over."""
         self._talk = SessionTalk(context, self.keeper, self.lanes, way_back=self._way_back)
@@ -99,6 +107,7 @@ class Peers:
         await self.receiving.load()
         await self.transfers.load()
         await self.keeper.load()
+        await self.post.load()
         for peer in await self._outboxes.peers():
             if self.keeper.get(peer) is None:
                 self._outboxes.forget_soon(peer)
@@ -120,15 +129,17 @@ class Peers:
             task_status.started()
             nursery.start_soon(self._sweep)
             nursery.start_soon(self.transfers.run)
+            nursery.start_soon(self.post.run)
             for session in list(self.keeper.table.sessions):
-                if session.way_back and self.receiving.receiver.replies.wait_for(session.session_id):
+                if self.receiving.receiver.replies.wait_for(session.session_id):
                     nursery.start_soon(self.receiving.bring_replies, session.session_id)
             try:
                 await self.receiving.run()
             finally:
                 self.lanes.nursery = None
+                lasts = self._outboxes.database.lasts
                 for known in self._calling.values():
-                    known.close(RUNS_AGAIN if self._lasts else CLOSED, keep=self._lasts)
+                    known.close(RUNS_AGAIN if lasts else CLOSED, keep=lasts)
                 self._context.shared.sessions.remove(self.keeper)
 
     # Lanes that visitors open.
@@ -163,6 +174,56 @@ class Peers:
         self.receiving.lane_opened(lane)
         self._reader.start(lane, record)
         return lane
+
+    # What lay in mailboxes.
+
+    def session_of(self, session_id: bytes) -> Session | None:
+        """The session with this id."""
+        return self.keeper.find(session_id)
+
+    async def mailed(self, record: Record, session: Session | None) -> None:
+        """A letter was read. What it says is on disk when this returns, and so is the receipt that is owed.
+        `session`: its sender's. NoRoom, BadData, Closed, ProtocolError for a record of no use."""
+        if self.lanes.nursery is None:
+            raise Closed("This endpoint is not open.")
+        if session is not None and self.keeper.is_over(session.session_id):
+            session = None
+        if session is not None and self.keeper.find(session.session_id) is None:
+            self.keeper.begun(session)
+        session_id = None if session is None else session.session_id
+        carrier = CameByMail(lambda reply: self._call_back(session_id, reply), self._context.clock)
+        lane = self.lanes.add(carrier, writers=0, session=session, waited=True)
+        self.receiving.lane_opened(lane)
+        try:
+            await self._take_mail(lane, record, carrier)
+        finally:
+            self.lanes.end(lane.number, Reason.FINISHED)
+        if session is not None and carrier.owed:
+            if self.keeper.get(session.session_id) is None:  # the whisper was here before the letter
+                await self.keeper.save(session)
+            await self.post.owe(session, carrier.owed)
+
+    async def _take_mail(self, lane: Lane, record: Record, carrier: CameByMail) -> None:
+        sending = self._sending_of(lane)
+        awaited = sending is not None and sending.is_awaited(record.in_reply_to)
+        await self._reader.take(lane, record)
+        if sending is not None and awaited:
+            await sending.kept(record.in_reply_to)
+        elif not await self.receiving.kept(lane, record.whisper_id) and not carrier.owed:
+            raise NoRoom
+
+    async def _live(self, session: Session, receipts: Sequence[Record]) -> Sequence[Record]:
+        """Send receipts for letters to a peer that can be reached now. Returns those that did not leave."""
+        lane = self._open_lane(session)
+        if lane is not None:
+            self.lanes.send(Send(lane.number, tuple(receipts), None), lambda send: None)
+            return ()
+        left = list(receipts)
+        with suppress(CircuitFailed):
+            while left and session.way_back:
+                await self._answer(session, left[0])
+                del left[0]
+        return left
 
     # What the endpoint says first.
 
@@ -216,10 +277,11 @@ class Peers:
             if lane.session is session:
                 self.lanes.end(lane.number, Reason.PEER_FORGOTTEN)
         self.keeper.forget(session)
+        self.post.forget_peer(session)
         self._outboxes.forget_soon(session.session_id)
         await self.receiving.forget(session.session_id)
 
-    def _known(self, session: Session) -> _Called:
+    def _known(self, session: Session) -> Called:
         known = self._calling.get(session.session_id)
         if known is None:
             calling = Calling(self._context, self.keeper, session)
@@ -230,8 +292,9 @@ class Peers:
                 outbox=self._outboxes.of(session.session_id),
                 idle_seconds=IDLE_SECONDS,
                 opened=self._opened,
+                mail=self.post.mail_for(session),
             )
-            known = self._calling[session.session_id] = _Called(calling, sending)
+            known = self._calling[session.session_id] = Called(calling, sending)
             self.lanes.soon(known.run)
             lane = self._open_lane(session)
             if lane is not None:
@@ -254,19 +317,21 @@ class Peers:
         known = None if lane.session is None else self._calling.get(lane.session.session_id)
         return None if known is None else known.sending
 
-    def _call_back(self, session_id: bytes, reply: Record) -> None:
+    def _call_back(self, session_id: bytes | None, reply: Record) -> None:
         """A reply waits for this peer, and the lane that its whisper came over has ended."""
         session = self.keeper.get(session_id)
-        if session is None or not (session.way_back or self._open_lane(session)):
+        seconds = reply.expires - self._context.clock.best()
+        if session is None or not (session.way_back or self._open_lane(session) or seconds > LEAST_SECONDS):
             return  # it is on disk, and leaves when the peer comes
-        now, clock = self._context.clock.monotonic(), self._context.clock
         sending = self._known(session).sending
         if sending.sender.knows(reply.whisper_id):
             return
         try:
-            sending.submit(reply, now + reply.expires - clock.best())
+            sending.submit(reply, self._context.clock.monotonic() + seconds)
         except TooMany:
             self._context.drops.count(Reason.NO_ROOM_FOR_WHISPER)
+        else:
+            sending.restored_letter(reply.whisper_id)
 
     async def _answer(self, session: Session, record: Record) -> None:
         """Answer to a record that came alone. CircuitFailed. A receipt is tried once: without it, the record
@@ -310,28 +375,3 @@ class Peers:
                 await self._outboxes.tidy(self._context.clock.earliest())
             except BadData as error:
                 logger.error("what is past its time could not be erased: %s", error)
-
-
-class _Called:
-    """What the endpoint says to one peer, while there is something to say."""
-
-    def __init__(self, calling: Calling, sending: Sending) -> None:
-        self.calling = calling
-        self.sending = sending
-        self._scope = trio.CancelScope()
-
-    async def run(self) -> None:
-        with self._scope:
-            await self.sending.keep_time()
-
-    def adopt(self, lane: Lane) -> None:
-        """This lane to the peer is open."""
-        carrier = lane.carrier
-        if isinstance(carrier, JoinedCircuit):
-            paths = (path_info(carrier.circuit),)
-            self.sending.adopt(lane, Opening(carrier, False, paths, lane.session, resumed=True))
-
-    def close(self, why: str, *, keep: bool = False) -> None:
-        self.sending.close(why, keep=keep)
-        self.sending.let_go_of_lanes()
-        self._scope.cancel()

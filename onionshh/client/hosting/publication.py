@@ -17,10 +17,12 @@ from onionshh.client.context import Context
 from onionshh.client.hosting.bidding import Bidding
 from onionshh.client.hosting.introducers import Introducers
 from onionshh.client.hosting.key_store import KeyStore, PeriodKeys
+from onionshh.client.hosting.letter_keys import LetterKey, LetterKeys
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import ask_ring
 from onionshh.core.base.patience import PUBLISH_ANSWER_SECONDS, UPLOAD_SECONDS
 from onionshh.core.circuit.purpose import Purpose
+from onionshh.core.delivery.record import TTL_MOST_SECONDS
 from onionshh.core.endpoint.descriptor import (
     EXPIRY_MOST_SECONDS,
     build_descriptor,
@@ -50,7 +52,8 @@ FIRST_SETTLE_SECONDS = 2.0
 
 class Publication:
     """Publishes for one endpoint. `overtaken` is sent when another program published under our identity.
-    `receipts`: whether the endpoint sends receipts, which its descriptor tells."""
+    `receipts`: whether the endpoint sends receipts, which its descriptor tells. `letter_keys`: None if it
+    takes no letters."""
 
     def __init__(
         self,
@@ -60,12 +63,14 @@ class Publication:
         introducers: Introducers,
         *,
         receipts: bool = True,
+        letter_keys: LetterKeys | None = None,
     ) -> None:
         self._context = context
         self._identity = identity
         self._key_store = key_store
         self._introducers = introducers
         self._receipts = receipts
+        self._letter_keys = letter_keys
         self._bidding = Bidding(context, identity, self._better_proof)
         self._schedule = PublicationSchedule(context.chance)
         self._poke = Poke()
@@ -204,10 +209,27 @@ class Publication:
     async def _make(self, period: int, keys: PeriodKeys, entries: tuple[IntroducerEntry, ...]) -> Made:
         await self._key_store.set_revision(keys, next_revision(keys.revision, self._context.chance))
         nonce = self._bidding.nonce(period)
-        return Made(self._build(period, keys, entries, nonce), entries, keys.seal.public, nonce)
+        letters = await self._letters(period)
+        return Made(self._build(period, keys, entries, nonce, letters), entries, keys.seal.public, nonce)
+
+    async def _letters(self, period: int) -> LetterKey | None:
+        """The key for letters that this period's descriptor names. None without an inbox."""
+        if self._letter_keys is None:
+            return None
+        context = self._context
+        await self._letter_keys.tidy(context.clock.earliest())
+        # Seven days from the last moment at which this descriptor is the latest: the endpoint may leave then.
+        lives = context.params.publish_max_seconds + EXTRA_LIFE_SECONDS + TTL_MOST_SECONDS
+        most = context.view.consensus.valid_after + EXPIRY_MOST_SECONDS  # what the ring takes
+        return await self._letter_keys.key_until(period, min(context.clock.best() + lives, most))
 
     def _build(
-        self, period: int, keys: PeriodKeys, entries: tuple[IntroducerEntry, ...], nonce: bytes
+        self,
+        period: int,
+        keys: PeriodKeys,
+        entries: tuple[IntroducerEntry, ...],
+        nonce: bytes,
+        letters: LetterKey | None,
     ) -> bytes:
         context = self._context
         params = context.params
@@ -226,6 +248,8 @@ class Publication:
             P=self._identity.P,
             pq_public=self._identity.pq_public,
             sends_no_receipts=not self._receipts,
+            letter_key=b"" if letters is None else letters.key.public,
+            letters_until=0 if letters is None else letters.until,
         )
         return build_descriptor(
             self._identity,

@@ -45,6 +45,7 @@ ALTER TABLE inbox ADD COLUMN in_reply_to BLOB NOT NULL DEFAULT x'000000000000000
 ALTER TABLE inbox ADD COLUMN receipt_wanted INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE replies ADD COLUMN session BLOB;
 """,
+    "ALTER TABLE inbox ADD COLUMN waited INTEGER NOT NULL DEFAULT 0",
 )
 
 Row = Keep | Finish | KeepAnswer
@@ -190,8 +191,8 @@ def _keep(connection: sqlite3.Connection, row: Keep) -> None:
     if _note_seen(connection, taken):  # else it was finished before it was kept
         connection.execute(
             "INSERT INTO inbox"
-            " (id, body, received_at, expires, class, shown, session, in_reply_to, receipt_wanted)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " (id, body, received_at, expires, class, shown, session, in_reply_to, receipt_wanted, waited)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 taken.whisper_id,
                 taken.body,
@@ -202,6 +203,7 @@ def _keep(connection: sqlite3.Connection, row: Keep) -> None:
                 taken.session,
                 taken.in_reply_to,
                 taken.receipt_wanted,
+                taken.waited,
             ),
         )
 
@@ -227,15 +229,23 @@ def _finish(connection: sqlite3.Connection, row: Finish) -> list[WhisperId]:
 
 def _taken(whisper_id: WhisperId, connection: sqlite3.Connection) -> Taken | None:
     row = connection.execute(
-        "SELECT id, body, received_at, expires, class, session, in_reply_to, receipt_wanted"
+        "SELECT id, body, received_at, expires, class, session, in_reply_to, receipt_wanted, waited"
         " FROM inbox WHERE id = ?",
         (whisper_id,),
     ).fetchone()
     if row is None:
         return None
-    whisper, body, received_at, expires, privacy_class, session, in_reply_to, wanted = row
+    whisper, body, received_at, expires, privacy_class, session, in_reply_to, wanted, waited = row
     return Taken(
-        whisper, body, received_at, expires, privacy_class, session, in_reply_to, receipt_wanted=bool(wanted)
+        whisper,
+        body,
+        received_at,
+        expires,
+        privacy_class,
+        session,
+        in_reply_to,
+        receipt_wanted=bool(wanted),
+        waited=bool(waited),
     )
 
 

@@ -18,7 +18,7 @@ After a crash `restore` goes on with the same ids and the same bytes, so a relay
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -62,6 +62,14 @@ class Leaving:
         """Whether it is known here, and not called back."""
         one = self._letters.get(letter)
         return one is not None and not one.called_back
+
+    def letters_in(self, mailboxes: Collection[bytes]) -> list[WhisperId]:
+        """The letters that lie in mailboxes of these names."""
+        return [
+            letter
+            for letter, one in self._letters.items()
+            if any(part.mailbox.name in mailboxes for part in one.parts)
+        ]
 
     async def restore(self) -> None:
         """Go on with the letters of the last run. Call it once, at the start. `Told.stored` is told of each

@@ -28,6 +28,7 @@ from onionshh.ids import RelayId
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.signals import Poke
 from onionshh.wire import mailbox as w
+from onionshh.wire.mailbox import Mailbox
 
 CHECK_SECONDS: Final = 60.0
 """So often a part looks whether the consensus has other relays for it."""
@@ -65,6 +66,11 @@ class OneItem:
         self._poke = Poke()
         self._proving = trio.CancelScope()
         self.copies = Copies(context.chance, context.clock.monotonic(), kept.copies)
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """Where it is left."""
+        return self._kept.mailbox
 
     @property
     def expires(self) -> int:

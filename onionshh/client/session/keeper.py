@@ -139,6 +139,10 @@ class SessionKeeper:
         key = SessionId(session_id)
         return self.table.get(key) or self._unwritten.get(key)
 
+    def is_over(self, session_id: SessionId) -> bool:
+        """Whether this session was forgotten a short while ago."""
+        return session_id in self._over
+
     def forget(self, session: Session) -> None:
         """This session is over. It is erased with the next transaction, or within a second."""
         self._over[session.session_id] = None

@@ -58,9 +58,17 @@ class Inbox:
         """Whether one more whisper of `size` bytes may be accepted."""
         return len(self._whispers) < self._most and self._bytes + size <= BYTES_MOST and self.seen < SEEN_MOST
 
-    def take_on(self, record: Record, lane: LaneId, session: bytes | None, received_at: float) -> None:
+    def take_on(
+        self,
+        record: Record,
+        lane: LaneId,
+        session: bytes | None,
+        received_at: float,
+        *,
+        waited: bool = False,
+    ) -> None:
         """Accept a whisper that arrived over this lane. `session`: the peer's, if there is one.
-        `received_at`: Unix seconds."""
+        `received_at`: Unix seconds. `waited`: it lay in a mailbox."""
         taken = Taken(
             record.whisper_id,
             record.body,
@@ -70,6 +78,7 @@ class Inbox:
             session,
             record.in_reply_to,
             record.receipt_wanted,
+            waited,
         )
         whisper = Incoming(
             len(record.body), record.expires, 0, taken, Stage.FRESH, lane=lane, session=session

@@ -63,7 +63,8 @@ TABLE: Final = MappingProxyType(
 @dataclass(frozen=True, slots=True)
 class Taken:
     """A whisper as it was accepted. `received_at` and `expires`: Unix seconds. `session`: that of the peer,
-    if there is one. `in_reply_to`: the whisper of ours that it answers, as its sender says."""
+    if there is one. `in_reply_to`: the whisper of ours that it answers, as its sender says. `waited`: whether
+    it lay in a mailbox."""
 
     whisper_id: WhisperId
     body: bytes = field(repr=False)
@@ -73,6 +74,7 @@ class Taken:
     session: bytes | None = None
     in_reply_to: WhisperId = NO_ID
     receipt_wanted: bool = True
+    waited: bool = False
 
     @property
     def record(self) -> Record:

@@ -161,9 +161,10 @@ class Receiver:
         received_at: float,
         best: int,
         now: float,
+        waited: bool = False,
     ) -> Actions:
         """A record arrived. `known`: its id is on disk. `refuse`: what is wrong with its dates. `more`:
-        another record is on its way. `received_at`, `best`: Unix seconds."""
+        another record is on its way. `received_at`, `best`: Unix seconds. `waited`: it lay in a mailbox."""
         held = self._lanes.get(lane)
         if held is None:
             return ()
@@ -186,7 +187,7 @@ class Receiver:
             if not self._lanes_wait:
                 return (Count(Reason.NO_ROOM_FOR_WHISPER), *self._settle(lane, now))
             return self._block(lane, record, best, now)
-        self.inbox.take_on(record, lane, held.session, received_at)
+        self.inbox.take_on(record, lane, held.session, received_at, waited=waited)
         offered = self.inbox.offer(best)
         ours = any(isinstance(act, Offer) and act.whisper == record.whisper_id for act in offered)
         owed = self._owe(lane, record, again=False, offered=ours, now=now)

@@ -19,6 +19,7 @@ from onionshh.client.hosting.hosting import (
     put_together,
 )
 from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
+from onionshh.client.hosting.letter_keys import LETTER_KEY_MIGRATIONS
 from onionshh.client.hosting.part_store import PART_MIGRATIONS
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
 from onionshh.crypto.identity import IdentityKeys
@@ -46,8 +47,9 @@ def test_a_listing_of_folders_shows_no_address() -> None:
 
 def test_one_file_has_the_formats_of_all_stores() -> None:
     assert MIGRATIONS[0] == KEY_MIGRATIONS[0] + WHISPER_MIGRATIONS[0]
-    assert len(MIGRATIONS) == len(KEY_MIGRATIONS) + len(WHISPER_MIGRATIONS) - 1 + len(PART_MIGRATIONS)
-    assert MIGRATIONS[-1] == PART_MIGRATIONS[-1]
+    later = len(PART_MIGRATIONS) + len(LETTER_KEY_MIGRATIONS)
+    assert len(MIGRATIONS) == len(KEY_MIGRATIONS) + len(WHISPER_MIGRATIONS) - 1 + later
+    assert MIGRATIONS[-1] == LETTER_KEY_MIGRATIONS[-1]
 
 
 FORMAT_1 = """

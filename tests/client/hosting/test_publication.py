@@ -19,6 +19,7 @@ from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import NoDescriptor, find
 from onionshh.core.endpoint.publication import ANOTHER
 from onionshh.crypto.identity import decode_address_untrusted
+from onionshh.net import link_loop
 from onionshh.reasons import Reason
 from onionshh.wire.endpoint import Outer
 from tests.client.hostile import Stale, mount, new_ring, ring_of, shown
@@ -41,6 +42,12 @@ from tests.inside import inside, parts
 PERIOD = dict(interval_seconds=30, period_seconds=600, descriptor_grace_seconds=100)
 TURN = WALL // 600 * 600 + 600
 """Wall clock at which a period of ten minutes begins."""
+
+
+def letter_keys(endpoint: Endpoint) -> list[bytes]:
+    """The public ones, the latest first."""
+    inbox = parts(endpoint).inbox
+    return [] if inbox is None else [key.key.public for key in inbox.letter_keys.newest_first(16)]
 
 
 def publication(endpoint: Endpoint) -> Publication:
@@ -141,7 +148,7 @@ async def test_the_descriptor_says_whether_receipts_are_sent(autojump_clock: Moc
         async with hosted(net) as (node, endpoint), trio.open_nursery() as nursery:
             stranger, own = Stranger(visitor, endpoint.address), parts(endpoint)
             said = (await stranger.find()).descriptor
-            assert (said.sends_no_receipts, said.has_inbox, said.classes) == (False, False, 0)
+            assert (said.sends_no_receipts, said.has_inbox, said.classes) == (False, True, 0)
             assert said.proof is None
             silent = Publication(inside(node), own.identity, own.key_store, own.introducers, receipts=False)
             nursery.start_soon(silent.run)
@@ -155,9 +162,10 @@ async def test_the_descriptor_says_whether_receipts_are_sent(autojump_clock: Moc
 async def test_what_the_ring_keeps_for_long_is_there_when_its_relays_come_back(
     autojump_clock: MockClock,
 ) -> None:
-    """In the afternoon the next day's descriptor lives for more than half a day, so it is on disk."""
+    """In the afternoon the next day's descriptor lives for more than half a day, so it is on disk. With an
+    inbox each would be."""
     async with small(4, wall=WALL + 4 * 3600, **QUIET) as net:
-        async with hosted(net) as (node, endpoint):
+        async with hosted(net, inbox=False) as (node, endpoint):
             period = period_now(node)
             await until(lambda: len(on_ring(net, endpoint, period + 1)) == len(net.relays))
             await until(lambda: len(on_ring(net, endpoint, period)) == len(net.relays))
@@ -172,6 +180,51 @@ async def test_what_the_ring_keeps_for_long_is_there_when_its_relays_come_back(
         assert document is not None
         assert Outer.decode_untrusted(document).revision == shown_before[again.id]
         assert shown(again, today, period) is None, "that one was for some hours, in memory"
+
+
+@pytest.mark.parametrize("hour", [6])
+async def test_seven_days_after_an_endpoint_left_its_descriptor_is_found_and_takes_letters(
+    hour: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`hour` 6: in the afternoon, when the next day's descriptor is there too, and is the one found."""
+    slow = {**QUIET, "interval_seconds": 3600, "valid_seconds": 3 * 3600}
+    monkeypatch.setattr(link_loop, "TICK_SECONDS", 300.0)  # a week of seconds would take minutes
+    async with small(4, wall=WALL + hour * 3600, **slow) as net:
+        async with hosted(net) as (node, endpoint):
+            address, period = endpoint.address, period_now(node)
+            if hour:
+                await until(lambda: len(on_ring(net, endpoint, period + 1)) == 4)
+            # It had not been about to publish again anyway.
+            await trio.sleep(3000)
+            keys = letter_keys(endpoint)
+        await trio.sleep(7 * 86_400)
+        async with net.join("visitor") as visitor:
+            key, context = decode_address_untrusted(address), inside(visitor)
+            assert period_now(visitor) == period + 7
+            found = await find(context, key, older=6)
+            assert (found.period, found.overdue(context.clock.earliest())) == (period + bool(hour), True)
+            assert found.descriptor.has_inbox
+            assert found.descriptor.letter_key == keys[0]
+            assert net.clock.wall() < found.descriptor.letters_until
+            # A day later the ring has forgotten it.
+            await trio.sleep(86_400)
+            with pytest.raises(NoDescriptor):
+                await find(context, key, older=6)
+        # The endpoint still has the key: what was left on the last day waits up to seven more.
+        async with net.join("host") as node, node.host(net.folder / "identity") as endpoint:
+            assert keys[0] in letter_keys(endpoint)
+
+
+async def test_without_an_inbox_the_descriptor_says_so_and_goes_with_its_introducers(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(4, **QUIET) as net, net.join("visitor") as visitor, net.join("host") as node:
+        async with node.host(net.folder / "identity", introducers=2, inbox=False) as endpoint:
+            with trio.fail_after(60):
+                await endpoint.reachable()
+            said = (await Stranger(visitor, endpoint.address).find()).descriptor
+            assert (said.has_inbox, said.letters_until, said.kept_until) == (False, 0, said.expiry)
+            assert not letter_keys(endpoint)
 
 
 async def test_a_relay_that_joins_the_ring_gets_the_descriptor(autojump_clock: MockClock) -> None:
@@ -354,7 +407,7 @@ async def test_a_relay_whose_clock_jumps_keeps_what_is_good_and_forgets_what_is_
     autojump_clock: MockClock,
 ) -> None:
     """What a consensus confirmed counts, not what the machine says."""
-    async with small(4, **PERIOD) as net, hosted(net) as (node, endpoint):
+    async with small(4, **PERIOD) as net, hosted(net, inbox=False) as (node, endpoint):
         good, strange = net.clock, WrongClock(net)
         net.clock = strange
         running = await net.add_relay()
