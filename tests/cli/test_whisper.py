@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import trio
@@ -34,8 +35,8 @@ class Sender:
     net: testing.Network
     letter: Letter
 
-    async def run(self, teller: Teller | None = None, *, as_json: bool = False, **terms: object) -> int:
-        letter = replace(self.letter, **terms)  # type: ignore[arg-type]
+    async def run(self, teller: Teller | None = None, *, as_json: bool = False, **terms: Any) -> int:
+        letter = replace(self.letter, **terms)
         teller = teller or Teller("talk", WAIT, as_json=as_json, named=letter.name is not None)
         return await deliver(letter, self.net.join("visitor"), WAIT, teller)
 
@@ -115,7 +116,7 @@ async def test_the_runs_of_one_name_see_what_became_of_it(
 
 @pytest.mark.parametrize("terms", [{"store": False}, {"ttl_seconds": 600.0}], ids=str)
 async def test_what_is_not_to_be_stored_is_given_up_when_the_wait_is_over(
-    autojump_clock: MockClock, capsys: Captured, terms: dict[str, object]
+    autojump_clock: MockClock, capsys: Captured, terms: dict[str, Any]
 ) -> None:
     async with away() as sender:
         started = trio.current_time()

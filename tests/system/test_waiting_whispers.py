@@ -1,5 +1,5 @@
-"""A whisper to an endpoint that has stopped: the sender ends with "stored", and the endpoint gets it when it is
-started again. Every part is a process of its own, and nobody who speaks runs at the same time as the other."""
+"""A whisper to an endpoint that has stopped: the sender ends with "stored", and the endpoint gets it when it
+is started again. Every part is a process of its own."""
 
 from __future__ import annotations
 
