@@ -80,8 +80,7 @@ class Control:
         self.circuits: dict[RelayCircuit, None] = {}
         """In the order in which they came, so that a seed governs who goes first."""
         self._disk = ForDisk()
-        self.mounted: dict[int, Role] = {}
-        """The role that takes each type of message."""
+        self._mounted = _Mounted()
         self._spoken: dict[RelayCircuit, None] = {}
         """Circuits on which a role has just sent something, or on which the last that waited has left."""
 
@@ -98,7 +97,7 @@ class Control:
     @property
     def roles(self) -> tuple[Role, ...]:
         """The mounted roles, in the order of mounting."""
-        return tuple(dict.fromkeys(self.mounted.values()))
+        return self._mounted.roles
 
     def statistics(self) -> Mapping[str, int]:
         """What the roles count."""
@@ -113,8 +112,8 @@ class Control:
 
     def mount(self, role: Role) -> None:
         """Let this role serve the messages that it takes, in place of the role that took them before."""
-        self.mounted |= dict.fromkeys(role.accepts, role)
-        self.creates.accepts = frozenset((EXTEND, *self.mounted))
+        self._mounted.add(role)
+        self.creates.accepts = frozenset((EXTEND, *self._mounted.by_type))
 
     # Set-up.
 
@@ -139,12 +138,12 @@ class Control:
 
     def hurries(self) -> bool:
         """Whether a role has something due before the second tick from now."""
-        return any(isinstance(role, PunctualRole) and role.is_due_soon for role in self.roles)
+        return any(role.is_due_soon for role in self._mounted.punctual)
 
     def hurry(self) -> None:
         """A tick between two ticks, for the roles that have something due."""
-        for role in self.roles:
-            if isinstance(role, PunctualRole) and role.is_due_soon:
+        for role in self._mounted.punctual:
+            if role.is_due_soon:
                 self.carry_out(role.tick(self._memory.now, self._wall()))
 
     def move(self, circuit: RelayCircuit, event: Event) -> None:
@@ -238,7 +237,7 @@ class Control:
                 raise ProtocolError(Reason.EXTEND_NOT_EARLY)
             self.extends.extend(circuit, body, now)
             return
-        role = self.mounted[message_type]
+        role = self._mounted.by_type[message_type]
         if role not in circuit.roles:
             circuit.roles = (*circuit.roles, role)
         self.carry_out(role.handle(circuit, message_type, body, now, self._wall()))
@@ -366,3 +365,20 @@ class Control:
         join, circuit.join = circuit.join, None
         if join is not None:
             self.end(join, Reason.JOIN_ENDED)
+
+
+class _Mounted:
+    """The mounted roles, in the order of mounting. They are sorted once, since whether a role is of a kind is
+    slow to find out."""
+
+    def __init__(self) -> None:
+        self.by_type: dict[int, Role] = {}
+        """The role that takes each type of message."""
+        self.roles: tuple[Role, ...] = ()
+        self.punctual: tuple[PunctualRole, ...] = ()
+
+    def add(self, role: Role) -> None:
+        """It takes its messages in place of the role that took them before."""
+        self.by_type |= dict.fromkeys(role.accepts, role)
+        self.roles = tuple(dict.fromkeys(self.by_type.values()))
+        self.punctual = tuple(one for one in self.roles if isinstance(one, PunctualRole))

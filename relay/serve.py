@@ -133,7 +133,7 @@ class Relay:
 
     def _capabilities(self) -> int:
         """What the mounted roles can do beyond what every relay can."""
-        mailboxes = CAPABILITY_MAILBOXES if m.PUT in self.switch.control.mounted else 0
+        mailboxes = CAPABILITY_MAILBOXES if m.PUT in self.switch.control.creates.accepts else 0
         return CAPABILITY_RING | mailboxes
 
     def _make_switch(self, roles: Sequence[Role], chance: Chance) -> Switch:
