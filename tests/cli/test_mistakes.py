@@ -454,7 +454,7 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
         (
             "whisper",
             "--network --address-file --file --hops --class --ttl --wait --name --no-store --no-receipt"
-            " --verbose --bind --json",
+            " --data --verbose --bind --json",
         ),
         (
             "send",
