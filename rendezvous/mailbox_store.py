@@ -14,13 +14,12 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from onionshh.core.roles import LookedInto
 from onionshh.errors import BadData
 from onionshh.net.database import empty_log, open_database
 from onionshh.net.store import Folder
-from onionshh.rendezvous.mailbox_rows import Blank, Change, Erase, Held, Keep
+from onionshh.rendezvous.mailbox_rows import Blank, Change, Erase, Held, ItemStore, Keep
 from onionshh.wire.mailbox import Mailbox
 
 logger = logging.getLogger("onionshh.relay")
@@ -40,16 +39,6 @@ CREATE TABLE erased (
 """,
 )
 _HEAD: Final = "serial, kind, name, period, id, number, expires, revision"
-
-
-class ItemStore(LookedInto, Protocol):
-    """Where a relay's items lie."""
-
-    def rows(self) -> list[Held]:
-        """All that is there when the relay starts, in the order of the numbers. Raises BadData, OSError."""
-
-    def close(self) -> None:
-        """Close what is open. A later use opens it again."""
 
 
 class MailboxStore:

@@ -41,8 +41,7 @@ from onionshh.reasons import Reason
 from onionshh.rendezvous.mailbox_deposits import Deposits, kept
 from onionshh.rendezvous.mailbox_index import Index
 from onionshh.rendezvous.mailbox_lists import Lists, items
-from onionshh.rendezvous.mailbox_rows import Held
-from onionshh.rendezvous.mailbox_store import ItemStore
+from onionshh.rendezvous.mailbox_rows import Held, ItemStore
 from onionshh.rendezvous.place import Place, in_window
 from onionshh.wire import mailbox as w
 from onionshh.wire import messages as m
@@ -82,6 +81,7 @@ class Mailboxes:
     machine's clock. `held`: what the store holds."""
 
     accepts = frozenset((m.PUT, m.LIST))
+    costly = frozenset((m.PUT,))
 
     def __init__(
         self,
@@ -176,7 +176,7 @@ class Mailboxes:
             self._index.erased(done=True)
             return self._erase()
         wall = self._sweep(wall)
-        answers, mailbox = self._deposits.written(token)
+        answers, mailbox = self._deposits.written(token, wall)
         return answers if mailbox is None else self._ordered(answers, self._lists.came(mailbox, wall))
 
     def not_remembered(self, token: Hashable, now: float, wall: int) -> tuple[Effect, ...]:

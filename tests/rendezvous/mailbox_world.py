@@ -16,8 +16,8 @@ from onionshh.core.mailbox.work import NO_PROOF, Search, put_task
 from onionshh.core.paths.view import View
 from onionshh.crypto.identity import SigningKey
 from onionshh.geometry import MAILBOX_VALUE
-from onionshh.rendezvous.mailbox_rows import Held
-from onionshh.rendezvous.mailbox_store import ItemStore, MailboxStore
+from onionshh.rendezvous.mailbox_rows import Held, ItemStore
+from onionshh.rendezvous.mailbox_store import MailboxStore
 from onionshh.rendezvous.mailboxes import Mailboxes
 from onionshh.wire import mailbox as w
 from onionshh.wire import messages as m

@@ -120,6 +120,14 @@ class Bent:
         return self.honest.tick(now, wall)
 
     @property
+    def is_due_soon(self) -> bool:
+        return bool(getattr(self.honest, "is_due_soon", False))
+
+    def ended(self) -> None:
+        if isinstance(self.honest, Mailboxes):
+            self.honest.ended()
+
+    @property
     def kept(self) -> int:
         """Items that it keeps."""
         if not isinstance(self.honest, Mailboxes):
