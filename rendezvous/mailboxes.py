@@ -81,6 +81,7 @@ class Mailboxes:
     machine's clock. `held`: what the store holds."""
 
     accepts = frozenset((m.PUT, m.LIST))
+    costly = frozenset((m.PUT,))
 
     def __init__(
         self,
@@ -175,7 +176,7 @@ class Mailboxes:
             self._index.erased(done=True)
             return self._erase()
         wall = self._sweep(wall)
-        answers, mailbox = self._deposits.written(token)
+        answers, mailbox = self._deposits.written(token, wall)
         return answers if mailbox is None else self._ordered(answers, self._lists.came(mailbox, wall))
 
     def not_remembered(self, token: Hashable, now: float, wall: int) -> tuple[Effect, ...]:

@@ -210,7 +210,8 @@ def _run(letter: Letter, joining: AbstractAsyncContextManager[Node], wait: float
 async def deliver(
     letter: Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller
 ) -> int:
-    """Join, send it, and tell what became of it and of the whispers of earlier runs. Returns the exit status."""
+    """Join, send it, and tell what became of it, and of what waited from earlier runs. Returns the exit
+    status."""
     named, usual = letter.name is not None, letter.usual_tries
     async with (
         joining as node,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import pty
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
 
 import pytest
 
 from onionshh.cli.bar import CELLS, Bar, drawn, filled
 from onionshh.client.transfer import TransferProgress
+from tests.cli.conftest import terminal
 
 
 @pytest.mark.parametrize(
@@ -34,16 +32,6 @@ def test_a_share_fills_the_cells() -> None:
 
 def test_without_a_size_there_are_only_bytes() -> None:
     assert drawn(TransferProgress(150_000, None)) == "147 KiB"
-
-
-@contextmanager
-def terminal() -> Iterator[int]:
-    """A terminal in place of stderr."""
-    ours, theirs = pty.openpty()
-    os.set_blocking(ours, False)
-    with os.fdopen(theirs, "w") as stream, redirect_stderr(stream):
-        yield ours
-    os.close(ours)
 
 
 def test_on_a_terminal_one_line_is_drawn_over_again_and_cleared() -> None:
