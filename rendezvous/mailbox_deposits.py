@@ -200,9 +200,10 @@ def _dates_fit(put: w.Put, wall: int) -> bool:
 
 def _meaning(put: w.Put, digest: bytes, held: Held | None) -> _Means:
     if not digest:
-        if held is None or held.is_erased:
+        if held is None or (held.is_erased and put.revision <= held.revision):
             return _Means.AGAIN  # there is nothing to erase
-        return _Means.ERASE if put.revision > held.revision else _Means.STALE
+        # What was erased without a recall was read: its depositor may know.
+        return _Means.ERASE if put.revision > held.revision and not held.is_erased else _Means.STALE
     if held is None:
         return _Means.NEW
     if held.digest != digest or put.revision < held.revision:

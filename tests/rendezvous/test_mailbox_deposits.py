@@ -141,6 +141,18 @@ def test_what_is_recalled_is_gone_from_disk_and_stays_away(disk: Disk) -> None:
         assert now.ids() == [key(2).public]
 
 
+def test_who_recalls_what_was_read_is_told_so(disk: Disk) -> None:
+    house = House(disk)
+    house.keeps(1)
+    house.lists(after=house.lists().next)
+    assert house.ids() == []
+    house.pass_time(2)
+    for now in (house, House(disk)):
+        assert now.leaves(now.put(1, revision=1, empty=True)) == STALE
+    house.keeps(2)
+    assert house.leaves(house.put(2, revision=1, empty=True)) == STORED
+
+
 def test_a_recall_is_answered_once_it_is_on_disk(disk: Disk) -> None:
     house = House(disk)
     house.keeps(1)
