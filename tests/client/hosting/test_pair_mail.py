@@ -24,7 +24,9 @@ random_bytes = seeded(4)
 LETTER = WhisperId(b"l" * 16)
 
 
-@pytest.mark.parametrize("body, count, parts", [(100, 17, 1), (4096, 1, 1), (16_384, 1, 4), (16_384, 2, 7), (65_535, 1, 13)])
+@pytest.mark.parametrize(
+    "body, count, parts", [(100, 17, 1), (4096, 1, 1), (16_384, 1, 4), (16_384, 2, 7), (65_535, 1, 13)]
+)
 async def test_the_other_side_opens_it_and_finds_the_records(
     body: int, count: int, parts: int, autojump_clock: MockClock
 ) -> None:
@@ -33,9 +35,7 @@ async def test_the_other_side_opens_it_and_finds_the_records(
         now, period = context.clock.best(), context.view.period
         ours = Session.started(b"r" * 32, introduced=False, period=period - 2, wall=now)
         theirs = Session.started(b"r" * 32, introduced=True, period=period - 2, wall=now)
-        record = new_whisper(
-            bytes(body), expires=now + 4000, privacy_class=1, random_bytes=random_bytes
-        )
+        record = new_whisper(bytes(body), expires=now + 4000, privacy_class=1, random_bytes=random_bytes)
         items = sealed(context, ours, LETTER, count * [record], record.expires)
         key = theirs.mail.key_of(period)
         assert key is not None
