@@ -133,7 +133,7 @@ class Relay:
 
     def _capabilities(self) -> int:
         """What the mounted roles can do beyond what every relay can."""
-        mailboxes = CAPABILITY_MAILBOXES if m.PUT in self.switch.control.mounted else 0
+        mailboxes = CAPABILITY_MAILBOXES if m.PUT in self.switch.control.creates.accepts else 0
         return CAPABILITY_RING | mailboxes
 
     def _make_switch(self, roles: Sequence[Role], chance: Chance) -> Switch:
@@ -219,7 +219,7 @@ class Relay:
             links=self.links.statistics(),
             memory=self.memory.statistics(),
             drops=self.drops.by_name(),
-            roles=self.switch.control.statistics(),
+            roles=self.switch.control.mounted.statistics(),
         )
 
     def _find(self, identity: RelayId) -> RelayRow | None:

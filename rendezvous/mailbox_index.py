@@ -23,10 +23,13 @@ from onionshh.wire.mailbox import Mailbox
 
 ITEM_BYTES: Final = 6656
 """What an item takes on disk, with the free space of its pages (tests/benchmarks/mailboxes.py)."""
-IDS_PER_ITEM: Final = 4
-"""Ids that are known, erased ones too, for each item that there is room for."""
+IDS_PER_ITEM: Final = 3
+"""Ids that are known, erased ones too, for each item that there is room for. An id takes half a kilobyte of
+memory."""
 ERASED_AT_ONCE: Final = 1024
 """Rows that one request to the store erases."""
+SWEPT_AT_ONCE: Final = 2000
+"""Items that one sweep forgets, which takes some milliseconds."""
 NUMBERS_PER_SECOND: Final = 1 << 20
 
 _HEAP_SLACK: Final = 64
@@ -35,9 +38,10 @@ _HEAP_SLACK: Final = 64
 class _Box:
     """One mailbox: its ids, its items by their numbers, how many are being written, and its last number."""
 
-    __slots__ = ("ids", "items", "last", "writing")
+    __slots__ = ("ids", "items", "last", "mailbox", "writing")
 
-    def __init__(self) -> None:
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.mailbox = mailbox
         self.ids: dict[bytes, Held] = {}
         self.items: dict[int, Held] = {}
         """In the order of their numbers. Without what was erased."""
@@ -92,17 +96,20 @@ class Index:
         """Rows that must go from disk and are still there."""
         return len(self._erasable)
 
-    @property
     def has_room(self) -> bool:
         """Whether one item more can be kept."""
         most = self._most_bytes() // ITEM_BYTES
         taken = self._items + self._writing, self.ids + self._writing
         return not self._most_bytes() or (taken[0] < most and taken[1] < most * IDS_PER_ITEM)
 
-    def get(self, mailbox: Mailbox, item_id: bytes) -> Held | None:
-        """What is known of this id in this mailbox."""
+    def get(self, mailbox: Mailbox, item_id: bytes, wall: int) -> Held | None:
+        """What is known of this id in this mailbox at this time."""
         box = self._boxes.get(mailbox)
-        return None if box is None else box.ids.get(item_id)
+        held = None if box is None else box.ids.get(item_id)
+        if held is not None and held.expires <= wall:
+            self._expire(held)  # a sweep had too much to do
+            return None
+        return held
 
     def count(self, mailbox: Mailbox) -> int:
         """Items in this mailbox, with those that are being written."""
@@ -124,7 +131,7 @@ class Index:
         `add` or `give_up` ends this."""
         self._serial += 1
         self._floor = max(self._floor, wall)
-        box = self._boxes.setdefault(mailbox, _Box())
+        box = self._box(mailbox)
         box.last = max(box.last + 1, self._floor * NUMBERS_PER_SECOND)
         box.writing += 1
         self._writing += 1
@@ -179,9 +186,10 @@ class Index:
         return len(read)
 
     def sweep(self, wall: int) -> int:
-        """Forget what has expired at this time (Unix seconds). Returns how many items and ids that was."""
+        """Forget what has expired at this time (Unix seconds), some at a time. Returns how many items and ids
+        that was."""
         swept = 0
-        while self._expiries and self._expiries[0][0] <= wall:
+        while self._expiries and self._expiries[0][0] <= wall and swept < SWEPT_AT_ONCE:
             _, serial = heapq.heappop(self._expiries)
             held = self._by_serial.get(serial)
             if held is None:
@@ -189,8 +197,7 @@ class Index:
             if held.expires > wall:  # a later revision gave it more time
                 heapq.heappush(self._expiries, (held.expires, serial))
                 continue
-            self._forget(held)
-            self._erasable[serial] = Erase(serial)
+            self._expire(held)
             swept += 1
         return swept
 
@@ -216,7 +223,8 @@ class Index:
                 if self._erasable.get(row.serial) is row:  # it may have expired meanwhile
                     del self._erasable[row.serial]
 
-    def _forget(self, held: Held) -> None:
+    def _expire(self, held: Held) -> None:
+        self._erasable[held.serial] = Erase(held.serial)
         box = self._boxes[held.mailbox]
         del self._by_serial[held.serial]
         if box.ids.get(held.item_id) is held:
@@ -226,13 +234,20 @@ class Index:
             self._items -= 1
         self._drop_if_empty(held.mailbox)
 
+    def _box(self, mailbox: Mailbox) -> _Box:
+        box = self._boxes.get(mailbox)
+        if box is None:
+            box = self._boxes[mailbox] = _Box(mailbox)
+        return box
+
     def _drop_if_empty(self, mailbox: Mailbox) -> None:
         box = self._boxes[mailbox]
         if not box.ids and not box.writing:
             del self._boxes[mailbox]
 
     def _take_up(self, held: Held) -> None:
-        box = self._boxes.setdefault(held.mailbox, _Box())
+        box = self._box(held.mailbox)
+        held.mailbox = box.mailbox  # one object for all items of a mailbox
         box.ids[held.item_id] = held
         box.last = max(box.last, held.number)
         if not held.is_erased:

@@ -7,7 +7,9 @@ twice. So a row may be written late, or a second time, without harm.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from onionshh.core.roles import LookedInto
 from onionshh.wire.mailbox import Mailbox
 
 
@@ -69,3 +71,13 @@ class Erase:
 
 
 Row = Keep | Change | Blank | Erase
+
+
+class ItemStore(LookedInto, Protocol):
+    """Where a relay's items lie."""
+
+    def rows(self) -> list[Held]:
+        """All that is there when the relay starts, in the order of the numbers. Raises BadData, OSError."""
+
+    def close(self) -> None:
+        """Close what is open. A later use opens it again."""

@@ -14,13 +14,12 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from onionshh.core.roles import LookedInto
 from onionshh.errors import BadData
 from onionshh.net.database import empty_log, open_database
 from onionshh.net.store import Folder
-from onionshh.rendezvous.mailbox_rows import Blank, Change, Erase, Held, Keep
+from onionshh.rendezvous.mailbox_rows import Blank, Change, Erase, Held, ItemStore, Keep
 from onionshh.wire.mailbox import Mailbox
 
 logger = logging.getLogger("onionshh.relay")
@@ -40,16 +39,6 @@ CREATE TABLE erased (
 """,
 )
 _HEAD: Final = "serial, kind, name, period, id, number, expires, revision"
-
-
-class ItemStore(LookedInto, Protocol):
-    """Where a relay's items lie."""
-
-    def rows(self) -> list[Held]:
-        """All that is there when the relay starts, in the order of the numbers. Raises BadData, OSError."""
-
-    def close(self) -> None:
-        """Close what is open. A later use opens it again."""
 
 
 class MailboxStore:
@@ -76,7 +65,7 @@ class MailboxStore:
             except BaseException:
                 self._shut()  # rolls back; whatever state it was in, the next use begins anew
                 raise
-            if self._log_holds_erased or not all(isinstance(row, Keep) for row in rows):
+            if self._log_holds_erased or any(isinstance(row, Blank | Erase) for row in rows):
                 # The rows are on disk. A log that cannot be emptied now is emptied after the next commit.
                 self._log_holds_erased = not empty_log(connection)
 

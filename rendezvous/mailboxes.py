@@ -41,15 +41,14 @@ from onionshh.reasons import Reason
 from onionshh.rendezvous.mailbox_deposits import Deposits, kept
 from onionshh.rendezvous.mailbox_index import Index
 from onionshh.rendezvous.mailbox_lists import Lists, items
-from onionshh.rendezvous.mailbox_rows import Held
-from onionshh.rendezvous.mailbox_store import ItemStore
+from onionshh.rendezvous.mailbox_rows import Held, ItemStore
 from onionshh.rendezvous.place import Place, in_window
 from onionshh.wire import mailbox as w
 from onionshh.wire import messages as m
 
 REQUESTS_MOST: Final = 4096
 """Per circuit. Reading a full board three values at a time takes 1 366."""
-PUT_RATE, PUT_BURST = 20, 1000
+PUT_RATE, PUT_BURST = 50, 1000
 LIST_RATE, LIST_BURST = 200, 4000
 """Per second and origin. An origin is a neighbour, over which many clients come."""
 ORIGINS_MOST: Final = 4096
@@ -82,6 +81,7 @@ class Mailboxes:
     machine's clock. `held`: what the store holds."""
 
     accepts = frozenset((m.PUT, m.LIST))
+    costly = frozenset((m.PUT,))
 
     def __init__(
         self,
@@ -176,7 +176,7 @@ class Mailboxes:
             self._index.erased(done=True)
             return self._erase()
         wall = self._sweep(wall)
-        answers, mailbox = self._deposits.written(token)
+        answers, mailbox = self._deposits.written(token, wall)
         return answers if mailbox is None else self._ordered(answers, self._lists.came(mailbox, wall))
 
     def not_remembered(self, token: Hashable, now: float, wall: int) -> tuple[Effect, ...]:
@@ -203,11 +203,11 @@ class Mailboxes:
     def _put(self, circuit: CircuitHandle, put: w.Put, now: float, wall: int) -> tuple[RoleAction, ...]:
         if not self._puts.take(circuit.origin, now):
             return kept(circuit, w.FULL, why=Reason.MAILBOX_PUT_RATE)
-        view = self._view()
-        shared_random = None if view is None else view.shared_random(put.mailbox.period)
-        if view is None or shared_random is None or not in_window(put.mailbox.period, view):
+        view, mailbox = self._view(), put.mailbox
+        shared_random = None if view is None else view.shared_random(mailbox.period)
+        if view is None or shared_random is None or not in_window(mailbox.period, view):
             return kept(circuit, w.REFUSED)
-        if not self._place.is_for(view, put.mailbox.name, put.mailbox.period):
+        if not self._serves(view, mailbox):
             return kept(circuit, w.REFUSED)
         return self._deposits.put(circuit, put, shared_random, wall)
 
@@ -215,12 +215,17 @@ class Mailboxes:
         if not self._reads.take(circuit.origin, now):
             return items(circuit, w.Items(w.FULL, wanted.after)), Drop(Reason.MAILBOX_LIST_RATE)
         view, mailbox = self._view(), wanted.mailbox
-        if view is None or not self._place.is_for(view, mailbox.name, mailbox.period):
+        if view is None or not self._serves(view, mailbox):
             return items(circuit, w.Items(w.REFUSED, wanted.after)), Drop(Reason.MAILBOX_REFUSED)
         check_list_untrusted(wanted, circuit.binding, self._own_id)
         if mailbox.kind != w.BOARD:
             self._index.erase(mailbox, wanted.after)
         return self._lists.ask(circuit, wanted, now, wall)
+
+    def _serves(self, view: View, mailbox: w.Mailbox) -> bool:
+        """Whether the mailbox's ring is known, and it lies here."""
+        known = view.shared_random(mailbox.period) is not None
+        return known and self._place.is_for(view, mailbox.name, mailbox.period)
 
     def _sweep(self, confirmed: int) -> int:
         """Forget what has expired. Returns the time by which it has."""

@@ -20,8 +20,9 @@ class Place:
         self._own_id = own_id
         self._spread = spread
         self._views: tuple[View, ...] = ()
-        self._rings: dict[tuple[int, int], Positions | None] = {}
-        """Keyed by how many consensuses back it is (0 or 1), and by period. Made when first asked for."""
+        self._rings: dict[tuple[int, int], Positions] = {}
+        """Keyed by how many consensuses back it is (0 or 1), and by period, of those that have a random value
+        there. Made when first asked for."""
 
     def is_for(self, view: View, name: bytes, period: int) -> bool:
         """Whether something under this name may be kept here, or its bearer may rightly think so."""
@@ -43,9 +44,10 @@ class Place:
         return False
 
     def _ring(self, age: int, seen: View, period: int) -> Positions | None:
-        if (age, period) not in self._rings:
-            self._rings[age, period] = positions(seen, period)
-        return self._rings[age, period]
+        ring = self._rings.get((age, period))
+        if ring is None and (ring := positions(seen, period)) is not None:
+            self._rings[age, period] = ring
+        return ring
 
 
 def in_window(period: int, view: View) -> bool:

@@ -21,10 +21,10 @@ class Bar:
         self._on = sys.stderr is not None and sys.stderr.isatty()
         self._shown = False
 
-    def show(self, progress: TransferProgress) -> None:
+    def show(self, line: str) -> None:
         """Show this in place of what was shown before."""
         if self._on:
-            self._write(_CLEAR + drawn(progress))
+            self._write(_CLEAR + line)
             self._shown = True
 
     def clear(self) -> None:
@@ -48,8 +48,13 @@ def drawn(progress: TransferProgress) -> str:
     if progress.size is None:
         return f"{sent} KiB"
     share = progress.sent_bytes / progress.size if progress.size else 1.0
+    return f"{filled(share)} {int(100 * share)} %, {sent} of {_kib(progress.size)} KiB"
+
+
+def filled(share: float) -> str:
+    """`[#####-----]`. `share`: 0 to 1."""
     full = int(CELLS * share)
-    return f"[{'#' * full}{'-' * (CELLS - full)}] {int(100 * share)} %, {sent} of {_kib(progress.size)} KiB"
+    return f"[{'#' * full}{'-' * (CELLS - full)}]"
 
 
 def _kib(size: int) -> int:

@@ -11,6 +11,7 @@ import click
 from onionshh.cli.failures import Usage
 from onionshh.cli.folders import network_folder
 from onionshh.cli.options import PATH, json_option, network_option
+from onionshh.cli.storing import waiting_in_words
 from onionshh.cli.talk import counted, utter
 from onionshh.cli.text import one_line
 from onionshh.client.contact_list import ContactOnDisk, contacts_in, forget
@@ -38,10 +39,12 @@ def contacts(network: Path, data: Path | None, forgotten: str | None, as_json: b
 
     \b
     With --json, one object per line:
-      {"name": "…", "address": "shh1…", "waiting": 0, "unread": 0, "in_use": false,
+      {"name": "…", "address": "shh1…", "waiting": 1, "unread": 0, "in_use": false,
+       "stored": [{"id": "…", "copies": 4}],
        "session": {"started_at": Unix seconds, "exchanges": 3, "resumed": 2,
                    "refreshed_at": Unix seconds, "way_back": false} or null}
-    waiting: whispers in the outbox; unread: what the endpoint said and nobody has read.
+    waiting: whispers in the outbox; stored: those of them that relays keep for the endpoint, which is away,
+    and how many relays, as far as is known here; unread: what the endpoint said and nobody has read.
 
     \b
     Examples:
@@ -77,6 +80,7 @@ def _as_object(contact: ContactOnDisk) -> dict[str, object]:
         "name": contact.name,
         "address": contact.address,
         "waiting": contact.waiting,
+        "stored": [{"id": whisper, "copies": copies} for whisper, copies in contact.stored.items()],
         "unread": contact.unread,
         "in_use": contact.in_use,
         "session": None
@@ -94,7 +98,7 @@ def _as_object(contact: ContactOnDisk) -> dict[str, object]:
 def _as_line(contact: ContactOnDisk) -> str:
     parts = [_of(contact.session)]
     if contact.waiting:
-        parts.append(f"{counted(contact.waiting, 'whisper')} in the outbox")
+        parts.append(waiting_in_words(contact.waiting, contact.stored.values()))
     if contact.unread:
         parts.append(f"{contact.unread} unread")
     if contact.in_use:

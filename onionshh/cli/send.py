@@ -16,10 +16,11 @@ import click
 import trio
 
 from onionshh.advice import advice
-from onionshh.cli.bar import Bar
+from onionshh.cli.bar import Bar, drawn
 from onionshh.cli.ending import run
 from onionshh.cli.failures import FAILED, Usage
 from onionshh.cli.folders import network_folder
+from onionshh.cli.following import IN_THE_WAY_SECONDS, OFFLINE
 from onionshh.cli.options import (
     DURATION,
     PATH,
@@ -35,7 +36,7 @@ from onionshh.cli.talk import counted, note
 from onionshh.cli.teller import GIVEN_UP, MAYBE
 from onionshh.cli.text import one_line
 from onionshh.cli.verbose import verbose_option
-from onionshh.cli.whisper import IN_THE_WAY_SECONDS, OFFLINE, STDIN, check_terms, whom
+from onionshh.cli.whisper import STDIN, check_terms, whom
 from onionshh.client.contact import TRANSFER_TTL_SECONDS
 from onionshh.client.node import Node, join
 from onionshh.client.transfer import Transfer, TransferProgress
@@ -251,7 +252,7 @@ class Teller:
         """This much has arrived."""
         self._began = self._began or trio.current_time()
         if not self._as_json:
-            self._bar.show(progress)
+            self._bar.show(drawn(progress))
 
     def meanwhile(self, line: str) -> None:
         """Say what a person who waits should know. A program waits for the object."""

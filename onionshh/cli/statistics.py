@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from onionshh.relay.serve import RelayStatistics
 
+_MIB = 1024 * 1024
+
 VERSION = 1
 """Version of the JSON. A new field keeps the version; a changed or removed field makes a new version."""
 
@@ -72,5 +74,18 @@ def in_words(record: RelayStatistics) -> str:
         f"{record.circuits} circuits, {links.relays + links.clients} links,"
         f" {links.cells_sent} cells sent in {links.frames_sent} frames,"
         f" {record.cells_forwarded} of them forwarded;"
+        f"{_mailboxes(record.roles)}"
         f" drops: {drops or 'none'}"
+    )
+
+
+def _mailboxes(counts: Mapping[str, int]) -> str:
+    """What lies in a relay's mailboxes, the room there is, and what an hour in an empty inbox costs."""
+    if "mailbox_items" not in counts:
+        return ""
+    room = counts["mailbox_room_bytes"]
+    used = f"{counts['mailbox_bytes'] / _MIB:.1f} of {room / _MIB:.0f} MiB" if room else "no limit"
+    return (
+        f" {counts['mailbox_items']} items in {counts['mailboxes']} mailboxes, {used},"
+        f" an hour costs {counts['mailbox_price']} tries;"
     )

@@ -12,9 +12,10 @@ import click
 import trio
 
 from onionshh.advice import advice
-from onionshh.cli.ending import run, when_ended
+from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.folders import network_folder
+from onionshh.cli.following import see_it_through
 from onionshh.cli.options import (
     DURATION,
     PATH,
@@ -27,6 +28,7 @@ from onionshh.cli.options import (
     json_option,
     network_option,
 )
+from onionshh.cli.storing import can_be_stored, usual_tries
 from onionshh.cli.talk import counted, note
 from onionshh.cli.teller import Teller
 from onionshh.cli.text import one_line
@@ -42,12 +44,8 @@ from onionshh.errors import BadAddress, TooLarge
 from onionshh.geometry import WHISPER_MAX
 from onionshh.net.network_file import read_network_file
 
-OFFLINE = "no guard answers: this machine's network is down, or the network's relays are"
-INTERRUPTED = "interrupted before a receipt came"
-REPLY_SOON_SECONDS = 1.0
 UNREAD_SECONDS = 0.5
 """What is on disk is shown at once. After that nothing more is waited for."""
-IN_THE_WAY_SECONDS = 5.0
 STDIN = Path("-")
 ADDRESS_FILE_MOST = 4096
 SHOWN_MOST = 80
@@ -56,7 +54,8 @@ SHOWN_MOST = 80
 HELP = """Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin.
 
 The reply, if one comes within --wait, goes to stdout byte by byte, all else to stderr. Exit status 0
-means delivered, with or without a reply, or sent where no receipt can come; 3 means delivered, but stdout
+means delivered, with or without a reply, stored for an endpoint that is away, or sent where no receipt
+can come; 3 means delivered, but stdout
 took no reply. With --wait 0 it ends as soon as the receipt is there. Without --name every try ends with
 the command, nothing waits anywhere to be sent later, and no run can be linked to another.
 
@@ -65,6 +64,11 @@ and the next whisper goes on with one cell. What is not delivered stays in an ou
 the next run of that name. With --wait 0 the whisper is left there at once (exit status 0, "queued").
 What the endpoint said meanwhile is told at the end.
 
+With a --ttl over 10m, a whisper that nobody takes within half a minute is left with four relays, for when
+the endpoint returns. This machine works for that, seconds to a minute, and all of it takes a minute or
+two, whatever --wait says. Then the command ends with "stored" and exit status 0, and nothing needs to run
+here any more. The relays cannot read it. With --name a later run sees the receipt; without it nobody does.
+
 Every user of this machine can see the command line of a program that runs, with ADDRESS and TEXT. If
 there are other users, use --address-file and --file or stdin.
 
@@ -72,18 +76,23 @@ there are other users, use --address-file and --file or stdin.
 With --json, one object, and with --name one more for each thing that the endpoint said meanwhile:
   {"status": "delivered", "why": "", "id": "…", "hops": 3, "class": "talk",
    "connect_seconds": 0.4, "round_trip_seconds": 0.1, "resumed": false,
+   "copies": 0, "proof_seconds": 0.0,
    "paths": [{"hops": 3, "relays": ["…", "…", "…", "…"]}], "reply": "…"}
   {"event": "said", "in_reply_to": "id of an earlier whisper" or null, "body": "…"}
-status: delivered, expired, failed, queued (it waits in the outbox), or sent (it left, no receipt came
-within --wait or none can come, and it may have arrived); why: in words, if not delivered. hops and the
-two times are null if they are not known; reply is null if none came. What is not UTF-8 comes as
-reply_base64 and body_base64.
+  {"event": "earlier", "id": "…", "status": "stored", "why": "", "copies": 4}
+status: delivered, stored (relays keep it for the endpoint), expired, failed, queued (it waits in the
+outbox), or sent (it left, no receipt came within --wait or none can come, and it may have arrived); why:
+in words, if not delivered. copies: how many relays keep it, 0 to 4; proof_seconds: what this machine
+worked for that. hops and the two times are null if they are not known; reply is null if none came. What
+is not UTF-8 comes as reply_base64 and body_base64. An event "earlier" tells of a whisper of an earlier run
+that waited when this one began.
 
 \b
 Examples:
   onionshh whisper --network net.toml shh1… "hello"
   onionshh whisper --network net.toml shh1… --hops 3 --json < letter.txt
   onionshh whisper --network net.toml shh1… --name press "are you there?"
+  onionshh whisper --network net.toml shh1… --name press --ttl 3d "read this when you are back"
   onionshh whisper --network net.toml --address-file friend --file letter.txt
 
 \b
@@ -121,6 +130,11 @@ Arguments:
     " with the next run.",
 )
 @click.option(
+    "--no-store",
+    is_flag=True,
+    help="Leave nothing with relays while the endpoint is away, whatever the --ttl.",
+)
+@click.option(
     "--no-receipt", is_flag=True, help="Ask for no receipt. The whisper ends as sent, unless a reply comes."
 )
 @folder_option
@@ -138,6 +152,7 @@ def whisper(
     ttl: float,
     wait: float,
     name: str | None,
+    no_store: bool,
     no_receipt: bool,
     data: Path | None,
     bind: str | None,
@@ -149,14 +164,14 @@ def whisper(
     to, what = _whom_and_what(address, text, address_file, file)
     joined = read_network_file(network)
     check_reach(bind, joined)
-    letter = _Letter(to, _body(what), privacy, hops, ttl, name, not no_receipt)
+    letter = Letter(to, _body(what), privacy, hops, ttl, name, receipt=not no_receipt, store=not no_store)
     teller = Teller(privacy, wait, as_json=as_json, named=name is not None)
     node = join(network, data_dir=data or network_folder(joined), bind=bind)
     return _run(letter, node, wait, teller)
 
 
 @dataclass(frozen=True, slots=True)
-class _Letter:
+class Letter:
     """What is to be sent, to whom, and on what terms."""
 
     address: str = field(repr=False)
@@ -166,6 +181,14 @@ class _Letter:
     ttl_seconds: float
     name: str | None
     receipt: bool
+    store: bool
+
+    @property
+    def usual_tries(self) -> int:
+        """How many tries the proof of work takes on average that stores it. 0: it is not to be stored."""
+        if not self.store or not can_be_stored(self.ttl_seconds):
+            return 0
+        return usual_tries(len(self.body), self.ttl_seconds)
 
 
 def check_terms(privacy: str, ttl: float, name: str | None) -> None:
@@ -177,21 +200,28 @@ def check_terms(privacy: str, ttl: float, name: str | None) -> None:
         check_ttl(ttl)
 
 
-def _run(letter: _Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller) -> int:
-    status = run(lambda: _send(letter, joining, wait, teller))
+def _run(letter: Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller) -> int:
+    status = run(lambda: deliver(letter, joining, wait, teller))
     if not teller.is_told:  # a signal, before there was anything to tell
         teller.nothing_was_sent()
     return status
 
 
-async def _send(
-    letter: _Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller
+async def deliver(
+    letter: Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller
 ) -> int:
-    named = letter.name is not None
+    """Join, send it, and tell what became of it, and of what waited from earlier runs. Returns the exit
+    status."""
+    named, usual = letter.name is not None, letter.usual_tries
     async with (
         joining as node,
         node.contact(
-            letter.address, name=letter.name, session=named, privacy=letter.privacy, hops=letter.hops
+            letter.address,
+            name=letter.name,
+            session=named or usual > 0,  # what is stored begins a session, so that its receipt finds back
+            privacy=letter.privacy,
+            hops=letter.hops,
+            store=letter.store,
         ) as contact,
     ):
         earlier = contact.pending()
@@ -202,10 +232,11 @@ async def _send(
             on = "goes on" if len(earlier) == 1 else "go on"
             teller.meanwhile(f"{counted(len(earlier), 'whisper')} of earlier runs {on} as well.")
         end = trio.current_time() + wait
-        status = await see_it_through(receipt, contact, node, wait, teller)
-        with trio.move_on_at(end):
-            for before in earlier:
-                await before.final()
+        status = await see_it_through(receipt, contact, node, wait, teller, usual)
+        if receipt.status != "stored":  # the endpoint is there
+            with trio.move_on_at(end):
+                for before in earlier:
+                    await before.final()
         _tell_earlier(earlier, teller)
         if named:
             await _tell_unread(contact, teller)
@@ -221,54 +252,9 @@ async def _tell_unread(contact: Contact, teller: Teller) -> None:
 
 def _tell_earlier(earlier: list[Receipt], teller: Teller) -> None:
     """What became of the whispers of earlier runs."""
-    waiting = sum(not before.is_final for before in earlier)
-    if waiting:
-        teller.meanwhile(f"{counted(waiting, 'whisper')} of earlier runs still in the outbox.")
+    teller.waiting([before for before in earlier if not before.is_final])
     for before in earlier:
-        if before.is_final and before.status in ("expired", "failed"):
-            why = f"({before.status}): {before.why}"
-            teller.meanwhile(f"a whisper of an earlier run was not delivered {why}.")
-
-
-async def see_it_through(receipt: Receipt, contact: Contact, node: Node, wait: float, teller: Teller) -> int:
-    """Wait for the receipt, and for a reply to what was delivered, and tell the teller. If a signal ends the
-    waiting, that is told. Returns the exit status."""
-    try:
-        with trio.move_on_after(wait or float("inf")):
-            await _final(receipt, contact, teller)
-            if receipt.status in ("delivered", "sent"):
-                when_ended(0)
-                if wait:
-                    await _reply(receipt, wait, teller)
-    except trio.Cancelled:  # a signal
-        teller.tell(receipt, receipt.why or INTERRUPTED, interrupted=True)
-        raise
-    why = receipt.why or contact.problem
-    if not node.online:
-        why = OFFLINE
-    return teller.tell(receipt, why or f"no receipt came within {wait:g} s")
-
-
-async def _final(receipt: Receipt, contact: Contact, teller: Teller) -> None:
-    """Wait until the receipt is final, and say meanwhile what is in the way."""
-    said = ""
-    while True:
-        with trio.move_on_after(IN_THE_WAY_SECONDS):
-            await receipt.final()
-            return
-        if contact.problem != said:
-            said = contact.problem
-            if said:
-                teller.meanwhile(f"{said}; trying on.")
-
-
-async def _reply(receipt: Receipt, wait: float, teller: Teller) -> None:
-    """Wait for the reply. If it does not come at once, say so, so that nobody thinks that nothing happens."""
-    with trio.move_on_after(REPLY_SOON_SECONDS):
-        await receipt.reply()
-        return
-    teller.meanwhile(f"{receipt.status}; waiting for a reply, {wait:g} s in all.")
-    await receipt.reply()
+        teller.earlier(before)
 
 
 def _whom_and_what(

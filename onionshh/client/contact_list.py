@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from onionshh.client.contact_folder import CONTACTS_FOLDER, DATABASE_FILE
+from onionshh.client.mail.deposit_store import stored_letters
 from onionshh.client.session.info import SessionInfo
 from onionshh.core.session.document import from_document_untrusted
 from onionshh.crypto.identity import encode_address
@@ -24,13 +25,15 @@ _LOCKED_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ContactOnDisk:
-    """One named contact. `waiting`: whispers without a final status. `unread`: what the endpoint said and no
-    program has read. `in_use`: whether a program has it open now."""
+    """One named contact. `waiting`: whispers without a final status. `stored`: those of them that relays keep
+    for the endpoint, by their ids, and how many relays. `unread`: what the endpoint said and no program has
+    read. `in_use`: whether a program has it open now."""
 
     name: str
     address: str
     session: SessionInfo | None
     waiting: int
+    stored: Mapping[str, int]
     unread: int
     in_use: bool
     path: Path = field(repr=False)
@@ -70,6 +73,7 @@ def _read(path: Path) -> ContactOnDisk | None:
                 address=encode_address(whose[0]),
                 session=_session(connection),
                 waiting=_count(connection, "outbox WHERE status IS NULL"),
+                stored=_stored(connection),
                 unread=_count(connection, "inbox") + _count(connection, "answers WHERE NOT shown"),
                 in_use=_in_use(path.parent),
                 path=path.parent,
@@ -81,6 +85,12 @@ def _read(path: Path) -> ContactOnDisk | None:
 def _count(connection: sqlite3.Connection, what: str) -> int:
     count: int = connection.execute(f"SELECT COUNT(*) FROM {what}").fetchone()[0]
     return count
+
+
+def _stored(connection: sqlite3.Connection) -> dict[str, int]:
+    waiting = {row[0] for row in connection.execute("SELECT id FROM outbox WHERE status IS NULL")}
+    letters = stored_letters(connection)
+    return {letter.hex(): copies for letter, copies in letters.items() if letter in waiting}
 
 
 def _session(connection: sqlite3.Connection) -> SessionInfo | None:

@@ -41,9 +41,11 @@ class Route:
 @dataclass(slots=True)
 class Course:
     """What changes about a whisper before it ends, and whoever waits for that. `copies`: how many relays keep
-    it for the endpoint. `proof_seconds`, `proof_tries`: the work that this took."""
+    it for the endpoint. `proof_seconds`, `proof_tries`: the work that this took. `not_stored`: why it could
+    not be left for the endpoint when that was tried last."""
 
     copies: int = 0
+    not_stored: str = ""
     proof_seconds: float = 0.0
     proof_tries: int = 0
     changed: Broadcast = field(default_factory=Broadcast)
@@ -245,6 +247,12 @@ class Receipt:
         return self._outcome.course.proof_tries
 
     @property
+    def why_not_stored(self) -> str:
+        """Why relays do not keep the whisper for the endpoint, by the last try. Empty when they do, when it
+        was not tried so far, and while it is being tried."""
+        return self._outcome.course.not_stored
+
+    @property
     def reply_body(self) -> bytes | None:
         """The reply, once it has come."""
         answer = self._outcome.answer
@@ -323,8 +331,8 @@ class Receipt:
         """Stop delivering the whisper, and have what relays keep of it erased. Its status is `failed` then.
 
         Returns whether nobody can get it any more: no receipt came, it did not leave over a circuit, and
-        every relay that may have had a copy says that it is erased. False says that it was delivered, or may
-        be. Relays that cannot be reached within a minute are asked again, until the TTL ends or the contact
+        every relay that may have had a copy says that it erased it now, before it was read. False says that
+        it was delivered, or may be. Relays that cannot be reached within a minute are asked again, until the TTL ends or the contact
         is closed. What the endpoint has read, nobody can recall.
         """
         return await self._recall()

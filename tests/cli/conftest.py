@@ -4,8 +4,9 @@ network file."""
 from __future__ import annotations
 
 import os
+import pty
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,16 @@ async def speaking(voice: Voice) -> AsyncIterator[None]:
         nursery.start_soon(voice.run)
         yield
         nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def terminal() -> Iterator[int]:
+    """A terminal in place of stderr."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    with os.fdopen(theirs, "w") as stream, redirect_stderr(stream):
+        yield ours
+    os.close(ours)
 
 
 def network_file(path: Path, port: int) -> Path:

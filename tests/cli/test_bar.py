@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import pty
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
 
 import pytest
 
-from onionshh.cli.bar import CELLS, Bar, drawn
+from onionshh.cli.bar import CELLS, Bar, drawn, filled
 from onionshh.client.transfer import TransferProgress
+from tests.cli.conftest import terminal
 
 
 @pytest.mark.parametrize(
@@ -28,26 +26,20 @@ def test_the_bar_grows(sent: int, size: int, full: int, said: str) -> None:
     assert drawn(TransferProgress(sent, size)) == f"[{'#' * full}{'-' * (CELLS - full)}] {said}"
 
 
+def test_a_share_fills_the_cells() -> None:
+    assert [filled(share).count("#") for share in (0.0, 0.5, 1.0)] == [0, CELLS // 2, CELLS]
+
+
 def test_without_a_size_there_are_only_bytes() -> None:
     assert drawn(TransferProgress(150_000, None)) == "147 KiB"
-
-
-@contextmanager
-def terminal() -> Iterator[int]:
-    """A terminal in place of stderr."""
-    ours, theirs = pty.openpty()
-    os.set_blocking(ours, False)
-    with os.fdopen(theirs, "w") as stream, redirect_stderr(stream):
-        yield ours
-    os.close(ours)
 
 
 def test_on_a_terminal_one_line_is_drawn_over_again_and_cleared() -> None:
     with terminal() as screen:
         bar = Bar()
         bar.clear()
-        bar.show(TransferProgress(1024, None))
-        bar.show(TransferProgress(2048, None))
+        bar.show("1 KiB")
+        bar.show("2 KiB")
         bar.clear()
         bar.clear()
         assert os.read(screen, 1000) == b"\r\x1b[K1 KiB\r\x1b[K2 KiB\r\x1b[K"
@@ -57,12 +49,12 @@ def test_a_terminal_that_is_gone_ends_nothing() -> None:
     with terminal():
         bar = Bar()
         sys.stderr.close()
-        bar.show(TransferProgress(1, None))
+        bar.show("1 KiB")
         bar.clear()
 
 
 def test_without_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     bar = Bar()
-    bar.show(TransferProgress(1, 2))
+    bar.show("1 KiB")
     bar.clear()
     assert capsys.readouterr() == ("", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import trio
@@ -33,7 +34,13 @@ RELAY = RelayStatistics(
     ),
     memory=MemoryStatistics(used_bytes=514, most_bytes=1 << 20),
     drops={"link-idle": 2, "memory": 1},
-    roles={"mailbox_items": 5, "mailbox_price": 96},
+    roles={
+        "mailbox_items": 5,
+        "mailboxes": 2,
+        "mailbox_bytes": 33_280,
+        "mailbox_room_bytes": 1 << 28,
+        "mailbox_price": 96,
+    },
 )
 
 
@@ -62,7 +69,7 @@ def test_a_record_is_one_line_of_json_with_sorted_keys() -> None:
         },
         "memory": {"used_bytes": 514, "most_bytes": 1 << 20},
         "drops": {"link-idle": 2, "memory": 1},
-        "roles": {"mailbox_items": 5, "mailbox_price": 96},
+        "roles": RELAY.roles,
     }
 
 
@@ -73,9 +80,13 @@ def test_no_field_of_a_record_takes_the_place_of_what_stands_around_it() -> None
 
 
 def test_the_sentence_has_the_numbers_of_the_record() -> None:
-    assert in_words(RELAY) == (
-        "3 circuits, 4 links, 10 cells sent in 5 frames, 8 of them forwarded; drops: link-idle 2, memory 1"
-    )
+    traffic = "3 circuits, 4 links, 10 cells sent in 5 frames, 8 of them forwarded;"
+    drops = "drops: link-idle 2, memory 1"
+    mailboxes = "5 items in 2 mailboxes, 0.0 of 256 MiB, an hour costs 96 tries;"
+    assert in_words(RELAY) == f"{traffic} {mailboxes} {drops}"
+    assert in_words(replace(RELAY, roles={})) == f"{traffic} {drops}"
+    without = replace(RELAY, roles={**RELAY.roles, "mailbox_room_bytes": 0})
+    assert "2 mailboxes, no limit, an hour" in in_words(without)
 
 
 async def test_a_relay_says_what_it_did_once_an_hour(

@@ -13,6 +13,7 @@ from onionshh import testing
 from onionshh.core.base.params import Params
 from onionshh.core.roles import (
     CircuitHandle,
+    CostlyRole,
     CountingRole,
     EndingRole,
     PunctualRole,
@@ -37,7 +38,12 @@ class Replaceable:
 
     def __init__(self, role: Role) -> None:
         self.accepts = role.accepts
+        self.put(role)
+
+    def put(self, role: Role) -> None:
+        """From now on it stands in for this one."""
         self.role = role
+        self._punctual = role if isinstance(role, PunctualRole) else None  # slow to find out
 
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
@@ -55,7 +61,11 @@ class Replaceable:
 
     @property
     def is_due_soon(self) -> bool:
-        return isinstance(self.role, PunctualRole) and self.role.is_due_soon
+        return self._punctual is not None and self._punctual.is_due_soon
+
+    @property
+    def costly(self) -> frozenset[int]:
+        return self.role.costly if isinstance(self.role, CostlyRole) else frozenset()
 
     def statistics(self) -> Mapping[str, int]:
         return self.role.statistics() if isinstance(self.role, CountingRole) else {}
@@ -97,7 +107,7 @@ def role_of(running: RunningRelay, accepts: frozenset[int]) -> Role:
 
 def mount(running: RunningRelay, role: Role) -> None:
     """Put a role in the place of the one that takes the same messages."""
-    _place(running, role.accepts).role = role
+    _place(running, role.accepts).put(role)
 
 
 def new_ring(running: RunningRelay) -> Ring:
@@ -151,7 +161,7 @@ class DeafIntroducer:
 def mount_deaf(running: RunningRelay) -> None:
     """This relay's introducer drops resumptions from now on; it keeps the endpoints that it has."""
     place = _place(running, Introducer.accepts)
-    place.role = DeafIntroducer(place.role)
+    place.put(DeafIntroducer(place.role))
 
 
 class HostileIntroducer:

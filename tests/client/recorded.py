@@ -67,7 +67,7 @@ def noting(net: Network) -> Seen:
     for running in net.relays:
         for place in running.roles:
             if isinstance(place, Replaceable) and place.accepts in (Introducer.accepts, Meeting.accepts):
-                place.role = Noting(place.role, seen)
+                place.put(Noting(place.role, seen))
     return seen
 
 
@@ -114,5 +114,5 @@ def refuse(
     if not isinstance(place, Replaceable):
         raise TypeError("this network's roles cannot be replaced")
     role = Refusing(place.role, answer=answer, ends=ends, key=key)
-    place.role = role
+    place.put(role)
     return role

@@ -259,7 +259,7 @@ def flood(w: World, *, resume: bool, rate: int) -> None:
     for running, entry in zip(w.introducers(), w.entries, strict=True):
         (place,) = (one for one in running.roles if one.accepts == Introducer.accepts)
         assert isinstance(place, Replaceable)
-        place.role = Flooded(place.role, [entry.auth_key], resume=resume, rate=rate)
+        place.put(Flooded(place.role, [entry.auth_key], resume=resume, rate=rate))
 
 
 LIMITS = dict(resume_rate=4, resume_burst=4, introduce_rate=4, introduce_burst=4)

@@ -29,6 +29,7 @@ from onionshh.wire.cell import (
 )
 from simulations.stranger import Stranger
 from simulations.world import ANSWER, ASK, Parrot, PureNetwork
+from tests.relay.library import Library
 from tests.relay.network import COOKIE, ID, Pair, everything_is_gone, network, parrot, payload
 from tests.seeded import seeded
 
@@ -348,8 +349,25 @@ def test_a_role_that_is_mounted_later_takes_the_place_of_another() -> None:
     first, meeting, later = Parrot(), Meeting(lambda: net.params), Parrot()
     relay = net.relay(first, meeting)
     relay.switch.control.mount(later)
-    assert set(relay.switch.control.roles) == {meeting, later}
+    assert set(relay.switch.control.mounted.roles) == {meeting, later}
     client = net.client(relay)
     client.send(client.build(relay), ASK, b"hello")
     assert first.heard == []
     assert [body for _, body in later.heard] == [b"hello"]
+
+
+def test_only_roles_with_something_due_are_told_the_time_between_two_ticks() -> None:
+    library, waiting = Library(), Parrot()
+    net = PureNetwork()
+    relay = net.relay(waiting, library)
+    switch = relay.switch
+    switch.hurry(1.2)
+    assert not switch.control.hurries()
+    assert library.ticks == []
+    library.is_due_soon = True
+    assert switch.control.hurries()
+    switch.hurry(1.4)
+    assert library.ticks == [1.4]
+    assert waiting.ticks == []
+    switch.control.mounted.close()
+    assert library.closed == 1

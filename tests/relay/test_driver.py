@@ -25,6 +25,7 @@ from onionshh.relay.driver import SwitchDriver
 from onionshh.relay.remembering import BATCH_MOST
 from simulations.world import ANSWER, ASK
 from tests.net.world import World, dial_as_peer
+from tests.relay.library import LEND, Library
 from tests.relay.notes import READ, Notes, NotesFile
 from tests.seeded import seeded
 
@@ -245,6 +246,90 @@ async def test_commits_happen_in_a_thread(tmp_path: Path) -> None:
         assert await circuit.ask(ASK, b"note", ANSWER, 30.0) == b"note"
     assert len(store.threads) == 1
     assert threading.get_ident() not in store.threads
+
+
+async def test_what_a_role_looks_for_is_read_in_a_thread_while_the_relay_forwards(
+    autojump_clock: MockClock,
+) -> None:
+    disk = Disk()
+    world = World(run_blocking=disk)
+    library = Library()
+    keeper, last = world.relay(library), world.relay()
+    async with world.running(), world.client() as client:
+        circuit, through = await client.build(keeper), await client.build(keeper, last)
+        circuit.accept(ANSWER)
+        through.accept(ANSWER)
+        circuit.send(LEND, bytes((4, 2)))
+        await wait_all_tasks_blocked()
+        through.send(ASK, b"meanwhile")
+        assert (await through.receive()).body == b"meanwhile"
+        circuit.send(LEND, bytes((5,)))
+        circuit.send(LEND, bytes((6,)))
+        await wait_all_tasks_blocked()
+        start = trio.current_time()
+        disk.ready.set()
+        assert [(await circuit.receive()).body for _ in range(3)] == [b"book 4, book 2", b"book 5", b"book 6"]
+        assert trio.current_time() == start
+        assert library.store.reads == [[4, 2], [5, 6]]
+
+
+async def test_a_disk_that_cannot_be_read_is_said_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    library = Library()
+    keeper = world.relay(library)
+    async with world.running(), world.client() as client:
+        library.store.fails = True
+        for _ in range(2):
+            circuit = await client.build(keeper)
+            with pytest.raises(CircuitFailed):
+                await circuit.ask(LEND, b"1", ANSWER, 7.0)
+        assert [record.message for record in caplog.records] == [
+            "what this relay's roles keep cannot be read: Input/output error"
+        ]
+        library.store.fails = False
+        circuit = await client.build(keeper)
+        assert await circuit.ask(LEND, bytes((1,)), ANSWER, 7.0) == b"book 1"
+        assert "can be read again" in caplog.text
+
+
+async def test_a_role_that_fails_with_what_it_looked_for_does_not_end_the_relay(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(Library):
+        def looked(self, *given: object) -> tuple[()]:
+            raise ZeroDivisionError
+
+    world = World()
+    keeper = world.relay(Faulty())
+    async with world.running(), world.client() as client:
+        circuit = await client.build(keeper)
+        circuit.send(LEND, bytes((1,)))
+        await wait_all_tasks_blocked()
+        assert "a fault of this program" in caplog.text
+        assert await client.build(keeper)
+
+
+async def test_a_role_with_something_due_is_told_the_time_more_often(autojump_clock: MockClock) -> None:
+    world = World()
+    library = Library()
+    world.relay(library)
+    async with world.running():
+        await trio.sleep(10.05)
+        assert len(library.ticks) == 10
+        library.is_due_soon = True
+        await trio.sleep(5)
+        library.is_due_soon = False
+        gaps = [
+            later - earlier for earlier, later in zip(library.ticks[10:], library.ticks[11:], strict=False)
+        ]
+        assert len(gaps) >= 20
+        assert max(gaps[1:]) < 0.21
+        before = len(library.ticks)
+        await trio.sleep(10)
+        assert len(library.ticks) <= before + 11
+    assert library.closed == 1
 
 
 async def test_a_silent_relay_takes_not_every_place_of_those_who_wait_for_links(

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from onionshh.core.base.params import Params
-from onionshh.core.roles import Drop, Join, Remember, Reply, RoleAction
+from onionshh.core.roles import Drop, Join, Look, Remember, Reply, RoleAction
 from onionshh.reasons import Reason
 from onionshh.relay import remembering
-from onionshh.relay.remembering import BATCH_MOST, Remembering
+from onionshh.relay.remembering import BATCH_MOST, LOOKS_AT_ONCE, Looking, Remembering
 from onionshh.wire.cell import DESTROY
 from simulations.world import ANSWER, ASK, Parrot, PureCircuit, PureClient, PureNetwork, PureRelay
+from tests.relay.library import LEND, Library
 from tests.relay.notes import AT_ONCE, READ, Notes, NotesFile
 from tests.seeded import seeded
 
@@ -161,6 +162,94 @@ def test_nothing_stands_behind_a_remember(tmp_path: Path) -> None:
     circuit = client.build(relay)
     with pytest.raises(TypeError, match="Remember"):
         client.send(circuit, ASK, b"")
+    assert not relay.drops.counts[Reason.PUBLISH_STALE]
+
+
+# What is only looked at.
+
+
+class Desk:
+    """A client of a relay that lends books."""
+
+    def __init__(self) -> None:
+        self.net = PureNetwork()
+        self.role = Library()
+        self.relay: PureRelay = self.net.relay(self.role)
+        self.client: PureClient = self.net.client(self.relay)
+
+    def circuit(self) -> PureCircuit:
+        circuit = self.client.build(self.relay)
+        circuit.machine.accept(frozenset((ANSWER,)))
+        return circuit
+
+
+def test_what_a_role_looks_for_is_read_and_told_in_its_order() -> None:
+    desk = Desk()
+    circuit = desk.circuit()
+    desk.net.committing = False
+    desk.client.send(circuit, LEND, bytes((3, 0, 1)))
+    desk.client.send(circuit, LEND, bytes((7,)))
+    assert heard(circuit) == []
+    assert len(desk.relay.switch.control.looking) == 2
+    desk.net.committing = True
+    desk.net.settle()
+    assert heard(circuit) == [b"book 3, none, book 1", b"book 7"]
+    assert len(desk.relay.switch.control.looking) == 0
+    assert desk.relay.switch.control.mounted.statistics() == {"books_lent": 2}
+
+
+def test_what_cannot_be_read_is_counted_and_its_role_told() -> None:
+    desk = Desk()
+    circuit, other = desk.circuit(), desk.circuit()
+    desk.role.store.fails = True
+    desk.client.send(circuit, LEND, bytes((3,)))
+    assert circuit.machine.failed == Reason.DESTROYED
+    assert desk.relay.drops.counts[Reason.NOT_LOOKED] == 1
+    desk.role.store.fails = False
+    desk.client.send(other, LEND, bytes((3,)))
+    assert heard(other) == [b"book 3"]
+
+
+def test_what_waits_to_be_read_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembering, "LOOKS_MOST", 2)
+    desk = Desk()
+    circuits = [desk.circuit() for _ in range(3)]
+    desk.net.committing = False
+    for circuit in circuits:
+        desk.client.send(circuit, LEND, bytes((1,)))
+    assert [circuit.machine.failed for circuit in circuits] == [None, None, Reason.DESTROYED]
+    assert desk.relay.drops.counts[Reason.LOOKS_FULL] == 1
+    assert not desk.relay.drops.counts[Reason.NOT_LOOKED]
+    desk.net.committing = True
+    desk.net.settle()
+    assert [heard(circuit) for circuit in circuits[:2]] == [[b"book 1"]] * 2
+
+
+def test_what_is_read_together_is_of_one_store_and_bounded() -> None:
+    one, other = Library(), Library()
+    queue = Looking()
+    asked = [Look(role, number, (number,)) for number, role in enumerate((one, one, other))]
+    assert all(queue.add(each) for each in asked)
+    assert [queue.take(), queue.take(), queue.take()] == [asked[:2], asked[2:], []]
+    for _ in asked:
+        queue.answered()
+    for number in range(LOOKS_AT_ONCE + 1):
+        queue.add(Look(one, number, ()))
+    assert [len(queue.take()), len(queue.take())] == [LOOKS_AT_ONCE, 1]
+
+
+def test_nothing_but_a_remember_stands_behind_a_look() -> None:
+    class Rash(Library):
+        def handle(self, *given: object) -> tuple[RoleAction, ...]:
+            return (Look(self, 1, (1,)), Drop(Reason.PUBLISH_STALE))
+
+    net = PureNetwork()
+    relay = net.relay(Rash())
+    client = net.client(relay)
+    circuit = client.build(relay)
+    net.committing = False
+    with pytest.raises(TypeError, match="after a Look"):
+        client.send(circuit, LEND, b"")
     assert not relay.drops.counts[Reason.PUBLISH_STALE]
 
 

@@ -8,6 +8,7 @@ from onionshh.core.roles import (
     Drop,
     EndCircuit,
     Join,
+    Look,
     Origin,
     Remember,
     Reply,
@@ -35,7 +36,7 @@ class Circuit:
 @dataclass
 class Relay:
     """Carries out what one role wants, as the switch does. While not `committing`, what it wants on disk
-    waits."""
+    waits; while not `reading`, what it wants from there."""
 
     role: Role
     now: float = 0.0
@@ -44,6 +45,8 @@ class Relay:
     made: int = 0
     committing: bool = True
     asked: list[Remember] = field(default_factory=list)
+    reading: bool = True
+    looks: list[Look] = field(default_factory=list)
 
     def circuit(self, origin: Origin = "192.0.2.1") -> Circuit:
         self.made += 1
@@ -77,9 +80,22 @@ class Relay:
             else:
                 self.carry_out(asked.role.remembered(asked.token, self.now, self.wall))
 
+    def look(self) -> None:
+        """Read what roles asked to look at."""
+        while self.looks:
+            asked = self.looks.pop(0)
+            try:
+                found = asked.role.store.read(asked.keys)
+            except Exception:  # whatever it is, as in the relay's driver
+                self.carry_out(asked.role.not_looked(asked.token, self.now, self.wall))
+            else:
+                self.carry_out(asked.role.looked(asked.token, found, self.now, self.wall))
+
     def carry_out(self, actions: tuple[RoleAction, ...]) -> None:
         """Do what the role wants, in order."""
+        looked = False
         for action in actions:
+            assert not looked or isinstance(action, Look | Remember), "effects come before a Look"
             match action:
                 case Reply(circuit=Circuit() as circuit, message_type=message_type, body=body):
                     assert not circuit.joined, "nothing of the relay's own goes into a joined circuit"
@@ -95,6 +111,11 @@ class Relay:
                     self.end(circuit, reason)
                 case Drop(reason=reason):
                     self.drops.append(reason)
+                case Look():
+                    looked = True
+                    self.looks.append(action)
+                    if self.reading:
+                        self.look()
                 case Remember() if action is actions[-1]:
                     self.asked.append(action)
                     if self.committing:

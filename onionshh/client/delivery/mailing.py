@@ -115,6 +115,7 @@ class Mailing:
             return
         else:
             return
+        self._note(record.whisper_id, why)
         self._do(self._sender.not_stored(record.whisper_id, why, self._clock.monotonic() + again_seconds))
 
     # As `Told`.
@@ -123,7 +124,7 @@ class Mailing:
         """As `Told.proving`."""
         course = self._course(letter)
         if course is not None:
-            course.proof_seconds, course.proof_tries = seconds, tries
+            course.proof_seconds, course.proof_tries, course.not_stored = seconds, tries, ""
             course.changed.send()
 
     def stored(self, letter: WhisperId, copies: int, enough: bool) -> None:
@@ -132,16 +133,23 @@ class Mailing:
         if course is None:
             self._early[letter] = copies, enough
             return
-        course.copies = copies
+        course.copies, course.not_stored = copies, ""
         course.changed.send()
         if enough:
             self._do(self._sender.stored(letter, self._clock.monotonic()))
 
     def not_stored(self, letter: WhisperId, why: str) -> None:
         """As `Told.not_stored`."""
+        self._note(letter, why)
         outcome = self._outcome(letter)
         if outcome is not None and outcome.status != "stored":
             outcome.tell(outcome.status, why)
+
+    def _note(self, letter: WhisperId, why: str) -> None:
+        course = self._course(letter)
+        if course is not None:
+            course.not_stored = str(why)
+            course.changed.send()
 
     def _course(self, letter: WhisperId) -> Course | None:
         outcome = self._outcome(letter)

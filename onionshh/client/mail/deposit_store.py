@@ -20,7 +20,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from onionshh.client.mail.deposits import NO_VALUE, KeptItem, KeptLetter, SealedItem
+from onionshh.core.endpoint.ring import REPLICAS
 from onionshh.core.mailbox.copies import Copy, CopyState
+from onionshh.core.mailbox.places import COPIES
 from onionshh.core.mailbox.work import NO_PROOF
 from onionshh.errors import BadData
 from onionshh.ids import RelayId, WhisperId
@@ -42,6 +44,16 @@ CREATE TABLE deposit_copies (
     PRIMARY KEY (id, relay)) WITHOUT ROWID;
 """,
 )
+
+
+_STORED: Final = """
+SELECT letter, MIN(copies), MIN(places) FROM (
+    SELECT l.number AS number, l.letter AS letter, COUNT(c.relay) AS copies, COUNT(DISTINCT c.place) AS places
+    FROM letters_left l JOIN deposits d ON d.letter = l.letter
+    LEFT JOIN deposit_copies c ON c.id = d.id AND c.state = ?
+    WHERE NOT l.recalled GROUP BY d.id)
+GROUP BY letter ORDER BY MIN(number)
+"""
 
 
 class DepositStore:
@@ -136,6 +148,18 @@ class DepositStore:
             connection.execute("DELETE FROM letters_left WHERE letter = ?", (letter,))
 
         self._database.soon(write)
+
+
+def stored_letters(connection: sqlite3.Connection) -> dict[WhisperId, int]:
+    """How many relays have each letter that is stored: of the part that the fewest have. A file from before
+    there were letters has none."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'letters_left'").fetchone() is None:
+        return {}
+    return {
+        WhisperId(letter): min(COPIES, copies)
+        for letter, copies, places in connection.execute(_STORED, (CopyState.STORED,))
+        if places >= REPLICAS
+    }
 
 
 def _items(connection: sqlite3.Connection, letter: bytes) -> tuple[KeptItem, ...]:

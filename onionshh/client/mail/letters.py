@@ -16,6 +16,7 @@ from onionshh.client.mail.deposits import SealedItem
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import NoDescriptor, find
 from onionshh.client.session.visiting import VisitorSessions
+from onionshh.client.steps import steps
 from onionshh.core.delivery.record import Record
 from onionshh.core.mailbox.dates import item_expiry
 from onionshh.core.mailbox.letter import (
@@ -96,9 +97,11 @@ class Letters:
         now = self._context.clock.monotonic()
         if self._found is not None and now < self._found[1]:
             return self._found[0]
+        steps.debug("we ask ring relays for the last descriptor of the endpoint, also of earlier days")
         found = await find(self._context, self._address_key, older=OLDER_PERIODS)
         if not found.descriptor.has_inbox:
             raise NotLeft(NO_INBOX, LOOK_AGAIN_SECONDS)
+        steps.debug("the endpoint has an inbox; we seal the whisper so that it alone can read it")
         self._found = found, now + FOUND_SECONDS
         return found
 

@@ -18,11 +18,13 @@ from onionshh.client.context import Context
 from onionshh.client.mail.depositing import Deposit, deposit, recall
 from onionshh.client.mail.deposits import Deposits, KeptItem
 from onionshh.client.mail.proving import Worked, prove
+from onionshh.client.steps import steps
 from onionshh.core.mailbox.copies import Copies, Copy, Next
 from onionshh.core.mailbox.places import Places, writable
 from onionshh.core.mailbox.price import EFFORT_MOST, price
 from onionshh.core.mailbox.work import put_task
 from onionshh.errors import BadData, Closed, NetworkUnreachable, NoDirectory
+from onionshh.ids import RelayId
 from onionshh.net.circuits import CircuitFailed
 from onionshh.net.signals import Poke
 from onionshh.wire import mailbox as w
@@ -139,7 +141,9 @@ class OneItem:
                 kept = self._kept
                 value = await self._deposits.value(kept.item_id)
                 task = put_task(shared_random, kept.mailbox, kept.item_id, kept.expires, value)
+                steps.debug("we look for a proof of work, which takes %d tries on average", self._wanted)
                 nonce = await prove(self._context, task, self._wanted, self._worked)
+                steps.debug("the proof is found")
                 await self._deposits.proved(kept.item_id, self._wanted, nonce)
                 self._kept = replace(kept, effort=self._wanted, nonce=nonce)
                 self.copies.paid(self._context.clock.monotonic())
@@ -165,7 +169,8 @@ class OneItem:
         relay = upcoming.copy.relay
         copy = self.copies.began(relay, self._context.clock.monotonic())
         try:
-            await self._deposits.copied(self._kept.item_id, copy)
+            if not self._recalled:  # else it is known that this relay may have it
+                await self._deposits.copied(self._kept.item_id, copy)
         except _DISK:
             self.copies.failed(relay, self._context.clock.monotonic())
         else:
@@ -175,9 +180,11 @@ class OneItem:
         context, relay = self._context, copy.relay
         try:
             answer = await self._ask(copy, recalled)
-        except _FAILURES:
+        except _FAILURES as error:
+            steps.debug("%s was not asked, or did not answer: %s", self._name(relay), error)
             self.copies.failed(relay, context.clock.monotonic(), offline=not context.builder.online)
         else:
+            steps.debug("%s %s", self._name(relay), _in_words(answer, recalled=recalled))
             if answer.status == w.DEAR and not recalled:
                 self._raise(answer.effort)
             now = context.clock.monotonic()
@@ -188,6 +195,11 @@ class OneItem:
         self._poke.send()
         self._changed()
 
+    def _name(self, relay: RelayId) -> str:
+        view = self._context.keeper.current
+        row = None if view is None else view.any_relay(relay)
+        return "a relay that is gone" if row is None else row.nickname
+
     async def _ask(self, copy: Copy, recalled: bool) -> w.Kept:
         kept = self._kept
         row = self._context.view.any_relay(copy.relay)
@@ -196,3 +208,17 @@ class OneItem:
         value = b"" if recalled else await self._deposits.value(kept.item_id)
         put = Deposit(kept.mailbox, kept.seed, kept.expires, value, kept.nonce, kept.effort)
         return await (recall if recalled else deposit)(self._context, put, row)
+
+
+def _in_words(answer: w.Kept, *, recalled: bool) -> str:
+    match answer.status:
+        case w.STORED:
+            return "has erased its copy" if recalled else "keeps a copy"
+        case w.STALE:
+            return "had a copy, which was erased"
+        case w.FULL:
+            return "has no room for it"
+        case w.DEAR:
+            return f"wants {answer.effort} tries of work for it"
+        case _:
+            return "refuses it"

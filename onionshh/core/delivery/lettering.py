@@ -27,6 +27,7 @@ class Lettering:
     left: bool = False
     """Whether the driver was asked to leave it, or has left it in an earlier run."""
     _in_vain: int = 0
+    _not_before: float = -inf
 
     def begin(self, now: float) -> None:
         """It was accepted: the live tries begin."""
@@ -43,18 +44,25 @@ class Lettering:
         self._leave_at(now)
 
     def again(self, when: float) -> None:
-        """It could not be left. It is tried again then."""
-        self.left, self.at = False, inf
+        """It could not be left. It is tried again then, and not before."""
+        self.left, self.at, self._not_before = False, inf, when
         self._leave_at(when)
+
+    def was_left(self) -> None:
+        """An earlier run has left it."""
+        self.left, self.at = True, inf
 
     def due(self, now: float) -> bool:
         """Whether it is to be left now. It is the caller's turn then; later calls say no."""
-        if self.left or now < self.at:
+        if now < self.at:
             return False
         self.at = inf
-        self.left = self.until - now > LEAST_SECONDS
-        return self.left
+        if self.left or self.until - now <= LEAST_SECONDS:
+            return False
+        self.left = True
+        return True
 
     def _leave_at(self, when: float) -> None:
+        when = max(when, self._not_before)
         if not self.left and self.until - when > LEAST_SECONDS:
             self.at = min(self.at, when)

@@ -183,7 +183,7 @@ class Sender:
         goes on with that."""
         whisper = self._active.get(whisper_id)
         if whisper is not None and whisper.letter is not None:
-            whisper.letter.left = True
+            whisper.letter.was_left()
 
     def await_answer(self, whisper_id: WhisperId, now: float) -> Actions:
         """The program now waits for this whisper's answer. `Answered` follows, even if no answer can come."""

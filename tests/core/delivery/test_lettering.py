@@ -54,7 +54,7 @@ def test_what_could_not_be_left_is_tried_again_at_the_named_time() -> None:
     plan = begun()
     assert plan.due(LIVE_SECONDS)
     plan.again(700)
-    plan.nobody(800)
+    plan.nobody(600)
     assert not plan.due(699)
     assert plan.due(700)
     plan.again(inf)
@@ -64,6 +64,8 @@ def test_what_could_not_be_left_is_tried_again_at_the_named_time() -> None:
 def test_what_is_left_is_not_left_again() -> None:
     plan = begun()
     plan.left = True
+    assert not plan.due(LIVE_SECONDS)
+    assert plan.at == inf, "or its driver would wake again and again"
     plan.nobody(1)
     plan.in_vain(1)
     plan.in_vain(1)

@@ -270,4 +270,5 @@ def test_one_that_was_left_in_an_earlier_run_is_not_left_again() -> None:
     sender.restored_letter(record.whisper_id)
     assert Deposit(record) not in sender.lane_failed(AWAY, 1)
     assert sender.tick(LIVE_SECONDS) in ((), (NeedLane(record),))
+    assert sender.next_deadline() > LIVE_SECONDS, "or the driver would never sleep"
     assert states(sender.stored(record.whisper_id, 40)) == [State.STORED]

@@ -136,6 +136,7 @@ def test_every_state_and_every_answer(state: CopyState | None, recalled: bool, s
         assert changed == Copy(A, 0, ERASED if recalled else STORED)
         assert made.next(1e6) is None
         assert (made.stored, made.erased) == ((0, True) if recalled else (1, False))
+        assert made.read is (status == w.STALE)
     else:
         assert changed is None
         again = made.next(upcoming.at)

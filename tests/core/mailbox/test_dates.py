@@ -1,0 +1,41 @@
+"""An item's life: one of seven, never shorter than the whisper's, and no longer than its mailbox can be found."""
+
+from __future__ import annotations
+
+import pytest
+
+from onionshh.core.mailbox.dates import LIVES_SECONDS, item_expiry, rounded_life
+
+DAY = 86_400
+WALL = 20_000 * DAY + 1000
+PERIOD = 20_000
+
+
+@pytest.mark.parametrize(
+    ("seconds", "life"),
+    [
+        (1, 600),
+        (600, 600),
+        (601, 1800),
+        (3 * 3600 - 31, 3 * 3600),
+        (86_401, 3 * DAY),
+        (3 * DAY, 3 * DAY),
+        (7 * DAY, 7 * DAY),
+        (8 * DAY, 7 * DAY),
+    ],
+)
+def test_a_life_is_rounded_up_to_one_of_seven(seconds: int, life: int) -> None:
+    assert rounded_life(seconds) == life
+    assert life in LIVES_SECONDS
+
+
+def test_an_item_expires_with_its_rounded_life() -> None:
+    assert item_expiry(WALL + 2 * DAY, WALL, PERIOD, DAY) == WALL + 3 * DAY
+    assert item_expiry(WALL + 7 * DAY, WALL, PERIOD, DAY) == WALL + 7 * DAY
+
+
+def test_with_short_periods_no_item_outlives_the_random_value_of_its_mailbox() -> None:
+    """A consensus has those of fourteen periods that are over, at most."""
+    hour, period = 3600, WALL // 3600
+    assert item_expiry(WALL + 3 * DAY, WALL, period, hour) == (period + 15) * hour
+    assert item_expiry(WALL + 2 * hour, WALL, period, hour) == WALL + 3 * hour
