@@ -176,7 +176,7 @@ async def test_receipt_and_reply_arrive_though_both_are_never_there_together(
                 with trio.fail_after(900):
                     await receipt.stored()
         async with hosted(net) as (_, endpoint):
-            answered = {}
+            answered: dict[bytes, Receipt | None] = {}
             with trio.fail_after(1500):
                 async for whisper in endpoint:
                     answered[whisper.body] = None
