@@ -205,9 +205,10 @@ class Mailboxes:
             return kept(circuit, w.FULL, why=Reason.MAILBOX_PUT_RATE)
         view, mailbox = self._view(), put.mailbox
         shared_random = None if view is None else view.shared_random(mailbox.period)
-        if view is None or shared_random is None or not in_window(mailbox.period, view):
+        if view is None or shared_random is None or not self._serves(view, mailbox):
             return kept(circuit, w.REFUSED)
-        if not self._serves(view, mailbox):
+        # What is recalled may lie here for days after its period.
+        if put.value and not in_window(mailbox.period, view):
             return kept(circuit, w.REFUSED)
         return self._deposits.put(circuit, put, shared_random, wall)
 
