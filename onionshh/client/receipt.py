@@ -331,8 +331,8 @@ class Receipt:
         """Stop delivering the whisper, and have what relays keep of it erased. Its status is `failed` then.
 
         Returns whether nobody can get it any more: no receipt came, it did not leave over a circuit, and
-        every relay that may have had a copy says that it is erased. False says that it was delivered, or may
-        be. Relays that cannot be reached within a minute are asked again, until the TTL ends or the contact
+        every relay that may have had a copy says that it erased it now, before it was read. False says that
+        it was delivered, or may be. Relays that cannot be reached within a minute are asked again, until the TTL ends or the contact
         is closed. What the endpoint has read, nobody can recall.
         """
         return await self._recall()

@@ -21,7 +21,7 @@ LONG = 3 * DAY
 @asynccontextmanager
 async def away(relays: int = 8) -> AsyncIterator[tuple[testing.Network, Node, str]]:
     """A network, a visitor's node, and the address of an endpoint that was there and left."""
-    async with small(relays, **QUIET) as net:
+    async with small(relays, interval_seconds=600, **QUIET) as net:
         async with hosted(net) as (_, endpoint):
             address = endpoint.address
             await trio.sleep(60)

@@ -169,7 +169,8 @@ class OneItem:
         relay = upcoming.copy.relay
         copy = self.copies.began(relay, self._context.clock.monotonic())
         try:
-            await self._deposits.copied(self._kept.item_id, copy)
+            if not self._recalled:  # else it is known that this relay may have it
+                await self._deposits.copied(self._kept.item_id, copy)
         except _DISK:
             self.copies.failed(relay, self._context.clock.monotonic())
         else:
