@@ -20,7 +20,7 @@ from onionshh.client.mail.deposits import Deposits, KeptItem
 from onionshh.client.mail.proving import Worked, prove
 from onionshh.client.steps import steps
 from onionshh.core.mailbox.copies import Copies, Copy, Next
-from onionshh.core.mailbox.places import Places, writable
+from onionshh.core.mailbox.places import Places
 from onionshh.core.mailbox.price import EFFORT_MOST, price
 from onionshh.core.mailbox.work import put_task
 from onionshh.errors import BadData, Closed, NetworkUnreachable, NoDirectory
@@ -121,7 +121,7 @@ class OneItem:
         view, mailbox = self._context.keeper.current, self._kept.mailbox
         if view is None or abs(view.period - mailbox.period) > 1:
             return None
-        return writable(view, mailbox)
+        return self._context.shared.rings.writable(view, mailbox)
 
     # The proof.
 
