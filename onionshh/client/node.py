@@ -193,15 +193,13 @@ class Node:
           entered again.
         - `session`: whether to go on with a session after the first whisper; else each circuit is a new
           stranger's.
-        - `way_back`: whether to hold two circuits by which the endpoint can speak first. A node has at most
-          16 ways back, so 8 contacts can have them.
+        - `way_back`: whether to hold two circuits by which the endpoint can speak first; for 8 contacts a node.
         - `sender`: an identity that this node hosts now, or its endpoint: who you are, for the endpoint.
         - `privacy`: the privacy class, "talk" (2 or 3 hops) or "flash" (0 or 1), SPEC 16.
         - `hops`: relays between this node and the rendezvous point, 0 to 3. With None the class draws a
           number for each circuit. With 0 the rendezvous point sees this node's IP address, and with 1 the
           guard sees which relay the rendezvous point is.
-        - `background`: for much that nobody waits for. It always leaves room for what other contacts send, so
-          its pace tells nothing about them.
+        - `background`: for much that nobody waits for: it always leaves room for what other contacts send.
         - `store`: whether whispers with a TTL over 600 s are left in the inbox of an endpoint that is away;
           with `session=False` none are.
 
