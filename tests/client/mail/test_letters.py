@@ -16,6 +16,7 @@ from onionshh.client.endpoint import Endpoint
 from onionshh.client.mail import letters as file
 from onionshh.client.mail.deposits import SealedItem
 from onionshh.client.mail.letters import LOOK_AGAIN_SECONDS, NO_INBOX, NOBODY, TRY_AGAIN_SECONDS, Letters
+from onionshh.client.reach import finder
 from onionshh.client.session.keeper import SessionKeeper, SessionsInMemory
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.delivery.record import Record, new_whisper
@@ -174,11 +175,10 @@ async def test_the_descriptor_is_not_fetched_for_each_letter(
 ) -> None:
     async with world() as one:
         fetched = []
-        find = file.find
 
         async def counted(context: Context, key: bytes, *, older: int = 0) -> object:
             fetched.append(older)
-            return await find(context, key, older=older)
+            return await finder.find(context, key, older=older)
 
         monkeypatch.setattr(file, "find", counted)
         for _ in range(3):
