@@ -121,7 +121,8 @@ Arguments:
     type=DURATION,
     metavar="TIME",
     default=30.0,
-    help="How long to try, and to wait for the reply; then it is given up. 0: until there is a receipt.",
+    help="How long to try, and to wait for the reply; then it is given up. 0: until there is a receipt. What"
+    " relays can keep is tried until they do.",
 )
 @click.option(
     "--name",
