@@ -46,7 +46,6 @@ class Teller:
     def meanwhile(self, line: str) -> None:
         """Say what a person who waits should know. A program waits for the object."""
         if not self.as_json:
-            self._bar.clear()
             note(line)
 
     def storing(self, receipt: Receipt, usual: int) -> None:

@@ -332,8 +332,8 @@ class Receipt:
 
         Returns whether nobody can get it any more: no receipt came, it did not leave over a circuit, and
         every relay that may have had a copy says that it erased it now, before it was read. False says that
-        it was delivered, or may be. Relays that cannot be reached within a minute are asked again, until the TTL ends or the contact
-        is closed. What the endpoint has read, nobody can recall.
+        it was delivered, or may be. Relays that cannot be reached within a minute are asked again, until the
+        TTL ends or the contact is closed. What the endpoint has read, nobody can recall.
         """
         return await self._recall()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, redirect_stderr
 from pathlib import Path
@@ -81,6 +82,14 @@ def terminal() -> Iterator[int]:
     with os.fdopen(theirs, "w") as stream, redirect_stderr(stream):
         yield ours
     os.close(ours)
+
+
+def seen(screen: int, size: int) -> bytes:
+    """So many bytes of what a terminal was given, which it may pass on in pieces."""
+    data = b""
+    while len(data) < size and select.select([screen], [], [], 10)[0]:
+        data += os.read(screen, size - len(data))
+    return data
 
 
 def network_file(path: Path, port: int) -> Path:

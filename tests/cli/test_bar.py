@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import pytest
 
 from onionshh.cli.bar import CELLS, Bar, drawn, filled
+from onionshh.cli.talk import note
 from onionshh.client.transfer import TransferProgress
-from tests.cli.conftest import terminal
+from tests.cli.conftest import seen, terminal
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,20 @@ def test_on_a_terminal_one_line_is_drawn_over_again_and_cleared() -> None:
         bar.show("2 KiB")
         bar.clear()
         bar.clear()
-        assert os.read(screen, 1000) == b"\r\x1b[K1 KiB\r\x1b[K2 KiB\r\x1b[K"
+        said = b"\r\x1b[K1 KiB\r\x1b[K2 KiB\r\x1b[K"
+        assert seen(screen, len(said)) == said
+
+
+def test_what_is_said_takes_its_place() -> None:
+    with terminal() as screen:
+        bar = Bar()
+        bar.show("1 KiB")
+        note("a step")
+        note("another")
+        bar.show("2 KiB")
+        bar.clear()
+        said = b"\r\x1b[K1 KiB\r\x1b[Konionshh: a step\r\nonionshh: another\r\n\r\x1b[K2 KiB\r\x1b[K"
+        assert seen(screen, len(said)) == said
 
 
 def test_a_terminal_that_is_gone_ends_nothing() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from contextlib import suppress
 
@@ -12,7 +11,7 @@ import pytest
 from onionshh.cli.teller import AWAY, GOES_ON, LEFT, MAYBE, NOT_SEEN, SEEN_LATER, UNWRITTEN, Teller
 from onionshh.client.receipt import Outcome, PathInfo, Receipt, Route, Status
 from onionshh.core.delivery.record import new_whisper
-from tests.cli.conftest import terminal
+from tests.cli.conftest import seen, terminal
 from tests.seeded import seeded
 
 Captured = pytest.CaptureFixture[str]
@@ -201,9 +200,11 @@ def test_on_a_terminal_it_is_drawn_and_cleared() -> None:
         teller.storing(stored(0, "queued", tries=500), 1000)
         teller.storing(stored(2), 1000)
         teller.tell(stored(2), "")
-        seen = os.read(screen, 10_000).decode()
-    assert f"[{15 * '#'}{15 * '-'}] proof of work: 1 s, 500 tries\r\x1b[K" in seen
-    assert "2 of 4 copies\r\x1b[Konionshh: stored, 2 of 4" in seen
+        shown = ""
+        while "4 copies; the proof" not in shown:
+            shown += seen(screen, 1).decode()
+    assert f"[{15 * '#'}{15 * '-'}] proof of work: 1 s, 500 tries\r\x1b[K" in shown
+    assert "2 of 4 copies\r\x1b[Konionshh: stored, 2 of 4" in shown
 
 
 def test_what_became_of_whispers_of_earlier_runs(capsys: Captured) -> None:

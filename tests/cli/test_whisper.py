@@ -16,6 +16,7 @@ from trio.testing import MockClock
 
 from onionshh import Identity, testing
 from onionshh.cli.ending import end_on_signals, status_when_ended
+from onionshh.cli.following import UNKEPT
 from onionshh.cli.teller import AWAY, NOT_SEEN, SEEN_LATER, Teller
 from onionshh.cli.whisper import Letter, deliver
 from onionshh.client.contact_list import contacts_in
@@ -175,7 +176,7 @@ async def test_a_signal_during_the_work_is_told_in_one_sentence(
                 raise AssertionError("went on")
             assert status_when_ended() == 1
     said = capsys.readouterr().err.splitlines()
-    assert sum("not delivered" in line for line in said) == 1
+    assert sum(f"not delivered ({'queued' if name else 'failed'}): {UNKEPT}; " in line for line in said) == 1
     assert said[-1].endswith("the next run with --name." if name else "given up, nothing more is sent.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,7 +11,8 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.client.mail.deposits import DepositsInMemory
-from onionshh.client.mail.one_item import RAISES_MOST
+from onionshh.client.mail.one_item import RAISES_MOST, in_words
+from onionshh.client.steps import STEPS
 from onionshh.core.mailbox.price import EFFORT_MOST
 from onionshh.wire import mailbox as w
 from tests.client.mail.postal import (
@@ -29,6 +31,34 @@ from tests.inside import inside
 
 HOUR = 3600
 T = TypeVar("T")
+
+
+@pytest.mark.parametrize(
+    "status, recalled, said",
+    [
+        (w.STORED, False, "keeps a copy"),
+        (w.STORED, True, "has erased its copy"),
+        (w.STALE, False, "had a copy, which was read or erased"),
+        (w.FULL, False, "has no room for it"),
+        (w.DEAR, False, "wants 700 tries of work for it"),
+        (w.REFUSED, False, "refuses it"),
+    ],
+)
+def test_what_a_relay_says_in_words(status: int, recalled: bool, said: str) -> None:
+    assert in_words(w.Kept(status, 700), recalled=recalled) == said
+
+
+async def test_each_step_is_told(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, STEPS)
+    async with small(6, **QUIET) as net, net.join() as node:
+        context = inside(node)
+        expires = context.clock.wall() + HOUR
+        async with leaving(context, DepositsInMemory(), Heard()) as made:
+            await made.leave(LETTER, sealed(mailbox_of(context), expires), expires)
+            await until(lambda: made.copies(LETTER) == 4, 600)
+    told = [record.getMessage() for record in caplog.records if record.name == STEPS]
+    assert told[:2] == ["we look for a proof of work, which takes 96 tries on average", "the proof is found"]
+    assert sum(line.endswith(" keeps a copy") for line in told) == 4
 
 
 async def test_the_price_that_one_relay_asks_is_paid_once_and_sent_to_all(autojump_clock: MockClock) -> None:

@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from onionshh.client.mail.reading import PAGES_MOST, MailboxReader, Read, read_older
 from onionshh.core.base.patience import CIRCUIT_SECONDS, LIST_ANSWER_SECONDS
+from onionshh.errors import NetworkUnreachable
 from onionshh.ids import RelayId
 from onionshh.wire import mailbox as w
 from tests.client.mail.postal import OWNER, Bent, bend, mailbox_of, place, places_of, sealed
@@ -22,9 +23,10 @@ HOUR = 3600
 class Taken:
     """What a reader was given. `fails`: it cannot keep the n-th."""
 
-    def __init__(self, fails: int = 0) -> None:
+    def __init__(self, fails: int = 0, error: type[Exception] = OSError) -> None:
         self.items: list[w.Item] = []
         self.fails = fails
+        self.error = error
 
     @property
     def values(self) -> list[bytes]:
@@ -33,7 +35,7 @@ class Taken:
     async def __call__(self, item: w.Item) -> None:
         await trio.sleep(0.1)
         if len(self.items) + 1 == self.fails:
-            raise OSError("the disk is full")
+            raise self.error("the disk is full")
         self.items.append(item)
 
 
@@ -81,15 +83,18 @@ async def test_the_ways_are_long_and_their_second_hop_is_pinned(autojump_clock: 
         assert pinned <= set(context.guard_file.second_hops(context.view))
 
 
-async def test_what_cannot_be_kept_stays_at_its_relays(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("error", [OSError, NetworkUnreachable])
+async def test_what_cannot_be_kept_stays_at_its_relays(
+    autojump_clock: MockClock, error: type[Exception]
+) -> None:
     async with small(8, **QUIET) as net, net.join() as node:
-        context, relays, taken = inside(node), bend(net), Taken(fails=3)
+        context, relays, taken = inside(node), bend(net), Taken(3, error)
         box = mailbox_of(context)
         (a, _, _), (c, _, _) = places_of(context, box)
         items = sealed(box, context.clock.wall() + HOUR, 5)
         await place(context, items, a, c)
         reader = MailboxReader(context, box, OWNER.sign, taken)
-        with pytest.raises(OSError, match="full"):
+        with pytest.raises(error, match="full"):
             await reader.read()
         assert len(taken.items) == 2
         assert relays[a].kept >= 3
