@@ -99,7 +99,7 @@ def test_a_whisper_waits_for_an_endpoint_that_is_started_again(net: Net) -> None
         shown = host.event("whisper")
         assert (shown["id"], shown["body"]) == (told["id"], "for later")
         host.event("reachable")
-        status, _, errors = net.whisper(address, "are you back?", "--name", "press", "--wait", "90")
+        status, _, errors = net.whisper(address, "are you back?", "--name", "press", "--wait", "30")
         assert status == 0, errors
         assert "a whisper of an earlier run was delivered." in errors
         until(lambda: len(bodies(host)) > 1)
