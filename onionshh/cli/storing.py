@@ -68,6 +68,12 @@ def waits_for_copies(receipt: Receipt) -> bool:
     return receipt.status == "sent" and receipt.is_final and 0 < receipt.copies[0] < COPIES_WANTED
 
 
+def is_being_stored(receipt: Receipt) -> bool:
+    """Whether there is some work or a copy, and not enough so far."""
+    begun = receipt.proof_tries > 0 or receipt.copies[0] > 0
+    return begun and not receipt.is_final and receipt.status != "stored" and not receipt.why_not_stored
+
+
 @dataclass(slots=True)
 class Patience:
     """Until when one whisper is tried, in trio's time. `end`: when `--wait` is over. `usual`: how many tries

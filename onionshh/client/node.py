@@ -193,7 +193,7 @@ class Node:
           entered again.
         - `session`: whether to go on with a session after the first whisper; else each circuit is a new
           stranger's.
-        - `way_back`: whether to hold two circuits by which the endpoint can speak first; for 8 contacts a node.
+        - `way_back`: whether to hold two circuits by which the endpoint can speak first: 8 contacts can.
         - `sender`: an identity that this node hosts now, or its endpoint: who you are, for the endpoint.
         - `privacy`: the privacy class, "talk" (2 or 3 hops) or "flash" (0 or 1), SPEC 16.
         - `hops`: relays between this node and the rendezvous point, 0 to 3. With None the class draws a

@@ -163,6 +163,26 @@ class Receipt:
             print(receipt.why)  # no endpoint is published …
             print(await receipt.reply())  # None
     ```
+
+    A whisper to an endpoint that is away, which is then recalled:
+
+    ```python
+    import onionshh
+
+
+    async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
+        async with node.host("identity") as endpoint:
+            await endpoint.reachable()
+        async with visitor.contact(endpoint.address) as contact:
+            receipt = contact.send(b"hello", ttl_seconds=3 * 86400)
+            while receipt.status != "stored":
+                print(receipt.status, receipt.why_not_stored)  # queued …
+                await receipt.changed()
+            print(receipt.copies, receipt.is_final)  # (…, 4) False
+            print(receipt.proof_tries, receipt.proof_seconds)  # … 0.…
+            print(await receipt.recall())  # True
+            print(receipt.status, receipt.why)  # failed it was recalled
+    ```
     """
 
     __slots__ = ("__weakref__", "_awaiting", "_outcome", "_recall", "_took")

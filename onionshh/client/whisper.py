@@ -56,7 +56,7 @@ class Whisper:
         async with node.host("identity") as endpoint, visitor.contact(endpoint.address) as contact:
             receipt = contact.send(b"hello", ttl_seconds=60)
             async for whisper in endpoint:
-                print(whisper.body, whisper.shown)  # b'hello' 1
+                print(whisper.body, whisper.shown, whisper.waited)  # b'hello' 1 False
                 print(whisper.id == receipt.id)  # True
                 print(whisper.derive_key("demo") == receipt.derive_key("demo"))  # True
                 print(whisper.expires_at - whisper.received_at <= 60)  # True

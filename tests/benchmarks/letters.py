@@ -1,5 +1,5 @@
-"""Letters over the running network: until one is stored, until an endpoint that starts has it, and what an inbox
-costs that nobody writes to.
+"""Letters over the running network: until one is stored, until an endpoint that starts has it, and what an
+inbox costs that nobody writes to.
 
 The endpoint of this file is in a process of its own, which ends and starts again; so is the visitor. What is
 printed last by each is one line of JSON.

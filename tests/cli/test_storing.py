@@ -12,6 +12,7 @@ from onionshh.cli.storing import (
     Patience,
     can_be_stored,
     drawn,
+    is_being_stored,
     usual_tries,
     waiting_in_words,
     waits_for_copies,
@@ -103,6 +104,20 @@ def test_one_without_a_receipt_waits_for_its_copies_too() -> None:
     assert Patience(WAIT, USUAL).until(whisper.receipt, 100.0) == 100 + COPIES_SECONDS
     whisper.outcome.course.copies = 4
     assert not waits_for_copies(whisper.receipt)
+
+
+def test_what_is_being_stored() -> None:
+    whisper = Whisper()
+    assert not is_being_stored(whisper.receipt), "nothing has begun"
+    whisper.worked(5)
+    assert is_being_stored(whisper.receipt)
+    whisper.refused("no room")
+    assert not is_being_stored(whisper.receipt)
+    whisper.refused("")
+    whisper.copies(1)
+    assert is_being_stored(whisper.receipt)
+    whisper.copies(2, "stored")
+    assert not is_being_stored(whisper.receipt)
 
 
 def test_what_is_drawn() -> None:

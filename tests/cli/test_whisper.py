@@ -115,6 +115,19 @@ async def test_the_runs_of_one_name_see_what_became_of_it(
         assert contacts_in(data)[0].stored == {}
 
 
+async def test_what_an_earlier_run_could_not_store_is_stored_now(
+    autojump_clock: MockClock, capsys: Captured
+) -> None:
+    async with away() as sender:
+        signal = Signal(lambda receipt: receipt.proof_tries > 0, "press")
+        with signal.scope:
+            await sender.run(signal, name="press", body=bytes(9000))
+        assert await sender.run(name="press") == 0
+        (contact,) = contacts_in(sender.net.folder / "visitor")
+        assert contact.waiting == len(contact.stored) == 2
+    assert "2 whispers" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("terms", [{"store": False}, {"ttl_seconds": 600.0}], ids=str)
 async def test_what_is_not_to_be_stored_is_given_up_when_the_wait_is_over(
     autojump_clock: MockClock, capsys: Captured, terms: dict[str, Any]

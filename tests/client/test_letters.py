@@ -1,4 +1,4 @@
-"""Letters through whole networks in virtual time: an endpoint that is away gets its whispers when it returns."""
+"""Letters through whole networks in virtual time: an endpoint that was away gets its whispers."""
 
 from __future__ import annotations
 

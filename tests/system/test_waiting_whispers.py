@@ -4,6 +4,7 @@ is started again. Every part is a process of its own."""
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -68,6 +69,15 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
         yield Net(folder)
 
 
+def away(net: Net) -> str:
+    """The address of the endpoint, which was there and has stopped."""
+    with net.host() as host:
+        address: str = host.event("address")["address"]
+        host.event("reachable")
+        host.end()
+    return address
+
+
 def bodies(host: Running) -> list[str]:
     """What the endpoint was shown."""
     events = [json.loads(line) for line in list(host.lines)]
@@ -75,11 +85,7 @@ def bodies(host: Running) -> list[str]:
 
 
 def test_a_whisper_waits_for_an_endpoint_that_is_started_again(net: Net) -> None:
-    with net.host() as host:
-        address = host.event("address")["address"]
-        host.event("reachable")
-        host.end()
-
+    address = away(net)
     status, (told,), errors = net.whisper(address, "for later", "--ttl", "3d", "--name", "press", "--json")
     assert (status, told["status"], told["copies"]) == (0, "stored", 4), (told, errors)
     assert told["proof_seconds"] > 0
@@ -100,10 +106,7 @@ def test_a_whisper_waits_for_an_endpoint_that_is_started_again(net: Net) -> None
 
 
 def test_a_person_reads_that_it_is_stored(net: Net) -> None:
-    with net.host() as host:
-        address = host.event("address")["address"]
-        host.event("reachable")
-        host.end()
+    address = away(net)
     status, _, errors = net.whisper(address, "no name", "--ttl", "1h", "--verbose")
     assert status == 0, errors
     assert "onionshh: stored, 4 of 4 copies; the proof of work took " in errors
@@ -111,3 +114,15 @@ def test_a_person_reads_that_it_is_stored(net: Net) -> None:
     assert errors.count(" keeps a copy.") == 4
     with net.host() as host:
         assert host.event("whisper")["body"] == "no name"
+
+
+def test_ctrl_c_ends_the_work(net: Net) -> None:
+    address, much = away(net), net.folder / "much"
+    much.write_bytes(bytes(60_000))  # sixteen parts, each with work of its own
+    common = ("--network", net.folder / "net.toml", "--data", net.folder / "sender")
+    with running("whisper", address, "--file", much, "--ttl", "7d", *common) as sender:
+        sender.until(lambda line: "is being left with relays" in line, of=sender.errors)
+        sender.process.send_signal(signal.SIGINT)
+        assert sender.wait() == 1
+        (said,) = [line for line in sender.errors if "not delivered" in line]
+        assert "interrupted before enough relays kept it; " in said
