@@ -29,6 +29,7 @@ from onionshh.core.mailbox.letter import (
 from onionshh.core.session.session import Session, SessionId
 from onionshh.crypto.identity import IdentityKeys, SigningKey
 from onionshh.geometry import MAILBOX_VALUE
+from onionshh.net import link_loop
 from onionshh.net.database import Database
 from onionshh.net.store import run_inline
 from onionshh.reasons import Reason
@@ -313,3 +314,25 @@ async def test_a_peer_that_was_known_is_the_same_by_letter(autojump_clock: MockC
                 whisper = await anext(aiter(endpoint))
             assert (whisper.body, whisper.waited, whisper.peer) == (b"are you there?", True, peer)
             assert parts(endpoint).peers.keeper.find(SessionId(bytes.fromhex(peer.id))) is not None
+
+
+@pytest.mark.parametrize("periods", [1, 3])
+async def test_what_was_left_in_an_earlier_period_is_found_within_minutes(
+    periods: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_loop, "TICK_SECONDS", 20.0)
+    async with small(8, **{**QUIET, "period_seconds": 3600, "descriptor_grace_seconds": 600}) as net:
+        async with net.join("visitor") as visitor:
+            async with hosted(net) as (_, endpoint):
+                address = endpoint.address
+            async with visitor.contact(address, name="friend") as contact:
+                receipt = contact.send(b"hello", ttl_seconds=DAY // 2)
+                with trio.fail_after(600):
+                    await receipt.stored()
+                left_in = inside(visitor).view.period
+            await trio.sleep(3600 * periods)
+            async with hosted(net) as (host, endpoint):
+                assert inside(host).view.period == left_in + periods
+                with trio.fail_after(700):
+                    whisper = await anext(aiter(endpoint))
+                assert (whisper.body, whisper.waited) == (b"hello", True)
