@@ -6,31 +6,21 @@ reason is counted in `drops`. Roles decide by the actions that they return, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from onionshh.core.base.drops import Drops
 from onionshh.core.link.outbox import Memory
 from onionshh.core.link.port import LinkPort
-from onionshh.core.roles import (
-    CountingRole,
-    Drop,
-    EndCircuit,
-    EndingRole,
-    Join,
-    Look,
-    PunctualRole,
-    Remember,
-    Reply,
-    Role,
-    RoleAction,
-)
+from onionshh.core.roles import Drop, EndCircuit, Join, Look, Remember, Reply, Role, RoleAction
 from onionshh.errors import ProtocolError
 from onionshh.geometry import TAG
 from onionshh.ids import RandomBytes
 from onionshh.reasons import Reason
+from onionshh.relay.costly import Costly
 from onionshh.relay.create import Creates
 from onionshh.relay.extend import Extends
-from onionshh.relay.remembering import ForDisk, Looking, Remembering
+from onionshh.relay.mounted import Mounted
+from onionshh.relay.remembering import Looking, Remembering
 from onionshh.relay.state import Event, Leg, RelayCircuit, Stage, after
 from onionshh.wire.cell import (
     COMMANDS,
@@ -49,6 +39,15 @@ from onionshh.wire.messages import DROP, EXTEND
 REPLIES_WAITING_MOST = 128
 """Messages a client may leave uncollected at a relay before its circuit ends. It must be more than an
 introducer lets wait for an endpoint that is slow to read: 16 introductions and 64 resumptions."""
+
+
+class _Waits:
+    """What roles have waiting: for the disk, and for a moment between two reads."""
+
+    def __init__(self) -> None:
+        self.remembering = Remembering()
+        self.looking = Looking()
+        self.costly = Costly()
 
 
 class Control:
@@ -79,41 +78,31 @@ class Control:
         self.ports: dict[LinkPort, None] = {}
         self.circuits: dict[RelayCircuit, None] = {}
         """In the order in which they came, so that a seed governs who goes first."""
-        self._disk = ForDisk()
-        self._mounted = _Mounted()
+        self._waits = _Waits()
+        self.mounted = Mounted()
         self._spoken: dict[RelayCircuit, None] = {}
         """Circuits on which a role has just sent something, or on which the last that waited has left."""
 
     @property
     def remembering(self) -> Remembering:
         """What roles asked to have committed."""
-        return self._disk.remembering
+        return self._waits.remembering
 
     @property
     def looking(self) -> Looking:
         """What roles asked to have read."""
-        return self._disk.looking
+        return self._waits.looking
 
     @property
-    def roles(self) -> tuple[Role, ...]:
-        """The mounted roles, in the order of mounting."""
-        return self._mounted.roles
-
-    def statistics(self) -> Mapping[str, int]:
-        """What the roles count."""
-        counted = [role.statistics() for role in self.roles if isinstance(role, CountingRole)]
-        return {name: count for counts in counted for name, count in counts.items()}
-
-    def close(self) -> None:
-        """The relay ends: tell the roles that have something to close."""
-        for role in self.roles:
-            if isinstance(role, EndingRole):
-                role.ended()
+    def costly(self) -> Costly:
+        """Messages that are served between reads."""
+        return self._waits.costly
 
     def mount(self, role: Role) -> None:
         """Let this role serve the messages that it takes, in place of the role that took them before."""
-        self._mounted.add(role)
-        self.creates.accepts = frozenset((EXTEND, *self._mounted.by_type))
+        self.mounted.add(role)
+        self.creates.accepts = frozenset((EXTEND, *self.mounted.by_type))
+        self.costly.types = self.mounted.costly
 
     # Set-up.
 
@@ -127,22 +116,34 @@ class Control:
             self.circuits[circuit] = None
         return True
 
+    def serve_costly(self) -> bool:
+        """Serve one message that waits because it is costly; False when none waits."""
+        message = self.costly.next()
+        if message is None:
+            return False
+        circuit, message_type, body = message
+        try:
+            self._give(circuit, message_type, body)
+        except ProtocolError as error:
+            self.end(circuit, error.reason)
+        return True
+
     def expire(self) -> None:
         """End what has been half-made for too long, and let the roles expire what they keep."""
         now = self._memory.now
         self.creates.expire(tuple(self.ports))
         for circuit in self.extends.overdue(self.circuits, now):
             self.move(circuit, Event.OVERDUE)
-        for role in self.roles:
+        for role in self.mounted.roles:
             self.carry_out(role.tick(now, self._wall()))
 
     def hurries(self) -> bool:
         """Whether a role has something due before the second tick from now."""
-        return any(role.is_due_soon for role in self._mounted.punctual)
+        return any(role.is_due_soon for role in self.mounted.punctual)
 
     def hurry(self) -> None:
         """A tick between two ticks, for the roles that have something due."""
-        for role in self._mounted.punctual:
+        for role in self.mounted.punctual:
             if role.is_due_soon:
                 self.carry_out(role.tick(self._memory.now, self._wall()))
 
@@ -237,10 +238,15 @@ class Control:
                 raise ProtocolError(Reason.EXTEND_NOT_EARLY)
             self.extends.extend(circuit, body, now)
             return
-        role = self._mounted.by_type[message_type]
+        if not self.costly.add(circuit, message_type, body):
+            self._give(circuit, message_type, body)
+
+    def _give(self, circuit: RelayCircuit, message_type: int, body: bytes) -> None:
+        """Give a message to the role that takes its type. Raises ProtocolError."""
+        role = self.mounted.by_type[message_type]
         if role not in circuit.roles:
             circuit.roles = (*circuit.roles, role)
-        self.carry_out(role.handle(circuit, message_type, body, now, self._wall()))
+        self.carry_out(role.handle(circuit, message_type, body, self._memory.now, self._wall()))
 
     # What roles and conversations want.
 
@@ -365,20 +371,3 @@ class Control:
         join, circuit.join = circuit.join, None
         if join is not None:
             self.end(join, Reason.JOIN_ENDED)
-
-
-class _Mounted:
-    """The mounted roles, in the order of mounting. They are sorted once, since whether a role is of a kind is
-    slow to find out."""
-
-    def __init__(self) -> None:
-        self.by_type: dict[int, Role] = {}
-        """The role that takes each type of message."""
-        self.roles: tuple[Role, ...] = ()
-        self.punctual: tuple[PunctualRole, ...] = ()
-
-    def add(self, role: Role) -> None:
-        """It takes its messages in place of the role that took them before."""
-        self.by_type |= dict.fromkeys(role.accepts, role)
-        self.roles = tuple(dict.fromkeys(self.by_type.values()))
-        self.punctual = tuple(one for one in self.roles if isinstance(one, PunctualRole))

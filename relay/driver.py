@@ -35,6 +35,8 @@ HURRIES_A_SECOND = 5
 """Ticks in a second in which a role has something due at an exact time."""
 HANDSHAKES_A_PASS = 8
 """They take under two milliseconds in all. A forwarded cell may have to wait that long."""
+COSTLY_A_PASS = 3
+"""As long as that: a proof of work and a signature for each."""
 
 
 class SwitchDriver:
@@ -63,7 +65,8 @@ class SwitchDriver:
         """Set once the links, which need the switch, are made."""
 
     def after_read(self) -> bool:
-        """Called after each pass over what the links brought and each tick. True while handshakes wait.
+        """Called after each pass over what the links brought and each tick. True while handshakes or costly
+        messages wait.
 
         A handshake costs as much as fifty forwarded cells, so links with bytes to read come before the next
         few handshakes. A few are done at a time, so that their answers share frames.
@@ -72,14 +75,17 @@ class SwitchDriver:
         control = switch.control
         while control.extends.wanted_links:
             self._extend(control.extends.wanted_links.popleft())
-        self._ask_disk()
         if self._memory.used_bytes > self._memory.most_bytes:
             while (port := switch.relieve()) is not None and self.links is not None:
                 self.links.end(port, Reason.MEMORY)
-        if not control.creates.waiting:
-            return False
+        more = False
         now = self._clock.monotonic()
-        return all(switch.serve_handshake(now) for _ in range(HANDSHAKES_A_PASS))
+        if control.creates.waiting:
+            more = all(switch.serve_handshake(now) for _ in range(HANDSHAKES_A_PASS))
+        if control.costly:
+            more |= all(switch.serve_costly(now) for _ in range(COSTLY_A_PASS))
+        self._ask_disk()
+        return more
 
     def tick(self, now: float) -> None:
         """About once a second."""
@@ -100,7 +106,7 @@ class SwitchDriver:
                 nursery.start_soon(self._be_punctual)
                 await trio.sleep_forever()
         finally:
-            self._switch.control.close()
+            self._switch.control.mounted.close()
 
     def _ask_disk(self) -> None:
         if self._switch.control.remembering.waits:

@@ -143,6 +143,11 @@ class Switch:
         self._memory.now = now
         return self.control.serve_handshake()
 
+    def serve_costly(self, now: float) -> bool:
+        """Serve one message that costs a role as much as a handshake; False when none waits."""
+        self._memory.now = now
+        return self.control.serve_costly()
+
     def extend_over(self, wanted: WantedLink, port: LinkPort, now: float) -> None:
         """The link that an EXTEND asked for is open."""
         if port not in self.control.ports:

@@ -83,11 +83,3 @@ class Looking(_Queue[Look]):
     def take(self) -> list[Look]:
         """What is read together."""
         return self._take(LOOKS_AT_ONCE)
-
-
-class ForDisk:
-    """What waits for the disk at one relay."""
-
-    def __init__(self) -> None:
-        self.remembering = Remembering()
-        self.looking = Looking()

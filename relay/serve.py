@@ -219,7 +219,7 @@ class Relay:
             links=self.links.statistics(),
             memory=self.memory.statistics(),
             drops=self.drops.by_name(),
-            roles=self.switch.control.statistics(),
+            roles=self.switch.control.mounted.statistics(),
         )
 
     def _find(self, identity: RelayId) -> RelayRow | None:

@@ -32,6 +32,9 @@ from onionshh.rendezvous.mailbox_rows import Blank, Change, Held, Keep, Row
 from onionshh.wire import mailbox as w
 from onionshh.wire import messages as m
 
+WRITING_MOST: Final = 192
+"""Rows that are being written. This leaves room in the relay's queue for its other roles."""
+
 STATUS_DROPS: Final = {
     w.STALE: Reason.MAILBOX_STALE,
     w.REFUSED: Reason.MAILBOX_REFUSED,
@@ -87,10 +90,12 @@ class Deposits:
         serial = self._by_id.get((put.mailbox, put.item_id))
         if serial is not None:
             return self._meanwhile(circuit, put, digest, self._writing[serial])
-        held = self._index.get(put.mailbox, put.item_id)
+        held = self._index.get(put.mailbox, put.item_id, wall)
         means = _meaning(put, digest, held)
         if means is _Means.NEW and not self._has_room(put.mailbox):
             return kept(circuit, w.FULL)
+        if len(self._writing) >= WRITING_MOST:
+            return kept(circuit, w.FULL, why=Reason.REMEMBER_FULL)
         wanted = self._price(means, put, held, wall)
         if wanted and not _pays(put, wanted, shared_random):
             return kept(circuit, w.DEAR, wanted)
@@ -105,11 +110,11 @@ class Deposits:
         self._by_id[put.mailbox, put.item_id] = serial
         return (Remember(self._role, serial, (row,)),)
 
-    def written(self, serial: Hashable) -> tuple[tuple[Effect, ...], w.Mailbox | None]:
+    def written(self, serial: Hashable, wall: int) -> tuple[tuple[Effect, ...], w.Mailbox | None]:
         """The row is on disk. Returns the answers, and the mailbox in which there is something new."""
         writing = self._end(serial)
         put, row = writing.put, writing.row
-        held = self._index.get(put.mailbox, put.item_id)
+        held = self._index.get(put.mailbox, put.item_id, wall)
         match row:
             case Keep(item=item):
                 self._index.add(item)
@@ -195,9 +200,10 @@ def _dates_fit(put: w.Put, wall: int) -> bool:
 
 def _meaning(put: w.Put, digest: bytes, held: Held | None) -> _Means:
     if not digest:
-        if held is None or held.is_erased:
+        if held is None or (held.is_erased and put.revision <= held.revision):
             return _Means.AGAIN  # there is nothing to erase
-        return _Means.ERASE if put.revision > held.revision else _Means.STALE
+        # What was erased without a recall was read: its depositor may know.
+        return _Means.ERASE if put.revision > held.revision and not held.is_erased else _Means.STALE
     if held is None:
         return _Means.NEW
     if held.digest != digest or put.revision < held.revision:

@@ -28,6 +28,8 @@ IDS_PER_ITEM: Final = 3
 memory."""
 ERASED_AT_ONCE: Final = 1024
 """Rows that one request to the store erases."""
+SWEPT_AT_ONCE: Final = 2000
+"""Items that one sweep forgets, which takes some milliseconds."""
 NUMBERS_PER_SECOND: Final = 1 << 20
 
 _HEAP_SLACK: Final = 64
@@ -100,10 +102,14 @@ class Index:
         taken = self._items + self._writing, self.ids + self._writing
         return not self._most_bytes() or (taken[0] < most and taken[1] < most * IDS_PER_ITEM)
 
-    def get(self, mailbox: Mailbox, item_id: bytes) -> Held | None:
-        """What is known of this id in this mailbox."""
+    def get(self, mailbox: Mailbox, item_id: bytes, wall: int) -> Held | None:
+        """What is known of this id in this mailbox at this time."""
         box = self._boxes.get(mailbox)
-        return None if box is None else box.ids.get(item_id)
+        held = None if box is None else box.ids.get(item_id)
+        if held is not None and held.expires <= wall:
+            self._expire(held)  # a sweep had too much to do
+            return None
+        return held
 
     def count(self, mailbox: Mailbox) -> int:
         """Items in this mailbox, with those that are being written."""
@@ -180,9 +186,10 @@ class Index:
         return len(read)
 
     def sweep(self, wall: int) -> int:
-        """Forget what has expired at this time (Unix seconds). Returns how many items and ids that was."""
+        """Forget what has expired at this time (Unix seconds), some at a time. Returns how many items and ids
+        that was."""
         swept = 0
-        while self._expiries and self._expiries[0][0] <= wall:
+        while self._expiries and self._expiries[0][0] <= wall and swept < SWEPT_AT_ONCE:
             _, serial = heapq.heappop(self._expiries)
             held = self._by_serial.get(serial)
             if held is None:
@@ -190,8 +197,7 @@ class Index:
             if held.expires > wall:  # a later revision gave it more time
                 heapq.heappush(self._expiries, (held.expires, serial))
                 continue
-            self._forget(held)
-            self._erasable[serial] = Erase(serial)
+            self._expire(held)
             swept += 1
         return swept
 
@@ -217,7 +223,8 @@ class Index:
                 if self._erasable.get(row.serial) is row:  # it may have expired meanwhile
                     del self._erasable[row.serial]
 
-    def _forget(self, held: Held) -> None:
+    def _expire(self, held: Held) -> None:
+        self._erasable[held.serial] = Erase(held.serial)
         box = self._boxes[held.mailbox]
         del self._by_serial[held.serial]
         if box.ids.get(held.item_id) is held:

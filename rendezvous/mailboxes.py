@@ -81,6 +81,7 @@ class Mailboxes:
     machine's clock. `held`: what the store holds."""
 
     accepts = frozenset((m.PUT, m.LIST))
+    costly = frozenset((m.PUT,))
 
     def __init__(
         self,
@@ -175,7 +176,7 @@ class Mailboxes:
             self._index.erased(done=True)
             return self._erase()
         wall = self._sweep(wall)
-        answers, mailbox = self._deposits.written(token)
+        answers, mailbox = self._deposits.written(token, wall)
         return answers if mailbox is None else self._ordered(answers, self._lists.came(mailbox, wall))
 
     def not_remembered(self, token: Hashable, now: float, wall: int) -> tuple[Effect, ...]:
@@ -204,9 +205,10 @@ class Mailboxes:
             return kept(circuit, w.FULL, why=Reason.MAILBOX_PUT_RATE)
         view, mailbox = self._view(), put.mailbox
         shared_random = None if view is None else view.shared_random(mailbox.period)
-        if view is None or shared_random is None or not in_window(mailbox.period, view):
+        if view is None or shared_random is None or not self._serves(view, mailbox):
             return kept(circuit, w.REFUSED)
-        if not self._serves(view, mailbox):
+        # What is recalled may lie here for days after its period.
+        if put.value and not in_window(mailbox.period, view):
             return kept(circuit, w.REFUSED)
         return self._deposits.put(circuit, put, shared_random, wall)
 

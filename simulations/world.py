@@ -323,6 +323,8 @@ class PureNetwork:
             return moved
         while self.serving and node.switch.serve_handshake(self.now):
             moved = True
+        while self.serving and node.switch.serve_costly(self.now):
+            moved = True
         while self.committing and (batch := node.switch.control.remembering.take()):
             moved = True
             for asked in batch:

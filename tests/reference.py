@@ -80,6 +80,7 @@ GROUPS = (
             "TooLarge",
             "Full",
             "NotDelivered",
+            "NotStored",
             "Away",
             "Closed",
             "WrongLoop",

@@ -125,7 +125,7 @@ def test_the_programs_of_the_readme_talk_to_each_other(
 ) -> None:
     """The first hosts, the second asks it."""
     monkeypatch.chdir(tmp_path)
-    host, visitor, _ = examples(README)
+    host, visitor, *_ = examples(README)
 
     async def talk() -> None:
         async with world(monkeypatch), trio.open_nursery() as nursery:
@@ -146,3 +146,11 @@ def test_the_conversation_of_the_readme_goes_on_after_a_pause(
     """The third hosts and visits in one program."""
     monkeypatch.chdir(tmp_path)
     run_example(examples(README)[2], monkeypatch)
+
+
+def test_the_whisper_of_the_readme_waits_for_its_endpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the fourth the endpoint is away when the whisper is sent."""
+    monkeypatch.chdir(tmp_path)
+    run_example(examples(README)[3], monkeypatch)

@@ -77,8 +77,8 @@ def app(context: click.Context) -> None:
       onionshh relay --listen 127.0.0.1:0 --data relay1        (8 of them, with 8 folders)
 
     \b
-    Exit status: 0 done, delivered, or a directory, relay or host ended by a signal; 1 not delivered,
-    directory down, port or folder in use; 2 wrong usage (address, file, size, option). Errors are
+    Exit status: 0 done, delivered, stored, or a directory, relay or host ended by a signal; 1 not
+    delivered, directory down, port or folder in use; 2 wrong usage (address, file, size, option). Errors are
     one sentence on stderr, with --json also {"error": "…"} on stdout. ONIONSHH_DEBUG=1 shows where
     an error happened.
     """

@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from typing import Final
 
+from onionshh.cli import talk
 from onionshh.client.transfer import TransferProgress
 
 CELLS: Final = 30
@@ -15,11 +16,13 @@ _CLEAR: Final = "\r\x1b[K"
 
 
 class Bar:
-    """On stderr. A terminal that takes nothing now is not waited for."""
+    """On stderr, the last bar that was made. What is said there takes its place until it is shown again. A
+    terminal that takes nothing now is not waited for."""
 
     def __init__(self) -> None:
         self._on = sys.stderr is not None and sys.stderr.isatty()
         self._shown = False
+        talk.stderr.before = self.clear
 
     def show(self, line: str) -> None:
         """Show this in place of what was shown before."""

@@ -11,7 +11,7 @@ import click
 from onionshh.cli.failures import Usage
 from onionshh.cli.folders import network_folder
 from onionshh.cli.options import PATH, json_option, network_option
-from onionshh.cli.storing import stored_in_words
+from onionshh.cli.storing import waiting_in_words
 from onionshh.cli.talk import counted, utter
 from onionshh.cli.text import one_line
 from onionshh.client.contact_list import ContactOnDisk, contacts_in, forget
@@ -98,8 +98,7 @@ def _as_object(contact: ContactOnDisk) -> dict[str, object]:
 def _as_line(contact: ContactOnDisk) -> str:
     parts = [_of(contact.session)]
     if contact.waiting:
-        stored = f", {stored_in_words([*contact.stored.values()])}" if contact.stored else ""
-        parts.append(f"{counted(contact.waiting, 'whisper')} in the outbox{stored}")
+        parts.append(waiting_in_words(contact.waiting, contact.stored.values()))
     if contact.unread:
         parts.append(f"{contact.unread} unread")
     if contact.in_use:

@@ -16,6 +16,7 @@ from onionshh.client.receipt import Receipt
 
 OFFLINE: Final = "no guard answers: this machine's network is down, or the network's relays are"
 INTERRUPTED: Final = "interrupted before a receipt came"
+UNKEPT: Final = "interrupted before enough relays kept it"
 REPLY_SOON_SECONDS: Final = 1.0
 REPLY_LATE_SECONDS: Final = 5.0
 """How long a reply is waited for when the receipt came after `--wait`, while the whisper was being stored."""
@@ -36,7 +37,8 @@ async def see_it_through(
             if wait:
                 await _reply(receipt, wait, patience.end, teller)
     except trio.Cancelled:  # a signal
-        teller.tell(receipt, _why(receipt, contact) or INTERRUPTED, interrupted=True)
+        why = UNKEPT if usual and receipt.proof_tries and not receipt.is_final else _why(receipt, contact)
+        teller.tell(receipt, why or INTERRUPTED, interrupted=True)
         raise
     why = OFFLINE if not node.online else _why(receipt, contact)
     return teller.tell(receipt, why or f"no receipt came within {wait:g} s")

@@ -53,6 +53,9 @@ With --receive each transfer (up to 8 MiB, see `onionshh send`) becomes a file i
 time and the first digits of the transfer's id, since the sender gives no name. Only you can read it.
 While the disk is full, the transfer waits.
 
+Visitors may leave whispers with relays while the endpoint is away, for up to 7 days. It takes them when it
+starts, and looks for more every 10 to 20 minutes.
+
 SIGUSR1 asks for statistics, as one line of JSON.
 
 \b
@@ -62,7 +65,7 @@ With --json, one object per line:
   {"event": "introducers", "introducers": 6}  how many there are, once that has settled
   {"event": "unreachable", "why": "…"}
   {"event": "whisper", "id": "…", "received_at": Unix seconds, "peer": "…" or null,
-   "sender": "shh1…" or null, "body": "…"}
+   "sender": "shh1…" or null, "waited": whether it lay in the inbox, "body": "…"}
                                    a body that is not UTF-8 comes as body_base64
   {"event": "transfer", "id": "…", "size": 300000, "received_at": Unix seconds, "file": "DIR/…"}
   {"event": "transfer", "id": "…", "size": bytes that came, "failed": "…"}  it did not come whole

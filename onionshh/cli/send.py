@@ -257,7 +257,6 @@ class Teller:
     def meanwhile(self, line: str) -> None:
         """Say what a person who waits should know. A program waits for the object."""
         if not self._as_json:
-            self._bar.clear()
             note(line)
 
     def tell(self, transfer: Transfer, why: str) -> int:

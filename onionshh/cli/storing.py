@@ -7,11 +7,12 @@ the command waits a while for the other copies, so that a person sees them. The 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import ceil, inf
 from typing import Final
 
+from onionshh.cli.talk import counted
 from onionshh.client.receipt import COPIES_WANTED, Receipt
 from onionshh.core.delivery.lettering import LEAST_SECONDS
 from onionshh.core.mailbox.dates import rounded_life
@@ -51,16 +52,26 @@ def drawn(receipt: Receipt, usual: int) -> tuple[float, str] | None:
     return None
 
 
-def stored_in_words(copies: Sequence[int]) -> str:
-    """How many whispers are stored, each with so many copies: `2 of them stored (3 to 4 of 4 copies)`."""
+def waiting_in_words(waiting: int, copies: Collection[int]) -> str:
+    """`3 whispers in the outbox, 2 of them stored (3 to 4 of 4 copies)`. `copies`: of each stored one."""
+    said = f"{counted(waiting, 'whisper')} in the outbox"
+    if not copies:
+        return said
     least, most = min(copies), max(copies)
     each = f"{least}" if least == most else f"{least} to {most}"
-    return f"{len(copies)} of them stored ({each} of {COPIES_WANTED} copies)"
+    some = "" if len(copies) == waiting else f"{len(copies)} of them "
+    return f"{said}, {some}stored ({each} of {COPIES_WANTED} copies)"
 
 
 def waits_for_copies(receipt: Receipt) -> bool:
     """Whether a whisper that asks for no receipt, and so is `sent` once it is stored, may get more copies."""
     return receipt.status == "sent" and receipt.is_final and 0 < receipt.copies[0] < COPIES_WANTED
+
+
+def is_being_stored(receipt: Receipt) -> bool:
+    """Whether there is some work or a copy, and not enough so far."""
+    begun = receipt.proof_tries > 0 or receipt.copies[0] > 0
+    return begun and not receipt.is_final and receipt.status != "stored" and not receipt.why_not_stored
 
 
 @dataclass(slots=True)

@@ -12,10 +12,15 @@ import os
 import select
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
 
 from onionshh.cli.text import one_line
+
+
+def _nothing() -> None:
+    """Nothing is drawn."""
 
 
 class Mouth:
@@ -26,9 +31,12 @@ class Mouth:
         self._lost = 0
         self._cut = False
         """Whether what was written last is half a line."""
+        self.before: Callable[[], None] = _nothing
+        """Called before each line: takes away what is drawn where the line goes."""
 
     def say(self, line: str) -> str:
         """Write a line. If this is the first that fails since one was written, returns why it failed."""
+        self.before()
         stream: TextIO | None = getattr(sys, self._name)
         if stream is None:
             return ""

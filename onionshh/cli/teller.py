@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from onionshh.cli.bar import Bar, filled
 from onionshh.cli.failures import FAILED
 from onionshh.cli.lines import as_text
-from onionshh.cli.storing import drawn, stored_in_words
-from onionshh.cli.talk import counted, note, nothing_more_to_stdout
+from onionshh.cli.storing import drawn, waiting_in_words
+from onionshh.cli.talk import note, nothing_more_to_stdout
 from onionshh.cli.text import one_line, printable
 from onionshh.client.receipt import Receipt
 
@@ -46,7 +46,6 @@ class Teller:
     def meanwhile(self, line: str) -> None:
         """Say what a person who waits should know. A program waits for the object."""
         if not self.as_json:
-            self._bar.clear()
             note(line)
 
     def storing(self, receipt: Receipt, usual: int) -> None:
@@ -126,10 +125,9 @@ class Teller:
 
     def waiting(self, earlier: Sequence[Receipt]) -> None:
         """These whispers of earlier runs wait on."""
-        stored = [receipt for receipt in earlier if receipt.status == "stored"]
         if earlier and not self.as_json:
-            also = f", {stored_in_words([receipt.copies[0] for receipt in stored])}" if stored else ""
-            note(f"{counted(len(earlier), 'whisper')} of earlier runs still in the outbox{also}.")
+            stored = [receipt.copies[0] for receipt in earlier if receipt.status == "stored"]
+            note(f"still waiting from earlier runs: {waiting_in_words(len(earlier), stored)}.")
 
     def _sentence(self, receipt: Receipt, status: str, why: str, *, waited: bool) -> str:
         if status == "delivered":

@@ -96,6 +96,7 @@ def _event(whisper: Whisper) -> bytes:
         "received_at": received,
         "peer": None if peer is None else peer.id,
         "sender": whisper.sender,
+        "waited": whisper.waited,
     }
     return as_json(event | as_text("body", whisper.body))
 

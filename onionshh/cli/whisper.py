@@ -28,7 +28,7 @@ from onionshh.cli.options import (
     json_option,
     network_option,
 )
-from onionshh.cli.storing import can_be_stored, usual_tries
+from onionshh.cli.storing import COPIES_SECONDS, can_be_stored, is_being_stored, usual_tries
 from onionshh.cli.talk import counted, note
 from onionshh.cli.teller import Teller
 from onionshh.cli.text import one_line
@@ -121,7 +121,8 @@ Arguments:
     type=DURATION,
     metavar="TIME",
     default=30.0,
-    help="How long to try, and to wait for the reply; then it is given up. 0: until there is a receipt.",
+    help="How long to try, and to wait for the reply; then it is given up. 0: until there is a receipt. What"
+    " relays can keep is tried until they do.",
 )
 @click.option(
     "--name",
@@ -210,7 +211,8 @@ def _run(letter: Letter, joining: AbstractAsyncContextManager[Node], wait: float
 async def deliver(
     letter: Letter, joining: AbstractAsyncContextManager[Node], wait: float, teller: Teller
 ) -> int:
-    """Join, send it, and tell what became of it and of the whispers of earlier runs. Returns the exit status."""
+    """Join, send it, and tell what became of it, and of what waited from earlier runs. Returns the exit
+    status."""
     named, usual = letter.name is not None, letter.usual_tries
     async with (
         joining as node,
@@ -232,14 +234,20 @@ async def deliver(
             teller.meanwhile(f"{counted(len(earlier), 'whisper')} of earlier runs {on} as well.")
         end = trio.current_time() + wait
         status = await see_it_through(receipt, contact, node, wait, teller, usual)
-        if receipt.status != "stored":  # the endpoint is there
-            with trio.move_on_at(end):
-                for before in earlier:
-                    await before.final()
+        await _until_earlier(earlier, end, away=receipt.status == "stored")
         _tell_earlier(earlier, teller)
         if named:
             await _tell_unread(contact, teller)
         return status
+
+
+async def _until_earlier(earlier: list[Receipt], end: float, *, away: bool) -> None:
+    """Wait until `end` for the receipts of whispers of earlier runs. If the endpoint is `away`, wait only for
+    those that are being stored as well."""
+    with trio.move_on_at(trio.current_time() + COPIES_SECONDS if away else end):
+        for before in earlier:
+            while not before.is_final if not away else is_being_stored(before):
+                await before.changed()
 
 
 async def _tell_unread(contact: Contact, teller: Teller) -> None:

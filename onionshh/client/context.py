@@ -15,6 +15,7 @@ from onionshh.core.base.chance import Chance
 from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
 from onionshh.core.endpoint.introduce import EndToEndKeys
+from onionshh.core.mailbox.places import Rings
 from onionshh.core.paths.view import View
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import Closed
@@ -69,6 +70,8 @@ class Shared:
     """Held by whoever looks for a proof of work for a mailbox: one at a time."""
     letters: TokenBucket = field(default_factory=lambda: TokenBucket(LETTERS_A_MINUTE / 60, LETTERS_A_MINUTE))
     letter_lock: trio.Lock = field(default_factory=trio.Lock)
+    rings: Rings = field(default_factory=Rings)
+    """Where mailboxes lie, by the consensus in hand."""
     mailbox_turns: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAILBOX_TURNS))
     """Held while a relay is asked about a mailbox."""
 

@@ -189,21 +189,19 @@ class Node:
         senders are for.
 
         - `address`: the endpoint's, `shh1…`. Quotes, brackets and blanks around it do no harm.
-        - `name`: 1 to 64 printable characters. Then the contact has an outbox and its session on disk, and
-          goes on when it is entered again.
-        - `session`: whether to go on with a session after the first whisper. With False each new circuit is
-          a new stranger's.
-        - `way_back`: whether to hold two circuits by which the endpoint can speak first. A node has at most
-          16 ways back, so 8 contacts can have them.
+        - `name`: 1 to 64 printable characters. Then outbox and session are on disk, and go on when it is
+          entered again.
+        - `session`: whether to go on with a session after the first whisper; else each circuit is a new
+          stranger's.
+        - `way_back`: whether to hold two circuits by which the endpoint can speak first: 8 contacts can.
         - `sender`: an identity that this node hosts now, or its endpoint: who you are, for the endpoint.
         - `privacy`: the privacy class, "talk" (2 or 3 hops) or "flash" (0 or 1), SPEC 16.
         - `hops`: relays between this node and the rendezvous point, 0 to 3. With None the class draws a
           number for each circuit. With 0 the rendezvous point sees this node's IP address, and with 1 the
           guard sees which relay the rendezvous point is.
-        - `background`: for much that nobody waits for. It always leaves room for what other contacts send, so
-          its pace tells nothing about them.
-        - `store`: whether whispers with a TTL of more than 600 s are left in the endpoint's inbox while it is
-          away. With False they are delivered live only, and so they are with `session=False`.
+        - `background`: for much that nobody waits for: it always leaves room for what other contacts send.
+        - `store`: whether whispers with a TTL over 600 s are left in the inbox of an endpoint that is away;
+          with `session=False` none are.
 
         Raises BadAddress, ValueError for a wrong name, an unknown class or number of hops, a sender that this
         node does not host, or a way back or sender without a session, TypeError when the address is not text,
@@ -231,10 +229,8 @@ class Node:
         key = decode_address_untrusted(address)
         if not session and (way_back or sender is not None):
             raise ValueError("A way back and a sender belong to a session: with session=False there is none.")
-        shown = self._sender_key(sender)
-        terms = Terms(
-            key, privacy_class(privacy), check_hops(hops), background, session, shown, way_back, store
-        )
+        shown, kind, hops = self._sender_key(sender), privacy_class(privacy), check_hops(hops)
+        terms = Terms(key, kind, hops, background, session, shown, way_back, store)
         return Contact(self._context, encode_address(key), terms, name)
 
     def _sender_key(self, sender: IdentityKeys | Endpoint | str | None) -> bytes | None:

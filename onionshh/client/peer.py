@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 class Peer:
     """A visitor that an endpoint knows by its session. Got from `Whisper.peer` or `Endpoint.peers`.
 
-    What you send leaves over a circuit that the visitor has open, else by its way back (see `Node.contact`),
-    else when the visitor comes. It waits until its TTL ends. A visitor that introduces itself anew is another
-    peer.
+    What you send leaves over a circuit that the visitor has open, else by its way back (see `Node.contact`).
+    If neither leads anywhere and its TTL is more than 600 s, it is left with relays, where the visitor finds
+    it; its status is then `stored`. Else it leaves when the visitor comes. It waits until its TTL ends. A
+    visitor that introduces itself anew is another peer.
 
     - `id: str`. 32 hex digits, the same as long as the session lasts.
     - `since: int`. When the session began, Unix seconds.

@@ -163,6 +163,26 @@ class Receipt:
             print(receipt.why)  # no endpoint is published …
             print(await receipt.reply())  # None
     ```
+
+    A whisper to an endpoint that is away, which is then recalled:
+
+    ```python
+    import onionshh
+
+
+    async def main(node: onionshh.Node, visitor: onionshh.Node) -> None:
+        async with node.host("identity") as endpoint:
+            await endpoint.reachable()
+        async with visitor.contact(endpoint.address) as contact:
+            receipt = contact.send(b"hello", ttl_seconds=3 * 86400)
+            while receipt.status != "stored":
+                print(receipt.status, receipt.why_not_stored)  # queued …
+                await receipt.changed()
+            print(receipt.copies, receipt.is_final)  # (…, 4) False
+            print(receipt.proof_tries, receipt.proof_seconds)  # … 0.…
+            print(await receipt.recall())  # True
+            print(receipt.status, receipt.why)  # failed it was recalled
+    ```
     """
 
     __slots__ = ("__weakref__", "_awaiting", "_outcome", "_recall", "_took")
@@ -331,9 +351,9 @@ class Receipt:
         """Stop delivering the whisper, and have what relays keep of it erased. Its status is `failed` then.
 
         Returns whether nobody can get it any more: no receipt came, it did not leave over a circuit, and
-        every relay that may have had a copy says that it is erased. False says that it was delivered, or may
-        be. Relays that cannot be reached within a minute are asked again, until the TTL ends or the contact
-        is closed. What the endpoint has read, nobody can recall.
+        every relay that may have had a copy says that it erased it now, before it was read. False says that
+        it was delivered, or may be. Relays that cannot be reached within a minute are asked again, until the
+        TTL ends or the contact is closed. What the endpoint has read, nobody can recall.
         """
         return await self._recall()
 

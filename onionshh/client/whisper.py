@@ -56,7 +56,7 @@ class Whisper:
         async with node.host("identity") as endpoint, visitor.contact(endpoint.address) as contact:
             receipt = contact.send(b"hello", ttl_seconds=60)
             async for whisper in endpoint:
-                print(whisper.body, whisper.shown)  # b'hello' 1
+                print(whisper.body, whisper.shown, whisper.waited)  # b'hello' 1 False
                 print(whisper.id == receipt.id)  # True
                 print(whisper.derive_key("demo") == receipt.derive_key("demo"))  # True
                 print(whisper.expires_at - whisper.received_at <= 60)  # True
@@ -169,9 +169,10 @@ class Whisper:
         """Answer with at most 65 535 bytes, and finish. The reply is on disk when this returns (a contact
         without a name has no disk).
 
-        An endpoint's reply leaves on the circuit that the whisper came on, else by the visitor's way back,
-        else when the visitor comes again. The receipt tells what becomes of it. A reply waits until the
-        whisper's own TTL ends, and at least 600 s.
+        An endpoint's reply leaves on the circuit that the whisper came on, else by the visitor's way back.
+        Else it is left with relays for the visitor, if more than 600 s of its TTL remain, or leaves when the
+        visitor comes again. The receipt tells what becomes of it. A reply waits until the whisper's own TTL
+        ends, and at least 600 s.
 
         Raises TooLarge, TypeError when the body is not bytes, Closed when the endpoint or contact is closed
         or this whisper was finished or let go before, Full when a contact has too much to deliver, OSError

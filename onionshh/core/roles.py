@@ -187,6 +187,15 @@ class PunctualRole(Role, Protocol):
 
 
 @runtime_checkable
+class CostlyRole(Role, Protocol):
+    """A role for which some messages cost as much as a handshake."""
+
+    @property
+    def costly(self) -> frozenset[int]:
+        """Their types. The relay serves these between reads, a few at a time, and in their order."""
+
+
+@runtime_checkable
 class CountingRole(Role, Protocol):
     """A role with numbers for the relay's statistics."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from onionshh.core.base.params import default_params
-from tests.benchmarks import crowd, ctor, curves, growth, plain, rows, sessions, work
+from tests.benchmarks import crowd, ctor, curves, growth, letters, mailboxes, plain, rows, sessions, work
 from tests.benchmarks.measured import Measured
 from tests.benchmarks.onion import OnionNetwork
 from tests.benchmarks.picture import draw
@@ -51,7 +51,12 @@ def main() -> int:
         else:
             onion = _beside_tor(folder, stack, asked.rounds)
         if asked.only != "beside":
-            grown = [*crowd.measure(onion), *sessions.measure(onion)]
+            grown = [
+                *crowd.measure(onion),
+                *sessions.measure(onion),
+                *mailboxes.measure(onion),
+                *letters.measure(onion),
+            ]
     # The network has ended: nothing runs beside what is measured within one process.
     if asked.only != "beside":
         _growth(grown)

@@ -4,8 +4,10 @@ network file."""
 from __future__ import annotations
 
 import os
+import pty
+import select
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,24 @@ async def speaking(voice: Voice) -> AsyncIterator[None]:
         nursery.start_soon(voice.run)
         yield
         nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def terminal() -> Iterator[int]:
+    """A terminal in place of stderr."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    with os.fdopen(theirs, "w") as stream, redirect_stderr(stream):
+        yield ours
+    os.close(ours)
+
+
+def seen(screen: int, size: int) -> bytes:
+    """So many bytes of what a terminal was given, which it may pass on in pieces."""
+    data = b""
+    while len(data) < size and select.select([screen], [], [], 10)[0]:
+        data += os.read(screen, size - len(data))
+    return data
 
 
 def network_file(path: Path, port: int) -> Path:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
 
 import pytest
 
 from onionshh.cli.bar import CELLS, Bar, drawn, filled
+from onionshh.cli.talk import note
 from onionshh.client.transfer import TransferProgress
+from tests.cli.conftest import seen, terminal
 
 
 @pytest.mark.parametrize(
@@ -36,16 +34,6 @@ def test_without_a_size_there_are_only_bytes() -> None:
     assert drawn(TransferProgress(150_000, None)) == "147 KiB"
 
 
-@contextmanager
-def terminal() -> Iterator[int]:
-    """A terminal in place of stderr."""
-    ours, theirs = pty.openpty()
-    os.set_blocking(ours, False)
-    with os.fdopen(theirs, "w") as stream, redirect_stderr(stream):
-        yield ours
-    os.close(ours)
-
-
 def test_on_a_terminal_one_line_is_drawn_over_again_and_cleared() -> None:
     with terminal() as screen:
         bar = Bar()
@@ -54,7 +42,20 @@ def test_on_a_terminal_one_line_is_drawn_over_again_and_cleared() -> None:
         bar.show("2 KiB")
         bar.clear()
         bar.clear()
-        assert os.read(screen, 1000) == b"\r\x1b[K1 KiB\r\x1b[K2 KiB\r\x1b[K"
+        said = b"\r\x1b[K1 KiB\r\x1b[K2 KiB\r\x1b[K"
+        assert seen(screen, len(said)) == said
+
+
+def test_what_is_said_takes_its_place() -> None:
+    with terminal() as screen:
+        bar = Bar()
+        bar.show("1 KiB")
+        note("a step")
+        note("another")
+        bar.show("2 KiB")
+        bar.clear()
+        said = b"\r\x1b[K1 KiB\r\x1b[Konionshh: a step\r\nonionshh: another\r\n\r\x1b[K2 KiB\r\x1b[K"
+        assert seen(screen, len(said)) == said
 
 
 def test_a_terminal_that_is_gone_ends_nothing() -> None:

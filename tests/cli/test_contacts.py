@@ -14,8 +14,12 @@ from trio.testing import MockClock
 
 from onionshh.cli.contacts import contacts
 from onionshh.client.contact_list import contacts_in, forget
+from onionshh.client.mail.deposit_store import DepositStore
+from onionshh.client.mail.deposits import SealedItem
 from onionshh.config import format_network_file
 from onionshh.errors import BadData, DataInUse
+from onionshh.ids import WhisperId
+from onionshh.wire.mailbox import INBOX, Mailbox
 from tests.client.world import PATIENCE_SECONDS, echo, hosted, small
 
 
@@ -60,6 +64,32 @@ async def test_what_is_kept_is_listed_and_can_be_forgotten(autojump_clock: MockC
     assert [one.name for one in contacts_in(tmp_path / "data")] == ["press"]
     with pytest.raises(Exception, match="no contact of the name friend"):
         said(tmp_path, "--forget", "friend")
+
+
+async def test_what_is_stored_is_told_with_its_copies(autojump_clock: MockClock, tmp_path: Path) -> None:
+    await kept(tmp_path)
+    (friend,) = (one for one in contacts_in(tmp_path / "data") if one.name == "friend")
+    mailbox = Mailbox(INBOX, bytes(32), 7)
+    with closing(sqlite3.connect(friend.path / "contact.db")) as connection, connection:
+        (whisper,) = connection.execute("SELECT id FROM outbox").fetchone()
+        items = [SealedItem(mailbox, bytes([part]) * 32, 1, b"value") for part in range(2)]
+        DepositStore.write(connection, whisper, items, 1)
+        DepositStore.write(connection, WhisperId(bytes(16)), [SealedItem(mailbox, b"x" * 32, 1, b"")], 1)
+        copies = [
+            (item.item_id, bytes([relay]) * 32, relay % 2, state)
+            for item, states in zip(items, ((2, 2, 2, 2), (2, 2, 2, 1)), strict=True)
+            for relay, state in enumerate(states)
+        ]
+        connection.executemany("INSERT INTO deposit_copies VALUES (?, ?, ?, ?)", copies)
+    told = json.loads(said(tmp_path, "--json").splitlines()[0])
+    assert told["stored"] == [{"id": whisper.hex(), "copies": 3}]
+    assert said(tmp_path).splitlines()[1].endswith("; 1 whisper in the outbox, stored (3 of 4 copies)")
+    with closing(sqlite3.connect(friend.path / "contact.db")) as connection, connection:
+        connection.execute("DELETE FROM deposit_copies WHERE place = 1")
+    assert json.loads(said(tmp_path, "--json").splitlines()[0])["stored"] == [], "not safe in one place"
+    with closing(sqlite3.connect(friend.path / "contact.db")) as connection, connection:
+        connection.execute("DROP TABLE letters_left")
+    assert json.loads(said(tmp_path, "--json").splitlines()[0])["stored"] == [], "there were no letters yet"
 
 
 def test_a_folder_without_contacts(tmp_path: Path) -> None:

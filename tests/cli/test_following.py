@@ -11,8 +11,8 @@ from trio.testing import MockClock
 
 from onionshh import Identity
 from onionshh.cli.ending import end_on_signals, status_when_ended
-from onionshh.cli.teller import Teller
 from onionshh.cli.following import see_it_through
+from onionshh.cli.teller import Teller
 from onionshh.client.contact import Contact
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.node import Node

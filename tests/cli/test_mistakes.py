@@ -453,8 +453,8 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
         ),
         (
             "whisper",
-            "--network --address-file --file --hops --class --ttl --wait --name --no-receipt --data"
-            " --verbose --bind --json",
+            "--network --address-file --file --hops --class --ttl --wait --name --no-store --no-receipt"
+            " --data --verbose --bind --json",
         ),
         (
             "send",

@@ -8,9 +8,10 @@ from contextlib import suppress
 
 import pytest
 
-from onionshh.cli.teller import GOES_ON, UNWRITTEN, Teller
+from onionshh.cli.teller import AWAY, GOES_ON, LEFT, MAYBE, NOT_SEEN, SEEN_LATER, UNWRITTEN, Teller
 from onionshh.client.receipt import Outcome, PathInfo, Receipt, Route, Status
 from onionshh.core.delivery.record import new_whisper
+from tests.cli.conftest import seen, terminal
 from tests.seeded import seeded
 
 Captured = pytest.CaptureFixture[str]
@@ -147,6 +148,97 @@ def test_a_named_whisper_stays_in_the_outbox(capsys: Captured) -> None:
     assert capsys.readouterr().err == f"onionshh: accepted: {GOES_ON}.\n"
     assert Teller("talk", 30, as_json=False, named=True).tell(receipt("sent"), "no answer") == 1
     assert GOES_ON in capsys.readouterr().err
+
+
+def stored(copies: int, status: Status = "stored", *, seconds: float = 1.25, tries: int = 5000) -> Receipt:
+    """One that so many relays keep."""
+    outcome = Outcome("ab" * 16, status)
+    course = outcome.course
+    course.copies, course.proof_seconds, course.proof_tries = copies, seconds, tries
+    return Receipt(outcome)
+
+
+@pytest.mark.parametrize("named, then", [(True, SEEN_LATER), (False, NOT_SEEN)])
+def test_a_stored_whisper_is_done(named: bool, then: str, capsys: Captured) -> None:
+    assert Teller("talk", 30, as_json=False, named=named).tell(stored(3), "") == 0
+    said = f"stored, 3 of 4 copies; the proof of work took 1.2 s. {AWAY[0].upper()}{AWAY[1:]}; {then}."
+    assert capsys.readouterr() == ("", f"onionshh: {said}\n")
+    assert Teller("talk", 30, as_json=True, named=named).tell(stored(4), "x", interrupted=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["status"], told["copies"], told["proof_seconds"]) == ("stored", 4, 1.25)
+    assert told["why"] == f"{AWAY}; {then}"
+
+
+def test_work_that_an_earlier_run_did_costs_nothing_now(capsys: Captured) -> None:
+    Teller("talk", 30, as_json=False).tell(stored(4, seconds=0.0, tries=0), "")
+    assert "onionshh: stored, 4 of 4 copies. The" in capsys.readouterr().err
+
+
+def test_too_few_copies_may_still_arrive(capsys: Captured) -> None:
+    assert Teller("talk", 30, as_json=False).tell(stored(1, "queued"), "its relays have no room") == 1
+    said = capsys.readouterr().err
+    assert said.endswith(f": its relays have no room; 1 of 4 copies, so {MAYBE}.\n")
+    assert Teller("talk", 30, as_json=True).tell(stored(1, "queued"), "no room") == 1
+    assert json.loads(capsys.readouterr().out)["status"] == "sent"
+
+
+def test_how_far_it_is_is_said_once_without_a_terminal(capsys: Captured) -> None:
+    teller = Teller("talk", 30, as_json=False)
+    teller.storing(stored(0, "queued", tries=0), 1000)
+    assert capsys.readouterr().err == ""
+    for tries in (100, 200):
+        teller.storing(stored(0, "queued", tries=tries), 1000)
+    assert capsys.readouterr().err == f"onionshh: {LEFT}\n"
+    Teller("talk", 30, as_json=True).storing(stored(0, "queued"), 1000)
+    Teller("talk", 30, as_json=False).storing(stored(0, "queued"), 0)
+    assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_it_is_drawn_and_cleared() -> None:
+    with terminal() as screen:
+        teller = Teller("talk", 30, as_json=False)
+        teller.storing(stored(0, "queued", tries=500), 1000)
+        teller.storing(stored(2), 1000)
+        teller.tell(stored(2), "")
+        shown = ""
+        while "4 copies; the proof" not in shown:
+            shown += seen(screen, 1).decode()
+    assert f"[{15 * '#'}{15 * '-'}] proof of work: 1 s, 500 tries\r\x1b[K" in shown
+    assert "2 of 4 copies\r\x1b[Konionshh: stored, 2 of 4" in shown
+
+
+def test_what_became_of_whispers_of_earlier_runs(capsys: Captured) -> None:
+    teller = Teller("talk", 30, as_json=False, named=True)
+    for status in ("delivered", "expired", "sent", "stored"):
+        teller.earlier(receipt(status, "too late") if status != "stored" else stored(4))
+    teller.waiting([stored(4), stored(2), receipt("queued")])
+    teller.waiting([receipt("queued")])
+    teller.waiting([])
+    assert capsys.readouterr().err.splitlines() == [
+        "onionshh: a whisper of an earlier run was delivered.",
+        "onionshh: a whisper of an earlier run was not delivered (expired): too late.",
+        "onionshh: still waiting from earlier runs: 3 whispers in the outbox, 2 of them stored (2 to 4 of 4"
+        " copies).",
+        "onionshh: still waiting from earlier runs: 1 whisper in the outbox.",
+    ]
+    teller = Teller("talk", 30, as_json=True, named=True)
+    teller.waiting([stored(4)])
+    teller.earlier(receipt("expired", "too late"))
+    told = json.loads(capsys.readouterr().out)
+    assert told == {
+        "event": "earlier",
+        "id": "ab" * 16,
+        "status": "expired",
+        "why": "too late",
+        "copies": 0,
+    }
+
+
+def test_a_whisper_that_was_read_from_the_inbox_took_no_way_of_ours(capsys: Captured) -> None:
+    read = Outcome("ab" * 16)
+    read.conclude("delivered")
+    assert Teller("talk", 0, as_json=False).tell(Receipt(read), "") == 0
+    assert capsys.readouterr().err == "onionshh: delivered: the endpoint took it from its inbox.\n"
 
 
 def test_a_whisper_without_a_receipt_ends_as_sent(capsys: Captured) -> None:

@@ -1,12 +1,14 @@
-"""`onionshh whisper` to an endpoint that is away: it ends once relays keep the whisper, and a later run sees what
-became of it."""
+"""`onionshh whisper` to an endpoint that is away: it ends once relays keep the whisper, and a later run sees
+what became of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import trio
@@ -14,10 +16,12 @@ from trio.testing import MockClock
 
 from onionshh import Identity, testing
 from onionshh.cli.ending import end_on_signals, status_when_ended
+from onionshh.cli.following import UNKEPT
 from onionshh.cli.teller import AWAY, NOT_SEEN, SEEN_LATER, Teller
 from onionshh.cli.whisper import Letter, deliver
 from onionshh.client.contact_list import contacts_in
 from onionshh.client.mail.letters import NO_INBOX
+from onionshh.client.receipt import Receipt
 from tests.client.world import PATIENCE_SECONDS, QUIET, hosted, small
 
 Captured = pytest.CaptureFixture[str]
@@ -32,10 +36,10 @@ class Sender:
     net: testing.Network
     letter: Letter
 
-    async def run(self, *, as_json: bool = False, wait: float = WAIT, **terms: object) -> int:
-        letter = replace(self.letter, **terms)  # type: ignore[arg-type]
-        teller = Teller("talk", wait, as_json=as_json, named=letter.name is not None)
-        return await deliver(letter, self.net.join("visitor"), wait, teller)
+    async def run(self, teller: Teller | None = None, *, as_json: bool = False, **terms: Any) -> int:
+        letter = replace(self.letter, **terms)
+        teller = teller or Teller("talk", WAIT, as_json=as_json, named=letter.name is not None)
+        return await deliver(letter, self.net.join("visitor"), WAIT, teller)
 
 
 @asynccontextmanager
@@ -91,37 +95,60 @@ async def test_the_runs_of_one_name_see_what_became_of_it(
             "copies": 4,
         }
         async with hosted(sender.net) as (_, endpoint):
-            got = []
+            got = Counter[bytes]()
 
             async with trio.open_nursery() as nursery:
 
                 @nursery.start_soon
                 async def receive() -> None:
                     async for whisper in endpoint:
-                        got.append(whisper.body)
+                        got[whisper.body] += 1
 
                 with trio.fail_after(10 * PATIENCE_SECONDS):
                     assert await sender.run(name="press", body=b"and now") == 0
-                    while len(got) < 3:
+                    while got.total() < 3:
                         await trio.sleep(1)
                 nursery.cancel_scope.cancel()
-        assert sorted(got) == [b"and now", b"for later", b"for later"]
+        assert got == {b"and now": 1, b"for later": 2}
         said = capsys.readouterr().err
         assert said.count("a whisper of an earlier run was delivered.") == 2
         assert contacts_in(data)[0].stored == {}
 
 
+async def test_what_an_earlier_run_could_not_store_is_stored_now(
+    autojump_clock: MockClock, capsys: Captured
+) -> None:
+    async with away() as sender:
+        signal = Signal(lambda receipt: receipt.proof_tries > 0, "press")
+        with signal.scope:
+            await sender.run(signal, name="press", body=bytes(9000))
+        assert await sender.run(name="press") == 0
+        (contact,) = contacts_in(sender.net.folder / "visitor")
+        assert contact.waiting == len(contact.stored) == 2
+    assert "2 whispers" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("terms", [{"store": False}, {"ttl_seconds": 600.0}], ids=str)
 async def test_what_is_not_to_be_stored_is_given_up_when_the_wait_is_over(
-    autojump_clock: MockClock, capsys: Captured, terms: dict[str, object]
+    autojump_clock: MockClock, capsys: Captured, terms: dict[str, Any]
 ) -> None:
     async with away() as sender:
         started = trio.current_time()
         assert await sender.run(**terms) == 1
         assert trio.current_time() - started < WAIT + 15
     said = capsys.readouterr().err
-    assert "not delivered (failed): no endpoint is published" in said
+    assert said.endswith("; given up, nothing more is sent.\n")
     assert "relays" not in said
+
+
+async def test_without_a_receipt_it_ends_with_all_copies_too(
+    autojump_clock: MockClock, capsys: Captured
+) -> None:
+    async with away() as sender:
+        assert await sender.run(receipt=False) == 0
+    said = capsys.readouterr().err
+    assert "onionshh: stored, 4 of 4 copies; " in said
+    assert "No receipt comes for it; the endpoint gets it when it returns" in said
 
 
 async def test_an_endpoint_without_an_inbox(autojump_clock: MockClock, capsys: Captured) -> None:
@@ -136,16 +163,44 @@ async def test_an_address_that_nobody_ever_had(autojump_clock: MockClock, capsys
     assert "so there is no inbox to leave it in; given up" in capsys.readouterr().err
 
 
+class Signal(Teller):
+    """A signal that cancels the command when the whisper is this far."""
+
+    def __init__(self, when: Callable[[Receipt], bool], name: str | None) -> None:
+        super().__init__("talk", WAIT, as_json=False, named=name is not None)
+        self.scope = trio.CancelScope()
+        self._when = when
+
+    def storing(self, receipt: Receipt, usual: int) -> None:
+        super().storing(receipt, usual)
+        if self._when(receipt):
+            self.scope.cancel()
+
+
 @pytest.mark.parametrize("name", [None, "press"])
 async def test_a_signal_during_the_work_is_told_in_one_sentence(
     autojump_clock: MockClock, capsys: Captured, name: str | None
 ) -> None:
-    """A signal cancels the command."""
     async with away() as sender:
-        with end_on_signals(), trio.move_on_after(8):
-            await sender.run(name=name)
-            raise AssertionError("went on")
-        assert status_when_ended() == 1
+        with end_on_signals():
+            signal = Signal(lambda receipt: receipt.proof_tries > 0, name)
+            with signal.scope:
+                await sender.run(signal, name=name)
+                raise AssertionError("went on")
+            assert status_when_ended() == 1
     said = capsys.readouterr().err.splitlines()
-    assert sum("not delivered" in line for line in said) == 1
+    assert sum(f"not delivered ({'queued' if name else 'failed'}): {UNKEPT}; " in line for line in said) == 1
     assert said[-1].endswith("the next run with --name." if name else "given up, nothing more is sent.")
+
+
+async def test_a_signal_while_more_copies_are_made_does_not_undo_it(
+    autojump_clock: MockClock, capsys: Captured
+) -> None:
+    async with away() as sender:
+        with end_on_signals():
+            signal = Signal(lambda receipt: receipt.status == "stored", None)
+            with signal.scope:
+                await sender.run(signal)
+                raise AssertionError("went on")
+            assert status_when_ended() == 0
+    assert "onionshh: stored, 2 of 4 copies" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from onionshh import testing
 from onionshh.core.base.params import Params
 from onionshh.core.roles import (
     CircuitHandle,
+    CostlyRole,
     CountingRole,
     EndingRole,
     PunctualRole,
@@ -61,6 +62,10 @@ class Replaceable:
     @property
     def is_due_soon(self) -> bool:
         return self._punctual is not None and self._punctual.is_due_soon
+
+    @property
+    def costly(self) -> frozenset[int]:
+        return self.role.costly if isinstance(self.role, CostlyRole) else frozenset()
 
     def statistics(self) -> Mapping[str, int]:
         return self.role.statistics() if isinstance(self.role, CountingRole) else {}

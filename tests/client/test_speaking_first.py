@@ -91,7 +91,7 @@ async def test_without_a_way_it_waits_until_the_visitor_comes(autojump_clock: Mo
         aiter(w.contact)
         await trio.sleep(IDLE_MOST + 40)
         assert not list(parts(w.endpoint).peers.lanes)
-        receipt = w.peer.send(b"news", ttl_seconds=3600)
+        receipt = w.peer.send(b"news", ttl_seconds=600)
         await trio.sleep(300)
         assert receipt.status == "queued"
         w.contact.send(b"I am back")

@@ -9,6 +9,8 @@ from onionshh.core.base.params import Params
 from onionshh.core.roles import Role
 from onionshh.relay.mirror import Mirror
 from onionshh.rendezvous.introducer import Introducer
+from onionshh.rendezvous.mailbox_index import ITEM_BYTES
+from onionshh.rendezvous.mailbox_store import ItemsInMemory
 from onionshh.rendezvous.meeting import Meeting
 from onionshh.rendezvous.ring import Ring
 from onionshh.rendezvous.shelf import Erase, Row
@@ -18,6 +20,7 @@ from tests.fuzz.circuits import SMALL
 from tests.fuzz.target import Left, Script, Target, string
 from tests.rendezvous import test_introducer, test_ring
 from tests.rendezvous.circuits import Circuit, Relay
+from tests.rendezvous.mailbox_world import BOARD, PAIR, House
 from tests.seeded import seeded
 
 _TIME, _END, _SIGNED, _DISK, _COMMIT = 250, 251, 252, 253, 254
@@ -121,6 +124,59 @@ def _ring_on_disk(data: bytes) -> None:
         raise Left(f"{again.kept} of {len(disk.rows)} after a restart")
 
 
+def _mailboxes(data: bytes) -> None:
+    """Circuits that leave and list, signed and not, at a relay with room for two items; at the end all time
+    is over, and nothing is left."""
+    store, script = ItemsInMemory(), Script(data)
+    house = House(store, params=Params(mailbox_bytes=2 * ITEM_BYTES))
+    relay = house.relay
+    relay.committing = relay.reading = False
+    circuits: dict[int, Circuit] = {}
+    while not script.over:
+        step, number = script.number(1), script.number(1) % _CIRCUITS
+        circuit = circuits.get(number)
+        if circuit is None or circuit.ended_for:
+            circuit = circuits[number] = relay.circuit(f"192.0.2.{number % 2}")
+        if step == _TIME:
+            house.pass_time(16 * script.number(1))
+        elif step == _END:
+            relay.end(circuit)
+        elif step == _COMMIT:
+            relay.commit()
+            relay.look()
+        elif step == _SIGNED:
+            kind, item, revision, hours = (script.number(1) for _ in range(4))
+            put = house.put(
+                item % 3,
+                _BOXES[kind % 2],
+                seconds=3600 * (1 + hours % 2),
+                revision=revision,
+                content=item % 5,
+                effort=48,
+                empty=hours > _TIME,
+            )
+            relay.send(circuit, m.PUT, put.encode())
+        elif step == _DISK:
+            kind, mode, after, wait = (script.number(1) for _ in range(4))
+            house.asks(circuit, _BOXES[kind % 2], mode=mode % 2, after=after << 43, wait=wait)
+        elif step in house.role.accepts:
+            relay.send(circuit, step, script.string())
+        if house.role.kept > 2:
+            raise Left(f"{house.role.kept} items where 2 may be")
+    for circuit in circuits.values():
+        relay.end(circuit)
+    relay.commit()
+    relay.look()
+    house.pass_time(8 * networks.DAY)
+    relay.commit()
+    counts = house.role.statistics()
+    if any(store.read(range(1000))) or counts["mailboxes"] or counts["mailbox_readers_waiting"]:
+        raise Left(f"{counts} after all has expired")
+
+
+_BOXES = (PAIR, BOARD)
+
+
 def _step(step: int, circuit: int, body: bytes) -> bytes:
     return bytes((step, circuit)) + string(body)
 
@@ -196,5 +252,15 @@ ROLES = (
         "relay.mirror.Mirror.handle",
         lambda data: _play(Mirror(lambda: (7, b"document")), data),
         (_step(m.FETCH_CONSENSUS, 0, m.encode_fetch_consensus(0)) * 2,),
+    ),
+    Target(
+        "rendezvous.mailboxes.Mailboxes.handle",
+        _mailboxes,
+        (
+            bytes((_SIGNED, 0, 0, 1, 0, 0, _SIGNED, 1, 0, 1, 0, 0, _COMMIT, 0, _SIGNED, 0, 0, 1, 1, 1))
+            + bytes((_DISK, 2, 0, 0, 0, 0, _DISK, 3, 0, 1, 0, 9, _COMMIT, 0, _TIME, 0, 255))
+            + bytes((_SIGNED, 0, 0, 1, 2, 251, _COMMIT, 0, _DISK, 2, 0, 1, 255, 0, _END, 2)),
+            _step(m.PUT, 0, bytes(g.PUT)) + _step(m.LIST, 1, bytes(g.LIST)),
+        ),
     ),
 )

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Hashable, Mapping, Sequence
 
 from onionshh.core.roles import CircuitHandle, Drop, Effect, EndCircuit, Look, Reply, RoleAction
+from onionshh.errors import ProtocolError
 from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from simulations.world import ANSWER
 
-LEND = m.PUBLISH
+LEND = m.LIST
+COPY = m.PUT
 
 
 class Books:
@@ -37,9 +39,10 @@ def book(number: int) -> bytes:
 
 
 class Library:
-    """The role. LEND has the numbers of books, a byte each. `due`: whether it wants to tick soon."""
+    """The role. LEND has the numbers of books, a byte each. COPY is costly, and answered by itself."""
 
-    accepts = frozenset((LEND,))
+    accepts = frozenset((LEND, COPY))
+    costly = frozenset((COPY,))
 
     def __init__(self) -> None:
         self.store = Books()
@@ -53,6 +56,10 @@ class Library:
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
     ) -> tuple[RoleAction, ...]:
         self._numbered += 1
+        if message_type == COPY:
+            if not body:
+                raise ProtocolError(Reason.MESSAGE_SIZE)
+            return (Reply(circuit, ANSWER, body),)
         self._lent[self._numbered] = circuit
         return (Drop(Reason.PUBLISH_STALE), Look(self, self._numbered, list(body)))
 

@@ -349,7 +349,7 @@ def test_a_role_that_is_mounted_later_takes_the_place_of_another() -> None:
     first, meeting, later = Parrot(), Meeting(lambda: net.params), Parrot()
     relay = net.relay(first, meeting)
     relay.switch.control.mount(later)
-    assert set(relay.switch.control.roles) == {meeting, later}
+    assert set(relay.switch.control.mounted.roles) == {meeting, later}
     client = net.client(relay)
     client.send(client.build(relay), ASK, b"hello")
     assert first.heard == []
@@ -369,5 +369,5 @@ def test_only_roles_with_something_due_are_told_the_time_between_two_ticks() -> 
     switch.hurry(1.4)
     assert library.ticks == [1.4]
     assert waiting.ticks == []
-    switch.control.close()
+    switch.control.mounted.close()
     assert library.closed == 1

@@ -195,7 +195,7 @@ def test_what_a_role_looks_for_is_read_and_told_in_its_order() -> None:
     desk.net.settle()
     assert heard(circuit) == [b"book 3, none, book 1", b"book 7"]
     assert len(desk.relay.switch.control.looking) == 0
-    assert desk.relay.switch.control.statistics() == {"books_lent": 2}
+    assert desk.relay.switch.control.mounted.statistics() == {"books_lent": 2}
 
 
 def test_what_cannot_be_read_is_counted_and_its_role_told() -> None:

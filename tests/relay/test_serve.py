@@ -92,7 +92,7 @@ async def test_a_relay_starts_with_the_consensus_and_is_listed(autojump_clock: M
             while "listed" not in mine.said:
                 await trio.sleep(1)
         assert mounting.view() is relay.keeper.view
-        mirror, parrot = relay.switch.control.roles
+        mirror, parrot = relay.switch.control.mounted.roles
         assert isinstance(mirror, Mirror)
         assert parrot is mine.parrot
         assert mine.parrot.ticks  # roles hear of the time that a consensus has confirmed

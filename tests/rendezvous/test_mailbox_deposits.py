@@ -12,6 +12,7 @@ from onionshh.core.mailbox import price as prices
 from onionshh.core.mailbox.item import TTL_MOST_SECONDS
 from onionshh.geometry import PROOF_NONCE, SIGNATURE
 from onionshh.reasons import Reason
+from onionshh.relay.remembering import REMEMBERED_MOST
 from onionshh.rendezvous import mailbox_deposits
 from onionshh.rendezvous.mailbox_index import ITEM_BYTES
 from onionshh.wire import mailbox as w
@@ -138,6 +139,18 @@ def test_what_is_recalled_is_gone_from_disk_and_stays_away(disk: Disk) -> None:
         assert now.leaves(now.put(1, revision=5)) == STALE
         assert now.leaves(now.put(1, revision=1, empty=True)) == STORED
         assert now.ids() == [key(2).public]
+
+
+def test_who_recalls_what_was_read_is_told_so(disk: Disk) -> None:
+    house = House(disk)
+    house.keeps(1)
+    house.lists(after=house.lists().next)
+    assert house.ids() == []
+    house.pass_time(2)
+    for now in (house, House(disk)):
+        assert now.leaves(now.put(1, revision=1, empty=True)) == STALE
+    house.keeps(2)
+    assert house.leaves(house.put(2, revision=1, empty=True)) == STORED
 
 
 def test_a_recall_is_answered_once_it_is_on_disk(disk: Disk) -> None:
@@ -284,3 +297,18 @@ def test_whoever_left_may_leave_before_the_answer(disk: Disk) -> None:
     assert gone.got == []
     assert len(stays.got) == 1
     assert house.ids() == [key(1).public]
+
+
+def test_rows_that_are_being_written_leave_room_for_other_roles(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert mailbox_deposits.WRITING_MOST < REMEMBERED_MOST
+    monkeypatch.setattr(mailbox_deposits, "WRITING_MOST", 2)
+    house = House(disk)
+    house.relay.committing = False
+    answers = [house.leaves(house.put(number)) for number in range(3)]
+    assert answers == [None, None, FULL]
+    assert house.relay.drops == [Reason.REMEMBER_FULL]
+    house.relay.committing = True
+    house.relay.commit()
+    assert house.leaves(house.put(2)) == STORED

@@ -37,8 +37,8 @@ def test_items_are_listed_in_the_order_in_which_they_came_and_by_mailbox() -> No
     assert listed(own, after=first.number) == [3]
     assert listed(own, after=second.number) == []
     assert own.after(INBOX, 0, 1, WALL) == [first]
-    assert own.get(INBOX, first.item_id) is first
-    assert own.get(BOARD, first.item_id) is None
+    assert own.get(INBOX, first.item_id, WALL) is first
+    assert own.get(BOARD, first.item_id, WALL) is None
     assert (len(own), own.ids, own.mailboxes, own.count(INBOX), own.count(BOARD)) == (3, 3, 2, 2, 1)
     assert other.number == WALL * NUMBERS_PER_SECOND
 
@@ -86,7 +86,7 @@ def test_what_a_reader_has_is_erased_once_and_its_ids_are_known_until_they_expir
     assert listed(own) == [2]
     assert (len(own), own.ids) == (1, 3)
     assert first.is_erased
-    assert own.get(INBOX, first.item_id) is first
+    assert own.get(INBOX, first.item_id, WALL) is first
     rows = own.next_erasure()
     assert rows == (Blank(first.serial, WALL + 600, 0), Blank(second.serial, WALL + 600, 0))
     assert own.next_erasure() == ()
@@ -96,7 +96,7 @@ def test_what_a_reader_has_is_erased_once_and_its_ids_are_known_until_they_expir
     assert own.next_erasure() == ()
     assert own.waits_to_be_erased == 0
     assert own.sweep(WALL + 600) == 3
-    assert own.get(INBOX, first.item_id) is None
+    assert own.get(INBOX, first.item_id, WALL) is None
     assert own.next_erasure() == tuple(Erase(held.serial) for held in (first, second, third))
 
 
@@ -179,6 +179,22 @@ def test_a_request_to_the_disk_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         erased += [row.serial for row in rows]
         own.erased(done=True)
     assert sorted(erased) == serials
+
+
+def test_a_sweep_is_bounded_and_what_it_left_is_neither_shown_nor_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mailbox_index, "SWEPT_AT_ONCE", 2)
+    own = index()
+    held = [keep(own, number) for number in range(5)]
+    assert own.sweep(WALL + 600) == 2
+    assert own.next_expiry == WALL + 600
+    assert listed(own, wall=WALL + 600) == []
+    assert own.get(INBOX, held[4].item_id, WALL + 599) is held[4]
+    assert own.get(INBOX, held[4].item_id, WALL + 600) is None
+    assert [own.sweep(WALL + 600), own.sweep(WALL + 600)] == [2, 0]
+    assert own.ids == own.mailboxes == 0
+    assert sorted(row.serial for row in own.next_erasure()) == [one.serial for one in held]
 
 
 def test_any_order_of_changes_leaves_what_a_plain_list_of_items_would() -> None:

@@ -74,6 +74,18 @@ def test_a_mailbox_is_read_as_long_as_its_period_has_a_random_value(
     assert house.lists(after=9) == w.Items(w.REFUSED, 9)
 
 
+def test_an_item_is_recalled_as_long_as_it_lies_here(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailbox_deposits, "price", lambda *_, **__: 0)
+    house = House(disk)
+    house.keeps(1, seconds=7 * DAY, effort=0)
+    house.view = days(networks.view(plain(3), at=START + DAY // 2 + 5 * DAY), -6, 1)
+    house.pass_time(5 * DAY)
+    assert house.leaves(house.put(1, seconds=2 * DAY, revision=1, effort=0)) == REFUSED
+    assert house.ids() == [key(1).public]
+    assert house.leaves(house.put(1, seconds=2 * DAY, revision=1, effort=0, empty=True)) == STORED
+    assert house.ids() == []
+
+
 def test_without_a_consensus_and_elsewhere_on_the_ring_everything_is_refused(disk: Disk) -> None:
     house = House(disk, view=networks.view(plain(60)))
     here, elsewhere = False, False

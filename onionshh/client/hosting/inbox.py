@@ -152,7 +152,7 @@ class Inbox:
                 return blinded.sign(message, context.chance.bytes)
 
             async def take(item: Item) -> None:
-                await self._take(mailbox, item)
+                await self.take(mailbox, item)
 
             reader = self._readers[period] = MailboxReader(context, mailbox, sign, take)
         return reader
@@ -172,7 +172,7 @@ class Inbox:
 
     # One letter.
 
-    async def _take(self, mailbox: Mailbox, item: Item) -> None:
+    async def take(self, mailbox: Mailbox, item: Item) -> None:
         """One item. What it says is on disk when this returns, or it is of no use. NoRoom, BadData,
         Closed."""
         try:

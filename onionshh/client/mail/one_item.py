@@ -20,7 +20,7 @@ from onionshh.client.mail.deposits import Deposits, KeptItem
 from onionshh.client.mail.proving import Worked, prove
 from onionshh.client.steps import steps
 from onionshh.core.mailbox.copies import Copies, Copy, Next
-from onionshh.core.mailbox.places import Places, writable
+from onionshh.core.mailbox.places import Places
 from onionshh.core.mailbox.price import EFFORT_MOST, price
 from onionshh.core.mailbox.work import put_task
 from onionshh.errors import BadData, Closed, NetworkUnreachable, NoDirectory
@@ -121,7 +121,7 @@ class OneItem:
         view, mailbox = self._context.keeper.current, self._kept.mailbox
         if view is None or abs(view.period - mailbox.period) > 1:
             return None
-        return writable(view, mailbox)
+        return self._context.shared.rings.writable(view, mailbox)
 
     # The proof.
 
@@ -169,7 +169,8 @@ class OneItem:
         relay = upcoming.copy.relay
         copy = self.copies.began(relay, self._context.clock.monotonic())
         try:
-            await self._deposits.copied(self._kept.item_id, copy)
+            if not self._recalled:  # else it is known that this relay may have it
+                await self._deposits.copied(self._kept.item_id, copy)
         except _DISK:
             self.copies.failed(relay, self._context.clock.monotonic())
         else:
@@ -183,7 +184,7 @@ class OneItem:
             steps.debug("%s was not asked, or did not answer: %s", self._name(relay), error)
             self.copies.failed(relay, context.clock.monotonic(), offline=not context.builder.online)
         else:
-            steps.debug("%s %s", self._name(relay), _in_words(answer, recalled=recalled))
+            steps.debug("%s %s", self._name(relay), in_words(answer, recalled=recalled))
             if answer.status == w.DEAR and not recalled:
                 self._raise(answer.effort)
             now = context.clock.monotonic()
@@ -209,12 +210,13 @@ class OneItem:
         return await (recall if recalled else deposit)(self._context, put, row)
 
 
-def _in_words(answer: w.Kept, *, recalled: bool) -> str:
+def in_words(answer: w.Kept, *, recalled: bool) -> str:
+    """What a relay says, with the relay as the subject."""
     match answer.status:
         case w.STORED:
             return "has erased its copy" if recalled else "keeps a copy"
         case w.STALE:
-            return "had a copy, which was erased"
+            return "had a copy, which was read or erased"
         case w.FULL:
             return "has no room for it"
         case w.DEAR:

@@ -105,10 +105,11 @@ class OneLetter:
             self._look()
 
     async def recalled(self) -> bool:
-        """Wait a minute until no relay has it any more. Returns whether that is so."""
+        """Wait a minute until no relay has it any more. Returns whether that is so, and none of them said
+        that the reader has fetched it."""
         with trio.move_on_after(RECALL_SECONDS):
             await self._erased.wait()
-        return self.erased
+        return self.erased and not any(part.copies.read for part in self.parts)
 
     def _look(self) -> None:
         """Something has changed: tell what is new."""

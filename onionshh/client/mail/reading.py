@@ -21,7 +21,6 @@ from onionshh.client.context import Context
 from onionshh.core.base.patience import CIRCUIT_SECONDS, LIST_ANSWER_SECONDS, MAILBOX_SECONDS
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.mailbox.item import check_item_untrusted, make_list
-from onionshh.core.mailbox.places import readable
 from onionshh.errors import NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.ids import RelayId
 from onionshh.net.circuits import Circuit, CircuitFailed
@@ -72,6 +71,14 @@ class _Reading:
     error: Exception | None = None
 
 
+class _NotTaken(Exception):
+    """`take` raised this. It is not the relay's fault, whatever it is."""
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__()
+        self.why = why
+
+
 class MailboxReader:
     """Reads one mailbox, as often as one likes, one reading at a time. What was taken is not taken again."""
 
@@ -103,7 +110,7 @@ class MailboxReader:
 
     def _rows(self) -> Sequence[RelayRow]:
         try:
-            places = readable(self._context.view, self.mailbox)
+            places = self._context.shared.rings.readable(self._context.view, self.mailbox)
         except NoDirectory:
             return ()
         return [row for place in places or () for row in place]
@@ -122,8 +129,8 @@ class MailboxReader:
             return
         except ProtocolError as error:
             context.drops.count(error.reason)
-        except Exception as error:  # of `take`; a nursery would wrap it
-            reading.error = error
+        except _NotTaken as error:
+            reading.error = error.why
             scope.cancel()
 
     async def _circuit_to(self, row: RelayRow) -> Circuit:
@@ -171,7 +178,10 @@ class MailboxReader:
         if item.item_id in self._taken:
             return
         check_item_untrusted(self.mailbox, item)
-        await self._take(item)
+        try:
+            await self._take(item)
+        except Exception as error:
+            raise _NotTaken(error) from error
         reading.taken += 1
         self._taken[item.item_id] = None
         while len(self._taken) > TAKEN_MOST:

@@ -91,6 +91,7 @@ class Copies:
         self._sides: Sequence[frozenset[RelayId]] | None = None
         self._not_before = now + (chance.between(0.0, APART_MOST_SECONDS) if self._known else 0.0)
         self._recalled = False
+        self._read = False
 
     @property
     def stored(self) -> int:
@@ -108,6 +109,11 @@ class Copies:
     def erased(self) -> bool:
         """Whether no relay has it that might have had it."""
         return all(known.state in (None, CopyState.ERASED) for known in self._known.values())
+
+    @property
+    def read(self) -> bool:
+        """Whether a relay said that the reader has fetched it."""
+        return self._read
 
     @property
     def refusals(self) -> frozenset[int]:
@@ -155,6 +161,7 @@ class Copies:
             return None
         known.busy, known.said, known.failures, known.due = False, None, 0, now
         known.state = CopyState.ERASED if recall else CopyState.STORED
+        self._read = self._read or status == w.STALE
         return Copy(relay, known.place, known.state)
 
     def failed(self, relay: RelayId, now: float, *, offline: bool = False) -> None:

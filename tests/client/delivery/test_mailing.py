@@ -261,3 +261,17 @@ async def test_a_closed_sender_says_that_it_is_stored(autojump_clock: MockClock)
         )
         assert other.why == "the contact was closed before a receipt came"
         assert one.box.recalled == []
+
+
+async def test_why_it_is_not_stored_is_kept_apart_from_what_is_in_the_way(autojump_clock: MockClock) -> None:
+    async with world(Box(NotLeft("no inbox", 100.0))) as one:
+        id, receipt = one.send()
+        assert receipt.why_not_stored == ""
+        await trio.sleep(60)
+        assert (receipt.why_not_stored, receipt.why) == ("no inbox", "nobody is there")
+        one.told.proving(id, 0.5, 100)
+        assert receipt.why_not_stored == ""
+        one.told.not_stored(id, NotStored.FULL)
+        assert receipt.why_not_stored == str(NotStored.FULL)
+        one.told.stored(id, 2, True)
+        assert receipt.why_not_stored == ""

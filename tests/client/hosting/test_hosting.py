@@ -22,6 +22,7 @@ from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
 from onionshh.client.hosting.letter_keys import LETTER_KEY_MIGRATIONS
 from onionshh.client.hosting.part_store import PART_MIGRATIONS
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
+from onionshh.client.mail.deposit_store import DEPOSIT_MIGRATIONS
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.crypto.seal import SealKey
 from onionshh.errors import BadData, Closed, DataInUse
@@ -47,9 +48,10 @@ def test_a_listing_of_folders_shows_no_address() -> None:
 
 def test_one_file_has_the_formats_of_all_stores() -> None:
     assert MIGRATIONS[0] == KEY_MIGRATIONS[0] + WHISPER_MIGRATIONS[0]
-    later = len(PART_MIGRATIONS) + len(LETTER_KEY_MIGRATIONS)
-    assert len(MIGRATIONS) == len(KEY_MIGRATIONS) + len(WHISPER_MIGRATIONS) - 1 + later
-    assert MIGRATIONS[-1] == LETTER_KEY_MIGRATIONS[-1]
+    assert len(MIGRATIONS) == 5
+    assert MIGRATIONS[3] == PART_MIGRATIONS[0]
+    for one in (LETTER_KEY_MIGRATIONS[0], WHISPER_MIGRATIONS[3], DEPOSIT_MIGRATIONS[0]):
+        assert one in MIGRATIONS[4]
 
 
 FORMAT_1 = """

@@ -536,7 +536,7 @@ async def test_every_file_is_for_the_owner_alone(tmp_path: Path) -> None:
 async def test_a_database_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "endpoint.db"
     Database(path, (*WHISPER_MIGRATIONS, "SELECT 1"), run_inline).close()
-    with pytest.raises(BadData, match=r"endpoint\.db was written by a later version .*format 4, this one"):
+    with pytest.raises(BadData, match=r"endpoint\.db was written by a later version .*format 5, this one"):
         Database(path, WHISPER_MIGRATIONS, run_inline)
     Database(path, (*WHISPER_MIGRATIONS, "SELECT 1"), run_inline).close()  # and left as it was
 

@@ -10,9 +10,13 @@ import trio
 
 from onionshh import geometry as g
 from onionshh.client.context import Context
+from onionshh.client.mail.depositing import Deposit, deposit
 from onionshh.client.mail.deposits import Deposits, SealedItem
 from onionshh.client.mail.leaving import Leaving, NotStored
+from onionshh.client.mail.proving import prove
 from onionshh.core.mailbox.places import readable
+from onionshh.core.mailbox.price import price
+from onionshh.core.mailbox.work import put_task
 from onionshh.core.roles import CircuitHandle, Reply, Role, RoleAction
 from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import kdf
@@ -120,6 +124,14 @@ class Bent:
         return self.honest.tick(now, wall)
 
     @property
+    def is_due_soon(self) -> bool:
+        return bool(getattr(self.honest, "is_due_soon", False))
+
+    def ended(self) -> None:
+        if isinstance(self.honest, Mailboxes):
+            self.honest.ended()
+
+    @property
     def kept(self) -> int:
         """Items that it keeps."""
         if not isinstance(self.honest, Mailboxes):
@@ -157,3 +169,19 @@ def all_puts(relays: dict[RelayId, Bent]) -> Iterator[list[tuple[float, RelayId,
     yield found
     found += [(now, relay, put) for relay, bent in relays.items() for now, put, _ in bent.puts]
     found.sort(key=lambda row: row[:2])
+
+
+async def place(context: Context, items: list[SealedItem], *relays: RelayId) -> None:
+    """Leave each item at each of these relays, in this order."""
+    for item in items:
+        random, earliest = context.view.shared_random(item.mailbox.period), context.clock.earliest()
+        if random is None:
+            raise AssertionError("the period has no random value")
+        effort = price(item.mailbox.kind, item.expires, earliest, relay_used=0, relay_most=1, mailbox_used=0)
+        task = put_task(random, item.mailbox, item.item_id, item.expires, item.value)
+        nonce = await prove(context, task, effort)
+        put = Deposit(item.mailbox, item.seed, item.expires, item.value, nonce, effort)
+        for relay in relays:
+            row = context.view.relay(relay)
+            if row is None or await deposit(context, put, row) != w.Kept(w.STORED):
+                raise AssertionError("it was not stored")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from onionshh.client.mail.deposits import DepositsInMemory
-from onionshh.client.mail.leaving import PARTS_MOST, Leaving, NotStored, TooMuchMail
+from onionshh.client.mail.leaving import PARTS_MOST, Leaving, TooMuchMail
 from onionshh.core.mailbox.copies import APART_LEAST_SECONDS, APART_MOST_SECONDS
-from onionshh.core.mailbox.price import EFFORT_MOST
 from onionshh.wire import mailbox as w
 from tests.client.mail.postal import (
     LETTER,
@@ -22,7 +21,6 @@ from tests.client.mail.postal import (
     leaving,
     mailbox_of,
     places_of,
-    relay_of,
     sealed,
 )
 from tests.client.world import QUIET, small, until
@@ -33,7 +31,7 @@ HOUR = 3600
 
 @pytest.mark.parametrize("parts", [1, 4, 16])
 async def test_each_part_is_at_four_relays_in_the_end(autojump_clock: MockClock, parts: int) -> None:
-    async with small(9) as net, net.join() as node:
+    async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         box = mailbox_of(context)
         expires = context.clock.wall() + HOUR
@@ -43,7 +41,8 @@ async def test_each_part_is_at_four_relays_in_the_end(autojump_clock: MockClock,
                 await until(lambda: made.copies(LETTER) == 4, 600)
         assert [copies for copies, _ in heard.copies] == sorted({copies for copies, _ in heard.copies})
         assert heard.copies[-1] == (4, True)
-        assert heard.tries > 0 and heard.why == []
+        assert heard.tries > 0
+        assert heard.why == []
         assert Counter(put.item_id for _, _, put in puts) == {
             item.item_id: 4 for item in sealed(box, expires, parts)
         }
@@ -53,8 +52,79 @@ async def test_each_part_is_at_four_relays_in_the_end(autojump_clock: MockClock,
             assert {relay for _, relay in ours} == {*places[0], *places[1]}
             first_two = [relay for _, relay in ours[:2]]
             assert {relay in places[0] for relay in first_two} == {True, False}
-            for (earlier, _), (later, _) in zip(ours, ours[1:], strict=False):
+            for (earlier, _), (later, _) in pairwise(ours):
                 assert APART_LEAST_SECONDS <= later - earlier <= APART_MOST_SECONDS + 10
         assert all(put.effort == 96 for _, _, put in puts)
         circuits = [circuit for bent in relays.values() for _, _, circuit in bent.puts]
         assert len(set(circuits)) == len(circuits) == 4 * parts
+
+
+async def test_it_is_stored_when_both_places_have_it(autojump_clock: MockClock) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        context, relays, heard = inside(node), bend(net), Heard()
+        box = mailbox_of(context)
+        for relay in places_of(context, box)[1]:
+            relays[relay].on_put = lambda put: w.Kept(w.FULL)
+        expires = context.clock.wall() + HOUR
+        async with leaving(context, DepositsInMemory(), heard) as made:
+            await made.leave(LETTER, sealed(box, expires), expires)
+            await until(lambda: made.copies(LETTER) == 2, 300)
+            await trio.sleep(300)
+            assert heard.copies == [(1, False), (2, False)]
+            for bent in relays.values():
+                bent.on_put = lambda put: None
+            await until(lambda: made.copies(LETTER) == 4, HOUR)
+        assert heard.copies == [(1, False), (2, False), (3, True), (4, True)]
+        assert heard.why == []
+
+
+async def test_after_its_time_nobody_is_asked_and_nothing_is_kept(autojump_clock: MockClock) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()
+        for bent in relays.values():
+            bent.on_put = lambda put: w.Kept(w.FULL)
+        wall = context.clock.wall()
+        async with leaving(context, deposits, heard) as made:
+            await made.leave(LETTER, sealed(mailbox_of(context), wall + HOUR), wall + 600)
+            await trio.sleep(900)
+            asked = sum(len(bent.puts) for bent in relays.values())
+            assert asked
+            assert LETTER in made
+            assert await deposits.load()
+            await trio.sleep(HOUR)
+            assert sum(len(bent.puts) for bent in relays.values()) == asked
+            assert LETTER not in made
+            assert not await deposits.load()
+
+
+async def test_only_so_many_parts_are_left_at_a_time(autojump_clock: MockClock) -> None:
+    async with small(3) as net, net.join() as node:
+        context = inside(node)
+        made = Leaving(context, DepositsInMemory(), Heard())
+        box, expires = mailbox_of(context), context.clock.wall() + HOUR
+        for number in range(PARTS_MOST // 16):
+            await made.leave(
+                type(LETTER)(bytes((number,)) * 16), sealed(box, expires, 16, str(number)), expires
+            )
+        with pytest.raises(TooMuchMail):
+            await made.leave(LETTER, sealed(box, expires), expires)
+        made.forget(type(LETTER)(bytes(16)))
+        await made.leave(LETTER, sealed(box, expires), expires)
+        await made.leave(LETTER, sealed(box, expires, 16, "other"), expires)  # known: nothing happens
+        assert len(made) == PARTS_MOST // 16
+
+
+async def test_what_is_forgotten_is_not_tried_any_more(autojump_clock: MockClock) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()
+        expires = context.clock.wall() + HOUR
+        async with leaving(context, deposits, heard) as made:
+            await made.leave(LETTER, sealed(mailbox_of(context), expires), expires)
+            await until(lambda: made.copies(LETTER) == 1, 600)
+            made.forget(LETTER)
+            made.forget(LETTER)
+            assert (LETTER in made, made.copies(LETTER)) == (False, 0)
+            await trio.sleep(300)
+        assert sum(bent.kept for bent in relays.values()) == 1
+        assert not await deposits.load()
+        assert heard.copies == [(1, False)]

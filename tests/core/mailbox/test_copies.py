@@ -85,7 +85,8 @@ def test_while_one_relay_is_asked_no_other_is() -> None:
     assert made.next(100.0) is None
     made.answered(upcoming.copy.relay, w.FULL, 100.0)
     later = made.next(100.0)
-    assert later is not None and later.copy.relay != upcoming.copy.relay
+    assert later is not None
+    assert later.copy.relay != upcoming.copy.relay
 
 
 def test_a_relay_that_fails_is_asked_again_ever_later_and_others_first() -> None:
@@ -107,7 +108,8 @@ def test_while_we_are_offline_the_wait_does_not_grow() -> None:
     made, now = copies(aim=places((A,))), 0.0
     for _ in range(9):
         upcoming = made.next(now)
-        assert upcoming is not None and upcoming.at - now <= 1.25 * LATER_SECONDS
+        assert upcoming is not None
+        assert upcoming.at - now <= 1.25 * LATER_SECONDS
         now = upcoming.at
         made.began(A, now)
         made.failed(A, now, offline=True)
@@ -136,10 +138,12 @@ def test_every_state_and_every_answer(state: CopyState | None, recalled: bool, s
         assert changed == Copy(A, 0, ERASED if recalled else STORED)
         assert made.next(1e6) is None
         assert (made.stored, made.erased) == ((0, True) if recalled else (1, False))
+        assert made.read is (status == w.STALE)
     else:
         assert changed is None
         again = made.next(upcoming.at)
-        assert again is not None and again.at >= upcoming.at + 0.75 * LATER_SECONDS
+        assert again is not None
+        assert again.at >= upcoming.at + 0.75 * LATER_SECONDS
         assert again.copy.state is (state or TRIED)
         assert (made.stored, made.erased) == (0, False)
 
@@ -165,16 +169,19 @@ def test_a_put_that_is_on_its_way_is_called_back_when_it_has_ended() -> None:
     made = copies()
     copy = made.began(A, 0.0)
     made.recall(1.0)
-    assert made.next(1.0) is None and not made.erased
+    assert made.next(1.0) is None
+    assert not made.erased
     assert made.answered(copy.relay, w.STORED, 2.0) == Copy(A, 0, STORED)
     upcoming = made.next(2.0)
-    assert upcoming is not None and upcoming.copy == Copy(A, 0, STORED)
+    assert upcoming is not None
+    assert upcoming.copy == Copy(A, 0, STORED)
 
 
 def test_what_was_never_tried_needs_no_recall() -> None:
     made = copies()
     made.recall(0.0)
-    assert made.erased and made.next(0.0) is None
+    assert made.erased
+    assert made.next(0.0) is None
 
 
 def test_all_say_no() -> None:
@@ -203,10 +210,12 @@ def test_whoever_wanted_more_is_asked_at_once_when_it_is_paid() -> None:
         made.began(relay, now)
         made.answered(relay, w.DEAR, now)
     upcoming = made.next(2.0)
-    assert upcoming is not None and upcoming.at > 20.0
+    assert upcoming is not None
+    assert upcoming.at > 20.0
     made.paid(2.0)
     upcoming = made.next(2.0)
-    assert upcoming is not None and upcoming.at <= 1.0 + APART_MOST_SECONDS
+    assert upcoming is not None
+    assert upcoming.at <= 1.0 + APART_MOST_SECONDS
     assert made.refusals == frozenset()
 
 
@@ -214,7 +223,8 @@ def test_known_copies_go_on_within_half_a_minute() -> None:
     made = copies(Copy(A, 0, STORED), Copy(C, 1, TRIED))
     assert (made.stored, made.enough) == (1, False)
     upcoming = made.next(0.0)
-    assert upcoming is not None and 0 < upcoming.at <= APART_MOST_SECONDS
+    assert upcoming is not None
+    assert 0 < upcoming.at <= APART_MOST_SECONDS
     assert upcoming.copy.place == 1  # the place that has none yet
 
 
@@ -258,4 +268,5 @@ def test_before_the_network_is_known_both_places_must_have_it() -> None:
     chance = Chance(seeded(1))
     assert not Copies(chance, 0.0, [Copy(A, 0, STORED)]).enough
     made = Copies(chance, 0.0, [Copy(A, 0, STORED), Copy(C, 1, STORED)])
-    assert made.enough and made.next(0.0) is None
+    assert made.enough
+    assert made.next(0.0) is None

@@ -1,4 +1,4 @@
-"""An item's life: one of seven, never shorter than the whisper's, and no longer than its mailbox can be found."""
+"""An item's life: one of seven, not shorter than the whisper's, and while its mailbox can be found."""
 
 from __future__ import annotations
 

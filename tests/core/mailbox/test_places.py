@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from onionshh.core.endpoint.ring import responsible
-from onionshh.core.mailbox.places import ASKED, COPIES, SERVED, WRITTEN, readable, writable
+from onionshh.core.endpoint.ring import Positions, positions, responsible
+from onionshh.core.mailbox import places
+from onionshh.core.mailbox.places import ASKED, COPIES, SERVED, WRITTEN, Rings, readable, writable
 from onionshh.core.paths.view import View
 from onionshh.crypto.primitives import kdf
 from onionshh.wire.mailbox import INBOX, Mailbox
@@ -60,3 +61,30 @@ def test_a_small_network_has_fewer_copies(relays: int, copies: int) -> None:
     places = writable(network, mailbox(network))
     assert places is not None
     assert sum(map(len, places)) == copies
+
+
+def test_kept_rings_say_the_same_under_each_consensus() -> None:
+    rings = Rings()
+    for network in (view(plain(20)), view(plain(19)), view(plain(0))):
+        for ahead in (0, 1, -1, 2, 0, -2, 1):
+            for number in range(3):
+                box = mailbox(network, number, ahead=ahead)
+                assert rings.writable(network, box) == writable(network, box)
+                assert rings.readable(network, box) == readable(network, box)
+
+
+def test_a_ring_is_made_once_for_each_consensus(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(of: View, period: int) -> Positions | None:
+        made.append(period - of.period)
+        return positions(of, period)
+
+    monkeypatch.setattr(places, "positions", counted)
+    rings, network = Rings(), view(plain(20))
+    for number in range(9):
+        rings.writable(network, mailbox(network, number))
+        rings.readable(network, mailbox(network, number, ahead=1))
+    assert made == [0, 1]
+    rings.writable(view(plain(20)), mailbox(network))
+    assert made == [0, 1, 0]

@@ -1,0 +1,166 @@
+"""One letter on its way: what is told of it, and how it is called back."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from onionshh.client.mail.deposits import DepositsInMemory
+from onionshh.client.mail.leaving import Leaving
+from onionshh.client.mail.one_letter import NotStored
+from onionshh.core.mailbox.price import EFFORT_MOST
+from onionshh.wire import mailbox as w
+from tests.client.mail.postal import (
+    LETTER,
+    Heard,
+    bend,
+    leaving,
+    mailbox_of,
+    places_of,
+    sealed,
+)
+from tests.client.world import QUIET, small, until
+from tests.inside import inside
+
+HOUR = 3600
+
+
+@pytest.mark.parametrize(
+    "answer, why",
+    [
+        (w.Kept(w.DEAR, EFFORT_MOST + 1), NotStored.DEAR),
+        (w.Kept(w.DEAR, 1), NotStored.DEAR),
+        (w.Kept(w.FULL), NotStored.FULL),
+        (w.Kept(w.REFUSED), NotStored.REFUSED),
+    ],
+)
+async def test_when_no_relay_takes_it_that_is_said_once_and_it_goes_on(
+    autojump_clock: MockClock, answer: w.Kept, why: NotStored
+) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        context, relays, heard = inside(node), bend(net), Heard()
+        for bent in relays.values():
+            bent.on_put = lambda put: answer
+        expires = context.clock.wall() + 8 * HOUR
+        async with leaving(context, DepositsInMemory(), heard) as made:
+            await made.leave(LETTER, sealed(mailbox_of(context), expires), expires)
+            await until(lambda: bool(heard.why), 600)
+            await trio.sleep(900)
+            assert (heard.why, heard.copies) == ([why], [])
+            asked = sum(len(bent.puts) for bent in relays.values())
+            assert 4 * 4 <= asked <= 4 * 7  # ever later
+            for bent in relays.values():
+                bent.on_put = lambda put: None
+            await until(lambda: made.copies(LETTER) == 4, 2 * HOUR)
+        assert heard.why == [why]
+
+
+async def test_a_recall_erases_every_copy(autojump_clock: MockClock) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()
+        expires = context.clock.wall() + HOUR
+        async with leaving(context, deposits, heard) as made:
+            await made.leave(LETTER, sealed(mailbox_of(context), expires, 4), expires)
+            await until(lambda: made.copies(LETTER) == 4, 600)
+            assert sum(bent.kept for bent in relays.values()) == 16
+            before = trio.current_time()
+            assert await made.recall(LETTER)
+            assert trio.current_time() - before < 30
+            assert sum(bent.kept for bent in relays.values()) == 0
+            await until(lambda: LETTER not in made, 10)
+            assert not await deposits.load()
+            assert await made.recall(LETTER)  # it is unknown now
+        assert heard.copies[-1] == (4, True)
+
+
+async def test_a_recall_in_the_midst_stops_the_rest(autojump_clock: MockClock) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        context, relays, heard = inside(node), bend(net), Heard()
+        expires = context.clock.wall() + HOUR
+        async with leaving(context, DepositsInMemory(), heard) as made:
+            await made.leave(LETTER, sealed(mailbox_of(context), expires, 4), expires)
+            await until(lambda: sum(bent.kept for bent in relays.values()) >= 3, 600)
+            assert await made.recall(LETTER)
+            await trio.sleep(300)
+        assert sum(bent.kept for bent in relays.values()) == 0
+        for bent in relays.values():
+            erased = False
+            for _, put, _ in bent.puts:
+                erased = erased or not put.value
+                assert erased == (not put.value)
+
+
+class SlowDeposits(DepositsInMemory):
+    """A value that is needed for a PUT comes when `go` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = trio.Event()
+        self.asked = 0
+
+    async def value(self, item_id: bytes) -> bytes:
+        self.asked += 1
+        if self.asked > 1:  # the first is for the proof
+            await self.go.wait()
+        return await super().value(item_id)
+
+
+async def test_a_recall_waits_for_a_put_that_is_on_its_way(autojump_clock: MockClock) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        context, relays, heard, deposits = inside(node), bend(net), Heard(), SlowDeposits()
+        expires = context.clock.wall() + HOUR
+        async with leaving(context, deposits, heard) as made:
+            await made.leave(LETTER, sealed(mailbox_of(context), expires), expires)
+            await until(lambda: deposits.asked == 2, 60)
+            made.recall_soon(LETTER)
+            await trio.sleep(10)
+            assert not any(bent.puts for bent in relays.values())
+            deposits.go.set()
+            assert await made.recall(LETTER)
+        assert [bool(put.value) for bent in relays.values() for _, put, _ in bent.puts] == [True, False]
+        assert sum(bent.kept for bent in relays.values()) == 0
+
+
+async def test_a_recall_before_any_put_leaves_no_trace(autojump_clock: MockClock) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        context, relays, heard = inside(node), bend(net), Heard()
+        expires = context.clock.wall() + HOUR
+        made = Leaving(context, DepositsInMemory(), heard)
+        await made.leave(LETTER, sealed(mailbox_of(context), expires), expires)
+        assert await made.recall(LETTER)
+        with trio.move_on_after(300):
+            await made.run()
+        assert not any(bent.puts for bent in relays.values())
+        assert LETTER not in made
+
+
+async def test_a_relay_that_is_away_is_told_later_that_it_is_called_back(autojump_clock: MockClock) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        context, relays, heard = inside(node), bend(net), Heard()
+        box = mailbox_of(context)
+        expires = context.clock.wall() + 8 * HOUR
+        async with leaving(context, DepositsInMemory(), heard) as made:
+            await made.leave(LETTER, sealed(box, expires), expires)
+            await until(lambda: made.copies(LETTER) == 4, 600)
+            relays[places_of(context, box)[0][0]].silent = True
+            assert not await made.recall(LETTER)
+            assert made.copies(LETTER) == 0
+            assert sum(bent.kept for bent in relays.values()) == 1
+            for bent in relays.values():
+                bent.silent = False
+            await until(lambda: LETTER not in made, HOUR)
+        assert sum(bent.kept for bent in relays.values()) == 0
+
+
+async def test_a_recall_in_the_background(autojump_clock: MockClock) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()
+        expires = context.clock.wall() + HOUR
+        async with leaving(context, deposits, heard) as made:
+            await made.leave(LETTER, sealed(mailbox_of(context), expires), expires)
+            await until(lambda: made.copies(LETTER) == 4, 600)
+            made.recall_soon(LETTER)
+            made.recall_soon(LETTER)
+            await until(lambda: LETTER not in made, 60)
+        assert sum(bent.kept for bent in relays.values()) == 0
