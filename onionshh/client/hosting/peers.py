@@ -89,7 +89,7 @@ class Peers:
         """What an earlier run could not bring over."""
         self._talk = SessionTalk(context, self.keeper, self.lanes, way_back=self._way_back)
         destinations = Destinations(
-            lambda lane, record: self._sending_of(lane),
+            self._sending_for,
             lambda: self.receiving,
             self._talk.take,
             parts=self.transfers.bring if receipts else None,
@@ -204,7 +204,7 @@ class Peers:
             await self.post.owe(session, carrier.owed)
 
     async def _take_mail(self, lane: Lane, record: Record, carrier: CameByMail) -> None:
-        sending = self._sending_of(lane)
+        sending = self._sending_for(lane, record)
         awaited = sending is not None and sending.is_awaited(record.in_reply_to)
         await self._reader.take(lane, record)
         if sending is not None and awaited:
@@ -316,6 +316,16 @@ class Peers:
     def _sending_of(self, lane: Lane) -> Sending | None:
         known = None if lane.session is None else self._calling.get(lane.session.session_id)
         return None if known is None else known.sending
+
+    def _sending_for(self, lane: Lane, record: Record) -> Sending | None:
+        """The Sender that sent what a record is about. A peer that was away may come back in a new session,
+        and acknowledge there what was left for it in the one before. Nobody else knows the id."""
+        own = self._sending_of(lane)
+        if own is None or not own.sender.knows(record.in_reply_to):
+            for known in self._calling.values():
+                if known.sending.sender.knows(record.in_reply_to):
+                    return known.sending
+        return own
 
     def _call_back(self, session_id: bytes | None, reply: Record) -> None:
         """A reply waits for this peer, and the lane that its whisper came over has ended."""

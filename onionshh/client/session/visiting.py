@@ -60,11 +60,15 @@ class VisitorSessions:
         return list(self.keeper.table.sessions)
 
     async def heard(self, session: Session | None) -> None:
-        """A receipt or a reply came over an exchange of this session: the endpoint has it on disk."""
+        """A receipt or a reply came over an exchange of this session, or by its mailbox: the endpoint has it
+        on disk. One that began earlier than the session in use is kept beside it: it began with a letter, and
+        the endpoint may leave more in its mailbox."""
         if session is None or session.marks.confirmed:
             return
         session.marks.confirmed = True
-        before, self.current = self.current, session
+        before = self.current
+        if before is None or not before.marks.confirmed or not _began_earlier(session, before):
+            self.current = session
         try:
             await self.keeper.save(session)
         except BadData as error:
@@ -73,7 +77,7 @@ class VisitorSessions:
         except Closed:
             session.marks.confirmed = False
         else:
-            if before is not None and before is not session:
+            if before is not None and before is not self.current:
                 self.keeper.forget(before)
             self.changed.send()
 
@@ -83,3 +87,7 @@ class VisitorSessions:
             self.keeper.forget(self.current)
             self.current = None
             self.changed.send()
+
+
+def _began_earlier(one: Session, other: Session) -> bool:
+    return one.history.started_at < other.history.started_at
