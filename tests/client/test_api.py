@@ -173,7 +173,7 @@ async def test_what_a_receipt_tells(autojump_clock: MockClock) -> None:
             # While the endpoint cannot answer it has been sent, and no more is known.
             net.memory.cut("host")
             await trio.sleep(1)
-            receipt = contact.send(b"hello again", ttl_seconds=3600)
+            receipt = contact.send(b"hello again", ttl_seconds=600)
             await trio.sleep(40)
             assert receipt.status in ("queued", "sent")
             assert receipt.why

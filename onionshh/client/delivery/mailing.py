@@ -151,6 +151,10 @@ class Mailing:
             course.not_stored = str(why)
             course.changed.send()
 
+    def lapsed(self, letter: WhisperId) -> None:
+        """As `Told.lapsed`: the Sender has it left once more."""
+        self._do(self._sender.not_stored(letter, "", self._clock.monotonic()))
+
     def _course(self, letter: WhisperId) -> Course | None:
         outcome = self._outcome(letter)
         return None if outcome is None else outcome.course

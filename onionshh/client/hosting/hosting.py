@@ -36,7 +36,7 @@ from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS, new_whisper
 from onionshh.crypto.identity import IdentityKeys, encode_address
 from onionshh.crypto.primitives import kdf
-from onionshh.errors import Closed
+from onionshh.errors import BadData, Closed
 from onionshh.ids import WhisperId
 from onionshh.net.database import Database
 from onionshh.net.store import Folder
@@ -249,11 +249,21 @@ async def open_hosting(
         await parts.key_store.load()
         if parts.inbox is not None:
             await parts.inbox.load()
+        else:
+            await _forget_letter_keys(context, database)
         context.check_open()
     except BaseException:
         held.close()
         raise
     return Hosting(context, parts, held)
+
+
+async def _forget_letter_keys(context: Context, database: Database) -> None:
+    """Without an inbox, nobody else erases the keys of an earlier run when their time is over. BadData."""
+    keys = LetterKeys(database, context.chance.bytes)
+    await keys.load()
+    with suppress(BadData):  # a full disk: they are erased at another start
+        await keys.tidy(context.clock.earliest())
 
 
 def endpoint_folder(parent: Folder, identity: IdentityKeys) -> Folder:

@@ -108,6 +108,11 @@ class _Router:
         if letter in self._told:
             self._told[letter].not_stored(letter, why)
 
+    def lapsed(self, letter: WhisperId) -> None:
+        """As `Told.lapsed`. Receipts that nobody could get are not left again: the visitor asks for them."""
+        if letter in self._told:
+            self._told[letter].lapsed(letter)
+
 
 class Post:
     """The post of one endpoint. `load` it, then `run` it. `stored`: told how many relays have a letter."""

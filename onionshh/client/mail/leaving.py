@@ -142,6 +142,8 @@ class Leaving:
         await one.run()
         if self._letters.get(one.letter) is one:
             self.forget(one.letter)
+            if one.lapsed:
+                self._told.lapsed(one.letter)
 
     async def _note_recall(self, letter: WhisperId) -> None:
         with suppress(BadData, Closed):

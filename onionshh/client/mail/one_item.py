@@ -78,6 +78,13 @@ class OneItem:
         return self._kept.expires
 
     @property
+    def lapsed(self) -> bool:
+        """Whether too few relays have it, and none takes it any more: the period of its mailbox is over."""
+        view = self._context.keeper.current
+        over = view is not None and view.period > self._kept.mailbox.period + 1
+        return over and not self._recalled and not self.copies.enough
+
+    @property
     def refusals(self) -> frozenset[int]:
         """What the relays say, if all of them were asked and none takes it, for any proof that we have or
         look for."""

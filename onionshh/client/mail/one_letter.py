@@ -40,6 +40,10 @@ class Told(Protocol):
         """No relay takes it, or one of its parts, now. Told once, until a relay takes it. It is tried again
         now and then until its time is over."""
 
+    def lapsed(self, letter: WhisperId) -> None:
+        """The mailbox's period is over, and too few relays have the letter. It is forgotten: seal it again
+        for a mailbox of the present period."""
+
 
 class OneLetter:
     """`run` does the work. `over`: the letter needs no row any more."""
@@ -76,18 +80,24 @@ class OneLetter:
         """Whether it was called back and no relay has it."""
         return self._erased.is_set()
 
+    @property
+    def lapsed(self) -> bool:
+        """Whether a part of it can be left no more, and too few relays have it."""
+        return any(part.lapsed for part in self.parts)
+
     def show(self) -> None:
         """Tell what is known from the last run."""
         self._look()
 
     async def run(self) -> None:
-        """Do what is to be done until the relays have erased it all, at the end of its time or earlier."""
+        """Do what is to be done until the relays have erased it all, at the end of its time or earlier, or
+        until it has lapsed."""
         last = max(part.expires for part in self.parts)
         with self._scope:
             async with trio.open_nursery() as nursery:
                 for part in self.parts:
                     nursery.start_soon(part.run)
-                while self._clock.earliest() < last and not self.erased:
+                while self._clock.earliest() < last and not self.erased and not self.lapsed:
                     with trio.move_on_after(LOOK_SECONDS):
                         await self._erased.wait()
                 nursery.cancel_scope.cancel()

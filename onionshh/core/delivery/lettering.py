@@ -15,6 +15,8 @@ LIVE_SECONDS: Final = 30.0
 LIVE_TRIES: Final = 2
 LEAST_SECONDS: Final = 600.0
 """A whisper with no more time than this makes no letter."""
+_ROUNDING_SECONDS: Final = 0.001
+"""Deadlines are sums: what has exactly that time may seem to have a little more."""
 
 
 @dataclass(slots=True)
@@ -57,12 +59,16 @@ class Lettering:
         if now < self.at:
             return False
         self.at = inf
-        if self.left or self.until - now <= LEAST_SECONDS:
+        if self.left or not self._is_worth_it(now):
             return False
         self.left = True
         return True
 
     def _leave_at(self, when: float) -> None:
         when = max(when, self._not_before)
-        if not self.left and self.until - when > LEAST_SECONDS:
+        if not self.left and self._is_worth_it(when):
             self.at = min(self.at, when)
+
+    def _is_worth_it(self, when: float) -> bool:
+        """Whether there is time enough then."""
+        return self.until - when > LEAST_SECONDS + _ROUNDING_SECONDS

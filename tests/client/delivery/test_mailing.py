@@ -171,6 +171,21 @@ async def test_what_cannot_be_left_says_why_and_is_tried_again(
         assert receipt.status == "queued"
 
 
+async def test_a_letter_whose_mailbox_is_over_is_left_once_more(autojump_clock: MockClock) -> None:
+    async with world(Box()) as one:
+        id, receipt = one.send()
+        await trio.sleep(1)
+        one.told.stored(id, 1, False)
+        one.told.lapsed(id)
+        await trio.sleep(1)
+        assert one.box.left == [id, id]
+        one.told.stored(id, 2, True)
+        one.told.lapsed(id)
+        await trio.sleep(1)
+        assert one.box.left == [id, id]
+        assert receipt.status == "stored"
+
+
 async def test_nothing_is_tried_again_where_that_is_in_vain_or_all_is_closed(
     autojump_clock: MockClock,
 ) -> None:

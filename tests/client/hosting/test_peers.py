@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from onionshh.client.context import Shared
 from onionshh.client.hosting.peers import RUNS_AGAIN
+from onionshh.core.delivery.record import new_whisper
 from onionshh.core.session.session import Session
 from onionshh.core.session.table import SessionTable
 from tests.client.session.watched import watched
 from tests.client.test_speaking_first import IDLE_MOST, first, met, world
 from tests.client.world import PATIENCE_SECONDS, QUIET, bytes_on_disk, hosted, small, until
 from tests.inside import inside, parts
+from tests.seeded import seeded
 
 BODY = b"what the endpoint says first, and nobody else"
 
@@ -149,3 +152,26 @@ def test_the_endpoint_with_most_sessions_makes_room() -> None:
     few.count += 1
     shared.make_room()
     assert (few.count, many.count) == (3001, 5191)
+
+
+@pytest.mark.parametrize("way_back", [True, False])
+async def test_a_receipt_for_a_letter_goes_by_the_way_back_if_there_is_one(
+    way_back: bool, autojump_clock: MockClock
+) -> None:
+    async with world(way_back=way_back) as w:
+        peers = parts(w.endpoint).peers
+        session = peers.session_of(bytes.fromhex(w.peer.id))
+        assert session is not None
+        await until(lambda: bool(session.way_back) is way_back)
+        await idle()
+        expires = inside(w.host).clock.best() + 4000
+        record = new_whisper(BODY, expires=expires, privacy_class=1, random_bytes=seeded(1))
+        for _ in range(2):  # another copy of the letter changes nothing
+            await peers.mailed(record, session)
+        assert peers.post.owed == 1
+        await trio.sleep(90)
+        assert (peers.post.owed, len(peers.post.leaving)) == (0, int(not way_back))
+        assert not list(peers.lanes) or way_back
+        whisper = await first(w.endpoint)
+        assert (whisper.body, whisper.waited, whisper.peer) == (BODY, True, w.peer)
+        assert w.endpoint.waiting == (0, 0)

@@ -58,6 +58,7 @@ class Heard:
     copies: list[tuple[int, bool]] = field(default_factory=list)
     why: list[NotStored] = field(default_factory=list)
     tries: int = 0
+    gone: list[WhisperId] = field(default_factory=list)
 
     def proving(self, letter: WhisperId, seconds: float, tries: int) -> None:
         if tries < self.tries:
@@ -69,6 +70,9 @@ class Heard:
 
     def not_stored(self, letter: WhisperId, why: NotStored) -> None:
         self.why.append(why)
+
+    def lapsed(self, letter: WhisperId) -> None:
+        self.gone.append(letter)
 
 
 @asynccontextmanager

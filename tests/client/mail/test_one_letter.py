@@ -56,6 +56,26 @@ async def test_when_no_relay_takes_it_that_is_said_once_and_it_goes_on(
         assert heard.why == [why]
 
 
+async def test_a_letter_whose_mailbox_is_over_is_given_back_unless_it_is_stored(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(6, **QUIET) as net, net.join() as node:
+        context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()
+        expires = context.clock.wall() + HOUR
+        async with leaving(context, deposits, heard) as made:
+            old = mailbox_of(context, before=2)
+            await made.leave(LETTER, sealed(old, expires), expires)
+            await until(lambda: LETTER not in made, 120)
+            assert heard.gone == [LETTER]
+            assert not await deposits.load()
+            assert sum(len(bent.puts) for bent in relays.values()) == 0
+
+            await made.leave(LETTER, sealed(mailbox_of(context, before=1), expires), expires)
+            await until(lambda: made.copies(LETTER) == 4, 600)
+            await trio.sleep(300)
+            assert heard.gone == [LETTER]
+
+
 async def test_a_recall_erases_every_copy(autojump_clock: MockClock) -> None:
     async with small(6, **QUIET) as net, net.join() as node:
         context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()

@@ -70,3 +70,12 @@ def test_what_is_left_is_not_left_again() -> None:
     plan.in_vain(1)
     plan.in_vain(1)
     assert not plan.due(2)
+
+
+def test_exactly_the_least_time_is_too_little_whatever_the_clock_shows() -> None:
+    for tenths in range(1, 5000):
+        now = tenths * 0.1
+        plan = Lettering(now + 1_790_000_600 - 1_790_000_000)
+        plan.begin(now)
+        plan.nobody(now)
+        assert plan.at == inf
