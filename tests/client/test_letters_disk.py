@@ -1,4 +1,4 @@
-"""Letters, and a disk that dies after its n-th commit, for every n (SPEC 20). Nothing that was accepted or
+"""Letters, and a disk that dies after its n-th commit, for every n. Nothing that was accepted or
 acknowledged is lost, and nothing that was finished is shown twice. Whole networks in virtual time."""
 
 from __future__ import annotations
