@@ -103,7 +103,7 @@ async def test_in_memory_everything_works_and_nothing_is_written(
         async with joined(net, net.source("memory")) as node, trio.open_nursery() as nursery:
             monkeypatch.setattr(os, "open", watched)
             identity = Identity.generate(seeded(4))
-            async with node.host(identity, introducers=2) as endpoint:
+            async with node.host(identity, introducers=2, inbox=False) as endpoint:
                 await endpoint.reachable()
                 nursery.start_soon(echo, endpoint)
                 nursery.start_soon(echo, other)

@@ -110,7 +110,7 @@ async def test_another_endpoints_descriptor_is_not_taken_for_this_ones(autojump_
 async def test_an_expired_descriptor_is_none(autojump_clock: MockClock) -> None:
     """Relays that keep it for ever, or put it back, gain nothing."""
     async with small(4, interval_seconds=900) as net, net.join() as visitor:
-        async with hosted(net) as (_, endpoint):
+        async with hosted(net, inbox=False) as (_, endpoint):
             period = period_now(visitor)
             await until(lambda: len(on_ring(net, endpoint, period)) == 4)
             name = blinded(endpoint, period), period
