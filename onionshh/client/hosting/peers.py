@@ -206,7 +206,8 @@ class Peers:
     async def _take_mail(self, lane: Lane, record: Record, carrier: CameByMail) -> None:
         sending = self._sending_for(lane, record)
         awaited = sending is not None and sending.is_awaited(record.in_reply_to)
-        await self._reader.take(lane, record)
+        if not await self._reader.take(lane, record):
+            return  # anyone may leave what nobody here takes: it must not look as if there were no room
         if sending is not None and awaited:
             await sending.kept(record.in_reply_to)
         elif not await self.receiving.kept(lane, record.whisper_id) and not carrier.owed:
