@@ -27,7 +27,7 @@ from onionshh.client.hosting.called import Called
 from onionshh.client.hosting.inbox import NoRoom
 from onionshh.client.hosting.key_store import KeyStore
 from onionshh.client.hosting.part_store import PartStore
-from onionshh.client.hosting.post import LEAST_SECONDS, Post
+from onionshh.client.hosting.post import LEAST_SECONDS, OVER, Post
 from onionshh.client.hosting.senders import Senders
 from onionshh.client.hosting.transfers import Transfers
 from onionshh.client.hosting.whisper_store import WhisperStore
@@ -55,7 +55,6 @@ from onionshh.reasons import Reason
 logger = logging.getLogger("onionshh.client")
 
 SWEEP_SECONDS = 60.0
-OVER = "the session with this peer is over"
 CLOSED = "the endpoint was closed before a receipt came"
 RUNS_AGAIN = "the endpoint was closed; the whisper goes out when it runs again"
 IDLE_SECONDS = (VISITOR_IDLE_SECONDS, VISITOR_IDLE_SECONDS)

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from onionshh.client.contact import Contact
 from onionshh.client.context import Context
+from onionshh.client.delivery.mailing import NotLeft
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting import post as post_file
 from onionshh.client.hosting.hosting import MIGRATIONS
@@ -159,6 +160,35 @@ async def test_a_reply_is_a_receipt_and_no_more_than_six_letters_leave_in_a_minu
         assert left[7] - left[5] >= 19
         peer.post.forget_peer(peer.session)
         assert not any(peer.post.leaving.is_left(letter) for letter in (record.whisper_id,))
+        nursery.cancel_scope.cancel()
+
+
+async def test_nothing_is_left_for_a_peer_that_was_forgotten_meanwhile(autojump_clock: MockClock) -> None:
+    """A letter waits for its turn. Once its peer is forgotten, nobody would recall it."""
+    async with posting() as (context, _, peer), trio.open_nursery() as nursery:
+        refused = []
+
+        async def leave() -> None:
+            record = new_whisper(
+                b"reply",
+                expires=context.clock.best() + 4000,
+                privacy_class=1,
+                random_bytes=random_bytes,
+                in_reply_to=WhisperId(b"o" * 16),
+            )
+            try:
+                await peer.post.leave(peer.session, record)
+            except NotLeft as error:
+                refused.append(error.why)
+
+        for _ in range(8):
+            nursery.start_soon(leave)
+        await trio.sleep(1)
+        assert (len(peer.post.leaving), refused) == (6, [])
+        peer.keeper.forget(peer.session)
+        peer.post.forget_peer(peer.session)
+        await trio.sleep(60)
+        assert (len(peer.post.leaving), refused) == (6, [post_file.OVER] * 2)
         nursery.cancel_scope.cancel()
 
 
