@@ -24,13 +24,13 @@ from onionshh.client.delivery.reading import Destinations, Reader
 from onionshh.client.delivery.receiving import Receiving
 from onionshh.client.delivery.sending import Sending
 from onionshh.client.hosting.called import Called
-from onionshh.client.hosting.inbox import NoRoom
 from onionshh.client.hosting.key_store import KeyStore
 from onionshh.client.hosting.part_store import PartStore
 from onionshh.client.hosting.post import LEAST_SECONDS, OVER, Post
 from onionshh.client.hosting.senders import Senders
 from onionshh.client.hosting.transfers import Transfers
 from onionshh.client.hosting.whisper_store import WhisperStore
+from onionshh.client.mail.reading import NoRoom
 from onionshh.client.outbox_store import OutboxStore
 from onionshh.client.receipt import Receipt
 from onionshh.client.session.accepting import Accepting

@@ -47,6 +47,10 @@ Sign = Callable[[bytes], bytes]
 """Signs with the mailbox's own key."""
 
 
+class NoRoom(Exception):
+    """What was read cannot be taken now. It stays at its relays."""
+
+
 @dataclass(frozen=True, slots=True)
 class Read:
     """One reading. `taken`: how many items were new. `asked`: the relays of the mailbox. `answered`: how many

@@ -18,8 +18,11 @@ from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting import post as post_file
 from onionshh.client.hosting.hosting import MIGRATIONS
 from onionshh.client.hosting.post import LEAST_SECONDS, TOGETHER_MOST, TOGETHER_SECONDS, Post
+from onionshh.client.hosting.whisper_store import WhisperStore
+from onionshh.client.mail import waiting
 from onionshh.client.receipt import Receipt
 from onionshh.client.session.keeper import SessionKeeper, SessionsInMemory
+from onionshh.core.delivery import inbox
 from onionshh.core.delivery.record import Record, new_whisper, receipt_for
 from onionshh.core.session.session import Session
 from onionshh.errors import BadData, Closed
@@ -253,6 +256,39 @@ async def test_what_is_said_first_to_a_peer_that_is_away_waits_for_it(autojump_c
                 async for whisper in contact:
                     said += [(whisper.body, whisper.waited)]
             assert said == [(b"news", True)]
+
+
+@pytest.mark.parametrize("why", ["disk", "room"])
+async def test_what_is_said_first_stays_at_its_relays_until_the_peer_has_kept_it(
+    why: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The endpoint is gone, so what its relays erase too early is lost."""
+    monkeypatch.setattr(waiting, "PAUSE_SECONDS", 60.0)
+    async with small(8, **QUIET) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (_, endpoint):
+            async with visitor.contact(endpoint.address, name="friend") as contact:
+                peer = await met(endpoint, contact)
+            await trio.sleep(100)
+            with trio.fail_after(900):
+                await peer.send(b"news", ttl_seconds=DAY).stored()
+        tries = 0
+
+        async def fails(self: WhisperStore, *rows: object, **more: object) -> None:
+            nonlocal tries
+            tries += 1
+            await trio.sleep(0.1)
+            raise BadData("the disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(*((WhisperStore, "commit", fails) if why == "disk" else (inbox, "BYTES_MOST", 2)))
+            async with visitor.contact(endpoint.address, name="friend") as contact:
+                with trio.move_on_after(600):
+                    async for _ in contact:  # it may be shown, and is not finished
+                        await trio.sleep_forever()
+                assert tries or visitor.drops()[Reason.NO_ROOM_FOR_WHISPER] > 1
+        async with visitor.contact(endpoint.address, name="friend") as contact:
+            with trio.fail_after(2 * 3600):
+                assert (await anext(aiter(contact))).body == b"news"
 
 
 async def test_who_is_forgotten_gets_nothing_that_was_left(autojump_clock: MockClock) -> None:
