@@ -20,7 +20,7 @@ import trio
 
 from onionshh.client.context import Context
 from onionshh.client.hosting.letter_keys import LetterKey, LetterKeys
-from onionshh.client.mail.part_store import Parts
+from onionshh.client.mail.part_store import Parts, keep_tidy
 from onionshh.client.mail.reading import MailboxReader, NoRoom, read_older
 from onionshh.core.delivery.record import WHISPER, Record
 from onionshh.core.mailbox.letter import Letter, NewSender, letter_info, letter_root, open_letter_untrusted
@@ -83,6 +83,7 @@ class Inbox:
     async def run(self) -> None:
         """Read, until cancelled."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep_tidy, self._parts)
             nursery.start_soon(self._read_older)
             while True:
                 unreached = await self._guarded(self.read) is False
