@@ -54,6 +54,11 @@ class ContactMail:
             nursery.start_soon(self._waiting.run)
             await self._leaving.run()
 
+    @property
+    def receipts(self) -> bool:
+        """As `Mail.receipts`."""
+        return self._letters.receipts
+
     async def leave(self, record: Record) -> None:
         """As `Mail.leave`."""
         if not self.has(record.whisper_id):

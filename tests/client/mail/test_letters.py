@@ -186,3 +186,37 @@ async def test_the_descriptor_is_not_fetched_for_each_letter(
         await trio.sleep(file.FOUND_SECONDS)
         await one.letters.seal(one.whisper())
         assert fetched == [file.OLDER_PERIODS] * 2
+
+
+async def test_whispers_of_one_moment_have_one_descriptor_and_one_session(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world() as one:
+        searches = 0
+
+        async def counted(context: Context, key: bytes, *, older: int = 0) -> object:
+            nonlocal searches
+            searches += 1
+            return await finder.find(context, key, older=older)
+
+        monkeypatch.setattr(file, "find", counted)
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(one.letters.seal, one.whisper())
+        assert searches == 1
+        assert len(one.sessions.with_mail) == 1
+        stranger = Letters(one.context, SigningKey(bytes(32)).public, one.sessions)
+        told = []
+
+        async def seal() -> None:
+            with pytest.raises(NotLeft) as caught:
+                await stranger.seal(one.whisper())
+            told.append(caught.value.why)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(seal)
+        assert (searches, told) == (2, [NOBODY] * 5)
+        await trio.sleep(file.NOT_FOUND_SECONDS)
+        await seal()
+        assert searches == 3
