@@ -35,6 +35,8 @@ logger = logging.getLogger("onionshh.client")
 
 PAUSE_SECONDS: Final = 600.0
 """The mean pause between two readings."""
+PREVIOUS_EVERY: Final = 6
+"""The mailboxes of the period that is over are read with each of so many readings."""
 PAUSE_LEAST_SECONDS: Final = 30.0
 PAUSE_MOST_SECONDS: Final = 3600.0
 OLDER_SECONDS: Final = 600.0
@@ -59,6 +61,7 @@ class WaitingMail:
         self._expects = expects
         self._parts = parts
         self._readers: dict[tuple[SessionId, int], MailboxReader] = {}
+        self._count = 0
 
     async def run(self) -> None:
         """Read now and then, until cancelled."""
@@ -72,7 +75,8 @@ class WaitingMail:
 
     async def read(self) -> None:
         """Read all mailboxes that the endpoint may write to now. BadData."""
-        now = self._periods()
+        self._count += 1
+        now = self._periods(often=self._count % PREVIOUS_EVERY == 0)
         for session in self._sessions.with_mail:
             for period in now:
                 reader = self._reader(session, period)
@@ -106,13 +110,14 @@ class WaitingMail:
         except NoDirectory:
             pass  # without a list of relays nothing can be asked
 
-    def _periods(self) -> tuple[int, ...]:
-        """The present period; soon after its start also the one before, whose mailbox an endpoint with an
-        earlier consensus still writes to. Oldest first. NoDirectory."""
+    def _periods(self, *, often: bool = False) -> tuple[int, ...]:
+        """The present period; soon after its start, or if `often`, also the one before: an endpoint with an
+        earlier consensus still writes to it, or one that could not reach a relay. Oldest first.
+        NoDirectory."""
         view = self._context.view
         params, valid_after = view.params, view.consensus.valid_after
         begun = valid_after % params.period_seconds < params.valid_seconds + params.interval_seconds
-        return (view.period - 1, view.period) if begun else (view.period,)
+        return (view.period - 1, view.period) if begun or often else (view.period,)
 
     def _reader(self, session: Session, period: int) -> MailboxReader | None:
         """The reader of a session's mailbox. None if the session had none in this period."""
