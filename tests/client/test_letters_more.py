@@ -198,3 +198,65 @@ async def test_receipts_for_an_endpoint_that_never_left_make_no_letter(autojump_
             mail = behind(contact).mail
             assert mail is not None
             assert (post.items, receipt.copies, parts(endpoint).peers.post.owed) == (0, (0, 4), 0)
+
+
+async def heard(post: Post, seconds: float) -> list[tuple[bytes, str, bool]]:
+    """What the named contact is shown in a run of so many seconds."""
+    shown = []
+    async with post.node.contact(post.address, name="press") as contact, trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def listen() -> None:
+            async for whisper in contact:
+                shown.append((whisper.body, whisper.in_reply_to, whisper.waited))
+                await whisper.done()
+
+        await trio.sleep(seconds)
+        nursery.cancel_scope.cancel()
+    return shown
+
+
+async def test_a_reply_that_nobody_waits_for_is_shown_once_from_the_mailbox(
+    autojump_clock: MockClock,
+) -> None:
+    async with away() as post:
+        async with post.node.contact(post.address, name="press") as contact:
+            receipt = contact.send(b"hello", ttl_seconds=6 * HOUR)
+            await stored(receipt, copies=4)
+        async with post.returned(replies=True):
+            await waits_for(lambda: post.items == 4 and bool(post.shown))
+            await trio.sleep(120)
+        assert await heard(post, 2 * HOUR) == [(b"HELLO", receipt.id, True)]
+        assert await heard(post, HOUR) == []
+
+
+async def test_a_reply_by_mail_and_live_is_shown_once(autojump_clock: MockClock) -> None:
+    async with away() as post:
+        async with post.node.contact(post.address, name="press") as contact:
+            receipt = contact.send(b"hello", ttl_seconds=6 * HOUR)
+            await stored(receipt, copies=4)
+        async with post.returned(replies=True):
+            await waits_for(lambda: post.items == 4 and bool(post.shown))
+            await trio.sleep(120)
+            shown = await heard(post, 2 * HOUR)
+            assert [(body, whisper) for body, whisper, _ in shown] == [(b"HELLO", receipt.id)]
+            await waits_for(lambda: not post.items)
+            assert await heard(post, HOUR) == []
+        assert len(post.shown) == 1
+
+
+async def test_each_run_may_leave_a_letter_of_its_own(autojump_clock: MockClock) -> None:
+    """As with a program that is run for each whisper. Both ends are never there together."""
+    async with away() as post:
+        sent = []
+        for number in range(5):
+            async with post.node.contact(post.address, name="press") as contact:
+                sent.append(contact.send(b"%d" % number, ttl_seconds=6 * HOUR))
+                await stored(sent[-1])
+        async with post.returned():
+            await waits_for(lambda: len(post.shown) == 5)
+            await trio.sleep(300)
+        async with post.node.contact(post.address, name="press") as contact:
+            for receipt in sent:
+                assert await status_of(again(contact, receipt)) == "delivered"
+        assert sorted(post.bodies) == [b"%d" % number for number in range(5)]
