@@ -21,9 +21,11 @@ from tests.client.letterworld import (
 )
 from tests.client.mail.postal import Bent, bend
 from tests.client.world import hosted, small
-from tests.inside import behind, parts
+from tests.inside import behind, parts, seeds_of
 
 COUNT = 12
+RUNS = 18
+"""More than the sessions that a contact keeps."""
 
 
 async def known(post: Post, name: str) -> None:
@@ -249,14 +251,16 @@ async def test_each_run_may_leave_a_letter_of_its_own(autojump_clock: MockClock)
     """As with a program that is run for each whisper. Both ends are never there together."""
     async with away() as post:
         sent = []
-        for number in range(5):
+        for number in range(RUNS):
             async with post.node.contact(post.address, name="press") as contact:
                 sent.append(contact.send(b"%d" % number, ttl_seconds=6 * HOUR))
                 await stored(sent[-1])
-        async with post.returned():
-            await waits_for(lambda: len(post.shown) == 5)
+        async with post.returned() as endpoint:
+            await waits_for(lambda: len(post.shown) == RUNS)
+            assert len(endpoint.peers()) == 1
             await trio.sleep(300)
         async with post.node.contact(post.address, name="press") as contact:
             for receipt in sent:
                 assert await status_of(again(contact, receipt)) == "delivered"
-        assert sorted(post.bodies) == [b"%d" % number for number in range(5)]
+            assert await seeds_of(contact).load() is None
+        assert sorted(post.bodies) == sorted(b"%d" % number for number in range(RUNS))

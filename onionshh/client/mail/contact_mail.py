@@ -12,6 +12,7 @@ from onionshh.client.mail.deposits import Deposits, DepositsInMemory
 from onionshh.client.mail.leaving import Leaving, Told
 from onionshh.client.mail.letters import Letters
 from onionshh.client.mail.part_store import Parts, PartsInMemory
+from onionshh.client.mail.seed_store import Seeds, SeedsInMemory
 from onionshh.client.mail.waiting import WaitingMail
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.delivery.record import Record
@@ -37,7 +38,8 @@ class ContactMail:
         bring: Callable[[Session, Record], Awaitable[None]],
         expects: Callable[[], bool],
     ) -> None:
-        self._letters = Letters(context, address_key, sessions)
+        seeds: Seeds = SeedsInMemory() if folder is None else folder.seeds
+        self._letters = Letters(context, address_key, sessions, seeds)
         deposits: Deposits = DepositsInMemory() if folder is None else folder.deposits
         self._leaving = Leaving(context, deposits, told)
         self._parts: Parts = PartsInMemory(context) if folder is None else folder.mail_parts
@@ -53,6 +55,10 @@ class ContactMail:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._waiting.run)
             await self._leaving.run()
+
+    def answered(self) -> None:
+        """The endpoint has shown that it has a session."""
+        self._letters.answered()
 
     @property
     def receipts(self) -> bool:

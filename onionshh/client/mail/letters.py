@@ -18,6 +18,7 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.delivery.mailing import NotLeft
 from onionshh.client.mail.deposits import SealedItem
+from onionshh.client.mail.seed_store import PeriodSeed, Seeds
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import NoDescriptor, find
 from onionshh.client.session.visiting import VisitorSessions
@@ -55,15 +56,16 @@ FOUND_SECONDS: Final = 3600.0
 
 
 class Letters:
-    """The letters of one contact. `sessions`: its sessions, which letters begin or go on with."""
+    """The letters of one contact. `sessions`: its sessions, which letters begin or go on with. `seeds`: what
+    letters of an earlier run began with."""
 
-    def __init__(self, context: Context, address_key: bytes, sessions: VisitorSessions) -> None:
+    def __init__(self, context: Context, address_key: bytes, sessions: VisitorSessions, seeds: Seeds) -> None:
         self._context = context
         self._address_key = address_key
         self._sessions = sessions
         self._found: tuple[CheckedDescriptor, float] | None = None
-        self._new: tuple[int, bytes] | None = None
-        """The seed for letters of this period, once it is needed."""
+        self._seeds = seeds
+        self._may_have_seed = True
         self._not_left: tuple[NotLeft, float] | None = None
         """Why the last one could not be sealed, and until when that is so for others."""
         self._turn = trio.Lock()
@@ -72,6 +74,12 @@ class Letters:
     def receipts(self) -> bool:
         """As `Mail.receipts`."""
         return self._found is None or not self._found[0].descriptor.sends_no_receipts
+
+    def answered(self) -> None:
+        """The endpoint has shown that it has a session: what the session began with is erased."""
+        if self._may_have_seed:
+            self._may_have_seed = False
+            self._seeds.forget()
 
     async def seal(self, record: Record) -> list[SealedItem]:
         """The parts of a letter with this whisper, for the inbox of the present period. NotLeft, BadData,
@@ -143,12 +151,18 @@ class Letters:
             and session.mail.key_of(mailbox.period) is not None
         ):
             return b"", session
-        if self._new is None or self._new[0] != mailbox.period:
-            seed = self._context.chance.bytes(SEED)
-            root = letter_root(seed, mailbox.name, mailbox.period)
-            await self._sessions.begin_by_letter(root, mailbox.period)
-            self._new = mailbox.period, seed
-        return self._new[1], None
+        self._may_have_seed = True
+        found = await self._seeds.load()
+        if (
+            found is not None
+            and found.period == mailbox.period
+            and self._sessions.has_begun(letter_root(found.seed, mailbox.name, mailbox.period))
+        ):
+            return found.seed, None
+        seed = self._context.chance.bytes(SEED)
+        await self._sessions.begin_by_letter(letter_root(seed, mailbox.name, mailbox.period), mailbox.period)
+        await self._seeds.keep(PeriodSeed(mailbox.period, seed))
+        return seed, None
 
 
 def _sender(seed: bytes, session: Session | None, period: int, item_id: bytes) -> NewSender | KnownSender:
