@@ -34,6 +34,7 @@ from onionshh.client.delivery.transferring import (
 )
 from onionshh.client.mail.contact_mail import ContactMail
 from onionshh.client.mail.leaving import Told
+from onionshh.client.mail.reading import NoRoom
 from onionshh.client.reach.reach import Reach
 from onionshh.client.session.going_on import path_info
 from onionshh.client.session.info import SessionInfo
@@ -43,7 +44,7 @@ from onionshh.client.session.talking import SessionTalk
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.client.transfer import Transfer
 from onionshh.core.base.classes import PrivacyClass
-from onionshh.core.delivery.record import PROVE, Record
+from onionshh.core.delivery.record import PROVE, WHISPER, Record
 from onionshh.core.delivery.way import IDLE_SECONDS, IDLE_WITHOUT_SESSION_SECONDS
 from onionshh.core.session.session import Session
 from onionshh.core.session.way_back import WAYS_MOST
@@ -355,19 +356,31 @@ class Correspondence:
             self.called(joined, session, None)
 
     async def _mailed(self, session: Session, record: Record) -> None:
-        """A record lay in a mailbox of this session. It is kept when this returns. BadData, Closed, and
-        ProtocolError for a record of no use."""
+        """A record lay in a mailbox of this session. It is kept when this returns, or of no use. NoRoom,
+        BadData, Closed, and ProtocolError for a record of no use."""
         carrier = CameAlone(record, lambda answer: self._answer(session, answer), self._context.clock)
         lane = self.lanes.add(carrier, writers=1, session=session, waited=True)
         self._serve(lane)
         try:
-            await self._reader.take(lane, await carrier.receive())
-            with trio.move_on_after(KEPT_SECONDS) as scope:
-                await self._sending_for(lane, record).kept(record.in_reply_to)
-            if scope.cancelled_caught:
-                raise BadData("an answer could not be kept in time")
+            if await self._reader.take(lane, await carrier.receive()):
+                with trio.move_on_after(KEPT_SECONDS) as scope:
+                    await self._kept(lane, record)
+                if scope.cancelled_caught:
+                    raise BadData("what came could not be kept in time")
         finally:
             self._reader.start(lane)  # until its answers have left
+
+    async def _kept(self, lane: Lane, record: Record) -> None:
+        """Wait until a record that was brought over this lane just now is on disk, or is refused. NoRoom,
+        BadData, Closed."""
+        await self._sending_for(lane, record).kept(record.in_reply_to)
+        listening = self.listening
+        if listening is None or record.kind != WHISPER or self.sending.is_awaited(record.in_reply_to):
+            return
+        if lane.carrier.why_refused(record) is None and not await listening.receiving.kept(
+            lane, record.whisper_id
+        ):
+            raise NoRoom
 
     async def _heard(self, lane: Lane, record: Record) -> None:
         """A receipt or an answer came: the endpoint has our session on its disk."""

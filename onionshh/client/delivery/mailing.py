@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
+
+import trio
 
 from onionshh.client.delivery.lanes import LaneSet
 from onionshh.client.mail.leaving import Told, TooMuchMail
@@ -60,6 +63,14 @@ MakesMail = Callable[[Told], Mail]
 """The mail of one Sender; what becomes of its letters is told to the argument."""
 
 
+@dataclass(slots=True)
+class _Leave:
+    """A whisper that is being sealed, or that waits for its turn to be left. `over`: it is left, or not."""
+
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    over: trio.Event = field(default_factory=trio.Event)
+
+
 class Mailing:
     """The letters of one Sender. `do` carries out the Sender's actions; `outcome` finds what a receipt
     shows."""
@@ -81,6 +92,7 @@ class Mailing:
         self._outcome = outcome
         self._early: dict[WhisperId, tuple[int, bool]] = {}
         """What was told of letters of an earlier run before the Sender knew their whispers."""
+        self._being_left: dict[WhisperId, _Leave] = {}
 
     def restored(self, whisper: WhisperId) -> None:
         """The Sender goes on with a whisper of an earlier run. If that left it as a letter, so does this."""
@@ -91,14 +103,21 @@ class Mailing:
 
     def deposit(self, record: Record) -> None:
         """The Sender asks to have this whisper left."""
-        self._lanes.soon(self._leave, record)
+        if self._lanes.nursery is not None:
+            leave = self._being_left[record.whisper_id] = _Leave()
+            self._lanes.soon(self._leave, record, leave)
 
     def recall(self, whisper: WhisperId) -> None:
         """The Sender asks to have what is left of this whisper erased."""
         self._lanes.soon(self.recalled, whisper)
 
     async def recalled(self, whisper: WhisperId) -> bool:
-        """Have it erased. Returns whether no relay has it any more."""
+        """Have it erased. Returns whether no relay has it any more. If it is being left just now, that ends
+        first: to seal it may take minutes, and nobody would recall what is left after this."""
+        leave = self._being_left.get(whisper)
+        if leave is not None:
+            leave.scope.cancel()
+            await leave.over.wait()
         try:
             return await self._mail.recall(whisper)
         except BadData as error:
@@ -107,7 +126,16 @@ class Mailing:
             pass
         return False
 
-    async def _leave(self, record: Record) -> None:
+    async def _leave(self, record: Record, leave: _Leave) -> None:
+        try:
+            with leave.scope:
+                await self._leave_now(record)
+        finally:
+            leave.over.set()
+            if self._being_left.get(record.whisper_id) is leave:
+                del self._being_left[record.whisper_id]
+
+    async def _leave_now(self, record: Record) -> None:
         why, again_seconds = "", inf
         try:
             await self._mail.leave(record)

@@ -78,16 +78,15 @@ class Reader:
             logger.error("a whisper could not be looked up: %s", error)
         self.lanes.lost(lane)
 
-    async def take(self, lane: Lane, record: Record) -> None:
-        """Take a record that came over this lane where it belongs. Raises ProtocolError if its place refuses
-        it: then the lane ends. BadData, Closed."""
+    async def take(self, lane: Lane, record: Record) -> bool:
+        """Take a record that came over this lane where it belongs. Returns whether there is such a place.
+        Raises ProtocolError if its place refuses it: then the lane ends. BadData, Closed."""
         destinations = self._destinations
         receiving, sending = destinations.receiving(), destinations.sending(lane, record)
         if record.kind in SESSION_KINDS:
             if lane.session is None:
-                self._drops.count(Reason.RECORD_WITHOUT_SESSION)
-            else:
-                await destinations.of_session(lane, record)
+                return self._nobody_takes_it(Reason.RECORD_WITHOUT_SESSION)
+            await destinations.of_session(lane, record)
         elif record.kind == PART and destinations.parts is not None:
             await destinations.parts(lane, record)
         elif record.kind in (RECEIPT, REFUSED):
@@ -98,15 +97,19 @@ class Reader:
             if receiving is not None:
                 await receiving.bring(lane, record)
         elif record.kind == ASK or (record.kind != PART and record.in_reply_to == NO_ID):
-            if receiving is not None:
-                await receiving.bring(lane, record)
-            else:
-                self._drops.count(Reason.RECORD_UNREAD)
+            if receiving is None:
+                return self._nobody_takes_it(Reason.RECORD_UNREAD)
+            await receiving.bring(lane, record)
         elif record.kind != PART and (sending is not None or destinations.shows_replies(lane)):
             await destinations.heard(lane, record)
             await self._answer(lane, record, sending, receiving)
         else:
-            self._drops.count(Reason.RECORD_UNREAD)
+            return self._nobody_takes_it(Reason.RECORD_UNREAD)
+        return True
+
+    def _nobody_takes_it(self, why: Reason) -> bool:
+        self._drops.count(why)
+        return False
 
     async def _answer(
         self, lane: Lane, answer: Record, sending: Sending | None, receiving: Receiving | None

@@ -250,7 +250,7 @@ async def open_hosting(
         if parts.inbox is not None:
             await parts.inbox.load()
         else:
-            await _forget_letter_keys(context, database)
+            await _forget_letters(context, database)
         context.check_open()
     except BaseException:
         held.close()
@@ -258,12 +258,15 @@ async def open_hosting(
     return Hosting(context, parts, held)
 
 
-async def _forget_letter_keys(context: Context, database: Database) -> None:
-    """Without an inbox, nobody else erases the keys of an earlier run when their time is over. BadData."""
-    keys = LetterKeys(database, context.chance.bytes)
+async def _forget_letters(context: Context, database: Database) -> None:
+    """Without an inbox, nobody else erases an earlier run's letter keys and parts of letters when their
+    time is over. BadData."""
+    keys, parts = LetterKeys(database, context.chance.bytes), PartsOnDisk(context, database)
     await keys.load()
+    await parts.load()
     with suppress(BadData):  # a full disk: they are erased at another start
         await keys.tidy(context.clock.earliest())
+        await parts.tidy()
 
 
 def endpoint_folder(parent: Folder, identity: IdentityKeys) -> Folder:

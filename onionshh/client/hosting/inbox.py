@@ -20,8 +20,8 @@ import trio
 
 from onionshh.client.context import Context
 from onionshh.client.hosting.letter_keys import LetterKey, LetterKeys
-from onionshh.client.mail.part_store import Parts
-from onionshh.client.mail.reading import MailboxReader, read_older
+from onionshh.client.mail.part_store import Parts, keep_tidy
+from onionshh.client.mail.reading import MailboxReader, NoRoom, read_older
 from onionshh.core.delivery.record import WHISPER, Record
 from onionshh.core.mailbox.letter import Letter, NewSender, letter_info, letter_root, open_letter_untrusted
 from onionshh.core.session.session import Session
@@ -42,10 +42,6 @@ PREVIOUS_EVERY: Final = 6
 """The period that is over is read with each of so many readings."""
 KEYS_MOST: Final = 16
 """Keys that a letter is tried with."""
-
-
-class NoRoom(Exception):
-    """What was read cannot be taken now."""
 
 
 class Letterbox(Protocol):
@@ -87,6 +83,7 @@ class Inbox:
     async def run(self) -> None:
         """Read, until cancelled."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep_tidy, self._parts)
             nursery.start_soon(self._read_older)
             while True:
                 unreached = await self._guarded(self.read) is False

@@ -24,13 +24,13 @@ from onionshh.client.delivery.reading import Destinations, Reader
 from onionshh.client.delivery.receiving import Receiving
 from onionshh.client.delivery.sending import Sending
 from onionshh.client.hosting.called import Called
-from onionshh.client.hosting.inbox import NoRoom
 from onionshh.client.hosting.key_store import KeyStore
 from onionshh.client.hosting.part_store import PartStore
-from onionshh.client.hosting.post import LEAST_SECONDS, Post
+from onionshh.client.hosting.post import LEAST_SECONDS, OVER, Post
 from onionshh.client.hosting.senders import Senders
 from onionshh.client.hosting.transfers import Transfers
 from onionshh.client.hosting.whisper_store import WhisperStore
+from onionshh.client.mail.reading import NoRoom
 from onionshh.client.outbox_store import OutboxStore
 from onionshh.client.receipt import Receipt
 from onionshh.client.session.accepting import Accepting
@@ -55,7 +55,6 @@ from onionshh.reasons import Reason
 logger = logging.getLogger("onionshh.client")
 
 SWEEP_SECONDS = 60.0
-OVER = "the session with this peer is over"
 CLOSED = "the endpoint was closed before a receipt came"
 RUNS_AGAIN = "the endpoint was closed; the whisper goes out when it runs again"
 IDLE_SECONDS = (VISITOR_IDLE_SECONDS, VISITOR_IDLE_SECONDS)
@@ -206,7 +205,8 @@ class Peers:
     async def _take_mail(self, lane: Lane, record: Record, carrier: CameByMail) -> None:
         sending = self._sending_for(lane, record)
         awaited = sending is not None and sending.is_awaited(record.in_reply_to)
-        await self._reader.take(lane, record)
+        if not await self._reader.take(lane, record):
+            return  # anyone may leave what nobody here takes: it must not look as if there were no room
         if sending is not None and awaited:
             await sending.kept(record.in_reply_to)
         elif not await self.receiving.kept(lane, record.whisper_id) and not carrier.owed:

@@ -50,6 +50,7 @@ LEAST_SECONDS: Final = 600
 """A receipt for a whisper with no more time than this is not left: the visitor asks for it live."""
 TRY_AGAIN_SECONDS: Final = 60.0
 
+OVER: Final = "the session with this peer is over"
 TOLD_MOST: Final = 4096
 """Letters of which somebody is told."""
 
@@ -252,4 +253,6 @@ class Post:
         if self.leaving.is_left(letter):
             return
         await self._context.shared.letter_turn(self._context.clock)
+        if self._keeper.get(session.session_id) is not session:
+            raise NotLeft(OVER)  # forgotten while others had their turns: nobody would recall it
         await self.leaving.leave(letter, sealed(self._context, session, letter, records, until), until)

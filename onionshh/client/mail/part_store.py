@@ -1,21 +1,28 @@
 """Parts of letters and answers that wait for the others, on disk (SPEC 14).
 
 A relay is asked to erase an item once its reader has kept it. So a part is on disk when `add` returns, and
-stays until the whole is kept elsewhere. `core/mailbox/gather.py` decides what belongs together and what is
-given up; this file has only the rows. The last part needs none: its item stays at the relay until the whole
-is kept.
+stays until the whole is kept elsewhere, or its time is over. `core/mailbox/gather.py` decides what belongs
+together and what is given up; this file has only the rows. The last part needs none: its item stays at the
+relay until the whole is kept.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from functools import partial
 from typing import Final, Protocol
 
+import trio
+
 from onionshh.client.context import Context
 from onionshh.core.mailbox.gather import Gather
-from onionshh.errors import ProtocolError
+from onionshh.errors import BadData, ProtocolError
 from onionshh.net.database import Database
+
+logger = logging.getLogger("onionshh.client")
+
+TIDY_SECONDS: Final = 60.0
 
 MAIL_PART_MIGRATIONS: Final = (
     """
@@ -41,6 +48,9 @@ class Parts(Protocol):
     async def done(self, name: bytes) -> None:
         """The whole is kept elsewhere: erase its parts. BadData, Closed."""
 
+    async def tidy(self) -> None:
+        """Give up what is past its time, and erase it. BadData, Closed."""
+
 
 class PartsInMemory:
     """For a contact that leaves nothing on disk."""
@@ -62,6 +72,11 @@ class PartsInMemory:
     async def done(self, name: bytes) -> None:
         """As `Parts.done`."""
         self._gather.done(name)
+
+    async def tidy(self) -> None:
+        """As `Parts.tidy`."""
+        for _, reason in self._gather.dropped(self._context.clock.earliest()):
+            self._context.drops.count(reason)
 
 
 class PartsOnDisk:
@@ -109,6 +124,30 @@ class PartsOnDisk:
         if name in self._stored:
             await self._database.transaction(partial(_erase, [name]), erases=True)
             self._stored.discard(name)
+
+    async def tidy(self) -> None:
+        """As `Parts.tidy`. What a disk that failed did not erase is erased too."""
+        for _, reason in self._gather.dropped(self._context.clock.earliest()):
+            self._context.drops.count(reason)
+        gone = [name for name in self._stored if name not in self._gather]
+        if not gone:
+            return
+        self._stored.difference_update(gone)  # another copy may come meanwhile
+        try:
+            await self._database.transaction(partial(_erase, gone), erases=True)
+        except BaseException:
+            self._stored.update(gone)
+            raise
+
+
+async def keep_tidy(parts: Parts) -> None:
+    """Erase what is past its time, until cancelled."""
+    while True:
+        await trio.sleep(TIDY_SECONDS)
+        try:
+            await parts.tidy()
+        except BadData as error:
+            logger.error("parts of letters that are past their time could not be erased: %s", error)
 
 
 def _write(row: _Row, gone: list[bytes], connection: sqlite3.Connection) -> None:

@@ -5,12 +5,14 @@ item whose value is not known yet is fetched from one relay, and its depositor's
 cannot put its own value under somebody's id. Then `take` gets it, which must have synced it when it returns.
 Only then does the reader ask on at each relay that has it, which erases it there (in inboxes and pairs).
 
-Relays may hide items, be empty, late or full, or lie: what one of them says is used for itself alone.
+Relays may hide items, be empty, late or full, or lie: what one of them says is used for itself alone. A value
+is fetched from one relay at a time, but a slow relay holds up the others only once, for some seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -34,6 +36,9 @@ PAGES_MOST: Final = 16
 """Pages of heads that one relay may give in one reading. An honest relay has 14 at most."""
 TAKEN_MOST: Final = 2048
 """Ids that a reader remembers. An honest inbox has half as many. What was forgotten is taken once more."""
+TURN_SECONDS: Final = 5.0
+"""How long a relay waits for its turn, and how long its turn may take. Beyond that two values may be fetched
+at once, perhaps the same one twice."""
 CIRCUITS_MOST: Final = 3
 AGAIN_LEAST_SECONDS: Final = 600.0
 AGAIN_MOST_SECONDS: Final = 1200.0
@@ -45,6 +50,10 @@ returns. The same item may come again after a start. If it raises, the item is n
 the error goes to the reader."""
 Sign = Callable[[bytes], bytes]
 """Signs with the mailbox's own key."""
+
+
+class NoRoom(Exception):
+    """What was read cannot be taken now. It stays at its relays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,8 @@ class _Reading:
 
     taken: int = 0
     answered: set[RelayId] = field(default_factory=set)
+    slow: set[RelayId] = field(default_factory=set)
+    """Relays whose turn took too long. They get no other one."""
     error: Exception | None = None
 
 
@@ -90,7 +101,9 @@ class MailboxReader:
         self._taken: dict[bytes, None] = {}
         self._answered: set[RelayId] = set()
         self._turn = trio.Lock()
-        """Held while values are fetched, so that none is fetched twice."""
+        """Held while values are fetched, so that none is fetched twice. See `_turn_of`."""
+        self._taking = trio.Lock()
+        """Held while an item is taken, so that none is taken twice."""
 
     async def read(self, *, missing: bool = False) -> Read:
         """Ask all relays. With `missing`, only those that did not answer since the last reading without it.
@@ -166,13 +179,33 @@ class MailboxReader:
         """Take the values of these heads that are not taken yet. Whatever lies before an item that is asked
         for is taken, or is not there any more, so it may be erased."""
         for head in heads:
-            async with self._turn:
-                if head.item_id not in self._taken and head.number > after:
-                    page = await self._list(circuit, row, w.VALUES, after, until)
-                    for item in page.items:
-                        await self._take_one(item, reading)
-                    after = max(after, page.next)
+            if head.item_id not in self._taken and head.number > after:
+                async with self._turn_of(row, reading):
+                    if head.item_id not in self._taken:  # another relay had its turn meanwhile
+                        page = await self._list(circuit, row, w.VALUES, after, until)
+                        for item in page.items:
+                            async with self._taking:
+                                await self._take_one(item, reading)
+                        after = max(after, page.next)
             after = max(after, head.number)
+
+    @asynccontextmanager
+    async def _turn_of(self, row: RelayRow, reading: _Reading) -> AsyncIterator[None]:
+        """This relay's turn to give values. A relay could hold up all others by being slow, so they wait for it
+        a few seconds for each value, and it gets no second turn."""
+        clock, held = self._context.clock, False
+        if row.identity not in reading.slow:
+            with trio.move_on_after(TURN_SECONDS):
+                await self._turn.acquire()
+                held = True
+        began = clock.monotonic()
+        try:
+            yield
+        finally:
+            if held:
+                self._turn.release()
+            if clock.monotonic() > began + TURN_SECONDS:
+                reading.slow.add(row.identity)
 
     async def _take_one(self, item: Item, reading: _Reading) -> None:
         if item.item_id in self._taken:

@@ -17,7 +17,7 @@ import trio
 
 from onionshh.client.context import Context
 from onionshh.client.mail.part_store import Parts
-from onionshh.client.mail.reading import MailboxReader, read_older
+from onionshh.client.mail.reading import MailboxReader, NoRoom, read_older
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.delivery.record import Record
 from onionshh.core.mailbox.pair import (
@@ -29,6 +29,7 @@ from onionshh.core.mailbox.pair import (
 )
 from onionshh.core.session.session import MAIL_PERIODS, Session, SessionId
 from onionshh.errors import BadData, NoDirectory, ProtocolError
+from onionshh.reasons import Reason
 from onionshh.wire.mailbox import Item, Mailbox
 
 logger = logging.getLogger("onionshh.client")
@@ -44,8 +45,8 @@ OLDER_SECONDS: Final = 600.0
 
 
 class WaitingMail:
-    """`bring`: takes a record of a session, and returns once it is kept. `expects`: whether anything may wait
-    for us."""
+    """`bring`: takes a record of a session, and returns once it is kept. NoRoom, BadData. `expects`: whether
+    anything may wait for us."""
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class WaitingMail:
                     await self._guarded(self.read)
 
     async def read(self) -> None:
-        """Read all mailboxes that the endpoint may write to now. BadData."""
+        """Read all mailboxes that the endpoint may write to now. NoRoom, BadData."""
         self._count += 1
         now = self._periods(often=self._count % PREVIOUS_EVERY == 0)
         for session in self._sessions.with_mail:
@@ -107,6 +108,8 @@ class WaitingMail:
             await read()
         except BadData as error:
             logger.error("what lies in a mailbox could not be kept: %s", error)
+        except NoRoom:
+            self._context.drops.count(Reason.LETTER_WAITS)
         except NoDirectory:
             pass  # without a list of relays nothing can be asked
 

@@ -48,6 +48,9 @@ class Gather:
     def __len__(self) -> int:
         return len(self._letters)
 
+    def __contains__(self, name: Hashable) -> bool:
+        return name in self._letters
+
     @property
     def kept_bytes(self) -> int:
         """The size of all parts that are kept."""

@@ -43,8 +43,11 @@ class NobodyThere:
 class Box:
     """A mailbox whose relays do as the test says. `fails`: what `leave` raises, in order."""
 
-    def __init__(self, *fails: Exception, earlier: tuple[WhisperId, ...] = ()) -> None:
+    def __init__(
+        self, *fails: Exception, earlier: tuple[WhisperId, ...] = (), seals_seconds: float = 0.0
+    ) -> None:
         self._fails = list(fails)
+        self._seals_seconds = seals_seconds
         self._earlier = earlier
         self.left: list[WhisperId] = []
         self.recalled: list[WhisperId] = []
@@ -52,7 +55,7 @@ class Box:
         self.receipts = True
 
     async def leave(self, record: Record) -> None:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self._seals_seconds)
         if self._fails:
             raise self._fails.pop(0)
         self.left.append(record.whisper_id)
@@ -226,6 +229,19 @@ async def test_one_that_was_never_left_is_recalled_too(autojump_clock: MockClock
         _, receipt = one.send()
         assert await receipt.recall()
         assert receipt.status == "failed"
+
+
+async def test_one_that_is_being_left_is_not_left_after_its_recall(autojump_clock: MockClock) -> None:
+    """It is sealed only once a descriptor is found, and an endpoint leaves a few letters a minute. Nobody
+    would recall what is left after the recall."""
+    async with world(Box(seals_seconds=100.0)) as one:
+        _, receipt = one.send()
+        _, other = one.send()
+        await trio.sleep(1)
+        assert await receipt.recall()
+        assert (receipt.status, receipt.why) == ("failed", "it was recalled")
+        await trio.sleep(200)
+        assert one.box.left == [WhisperId(bytes.fromhex(other.id))]
 
 
 async def test_without_a_receipt_stored_is_sent(autojump_clock: MockClock) -> None:

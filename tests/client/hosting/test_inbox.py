@@ -11,9 +11,10 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.client.context import Context
-from onionshh.client.hosting.inbox import Inbox, NoRoom
+from onionshh.client.hosting.inbox import Inbox
 from onionshh.client.hosting.letter_keys import LETTER_KEY_MIGRATIONS, LetterKey, LetterKeys
 from onionshh.client.mail.part_store import PartsInMemory
+from onionshh.client.mail.reading import NoRoom
 from onionshh.core.delivery import inbox as delivery_inbox
 from onionshh.core.delivery.record import Record, new_whisper, receipt_for
 from onionshh.core.mailbox.letter import (

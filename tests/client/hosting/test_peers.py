@@ -11,6 +11,8 @@ from onionshh.client.hosting.peers import RUNS_AGAIN
 from onionshh.core.delivery.record import new_whisper
 from onionshh.core.session.session import Session
 from onionshh.core.session.table import SessionTable
+from onionshh.ids import WhisperId
+from onionshh.reasons import Reason
 from tests.client.session.watched import watched
 from tests.client.test_speaking_first import IDLE_MOST, first, met, world
 from tests.client.world import PATIENCE_SECONDS, QUIET, bytes_on_disk, hosted, small, until
@@ -174,4 +176,21 @@ async def test_a_receipt_for_a_letter_goes_by_the_way_back_if_there_is_one(
         assert not list(peers.lanes) or way_back
         whisper = await first(w.endpoint)
         assert (whisper.body, whisper.waited, whisper.peer) == (BODY, True, w.peer)
+        assert w.endpoint.waiting == (0, 0)
+
+
+async def test_a_letter_that_nobody_takes_is_not_taken_for_want_of_room(autojump_clock: MockClock) -> None:
+    """A stranger's letter answers to something that was never said. Else it would come again with every
+    reading of the inbox, and keep all letters behind it away."""
+    async with world() as w:
+        peers = parts(w.endpoint).peers
+        record = new_whisper(
+            BODY,
+            expires=inside(w.host).clock.best() + 4000,
+            privacy_class=1,
+            random_bytes=seeded(1),
+            in_reply_to=WhisperId(b"a" * 16),
+        )
+        await peers.mailed(record, None)
+        assert w.host.drops()[Reason.RECORD_UNREAD] == 1
         assert w.endpoint.waiting == (0, 0)

@@ -13,12 +13,16 @@ from trio.testing import MockClock
 
 from onionshh.client.contact import Contact
 from onionshh.client.context import Context
+from onionshh.client.delivery.mailing import NotLeft
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting import post as post_file
 from onionshh.client.hosting.hosting import MIGRATIONS
 from onionshh.client.hosting.post import LEAST_SECONDS, TOGETHER_MOST, TOGETHER_SECONDS, Post
+from onionshh.client.hosting.whisper_store import WhisperStore
+from onionshh.client.mail import waiting
 from onionshh.client.receipt import Receipt
 from onionshh.client.session.keeper import SessionKeeper, SessionsInMemory
+from onionshh.core.delivery import inbox
 from onionshh.core.delivery.record import Record, new_whisper, receipt_for
 from onionshh.core.session.session import Session
 from onionshh.errors import BadData, Closed
@@ -162,6 +166,35 @@ async def test_a_reply_is_a_receipt_and_no_more_than_six_letters_leave_in_a_minu
         nursery.cancel_scope.cancel()
 
 
+async def test_nothing_is_left_for_a_peer_that_was_forgotten_meanwhile(autojump_clock: MockClock) -> None:
+    """A letter waits for its turn. Once its peer is forgotten, nobody would recall it."""
+    async with posting() as (context, _, peer), trio.open_nursery() as nursery:
+        refused = []
+
+        async def leave() -> None:
+            record = new_whisper(
+                b"reply",
+                expires=context.clock.best() + 4000,
+                privacy_class=1,
+                random_bytes=random_bytes,
+                in_reply_to=WhisperId(b"o" * 16),
+            )
+            try:
+                await peer.post.leave(peer.session, record)
+            except NotLeft as error:
+                refused.append(error.why)
+
+        for _ in range(8):
+            nursery.start_soon(leave)
+        await trio.sleep(1)
+        assert (len(peer.post.leaving), refused) == (6, [])
+        peer.keeper.forget(peer.session)
+        peer.post.forget_peer(peer.session)
+        await trio.sleep(60)
+        assert (len(peer.post.leaving), refused) == (6, [post_file.OVER] * 2)
+        nursery.cancel_scope.cancel()
+
+
 # Whole networks.
 
 
@@ -223,6 +256,39 @@ async def test_what_is_said_first_to_a_peer_that_is_away_waits_for_it(autojump_c
                 async for whisper in contact:
                     said += [(whisper.body, whisper.waited)]
             assert said == [(b"news", True)]
+
+
+@pytest.mark.parametrize("why", ["disk", "room"])
+async def test_what_is_said_first_stays_at_its_relays_until_the_peer_has_kept_it(
+    why: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The endpoint is gone, so what its relays erase too early is lost."""
+    monkeypatch.setattr(waiting, "PAUSE_SECONDS", 60.0)
+    async with small(8, **QUIET) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (_, endpoint):
+            async with visitor.contact(endpoint.address, name="friend") as contact:
+                peer = await met(endpoint, contact)
+            await trio.sleep(100)
+            with trio.fail_after(900):
+                await peer.send(b"news", ttl_seconds=DAY).stored()
+        tries = 0
+
+        async def fails(self: WhisperStore, *rows: object, **more: object) -> None:
+            nonlocal tries
+            tries += 1
+            await trio.sleep(0.1)
+            raise BadData("the disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(*((WhisperStore, "commit", fails) if why == "disk" else (inbox, "BYTES_MOST", 2)))
+            async with visitor.contact(endpoint.address, name="friend") as contact:
+                with trio.move_on_after(600):
+                    async for _ in contact:  # it may be shown, and is not finished
+                        await trio.sleep_forever()
+                assert tries or visitor.drops()[Reason.NO_ROOM_FOR_WHISPER] > 1
+        async with visitor.contact(endpoint.address, name="friend") as contact:
+            with trio.fail_after(2 * 3600):
+                assert (await anext(aiter(contact))).body == b"news"
 
 
 async def test_who_is_forgotten_gets_nothing_that_was_left(autojump_clock: MockClock) -> None:

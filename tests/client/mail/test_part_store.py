@@ -7,10 +7,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from onionshh.client.context import Context
-from onionshh.client.mail.part_store import MAIL_PART_MIGRATIONS, Parts, PartsInMemory, PartsOnDisk
+from onionshh.client.mail.part_store import (
+    MAIL_PART_MIGRATIONS,
+    TIDY_SECONDS,
+    Parts,
+    PartsInMemory,
+    PartsOnDisk,
+    keep_tidy,
+)
 from onionshh.core.mailbox import gather
 from onionshh.errors import BadData, ProtocolError
 from onionshh.net.database import Database
@@ -38,6 +46,10 @@ async def on_disk(context: Context, path: Path) -> AsyncIterator[PartsOnDisk]:
         yield parts
     finally:
         await database.aclose()
+
+
+async def full(*_: object, **__: object) -> None:
+    raise BadData("the disk is full")
 
 
 async def put(parts: Parts, *numbers: int, name: bytes = NAME) -> list[bytes | None]:
@@ -72,6 +84,30 @@ async def test_parts_outlive_a_restart_and_are_erased_with_the_whole(
             assert await put(parts, 1, 2, name=OTHER) == [None, b"part 0 part 1 part 2 "]
 
 
+async def test_what_never_becomes_whole_is_erased_in_its_time(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if no other part ever comes, after a restart, and if the disk fails first."""
+    async with context() as node:
+        until = node.clock.earliest() + 600
+        async with on_disk(node, tmp_path / "parts.db") as parts:
+            await parts.add(NAME, 0, 3, b"half a letter", until)
+            await parts.tidy()
+        async with on_disk(node, tmp_path / "parts.db") as parts, trio.open_nursery() as nursery:
+            await put(parts, 0, name=OTHER)
+            assert b"half a letter" in bytes_on_disk(tmp_path)
+            nursery.start_soon(keep_tidy, parts)
+            with monkeypatch.context() as patch:
+                patch.setattr(Database, "transaction", full)
+                while node.clock.earliest() < until + TIDY_SECONDS:
+                    await trio.sleep(TIDY_SECONDS)
+            await trio.sleep(TIDY_SECONDS + 1)
+            nursery.cancel_scope.cancel()
+        assert b"half a letter" not in bytes_on_disk(tmp_path)
+        assert b"part 0" in bytes_on_disk(tmp_path)
+        assert node.drops.counts[Reason.LETTER_EXPIRED] == 1
+
+
 async def test_what_comes_in_one_part_touches_no_disk(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with context() as node, on_disk(node, tmp_path / "parts.db") as parts:
         assert await parts.add(NAME, 0, 1, b"all of it", LATER) == b"all of it"
@@ -104,10 +140,6 @@ async def test_a_full_disk_keeps_nothing_and_loses_nothing(
     autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with context() as node, on_disk(node, tmp_path / "parts.db") as parts:
-
-        async def full(*_: object, **__: object) -> None:
-            raise BadData("the disk is full")
-
         with monkeypatch.context() as patch:
             patch.setattr(Database, "transaction", full)
             with pytest.raises(BadData):

@@ -10,10 +10,13 @@ from trio.testing import MockClock
 
 from onionshh.client.mail.reading import PAGES_MOST, MailboxReader, Read, read_older
 from onionshh.core.base.patience import CIRCUIT_SECONDS, LIST_ANSWER_SECONDS
+from onionshh.core.roles import CircuitHandle, Reply, Role, RoleAction
 from onionshh.errors import NetworkUnreachable
 from onionshh.ids import RelayId
 from onionshh.wire import mailbox as w
-from tests.client.mail.postal import OWNER, Bent, bend, mailbox_of, place, places_of, sealed
+from onionshh.wire import messages as m
+from tests.client.hostile import mount
+from tests.client.mail.postal import OWNER, Bent, bend, mailbox_of, place, places_of, relay_of, sealed
 from tests.client.world import QUIET, small
 from tests.inside import inside
 
@@ -195,6 +198,44 @@ async def test_heads_of_what_is_not_there_lead_nowhere(autojump_clock: MockClock
         assert await MailboxReader(context, box, OWNER.sign, taken).read() == Read(0, 5, 6)
         assert len(pages) == 2 * PAGES_MOST
         assert context.drops.by_name() == {"mailbox-pages": 1}
+
+
+class Slow(Bent):
+    """It names many items that it does not have, and answers just in time whenever it is asked for one."""
+
+    def __init__(self, honest: Role) -> None:
+        super().__init__(honest)
+        self._answers: list[tuple[float, Reply]] = []
+
+    def handle(
+        self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
+    ) -> tuple[RoleAction, ...]:
+        wanted = w.List.decode_untrusted(body)
+        if wanted.mode == w.HEADS:
+            heads = tuple(w.Head(n.to_bytes(32), n, 2**31) for n in range(1, 301))
+            return (Reply(circuit, m.ITEMS, w.Items(w.STORED, 300, heads=heads).encode()),)
+        late = Reply(circuit, m.ITEMS, w.Items(w.STORED, wanted.after + 1).encode())
+        self._answers.append((now + LIST_ANSWER_SECONDS - 5, late))
+        return ()
+
+    def tick(self, now: float, wall: int) -> tuple[RoleAction, ...]:
+        due = tuple(answer for at, answer in self._answers if at <= now)
+        self._answers = [(at, answer) for at, answer in self._answers if at > now]
+        return due
+
+
+async def test_a_relay_that_is_slow_does_not_hold_up_the_others(autojump_clock: MockClock) -> None:
+    async with small(8, **QUIET) as net, net.join() as node:
+        context, relays, taken = inside(node), bend(net), Taken()
+        box = mailbox_of(context)
+        (a, b, _), (c, d, _) = places_of(context, box)
+        items = sealed(box, context.clock.wall() + HOUR, 30)
+        await place(context, items, a, c, d)
+        mount(relay_of(net, b), Slow(relays[b]))
+        reader = MailboxReader(context, box, OWNER.sign, taken)
+        assert await reader.read() == Read(30, 5, 6)
+        assert sorted(taken.values) == sorted(item.value for item in items)
+        assert kept(relays) == 0
 
 
 async def test_a_page_that_was_recalled_meanwhile_is_passed_over(autojump_clock: MockClock) -> None:
