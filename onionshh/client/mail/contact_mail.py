@@ -11,12 +11,8 @@ from onionshh.client.context import Context
 from onionshh.client.mail.deposits import Deposits, DepositsInMemory
 from onionshh.client.mail.leaving import Leaving, Told
 from onionshh.client.mail.letters import Letters
-<<<<<<< HEAD
-from onionshh.client.mail.part_store import Parts, PartsInMemory
-from onionshh.client.mail.seed_store import Seeds, SeedsInMemory
-=======
 from onionshh.client.mail.part_store import Parts, PartsInMemory, keep_tidy
->>>>>>> attack
+from onionshh.client.mail.seed_store import Seeds, SeedsInMemory
 from onionshh.client.mail.waiting import WaitingMail
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.delivery.record import Record
