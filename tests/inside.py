@@ -10,6 +10,7 @@ from onionshh.client.delivery.lanes import LaneSet
 from onionshh.client.delivery.sending import Sending
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting.hosting import Parts
+from onionshh.client.mail.seed_store import SeedStore
 from onionshh.client.node import Node
 from onionshh.client.outbox_store import PeerOutbox
 from onionshh.errors import Closed
@@ -33,6 +34,14 @@ def outbox_of(contact: Contact) -> PeerOutbox:
     if folder is None:
         raise Closed("This contact has no name.")
     return folder.outbox
+
+
+def seeds_of(contact: Contact) -> SeedStore:
+    """What the letters of a contact with a name begin with. Closed without a name."""
+    folder = behind(contact)._folder
+    if folder is None:
+        raise Closed("This contact has no name.")
+    return folder.seeds
 
 
 def sending_of(contact: Contact) -> Sending:

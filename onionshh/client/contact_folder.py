@@ -18,6 +18,7 @@ from onionshh.client.context import Context
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS, WhisperStore
 from onionshh.client.mail.deposit_store import DEPOSIT_MIGRATIONS, DepositStore
 from onionshh.client.mail.part_store import MAIL_PART_MIGRATIONS, PartsOnDisk
+from onionshh.client.mail.seed_store import SEED_MIGRATIONS, SeedStore
 from onionshh.client.outbox_store import AT_A_CONTACT, OUTBOX_MIGRATIONS, OutboxStore, PeerOutbox
 from onionshh.client.session.store import SESSION_MIGRATIONS, SessionStore
 from onionshh.client.session.way_store import WAY_MIGRATIONS, WayStore
@@ -41,6 +42,7 @@ MIGRATIONS: Final = (
     *DEPOSIT_MIGRATIONS,
     *MAIL_PART_MIGRATIONS,
     WHISPER_MIGRATIONS[3],
+    *SEED_MIGRATIONS,
 )
 
 
@@ -56,6 +58,7 @@ class ContactFolder:
     ways: WayStore
     deposits: DepositStore
     mail_parts: PartsOnDisk
+    seeds: SeedStore
 
 
 @asynccontextmanager
@@ -79,6 +82,7 @@ async def contact_folder(context: Context, address_key: bytes, name: str) -> Asy
                 WayStore(database),
                 DepositStore(database),
                 PartsOnDisk(context, database),
+                SeedStore(database),
             )
         finally:
             await database.aclose()

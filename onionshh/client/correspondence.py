@@ -386,6 +386,8 @@ class Correspondence:
         """A receipt or an answer came: the endpoint has our session on its disk."""
         if self.sessions is not None:
             await self.sessions.heard(lane.session)
+            if self.mail is not None and lane.session is not None and lane.session.marks.confirmed:
+                self.mail.answered()
 
     async def _sweep(self) -> None:
         while True:

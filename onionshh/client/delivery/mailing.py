@@ -44,6 +44,10 @@ class NotLeft(Exception):
 class Mail(Protocol):
     """Takes whispers to the other end's mailbox."""
 
+    @property
+    def receipts(self) -> bool:
+        """Whether the other end sends receipts, as far as is known."""
+
     async def leave(self, record: Record) -> None:
         """Seal this whisper and begin to leave it. What is left is on disk when this returns, if anything of
         this end is. Nothing happens if it is being left already. NotLeft, TooMuchMail, BadData, Closed."""
@@ -142,6 +146,7 @@ class Mailing:
         except Closed:
             return
         else:
+            self._sender.gets_receipts = self._sender.gets_receipts and self._mail.receipts
             return
         self._note(record.whisper_id, why)
         self._do(self._sender.not_stored(record.whisper_id, why, self._clock.monotonic() + again_seconds))

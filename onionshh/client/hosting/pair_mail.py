@@ -67,6 +67,11 @@ class PairMail:
         self._session = session
         self._told = told
 
+    @property
+    def receipts(self) -> bool:
+        """As `Mail.receipts`: each peer sends them."""
+        return True
+
     async def leave(self, record: Record) -> None:
         """As `Mail.leave`."""
         self._post.tell(record.whisper_id, self._told)

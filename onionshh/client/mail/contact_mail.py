@@ -12,6 +12,7 @@ from onionshh.client.mail.deposits import Deposits, DepositsInMemory
 from onionshh.client.mail.leaving import Leaving, Told
 from onionshh.client.mail.letters import Letters
 from onionshh.client.mail.part_store import Parts, PartsInMemory, keep_tidy
+from onionshh.client.mail.seed_store import Seeds, SeedsInMemory
 from onionshh.client.mail.waiting import WaitingMail
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.delivery.record import Record
@@ -37,7 +38,8 @@ class ContactMail:
         bring: Callable[[Session, Record], Awaitable[None]],
         expects: Callable[[], bool],
     ) -> None:
-        self._letters = Letters(context, address_key, sessions)
+        seeds: Seeds = SeedsInMemory() if folder is None else folder.seeds
+        self._letters = Letters(context, address_key, sessions, seeds)
         deposits: Deposits = DepositsInMemory() if folder is None else folder.deposits
         self._leaving = Leaving(context, deposits, told)
         self._parts: Parts = PartsInMemory(context) if folder is None else folder.mail_parts
@@ -54,6 +56,15 @@ class ContactMail:
             nursery.start_soon(self._waiting.run)
             nursery.start_soon(keep_tidy, self._parts)
             await self._leaving.run()
+
+    def answered(self) -> None:
+        """The endpoint has shown that it has a session."""
+        self._letters.answered()
+
+    @property
+    def receipts(self) -> bool:
+        """As `Mail.receipts`."""
+        return self._letters.receipts
 
     async def leave(self, record: Record) -> None:
         """As `Mail.leave`."""

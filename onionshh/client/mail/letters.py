@@ -4,15 +4,21 @@ The endpoint's descriptor says whether it has an inbox, and has the key that let
 on the ring for a week after the endpoint left. A letter says who writes: the holder of a session, or a new
 visitor with a seed. From the seed both sides derive a session, so that the endpoint can answer by mailbox.
 The visitor has kept that session before the letter leaves.
+
+Whispers of the same moment are sealed one after the other: they need one descriptor, and belong to one
+session. If there is no descriptor, those that wait are told so without another search.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+import trio
+
 from onionshh.client.context import Context
 from onionshh.client.delivery.mailing import NotLeft
 from onionshh.client.mail.deposits import SealedItem
+from onionshh.client.mail.seed_store import PeriodSeed, Seeds
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import NoDescriptor, find
 from onionshh.client.session.visiting import VisitorSessions
@@ -29,6 +35,7 @@ from onionshh.core.mailbox.letter import (
     seal_letter,
     split,
 )
+from onionshh.core.paths.view import View
 from onionshh.core.session.session import Session
 from onionshh.crypto.identity import SigningKey, blind_public
 from onionshh.errors import BadData, CryptoError, NetworkUnreachable, NoDirectory
@@ -42,35 +49,47 @@ OLDER_PERIODS: Final = 6
 """An endpoint's last descriptor may be that old: with the current period and its neighbour, eight in all."""
 LOOK_AGAIN_SECONDS: Final = 600.0
 TRY_AGAIN_SECONDS: Final = 60.0
+NOT_FOUND_SECONDS: Final = 10.0
+"""How long nobody else looks for it."""
 FOUND_SECONDS: Final = 3600.0
 """How long a descriptor is used for letters before it is fetched anew."""
 
 
 class Letters:
-    """The letters of one contact. `sessions`: its sessions, which letters begin or go on with."""
+    """The letters of one contact. `sessions`: its sessions, which letters begin or go on with. `seeds`: what
+    letters of an earlier run began with."""
 
-    def __init__(self, context: Context, address_key: bytes, sessions: VisitorSessions) -> None:
+    def __init__(self, context: Context, address_key: bytes, sessions: VisitorSessions, seeds: Seeds) -> None:
         self._context = context
         self._address_key = address_key
         self._sessions = sessions
         self._found: tuple[CheckedDescriptor, float] | None = None
-        self._new: tuple[int, bytes] | None = None
-        """The seed for letters of this period, once it is needed."""
+        self._seeds = seeds
+        self._may_have_seed = True
+        self._not_left: tuple[NotLeft, float] | None = None
+        """Why the last one could not be sealed, and until when that is so for others."""
+        self._turn = trio.Lock()
+
+    @property
+    def receipts(self) -> bool:
+        """As `Mail.receipts`."""
+        return self._found is None or not self._found[0].descriptor.sends_no_receipts
+
+    def answered(self) -> None:
+        """The endpoint has shown that it has a session: what the session began with is erased."""
+        if self._may_have_seed:
+            self._may_have_seed = False
+            self._seeds.forget()
 
     async def seal(self, record: Record) -> list[SealedItem]:
         """The parts of a letter with this whisper, for the inbox of the present period. NotLeft, BadData,
         Closed."""
-        try:
-            found = await self._descriptor()
-            view = self._context.view
-        except NoDescriptor:
-            raise NotLeft(NOBODY, LOOK_AGAIN_SECONDS) from None
-        except (CircuitFailed, NetworkUnreachable, NoDirectory) as error:
-            raise NotLeft(f"the network does not carry us there ({error})", TRY_AGAIN_SECONDS) from error
-        period, period_seconds = view.period, view.params.period_seconds
-        mailbox = Mailbox(INBOX, blind_public(self._address_key, period, period_seconds), period)
+        async with self._turn:
+            found, view = await self._find()
+            period, period_seconds = view.period, view.params.period_seconds
+            mailbox = Mailbox(INBOX, blind_public(self._address_key, period, period_seconds), period)
+            seed, session = await self._writer(mailbox)
         expires = item_expiry(record.expires, self._context.clock.best(), period, period_seconds)
-        seed, session = await self._writer(mailbox)
         chunks = split(record.encode())
         items = []
         for part, chunk in enumerate(chunks):
@@ -92,8 +111,25 @@ class Letters:
             items.append(SealedItem(mailbox, key_seed, expires, value))
         return items
 
+    async def _find(self) -> tuple[CheckedDescriptor, View]:
+        """The descriptor of the endpoint, which has an inbox, and the network as it is now. NotLeft."""
+        monotonic = self._context.clock.monotonic
+        if self._not_left is not None and monotonic() < self._not_left[1]:
+            said = self._not_left[0]
+            raise NotLeft(said.why, said.again_seconds)
+        try:
+            return await self._descriptor(), self._context.view
+        except NotLeft as error:
+            failure = error
+        except NoDescriptor:
+            failure = NotLeft(NOBODY, LOOK_AGAIN_SECONDS)
+        except (CircuitFailed, NetworkUnreachable, NoDirectory) as error:
+            failure = NotLeft(f"the network does not carry us there ({error})", TRY_AGAIN_SECONDS)
+        self._not_left = failure, monotonic() + NOT_FOUND_SECONDS
+        raise failure
+
     async def _descriptor(self) -> CheckedDescriptor:
-        """The descriptor of the endpoint, which has an inbox. Raises as `find`, and NotLeft."""
+        """The descriptor alone. Raises as `find`, and NotLeft."""
         now = self._context.clock.monotonic()
         if self._found is not None and now < self._found[1]:
             return self._found[0]
@@ -115,12 +151,18 @@ class Letters:
             and session.mail.key_of(mailbox.period) is not None
         ):
             return b"", session
-        if self._new is None or self._new[0] != mailbox.period:
-            seed = self._context.chance.bytes(SEED)
-            root = letter_root(seed, mailbox.name, mailbox.period)
-            await self._sessions.begin_by_letter(root, mailbox.period)
-            self._new = mailbox.period, seed
-        return self._new[1], None
+        self._may_have_seed = True
+        found = await self._seeds.load()
+        if (
+            found is not None
+            and found.period == mailbox.period
+            and self._sessions.has_begun(letter_root(found.seed, mailbox.name, mailbox.period))
+        ):
+            return found.seed, None
+        seed = self._context.chance.bytes(SEED)
+        await self._sessions.begin_by_letter(letter_root(seed, mailbox.name, mailbox.period), mailbox.period)
+        await self._seeds.keep(PeriodSeed(mailbox.period, seed))
+        return seed, None
 
 
 def _sender(seed: bytes, session: Session | None, period: int, item_id: bytes) -> NewSender | KnownSender:

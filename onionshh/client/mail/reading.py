@@ -191,8 +191,8 @@ class MailboxReader:
 
     @asynccontextmanager
     async def _turn_of(self, row: RelayRow, reading: _Reading) -> AsyncIterator[None]:
-        """This relay's turn to give values. A relay could hold up all others by being slow, so they wait only
-        some seconds for each value, and it gets no second turn."""
+        """This relay's turn to give values. A relay could hold up all others by being slow, so they wait for
+        it a few seconds for each value, and it gets no second turn."""
         clock, held = self._context.clock, False
         if row.identity not in reading.slow:
             with trio.move_on_after(TURN_SECONDS):

@@ -54,6 +54,11 @@ class VisitorSessions:
         await self.keeper.save(session)
         return session
 
+    def has_begun(self, root: bytes) -> bool:
+        """Whether the session with this root is kept, and the endpoint has shown nothing of it yet."""
+        session = self.keeper.get(self.begun(root, 0).session_id)
+        return session is not None and not session.marks.confirmed
+
     @property
     def with_mail(self) -> list[Session]:
         """The sessions whose mailbox the endpoint may write to: those that are kept."""

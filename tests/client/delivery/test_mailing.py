@@ -52,6 +52,7 @@ class Box:
         self.left: list[WhisperId] = []
         self.recalled: list[WhisperId] = []
         self.erases: bool | Exception = True
+        self.receipts = True
 
     async def leave(self, record: Record) -> None:
         await trio.sleep(self._seals_seconds)
@@ -253,6 +254,16 @@ async def test_without_a_receipt_stored_is_sent(autojump_clock: MockClock) -> No
         assert receipt.copies == (4, 4)
         assert one.box.recalled == []
         assert await receipt.recall()
+
+
+async def test_where_the_other_end_sends_no_receipts_stored_is_sent(autojump_clock: MockClock) -> None:
+    async with world(Box()) as one:
+        one.box.receipts = False
+        id, receipt = one.send()
+        await trio.sleep(1)
+        assert one.box.left == [id]
+        one.told.stored(id, 2, True)
+        assert (receipt.status, one.box.recalled) == ("sent", [])
 
 
 async def test_its_ttl_ends_and_what_is_left_is_erased(autojump_clock: MockClock) -> None:

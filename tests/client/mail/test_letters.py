@@ -16,6 +16,7 @@ from onionshh.client.endpoint import Endpoint
 from onionshh.client.mail import letters as file
 from onionshh.client.mail.deposits import SealedItem
 from onionshh.client.mail.letters import LOOK_AGAIN_SECONDS, NO_INBOX, NOBODY, TRY_AGAIN_SECONDS, Letters
+from onionshh.client.mail.seed_store import SeedsInMemory
 from onionshh.client.reach import finder
 from onionshh.client.session.keeper import SessionKeeper, SessionsInMemory
 from onionshh.client.session.visiting import VisitorSessions
@@ -46,7 +47,7 @@ class World:
         self.endpoint = endpoint
         self.sessions = VisitorSessions(context, SessionKeeper(context, SessionsInMemory(), 16))
         self.key = decode_address_untrusted(endpoint.address)
-        self.letters = Letters(context, self.key, self.sessions)
+        self.letters = Letters(context, self.key, self.sessions, SeedsInMemory())
 
     def whisper(self, size: int = 5, ttl: int = 3 * DAY) -> Record:
         return new_whisper(
@@ -156,7 +157,7 @@ async def test_nobody_is_published_or_the_network_is_away(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with world() as one:
-        stranger = Letters(one.context, SigningKey(bytes(32)).public, one.sessions)
+        stranger = Letters(one.context, SigningKey(bytes(32)).public, one.sessions, SeedsInMemory())
         with pytest.raises(NotLeft) as caught:
             await stranger.seal(one.whisper())
         assert (caught.value.why, caught.value.again_seconds) == (NOBODY, LOOK_AGAIN_SECONDS)
@@ -186,3 +187,37 @@ async def test_the_descriptor_is_not_fetched_for_each_letter(
         await trio.sleep(file.FOUND_SECONDS)
         await one.letters.seal(one.whisper())
         assert fetched == [file.OLDER_PERIODS] * 2
+
+
+async def test_whispers_of_one_moment_have_one_descriptor_and_one_session(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world() as one:
+        searches = 0
+
+        async def counted(context: Context, key: bytes, *, older: int = 0) -> object:
+            nonlocal searches
+            searches += 1
+            return await finder.find(context, key, older=older)
+
+        monkeypatch.setattr(file, "find", counted)
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(one.letters.seal, one.whisper())
+        assert searches == 1
+        assert len(one.sessions.with_mail) == 1
+        stranger = Letters(one.context, SigningKey(bytes(32)).public, one.sessions, SeedsInMemory())
+        told = []
+
+        async def seal() -> None:
+            with pytest.raises(NotLeft) as caught:
+                await stranger.seal(one.whisper())
+            told.append(caught.value.why)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(seal)
+        assert (searches, told) == (2, [NOBODY] * 5)
+        await trio.sleep(file.NOT_FOUND_SECONDS)
+        await seal()
+        assert searches == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import trio
 from trio.testing import MockClock
 
 from onionshh.client.session.keeper import SessionKeeper
@@ -97,3 +98,20 @@ async def test_forgotten_it_is_erased(autojump_clock: MockClock) -> None:
         sessions.forget()
         assert sessions.current is None
         assert rows.documents == {}
+
+
+async def test_one_that_began_earlier_by_letter_is_kept_beside_the_one_in_use(
+    autojump_clock: MockClock,
+) -> None:
+    """The endpoint's answer lies in its mailbox, and is found after a new introduction was answered."""
+    async with visitor() as (sessions, rows):
+        by_letter = await sessions.begin_by_letter(b"l" * 32, 1)
+        assert in_use(sessions) == (None, None)
+        await trio.sleep(5)
+        introduced = sessions.begun(b"i" * 32, 1)
+        await sessions.heard(introduced)
+        assert sessions.usable is introduced
+        await sessions.heard(by_letter)
+        assert sessions.usable is introduced
+        assert set(sessions.with_mail) == {by_letter, introduced}
+        assert rows.on_disk(by_letter.session_id).marks.confirmed
