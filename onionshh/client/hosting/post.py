@@ -46,6 +46,9 @@ TOGETHER_SECONDS: Final = 60.0
 TOGETHER_MOST: Final = 17
 """Receipts that fit into one item."""
 OWED_MOST: Final = 4096
+CALLS_AT_ONCE: Final = 16
+"""Peers that are called at once to bring them receipts. A way back may lead nowhere, and the others must not
+wait for that."""
 LEAST_SECONDS: Final = 600
 """A receipt for a whisper with no more time than this is not left: the visitor asks for it live."""
 TRY_AGAIN_SECONDS: Final = 60.0
@@ -134,6 +137,9 @@ class Post:
         self._router = _Router(stored)
         self.leaving = Leaving(context, DepositStore(database), self._router)
         self._owed: dict[bytes, _Owed] = {}
+        self._flushing: set[bytes] = set()
+        """Sessions whose receipts are just being brought over."""
+        self._calls = trio.CapacityLimiter(CALLS_AT_ONCE)
         self._poke = Poke()
 
     @property
@@ -154,12 +160,12 @@ class Post:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.leaving.run)
             while True:
-                due = min((owed.due for owed in self._owed.values()), default=inf)
-                with trio.move_on_at(due):
+                with trio.move_on_at(min((owed.due for _, owed in self._idle()), default=inf)):
                     await self._poke.wait()
                 now = self._context.clock.monotonic()
-                for session_id in [key for key, owed in self._owed.items() if owed.due <= now]:
-                    await self._flush(session_id)
+                for session_id in [key for key, owed in self._idle() if owed.due <= now]:
+                    self._flushing.add(session_id)
+                    nursery.start_soon(self._flush_alone, session_id)
 
     # Receipts.
 
@@ -179,6 +185,17 @@ class Post:
         if len(owed.receipts) >= TOGETHER_MOST:
             owed.due = min(owed.due, now)
 
+    def _idle(self) -> list[tuple[bytes, _Owed]]:
+        """The sessions whose receipts are not just being brought over."""
+        return [(key, owed) for key, owed in self._owed.items() if key not in self._flushing]
+
+    async def _flush_alone(self, session_id: bytes) -> None:
+        try:
+            await self._flush(session_id)
+        finally:
+            self._flushing.discard(session_id)
+            self._poke.send()
+
     async def _flush(self, session_id: bytes) -> None:
         """Bring over the receipts of one session, as many as fit one item."""
         owed, session = self._owed.get(session_id), self._keeper.get(session_id)
@@ -187,7 +204,9 @@ class Post:
         receipts = list(owed.receipts.values())[:TOGETHER_MOST]
         if session is not None:
             try:
-                await self._bring(session, await self._live(session, receipts))
+                async with self._calls:
+                    receipts_left = await self._live(session, receipts)
+                await self._bring(session, receipts_left)
             except (NotLeft, TooMuchMail, BadData) as error:
                 if isinstance(error, BadData):
                     logger.error("a receipt could not be left: %s", error)

@@ -47,7 +47,9 @@ class Peer:
 
     def __init__(self, context: Context, database: Database) -> None:
         self.there = False
+        self.silent: Session | None = None
         self.live: list[Record] = []
+        self.calls = 0
         self.keeper = SessionKeeper(context, SessionsInMemory())
         period = context.view.period
         self.session = Session.started(SESSION, introduced=False, period=period, wall=context.clock.best())
@@ -59,6 +61,9 @@ class Peer:
     async def _live(self, session: Session, receipts: Sequence[Record]) -> Sequence[Record]:
         if not self.there:
             return receipts
+        self.calls += 1
+        if session is self.silent:
+            await trio.sleep_forever()
         self.live += receipts
         return ()
 
@@ -115,6 +120,26 @@ async def test_who_can_be_reached_gets_them_live_and_what_has_no_time_is_not_lef
         await peer.post.owe(peer.session, receipts(context, 2, LEAST_SECONDS))
         await trio.sleep(TOGETHER_SECONDS + 1)
         assert (peer.post.owed, len(peer.post.leaving)) == (0, 0)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_that_does_not_answer_keeps_no_other_waiting(autojump_clock: MockClock) -> None:
+    async with posting() as (context, _, peer), trio.open_nursery() as nursery:
+        period, wall = context.view.period, context.clock.best()
+        other = Session.started(b"q" * 32, introduced=False, period=period, wall=wall)
+        peer.keeper.save_soon(other)
+        peer.there, peer.silent = True, peer.session
+        nursery.start_soon(peer.post.run)
+        await peer.post.owe(peer.session, receipts(context, 2))
+        await trio.sleep(1)
+        owed = receipts(context, 1)
+        await peer.post.owe(other, owed)
+        await peer.post.owe(peer.session, receipts(context, TOGETHER_MOST))
+        await trio.sleep(TOGETHER_SECONDS + 1)
+        assert peer.live == owed
+        await trio.sleep(600)
+        assert peer.calls == 2
+        assert peer.post.owed == 2 + TOGETHER_MOST
         nursery.cancel_scope.cancel()
 
 
