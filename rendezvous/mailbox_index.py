@@ -242,7 +242,8 @@ class Index:
 
     def _drop_if_empty(self, mailbox: Mailbox) -> None:
         box = self._boxes[mailbox]
-        if not box.ids and not box.writing:
+        # An id may be there twice after a disk has failed: it names one item, and both must go in their time.
+        if not box.ids and not box.items and not box.writing:
             del self._boxes[mailbox]
 
     def _take_up(self, held: Held) -> None:

@@ -49,6 +49,8 @@ class MailboxStore:
         self._turn = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._log_holds_erased = False
+        self._unsure: list[tuple[int]] = []
+        """The new items of a commit that failed. A disk may fail and have them all the same."""
 
     def commit(self, rows: Sequence[object]) -> None:
         """Write rows (`Keep`, `Change`, `Blank`, `Erase`) in this order, all or none, and sync them.
@@ -63,6 +65,7 @@ class MailboxStore:
                     _write(connection, row)
                 connection.execute("COMMIT")
             except BaseException:
+                self._unsure = [(row.item.serial,) for row in rows if isinstance(row, Keep)]
                 self._shut()  # rolls back; whatever state it was in, the next use begins anew
                 raise
             if self._log_holds_erased or any(isinstance(row, Blank | Erase) for row in rows):
@@ -100,8 +103,24 @@ class MailboxStore:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = open_database(self._path, MAILBOX_MIGRATIONS)
+            connection = open_database(self._path, MAILBOX_MIGRATIONS)
+            try:
+                self._erase_unsure(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
         return self._connection
+
+    def _erase_unsure(self, connection: sqlite3.Connection) -> None:
+        """Nobody was told that these are kept, and memory does not know them: else their bytes would stay
+        until the next start, whenever they expire."""
+        if self._unsure:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("DELETE FROM items WHERE serial = ?", self._unsure)
+            connection.execute("COMMIT")
+            self._unsure = []
+            self._log_holds_erased = not empty_log(connection)
 
     def _shut(self) -> None:
         connection, self._connection = self._connection, None

@@ -67,7 +67,7 @@ class Shared:
     ways: int = 0
     """Ways back that are taken."""
     proving: trio.Lock = field(default_factory=trio.Lock)
-    """Held by whoever looks for a proof of work for a mailbox: one at a time."""
+    """Held during each piece of work for a proof for a mailbox: one at a time."""
     letters: TokenBucket = field(default_factory=lambda: TokenBucket(LETTERS_A_MINUTE / 60, LETTERS_A_MINUTE))
     letter_lock: trio.Lock = field(default_factory=trio.Lock)
     rings: Rings = field(default_factory=Rings)

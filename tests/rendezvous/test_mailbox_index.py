@@ -110,6 +110,19 @@ def test_what_expires_while_it_is_being_blanked_is_erased_afterwards() -> None:
     assert own.next_erasure() == (Erase(held.serial),)
 
 
+def test_an_id_that_is_on_disk_twice_is_erased_twice() -> None:
+    """A depositor came again after a disk had failed late."""
+    own = index()
+    item_id = (5).to_bytes(32, "big")
+    for serial, expires in ((1, WALL + 600), (2, WALL + 300)):
+        own.restore([Held(serial, INBOX, item_id, serial, expires, 0, b"s" * 64, b"d" * 32)])
+    assert own.sweep(WALL + 301) == 1
+    assert listed(own, wall=WALL + 301) == [5]
+    assert own.sweep(WALL + 601) == 1
+    assert (len(own), own.mailboxes) == (0, 0)
+    assert set(own.next_erasure()) == {Erase(1), Erase(2)}
+
+
 def test_an_item_is_not_listed_in_the_second_in_which_it_expires_even_before_the_sweep() -> None:
     own = index()
     keep(own, 1, expires=WALL + 60)

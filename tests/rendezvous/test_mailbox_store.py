@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +89,34 @@ def test_a_commit_is_whole_or_nothing_and_the_next_one_works(store: MailboxStore
     assert store.rows() == [held(1)]
     store.commit([Keep(held(2), value(2))])
     assert store.read([1, 2]) == [value(1), value(2)]
+
+
+class LateFailure(sqlite3.Connection):
+    """A disk that fails once when the rows are on it already."""
+
+    fails = False
+
+    def execute(self, *statement: Any) -> sqlite3.Cursor:
+        done = super().execute(*statement)
+        if LateFailure.fails and statement[0] == "COMMIT":
+            LateFailure.fails = False
+            raise sqlite3.OperationalError("disk I/O error")
+        return done
+
+
+def test_what_a_failed_commit_has_written_all_the_same_does_not_stay(
+    store: MailboxStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody was told that it is kept, so nobody would erase it in its time."""
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=LateFailure))
+    store.commit([Keep(held(1), value(1))])
+    LateFailure.fails = True
+    with pytest.raises(sqlite3.OperationalError):
+        store.commit([Keep(held(2), value(2)), Keep(held(3), value(3))])
+    assert mark(3) in on_disk(tmp_path)
+    store.commit([Keep(held(2), value(2))])  # each is tried by itself
+    assert store.rows() == [held(1), held(2)]
+    assert mark(3) not in on_disk(tmp_path)
 
 
 @pytest.mark.parametrize("row", [Erase(2), Blank(2, 999, 1)])

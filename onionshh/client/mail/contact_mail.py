@@ -48,6 +48,7 @@ class ContactMail:
     async def load(self) -> None:
         """Take up what was left in an earlier run. BadData."""
         await self._parts.load()
+        await self._letters.load()
         await self._leaving.restore()
 
     async def run(self) -> None:

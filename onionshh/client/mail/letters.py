@@ -75,6 +75,13 @@ class Letters:
         """As `Mail.receipts`."""
         return self._found is None or not self._found[0].descriptor.sends_no_receipts
 
+    async def load(self) -> None:
+        """Erase the seed of a session that is over: the session's keys are erased, and would come from it.
+        BadData."""
+        found = await self._seeds.load()
+        if found is not None and self._context.keeper.view is not None and not self._has_begun(found):
+            self._seeds.forget()
+
     def answered(self) -> None:
         """The endpoint has shown that it has a session: what the session began with is erased."""
         if self._may_have_seed:
@@ -153,16 +160,17 @@ class Letters:
             return b"", session
         self._may_have_seed = True
         found = await self._seeds.load()
-        if (
-            found is not None
-            and found.period == mailbox.period
-            and self._sessions.has_begun(letter_root(found.seed, mailbox.name, mailbox.period))
-        ):
+        if found is not None and found.period == mailbox.period and self._has_begun(found):
             return found.seed, None
         seed = self._context.chance.bytes(SEED)
         await self._sessions.begin_by_letter(letter_root(seed, mailbox.name, mailbox.period), mailbox.period)
         await self._seeds.keep(PeriodSeed(mailbox.period, seed))
         return seed, None
+
+    def _has_begun(self, found: PeriodSeed) -> bool:
+        """Whether the session from this seed is kept, and the endpoint has shown nothing of it yet."""
+        blinded = blind_public(self._address_key, found.period, self._context.params.period_seconds)
+        return self._sessions.has_begun(letter_root(found.seed, blinded, found.period))
 
 
 def _sender(seed: bytes, session: Session | None, period: int, item_id: bytes) -> NewSender | KnownSender:

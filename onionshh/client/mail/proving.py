@@ -1,7 +1,10 @@
-"""Looks for proofs of work, off the event loop, one at a time for the whole node (SPEC 15).
+"""Looks for proofs of work, off the event loop, with one thread at a time for the whole node (SPEC 15).
 
 A proof is looked for in small pieces, so that it can be cancelled between two of them, and so that others who
 need a thread get one. A node that has much to prove must not slow down the program that it serves.
+
+Proofs take turns, a piece each. A relay may ask for a thousand times the usual work, and a stranger can
+choose at which relay an endpoint leaves the receipt for him. Dear proofs must not keep the others waiting.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ PIECE_TRIES: Final = 128
 TELL_SECONDS: Final = 1.0
 
 Worked = Callable[[float, int], None]
-"""Told now and then, and at the end: the seconds and tries since it was told last."""
+"""Told now and then, and at the end: the seconds of work and the tries since it was told last."""
 
 
 async def prove(
@@ -28,13 +31,14 @@ async def prove(
     """A nonce that holds for this task and effort. ValueError if the effort is more than we ever pay."""
     if effort > EFFORT_MOST:
         raise ValueError(f"a proof of {effort} tries is more than a node looks for")
-    async with context.shared.proving:
-        search = Search(task, effort, context.chance.bytes)
-        since, tries = context.clock.monotonic(), 0
-        while not search.found:
+    search, clock = Search(task, effort, context.chance.bytes), context.clock
+    seconds, tries = 0.0, 0
+    while not search.found:
+        async with context.shared.proving:
+            began = clock.monotonic()
             await context.run_long(partial(search.look, PIECE_TRIES))
-            now = context.clock.monotonic()
-            if search.found or now >= since + TELL_SECONDS:
-                told(now - since, search.tries - tries)
-                since, tries = now, search.tries
+            seconds += clock.monotonic() - began
+        if search.found or seconds >= TELL_SECONDS:
+            told(seconds, search.tries - tries)
+            seconds, tries = 0.0, search.tries
     return search.nonce

@@ -11,7 +11,8 @@ shown that it has the session: from then on letters go on with the session itsel
 from __future__ import annotations
 
 import sqlite3
-from typing import Final, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 from onionshh.net.database import Database
 
@@ -23,11 +24,12 @@ CREATE TABLE letter_seed (
 )
 
 
-class PeriodSeed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PeriodSeed:
     """The seed for letters of this period."""
 
     period: int
-    seed: bytes
+    seed: bytes = field(repr=False)
 
 
 class Seeds(Protocol):
@@ -77,10 +79,9 @@ class SeedStore:
 
     async def keep(self, found: PeriodSeed) -> None:
         """As `Seeds.keep`."""
+        row = (found.period, found.seed)
         await self._database.transaction(
-            lambda connection: connection.execute(
-                "INSERT OR REPLACE INTO letter_seed VALUES (1, ?, ?)", found
-            ),
+            lambda connection: connection.execute("INSERT OR REPLACE INTO letter_seed VALUES (1, ?, ?)", row),
             erases=True,
         )
 

@@ -47,7 +47,8 @@ class World:
         self.endpoint = endpoint
         self.sessions = VisitorSessions(context, SessionKeeper(context, SessionsInMemory(), 16))
         self.key = decode_address_untrusted(endpoint.address)
-        self.letters = Letters(context, self.key, self.sessions, SeedsInMemory())
+        self.seeds = SeedsInMemory()
+        self.letters = Letters(context, self.key, self.sessions, self.seeds)
 
     def whisper(self, size: int = 5, ttl: int = 3 * DAY) -> Record:
         return new_whisper(
@@ -111,6 +112,19 @@ async def test_all_letters_of_a_period_have_one_seed_and_ids_of_their_own(autoju
         opened = [one.opened(item) for item in (first, *more)]
         assert len({letter.sender.seed for letter in opened if isinstance(letter.sender, NewSender)}) == 1
         assert len(one.sessions.with_mail) == 1
+
+
+async def test_the_seed_goes_with_its_session(autojump_clock: MockClock) -> None:
+    async with world() as one:
+        await one.letters.seal(one.whisper())
+        await one.letters.load()
+        found = await one.seeds.load()
+        assert found is not None
+        assert repr(found.seed) not in repr(found)
+        (session,) = one.sessions.with_mail
+        one.sessions.keeper.forget(session)
+        await one.letters.load()
+        assert await one.seeds.load() is None
 
 
 @pytest.mark.parametrize(("size", "count"), [(0, 1), (4096, 1), (4097, 4), (16_384, 4), (65_535, 16)])

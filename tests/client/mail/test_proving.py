@@ -1,4 +1,4 @@
-"""Proofs of work: they hold, one at a time, and end when nobody wants them any more."""
+"""Proofs of work: they hold, take turns, and end when nobody wants them any more."""
 
 from __future__ import annotations
 
@@ -56,6 +56,20 @@ async def test_there_is_one_at_a_time_for_the_whole_node(autojump_clock: MockClo
             for number in range(4):
                 nursery.start_soon(prove, context, bytes((number,)) * 32, 300)
         assert thread.together == 1
+
+
+async def test_dear_proofs_do_not_keep_others_waiting(autojump_clock: MockClock) -> None:
+    async with small(3, **QUIET) as net, joined(net, "slow", net.clock, Thread()) as node:
+        context = inside(node)
+        worked = []
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(prove, context, bytes((number,)) * 32, EFFORT_MOST)
+            await trio.sleep(5)
+            began = trio.current_time()
+            await prove(context, TASK, 1000, lambda seconds, tries: worked.append(seconds))
+            assert trio.current_time() - began < 4 * sum(worked) + 5
+            nursery.cancel_scope.cancel()
 
 
 async def test_it_ends_after_the_piece_in_hand(autojump_clock: MockClock) -> None:
