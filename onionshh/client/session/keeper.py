@@ -122,7 +122,9 @@ class SessionKeeper:
         """Sync this session, and use it from then on. BadData, also if the session is over; Closed."""
         if session.session_id in self._over:
             raise BadData("this session is over")
-        session.mail.keep_from(self._context.view.period)
+        view = self._context.keeper.view  # a circuit may live on when it has expired
+        if view is not None:
+            session.mail.keep_from(view.period)
         session.history.used_at = max(session.history.used_at, self._context.clock.earliest())
         await self._store.save(session)
         if session.session_id in self._over:

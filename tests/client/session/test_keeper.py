@@ -10,21 +10,31 @@ from dataclasses import replace
 import pytest
 from trio.testing import MockClock
 
+from onionshh import testing
 from onionshh.client.context import Context
+from onionshh.client.delivery.lanes import LaneSet
+from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
+from onionshh.client.hosting.senders import Senders
 from onionshh.client.session import keeper as keeper_file
 from onionshh.client.session.keeper import SessionKeeper, SessionsInMemory, Store
+from onionshh.config import Authority
 from onionshh.core.delivery.actions import Finish, Keep, KeepAnswer
 from onionshh.core.delivery.incoming import Taken
-from onionshh.core.delivery.record import new_whisper
+from onionshh.core.delivery.record import NO_ID, PROVE, Record, new_whisper
+from onionshh.core.session.proof import Proof
 from onionshh.core.session.resumption import Resumption
 from onionshh.core.session.session import Session
 from onionshh.core.session.table import IDLE_SECONDS
 from onionshh.errors import BadData, ProtocolError
-from onionshh.ids import AuthKey, RelayId
+from onionshh.ids import AuthKey, RelayId, WhisperId
+from onionshh.net.authority_client import DirectoryUnreachable
+from onionshh.net.database import IN_MEMORY, Database
+from onionshh.net.store import run_inline
 from onionshh.reasons import Reason
 from onionshh.wire.messages import Resume
+from tests.client.delivery.pipe import Pipe
 from tests.client.session.pair import Rows, both
-from tests.client.world import WALL, small
+from tests.client.world import WALL, small, until
 from tests.inside import inside
 from tests.seeded import seeded
 
@@ -61,6 +71,33 @@ async def test_what_is_on_disk_is_taken_up_and_what_was_idle_too_long_is_erased(
         assert set(rows.documents) == {fresh.session_id}
         assert keeper.get(old.session_id) is None
         assert keeper.get(None) is None
+
+
+async def test_without_a_directory_sessions_go_on(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A circuit lives on when the consensus has expired. What its other end says is no reason to end."""
+
+    async def silent(self: testing.LocalSource, authority: Authority) -> bytes:
+        raise DirectoryUnreachable("connection refused")
+
+    async with small(4, interval_seconds=10, valid_seconds=30) as net, net.join() as node:
+        it = inside(node)
+        for relay in list(net.relays):
+            await relay.stop()
+        monkeypatch.setattr(testing.LocalSource, "consensus", silent)
+        await until(lambda: it.keeper.current is None, 300)
+        rows, (_, endpoint) = Rows(), both(1, WALL)
+        keeper = SessionKeeper(it, rows)
+        await keeper.save(endpoint)
+        assert set(rows.documents) == {endpoint.session_id}
+        proof, held = Proof(b"a" * 32, 0, b"p" * 32), list[bool]()
+        keys = KeyStore(Database(IN_MEMORY, KEY_MIGRATIONS, run_inline), seeded(1), 16)
+        senders = Senders(it, b"k" * 32, keys, keeper, lambda session, hold: held.append(hold))
+        lane = LaneSet().add(Pipe(), writers=0, session=endpoint)
+        record = Record(WhisperId(b"i" * 16), NO_ID, WALL + 600, 0, PROVE, proof.encode())
+        await senders.prove(lane, endpoint, record)
+        assert (held, it.drops.counts[Reason.PROVE_WRONG]) == ([], 1)
 
 
 async def test_of_too_many_on_disk_some_are_erased(autojump_clock: MockClock) -> None:
