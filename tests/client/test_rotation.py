@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 import onionshh
 from onionshh import testing
 from onionshh.client.reach.finder import find
 from onionshh.crypto.identity import decode_address_untrusted
+from onionshh.net import link_loop
 from onionshh.wire.endpoint import IntroducerEntry
 from tests.client.world import QUIET
 from tests.inside import inside
@@ -29,7 +31,8 @@ async def echo(endpoint: onionshh.Endpoint) -> None:
         await whisper.reply(whisper.body)
 
 
-async def test_thirty_hours(autojump_clock: trio.testing.MockClock) -> None:
+async def test_thirty_hours(autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_loop, "TICK_SECONDS", 20.0)  # or ticks would take most of the time
     async with (
         testing.network(6, wall_start=WALL, seed=1, params=PARAMS) as net,
         net.join("host") as host,
