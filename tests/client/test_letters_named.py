@@ -28,7 +28,7 @@ LATER = 3 * HOUR
 """A time to live that leaves time for what comes back."""
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.1, 5.0, 20.0, 45.0, 200.0])
+@pytest.mark.parametrize("seconds", [0.0, 5.0, 20.0, 45.0])
 async def test_it_may_end_at_any_moment_and_go_on(seconds: float, autojump_clock: MockClock) -> None:
     """Before the letter is sealed, while it is left, and once all four relays have it."""
     async with away() as post:
