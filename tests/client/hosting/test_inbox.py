@@ -104,7 +104,7 @@ class Writer:
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[tuple[Context, Inbox, Taker, Writer]]:
     """An inbox without an endpoint, with one letter key."""
-    async with small(3, **QUIET) as net, net.join("host") as node:
+    async with small(3, interval_seconds=600, **QUIET) as net, net.join("host") as node:
         context, taker = inside(node), Taker()
         database = Database(folder / "endpoint.db", LETTER_KEY_MIGRATIONS, run_inline)
         keys = LetterKeys(database, seeded(1))
@@ -227,7 +227,7 @@ async def test_a_letter_for_an_older_key_is_opened_too(autojump_clock: MockClock
 
 
 async def test_a_whisper_that_was_left_is_shown_once_and_answered(autojump_clock: MockClock) -> None:
-    async with small(8, **QUIET) as net, net.join("visitor") as visitor:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join("visitor") as visitor:
         async with hosted(net) as (_, endpoint):
             address = endpoint.address
         async with visitor.contact(address, name="friend") as contact:
@@ -255,7 +255,11 @@ async def test_a_whisper_that_was_left_is_shown_once_and_answered(autojump_clock
 
 async def test_of_a_letter_and_a_live_copy_one_is_shown(autojump_clock: MockClock) -> None:
     """The visitor is there when the endpoint returns, and the live copy comes first."""
-    async with small(8, **QUIET) as net, net.join("visitor") as visitor, net.join("host") as node:
+    async with (
+        small(8, interval_seconds=600, **QUIET) as net,
+        net.join("visitor") as visitor,
+        net.join("host") as node,
+    ):
         async with node.host(net.folder / "identity", introducers=2, inbox=True) as endpoint:
             with trio.fail_after(100):
                 await endpoint.reachable()
@@ -276,7 +280,7 @@ async def test_what_does_not_fit_waits_at_its_relays(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery_inbox, "WHISPERS_MOST", 1)
-    async with small(8, **QUIET) as net, net.join("visitor") as visitor:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join("visitor") as visitor:
         async with hosted(net) as (_, endpoint):
             address = endpoint.address
         async with visitor.contact(address, name="friend") as contact:
@@ -296,7 +300,7 @@ async def test_what_does_not_fit_waits_at_its_relays(
 
 
 async def test_a_peer_that_was_known_is_the_same_by_letter(autojump_clock: MockClock) -> None:
-    async with small(8, **QUIET) as net, net.join("visitor") as visitor:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join("visitor") as visitor:
         async with hosted(net) as (_, endpoint):
             async with visitor.contact(endpoint.address, name="friend") as contact:
                 receipt = contact.send(b"hello")

@@ -70,7 +70,7 @@ class Peer:
 
 @asynccontextmanager
 async def posting() -> AsyncIterator[tuple[Context, Database, Peer]]:
-    async with small(3, **QUIET) as net, net.join("host") as node:
+    async with small(3, interval_seconds=600, **QUIET) as net, net.join("host") as node:
         context = inside(node)
         database = Database(":memory:", MIGRATIONS, run_inline)
         try:
@@ -226,7 +226,7 @@ async def test_nothing_is_left_for_a_peer_that_was_forgotten_meanwhile(autojump_
 async def test_receipt_and_reply_arrive_though_both_are_never_there_together(
     autojump_clock: MockClock,
 ) -> None:
-    async with small(8, **QUIET) as net, net.join("visitor") as visitor:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join("visitor") as visitor:
         async with hosted(net) as (_, endpoint):
             address = endpoint.address
         async with visitor.contact(address, name="friend") as contact:
@@ -263,7 +263,7 @@ async def test_receipt_and_reply_arrive_though_both_are_never_there_together(
 
 
 async def test_what_is_said_first_to_a_peer_that_is_away_waits_for_it(autojump_clock: MockClock) -> None:
-    async with small(8, **QUIET) as net, net.join("visitor") as visitor:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join("visitor") as visitor:
         async with hosted(net) as (_, endpoint):
             async with visitor.contact(endpoint.address, name="friend") as contact:
                 peer = await met(endpoint, contact)
@@ -289,7 +289,7 @@ async def test_what_is_said_first_stays_at_its_relays_until_the_peer_has_kept_it
 ) -> None:
     """The endpoint is gone, so what its relays erase too early is lost."""
     monkeypatch.setattr(waiting, "PAUSE_SECONDS", 60.0)
-    async with small(8, **QUIET) as net, net.join("visitor") as visitor:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join("visitor") as visitor:
         async with hosted(net) as (_, endpoint):
             async with visitor.contact(endpoint.address, name="friend") as contact:
                 peer = await met(endpoint, contact)
@@ -317,7 +317,7 @@ async def test_what_is_said_first_stays_at_its_relays_until_the_peer_has_kept_it
 
 
 async def test_who_is_forgotten_gets_nothing_that_was_left(autojump_clock: MockClock) -> None:
-    async with small(8, **QUIET) as net, net.join("visitor") as visitor:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join("visitor") as visitor:
         async with hosted(net) as (_, endpoint):
             async with visitor.contact(endpoint.address, name="friend") as contact:
                 peer = await met(endpoint, contact)
@@ -366,7 +366,11 @@ async def test_an_endpoint_may_die_after_any_sync_while_it_reads_and_answers(
     monkeypatch.setattr(link_loop, "TICK_SECONDS", 20.0)
     disk, handled, sent = DyingDisk(monkeypatch, "endpoint.db"), Handled(), list[str]()
     folder = "host"
-    async with small(8, **QUIET) as net, net.join("visitor") as visitor, net.join(folder) as host:
+    async with (
+        small(8, interval_seconds=600, **QUIET) as net,
+        net.join("visitor") as visitor,
+        net.join(folder) as host,
+    ):
         async with host.host(net.folder / "identity", introducers=2) as endpoint:
             with trio.fail_after(PATIENCE_SECONDS):
                 await endpoint.reachable()

@@ -117,7 +117,7 @@ async def test_a_kill_after_any_write_leaves_one_item_under_one_id(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     disk = DyingDisk(monkeypatch, "mail.db")
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays = inside(node), bend(net)
         box, number, died = mailbox_of(context), 0, True
         while died:
@@ -162,7 +162,11 @@ async def test_a_full_disk_keeps_no_relay_from_hearing_of_a_recall(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     disk = DyingDisk(monkeypatch, "mail.db")
-    async with small(6, **QUIET) as net, net.join() as node, store_in(tmp_path) as store:
+    async with (
+        small(6, interval_seconds=600, **QUIET) as net,
+        net.join() as node,
+        store_in(tmp_path) as store,
+    ):
         context, relays = inside(node), bend(net)
         expires = context.clock.wall() + 3600
         async with leaving(context, store, Heard()) as made:

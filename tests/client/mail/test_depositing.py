@@ -35,7 +35,7 @@ def test_no_secret_is_shown() -> None:
 
 
 async def test_what_is_left_is_erased_by_a_recall(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays = inside(node), bend(net)
         box = mailbox_of(context)
         relay = places_of(context, box)[0][0]
@@ -53,7 +53,7 @@ async def test_what_is_left_is_erased_by_a_recall(autojump_clock: MockClock) -> 
 
 
 async def test_no_answer_and_a_wrong_answer_are_failures(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays = inside(node), bend(net)
         box = mailbox_of(context)
         relay = places_of(context, box)[0][0]

@@ -31,7 +31,7 @@ HOUR = 3600
 
 @pytest.mark.parametrize("parts", [1, 4, 16])
 async def test_each_part_is_at_four_relays_in_the_end(autojump_clock: MockClock, parts: int) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         box = mailbox_of(context)
         expires = context.clock.wall() + HOUR
@@ -60,7 +60,7 @@ async def test_each_part_is_at_four_relays_in_the_end(autojump_clock: MockClock,
 
 
 async def test_it_is_stored_when_both_places_have_it(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         box = mailbox_of(context)
         for relay in places_of(context, box)[1]:
@@ -79,7 +79,7 @@ async def test_it_is_stored_when_both_places_have_it(autojump_clock: MockClock) 
 
 
 async def test_after_its_time_nobody_is_asked_and_nothing_is_kept(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()
         for bent in relays.values():
             bent.on_put = lambda put: w.Kept(w.FULL)
@@ -115,7 +115,7 @@ async def test_only_so_many_parts_are_left_at_a_time(autojump_clock: MockClock) 
 
 
 async def test_what_is_forgotten_is_not_tried_any_more(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()
         expires = context.clock.wall() + HOUR
         async with leaving(context, deposits, heard) as made:

@@ -50,7 +50,7 @@ def test_what_a_relay_says_in_words(status: int, recalled: bool, said: str) -> N
 
 async def test_each_step_is_told(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, STEPS)
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context = inside(node)
         expires = context.clock.wall() + HOUR
         async with leaving(context, DepositsInMemory(), Heard()) as made:
@@ -62,7 +62,7 @@ async def test_each_step_is_told(autojump_clock: MockClock, caplog: pytest.LogCa
 
 
 async def test_the_price_that_one_relay_asks_is_paid_once_and_sent_to_all(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         box = mailbox_of(context, w.PAIR)
         dear = places_of(context, box)[0][0]
@@ -80,7 +80,7 @@ async def test_the_price_that_one_relay_asks_is_paid_once_and_sent_to_all(autoju
 
 
 async def test_a_relay_that_always_wants_a_little_more_gets_nowhere(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         box = mailbox_of(context, w.PAIR)
         greedy = relays[places_of(context, box)[0][0]]
@@ -96,7 +96,7 @@ async def test_a_relay_that_always_wants_a_little_more_gets_nowhere(autojump_clo
 
 
 async def test_a_relay_that_is_away_gets_its_copy_when_it_is_back(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, heard = inside(node), Heard()
         box = mailbox_of(context)
         away = relay_of(net, places_of(context, box)[0][0])
@@ -110,7 +110,7 @@ async def test_a_relay_that_is_away_gets_its_copy_when_it_is_back(autojump_clock
 
 
 async def test_what_answers_nothing_or_nonsense_is_tried_again(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         box = mailbox_of(context)
         places = places_of(context, box)
@@ -129,7 +129,7 @@ async def test_what_answers_nothing_or_nonsense_is_tried_again(autojump_clock: M
 
 
 async def test_a_letter_is_put_only_while_its_period_is_near(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         expires = context.clock.wall() + HOUR
         async with leaving(context, DepositsInMemory(), heard) as made:
@@ -150,7 +150,10 @@ async def at_work(function: Callable[[], T], /) -> T:
 async def test_it_stops_within_a_moment_also_while_it_looks_for_a_proof(
     autojump_clock: MockClock, recall: bool
 ) -> None:
-    async with small(6, **QUIET) as net, joined(net, "slow", net.clock, at_work) as node:
+    async with (
+        small(6, interval_seconds=600, **QUIET) as net,
+        joined(net, "slow", net.clock, at_work) as node,
+    ):
         context, relays, heard = inside(node), bend(net), Heard()
         for bent in relays.values():
             bent.on_put = lambda put: w.Kept(w.DEAR, EFFORT_MOST) if put.value else None

@@ -38,7 +38,7 @@ HOUR = 3600
 async def test_when_no_relay_takes_it_that_is_said_once_and_it_goes_on(
     autojump_clock: MockClock, answer: w.Kept, why: NotStored
 ) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         for bent in relays.values():
             bent.on_put = lambda put: answer
@@ -59,7 +59,7 @@ async def test_when_no_relay_takes_it_that_is_said_once_and_it_goes_on(
 async def test_a_letter_whose_mailbox_is_over_is_given_back_unless_it_is_stored(
     autojump_clock: MockClock,
 ) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()
         expires = context.clock.wall() + HOUR
         async with leaving(context, deposits, heard) as made:
@@ -77,7 +77,7 @@ async def test_a_letter_whose_mailbox_is_over_is_given_back_unless_it_is_stored(
 
 
 async def test_a_recall_erases_every_copy(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()
         expires = context.clock.wall() + HOUR
         async with leaving(context, deposits, heard) as made:
@@ -95,7 +95,7 @@ async def test_a_recall_erases_every_copy(autojump_clock: MockClock) -> None:
 
 
 async def test_a_recall_in_the_midst_stops_the_rest(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         expires = context.clock.wall() + HOUR
         async with leaving(context, DepositsInMemory(), heard) as made:
@@ -127,7 +127,7 @@ class SlowDeposits(DepositsInMemory):
 
 
 async def test_a_recall_waits_for_a_put_that_is_on_its_way(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard, deposits = inside(node), bend(net), Heard(), SlowDeposits()
         expires = context.clock.wall() + HOUR
         async with leaving(context, deposits, heard) as made:
@@ -143,7 +143,7 @@ async def test_a_recall_waits_for_a_put_that_is_on_its_way(autojump_clock: MockC
 
 
 async def test_a_recall_before_any_put_leaves_no_trace(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         expires = context.clock.wall() + HOUR
         made = Leaving(context, DepositsInMemory(), heard)
@@ -156,7 +156,7 @@ async def test_a_recall_before_any_put_leaves_no_trace(autojump_clock: MockClock
 
 
 async def test_a_relay_that_is_away_is_told_later_that_it_is_called_back(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard = inside(node), bend(net), Heard()
         box = mailbox_of(context)
         expires = context.clock.wall() + 8 * HOUR
@@ -174,7 +174,7 @@ async def test_a_relay_that_is_away_is_told_later_that_it_is_called_back(autojum
 
 
 async def test_a_recall_in_the_background(autojump_clock: MockClock) -> None:
-    async with small(6, **QUIET) as net, net.join() as node:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard, deposits = inside(node), bend(net), Heard(), DepositsInMemory()
         expires = context.clock.wall() + HOUR
         async with leaving(context, deposits, heard) as made:

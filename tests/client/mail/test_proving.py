@@ -37,7 +37,10 @@ class Thread:
 
 
 async def test_a_proof_holds_and_the_work_is_told(autojump_clock: MockClock) -> None:
-    async with small(3, **QUIET) as net, joined(net, "slow", net.clock, Thread()) as node:
+    async with (
+        small(3, interval_seconds=600, **QUIET) as net,
+        joined(net, "slow", net.clock, Thread()) as node,
+    ):
         context = inside(node)
         told: list[tuple[float, int]] = []
         nonce = await prove(context, TASK, 1000, lambda seconds, tries: told.append((seconds, tries)))
@@ -49,7 +52,7 @@ async def test_a_proof_holds_and_the_work_is_told(autojump_clock: MockClock) -> 
 
 async def test_there_is_one_at_a_time_for_the_whole_node(autojump_clock: MockClock) -> None:
     thread = Thread()
-    async with small(3, **QUIET) as net, joined(net, "slow", net.clock, thread) as node:
+    async with small(3, interval_seconds=600, **QUIET) as net, joined(net, "slow", net.clock, thread) as node:
         context = inside(node)
         async with trio.open_nursery() as nursery:
             thread.together = 0
@@ -59,7 +62,10 @@ async def test_there_is_one_at_a_time_for_the_whole_node(autojump_clock: MockClo
 
 
 async def test_dear_proofs_do_not_keep_others_waiting(autojump_clock: MockClock) -> None:
-    async with small(3, **QUIET) as net, joined(net, "slow", net.clock, Thread()) as node:
+    async with (
+        small(3, interval_seconds=600, **QUIET) as net,
+        joined(net, "slow", net.clock, Thread()) as node,
+    ):
         context = inside(node)
         worked = []
         async with trio.open_nursery() as nursery:
@@ -74,7 +80,7 @@ async def test_dear_proofs_do_not_keep_others_waiting(autojump_clock: MockClock)
 
 async def test_it_ends_after_the_piece_in_hand(autojump_clock: MockClock) -> None:
     thread = Thread()
-    async with small(3, **QUIET) as net, joined(net, "slow", net.clock, thread) as node:
+    async with small(3, interval_seconds=600, **QUIET) as net, joined(net, "slow", net.clock, thread) as node:
         context = inside(node)
         before = thread.pieces
         with trio.move_on_after(10.5) as scope:
@@ -85,7 +91,7 @@ async def test_it_ends_after_the_piece_in_hand(autojump_clock: MockClock) -> Non
 
 
 async def test_no_node_pays_more_than_the_most(autojump_clock: MockClock) -> None:
-    async with small(3, **QUIET) as net, net.join() as node:
+    async with small(3, interval_seconds=600, **QUIET) as net, net.join() as node:
         with pytest.raises(ValueError):
             await prove(inside(node), TASK, EFFORT_MOST + 1)
         assert await prove(inside(node), TASK, 0) == bytes(16)

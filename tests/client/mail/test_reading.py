@@ -51,7 +51,7 @@ def asked(relays: dict[RelayId, Bent], mode: int) -> int:
 
 
 async def test_each_item_is_fetched_once_and_then_erased_everywhere(autojump_clock: MockClock) -> None:
-    async with small(8, **QUIET) as net, net.join() as node:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, taken = inside(node), bend(net), Taken()
         box = mailbox_of(context)
         (a, b, _), (c, d, _) = places_of(context, box)
@@ -69,7 +69,7 @@ async def test_each_item_is_fetched_once_and_then_erased_everywhere(autojump_clo
 
 
 async def test_the_ways_are_long_and_their_second_hop_is_pinned(autojump_clock: MockClock) -> None:
-    async with small(8, **QUIET) as net, net.join() as node:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, taken, paths = inside(node), Taken(), set()
         bend(net)
         reader = MailboxReader(context, mailbox_of(context), OWNER.sign, taken)
@@ -90,7 +90,7 @@ async def test_the_ways_are_long_and_their_second_hop_is_pinned(autojump_clock: 
 async def test_what_cannot_be_kept_stays_at_its_relays(
     autojump_clock: MockClock, error: type[Exception]
 ) -> None:
-    async with small(8, **QUIET) as net, net.join() as node:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, taken = inside(node), bend(net), Taken(3, error)
         box = mailbox_of(context)
         (a, _, _), (c, _, _) = places_of(context, box)
@@ -109,7 +109,7 @@ async def test_what_cannot_be_kept_stays_at_its_relays(
 
 
 async def test_a_relay_cannot_put_its_own_value_under_a_real_id(autojump_clock: MockClock) -> None:
-    async with small(8, **QUIET) as net, net.join() as node:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, taken = inside(node), bend(net), Taken()
         box = mailbox_of(context)
         (a, b, _), (c, d, _) = places_of(context, box)
@@ -134,7 +134,7 @@ async def test_a_relay_cannot_put_its_own_value_under_a_real_id(autojump_clock: 
 async def test_a_relay_that_does_not_answer_is_asked_again_and_no_other(
     autojump_clock: MockClock, answer: w.Items | None
 ) -> None:
-    async with small(8, **QUIET) as net, net.join() as node:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, taken = inside(node), bend(net), Taken()
         box = mailbox_of(context)
         (a, _, _), (c, _, _) = places_of(context, box)
@@ -162,7 +162,7 @@ async def test_a_relay_that_does_not_answer_is_asked_again_and_no_other(
 
 
 async def test_a_relay_that_hides_items_hides_them_in_vain(autojump_clock: MockClock) -> None:
-    async with small(8, **QUIET) as net, net.join() as node:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, taken = inside(node), bend(net), Taken()
         box = mailbox_of(context)
         (a, _, _), (c, _, _) = places_of(context, box)
@@ -181,7 +181,7 @@ async def test_a_relay_that_hides_items_hides_them_in_vain(autojump_clock: MockC
 
 
 async def test_heads_of_what_is_not_there_lead_nowhere(autojump_clock: MockClock) -> None:
-    async with small(8, **QUIET) as net, net.join() as node:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, taken = inside(node), bend(net), Taken()
         box = mailbox_of(context)
         liar = relays[places_of(context, box)[0][0]]
@@ -225,7 +225,7 @@ class Slow(Bent):
 
 
 async def test_a_relay_that_is_slow_does_not_hold_up_the_others(autojump_clock: MockClock) -> None:
-    async with small(8, **QUIET) as net, net.join() as node:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, taken = inside(node), bend(net), Taken()
         box = mailbox_of(context)
         (a, b, _), (c, d, _) = places_of(context, box)
@@ -239,7 +239,7 @@ async def test_a_relay_that_is_slow_does_not_hold_up_the_others(autojump_clock: 
 
 
 async def test_a_page_that_was_recalled_meanwhile_is_passed_over(autojump_clock: MockClock) -> None:
-    async with small(8, **QUIET) as net, net.join() as node:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, taken = inside(node), bend(net), Taken()
         box = mailbox_of(context)
         (a, _, _), _ = places_of(context, box)
@@ -254,7 +254,7 @@ async def test_a_page_that_was_recalled_meanwhile_is_passed_over(autojump_clock:
 
 
 async def test_offline_a_reading_ends_without_an_error(autojump_clock: MockClock) -> None:
-    async with small(8, **QUIET) as net, net.join() as node:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, taken = inside(node), Taken()
         for running in list(net.relays):
             await running.stop()
@@ -267,7 +267,7 @@ async def test_offline_a_reading_ends_without_an_error(autojump_clock: MockClock
 async def test_older_periods_are_read_once_over_time_and_again_only_where_it_failed(
     autojump_clock: MockClock,
 ) -> None:
-    async with small(8, **QUIET) as net, net.join() as node:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, taken = inside(node), bend(net), Taken()
         boxes = [mailbox_of(context, before=before) for before in (0, 1)]
         silent = places_of(context, boxes[1])[0][0]
@@ -287,7 +287,7 @@ async def test_older_periods_are_read_once_over_time_and_again_only_where_it_fai
 
 
 async def test_a_changed_signature_is_refused_by_the_relays(autojump_clock: MockClock) -> None:
-    async with small(8, **QUIET) as net, net.join() as node:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, taken = inside(node), bend(net), Taken()
         box = mailbox_of(context)
         (a, _, _), _ = places_of(context, box)
