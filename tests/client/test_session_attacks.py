@@ -105,7 +105,7 @@ async def world(*, name: str | None = None, **params: int) -> AsyncIterator[Worl
 async def asks(contact: Contact, body: bytes, seconds: float = PATIENCE_SECONDS) -> bool:
     """A whisper arrives and is answered. Returns whether a session went on for it."""
     with trio.fail_after(seconds):
-        receipt = contact.send(body, ttl_seconds=3600)
+        receipt = contact.send(body, ttl_seconds=600)
         assert await receipt.reply() == body.upper()
     return receipt.resumed
 

@@ -173,13 +173,13 @@ class Inbox:
         """One item. What it says is on disk when this returns, or it is of no use. NoRoom, BadData,
         Closed."""
         try:
-            letter = self._open_untrusted(item)
-            self._check_untrusted(letter, mailbox, item)
+            letter = self._opened(item)
+            self._checked(letter, mailbox, item)
             name = _name(letter, mailbox)
             whole = await self._parts.add(name, letter.part, letter.parts, letter.chunk, item.expires)
             if whole is not None:
                 with self._counted():
-                    record = _record_untrusted(letter, whole)
+                    record = _whisper_of(letter, whole)
                     await self._letterbox.mailed(record, self._session(letter, mailbox))
                 await self._parts.done(name)
         except ProtocolError as error:
@@ -192,7 +192,7 @@ class Inbox:
         except ProtocolError as error:
             self._context.drops.count(error.reason)
 
-    def _open_untrusted(self, item: Item) -> Letter:
+    def _opened(self, item: Item) -> Letter:
         """The letter in an item. ProtocolError."""
         for key in self.letter_keys.newest_first(KEYS_MOST):
             letter = self._opened_with(key, item)
@@ -209,7 +209,7 @@ class Inbox:
                 raise  # it was for this key
             return None
 
-    def _check_untrusted(self, letter: Letter, mailbox: Mailbox, item: Item) -> None:
+    def _checked(self, letter: Letter, mailbox: Mailbox, item: Item) -> None:
         """Check that a letter which names a session comes from its other side. ProtocolError."""
         if isinstance(letter.sender, NewSender):
             return
@@ -241,7 +241,7 @@ def _name(letter: Letter, mailbox: Mailbox) -> bytes:
     return mailbox.encode() + sender + letter.letter_id
 
 
-def _record_untrusted(letter: Letter, whole: bytes) -> Record:
+def _whisper_of(letter: Letter, whole: bytes) -> Record:
     """The whisper in a letter. ProtocolError."""
     record = Record.decode_untrusted(whole)
     if (record.whisper_id, record.privacy_class, record.kind) != (
