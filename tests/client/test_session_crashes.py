@@ -96,15 +96,15 @@ async def test_an_endpoint_may_die_after_any_sync(
     disk, talk = DyingDisk(monkeypatch, "endpoint.db"), Talk()
     async with small(6, **QUIET) as net, net.join("visitor") as visitor, net.join("host") as host:
         seen = noting(net)
-        async with host.host(net.folder / "identity", introducers=2) as endpoint:
+        async with host.host(net.folder / "identity", introducers=2, inbox=False) as endpoint:
             address = endpoint.address
         async with (
-            visitor.contact(address, name="n", way_back=True) as contact,
+            visitor.contact(address, name="n", way_back=True, store=False) as contact,
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(talk.read, contact)
             for number in range(1, DEATHS):
-                async with host.host(net.folder / "identity", introducers=2) as endpoint:
+                async with host.host(net.folder / "identity", introducers=2, inbox=False) as endpoint:
                     with trio.fail_after(PATIENCE_SECONDS):
                         await endpoint.reachable()
                     async with trio.open_nursery() as inner:
@@ -117,7 +117,7 @@ async def test_an_endpoint_may_die_after_any_sync(
                     talk.look()
                 assert disk.dead
                 disk.restore()
-            async with host.host(net.folder / "identity", introducers=2) as endpoint:
+            async with host.host(net.folder / "identity", introducers=2, inbox=False) as endpoint:
                 nursery.start_soon(talk.read, endpoint)
                 receipts = [r for b, r in talk.said.items() if not b.startswith(b"first")]
                 with trio.fail_after(4000):
