@@ -30,7 +30,7 @@ from tests.seeded import seeded
 from tests.system.processes import PATIENCE_SECONDS, Running, running
 
 RELAYS = 4
-LIVES = 4
+LIVES = 2
 DEPOSITORS = 3
 LIFE_SECONDS = 1.5
 TTL_SECONDS = 70
