@@ -17,7 +17,13 @@ import trio
 
 from onionshh.client.context import Context
 from onionshh.client.mail.part_store import Parts
-from onionshh.client.mail.reading import MailboxReader, NoRoom, read_older
+from onionshh.client.mail.reading import (
+    AGAIN_LEAST_SECONDS,
+    AGAIN_MOST_SECONDS,
+    MailboxReader,
+    NoRoom,
+    read_older,
+)
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.delivery.record import Record
 from onionshh.core.mailbox.pair import (
@@ -89,8 +95,9 @@ class WaitingMail:
                 del self._readers[session_id, period]
 
     async def _read_older(self) -> None:
-        """The mailboxes of periods that were over before this run."""
-        await self._guarded(self._once_older)
+        """The mailboxes of periods that were over before this run, until all that lay there is taken."""
+        while not await self._guarded(self._once_older):
+            await trio.sleep(self._context.chance.between(AGAIN_LEAST_SECONDS, AGAIN_MOST_SECONDS))
 
     async def _once_older(self) -> None:
         first = self._periods()[0]
@@ -103,7 +110,8 @@ class WaitingMail:
         if found:
             await read_older(self._context, found, OLDER_SECONDS)
 
-    async def _guarded(self, read: Callable[[], Awaitable[None]]) -> None:
+    async def _guarded(self, read: Callable[[], Awaitable[None]]) -> bool:
+        """Returns whether nothing stood in the way."""
         try:
             await read()
         except BadData as error:
@@ -112,6 +120,9 @@ class WaitingMail:
             self._context.drops.count(Reason.LETTER_WAITS)
         except NoDirectory:
             pass  # without a list of relays nothing can be asked
+        else:
+            return True
+        return False
 
     def _periods(self, *, often: bool = False) -> tuple[int, ...]:
         """The present period; soon after its start, or if `often`, also the one before: an endpoint with an

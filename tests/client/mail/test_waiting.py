@@ -244,3 +244,28 @@ async def test_the_period_before_is_read_soon_after_a_period_began_and_older_one
             nursery.cancel_scope.cancel()
         assert sorted(asked) == [period - 3, period - 2, period - 1]
         assert old.mail.period == period - 3
+
+
+async def test_older_mailboxes_are_read_again_when_something_stood_in_the_way(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    async def full_at_first(self: MailboxReader, *, missing: bool = False) -> Read:
+        await trio.lowlevel.checkpoint()
+        asked.append(self.mailbox.period)
+        if len(asked) == 1:
+            raise BadData("the disk is full")
+        return Read(0, 6, 6)
+
+    monkeypatch.setattr(MailboxReader, "read", full_at_first)
+    async with world() as one:
+        period = one.context.view.period
+        await one.sessions.begin_by_letter(one.context.chance.bytes(SEED), period - 2)
+        one.expects = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.mail.run)
+            await trio.sleep(3 * file.OLDER_SECONDS + 600)
+            nursery.cancel_scope.cancel()
+        assert sorted(set(asked)) == [period - 2, period - 1]
+        assert len(asked) == 3
