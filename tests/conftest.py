@@ -2,7 +2,7 @@
 
 On several cores (`make unit`) each file is run by one process, with what its tests share. Whatever starts
 processes of its own has fixed addresses and waits in real time: it runs one after the other, in one process
-from the beginning on. On one core it runs last.
+from the beginning on; what mostly waits, in another one. On one core it runs last.
 
 Asynchronous tests need no mark (`trio_mode`). A test that waits asks for pytest-trio's `autojump_clock`,
 under which time passes only while every task sleeps; nothing outside tests/system sleeps for real.
@@ -31,6 +31,8 @@ TESTS = Path(__file__).parent
 SYSTEM = TESTS / "system"
 LONG = frozenset((TESTS / "client" / "test_rotation.py", TESTS / "simulations" / "test_delivery.py"))
 """Files with a test of tens of seconds: begun early, or one core ends with it while the others rest."""
+SLEEPERS = frozenset(f"tests/system/test_{name}.py" for name in ("mailboxes", "waiting_whispers"))
+"""Files of processes that do nothing for minutes, at addresses that no other test uses."""
 
 
 MEMORY = Path("/dev/shm")
@@ -48,10 +50,12 @@ def pytest_configure() -> None:
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Hands each file to one process, and all that lies under tests/system to one."""
+    """Hands each file to one process, and all that lies under tests/system to one, or to two."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
+        if path in SLEEPERS:
+            return "sleepers"
         return "tests/system" if path.startswith("tests/system/") else path
 
 

@@ -337,7 +337,7 @@ async def test_who_is_forgotten_gets_nothing_that_was_left(autojump_clock: MockC
 
 # Crashes.
 
-DEATHS = (*range(1, 7), 8, 11, 16)
+DEATHS = (1, 2, 3, 5, 8, 13)
 """A healthy run syncs about 16 times until both whispers are handled and the reply is left, and some 12 times
 more until the receipt of the other is at its relays."""
 
