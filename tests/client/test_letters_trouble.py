@@ -14,6 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from onionshh import testing
+from onionshh.client.hosting import inbox, pair_inbox
 from onionshh.core.mailbox import price
 from onionshh.core.mailbox.item import ItemKey
 from onionshh.crypto.identity import blind_public, decode_address_untrusted
@@ -23,6 +24,7 @@ from onionshh.wire import mailbox as w
 from tests.client.letterworld import HOUR, SHORT, Post, again, away, status_of, stored, waits_for
 from tests.client.mail.postal import Bent, bend, relay_of
 from tests.client.test_letters_faults import relays_of
+from tests.client.test_letters_more import known
 from tests.client.world import WrongClock
 from tests.inside import inside, parts
 from tests.rendezvous.mailbox_client import deposit, put_once
@@ -103,6 +105,70 @@ async def test_a_letter_for_an_inbox_that_a_stranger_has_filled_waits_until_it_i
         assert post.bodies == [b"hello"]
 
 
+@pytest.mark.parametrize(("kept", "size"), [(True, 5), (False, 9000)])
+async def test_who_is_known_leaves_it_beside_an_inbox_that_a_stranger_has_filled(
+    kept: bool, size: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pair mailbox of a kept peer is always read, that of one of many while the inbox is crowded."""
+    monkeypatch.setitem(price.ITEMS_MOST, w.INBOX, 4)
+    monkeypatch.setattr(pair_inbox, "OTHERS_MOST", 0)
+    if kept:
+        monkeypatch.setattr(inbox, "CROWDED_SECONDS", 0.0)
+    async with away() as post:
+        async with post.returned() as endpoint:
+            await known(post, "press")
+            if kept:
+                await endpoint.peers()[0].keep()
+        await stranger_fills(post, 4)
+        async with post.node.contact(post.address, name="press") as contact:
+            receipt = contact.send(bytes(size), ttl_seconds=6 * HOUR)
+            await stored(receipt, copies=4)
+            assert (receipt.status, receipt.why_not_stored) == ("stored", "")
+        async with post.returned():
+            await waits_for(lambda: len(post.shown) == 2)
+            await trio.sleep(2 * HOUR)
+        assert (post.shown[1].id, post.shown[1].waited) == (receipt.id, True)
+        assert post.shown[0].peer == post.shown[1].peer
+        async with post.node.contact(post.address, name="press") as contact:
+            assert await status_of(again(contact, receipt)) == "delivered"
+
+
+async def test_what_was_left_beside_the_inbox_goes_on_in_the_next_run_and_is_recalled(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(price.ITEMS_MOST, w.INBOX, 4)
+    async with away() as post:
+        async with post.returned():
+            await known(post, "press")
+        await stranger_fills(post, 4)
+        async with post.node.contact(post.address, name="press") as contact:
+            receipt = contact.send(b"hello", ttl_seconds=6 * HOUR)
+            await stored(receipt, copies=2)
+        async with post.node.contact(post.address, name="press") as contact:
+            found = again(contact, receipt)
+            await stored(found, copies=4)
+            assert post.items == 4 * 4 + 4
+            assert await found.recall()
+        assert post.items == 4 * 4
+        async with post.returned():
+            await trio.sleep(2 * HOUR)
+        assert len(post.shown) == 1
+
+
+async def test_a_price_that_nobody_pays_is_paid_beside_the_inbox(autojump_clock: MockClock) -> None:
+    async with away() as post:
+        async with post.returned():
+            await known(post, "press")
+        for relay in bend(post.net).values():
+            relay.on_put = lambda put: w.Kept(w.DEAR, 1 << 30) if put.mailbox.kind == w.INBOX else None
+        async with post.node.contact(post.address, name="press") as contact:
+            receipt = contact.send(b"hello", ttl_seconds=6 * HOUR)
+            await stored(receipt, copies=4)
+        async with post.node.contact(post.address) as contact:  # nobody knows this one
+            receipt = contact.send(b"hello", ttl_seconds=6 * HOUR)
+            await waits_for(lambda: bool(receipt.why_not_stored), 600)
+
+
 @contextmanager
 def wrong_clock(net: testing.Network) -> Iterator[WrongClock]:
     """A relay that starts within the block goes by a clock of its own."""
@@ -146,14 +212,11 @@ async def test_clocks_that_jump_at_relays_erase_nothing_before_its_time(autojump
         assert [whisper.id for whisper in post.shown] == [receipt.id]
 
 
-@pytest.mark.parametrize("step", [-DAYS_WRONG, DAYS_WRONG])
-async def test_with_wrong_clocks_too_nothing_outlives_its_time_for_long(
-    step: int, autojump_clock: MockClock
-) -> None:
+async def test_with_wrong_clocks_too_nothing_outlives_its_time_for_long(autojump_clock: MockClock) -> None:
     """A relay whose clock is wrong goes by what consensuses confirm, which are ten minutes apart here."""
     async with away() as post:
         clocks = await start_with_clocks(post)
-        for clock in clocks:
+        for clock, step in zip(clocks, 2 * (DAYS_WRONG, -DAYS_WRONG), strict=True):
             clock.shift = step
         async with post.node.contact(post.address, name="press") as contact:
             receipt = contact.send(b"hello", ttl_seconds=SHORT)

@@ -18,6 +18,7 @@ from onionshh.client.hosting.introduction_service import IntroductionService
 from onionshh.client.hosting.key_store import KEY_MIGRATIONS, KeyStore
 from onionshh.client.hosting.letter_keys import LETTER_KEY_MIGRATIONS, LetterKeys
 from onionshh.client.hosting.owed_store import OWED_MIGRATIONS
+from onionshh.client.hosting.pair_inbox import PairInbox
 from onionshh.client.hosting.part_store import PART_MIGRATIONS
 from onionshh.client.hosting.peers import Peers
 from onionshh.client.hosting.publication import Publication
@@ -66,6 +67,8 @@ class Parts:
     key_store: KeyStore
     inbox: Inbox | None
     """None if it takes no letters."""
+    pair_inbox: PairInbox | None
+    """None without an inbox."""
     peers: Peers
     introduction_service: IntroductionService
     introducers: Introducers
@@ -94,9 +97,11 @@ def put_together(
     held = Introducers(context, key_store, introducers, service.introduced)
     letter_keys = LetterKeys(database, context.chance.bytes) if inbox else None
     publication = Publication(context, identity, key_store, held, receipts=receipts, letter_keys=letter_keys)
-    letters = None
+    letters, beside = None, None
     if letter_keys is not None:
-        letters = Inbox(context, identity, letter_keys, PartsOnDisk(context, database), peers)
+        parts = PartsOnDisk(context, database)
+        made = letters = Inbox(context, identity, letter_keys, parts, peers)
+        beside = PairInbox(context, peers, lambda: made.crowded, parts)
     self_test = SelfTest(context, identity, held, service, publication)
     reachability = ReachabilityWatch(context, held, publication, self_test.once)
     return Parts(
@@ -104,6 +109,7 @@ def put_together(
         database,
         key_store,
         letters,
+        beside,
         peers,
         service,
         held,
@@ -207,6 +213,8 @@ class Hosting:
                     nursery.start_soon(parts.reachability.run)
                     if parts.inbox is not None:
                         nursery.start_soon(parts.inbox.run)
+                    if parts.pair_inbox is not None:
+                        nursery.start_soon(parts.pair_inbox.run)
                     nursery.start_soon(parts.database.keep_erased)
                     task_status.started()
         finally:

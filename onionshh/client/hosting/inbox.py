@@ -12,8 +12,10 @@ of the inbox waits at its relays.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import Final, Protocol
 
 import trio
@@ -24,6 +26,7 @@ from onionshh.client.mail.part_store import Parts, keep_tidy
 from onionshh.client.mail.reading import MailboxReader, NoRoom, read_older
 from onionshh.core.delivery.record import WHISPER, Record
 from onionshh.core.mailbox.letter import Letter, NewSender, letter_info, letter_root, open_letter_untrusted
+from onionshh.core.mailbox.price import ITEMS_MOST
 from onionshh.core.session.session import Session
 from onionshh.crypto.identity import BlindedKey, IdentityKeys
 from onionshh.errors import BadData, NoDirectory, ProtocolError
@@ -42,6 +45,8 @@ PREVIOUS_EVERY: Final = 6
 """The period that is over is read with each of so many readings."""
 KEYS_MOST: Final = 16
 """Keys that a letter is tried with."""
+CROWDED_SECONDS: Final = 86_400.0
+"""How long an inbox counts as crowded after one reading found it half full."""
 
 
 class Letterbox(Protocol):
@@ -74,6 +79,14 @@ class Inbox:
         self._readers: dict[int, MailboxReader] = {}
         self._blinded: dict[int, BlindedKey] = {}
         self._count = 0
+        self._lay: Counter[int] = Counter()
+        """Items that lay in the inbox of each period when it was read last."""
+        self._crowded_until = -inf
+
+    @property
+    def crowded(self) -> bool:
+        """Whether visitors may have found no room in it, or a price that they did not pay."""
+        return self._context.clock.monotonic() < self._crowded_until
 
     async def load(self) -> None:
         """Take up what is on disk. BadData."""
@@ -97,6 +110,7 @@ class Inbox:
         self._forget_before(period - OLDER_MOST)
         often = self._just_begun() or self._count % PREVIOUS_EVERY == 0
         self._count += 1
+        self._lay[period] = 0
         answered = await self._reader(period).read()
         if often and self._known(period - 1):
             await self._reader(period - 1).read()
@@ -157,6 +171,7 @@ class Inbox:
     def _forget_before(self, period: int) -> None:
         for past in [past for past in self._readers if past < period]:
             del self._readers[past]
+            del self._lay[past]
         oldest = min((key.period for key in self.letter_keys.newest_first(KEYS_MOST)), default=period)
         for past in [past for past in self._blinded if past < min(period, oldest)]:
             del self._blinded[past]
@@ -172,6 +187,7 @@ class Inbox:
     async def take(self, mailbox: Mailbox, item: Item) -> None:
         """One item. What it says is on disk when this returns, or it is of no use. NoRoom, BadData,
         Closed."""
+        self._note_crowd(mailbox)
         try:
             letter = self._opened(item)
             self._checked(letter, mailbox, item)
@@ -184,6 +200,11 @@ class Inbox:
                 await self._parts.done(name)
         except ProtocolError as error:
             self._context.drops.count(error.reason)
+
+    def _note_crowd(self, mailbox: Mailbox) -> None:
+        self._lay[mailbox.period] += 1
+        if 2 * self._lay[mailbox.period] >= ITEMS_MOST[INBOX]:
+            self._crowded_until = self._context.clock.monotonic() + CROWDED_SECONDS
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -27,11 +27,13 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.delivery.mailing import MakesMail, NotLeft
 from onionshh.client.hosting.owed_store import OwedStore
-from onionshh.client.hosting.pair_mail import PairMail, names, sealed
+from onionshh.client.hosting.pair_mail import PairMail, names
 from onionshh.client.mail.deposit_store import DepositStore
 from onionshh.client.mail.leaving import Leaving, NotStored, Told, TooMuchMail
+from onionshh.client.mail.pair_letter import seal_for_pair
 from onionshh.client.session.keeper import SessionKeeper
 from onionshh.core.delivery.record import Record
+from onionshh.core.mailbox.pair import FROM_ENDPOINT
 from onionshh.core.session.session import Session
 from onionshh.errors import BadData
 from onionshh.geometry import WHISPER_ID
@@ -274,4 +276,5 @@ class Post:
         await self._context.shared.letter_turn(self._context.clock)
         if self._keeper.get(session.session_id) is not session:
             raise NotLeft(OVER)  # forgotten while others had their turns: nobody would recall it
-        await self.leaving.leave(letter, sealed(self._context, session, letter, records, until), until)
+        items = seal_for_pair(self._context, session, FROM_ENDPOINT, letter, records, until)
+        await self.leaving.leave(letter, items, until)

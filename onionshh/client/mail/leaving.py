@@ -63,6 +63,13 @@ class Leaving:
         one = self._letters.get(letter)
         return one is not None and not one.called_back
 
+    def waits_for(self, letter: WhisperId, kind: int) -> bool:
+        """Whether it is for mailboxes of this kind, and no relay has any part of it yet."""
+        one = self._letters.get(letter)
+        return one is not None and all(
+            part.mailbox.kind == kind and not part.copies.stored for part in one.parts
+        )
+
     def letters_in(self, mailboxes: Collection[bytes]) -> list[WhisperId]:
         """The letters that lie in mailboxes of these names."""
         return [

@@ -1,15 +1,15 @@
-"""What waits for a visitor in the mailboxes of its sessions: receipts, replies, and what the endpoint says
-first (SPEC 14).
+"""What waits in the mailboxes of sessions (SPEC 14): for a visitor receipts, replies, and what the endpoint
+says first; for an endpoint whispers for which its inbox had no room.
 
-Each session has a mailbox in each period that the endpoint writes to. While the contact expects something,
-the mailboxes are read now and then, after pauses that are drawn, so that relays do not see when it begins. A
+Each session has a mailbox in each period that the other side writes to. While something is expected, the
+mailboxes are read now and then, after pauses that are drawn, so that relays do not see when it begins. A
 record that was found is brought like one from a circuit. Relays are asked to erase it only once it is kept.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -24,10 +24,9 @@ from onionshh.client.mail.reading import (
     NoRoom,
     read_older,
 )
-from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.delivery.record import Record
 from onionshh.core.mailbox.pair import (
-    FROM_ENDPOINT,
+    FROM_VISITOR,
     open_pair_untrusted,
     pair_key,
     pair_mailbox,
@@ -51,22 +50,28 @@ OLDER_SECONDS: Final = 600.0
 
 
 class WaitingMail:
-    """`bring`: takes a record of a session, and returns once it is kept. NoRoom, BadData. `expects`: whether
-    anything may wait for us."""
+    """`sessions`: those whose mailboxes are read. `direction`: who writes there. `bring`: takes a record of a
+    session, and returns once it is kept; NoRoom, BadData, ProtocolError for one of no use. `expects`: whether
+    anything may wait for us. `pause_seconds`: the mean pause, `PAUSE_SECONDS` without it."""
 
     def __init__(
         self,
         context: Context,
-        sessions: VisitorSessions,
+        sessions: Callable[[], Sequence[Session]],
+        direction: int,
         bring: Callable[[Session, Record], Awaitable[None]],
         expects: Callable[[], bool],
         parts: Parts,
+        *,
+        pause_seconds: float | None = None,
     ) -> None:
         self._context = context
         self._sessions = sessions
+        self._direction = direction
         self._bring = bring
         self._expects = expects
         self._parts = parts
+        self._pause_seconds = pause_seconds
         self._readers: dict[tuple[SessionId, int], MailboxReader] = {}
         self._count = 0
 
@@ -75,36 +80,48 @@ class WaitingMail:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read_older)
             while True:
-                pause = self._context.chance.exponential(PAUSE_SECONDS)
+                pause = self._context.chance.exponential(self._pause_seconds or PAUSE_SECONDS)
                 await trio.sleep(min(max(pause, PAUSE_LEAST_SECONDS), PAUSE_MOST_SECONDS))
                 if self._expects():
                     await self._guarded(self.read)
 
     async def read(self) -> None:
-        """Read all mailboxes that the endpoint may write to now. NoRoom, BadData."""
+        """Read all mailboxes that the other side may write to now. What cannot be kept of one session keeps
+        no other one waiting: NoRoom or BadData is raised at the end."""
         self._count += 1
         now = self._periods(often=self._count % PREVIOUS_EVERY == 0)
-        for session in self._sessions.with_mail:
-            for period in now:
-                reader = self._reader(session, period)
-                if reader is not None:
-                    await reader.read()
-        known = {session.session_id for session in self._sessions.with_mail}
+        failure: NoRoom | BadData | None = None
+        for session in self._sessions():
+            try:
+                await self._read_one(session, now)
+            except (NoRoom, BadData) as error:
+                failure = error
+        if failure is not None:
+            raise failure
+        known = {session.session_id for session in self._sessions()}
         for session_id, period in list(self._readers):
             if session_id not in known or period < now[0] - MAIL_PERIODS:
                 del self._readers[session_id, period]
 
+    async def _read_one(self, session: Session, periods: Sequence[int]) -> None:
+        for period in periods:
+            reader = self._reader(session, period)
+            if reader is not None:
+                await reader.read()
+
     async def _read_older(self) -> None:
-        """The mailboxes of periods that were over before this run, until all that lay there is taken."""
+        """The mailboxes of periods that were over before this run, until all that lay there is taken. An
+        endpoint was away until now, so it reads that of the present one too."""
         while not await self._guarded(self._once_older):
             await trio.sleep(self._context.chance.between(AGAIN_LEAST_SECONDS, AGAIN_MOST_SECONDS))
 
     async def _once_older(self) -> None:
         first = self._periods()[0]
+        last = self._context.view.period if self._direction == FROM_VISITOR else first - 1
         readers = [
             self._reader(session, period)
-            for session in self._sessions.with_mail
-            for period in range(first - 1, max(session.mail.period, first - MAIL_PERIODS) - 1, -1)
+            for session in self._sessions()
+            for period in range(last, max(session.mail.period, first - MAIL_PERIODS) - 1, -1)
         ]
         found = [reader for reader in readers if reader is not None]
         if found:
@@ -125,7 +142,7 @@ class WaitingMail:
         return False
 
     def _periods(self, *, often: bool = False) -> tuple[int, ...]:
-        """The present period; soon after its start, or if `often`, also the one before: an endpoint with an
+        """The present period; soon after its start, or if `often`, also the one before: a writer with an
         earlier consensus still writes to it, or one that could not reach a relay. Oldest first.
         NoDirectory."""
         view = self._context.view
@@ -140,8 +157,8 @@ class WaitingMail:
             mail_key = session.mail.key_of(period)
             if mail_key is None:
                 return None
-            mailbox = pair_mailbox(mail_key, FROM_ENDPOINT, period)
-            sign = pair_key(mail_key, FROM_ENDPOINT).sign
+            mailbox = pair_mailbox(mail_key, self._direction, period)
+            sign = pair_key(mail_key, self._direction).sign
             self._readers[key] = MailboxReader(
                 self._context, mailbox, sign, partial(self._take, session, mail_key, mailbox)
             )
@@ -164,5 +181,5 @@ class WaitingMail:
         try:
             for encoded in unpack_records_untrusted(packed):
                 await self._bring(session, Record.decode_untrusted(encoded))
-        except ProtocolError as error:  # only the endpoint can have written this, and no endpoint does
+        except ProtocolError as error:  # only the other side can have written this, and it never does
             self._context.drops.count(error.reason)

@@ -58,7 +58,14 @@ class World:
         self.brought: list[tuple[Session, bytes]] = []
         self.fails = 0
         self.expects = True
-        self.mail = WaitingMail(context, sessions, self._bring, lambda: self.expects, PartsInMemory(context))
+        self.mail = WaitingMail(
+            context,
+            lambda: sessions.with_mail,
+            FROM_ENDPOINT,
+            self._bring,
+            lambda: self.expects,
+            PartsInMemory(context),
+        )
 
     async def _bring(self, session: Session, record: Record) -> None:
         await trio.lowlevel.checkpoint()
