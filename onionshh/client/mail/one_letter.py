@@ -37,8 +37,8 @@ class Told(Protocol):
         `enough`: every part is at one relay of each place, so the letter is stored."""
 
     def not_stored(self, letter: WhisperId, why: NotStored) -> None:
-        """No relay takes it, or one of its parts, now. Told once, until a relay takes it. It is tried again
-        now and then until its time is over."""
+        """It, or one of its parts, is taken by no relay of one of its places now. Told once, until a relay
+        takes it. It is tried again now and then until its time is over."""
 
     def lapsed(self, letter: WhisperId) -> None:
         """The mailbox's period is over, and too few relays have the letter. It is forgotten: seal it again
@@ -69,6 +69,16 @@ class OneLetter:
     def copies(self) -> int:
         """How many relays have every part, as far as is known."""
         return min((part.copies.stored for part in self.parts), default=0)
+
+    @property
+    def enough(self) -> bool:
+        """Whether every part is at one relay of each place."""
+        return all(part.copies.enough for part in self.parts)
+
+    @property
+    def work(self) -> tuple[float, int]:
+        """Seconds and tries that its proofs took in this run."""
+        return self._work
 
     @property
     def called_back(self) -> bool:
@@ -127,7 +137,7 @@ class OneLetter:
             if all(part.copies.erased for part in self.parts):
                 self._erased.set()
             return
-        copies = self.copies, all(part.copies.enough for part in self.parts)
+        copies = self.copies, self.enough
         if copies != self._copies:
             self._copies = copies
             self._complained = False

@@ -36,6 +36,7 @@ APART_LEAST_SECONDS: Final = 1.0
 APART_MOST_SECONDS: Final = 30.0
 LATER_SECONDS: Final = 30.0
 LATER_MOST_SECONDS: Final = 1800.0
+SILENT_FAILURES: Final = 2
 _SPREAD: Final = 0.25
 """A wait is longer or shorter by up to this part of it."""
 
@@ -117,11 +118,20 @@ class Copies:
 
     @property
     def refusals(self) -> frozenset[int]:
-        """What the relays say that should have it, if all of them were asked and none takes it now."""
-        said = {self._known[relay].said for relay in self._aims() if relay in self._known}
-        if self.stored or None in said or not self._aims().issubset(self._known):
+        """What the relays say of a place where none has it, if all of them were asked and none takes it now.
+        One that did not answer twice counts as asked. Empty while a place may still take it."""
+        if self._recalled:
             return frozenset()
-        return frozenset(status for status in said if status is not None)
+        found = frozenset[int]()
+        for side in filter(None, self._sides or ()):
+            known = [self._known[relay] for relay in side]
+            if any(one.state is CopyState.STORED for one in known):
+                continue
+            said = frozenset(one.said for one in known if one.said is not None)
+            if not said or any(one.said is None and one.failures < SILENT_FAILURES for one in known):
+                return frozenset()
+            found |= said
+        return found
 
     def aim(self, places: Places | None) -> None:
         """The relays that are to have it, by the consensus in hand: `writable` has them. None: it can be put

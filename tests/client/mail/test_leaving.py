@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.client.mail.deposits import DepositsInMemory
-from onionshh.client.mail.leaving import PARTS_MOST, Leaving, TooMuchMail
+from onionshh.client.mail.leaving import PARTS_MOST, Leaving, NotStored, TooMuchMail
 from onionshh.core.mailbox.copies import APART_LEAST_SECONDS, APART_MOST_SECONDS
 from onionshh.wire import mailbox as w
 from tests.client.mail.postal import (
@@ -75,7 +75,7 @@ async def test_it_is_stored_when_both_places_have_it(autojump_clock: MockClock) 
                 bent.on_put = lambda put: None
             await until(lambda: made.copies(LETTER) == 4, HOUR)
         assert heard.copies == [(1, False), (2, False), (3, True), (4, True)]
-        assert heard.why == []
+        assert set(heard.why) == {NotStored.FULL}  # of one place
 
 
 async def test_after_its_time_nobody_is_asked_and_nothing_is_kept(autojump_clock: MockClock) -> None:

@@ -201,7 +201,27 @@ def test_all_say_no() -> None:
         now += 40
     assert made.refusals == {w.FULL}
     ask(made, 1e6)
+    assert made.refusals == {w.FULL}  # the other place still takes nothing
+    for number in range(3):
+        ask(made, 1e6 + 40 * (number + 1))
+    assert made.enough
     assert made.refusals == frozenset()
+
+
+def test_one_that_never_answers_does_not_hide_what_the_others_say() -> None:
+    made, now = copies(), 0.0
+    silent = None
+    for _ in range(20):
+        upcoming = made.next(now)
+        assert upcoming is not None
+        now = max(now, upcoming.at)
+        silent = silent or upcoming.copy.relay
+        made.began(upcoming.copy.relay, now)
+        if upcoming.copy.relay == silent:
+            made.failed(silent, now)
+        else:
+            made.answered(upcoming.copy.relay, w.FULL, now)
+    assert made.refusals == {w.FULL}
 
 
 def test_whoever_wanted_more_is_asked_at_once_when_it_is_paid() -> None:
