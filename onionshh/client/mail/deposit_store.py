@@ -19,7 +19,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from onionshh.client.mail.deposits import NO_VALUE, KeptItem, KeptLetter, SealedItem
+from onionshh.client.mail.deposits import NO_VALUE, KeptItem, KeptLetter, SealedItem, whisper_of
 from onionshh.core.endpoint.ring import REPLICAS
 from onionshh.core.mailbox.copies import Copy, CopyState
 from onionshh.core.mailbox.places import COPIES
@@ -47,8 +47,9 @@ CREATE TABLE deposit_copies (
 
 
 _STORED: Final = """
-SELECT letter, MIN(copies), MIN(places) FROM (
-    SELECT l.number AS number, l.letter AS letter, COUNT(c.relay) AS copies, COUNT(DISTINCT c.place) AS places
+SELECT letter, MIN(copies), MIN(places), mailbox FROM (
+    SELECT l.number AS number, l.letter AS letter, COUNT(c.relay) AS copies, COUNT(DISTINCT c.place)
+    AS places, d.mailbox AS mailbox
     FROM letters_left l JOIN deposits d ON d.letter = l.letter
     LEFT JOIN deposit_copies c ON c.id = d.id AND c.state = ?
     WHERE NOT l.recalled GROUP BY d.id)
@@ -95,12 +96,10 @@ class DepositStore:
     def write(
         connection: sqlite3.Connection, letter: WhisperId, items: Sequence[SealedItem], until: int
     ) -> None:
-        """The rows of a new letter, within a transaction. A letter that is there already stays as it is."""
-        added = connection.execute(
-            "INSERT OR IGNORE INTO letters_left (letter, until) VALUES (?, ?)", (letter, until)
-        )
-        if not added.rowcount:
-            return
+        """The rows of a new letter, within a transaction. What is there of an earlier letter of this name
+        goes: it was forgotten, and the disk was too full to erase it."""
+        _erase(connection, letter)
+        connection.execute("INSERT INTO letters_left (letter, until) VALUES (?, ?)", (letter, until))
         connection.executemany(
             "INSERT INTO deposits (id, letter, part, mailbox, seed, expires, value)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -139,27 +138,28 @@ class DepositStore:
 
     def forget(self, letter: WhisperId) -> None:
         """As `Deposits.forget`."""
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "DELETE FROM deposit_copies WHERE id IN (SELECT id FROM deposits WHERE letter = ?)", (letter,)
-            )
-            connection.execute("DELETE FROM deposits WHERE letter = ?", (letter,))
-            connection.execute("DELETE FROM letters_left WHERE letter = ?", (letter,))
-
-        self._database.soon(write)
+        self._database.soon(lambda connection: _erase(connection, letter))
 
 
 def stored_letters(connection: sqlite3.Connection) -> dict[WhisperId, int]:
-    """How many relays have each letter that is stored: of the part that the fewest have. A file from before
-    there were letters has none."""
+    """How many relays have each whisper of a contact that is stored: of the part that the fewest have. A file
+    from before there were letters has none."""
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'letters_left'").fetchone() is None:
         return {}
-    return {
-        WhisperId(letter): min(COPIES, copies)
-        for letter, copies, places in connection.execute(_STORED, (CopyState.STORED,))
-        if places >= REPLICAS
-    }
+    found: dict[WhisperId, int] = {}
+    for letter, copies, places, mailbox in connection.execute(_STORED, (CopyState.STORED,)):
+        if places >= REPLICAS:
+            whisper = whisper_of(WhisperId(letter), Mailbox.decode_untrusted(mailbox).kind)
+            found[whisper] = max(min(COPIES, copies), found.get(whisper, 0))
+    return found
+
+
+def _erase(connection: sqlite3.Connection, letter: bytes) -> None:
+    connection.execute(
+        "DELETE FROM deposit_copies WHERE id IN (SELECT id FROM deposits WHERE letter = ?)", (letter,)
+    )
+    connection.execute("DELETE FROM deposits WHERE letter = ?", (letter,))
+    connection.execute("DELETE FROM letters_left WHERE letter = ?", (letter,))
 
 
 def _items(connection: sqlite3.Connection, letter: bytes) -> tuple[KeptItem, ...]:

@@ -12,14 +12,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from onionshh.core.mailbox.copies import Copy
 from onionshh.core.mailbox.work import NO_PROOF
 from onionshh.crypto.identity import SigningKey
 from onionshh.errors import BadData
+from onionshh.geometry import WHISPER_ID
 from onionshh.ids import WhisperId
-from onionshh.wire.mailbox import Mailbox
+from onionshh.wire.mailbox import PAIR, Mailbox
+
+_EVERY_BIT: Final = (1 << 8 * WHISPER_ID) - 1
+
+
+def beside(letter: WhisperId) -> WhisperId:
+    """The name of the letter that holds the same whisper: one goes into an inbox and has the whisper's id,
+    the other goes into a pair mailbox and has that id with every bit turned."""
+    turned = int.from_bytes(letter, "big") ^ _EVERY_BIT
+    return WhisperId(turned.to_bytes(WHISPER_ID, "big"))
+
+
+def whisper_of(letter: WhisperId, kind: int | None) -> WhisperId:
+    """The whisper in a visitor's letter. `kind`: of its mailbox."""
+    return beside(letter) if kind == PAIR else letter
+
 
 NO_VALUE = "a letter's sealed bytes are gone"
 

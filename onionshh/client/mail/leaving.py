@@ -49,6 +49,7 @@ class Leaving:
         self._deposits = deposits
         self._told = told
         self._letters: dict[WhisperId, OneLetter] = {}
+        self._adding = trio.Lock()
         self._nursery: trio.Nursery | None = None
 
     def __len__(self) -> int:
@@ -63,12 +64,20 @@ class Leaving:
         one = self._letters.get(letter)
         return one is not None and not one.called_back
 
-    def waits_for(self, letter: WhisperId, kind: int) -> bool:
-        """Whether it is for mailboxes of this kind, and no relay has any part of it yet."""
+    def is_enough(self, letter: WhisperId) -> bool:
+        """Whether every part of it is at one relay of each place."""
         one = self._letters.get(letter)
-        return one is not None and all(
-            part.mailbox.kind == kind and not part.copies.stored for part in one.parts
-        )
+        return one is not None and one.enough
+
+    def kind(self, letter: WhisperId) -> int | None:
+        """The kind of mailbox that it is left in. None if it is unknown."""
+        one = self._letters.get(letter)
+        return None if one is None else one.parts[0].mailbox.kind
+
+    def work(self, letter: WhisperId) -> tuple[float, int]:
+        """Seconds and tries that proofs for it took in this run."""
+        one = self._letters.get(letter)
+        return (0.0, 0) if one is None else one.work
 
     def letters_in(self, mailboxes: Collection[bytes]) -> list[WhisperId]:
         """The letters that lie in mailboxes of these names."""
@@ -88,12 +97,14 @@ class Leaving:
     async def leave(self, letter: WhisperId, parts: Sequence[SealedItem], until: int) -> None:
         """Leave a letter with these parts, and try until `until` (Unix seconds). It is on disk when this
         returns. Nothing happens if the letter is known. BadData, Closed, TooMuchMail."""
-        if letter in self._letters:
-            return
-        if sum(len(one.parts) for one in self._letters.values()) + len(parts) > PARTS_MOST:
-            raise TooMuchMail("too many letters wait for room at relays; wait until some of them are stored")
-        await self._deposits.add(letter, parts, until)
-        if letter not in self._letters:  # another task may have left it meanwhile
+        async with self._adding:  # two tasks may leave the same one
+            if letter in self._letters:
+                return
+            if sum(len(one.parts) for one in self._letters.values()) + len(parts) > PARTS_MOST:
+                raise TooMuchMail(
+                    "too many letters wait for room at relays; wait until some of them are stored"
+                )
+            await self._deposits.add(letter, parts, until)
             self._add(KeptLetter(letter, until, False, tuple(map(KeptItem.of, parts))))
 
     async def recall(self, letter: WhisperId) -> bool:

@@ -85,13 +85,16 @@ async def test_a_store_on_disk_and_one_in_memory_do_the_same(tmp_path: Path) -> 
                 await deposits.value(sealed(BOX, 5000)[0].item_id)
 
 
-async def test_a_letter_that_is_there_is_not_changed(tmp_path: Path) -> None:
+async def test_a_letter_of_the_same_name_takes_the_place_of_one_that_could_not_be_erased(
+    tmp_path: Path,
+) -> None:
     async with store_in(tmp_path) as store:
         await store.add(LETTER, sealed(BOX, 5000), 4000)
         await store.add(LETTER, sealed(BOX, 9000, 4, "other"), 8000)
-        assert await store.load() == [
-            KeptLetter(LETTER, 4000, False, tuple(map(KeptItem.of, sealed(BOX, 5000))))
-        ]
+        kept = tuple(map(KeptItem.of, sealed(BOX, 9000, 4, "other")))
+        assert await store.load() == [KeptLetter(LETTER, 8000, False, kept)]
+        with pytest.raises(BadData):
+            await store.value(sealed(BOX, 5000)[0].item_id)
 
 
 async def test_what_is_forgotten_is_not_on_disk(tmp_path: Path) -> None:
