@@ -139,6 +139,7 @@ class Correspondence:
             told,
             bring=self._mailed,
             expects=lambda: self._shows_replies or self.sending.sender.awaits_mail,
+            record=lambda whisper: self.sending.sender.record(whisper),
         )
         return self.mail
 

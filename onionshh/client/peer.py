@@ -169,7 +169,8 @@ class Peer:
     async def keep(self) -> None:
         """Keep this peer as long as possible: an endpoint knows 1 024 peers, and one that is kept goes last
         when there are more. It is on disk when this returns. A peer that was not heard of for 7 days is
-        forgotten in any case. What it leaves beside an inbox that strangers have filled is always looked for.
+        forgotten in any case. What it leaves beside an inbox that strangers have filled is looked for each
+        hour, for 64 such peers.
 
         Raises Closed when the endpoint is closed or the peer was forgotten, BadData when the disk takes
         nothing.

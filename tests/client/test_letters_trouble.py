@@ -155,6 +155,49 @@ async def test_what_was_left_beside_the_inbox_goes_on_in_the_next_run_and_is_rec
         assert len(post.shown) == 1
 
 
+async def test_what_the_inbox_takes_after_all_is_shown_once(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The letter for the inbox is still tried when the other one is stored."""
+    async with away() as post:
+        async with post.returned():
+            await known(post, "press")
+        relays = bend(post.net).values()
+        for relay in relays:
+            relay.on_put = lambda put: w.Kept(w.FULL) if put.mailbox.kind == w.INBOX else None
+        async with post.node.contact(post.address, name="press") as contact:
+            receipt = contact.send(b"hello", ttl_seconds=6 * HOUR)
+            await stored(receipt, copies=4)
+            for relay in relays:
+                relay.on_put = lambda put: None
+            await waits_for(lambda: post.items == 8, 2 * HOUR)
+            assert (receipt.status, receipt.copies) == ("stored", (4, 4))
+        async with post.returned(name="host"):
+            await trio.sleep(3 * HOUR)
+        assert post.bodies == [b"met", b"hello"]
+        async with post.node.contact(post.address, name="press") as contact:
+            assert await status_of(again(contact, receipt)) == "delivered"
+            await waits_for(lambda: not post.items)
+
+
+async def test_whom_the_endpoint_has_forgotten_is_heard_from_its_inbox(autojump_clock: MockClock) -> None:
+    async with away() as post:
+        async with post.returned() as endpoint:
+            await known(post, "press")
+            await endpoint.peers()[0].forget()
+        relays = bend(post.net).values()
+        for relay in relays:
+            relay.on_put = lambda put: w.Kept(w.FULL) if put.mailbox.kind == w.INBOX else None
+        async with post.node.contact(post.address, name="press") as contact:
+            receipt = contact.send(b"hello", ttl_seconds=6 * HOUR)
+            await stored(receipt, copies=4)
+            for relay in relays:
+                relay.on_put = lambda put: None
+            await waits_for(lambda: post.items == 8, 2 * HOUR)
+        async with post.returned():
+            await waits_for(lambda: post.bodies == [b"met", b"hello"])
+
+
 async def test_a_price_that_nobody_pays_is_paid_beside_the_inbox(autojump_clock: MockClock) -> None:
     async with away() as post:
         async with post.returned():

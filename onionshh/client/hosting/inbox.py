@@ -113,6 +113,7 @@ class Inbox:
         self._lay[period] = 0
         answered = await self._reader(period).read()
         if often and self._known(period - 1):
+            self._lay[period - 1] = 0
             await self._reader(period - 1).read()
         return answered.answered > 0
 
@@ -138,6 +139,7 @@ class Inbox:
             return False
         except NoRoom:
             self._context.drops.count(Reason.LETTER_WAITS)
+            self._is_crowded()  # what stays at its relays takes room there
         except BadData as error:
             logger.error("a letter could not be kept, and stays where it lies: %s", error)
         return None
@@ -204,7 +206,10 @@ class Inbox:
     def _note_crowd(self, mailbox: Mailbox) -> None:
         self._lay[mailbox.period] += 1
         if 2 * self._lay[mailbox.period] >= ITEMS_MOST[INBOX]:
-            self._crowded_until = self._context.clock.monotonic() + CROWDED_SECONDS
+            self._is_crowded()
+
+    def _is_crowded(self) -> None:
+        self._crowded_until = self._context.clock.monotonic() + CROWDED_SECONDS
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

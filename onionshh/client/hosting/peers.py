@@ -189,6 +189,8 @@ class Peers:
             session = None
         if session is not None and self.keeper.find(session.session_id) is None:
             self.keeper.begun(session)
+        elif session is not None:
+            self.keeper.used(session)
         session_id = None if session is None else session.session_id
         carrier = CameByMail(lambda reply: self._call_back(session_id, reply), self._context.clock)
         lane = self.lanes.add(carrier, writers=0, session=session, waited=True)

@@ -1,7 +1,9 @@
 """The mail of one contact: letters to the endpoint, and what the endpoint left for the contact (SPEC 14).
 
-Letters go into the endpoint's inbox. Any stranger may fill that, or make it dear. Then a letter of somebody
-whom the endpoint knows goes into the pair mailbox of their session, whose name nobody else has.
+Letters go into the endpoint's inbox. Any stranger may fill that, or make it dear. Somebody whom the endpoint
+knows then leaves a second letter with the same whisper in the pair mailbox of their session, whose name
+nobody else has. The first is still tried, since the endpoint may have forgotten the session. The two are one
+whisper, with one id.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from onionshh.client.context import Context
-from onionshh.client.mail.deposits import Deposits, DepositsInMemory, SealedItem
-from onionshh.client.mail.leaving import Leaving, NotStored, Told
+from onionshh.client.delivery.mailing import NotLeft
+from onionshh.client.mail.deposits import Deposits, DepositsInMemory, beside, whisper_of
+from onionshh.client.mail.leaving import Leaving, NotStored, Told, TooMuchMail
 from onionshh.client.mail.letters import Letters
 from onionshh.client.mail.pair_letter import seal_for_pair
 from onionshh.client.mail.part_store import Parts, PartsInMemory, keep_tidy
@@ -22,10 +25,10 @@ from onionshh.client.mail.waiting import WaitingMail
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.client.steps import steps
 from onionshh.core.delivery.record import Record
-from onionshh.core.mailbox.pair import FROM_ENDPOINT, FROM_VISITOR
+from onionshh.core.mailbox.pair import FROM_VISITOR
 from onionshh.core.session.session import Session
+from onionshh.errors import BadData, Closed
 from onionshh.ids import WhisperId
-from onionshh.wire.mailbox import INBOX
 
 if TYPE_CHECKING:
     from onionshh.client.contact_folder import ContactFolder
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
 class ContactMail:
     """The `Mail` of a contact's Sender. `load` it, `run` it. `folder`: that of a named contact, else None.
-    `bring` and `expects`: as in `WaitingMail`."""
+    `bring` and `expects`: as in `WaitingMail`. `record`: a whisper that is on its way."""
 
     def __init__(
         self,
@@ -45,20 +48,18 @@ class ContactMail:
         *,
         bring: Callable[[Session, Record], Awaitable[None]],
         expects: Callable[[], bool],
+        record: Callable[[WhisperId], Record | None],
     ) -> None:
         self._context = context
         self._sessions = sessions
         self._told = told
-        self._beside: set[WhisperId] = set()
-        """Letters that the inbox did not take, and that the pair mailbox may."""
+        self._record = record
         seeds: Seeds = SeedsInMemory() if folder is None else folder.seeds
         self._letters = Letters(context, address_key, sessions, seeds)
         deposits: Deposits = DepositsInMemory() if folder is None else folder.deposits
         self._leaving = Leaving(context, deposits, self)
         self._parts: Parts = PartsInMemory(context) if folder is None else folder.mail_parts
-        self._waiting = WaitingMail(
-            context, lambda: sessions.with_mail, FROM_ENDPOINT, bring, expects, self._parts
-        )
+        self._waiting = WaitingMail(context, sessions, bring, expects, self._parts)
 
     async def load(self) -> None:
         """Take up what was left in an earlier run. BadData."""
@@ -85,27 +86,75 @@ class ContactMail:
     async def leave(self, record: Record) -> None:
         """As `Mail.leave`."""
         if not self.has(record.whisper_id):
-            items = self._for_pair(record) or await self._letters.seal(record)
+            items = await self._letters.seal(record)
             await self._leaving.leave(record.whisper_id, items, record.expires)
 
     async def recall(self, whisper: WhisperId) -> bool:
         """As `Mail.recall`."""
-        self._beside.discard(whisper)
-        return await self._leaving.recall(whisper)
+        gone: list[bool] = []
+
+        async def recall_one(letter: WhisperId) -> None:
+            gone.append(await self._leaving.recall(letter))
+
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(recall_one, whisper)
+                nursery.start_soon(recall_one, beside(whisper))
+        except* (BadData, Closed) as errors:
+            raise errors.exceptions[0] from None
+        return all(gone)
 
     def has(self, whisper: WhisperId) -> bool:
         """As `Mail.has`."""
         return self._leaving.is_left(whisper)
 
-    def _for_pair(self, record: Record) -> list[SealedItem]:
-        """Its parts for the pair mailbox, if the inbox did not take it. NotLeft."""
-        session = self._session
-        if record.whisper_id not in self._beside or session is None:
-            return []
-        self._beside.discard(record.whisper_id)
-        return seal_for_pair(
-            self._context, session, FROM_VISITOR, record.whisper_id, [record], record.expires
-        )
+    # As `Told`, for both letters of a whisper.
+
+    def proving(self, letter: WhisperId, seconds: float, tries: int) -> None:
+        """As `Told.proving`."""
+        whisper = self._whisper_of(letter)
+        works = [self._leaving.work(one) for one in (whisper, beside(whisper))]
+        self._told.proving(whisper, sum(work[0] for work in works), sum(work[1] for work in works))
+
+    def stored(self, letter: WhisperId, copies: int, enough: bool) -> None:
+        """As `Told.stored`: of the letter that more relays have."""
+        whisper = self._whisper_of(letter)
+        both = whisper, beside(whisper)
+        most = max(self._leaving.copies(one) for one in both)
+        self._told.stored(whisper, most, any(self._leaving.is_enough(one) for one in both))
+
+    def not_stored(self, letter: WhisperId, why: NotStored) -> None:
+        """As `Told.not_stored`. Where there is a pair mailbox, it is tried before anybody is told."""
+        whisper = self._whisper_of(letter)
+        other = beside(letter)
+        record = self._record(whisper)
+        if letter == whisper and why is not NotStored.REFUSED and not self._leaving.is_left(other):
+            session = self._session
+            if session is not None and record is not None:
+                self._context.nursery.start_soon(self._leave_beside, session, record, why)
+                return
+        if not self._leaving.copies(other):
+            self._told.not_stored(whisper, why)
+
+    def lapsed(self, letter: WhisperId) -> None:
+        """As `Told.lapsed`. A letter in a pair mailbox is left again when the inbox refuses it again."""
+        if self._whisper_of(letter) == letter:
+            self._told.lapsed(letter)
+
+    async def _leave_beside(self, session: Session, record: Record, why: NotStored) -> None:
+        whisper = record.whisper_id
+        try:
+            items = seal_for_pair(self._context, session, FROM_VISITOR, whisper, [record], record.expires)
+            steps.debug("the inbox is full or too dear; we also leave it in the mailbox of our session")
+            await self._leaving.leave(beside(whisper), items, record.expires)
+        except (NotLeft, TooMuchMail, BadData, Closed):
+            self._told.not_stored(whisper, why)
+            return
+        if self._record(whisper) is None:  # it was delivered or recalled meanwhile
+            self._leaving.recall_soon(beside(whisper))
+
+    def _whisper_of(self, letter: WhisperId) -> WhisperId:
+        return whisper_of(letter, self._leaving.kind(letter))
 
     @property
     def _session(self) -> Session | None:
@@ -114,28 +163,3 @@ class ContactMail:
         if session is None or view is None or not session.marks.confirmed:
             return None
         return session if session.mail.key_of(view.period) is not None else None
-
-    # As `Told`.
-
-    def proving(self, letter: WhisperId, seconds: float, tries: int) -> None:
-        """As `Told.proving`."""
-        self._told.proving(letter, seconds, tries)
-
-    def stored(self, letter: WhisperId, copies: int, enough: bool) -> None:
-        """As `Told.stored`."""
-        self._told.stored(letter, copies, enough)
-
-    def not_stored(self, letter: WhisperId, why: NotStored) -> None:
-        """As `Told.not_stored`. Where there is a pair mailbox, it is tried before anybody is told."""
-        elsewhere = why is not NotStored.REFUSED and self._session is not None
-        if elsewhere and self._leaving.waits_for(letter, INBOX):
-            steps.debug("the inbox is full or too dear; we leave it in the mailbox of our session")
-            self._leaving.forget(letter)
-            self._beside.add(letter)
-            self.lapsed(letter)
-        else:
-            self._told.not_stored(letter, why)
-
-    def lapsed(self, letter: WhisperId) -> None:
-        """As `Told.lapsed`."""
-        self._told.lapsed(letter)

@@ -147,6 +147,11 @@ class Sender:
             for whisper in self._active.values()
         )
 
+    def record(self, whisper_id: WhisperId) -> Record | None:
+        """A whisper on its way, while its body is here."""
+        whisper = self._active.get(whisper_id)
+        return None if whisper is None or whisper.body is not Body.HERE else whisper.record
+
     def is_keeping(self, whisper_id: WhisperId) -> bool:
         """Whether the answer to this whisper is being written to disk."""
         return self._answers.is_keeping(whisper_id)

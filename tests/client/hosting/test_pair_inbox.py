@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import trio
 from trio.testing import MockClock
 
-from onionshh.client.hosting.pair_inbox import SESSIONS_MOST, PairInbox
+from onionshh.client.hosting.pair_inbox import OTHERS_MOST, SESSIONS_MOST, PairInbox
 from onionshh.client.mail.part_store import PartsInMemory
+from onionshh.client.mail.reading import MailboxReader, Read
 from onionshh.core.delivery.record import RECEIPT, Record, new_whisper
 from onionshh.core.session.session import Session
 from onionshh.errors import ProtocolError
@@ -28,25 +30,67 @@ class Peers:
         ]
         for session in self.sessions[::10]:
             session.marks.kept = True
+        for number, session in enumerate(self.sessions):
+            session.history.started_at = 1000 - number  # the ones that began last come first
         self.taken: list[tuple[Record, Session | None]] = []
 
     def known(self) -> list[Session]:
         return self.sessions
 
+    def session_of(self, session_id: bytes) -> Session | None:
+        return next((one for one in self.sessions if one.session_id == session_id), None)
+
     async def mailed(self, record: Record, session: Session | None) -> None:
         self.taken.append((record, session))
 
 
-async def test_kept_peers_come_first_and_many_others_only_while_the_inbox_is_crowded(
-    autojump_clock: MockClock,
+async def test_kept_peers_come_first_then_those_that_began_first_and_everyone_has_a_turn(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def nothing(self: MailboxReader, *, missing: bool = False) -> Read:
+        await trio.lowlevel.checkpoint()
+        return Read(0, 6, 6)
+
+    monkeypatch.setattr(MailboxReader, "read", nothing)
     async with small(3, **QUIET) as net, net.join("host") as node:
         peers, crowded = Peers(), [False]
         made = PairInbox(inside(node), peers, lambda: crowded[0], PartsInMemory(inside(node)))
-        assert list(made.sessions()) == peers.sessions[::10] + peers.sessions[1:9]
+        kept = peers.sessions[::10]
+        others = [one for one in reversed(peers.sessions) if one not in kept]
+        assert list(made.sessions()) == kept + others[:OTHERS_MOST]
+        await made.read()
+        await trio.sleep(1)
+        assert list(made.sessions()) == kept + others[OTHERS_MOST : 2 * OTHERS_MOST]
         crowded[0] = True
-        assert list(made.sessions()[:10]) == peers.sessions[::10]
         assert len(made.sessions()) == SESSIONS_MOST
+        assert list(made.sessions()[:10]) == kept
+        await made.read()
+        await trio.sleep(1)
+        assert made.sessions()[10 : 10 + 90 - OTHERS_MOST - 54] == others[OTHERS_MOST + 54 :]
+
+
+async def test_earlier_periods_are_read_with_the_first_reading_and_again_if_no_relay_answered(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    answers = [0]
+
+    async def counted(self: MailboxReader, *, missing: bool = False) -> Read:
+        await trio.lowlevel.checkpoint()
+        asked.append(self.mailbox.period)
+        return Read(0, answers[0], 6)
+
+    monkeypatch.setattr(MailboxReader, "read", counted)
+    async with small(3, **QUIET) as net, net.join("host") as node:
+        context, peers = inside(node), Peers()
+        period = context.view.period
+        peers.sessions = [Session.started(b"s" * 32, introduced=False, period=period - 3, wall=0)]
+        made = PairInbox(context, peers, lambda: False, PartsInMemory(context))
+        for answered in (0, 6, 6):
+            answers[0] = answered
+            await made.read()
+        whole = [period - 3, period - 2, period - 1, period]
+        assert asked in (whole * 2 + [period], whole * 2 + [period - 1, period])
 
 
 async def test_only_whispers_are_taken(autojump_clock: MockClock) -> None:
@@ -60,3 +104,14 @@ async def test_only_whispers_are_taken(autojump_clock: MockClock) -> None:
         with pytest.raises(ProtocolError) as raised:
             await made.bring(peers.sessions[3], replace(record, kind=RECEIPT))
         assert raised.value.reason is Reason.PAIR_SHAPE
+
+
+async def test_what_comes_of_a_session_that_is_over_is_a_strangers(autojump_clock: MockClock) -> None:
+    async with small(3, **QUIET) as net, net.join("host") as node:
+        context, peers = inside(node), Peers()
+        made = PairInbox(context, peers, lambda: False, PartsInMemory(context))
+        over = peers.sessions.pop()
+        expires = context.clock.best() + 4000
+        record = new_whisper(b"x", expires=expires, privacy_class=1, random_bytes=seeded(4))
+        await made.bring(over, record)
+        assert peers.taken == [(record, None)]

@@ -30,7 +30,16 @@ async def brings_nothing(session: Session, record: Record) -> None:
 def made(context: Context, key: bytes, folder: ContactFolder | None, told: Heard) -> ContactMail:
     store = SessionsInMemory() if folder is None else folder.sessions
     sessions = VisitorSessions(context, SessionKeeper(context, store, 16))
-    return ContactMail(context, key, sessions, folder, told, bring=brings_nothing, expects=lambda: False)
+    return ContactMail(
+        context,
+        key,
+        sessions,
+        folder,
+        told,
+        bring=brings_nothing,
+        expects=lambda: False,
+        record=lambda whisper: None,
+    )
 
 
 def whisper(context: Context) -> Record:

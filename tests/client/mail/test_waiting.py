@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from onionshh.client.context import Context
 from onionshh.client.mail import waiting as file
 from onionshh.client.mail.deposits import DepositsInMemory, SealedItem
+from onionshh.client.mail.pair_reading import PREVIOUS_EVERY
 from onionshh.client.mail.part_store import PartsInMemory
 from onionshh.client.mail.reading import MailboxReader, Read
 from onionshh.client.mail.waiting import PAUSE_MOST_SECONDS, WaitingMail
@@ -58,14 +59,7 @@ class World:
         self.brought: list[tuple[Session, bytes]] = []
         self.fails = 0
         self.expects = True
-        self.mail = WaitingMail(
-            context,
-            lambda: sessions.with_mail,
-            FROM_ENDPOINT,
-            self._bring,
-            lambda: self.expects,
-            PartsInMemory(context),
-        )
+        self.mail = WaitingMail(context, sessions, self._bring, lambda: self.expects, PartsInMemory(context))
 
     async def _bring(self, session: Session, record: Record) -> None:
         await trio.lowlevel.checkpoint()
@@ -238,7 +232,7 @@ async def test_the_period_before_is_read_soon_after_a_period_began_and_older_one
     async with world() as one:
         period = one.context.view.period
         old = await one.sessions.begin_by_letter(one.context.chance.bytes(SEED), period - 3)
-        for _ in range(file.PREVIOUS_EVERY - 1):
+        for _ in range(PREVIOUS_EVERY - 1):
             await one.mail.read()
         assert set(asked) == {period}
         await one.mail.read()
