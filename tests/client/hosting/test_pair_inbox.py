@@ -9,9 +9,11 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.client.hosting.pair_inbox import OTHERS_MOST, SESSIONS_MOST, PairInbox
+from onionshh.client.mail.pair_reading import PairReading
 from onionshh.client.mail.part_store import PartsInMemory
-from onionshh.client.mail.reading import MailboxReader, Read
+from onionshh.client.mail.reading import MailboxReader, NoRoom, Read
 from onionshh.core.delivery.record import RECEIPT, Record, new_whisper
+from onionshh.core.mailbox.pair import FROM_VISITOR, pair_mailbox
 from onionshh.core.session.session import Session
 from onionshh.errors import ProtocolError
 from onionshh.reasons import Reason
@@ -69,6 +71,60 @@ async def test_kept_peers_come_first_then_those_that_began_first_and_everyone_ha
         assert made.sessions()[10 : 10 + 90 - OTHERS_MOST - 54] == others[OTHERS_MOST + 54 :]
 
 
+async def test_a_flood_of_new_sessions_and_mailboxes_that_do_not_answer_keep_nobody_out(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[bytes] = set()
+
+    async def in_vain(self: MailboxReader, *, missing: bool = False) -> Read:
+        await trio.lowlevel.checkpoint()
+        asked.add(self.mailbox.name)
+        raise NoRoom
+
+    monkeypatch.setattr(MailboxReader, "read", in_vain)
+    async with small(3, **QUIET) as net, net.join("host") as node:
+        context, peers = inside(node), Peers()
+        period = context.view.period
+        peers.sessions = [
+            Session.started(b"%32d" % number, introduced=False, period=period, wall=number)
+            for number in range(64)
+        ]
+        made = PairInbox(context, peers, lambda: False, PartsInMemory(context))
+        for turn in range(4):
+            await made.read()
+            peers.sessions += [
+                Session.started(b"%d %30d" % (turn, number), introduced=False, period=period, wall=0)
+                for number in range(64)
+            ]
+            await trio.sleep(3600)
+        keys = [session.mail.key_of(period) for session in peers.sessions[:64]]
+        assert asked == {pair_mailbox(key, FROM_VISITOR, period).name for key in keys if key is not None}
+
+
+async def test_no_mailbox_between_two_turns_is_passed_over(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Peers have their turns days apart when there are many."""
+    asked: list[int] = []
+    period = [0]
+
+    async def counted(self: MailboxReader, *, missing: bool = False) -> Read:
+        await trio.lowlevel.checkpoint()
+        asked.append(self.mailbox.period)
+        return Read(0, 6, 6)
+
+    monkeypatch.setattr(MailboxReader, "read", counted)
+    monkeypatch.setattr(PairReading, "periods", lambda self, often: (period[0],))
+    async with small(3, **QUIET) as net, net.join("host") as node:
+        context, peers = inside(node), Peers()
+        first = context.view.period
+        peers.sessions = [Session.started(b"s" * 32, introduced=False, period=first, wall=0)]
+        made = PairInbox(context, peers, lambda: False, PartsInMemory(context))
+        for period[0] in (first, first + 3):
+            await made.read()
+        assert asked == [first, first + 3, first + 2, first + 1, first]
+
+
 async def test_earlier_periods_are_read_with_the_first_reading_and_again_if_no_relay_answered(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,8 +145,8 @@ async def test_earlier_periods_are_read_with_the_first_reading_and_again_if_no_r
         for answered in (0, 6, 6):
             answers[0] = answered
             await made.read()
-        whole = [period - 3, period - 2, period - 1, period]
-        assert asked in (whole * 2 + [period], whole * 2 + [period - 1, period])
+        whole = [period, period - 1, period - 2, period - 3]
+        assert asked in (whole * 2 + [period], whole * 2 + [period, period - 1])
 
 
 async def test_only_whispers_are_taken(autojump_clock: MockClock) -> None:

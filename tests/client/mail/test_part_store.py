@@ -145,3 +145,25 @@ async def test_a_full_disk_keeps_nothing_and_loses_nothing(
             with pytest.raises(BadData):
                 await put(parts, 0)
         assert await put(parts, 0, 1, 2) == [None, None, b"part 0 part 1 part 2 "]
+
+
+async def test_two_stores_of_one_database_know_their_own_parts(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """What strangers leave in one displaces nothing in the other, also after a restart."""
+    async with context() as node:
+        for _ in range(2):
+            database = Database(tmp_path / "parts.db", MAIL_PART_MIGRATIONS, run_inline)
+            strangers = PartsOnDisk(node, database, lambda name: name != NAME)
+            peers = PartsOnDisk(node, database, lambda name: name == NAME)
+            for parts in (strangers, peers):
+                await parts.load()
+            await put(peers, 0, 2)
+            for number in range(1100):
+                await put(strangers, 0, name=number.to_bytes(32))
+            await database.aclose()
+        database = Database(tmp_path / "parts.db", MAIL_PART_MIGRATIONS, run_inline)
+        peers = PartsOnDisk(node, database, lambda name: name == NAME)
+        await peers.load()
+        assert await put(peers, 1) == [b"part 0 part 1 part 2 "]
+        await database.aclose()
