@@ -33,11 +33,12 @@ PAUSE_SECONDS: Final = 3600.0
 """The mean pause between two readings."""
 PAUSE_LEAST_SECONDS: Final = 600.0
 PAUSE_MOST_SECONDS: Final = 3 * 3600.0
-FIRST_SECONDS: Final = 600.0
-"""The first reading begins within this time."""
+SPREAD_SECONDS: Final = 600.0
+"""One reading is spread over this time, so that relays do not see by their times that mailboxes have one
+reader, and nobody else's cells wait."""
 SESSIONS_MOST: Final = 64
-OTHERS_MOST: Final = 16
-"""Those that are not kept, while the inbox is not crowded. Each takes six circuits."""
+OTHERS_MOST: Final = 4
+"""Those that are not kept, while the inbox is not crowded. Each takes six circuits, as much as the inbox."""
 AT_ONCE: Final = 4
 SESSION_SECONDS: Final = 120.0
 """A slow relay may hold up one session for so long."""
@@ -82,7 +83,6 @@ class PairInbox:
         chance = self._context.chance
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep_tidy, self._parts)
-            await trio.sleep(chance.between(0.0, FIRST_SECONDS))
             while True:
                 await self.read()
                 pause = chance.exponential(PAUSE_SECONDS)
@@ -123,6 +123,7 @@ class PairInbox:
         await self._peers.mailed(record, self._peers.session_of(session.session_id))
 
     async def _read_one(self, session: Session, turns: trio.CapacityLimiter) -> None:
+        await trio.sleep(self._context.chance.between(0.0, SPREAD_SECONDS))
         async with turns:
             self._turn_at[session.session_id] = self._context.clock.monotonic()  # whatever comes of it
             with trio.move_on_after(SESSION_SECONDS):

@@ -87,7 +87,7 @@ async def test_a_flood_of_new_sessions_and_mailboxes_that_do_not_answer_keep_nob
         period = context.view.period
         peers.sessions = [
             Session.started(b"%32d" % number, introduced=False, period=period, wall=number)
-            for number in range(64)
+            for number in range(4 * OTHERS_MOST)
         ]
         made = PairInbox(context, peers, lambda: False, PartsInMemory(context))
         for turn in range(4):
@@ -97,7 +97,7 @@ async def test_a_flood_of_new_sessions_and_mailboxes_that_do_not_answer_keep_nob
                 for number in range(64)
             ]
             await trio.sleep(3600)
-        keys = [session.mail.key_of(period) for session in peers.sessions[:64]]
+        keys = [session.mail.key_of(period) for session in peers.sessions[: 4 * OTHERS_MOST]]
         assert asked == {pair_mailbox(key, FROM_VISITOR, period).name for key in keys if key is not None}
 
 
