@@ -1,4 +1,5 @@
-"""What a deposit costs: a try of the proof of work in Python and in C, a proof by hours, an inbox kept full.
+"""What a deposit costs: a try of the proof of work in Python and in C, a proof by hours, an inbox and a relay
+kept full.
 
 The program in C calls the same function of OpenSSL that Python calls, one try after another, as an attacker
 would. Without a compiler or OpenSSL's headers its row says so.
@@ -15,11 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from onionshh import geometry as g
+from onionshh.core.base.params import default_params
 from onionshh.core.base.work import tries_for
 from onionshh.core.mailbox.item import ItemKey, check_put_untrusted, make_put
 from onionshh.core.mailbox.price import EFFORT_MOST, ITEMS_MOST, price
 from onionshh.core.mailbox.work import Search, holds_untrusted, put_task
-from onionshh.wire.mailbox import INBOX, Mailbox
+from onionshh.rendezvous.mailbox_index import ITEM_BYTES
+from onionshh.wire.mailbox import INBOX, PAIR, Mailbox
 from tests.benchmarks.measured import Measured, single
 from tests.seeded import seeded
 
@@ -73,6 +76,7 @@ def measure() -> list[Measured]:
         single("check of a proof", "µs", _each(_check_proof) * 1e6),
         single("check of a deposit's signature", "µs", _each(_check_signature) * 1e6),
         single("CPU to keep one inbox full for an hour", "s", _full() * each),
+        single("CPU to keep one relay's mailboxes full for an hour", "s", _full_relay() * each),
         single("CPU until a letter of three days is dearer than a node pays", "s", _too_dear() * each),
     ]
     return rows
@@ -86,6 +90,16 @@ def _price(hours: int, used: int = 0) -> int:
 def _full() -> int:
     """Tries for as many items of an hour as an inbox holds. One proof serves all copies."""
     return sum(_price(1, used) for used in range(ITEMS_MOST[INBOX]))
+
+
+def _full_relay() -> int:
+    """Tries for as many items of an hour as a relay has room for, in many pair mailboxes: they cost least.
+    One proof counts at all four relays of its mailbox."""
+    most = default_params(one_machine=False).mailbox_bytes
+    return sum(
+        price(PAIR, _WALL + _HOUR, _WALL, relay_used=used, relay_most=most, mailbox_used=0)
+        for used in range(0, most - ITEM_BYTES, ITEM_BYTES)
+    )
 
 
 def _too_dear() -> int:
