@@ -33,6 +33,8 @@ PAUSE_SECONDS: Final = 3600.0
 """The mean pause between two readings."""
 PAUSE_LEAST_SECONDS: Final = 600.0
 PAUSE_MOST_SECONDS: Final = 3 * 3600.0
+FIRST_SECONDS: Final = 60.0
+"""The inbox is read first: whether it is crowded decides whose turn it is."""
 SPREAD_SECONDS: Final = 600.0
 """One reading is spread over this time, so that relays do not see by their times that mailboxes have one
 reader, and nobody else's cells wait."""
@@ -83,6 +85,7 @@ class PairInbox:
         chance = self._context.chance
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep_tidy, self._parts)
+            await trio.sleep(FIRST_SECONDS)
             while True:
                 await self.read()
                 pause = chance.exponential(PAUSE_SECONDS)
