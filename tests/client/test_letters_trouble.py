@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,8 @@ from tests.seeded import seeded
 
 DAYS_WRONG = 30 * 24 * HOUR
 ROUND_SECONDS = 1800
+ENDS = ("visitor", "host")
+"""Their folders. A relay's grow when it keeps something for the first time."""
 
 
 async def stranger_fills(post: Post, count: int) -> None:
@@ -105,9 +107,9 @@ async def test_a_letter_for_an_inbox_that_a_stranger_has_filled_waits_until_it_i
         assert post.bodies == [b"hello"]
 
 
-@pytest.mark.parametrize(("kept", "size"), [(True, 5), (False, 9000)])
+@pytest.mark.parametrize("kept", [True, False])
 async def test_who_is_known_leaves_it_beside_an_inbox_that_a_stranger_has_filled(
-    kept: bool, size: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    kept: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pair mailbox of a kept peer is always read, that of one of many while the inbox is crowded."""
     monkeypatch.setitem(price.ITEMS_MOST, w.INBOX, 4)
@@ -121,12 +123,12 @@ async def test_who_is_known_leaves_it_beside_an_inbox_that_a_stranger_has_filled
                 await endpoint.peers()[0].keep()
         await stranger_fills(post, 4)
         async with post.node.contact(post.address, name="press") as contact:
-            receipt = contact.send(bytes(size), ttl_seconds=6 * HOUR)
+            receipt = contact.send(b"hello", ttl_seconds=6 * HOUR)
             await stored(receipt, copies=4)
             assert (receipt.status, receipt.why_not_stored) == ("stored", "")
         async with post.returned():
             await waits_for(lambda: len(post.shown) == 2)
-            await trio.sleep(2 * HOUR)
+            await trio.sleep(HOUR)  # receipts wait for each other, and are left
         assert (post.shown[1].id, post.shown[1].waited) == (receipt.id, True)
         assert post.shown[0].peer == post.shown[1].peer
         async with post.node.contact(post.address, name="press") as contact:
@@ -151,7 +153,7 @@ async def test_what_was_left_beside_the_inbox_goes_on_in_the_next_run_and_is_rec
             assert await found.recall()
         assert post.items == 4 * 4
         async with post.returned():
-            await trio.sleep(2 * HOUR)
+            await trio.sleep(HOUR // 2)
         assert len(post.shown) == 1
 
 
@@ -172,8 +174,8 @@ async def test_what_the_inbox_takes_after_all_is_shown_once(
                 relay.on_put = lambda put: None
             await waits_for(lambda: post.items == 8, 2 * HOUR)
             assert (receipt.status, receipt.copies) == ("stored", (4, 4))
-        async with post.returned(name="host"):
-            await trio.sleep(3 * HOUR)
+        async with post.returned():
+            await trio.sleep(HOUR)
         assert post.bodies == [b"met", b"hello"]
         async with post.node.contact(post.address, name="press") as contact:
             assert await status_of(again(contact, receipt)) == "delivered"
@@ -236,42 +238,35 @@ async def start_with_clocks(post: Post) -> list[WrongClock]:
     return clocks
 
 
-async def test_clocks_that_jump_at_relays_erase_nothing_before_its_time(autojump_clock: MockClock) -> None:
-    async with away() as post:
-        clocks = await start_with_clocks(post)
-        async with post.node.contact(post.address, name="press") as contact:
-            receipt = contact.send(b"hello", ttl_seconds=6 * HOUR)
-            await stored(receipt, copies=4, seconds=HOUR)
-        for clock, step in zip(clocks, (DAYS_WRONG, 2 * HOUR, -2 * HOUR, -DAYS_WRONG), strict=True):
-            clock.shift = step
-        await trio.sleep(2 * HOUR)
-        assert post.items == 4
-        for clock in clocks:
-            clock.shift = -clock.shift
-        await trio.sleep(HOUR)
-        assert post.items == 4
-        async with post.returned():
-            await waits_for(lambda: bool(post.shown))
-        assert [whisper.id for whisper in post.shown] == [receipt.id]
-
-
-async def test_with_wrong_clocks_too_nothing_outlives_its_time_for_long(autojump_clock: MockClock) -> None:
+async def test_clocks_that_jump_at_relays_erase_nothing_before_its_time_and_keep_nothing_much_longer(
+    autojump_clock: MockClock,
+) -> None:
     """A relay whose clock is wrong goes by what consensuses confirm, which are ten minutes apart here."""
     async with away() as post:
         clocks = await start_with_clocks(post)
-        for clock, step in zip(clocks, 2 * (DAYS_WRONG, -DAYS_WRONG), strict=True):
-            clock.shift = step
         async with post.node.contact(post.address, name="press") as contact:
             receipt = contact.send(b"hello", ttl_seconds=SHORT)
             await stored(receipt, copies=4, seconds=HOUR // 2)
+        for clock, step in zip(clocks, (DAYS_WRONG, 2 * HOUR, -2 * HOUR, -DAYS_WRONG), strict=True):
+            clock.shift = step
+        await trio.sleep(HOUR // 4)
         assert post.items == 4
-        await trio.sleep(SHORT + 1800)
+        for clock in clocks:
+            clock.shift = -clock.shift
+        await trio.sleep(HOUR // 4)
+        assert post.items == 4
+        await trio.sleep(SHORT)
         assert post.items == 0
 
 
-def descriptors() -> int:
-    """How many files this process has open."""
-    return len(os.listdir("/proc/self/fd"))
+def descriptors(net: testing.Network) -> int:
+    """How many files this process has open, without the databases of relays: each opens its own when first
+    something is kept there."""
+    opened = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the listing's own
+            opened.append(os.readlink(f"/proc/self/fd/{name}"))
+    return sum(not path.startswith(f"{net.folder}/relay") for path in opened)
 
 
 def bytes_in(folder: Path) -> int:
@@ -312,8 +307,10 @@ async def test_an_hour_of_traffic_leaves_nothing_behind(autojump_clock: MockCloc
                 await waits_for(lambda: not post.items)
             await trio.sleep_until(started + ROUND_SECONDS * (round_ + 1))
             post.shown.clear()
-            seen.append((descriptors(), bytes_in(post.net.folder), objects()))
+            seen.append(
+                (descriptors(post.net), sum(bytes_in(post.net.folder / name) for name in ENDS), objects())
+            )
         (files, size, count), *_, (files_now, size_now, count_now) = seen
         assert files_now <= files
         assert size_now <= size * 1.1 + 65_536
-        assert count_now <= count * 1.05
+        assert count_now <= count * 1.1
