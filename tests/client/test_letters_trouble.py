@@ -13,6 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+import onionshh
 from onionshh import testing
 from onionshh.client.hosting import inbox, pair_inbox
 from onionshh.core.mailbox import price
@@ -157,6 +158,21 @@ async def test_what_was_left_beside_the_inbox_goes_on_in_the_next_run_and_is_rec
         assert len(post.shown) == 1
 
 
+async def left_in_both(post: Post) -> onionshh.Receipt:
+    """The inbox takes a letter only after the pair mailbox did."""
+    relays = bend(post.net).values()
+    for relay in relays:
+        relay.on_put = lambda put: w.Kept(w.FULL) if put.mailbox.kind == w.INBOX else None
+    async with post.node.contact(post.address, name="press") as contact:
+        receipt = contact.send(b"hello", ttl_seconds=6 * HOUR)
+        await stored(receipt, copies=4)
+        for relay in relays:
+            relay.on_put = lambda put: None
+        await waits_for(lambda: post.items == 8, 2 * HOUR)
+        assert (receipt.status, receipt.copies) == ("stored", (4, 4))
+    return receipt
+
+
 async def test_what_the_inbox_takes_after_all_is_shown_once(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,16 +180,7 @@ async def test_what_the_inbox_takes_after_all_is_shown_once(
     async with away() as post:
         async with post.returned():
             await known(post, "press")
-        relays = bend(post.net).values()
-        for relay in relays:
-            relay.on_put = lambda put: w.Kept(w.FULL) if put.mailbox.kind == w.INBOX else None
-        async with post.node.contact(post.address, name="press") as contact:
-            receipt = contact.send(b"hello", ttl_seconds=6 * HOUR)
-            await stored(receipt, copies=4)
-            for relay in relays:
-                relay.on_put = lambda put: None
-            await waits_for(lambda: post.items == 8, 2 * HOUR)
-            assert (receipt.status, receipt.copies) == ("stored", (4, 4))
+        receipt = await left_in_both(post)
         async with post.returned():
             await trio.sleep(HOUR)
         assert post.bodies == [b"met", b"hello"]
@@ -187,17 +194,10 @@ async def test_whom_the_endpoint_has_forgotten_is_heard_from_its_inbox(autojump_
         async with post.returned() as endpoint:
             await known(post, "press")
             await endpoint.peers()[0].forget()
-        relays = bend(post.net).values()
-        for relay in relays:
-            relay.on_put = lambda put: w.Kept(w.FULL) if put.mailbox.kind == w.INBOX else None
-        async with post.node.contact(post.address, name="press") as contact:
-            receipt = contact.send(b"hello", ttl_seconds=6 * HOUR)
-            await stored(receipt, copies=4)
-            for relay in relays:
-                relay.on_put = lambda put: None
-            await waits_for(lambda: post.items == 8, 2 * HOUR)
+        receipt = await left_in_both(post)
         async with post.returned():
             await waits_for(lambda: post.bodies == [b"met", b"hello"])
+        assert post.shown[1].id == receipt.id
 
 
 async def test_a_price_that_nobody_pays_is_paid_beside_the_inbox(autojump_clock: MockClock) -> None:
