@@ -138,7 +138,7 @@ class ContactMail:
     def not_stored(self, letter: WhisperId, why: NotStored) -> None:
         """As `Told.not_stored`. Where there is a pair mailbox, it is tried before anybody is told."""
         whisper = self._whisper_of(letter)
-        if letter == whisper and why is not NotStored.REFUSED:
+        if letter == whisper and why is not NotStored.REFUSED and whisper not in self._refused:
             self._leave_beside_soon(whisper, why)
         elif not self._leaving.is_enough(beside(letter)):
             self._told.not_stored(whisper, why)
