@@ -16,6 +16,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from onionshh.client.board.board import Board
+    from onionshh.client.board.post import Post
+    from onionshh.client.board.posting import Posting
     from onionshh.client.contact import Contact
     from onionshh.client.endpoint import Endpoint, EndpointStatus
     from onionshh.client.hosting.reachability import Reachability
@@ -52,6 +55,7 @@ __all__ = [
     "BadAddress",
     "BadData",
     "BadNetworkFile",
+    "Board",
     "CircuitInfo",
     "ClockWrong",
     "Closed",
@@ -70,6 +74,8 @@ __all__ = [
     "NotDelivered",
     "NotStored",
     "Peer",
+    "Post",
+    "Posting",
     "Reachability",
     "Receipt",
     "SessionInfo",
@@ -82,6 +88,7 @@ __all__ = [
 ]
 
 _WHERE = {
+    "Board": "onionshh.client.board.board",
     "CircuitInfo": "onionshh.client.node",
     "Contact": "onionshh.client.contact",
     "Endpoint": "onionshh.client.endpoint",
@@ -91,6 +98,8 @@ _WHERE = {
     "Node": "onionshh.client.node",
     "NodeStatus": "onionshh.client.node",
     "Peer": "onionshh.client.peer",
+    "Post": "onionshh.client.board.post",
+    "Posting": "onionshh.client.board.posting",
     "Reachability": "onionshh.client.hosting.reachability",
     "Receipt": "onionshh.client.receipt",
     "SessionInfo": "onionshh.client.session.info",

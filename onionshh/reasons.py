@@ -303,6 +303,7 @@ class Reason(StrEnum):
 
     # Mailboxes and what lies in them.
 
+    BOARD_SHAPE = "board-shape", "An entry on a board had a wrong format inside its seal."
     LETTER_DISPLACED = (
         "letter-displaced",
         "A letter of which not all parts had come made room for others.",

@@ -207,8 +207,9 @@ class Mailboxes:
         shared_random = None if view is None else view.shared_random(mailbox.period)
         if view is None or shared_random is None or not self._serves(view, mailbox):
             return kept(circuit, w.REFUSED)
-        # What is recalled may lie here for days after its period.
-        if put.value and not in_window(mailbox.period, view):
+        # What is recalled or extended may lie here for days after its period.
+        is_new = self._index.get(mailbox, put.item_id, wall) is None
+        if put.value and is_new and not in_window(mailbox.period, view):
             return kept(circuit, w.REFUSED)
         return self._deposits.put(circuit, put, shared_random, wall)
 

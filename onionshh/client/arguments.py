@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from onionshh.core.mailbox.item import TTL_LEAST_SECONDS, TTL_MOST_SECONDS
 from onionshh.geometry import KEY
 from onionshh.ids import RelayId
 
@@ -24,6 +25,13 @@ def check_seconds(name: str, value: object, *, least: float = 0.0) -> None:
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}.")
     if not math.isfinite(value) or value < least:
         raise ValueError(f"{name} must be a finite number of seconds, {least:g} or more, not {value}.")
+
+
+def check_post_ttl(value: object) -> None:
+    """How long a post may lie on a board, in seconds: 60 to 7 days."""
+    check_seconds("ttl_seconds", value, least=TTL_LEAST_SECONDS)
+    if isinstance(value, int | float) and value > TTL_MOST_SECONDS:
+        raise ValueError(f"ttl_seconds must be at most {TTL_MOST_SECONDS} (7 days), not {value}.")
 
 
 def check_timeout(name: str, value: object) -> None:

@@ -54,6 +54,8 @@ WAYS_MOST: Final = 16
 """Ways back of all contacts of a node."""
 LETTERS_A_MINUTE: Final = 6
 """Letters that the endpoints of a node leave for their peers. Each takes work, and strangers cause it."""
+WATCHES_MOST: Final = 16
+"""Boards that a node watches, over six circuits each."""
 MAILBOX_TURNS: Final = 8
 """Relays that a node asks about mailboxes at a time, over one circuit each."""
 
@@ -66,6 +68,8 @@ class Shared:
     """By endpoint."""
     ways: int = 0
     """Ways back that are taken."""
+    watches: int = 0
+    """Boards that are watched."""
     proving: trio.Lock = field(default_factory=trio.Lock)
     """Held during each piece of work for a proof for a mailbox: one at a time."""
     letters: TokenBucket = field(default_factory=lambda: TokenBucket(LETTERS_A_MINUTE / 60, LETTERS_A_MINUTE))
@@ -85,6 +89,12 @@ class Shared:
         """If there are too many sessions, one of the endpoint with most of them must go."""
         while sum(map(len, self.sessions)) > SESSIONS_MOST:
             max(self.sessions, key=len).displace()
+
+    def take_watch(self) -> None:
+        """One more board is watched. ValueError if there are too many."""
+        if self.watches >= WATCHES_MOST:
+            raise ValueError(f"A node watches at most {WATCHES_MOST} boards at a time.")
+        self.watches += 1
 
     def take_ways(self, count: int) -> None:
         """Take so many ways back. ValueError if there are not so many left."""

@@ -15,12 +15,14 @@ import trio
 
 from onionshh.client.arguments import check_name, check_seconds, check_whole, relay_ids
 from onionshh.client.assemble import assembled
+from onionshh.client.board.board import Board
 from onionshh.client.contact import Contact
 from onionshh.client.context import Context
 from onionshh.client.correspondence import Terms
 from onionshh.client.identities import Identity
 from onionshh.client.one_machine import find_network
 from onionshh.core.base.classes import INTRODUCTION_HOPS, MOST_HOPS, check_hops, privacy_class, reveals
+from onionshh.core.board.topic import Topic
 from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted, encode_address
 from onionshh.errors import WrongLoop
 from onionshh.net.authority_client import HttpSource
@@ -232,6 +234,30 @@ class Node:
         shown, kind, hops = self._sender_key(sender), privacy_class(privacy), check_hops(hops)
         terms = Terms(key, kind, hops, background, session, shown, way_back, store)
         return Contact(self._context, encode_address(key), terms, name)
+
+    def board(
+        self, topic: bytes | str, *, author: IdentityKeys | None = None, name: str | None = None
+    ) -> Board:
+        """A board, to be entered with `async with`. `Board` says what authors and names are for.
+
+        - `topic`: 32 secret bytes, which all members share; or a name, 1 to 256 printable characters. A name
+          is public: whoever knows or guesses it can read and post.
+        - `author`: an `Identity`. Your posts here are then known to belong together, and readers cannot tell
+          whose they are.
+        - `name`: 1 to 64 printable characters. Then your posts and how far you have read are on disk, and go
+          on when it is entered again.
+
+        Raises ValueError for a topic or a name that cannot be, TypeError for a topic that is neither text nor
+        bytes or an author that is no identity, Closed when the node is closed. Entering the block raises
+        DataInUse while another board of this topic and name is open, and BadData when what is kept for it
+        cannot be read.
+        """
+        self._context.check_open()
+        if name is not None:
+            check_name("name", name, NAME_MOST)
+        if author is not None and not isinstance(author, IdentityKeys):
+            raise TypeError(f"An author is an Identity, not {type(author).__name__}.")
+        return Board(self._context, Topic.of(topic), author, name)
 
     def _sender_key(self, sender: IdentityKeys | Endpoint | str | None) -> bytes | None:
         if sender is None:

@@ -32,7 +32,7 @@ from onionshh.crypto.ed25519 import (
     sign_with_scalar,
     verify_untrusted,
 )
-from onionshh.crypto.primitives import equal, sha3_256, sha3_512
+from onionshh.crypto.primitives import equal, kdf, sha3_256, sha3_512
 from onionshh.errors import BadAddress, CryptoError
 from onionshh.geometry import HASH, KEY, POINT, PQ_KEY, PQ_SIGNATURE
 from onionshh.ids import RandomBytes
@@ -240,6 +240,11 @@ class IdentityKeys:
     def blind(self, period: int, period_seconds: int) -> BlindedKey:
         """The key under which visitors find this endpoint in this period."""
         return blind_secret(self._a, self._nonce_secret, self.A, period, period_seconds)
+
+    def author_key(self, topic_secret: bytes) -> SigningKey:
+        """The key of this endpoint as an author on the board of one topic (SPEC 14). Nobody can link it to
+        the address, or to its key on another board."""
+        return SigningKey(kdf("author", self._nonce_secret, topic_secret))
 
     def sign_pq(self, message: bytes) -> bytes:
         """An ML-DSA-65 signature, 3 309 bytes."""

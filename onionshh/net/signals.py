@@ -22,6 +22,10 @@ class Broadcast:
         event, self._event = self._event, trio.Event()
         event.set()
 
+    def ticket(self) -> trio.Event:
+        """An event that the next `send` sets: for who looks at something first, and may await there."""
+        return self._event
+
     async def wait(self) -> None:
         """Wait for the next `send`."""
         await self._event.wait()

@@ -54,6 +54,7 @@ MIGRATIONS = (
     + MAIL_PART_MIGRATIONS[0]
     + DEPOSIT_MIGRATIONS[0]
     + OWED_MIGRATIONS[0],
+    DEPOSIT_MIGRATIONS[1],
 )
 """For the one file of keys, whispers, sessions, parts, letters and what is said first. A new migration goes
 at the end, whichever it is for."""

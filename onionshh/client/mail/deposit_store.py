@@ -6,6 +6,7 @@
 | a proof is found                | the part's effort and nonce              | before a PUT with it        |
 | a relay is to be asked          | the copy at this relay: tried            | before the PUT              |
 | the relay has it, or erased it  | the copy at this relay: stored or erased | after the answer            |
+| `extend`                        | the parts: their end, and a new revision | before a PUT with it        |
 | `recall`                        | the letter is marked                     | before `recall` returns     |
 | the time is over, all is erased | everything of it is erased               | within a second             |
 
@@ -43,6 +44,7 @@ CREATE TABLE deposit_copies (
     id BLOB NOT NULL, relay BLOB NOT NULL, place INTEGER NOT NULL, state INTEGER NOT NULL,
     PRIMARY KEY (id, relay)) WITHOUT ROWID;
 """,
+    "ALTER TABLE deposits ADD COLUMN revision INTEGER NOT NULL DEFAULT 0",
 )
 
 
@@ -128,6 +130,24 @@ class DepositStore:
             )
         )
 
+    async def extended(self, letter: WhisperId, expires: int) -> None:
+        """As `Deposits.extended`."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE letters_left SET until = ? WHERE letter = ?", (expires, letter))
+            connection.execute(
+                "UPDATE deposit_copies SET state = ? WHERE state = ?"
+                " AND id IN (SELECT id FROM deposits WHERE letter = ?)",
+                (CopyState.TRIED, CopyState.STORED, letter),
+            )
+            connection.execute(
+                "UPDATE deposits SET expires = ?, effort = 0, nonce = NULL, revision = revision + 1"
+                " WHERE letter = ?",
+                (expires, letter),
+            )
+
+        await self._database.transaction(write)
+
     async def recalled(self, letter: WhisperId) -> None:
         """As `Deposits.recalled`."""
         await self._database.transaction(
@@ -164,7 +184,8 @@ def _erase(connection: sqlite3.Connection, letter: bytes) -> None:
 
 def _items(connection: sqlite3.Connection, letter: bytes) -> tuple[KeptItem, ...]:
     rows = connection.execute(
-        "SELECT id, mailbox, seed, expires, effort, nonce FROM deposits WHERE letter = ? ORDER BY part",
+        "SELECT id, mailbox, seed, expires, effort, nonce, revision"
+        " FROM deposits WHERE letter = ? ORDER BY part",
         (letter,),
     ).fetchall()
     return tuple(
@@ -176,8 +197,9 @@ def _items(connection: sqlite3.Connection, letter: bytes) -> tuple[KeptItem, ...
             effort,
             nonce or NO_PROOF,
             _copies(connection, item_id),
+            revision,
         )
-        for item_id, mailbox, seed, expires, effort, nonce in rows
+        for item_id, mailbox, seed, expires, effort, nonce, revision in rows
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from onionshh.core.mailbox.copies import Copy
+from onionshh.core.mailbox.copies import Copy, CopyState
 from onionshh.core.mailbox.work import NO_PROOF
 from onionshh.crypto.identity import SigningKey
 from onionshh.errors import BadData
@@ -58,7 +58,8 @@ class SealedItem:
 
 @dataclass(frozen=True, slots=True)
 class KeptItem:
-    """What is known of one part, without its value. `effort` 0: no proof was found yet."""
+    """What is known of one part, without its value. `effort` 0: no proof was found yet. `revision`: how often
+    its end was changed."""
 
     item_id: bytes = field(repr=False)
     mailbox: Mailbox
@@ -67,11 +68,21 @@ class KeptItem:
     effort: int = 0
     nonce: bytes = field(default=NO_PROOF, repr=False)
     copies: tuple[Copy, ...] = ()
+    revision: int = 0
 
     @classmethod
     def of(cls, item: SealedItem) -> KeptItem:
         """What is known of an item that no relay knows yet."""
         return cls(item.item_id, item.mailbox, item.seed, item.expires)
+
+    def extended(self, expires: int) -> KeptItem:
+        """The next revision, which ends at another time. No relay is known to have it."""
+        copies = tuple(
+            replace(copy, state=CopyState.TRIED) if copy.state is CopyState.STORED else copy
+            for copy in self.copies
+        )
+        revision = self.revision + 1
+        return replace(self, expires=expires, effort=0, nonce=NO_PROOF, copies=copies, revision=revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,9 @@ class Deposits(Protocol):
 
     async def copied(self, item_id: bytes, copy: Copy) -> None:
         """Keep what is known of the copy at one relay."""
+
+    async def extended(self, letter: WhisperId, expires: int) -> None:
+        """All parts end at another time from now on (Unix seconds), and so does the letter."""
 
     async def recalled(self, letter: WhisperId) -> None:
         """The letter is called back from now on."""
@@ -149,6 +163,13 @@ class DepositsInMemory:
             return replace(item, copies=(*others, copy))
 
         self._change(item_id, change)
+
+    async def extended(self, letter: WhisperId, expires: int) -> None:
+        """As `Deposits.extended`."""
+        kept = self._letters.get(letter)
+        if kept is not None:
+            items = tuple(item.extended(expires) for item in kept.items)
+            self._letters[letter] = replace(kept, until=expires, items=items)
 
     async def recalled(self, letter: WhisperId) -> None:
         """As `Deposits.recalled`."""

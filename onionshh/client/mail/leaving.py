@@ -10,6 +10,7 @@ A letter has 1, 4 or 16 parts. Each part is an item of its own, to be kept by 4 
 | a relay has it            |                               | that is kept; next relay, 1 to 30 s later |
 | a relay wants more work   | the better proof              | it and those after it get this proof      |
 | a relay cannot be reached |                               | again later, at most every half an hour   |
+| `extend`                  | the new end, a new revision   | new proofs, and all relays once more      |
 | `recall`                  | that it is called back        | every relay that may have it erases it    |
 | the time is over          |                               | the rows are erased                       |
 
@@ -74,6 +75,16 @@ class Leaving:
         one = self._letters.get(letter)
         return None if one is None else one.parts[0].mailbox.kind
 
+    def period(self, letter: WhisperId) -> int | None:
+        """The period of the mailbox that it is left in. None if it is unknown."""
+        one = self._letters.get(letter)
+        return None if one is None else one.parts[0].mailbox.period
+
+    def expires(self, letter: WhisperId) -> int | None:
+        """When the relays erase it: Unix seconds. None if it is unknown."""
+        one = self._letters.get(letter)
+        return None if one is None else one.expires
+
     def work(self, letter: WhisperId) -> tuple[float, int]:
         """Seconds and tries that proofs for it took in this run."""
         one = self._letters.get(letter)
@@ -106,6 +117,16 @@ class Leaving:
                 )
             await self._deposits.add(letter, parts, until)
             self._add(KeptLetter(letter, until, False, tuple(map(KeptItem.of, parts))))
+
+    async def extend(self, letter: WhisperId, expires: int) -> None:
+        """All its parts end at this time from now on, Unix seconds. It is on disk when this returns. Nothing
+        happens for a letter that is unknown or called back. BadData, Closed."""
+        async with self._adding:  # two extensions at once would have one revision
+            if self.is_left(letter):
+                await self._deposits.extended(letter, expires)
+                one = self._letters.get(letter)
+                if one is not None and not one.called_back:
+                    one.extend(expires)
 
     async def recall(self, letter: WhisperId) -> bool:
         """Erase it wherever it may be: leave no further copy, and tell each relay that may have one, now and

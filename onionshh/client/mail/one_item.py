@@ -21,7 +21,7 @@ from onionshh.client.mail.proving import Worked, prove
 from onionshh.client.steps import steps
 from onionshh.core.mailbox.copies import Copies, Copy, Next
 from onionshh.core.mailbox.places import Places
-from onionshh.core.mailbox.price import EFFORT_MOST, price
+from onionshh.core.mailbox.price import EFFORT_MOST, extension_price, price
 from onionshh.core.mailbox.work import put_task
 from onionshh.errors import BadData, Closed, NetworkUnreachable, NoDirectory
 from onionshh.ids import RelayId
@@ -60,7 +60,8 @@ class OneItem:
         self._until = until
         self._changed = changed
         self._worked = worked
-        self._wanted = kept.effort
+        self._wanted: int | None = kept.effort or None
+        """The effort to pay. None until the least price is known."""
         self._raises = 0
         self._recalled = False
         self._poke = Poke()
@@ -82,13 +83,25 @@ class OneItem:
         """Whether too few relays have it, and none takes it any more: the period of its mailbox is over."""
         view = self._context.keeper.current
         over = view is not None and view.period > self._kept.mailbox.period + 1
-        return over and not self._recalled and not self.copies.enough
+        is_new = not self._kept.revision  # else some relays have it, with another end
+        return over and is_new and not self._recalled and not self.copies.enough
 
     @property
     def refusals(self) -> frozenset[int]:
         """What the relays say, if all of them were asked and none takes it, for any proof that we have or
         look for."""
-        return frozenset() if self._wanted > self._kept.effort else self.copies.refusals
+        return frozenset() if self._unproved else self.copies.refusals
+
+    def extend(self, expires: int) -> None:
+        """It ends at this time from now on (Unix seconds): a relay that has it is asked to keep it until
+        then, for the work that the hours added cost. `Deposits` has it by now."""
+        before, self._kept = self._kept.expires, self._kept.extended(expires)
+        self._until = expires
+        self._wanted = self._least(extension_price, expires, before)
+        self._raises = 0
+        self.copies.extended(self._context.clock.monotonic())
+        self._proving.cancel()
+        self._poke.send()
 
     def recall(self) -> None:
         """From now on it is to be erased wherever it may be."""
@@ -124,9 +137,9 @@ class OneItem:
         return self.copies.next(self._context.clock.monotonic())
 
     def _places(self) -> Places | None:
-        """The relays that may take it now: its period is the present one or a neighbour."""
+        """The relays that may take it now: its period is the present one or a neighbour, or they have it."""
         view, mailbox = self._context.keeper.current, self._kept.mailbox
-        if view is None or abs(view.period - mailbox.period) > 1:
+        if view is None or (abs(view.period - mailbox.period) > 1 and not self._kept.revision):
             return None
         return self._context.shared.rings.writable(view, mailbox)
 
@@ -134,35 +147,39 @@ class OneItem:
 
     @property
     def _unproved(self) -> bool:
-        return not self._recalled and not 0 < self._wanted <= self._kept.effort
+        return not self._recalled and (self._wanted is None or self._wanted > self._kept.effort)
 
     async def _prove(self) -> None:
-        """Look for the proof that is wanted, and keep it. It ends early if the part is called back."""
+        """Look for the proof that is wanted, and keep it. It ends early if the part is called back or
+        extended."""
         try:
             with trio.CancelScope() as self._proving:
                 view = self._context.view
                 shared_random = view.shared_random(self._kept.mailbox.period)
                 if shared_random is None:
                     raise NoDirectory("there is no random value for this period")
-                self._wanted = self._wanted or self._least_price()
                 kept = self._kept
+                if self._wanted is None:
+                    self._wanted = self._least(price, kept.expires, self._context.clock.earliest())
+                wanted = self._wanted
                 value = await self._deposits.value(kept.item_id)
                 task = put_task(shared_random, kept.mailbox, kept.item_id, kept.expires, value)
-                steps.debug("we look for a proof of work, which takes %d tries on average", self._wanted)
-                nonce = await prove(self._context, task, self._wanted, self._worked)
+                steps.debug("we look for a proof of work, which takes %d tries on average", wanted)
+                nonce = await prove(self._context, task, wanted, self._worked)
                 steps.debug("the proof is found")
-                await self._deposits.proved(kept.item_id, self._wanted, nonce)
-                self._kept = replace(kept, effort=self._wanted, nonce=nonce)
+                await self._deposits.proved(kept.item_id, wanted, nonce)
+                if kept is not self._kept:  # extended meanwhile: the proof is for another end
+                    return
+                self._kept = replace(kept, effort=wanted, nonce=nonce)
                 self.copies.paid(self._context.clock.monotonic())
         except (NoDirectory, *_DISK):
             with trio.move_on_after(CHECK_SECONDS):
                 await self._poke.wait()
 
-    def _least_price(self) -> int:
+    def _least(self, priced: Callable[..., int], expires: int, since: int) -> int:
         """What a relay with much room wants."""
-        kept, earliest = self._kept, self._context.clock.earliest()
-        least = price(kept.mailbox.kind, kept.expires, earliest, relay_used=0, relay_most=1, mailbox_used=0)
-        return min(EFFORT_MOST, least)
+        kind = self._kept.mailbox.kind
+        return min(EFFORT_MOST, priced(kind, expires, since, relay_used=0, relay_most=1, mailbox_used=0))
 
     def _raise(self, asked: int) -> None:
         paid = self._kept.effort
@@ -184,13 +201,18 @@ class OneItem:
             nursery.start_soon(self._put, copy, self._recalled)
 
     async def _put(self, copy: Copy, recalled: bool) -> None:
-        context, relay = self._context, copy.relay
+        context, relay, revision = self._context, copy.relay, self._kept.revision
         try:
             answer = await self._ask(copy, recalled)
         except _FAILURES as error:
             steps.debug("%s was not asked, or did not answer: %s", self._name(relay), error)
             self.copies.failed(relay, context.clock.monotonic(), offline=not context.builder.online)
         else:
+            if revision != self._kept.revision:  # extended meanwhile: it does not know of that
+                self.copies.failed(relay, context.clock.monotonic(), offline=True)
+                self.copies.extended(context.clock.monotonic())
+                self._poke.send()
+                return
             steps.debug("%s %s", self._name(relay), in_words(answer, recalled=recalled))
             if answer.status == w.DEAR and not recalled:
                 self._raise(answer.effort)
@@ -213,7 +235,7 @@ class OneItem:
         if row is None:
             raise NetworkUnreachable("this relay is not in the network now")
         value = b"" if recalled else await self._deposits.value(kept.item_id)
-        put = Deposit(kept.mailbox, kept.seed, kept.expires, value, kept.nonce, kept.effort)
+        put = Deposit(kept.mailbox, kept.seed, kept.expires, value, kept.nonce, kept.effort, kept.revision)
         return await (recall if recalled else deposit)(self._context, put, row)
 
 

@@ -76,6 +76,11 @@ class OneLetter:
         return all(part.copies.enough for part in self.parts)
 
     @property
+    def expires(self) -> int:
+        """When its last part ends: Unix seconds."""
+        return max(part.expires for part in self.parts)
+
+    @property
     def work(self) -> tuple[float, int]:
         """Seconds and tries that its proofs took in this run."""
         return self._work
@@ -102,12 +107,11 @@ class OneLetter:
     async def run(self) -> None:
         """Do what is to be done until the relays have erased it all, at the end of its time or earlier, or
         until it has lapsed."""
-        last = max(part.expires for part in self.parts)
         with self._scope:
             async with trio.open_nursery() as nursery:
                 for part in self.parts:
                     nursery.start_soon(part.run)
-                while self._clock.earliest() < last and not self.erased and not self.lapsed:
+                while self._clock.earliest() < self.expires and not self.erased and not self.lapsed:
                     with trio.move_on_after(LOOK_SECONDS):
                         await self._erased.wait()
                 nursery.cancel_scope.cancel()
@@ -115,6 +119,12 @@ class OneLetter:
     def stop(self) -> None:
         """End `run`, or let it end at once."""
         self._scope.cancel()
+
+    def extend(self, expires: int) -> None:
+        """Have it end at this time, Unix seconds."""
+        for part in self.parts:
+            part.extend(expires)
+        self._look()
 
     def recall(self) -> None:
         """Have it erased wherever it may be."""

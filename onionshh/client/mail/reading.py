@@ -20,15 +20,14 @@ from typing import Final
 import trio
 
 from onionshh.client.context import Context
-from onionshh.core.base.patience import CIRCUIT_SECONDS, LIST_ANSWER_SECONDS, MAILBOX_SECONDS
-from onionshh.core.circuit.purpose import Purpose
-from onionshh.core.mailbox.item import check_item_untrusted, make_list
+from onionshh.client.mail.listing import Sign, ask_page, circuit_to
+from onionshh.core.base.patience import MAILBOX_SECONDS
+from onionshh.core.mailbox.item import check_item_untrusted
 from onionshh.errors import NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.ids import RelayId
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.reasons import Reason
 from onionshh.wire import mailbox as w
-from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.mailbox import Head, Item, Items, Mailbox
 
@@ -39,7 +38,6 @@ TAKEN_MOST: Final = 2048
 TURN_SECONDS: Final = 5.0
 """How long a relay waits for its turn, and how long its turn may take. Beyond that two values may be fetched
 at once, perhaps the same one twice."""
-CIRCUITS_MOST: Final = 3
 AGAIN_LEAST_SECONDS: Final = 600.0
 AGAIN_MOST_SECONDS: Final = 1200.0
 AGAIN_TIMES: Final = 6
@@ -48,8 +46,6 @@ Take = Callable[[Item], Awaitable[None]]
 """Gets one item that its depositor signed. It has synced it, or decided that it is of no use, when it
 returns. The same item may come again after a start. If it raises, the item is not erased at any relay, and
 the error goes to the reader."""
-Sign = Callable[[bytes], bytes]
-"""Signs with the mailbox's own key."""
 
 
 class NoRoom(Exception):
@@ -132,7 +128,7 @@ class MailboxReader:
         context = self._context
         try:
             async with context.shared.mailbox_turns:
-                circuit = await self._circuit_to(row)
+                circuit = await circuit_to(context, row)
                 try:
                     await self._empty(circuit, row, reading)
                 finally:
@@ -145,11 +141,6 @@ class MailboxReader:
         except _NotTaken as error:
             reading.error = error.why
             scope.cancel()
-
-    async def _circuit_to(self, row: RelayRow) -> Circuit:
-        with trio.move_on_after(CIRCUIT_SECONDS):  # offline, a circuit would be waited for without end
-            return await self._context.pool.to(Purpose.MAILBOX, row, tries=CIRCUITS_MOST)
-        raise CircuitFailed(Reason.HOP_TIMEOUT)
 
     async def _empty(self, circuit: Circuit, row: RelayRow, reading: _Reading) -> None:
         """Take all that this relay has. Each page acknowledges the one before, also the empty page at the
@@ -224,20 +215,7 @@ class MailboxReader:
         """One page. CircuitFailed, also when the relay gives none; ProtocolError."""
         if self._context.clock.monotonic() >= until:
             raise CircuitFailed(Reason.ANSWER_TIMEOUT)
-        message = make_list(
-            self.mailbox,
-            mode=mode,
-            after=after,
-            wait=0,
-            binding=circuit.binding,
-            relay_id=row.identity,
-            sign=self._sign,
-        )
-        body = await circuit.ask(m.LIST, message.encode(), m.ITEMS, LIST_ANSWER_SECONDS)
-        page = Items.decode_untrusted(body, mode)
-        if page.status != w.STORED:
-            raise CircuitFailed(Reason.MAILBOX_UNREAD)
-        return page
+        return await ask_page(circuit, row, self.mailbox, self._sign, mode=mode, after=after)
 
 
 async def read_older(context: Context, readers: Sequence[MailboxReader], over_seconds: float) -> None:

@@ -6,17 +6,18 @@ the consensus in hand, so `aim` is called before each look at what is next.
 
 What is known of the copy at one relay, and what it becomes:
 
-| state    | began | stored, stale | other answer, failed | recall: stored, stale | recall: other, failed |
-|----------|-------|---------------|----------------------|-----------------------|-----------------------|
-| (new)    | TRIED | -             | -                    | -                     | -                     |
-| TRIED    | TRIED | STORED        | TRIED, later         | ERASED                | TRIED, later          |
-| STORED   | -     | -             | -                    | ERASED                | STORED, later         |
-| ERASED   | -     | -             | -                    | -                     | -                     |
+| state  | began | stored, stale | other, failed | recall: stored, stale | recall: other, failed | extended |
+|--------|-------|---------------|---------------|-----------------------|-----------------------|----------|
+| (new)  | TRIED | -             | -             | -                     | -                     | -        |
+| TRIED  | TRIED | STORED        | TRIED, later  | ERASED                | TRIED, later          | TRIED    |
+| STORED | -     | -             | -             | ERASED                | STORED, later         | TRIED    |
+| ERASED | -     | -             | -             | -                     | -                     | -        |
 
 "Stale" says that the relay had the item and that it was erased there: the reader has fetched it.
 "Later" is half a minute, twice as long each time, at most half an hour. While one PUT is on its way no other
 is begun, so that they do not show by their times that they belong together. A recall asks all at once: the
-relays know the item by its id anyway, and whoever calls back wants it gone.
+relays know the item by its id anyway, and whoever calls back wants it gone. What is extended goes to all of
+them once more.
 """
 
 from __future__ import annotations
@@ -186,6 +187,14 @@ class Copies:
         for known in self._known.values():
             if known.said == w.DEAR:
                 known.said, known.failures, known.due = None, 0, now
+
+    def extended(self, now: float) -> None:
+        """It ends at another time: every relay that has it is to be told."""
+        self._not_before = now
+        for known in self._known.values():
+            if known.state is CopyState.STORED:
+                known.state = CopyState.TRIED
+            known.said, known.failures, known.due = None, 0, now
 
     def recall(self, now: float) -> None:
         """It is called back: every relay that may have it is to erase it."""

@@ -27,5 +27,10 @@ def item_expiry(expires: int, wall: int, period: int, period_seconds: int) -> in
     After the random value of the period has left the consensus, nobody finds the mailbox any more, so no item
     outlives it.
     """
+    return min(wall + rounded_life(expires - wall), last_expiry(period, period_seconds))
+
+
+def last_expiry(period: int, period_seconds: int) -> int:
+    """The latest end of an item in a mailbox of this period, Unix seconds."""
     before = min(-(-RANDOM_SECONDS // period_seconds), MOST_RANDOM - 2)
-    return min(wall + rounded_life(expires - wall), (period + before + 1) * period_seconds)
+    return (period + before + 1) * period_seconds

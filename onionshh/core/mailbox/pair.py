@@ -4,14 +4,11 @@ Both sides have the session's mail key of each period, and from it the mailbox's
 values. Direction 0 is written by the side that introduced itself, direction 1 by the other.
 
 ```
-value 5 328 = salt 16 ‖ AES-256-GCM under KDF("mailbox value", mail key, salt), nonce of zeros
-associated  mailbox 41 ‖ item id 32
 plain 5 296 = letter 16 ‖ part u8 ‖ parts u8 ‖ length u16 ‖ bytes ‖ zeros
 bytes       of all parts together: u32 length ‖ record, for each record
 ```
 
-Every part but the last is full. Seventeen receipts fit one value. A salt must never be used twice with two
-plaintexts, so a value is sealed once and kept: every copy has the same bytes.
+Every part but the last is full. Seventeen receipts fit one value. It is sealed as `value.py` says.
 """
 
 from __future__ import annotations
@@ -22,8 +19,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from onionshh import geometry as g
+from onionshh.core.mailbox.value import open_value_untrusted, seal_value
 from onionshh.crypto.ed25519 import SigningKey
-from onionshh.crypto.primitives import aead_open, aead_seal, kdf
+from onionshh.crypto.primitives import kdf
 from onionshh.errors import ProtocolError
 from onionshh.ids import RandomBytes, WhisperId
 from onionshh.reasons import Reason
@@ -39,7 +37,6 @@ _RECORDS: Final = frozenset(g.RECORD_HEADER + size for size in g.RECORD_SIZES)
 _U64: Final = struct.Struct(">Q")
 _LENGTH: Final = struct.Struct(">I")
 _LAYOUT: Final = struct.Struct(f">{g.WHISPER_ID}sBBH")
-_ZERO_NONCE: Final = bytes(g.AEAD_NONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +116,9 @@ def seal_pair(
     mail_key: bytes, mailbox: Mailbox, item_id: bytes, part: PairPart, random_bytes: RandomBytes
 ) -> bytes:
     """The value, 5 328 bytes. `mail_key`: that of the mailbox's period."""
-    salt = random_bytes(g.SALT)
-    key = kdf("mailbox value", mail_key, salt)
-    return salt + aead_seal(key, _ZERO_NONCE, part.encode(), mailbox.encode() + item_id)
+    return seal_value(mail_key, mailbox, item_id, part.encode(), random_bytes)
 
 
 def open_pair_untrusted(mail_key: bytes, mailbox: Mailbox, item_id: bytes, value: bytes) -> PairPart:
     """The part in a value of this mailbox and item. Every failure is a ProtocolError."""
-    if len(value) != g.MAILBOX_VALUE:
-        raise ProtocolError(Reason.PAIR_SHAPE)
-    key = kdf("mailbox value", mail_key, value[: g.SALT])
-    plain = aead_open(key, _ZERO_NONCE, value[g.SALT :], mailbox.encode() + item_id)
-    return PairPart.decode_untrusted(plain)
+    return PairPart.decode_untrusted(open_value_untrusted(mail_key, mailbox, item_id, value))

@@ -48,7 +48,7 @@ def test_a_listing_of_folders_shows_no_address() -> None:
 
 def test_one_file_has_the_formats_of_all_stores() -> None:
     assert MIGRATIONS[0] == KEY_MIGRATIONS[0] + WHISPER_MIGRATIONS[0]
-    assert len(MIGRATIONS) == 5
+    assert MIGRATIONS[5:] == DEPOSIT_MIGRATIONS[1:]
     assert MIGRATIONS[3] == PART_MIGRATIONS[0]
     for one in (LETTER_KEY_MIGRATIONS[0], WHISPER_MIGRATIONS[3], DEPOSIT_MIGRATIONS[0]):
         assert one in MIGRATIONS[4]

@@ -1,0 +1,1 @@
+"""Boards, as a program uses them (SPEC 14)."""

@@ -1,0 +1,234 @@
+"""From items to posts: opens what was read from a board, joins parts, puts posts in order, keeps them once.
+
+| moment                             | kept                         | what happens                   |
+|------------------------------------|------------------------------|--------------------------------|
+| an item that is not known          |                              | opened; junk is counted        |
+| a part of a post                   |                              | waits for the others           |
+| a whole post                       |                              | it goes into its author's line |
+| the line gives it (`release`)      | post, items and line, in one | whoever waits for posts wakes  |
+| a known item with a later revision | its new end                  |                                |
+| its time is over                   | it is erased                 |                                |
+
+Reading erases nothing on a board. So parts, and posts that are held in a line, need not be on disk: after a
+crash they are read again. If the disk fails, what could not be kept is tried again with the next `release`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+import trio
+
+from onionshh.client.board.store import BoardStore, ItemRow, PostRow
+from onionshh.client.context import Context
+from onionshh.core.board.entry import MINUTE_SECONDS, Entry, open_entry_untrusted
+from onionshh.core.board.lines import Arrived, Lines
+from onionshh.core.board.topic import Topic
+from onionshh.core.mailbox.gather import Gather
+from onionshh.core.mailbox.item import GRACE_SECONDS, TTL_MOST_SECONDS
+from onionshh.errors import ProtocolError
+from onionshh.net.signals import Broadcast, Poke
+from onionshh.reasons import Reason
+from onionshh.wire.mailbox import Item, Mailbox
+
+KNOWN_MOST: Final = 65_536
+"""Items that are known. An honest board has half as many in eight days."""
+FRESH_BYTES_MOST: Final = 32 * 1024 * 1024
+"""Posts of a reading that wait for its end. Beyond that they are kept at once, perhaps not in order."""
+UNKEPT_MOST: Final = 4096
+"""Posts that could not be kept so far. Beyond that nothing more is read."""
+
+_Name = tuple[bytes, bytes]
+"""The author and the id of a post."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """An item that was read. `post`: None for junk. `ends`: all ends that relays gave for it, by revision."""
+
+    post: _Name | None
+    row: ItemRow
+    ends: set[int] = field(default_factory=set)
+
+
+class Arriving:
+    """The posts of one board. `load` it once."""
+
+    def __init__(self, context: Context, topic: Topic, store: BoardStore) -> None:
+        self._context = context
+        self._topic = topic
+        self._store = store
+        self._known: dict[bytes, _Known] = {}
+        self._posts: dict[_Name, list[bytes]] = {}
+        """The items of each post of which something came."""
+        self._gather = Gather()
+        self._lines = Lines({})
+        self._fresh: dict[int, list[Arrived]] = {}
+        """Posts of periods that are being read, until all relays have been asked."""
+        self._fresh_bytes = 0
+        self._unkept: list[Arrived] = []
+        self._renewed: list[ItemRow] = []
+        self._keeping = trio.Lock()
+        self.changed = Broadcast()
+        """Sent when posts were kept."""
+        self.held = Poke()
+        """Sent when a post is held, to be released later."""
+
+    async def load(self) -> None:
+        """Take up what is on disk. BadData."""
+        loaded = await self._store.load()
+        for row, name in loaded.items:
+            self._note(row, name)
+        self._lines = Lines(loaded.lines)
+
+    def last_number(self, author: bytes) -> int:
+        """The highest number of this author that was seen. 0 if there is none."""
+        waiting = [post.number for post in self._unkept if post.author == author]
+        return max(self._lines.last(author), *waiting, 0)
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When something that is held must be released: monotonic seconds."""
+        return self._lines.next_deadline
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether too much could not be kept. Nothing more is to be read then."""
+        return len(self._unkept) >= UNKEPT_MOST
+
+    def wants(self, item_id: bytes, expires: int) -> bool:
+        """Whether an item with this end is to be read."""
+        known = self._known.get(item_id)
+        return known is None or expires not in known.ends
+
+    def take(self, mailbox: Mailbox, item: Item) -> None:
+        """An item that its depositor signed. `release` keeps what comes of it."""
+        row, clock = ItemRow(item.item_id, item.expires, item.revision), self._context.clock
+        if not clock.earliest() < item.expires <= clock.best() + TTL_MOST_SECONDS + 2 * GRACE_SECONDS:
+            self._context.drops.count(Reason.MAILBOX_DATE)
+            self._note(row, None)
+            return
+        known = self._known.get(item.item_id)
+        if known is not None:
+            self._renew(known, row)
+            return
+        try:
+            entry = open_entry_untrusted(self._topic, mailbox, item.item_id, item.value)
+            self._add(row, entry, mailbox.period)
+        except ProtocolError as error:
+            self._context.drops.count(error.reason)
+            self._note(row, None)
+
+    def begin(self, period: int) -> None:
+        """The mailbox of this period is about to be read at all relays: its posts wait for `settle`."""
+        self._fresh.setdefault(period, [])
+
+    async def settle(self, period: int) -> None:
+        """All relays were asked for this period, so what is missing cannot come any more. BadData, Closed."""
+        self._into_lines(self._fresh.pop(period, ()))
+        await self._release(settle=True)
+
+    def end(self) -> None:
+        """The reading is over. Nothing waits for `settle` any more."""
+        for period in tuple(self._fresh):
+            self._into_lines(self._fresh.pop(period))
+        self.held.send()
+
+    async def relieve(self) -> None:
+        """Keep what waits for `settle`, if that is too much. BadData, Closed."""
+        if self._fresh_bytes > FRESH_BYTES_MOST:
+            for period, posts in self._fresh.items():
+                self._fresh[period] = []
+                self._into_lines(posts)
+            await self._release(settle=True)
+
+    async def release(self) -> None:
+        """Keep all posts that can be given now. BadData, Closed."""
+        await self._release(settle=False)
+
+    async def _release(self, *, settle: bool) -> None:
+        async with self._keeping:
+            now, wall = self._context.clock.monotonic(), self._context.clock.earliest()
+            self._unkept += self._lines.take(now, settle=settle)
+            self._forget_dropped(wall)
+            posts, renewed = tuple(self._unkept), tuple(self._renewed)
+            rows = [row for row in map(self._row, posts) if row.items]  # else it has expired meanwhile
+            if rows:
+                await self._store.add(rows, wall)
+                self.changed.send()
+            del self._unkept[: len(posts)]
+            if renewed:
+                await self._store.renewed(renewed)
+                del self._renewed[: len(renewed)]
+        if self._lines.held:
+            self.held.send()
+
+    async def tidy(self) -> None:
+        """Forget and erase what is past its time. BadData, Closed."""
+        wall = self._context.clock.earliest()
+        self._forget_dropped(wall)
+        await self._store.tidy(wall)
+        for item_id in [item_id for item_id, known in self._known.items() if known.row.expires <= wall]:
+            self._forget(item_id)
+
+    # Inside.
+
+    def _into_lines(self, posts: Sequence[Arrived]) -> None:
+        for post in posts:
+            self._fresh_bytes -= len(post.body)
+            self._lines.add(post, self._context.clock.monotonic())
+
+    def _add(self, row: ItemRow, entry: Entry, period: int) -> None:
+        """An entry that was not known. ProtocolError if it contradicts another part."""
+        name = entry.author, entry.post_id
+        whole_came = name in self._posts and name not in self._gather
+        if whole_came:  # it was sealed again for another period
+            self._note(row, name)
+            return
+        whole = self._gather.add(name, entry.part, entry.parts, entry.chunk, row.expires)
+        self._note(row, name)
+        if whole is not None:
+            self._gather.done(name)
+            posted = entry.minute * MINUTE_SECONDS
+            post = Arrived(entry.author, entry.number, entry.post_id, posted, whole)
+            self._fresh_bytes += len(whole)
+            if period in self._fresh:
+                self._fresh[period].append(post)
+            else:
+                self._into_lines((post,))
+
+    def _renew(self, known: _Known, row: ItemRow) -> None:
+        """A known item, with an end that was not known."""
+        known.ends.add(row.expires)
+        if row.revision > known.row.revision:
+            known.row = row
+            if known.post is not None:
+                self._renewed.append(row)
+
+    def _note(self, row: ItemRow, name: _Name | None) -> None:
+        self._known[row.item_id] = _Known(name, row, {row.expires})
+        if name is not None:
+            self._posts.setdefault(name, []).append(row.item_id)
+        while len(self._known) > KNOWN_MOST:
+            self._forget(next(iter(self._known)))
+
+    def _row(self, post: Arrived) -> PostRow:
+        items = self._posts.get((post.author, post.post_id), ())
+        return PostRow(post, tuple(self._known[item_id].row for item_id in items))
+
+    def _forget(self, item_id: bytes) -> None:
+        known = self._known.pop(item_id)
+        if known.post is not None:
+            items = self._posts[known.post]
+            items.remove(item_id)
+            if not items:
+                del self._posts[known.post]
+
+    def _forget_dropped(self, wall: int) -> None:
+        """Parts that were given up may be read again."""
+        for name, reason in self._gather.dropped(wall):
+            self._context.drops.count(reason)
+            for item_id in tuple(self._posts.get(cast(_Name, name), ())):
+                self._forget(item_id)

@@ -1,0 +1,223 @@
+"""What one board has shown, in its order of first sight (SPEC 14). SQL alone: `arriving.py` decides.
+
+| table         | rows                                                                          |
+|---------------|-------------------------------------------------------------------------------|
+| `posts`       | each whole post once; its `seq` is its place in the local order                |
+| `board_items` | the items that the posts came in, by which they are known again               |
+| `lines`       | by author, the number of the last post that was given                         |
+| `board_at`    | how far the program has read                                                  |
+
+Posts, items and lines that belong together are written in one transaction. A board without a name has the
+same tables in memory. Rows of posts are erased within a minute after their time is over.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from onionshh.core.board.lines import LINES_MOST, Arrived
+from onionshh.net.database import Database
+
+BOARD_MIGRATIONS: Final = (
+    """
+CREATE TABLE posts (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, author BLOB NOT NULL, number INTEGER NOT NULL,
+    post BLOB NOT NULL, posted INTEGER NOT NULL, body BLOB NOT NULL, missing INTEGER NOT NULL,
+    late INTEGER NOT NULL, expires INTEGER NOT NULL, UNIQUE (author, post));
+CREATE INDEX posts_expires ON posts (expires);
+CREATE TABLE board_items (
+    id BLOB PRIMARY KEY, seq INTEGER NOT NULL, expires INTEGER NOT NULL, revision INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE INDEX board_items_seq ON board_items (seq);
+CREATE TABLE lines (author BLOB PRIMARY KEY, number INTEGER NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE board_at (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL);
+""",
+)
+
+_COLUMNS: Final = "seq, author, number, post, posted, body, missing, late, expires"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """One item that a part of a post came in. `expires`: Unix seconds, by its latest revision."""
+
+    item_id: bytes = field(repr=False)
+    expires: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class PostRow:
+    """A post with its items, about to be kept."""
+
+    post: Arrived
+    items: tuple[ItemRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPost:
+    """A post as it is kept. `seq`: its place in the local order, from 1. `expires`: Unix seconds."""
+
+    seq: int
+    post: Arrived
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is in memory all the time. `items`: each with the author and the id of its post."""
+
+    items: tuple[tuple[ItemRow, tuple[bytes, bytes]], ...]
+    lines: dict[bytes, int]
+
+
+class BoardStore:
+    """The tables of one board. All but `load` raises BadData when the disk fails, and Closed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load(self) -> Loaded:
+        """What is known of earlier runs. BadData."""
+
+        def read(connection: sqlite3.Connection) -> Loaded:
+            rows = connection.execute(
+                "SELECT i.id, i.expires, i.revision, p.author, p.post"
+                " FROM board_items i JOIN posts p ON p.seq = i.seq"
+            )
+            items = tuple(
+                (ItemRow(item_id, expires, revision), (author, post))
+                for item_id, expires, revision, author, post in rows
+            )
+            lines = dict(connection.execute("SELECT author, number FROM lines ORDER BY used").fetchall())
+            return Loaded(items, lines)
+
+        return await self._database.read(read)
+
+    async def add(self, rows: Sequence[PostRow], wall: int) -> None:
+        """Keep these posts, in this order, and the lines that they belong to."""
+        await self._database.transaction(partial(_add, rows, wall))
+
+    async def renewed(self, items: Sequence[ItemRow]) -> None:
+        """These items have another end by now, and so have their posts."""
+        await self._database.transaction(partial(_renew, items))
+
+    async def after(self, seq: int, limit: int, wall: int) -> list[KeptPost]:
+        """Posts behind this place in the order, that have not expired at `wall` (Unix seconds)."""
+
+        def read(connection: sqlite3.Connection) -> list[KeptPost]:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM posts WHERE seq > ? AND expires > ? ORDER BY seq LIMIT ?",
+                (seq, wall, limit),
+            )
+            return [_post(row) for row in rows]
+
+        return await self._database.read(read)
+
+    async def items_of(self, seqs: Collection[int]) -> dict[int, list[bytes]]:
+        """The items of each of these posts."""
+
+        def read(connection: sqlite3.Connection) -> dict[int, list[bytes]]:
+            found: dict[int, list[bytes]] = {}
+            for seq in seqs:
+                rows = connection.execute("SELECT id FROM board_items WHERE seq = ?", (seq,))
+                found[seq] = [row[0] for row in rows]
+            return found
+
+        return await self._database.read(read)
+
+    async def last(self) -> int:
+        """The place of the last post that came. 0 if none did."""
+
+        def read(connection: sqlite3.Connection) -> int:
+            row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'posts'").fetchone()
+            return 0 if row is None else int(row[0])
+
+        return await self._database.read(read)
+
+    async def cursor(self) -> int:
+        """The place of the last post that the program has finished with. 0 if there is none."""
+
+        def read(connection: sqlite3.Connection) -> int:
+            row = connection.execute("SELECT seq FROM board_at").fetchone()
+            return 0 if row is None else int(row[0])
+
+        return await self._database.read(read)
+
+    async def move(self, seq: int) -> None:
+        """The program has finished with this post, and with all before it."""
+        await self._database.transaction(
+            lambda connection: connection.execute("INSERT OR REPLACE INTO board_at VALUES (1, ?)", (seq,))
+        )
+
+    async def tidy(self, wall: int) -> None:
+        """Erase what has expired by `wall`, Unix seconds."""
+
+        def read(connection: sqlite3.Connection) -> bool:
+            row = connection.execute("SELECT 1 FROM posts WHERE expires <= ? LIMIT 1", (wall,)).fetchone()
+            return row is not None
+
+        if await self._database.read(read):
+            await self._database.transaction(partial(_erase, wall), erases=True)
+
+
+def _add(rows: Sequence[PostRow], wall: int, connection: sqlite3.Connection) -> None:
+    for row in rows:
+        post, expires = row.post, min(item.expires for item in row.items)
+        seq = connection.execute(
+            "INSERT INTO posts (author, number, post, posted, body, missing, late, expires)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                post.author,
+                post.number,
+                post.post_id,
+                post.posted,
+                post.body,
+                post.missing,
+                post.late,
+                expires,
+            ),
+        ).lastrowid
+        connection.executemany(
+            "INSERT OR REPLACE INTO board_items VALUES (?, ?, ?, ?)",
+            [(item.item_id, seq, item.expires, item.revision) for item in row.items],
+        )
+        if post.number:
+            connection.execute(
+                "INSERT INTO lines VALUES (?, ?, ?) ON CONFLICT (author)"
+                " DO UPDATE SET number = MAX(number, excluded.number), used = excluded.used",
+                (post.author, post.number, wall),
+            )
+    connection.execute(
+        "DELETE FROM lines WHERE author NOT IN (SELECT author FROM lines ORDER BY used DESC LIMIT ?)",
+        (LINES_MOST,),
+    )
+
+
+def _renew(items: Sequence[ItemRow], connection: sqlite3.Connection) -> None:
+    for item in items:
+        connection.execute(
+            "UPDATE board_items SET expires = ?, revision = ? WHERE id = ? AND revision < ?",
+            (item.expires, item.revision, item.item_id, item.revision),
+        )
+        connection.execute(
+            "UPDATE posts SET expires = (SELECT MIN(expires) FROM board_items WHERE seq = posts.seq)"
+            " WHERE seq = (SELECT seq FROM board_items WHERE id = ?)",
+            (item.item_id,),
+        )
+
+
+def _erase(wall: int, connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "DELETE FROM board_items WHERE seq IN (SELECT seq FROM posts WHERE expires <= ?)", (wall,)
+    )
+    connection.execute("DELETE FROM posts WHERE expires <= ?", (wall,))
+
+
+def _post(row: tuple[int, bytes, int, bytes, int, bytes, int, int, int]) -> KeptPost:
+    seq, author, number, post_id, posted, body, missing, late, expires = row
+    return KeptPost(seq, Arrived(author, number, post_id, posted, body, missing, bool(late)), expires)

@@ -1,0 +1,150 @@
+"""Puts the posts of each author in order, and says where some are missing (SPEC 14). Pure.
+
+Each author counts its posts. They come from several relays, in any order, and some never come: they expired,
+were taken back, or a relay hides them. One author's posts are its *line*.
+
+| what comes, by its number               | what happens                                                     |
+|-----------------------------------------|------------------------------------------------------------------|
+| no author (number 0)                    | given at once                                                    |
+| of an author without a line: 1          | begins the line, given at once                                   |
+| of an author without a line: another    | held for 10 s, then the lowest that came begins the line         |
+| the next of the line                    | given at once                                                    |
+| beyond the next                         | held for 60 s at most, then given with how many are missing      |
+| not beyond the last that was given      | given at once, marked as late                                    |
+
+Late is what fills a gap after all, and what has a number for the second time: an author who posts with one
+identity from two machines does that. Nothing that came is lost.
+
+When all relays have been asked for all that they have (`settle`), nothing is held any longer: what is missing
+then has no place where it could come from. Lines are mixed by the times that the authors give.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+BEGIN_SECONDS: Final = 10.0
+GAP_SECONDS: Final = 60.0
+HELD_MOST: Final = 1024
+HELD_BYTES_MOST: Final = 8 * 1024 * 1024
+LINES_MOST: Final = 4096
+"""Authors whose last number is remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A whole post. `posted`: Unix seconds, as its author says. `missing`: how many posts of the author
+    before it did not come. `late`: whether later ones were given before it."""
+
+    author: bytes
+    number: int
+    post_id: bytes
+    posted: int
+    body: bytes = field(repr=False)
+    missing: int = 0
+    late: bool = False
+
+
+@dataclass(slots=True)
+class _Line:
+    last: int | None = None
+    """The number of the last post that was given."""
+    held: list[tuple[int, bytes, float, Arrived]] = field(default_factory=list)
+    """Number, id, when it came (monotonic seconds), and the post: a heap."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the first that is held can be given now."""
+        first = self.held[0][0]
+        return first <= (1 if self.last is None else self.last + 1)
+
+    @property
+    def opens_at(self) -> float:
+        """When it is given in any case. None of those behind it is held any longer either."""
+        since = min(came for _, _, came, _ in self.held)
+        return since + (BEGIN_SECONDS if self.last is None else GAP_SECONDS)
+
+
+class Lines:
+    """`lasts`: by author, the number of the last post that was given before this run."""
+
+    def __init__(self, lasts: Mapping[bytes, int]) -> None:
+        self._lines = {author: _Line(last) for author, last in lasts.items()}
+        """The one that something was given of last is at the end."""
+        self._count = 0
+        self._bytes = 0
+
+    @property
+    def held(self) -> int:
+        """How many posts are held."""
+        return self._count
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When something that is held must be given: monotonic seconds."""
+        return min((line.opens_at for line in self._lines.values() if line.held), default=None)
+
+    def last(self, author: bytes) -> int:
+        """The number of the last post of this author that was given. 0 if there is none."""
+        line = self._lines.get(author)
+        return 0 if line is None else line.last or 0
+
+    def add(self, post: Arrived, now: float) -> None:
+        """A post has come for the first time. `take` gives it."""
+        line = self._lines.setdefault(post.author, _Line())
+        heapq.heappush(line.held, (post.number, post.post_id, now, post))
+        self._count += 1
+        self._bytes += len(post.body)
+
+    def take(self, now: float, *, settle: bool = False) -> tuple[Arrived, ...]:
+        """All that can be given now, in order. With `settle`, all that is held."""
+        found = list(self._mixed(now, settle=settle))
+        while self._count > HELD_MOST or self._bytes > HELD_BYTES_MOST:
+            found.append(self._give(self._longest_held()))
+        while len(self._lines) > LINES_MOST:
+            gone = next((author for author, line in self._lines.items() if not line.held), None)
+            if gone is None:
+                break
+            del self._lines[gone]
+        return tuple(found)
+
+    def _mixed(self, now: float, *, settle: bool) -> Iterator[Arrived]:
+        ready: list[tuple[int, bytes]] = []
+
+        def look(author: bytes) -> None:
+            line = self._lines.get(author)
+            if line is None or not line.held:
+                return
+            if settle or line.is_open or now >= line.opens_at:
+                heapq.heappush(ready, (line.held[0][3].posted, author))
+
+        for author in list(self._lines):
+            look(author)
+        while ready:
+            author = heapq.heappop(ready)[1]
+            yield self._give(author)
+            look(author)
+
+    def _longest_held(self) -> bytes:
+        holding = [(line.opens_at, author) for author, line in self._lines.items() if line.held]
+        return min(holding)[1]
+
+    def _give(self, author: bytes) -> Arrived:
+        """The first that is held of this author."""
+        line = self._lines.pop(author)
+        post = heapq.heappop(line.held)[3]
+        self._count -= 1
+        self._bytes -= len(post.body)
+        if line.held or line.last is not None or post.number:
+            self._lines[author] = line
+        if not post.number:
+            return post
+        last, line.last = line.last, max(line.last or 0, post.number)
+        if last is None:
+            return post
+        if post.number <= last:
+            return replace(post, late=True)
+        return replace(post, missing=post.number - last - 1)
