@@ -32,11 +32,12 @@ from onionshh.cli.options import (
     json_option,
     network_option,
 )
+from onionshh.cli.sources import STDIN
 from onionshh.cli.talk import counted, note
 from onionshh.cli.teller import GIVEN_UP, MAYBE
 from onionshh.cli.text import one_line
 from onionshh.cli.verbose import verbose_option
-from onionshh.cli.whisper import STDIN, check_terms, whom
+from onionshh.cli.whisper import check_terms, whom
 from onionshh.client.contact import TRANSFER_TTL_SECONDS
 from onionshh.client.node import Node, join
 from onionshh.client.transfer import Transfer, TransferProgress

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,6 @@ from pathlib import Path
 import click
 import trio
 
-from onionshh.advice import advice
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.folders import network_folder
@@ -28,8 +26,9 @@ from onionshh.cli.options import (
     json_option,
     network_option,
 )
+from onionshh.cli.sources import STDIN, read_source
 from onionshh.cli.storing import COPIES_SECONDS, can_be_stored, is_being_stored, usual_tries
-from onionshh.cli.talk import counted, note
+from onionshh.cli.talk import counted
 from onionshh.cli.teller import Teller
 from onionshh.cli.text import one_line
 from onionshh.cli.verbose import verbose_option
@@ -46,7 +45,6 @@ from onionshh.net.network_file import read_network_file
 
 UNREAD_SECONDS = 0.5
 """What is on disk is shown at once. After that nothing more is waited for."""
-STDIN = Path("-")
 ADDRESS_FILE_MOST = 4096
 SHOWN_MOST = 80
 
@@ -286,7 +284,7 @@ def whom(address: str | None, address_file: Path | None, other: str | None) -> s
     if address_file is not None:
         if address is not None:
             raise Usage("ADDRESS and --address-file exclude each other.")
-        address = _read(address_file, ADDRESS_FILE_MOST, "address").decode(errors="replace")
+        address = read_source(address_file, ADDRESS_FILE_MOST, "address").decode(errors="replace")
     if address is None:
         raise Usage("Whom is it for? Give ADDRESS, or a file with it as --address-file.")
     if address_file is None:
@@ -312,25 +310,10 @@ def _check_address(address: str, given: str, other: str | None) -> None:
 def _body(what: bytes | Path) -> bytes:
     """What to send, read from a file or stdin if it was not typed. TooLarge for more than a whisper holds."""
     if isinstance(what, Path):
-        body = _read(what, WHISPER_MAX + 1, "whisper")
+        body = read_source(what, WHISPER_MAX + 1, "whisper")
         if len(body) > WHISPER_MAX:
             where = "what comes on stdin" if what == STDIN else str(what)
             raise TooLarge(f"A whisper holds at most {WHISPER_MAX} bytes; {where} is more.")
         return body
     check_body(what)
     return what
-
-
-def _read(source: Path, most: int, what: str) -> bytes:
-    """At most `most` bytes of a file or of stdin."""
-    if source != STDIN:
-        try:
-            with source.open("rb") as file:
-                return file.read(most)
-        except OSError as error:
-            raise Usage(f"Cannot read the {what} from {source}: {error.strerror}{advice(error)}.") from error
-    if sys.stdin is None:
-        raise Usage(f"There is nothing to read on stdin; give the {what} as an argument or a file.")
-    if sys.stdin.isatty():
-        note(f"type the {what}, then Ctrl-D.")
-    return sys.stdin.buffer.read(most)
