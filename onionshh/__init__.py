@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from onionshh.client.hosting.reachability import Reachability
     from onionshh.client.identities import Identity
     from onionshh.client.incoming import IncomingTransfer
+    from onionshh.client.meeting.meeting import Meeting
     from onionshh.client.node import CircuitInfo, Node, NodeStatus, join
     from onionshh.client.peer import Peer
     from onionshh.client.receipt import Receipt
@@ -67,6 +68,7 @@ __all__ = [
     "Full",
     "Identity",
     "IncomingTransfer",
+    "Meeting",
     "NetworkUnreachable",
     "NoDirectory",
     "Node",
@@ -95,6 +97,7 @@ _WHERE = {
     "EndpointStatus": "onionshh.client.endpoint",
     "Identity": "onionshh.client.identities",
     "IncomingTransfer": "onionshh.client.incoming",
+    "Meeting": "onionshh.client.meeting.meeting",
     "Node": "onionshh.client.node",
     "NodeStatus": "onionshh.client.node",
     "Peer": "onionshh.client.peer",

@@ -304,6 +304,8 @@ class Reason(StrEnum):
     # Mailboxes and what lies in them.
 
     BOARD_SHAPE = "board-shape", "An entry on a board had a wrong format inside its seal."
+    MEETING_SHAPE = "meeting-shape", "What lay on the board of a meeting was no hello and no answer."
+    MEETING_MANY = "meeting-many", "A hello was not answered: too many others came to a meeting."
     LETTER_DISPLACED = (
         "letter-displaced",
         "A letter of which not all parts had come made room for others.",

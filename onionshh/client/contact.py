@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
@@ -30,9 +30,6 @@ from onionshh.core.delivery.record import (
 from onionshh.core.delivery.sender import WAITING_MOST, TooMany
 from onionshh.errors import Away, Closed, Full, NotDelivered
 from onionshh.ids import WhisperId
-
-if TYPE_CHECKING:
-    from onionshh.client.contact_folder import ContactFolder
 
 TRANSFER_TTL_SECONDS: Final = 3600
 
@@ -152,6 +149,8 @@ class Contact:
     ```
     """
 
+    _what = "contact"
+
     def __init__(self, context: Context, address: str, terms: Terms, name: str | None = None) -> None:
         self._address = address
         self._context = context
@@ -171,11 +170,11 @@ class Contact:
 
     async def __aenter__(self) -> Contact:
         if self._scope is not None:
-            raise Closed("A contact is entered once.")
+            raise Closed(f"A {self._what} is entered once.")
         await trio.lowlevel.checkpoint()
         self._context.check_open()
         if self._closed:
-            raise Closed("This contact was closed.")
+            raise Closed(f"This {self._what} was closed.")
         self._scope = trio.CancelScope()
         for kind in self._meeting_kinds():
             self._context.pool.use(kind, idle=IDLE_CIRCUITS)
@@ -285,7 +284,8 @@ class Contact:
             return sending.accept(record, clock.monotonic() + ttl_seconds, key)
         except TooMany:
             raise Full(
-                f"{WAITING_MOST} whispers to this contact wait already; send more once some have a receipt."
+                f"{WAITING_MOST} whispers to this {self._what} wait already; send more once some have a"
+                " receipt."
             ) from None
 
     async def whisper(
@@ -504,7 +504,7 @@ class Contact:
 
     def _working(self) -> Correspondence:
         if self._closed or not self._open or self._correspondence is None:
-            raise Closed("This contact is not open.")
+            raise Closed(f"This {self._what} is not open.")
         return self._correspondence
 
     def _meeting_kinds(self) -> tuple[PathKind, ...]:
@@ -521,8 +521,7 @@ class Contact:
     ) -> None:
         try:
             with scope:
-                async with self._folder() as folder:
-                    correspondence = Correspondence(self._context, self._terms, folder)
+                async with self._correspondence_made() as correspondence:
                     await correspondence.load()
                     self._correspondence = correspondence
                     try:
@@ -530,19 +529,19 @@ class Contact:
                     finally:
                         self.close()
             if not self._open:
-                raise Closed("This contact was closed while it was being entered.")
+                raise Closed(f"This {self._what} was closed while it was being entered.")
         finally:
             self.close()
             self._ended.set()
 
     @asynccontextmanager
-    async def _folder(self) -> AsyncIterator[ContactFolder | None]:
-        """What a contact with a name has on disk, while it is open."""
+    async def _correspondence_made(self) -> AsyncIterator[Correspondence]:
+        """What works behind it, with what a contact with a name has on disk, while it is open."""
         if self._name is None:
-            yield None
+            yield Correspondence(self._context, self._terms)
             return
         # A contact without a name needs no database.
         from onionshh.client.contact_folder import contact_folder
 
         async with contact_folder(self._context, self._terms.address_key, self._name) as folder:
-            yield folder
+            yield Correspondence(self._context, self._terms, folder)

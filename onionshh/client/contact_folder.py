@@ -70,23 +70,28 @@ async def contact_folder(context: Context, address_key: bytes, name: str) -> Asy
     folder = context.folder.inside(CONTACTS_FOLDER).inside(folder_name)
     with _held(folder):
         database = Database(folder.database(DATABASE_FILE), MIGRATIONS, context.run_blocking)
-        outboxes = OutboxStore(database)
         try:
             with suppress(BadData):  # a full disk: what is there can still be read
                 database.transaction_now(partial(_note_whose, address_key, name))
-            yield ContactFolder(
-                database,
-                SessionStore(database),
-                WhisperStore(database),
-                outboxes,
-                outboxes.of(AT_A_CONTACT),
-                WayStore(database),
-                DepositStore(database),
-                PartsOnDisk(context, database),
-                SeedStore(database),
-            )
+            yield in_database(context, database)
         finally:
             await database.aclose()
+
+
+def in_database(context: Context, database: Database) -> ContactFolder:
+    """What a contact keeps in this database."""
+    outboxes = OutboxStore(database)
+    return ContactFolder(
+        database,
+        SessionStore(database),
+        WhisperStore(database),
+        outboxes,
+        outboxes.of(AT_A_CONTACT),
+        WayStore(database),
+        DepositStore(database),
+        PartsOnDisk(context, database),
+        SeedStore(database),
+    )
 
 
 def _note_whose(address_key: bytes, name: str, connection: sqlite3.Connection) -> None:

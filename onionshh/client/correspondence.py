@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -20,7 +20,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.alone import CameAlone
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.lanes import Carrier, Lane, LaneSet
-from onionshh.client.delivery.mailing import MakesMail
+from onionshh.client.delivery.mailing import Mail, MakesMail
 from onionshh.client.delivery.outbox import InMemoryOutbox, Outbox
 from onionshh.client.delivery.reading import Destinations, Reader
 from onionshh.client.delivery.sending import Opener, Opening, Sending
@@ -35,6 +35,7 @@ from onionshh.client.delivery.transferring import (
 from onionshh.client.mail.contact_mail import ContactMail
 from onionshh.client.mail.leaving import Told
 from onionshh.client.mail.reading import NoRoom
+from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.reach import Reach
 from onionshh.client.session.going_on import path_info
 from onionshh.client.session.info import SessionInfo
@@ -47,6 +48,7 @@ from onionshh.core.base.classes import PrivacyClass
 from onionshh.core.delivery.record import PROVE, WHISPER, Record
 from onionshh.core.delivery.way import IDLE_SECONDS, IDLE_WITHOUT_SESSION_SECONDS
 from onionshh.core.session.session import Session
+from onionshh.core.session.telling import USUAL, Haste
 from onionshh.core.session.way_back import WAYS_MOST
 from onionshh.errors import BadData, Full
 from onionshh.reasons import Reason
@@ -87,6 +89,30 @@ class Terms:
     """Whether whispers are left in the endpoint's inbox while it is away."""
 
 
+class ReachesFar(Opener, Protocol):
+    """The way to the other end, as far as a correspondence needs it."""
+
+    @property
+    def found(self) -> CheckedDescriptor | None:
+        """The other end's descriptor, if it has one and it was found."""
+
+    async def answer(self, session: Session, record: Record) -> JoinedCircuit | None:
+        """Send a receipt in a cell of its own. As `GoingOn.answer`, but raises CircuitFailed alone."""
+
+
+class FarMail(Mail, Protocol):
+    """The mail of a correspondence."""
+
+    async def load(self) -> None:
+        """Take up what was left in an earlier run. BadData."""
+
+    async def run(self) -> None:
+        """Leave letters and read mail, until cancelled."""
+
+    def answered(self) -> None:
+        """The other end has shown that it has a session."""
+
+
 class Correspondence:
     """`load` it, then `run` it. `folder`: where a named contact keeps what it has."""
 
@@ -101,7 +127,7 @@ class Correspondence:
         )
         self._reach = self._make_reach(lambda: self.ways is not None and self.ways.call_us)
         outbox = InMemoryOutbox() if folder is None else folder.outbox
-        self.mail: ContactMail | None = None
+        self.mail: FarMail | None = None
         makes_mail = None
         if terms.store and self.sessions is not None:
             makes_mail = partial(self._make_mail, self.sessions)
@@ -111,6 +137,9 @@ class Correspondence:
         keeper = self.sessions.keeper if self.sessions else SessionKeeper(context, SessionsInMemory(), 0)
         self._talk = SessionTalk(context, keeper, self.lanes, way_back=self._way_back)
         self.ways = self._make_ways(terms.way_back) if terms.way_back or folder is not None else None
+
+    haste: Haste = USUAL
+    """How soon the other end is told of our ways."""
 
     @property
     def lanes(self) -> LaneSet:
@@ -130,8 +159,8 @@ class Correspondence:
     def _shows_replies(self) -> bool:
         return self.listening is not None and self.listening.shows_replies
 
-    def _make_mail(self, sessions: VisitorSessions, told: Told) -> ContactMail:
-        self.mail = ContactMail(
+    def _make_mail(self, sessions: VisitorSessions, told: Told) -> Mail:
+        mail = self.mail = ContactMail(
             self._context,
             self._terms.address_key,
             sessions,
@@ -141,7 +170,7 @@ class Correspondence:
             expects=lambda: self._shows_replies or self.sending.sender.awaits_mail,
             record=lambda whisper: self.sending.sender.record(whisper),
         )
-        return self.mail
+        return mail
 
     def _make_ways(self, wanted: bool) -> Ways | None:
         """What holds our ways back; if none are wanted, what tells the endpoint to forget those of an earlier
@@ -158,6 +187,7 @@ class Correspondence:
             Voice(self.lanes, self._talk, self._answer),
             store=None if self._folder is None else self._folder.ways,
             wanted=WAYS_MOST if wanted else 0,
+            haste=self.haste,
         )
 
     async def load(self) -> None:
@@ -272,7 +302,7 @@ class Correspondence:
         self.lanes.soon(transferring.run)
         return Transfer(transferring.course, lambda: transferring.close(GIVEN_UP))
 
-    def _make_reach(self, calls_back: Callable[[], bool] = lambda: False) -> Reach:
+    def _make_reach(self, calls_back: Callable[[], bool] = lambda: False) -> ReachesFar:
         context, terms = self._context, self._terms
         return Reach(
             context,
@@ -285,7 +315,7 @@ class Correspondence:
         )
 
     def _make_sending(
-        self, opener: Opener, reach: Reach, outbox: Outbox, mail: MakesMail | None = None
+        self, opener: Opener, reach: ReachesFar, outbox: Outbox, mail: MakesMail | None = None
     ) -> Sending:
         """The driver of a Sender. Its lanes are opened by `opener`, which uses `reach`."""
         return Sending(
@@ -307,7 +337,7 @@ class Correspondence:
                 return transferring.sending
         return self.sending
 
-    def _opened(self, lane: Lane, reach: Reach) -> None:
+    def _opened(self, lane: Lane, reach: ReachesFar) -> None:
         """We opened a lane."""
         if self._terms.background and isinstance(lane.carrier, JoinedCircuit):
             lane.carrier.circuit.leave_room()

@@ -25,6 +25,7 @@ from onionshh.core.base.classes import INTRODUCTION_HOPS, MOST_HOPS, check_hops,
 from onionshh.core.board.topic import Topic
 from onionshh.crypto.identity import IdentityKeys, decode_address_untrusted, encode_address
 from onionshh.errors import WrongLoop
+from onionshh.geometry import KEY
 from onionshh.net.authority_client import HttpSource
 from onionshh.net.clocks import Clock
 from onionshh.net.memory_folder import InMemory
@@ -34,6 +35,7 @@ from onionshh.net.tcp import TcpDialer, check_local
 
 if TYPE_CHECKING:
     from onionshh.client.endpoint import Endpoint
+    from onionshh.client.meeting.meeting import Meeting
 
 INTRODUCERS_DEFAULT = 6
 INTRODUCERS_MOST = 20
@@ -258,6 +260,29 @@ class Node:
         if author is not None and not isinstance(author, IdentityKeys):
             raise TypeError(f"An author is an Identity, not {type(author).__name__}.")
         return Board(self._context, Topic.of(topic), author, name)
+
+    def meet(self, secret: bytes, *, name: str | None = None) -> Meeting:
+        """A meeting with whoever knows the same secret, to be entered with `async with`. See `Meeting`.
+
+        - `secret`: 32 random bytes that two people share. Whoever else has them can come to the meeting, too.
+        - `name`: 1 to 64 printable characters. Then the conversation is on disk, and goes on when it is
+          entered again.
+
+        Raises ValueError for a secret of another length or a wrong name, TypeError when the secret is not
+        bytes, Closed when the node is closed. Entering the block raises ValueError when all ways back of this
+        node are taken, DataInUse while another meeting with this secret and name is open, and BadData when
+        what is kept for it cannot be read.
+        """
+        self._context.check_open()
+        if not isinstance(secret, bytes):
+            raise TypeError(f"A secret is {KEY} bytes, not {type(secret).__name__}.")
+        if len(secret) != KEY:
+            raise ValueError(f"A secret has {KEY} bytes; this one has {len(secret)}.")
+        if name is not None:
+            check_name("name", name, NAME_MOST)
+        from onionshh.client.meeting.meeting import Meeting
+
+        return Meeting(self._context, secret, name)
 
     def _sender_key(self, sender: IdentityKeys | Endpoint | str | None) -> bytes | None:
         if sender is None:

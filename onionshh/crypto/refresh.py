@@ -21,6 +21,8 @@ OFFER: Final = POINT + KEM_KEY
 ANSWER: Final = POINT + KEM_CIPHERTEXT
 """Bytes of an answer: Y 32 ‖ CT 1 088."""
 _KEM_SEED: Final = 64
+SEED: Final = POINT + _KEM_SEED
+"""Bytes from which an offer comes."""
 
 
 class Offer:
@@ -32,6 +34,12 @@ class Offer:
         self._curve = KeyPair.generate(random_bytes)
         self._kem = MLKEM768PrivateKey.from_seed_bytes(random_bytes(_KEM_SEED))
         self.public: bytes = self._curve.public + self._kem.public_key().public_bytes_raw()
+
+    @classmethod
+    def of_seed(cls, seed: bytes) -> Offer:
+        """The offer that comes from these 96 secret bytes, the same each time."""
+        left = iter((seed[:POINT], seed[POINT:]))
+        return cls(lambda size: next(left)[:size])
 
     def __repr__(self) -> str:
         return "Offer()"

@@ -120,6 +120,10 @@ class Publishing:
         """Those whose time is not over, in the order in which they were posted."""
         return [self._posting(own) for own in self._posts.values()]
 
+    def with_body(self, body: bytes) -> list[Posting]:
+        """Those that say this."""
+        return [self._posting(own) for own in self._posts.values() if own.post.body == body]
+
     async def post(self, body: bytes, ttl_seconds: float) -> Posting:
         """Take on a post. Full, BadData, Closed."""
         parts = sum(len(split_post(own.post.body)) for own in self._posts.values())

@@ -22,7 +22,6 @@ from onionshh.client.mail.pair_reading import PREVIOUS_EVERY, PairReading
 from onionshh.client.mail.part_store import Parts, keep_tidy
 from onionshh.client.mail.reading import NoRoom
 from onionshh.core.delivery.record import WHISPER, Record
-from onionshh.core.mailbox.pair import FROM_VISITOR
 from onionshh.core.session.session import MAIL_PERIODS, Session, SessionId
 from onionshh.errors import BadData, Closed, NoDirectory, ProtocolError
 from onionshh.reasons import Reason
@@ -69,7 +68,7 @@ class PairInbox:
         self._peers = peers
         self._crowded = crowded
         self._parts = parts
-        self._reading = PairReading(context, FROM_VISITOR, self.bring, parts)
+        self._reading = PairReading(context, self.bring, parts)
         self._turn_at: dict[SessionId, float] = {}
         """When each session had its turn last, or was seen first: monotonic seconds."""
         self._whole: dict[SessionId, int] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onionshh.client.mail.leaving import Told
 from onionshh.core.delivery.record import Record
-from onionshh.core.mailbox.pair import FROM_ENDPOINT, pair_mailbox
+from onionshh.core.mailbox.pair import pair_mailbox, writes_to
 from onionshh.core.session.session import MAIL_AHEAD_MOST, Session
 from onionshh.ids import WhisperId
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def names(session: Session) -> frozenset[bytes]:
-    """The names of the mailboxes that an endpoint may have written to in this session."""
-    first = session.mail.period
+    """The names of the mailboxes that this side may have written to in this session."""
+    first, direction = session.mail.period, writes_to(session.introduced)
     keys = [(period, session.mail.key_of(period)) for period in range(first, first + MAIL_AHEAD_MOST + 1)]
-    return frozenset(pair_mailbox(key, FROM_ENDPOINT, period).name for period, key in keys if key is not None)
+    return frozenset(pair_mailbox(key, direction, period).name for period, key in keys if key is not None)
 
 
 class PairMail:

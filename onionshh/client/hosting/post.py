@@ -33,7 +33,6 @@ from onionshh.client.mail.leaving import Leaving, NotStored, Told, TooMuchMail
 from onionshh.client.mail.pair_letter import seal_for_pair
 from onionshh.client.session.keeper import SessionKeeper
 from onionshh.core.delivery.record import Record
-from onionshh.core.mailbox.pair import FROM_ENDPOINT
 from onionshh.core.session.session import Session
 from onionshh.errors import BadData
 from onionshh.geometry import WHISPER_ID
@@ -276,5 +275,5 @@ class Post:
         await self._context.shared.letter_turn(self._context.clock)
         if self._keeper.get(session.session_id) is not session:
             raise NotLeft(OVER)  # forgotten while others had their turns: nobody would recall it
-        items = seal_for_pair(self._context, session, FROM_ENDPOINT, letter, records, until)
+        items = seal_for_pair(self._context, session, letter, records, until)
         await self.leaving.leave(letter, items, until)

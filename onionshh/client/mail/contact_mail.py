@@ -25,7 +25,6 @@ from onionshh.client.mail.waiting import WaitingMail
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.client.steps import steps
 from onionshh.core.delivery.record import Record
-from onionshh.core.mailbox.pair import FROM_VISITOR
 from onionshh.core.session.session import Session
 from onionshh.errors import BadData, Closed
 from onionshh.ids import WhisperId
@@ -181,7 +180,7 @@ class ContactMail:
         if session is None or record is None:
             return False
         try:
-            items = seal_for_pair(self._context, session, FROM_VISITOR, whisper, [record], record.expires)
+            items = seal_for_pair(self._context, session, whisper, [record], record.expires)
             steps.debug("the inbox is full or too dear; we also leave it in the mailbox of our session")
             await self._leaving.leave(beside(whisper), items, record.expires)
         except (NotLeft, TooMuchMail, BadData, Closed):

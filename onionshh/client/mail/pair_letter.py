@@ -10,7 +10,7 @@ from onionshh.client.delivery.mailing import NotLeft
 from onionshh.client.mail.deposits import SealedItem
 from onionshh.core.delivery.record import Record
 from onionshh.core.mailbox.dates import item_expiry
-from onionshh.core.mailbox.pair import PairPart, pack_records, pair_mailbox, seal_pair, split
+from onionshh.core.mailbox.pair import PairPart, pack_records, pair_mailbox, seal_pair, split, writes_to
 from onionshh.core.session.session import Session
 from onionshh.crypto.identity import SigningKey
 from onionshh.errors import NoDirectory
@@ -25,12 +25,11 @@ TRY_AGAIN_SECONDS: Final = 60.0
 def seal_for_pair(
     context: Context,
     session: Session,
-    direction: int,
     letter: WhisperId,
     records: Sequence[Record],
     until: int,
 ) -> list[SealedItem]:
-    """These records for the other side of a session, as parts of one letter. `direction`: who writes.
+    """These records for the other side of a session, as parts of one letter.
     `until`: Unix seconds. NotLeft."""
     try:
         view = context.view
@@ -40,7 +39,7 @@ def seal_for_pair(
     mail_key = session.mail.key_of(period)
     if mail_key is None or period > view.period + 1:
         raise NotLeft(NO_KEY)
-    mailbox = pair_mailbox(mail_key, direction, period)
+    mailbox = pair_mailbox(mail_key, writes_to(session.introduced), period)
     expires = item_expiry(until, context.clock.best(), period, view.params.period_seconds)
     chunks = split(pack_records(record.encode() for record in records))
     items = []

@@ -17,6 +17,7 @@ from onionshh.core.mailbox.pair import (
     open_pair_untrusted,
     pair_key,
     pair_mailbox,
+    reads_from,
     unpack_records_untrusted,
 )
 from onionshh.core.session.session import Session, SessionId
@@ -35,18 +36,17 @@ def is_pair_name(name: bytes) -> bool:
 
 
 class PairReading:
-    """`direction`: who writes to these mailboxes. `bring`: takes a record of a session, and returns once it
-    is kept; NoRoom, BadData, ProtocolError for one of no use. `parts`: where parts wait for the others."""
+    """What is read of each session is what the other side writes. `bring`: takes a record of a session, and
+    returns once it is kept; NoRoom, BadData, ProtocolError for one of no use. `parts`: where parts wait for
+    the others."""
 
     def __init__(
         self,
         context: Context,
-        direction: int,
         bring: Callable[[Session, Record], Awaitable[None]],
         parts: Parts,
     ) -> None:
         self._context = context
-        self._direction = direction
         self._bring = bring
         self._parts = parts
         self._readers: dict[tuple[SessionId, int], MailboxReader] = {}
@@ -67,8 +67,9 @@ class PairReading:
             mail_key = session.mail.key_of(period)
             if mail_key is None:
                 return None
-            mailbox = pair_mailbox(mail_key, self._direction, period)
-            sign = pair_key(mail_key, self._direction).sign
+            direction = reads_from(session.introduced)
+            mailbox = pair_mailbox(mail_key, direction, period)
+            sign = pair_key(mail_key, direction).sign
             self._readers[key] = MailboxReader(
                 self._context, mailbox, sign, partial(self._take, session, mail_key, mailbox)
             )

@@ -12,9 +12,10 @@ is fetched from one relay at a time, but a slow relay holds up the others only o
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 from typing import Final
 
 import trio
@@ -38,6 +39,10 @@ TAKEN_MOST: Final = 2048
 TURN_SECONDS: Final = 5.0
 """How long a relay waits for its turn, and how long its turn may take. Beyond that two values may be fetched
 at once, perhaps the same one twice."""
+WATCH_SECONDS: Final = 450
+WATCH_PAGES_MOST: Final = 256
+WATCH_AGAIN_SECONDS: Final = 1.0
+WATCH_MOST_AGAIN_SECONDS: Final = 30.0
 AGAIN_LEAST_SECONDS: Final = 600.0
 AGAIN_MOST_SECONDS: Final = 1200.0
 AGAIN_TIMES: Final = 6
@@ -117,6 +122,29 @@ class MailboxReader:
         self._answered |= reading.answered
         return Read(reading.taken, sum(row.identity in self._answered for row in rows), len(rows))
 
+    async def watch(self) -> None:
+        """Take what lies there, and what comes, until cancelled: each relay is asked to answer as soon as it
+        has something. Raises what `take` raises, and nothing when the network fails."""
+        while True:
+            rows, reading = self._rows(), _Reading()
+            async with trio.open_nursery() as nursery:
+                for row in rows:
+                    nursery.start_soon(self._watch_one, row, reading, nursery.cancel_scope)
+                await self._context.keeper.changed()  # other relays may be meant
+                nursery.cancel_scope.cancel()
+            if reading.error is not None:
+                raise reading.error
+
+    async def _watch_one(self, row: RelayRow, reading: _Reading, scope: trio.CancelScope) -> None:
+        pause = WATCH_AGAIN_SECONDS
+        while reading.error is None:
+            asked = self._context.clock.monotonic()
+            await self._ask_one(row, reading, scope, wait=WATCH_SECONDS)
+            if self._context.clock.monotonic() > asked + WATCH_MOST_AGAIN_SECONDS:
+                pause = WATCH_AGAIN_SECONDS
+            await trio.sleep(pause * self._context.chance.between(0.5, 1.0))
+            pause = min(2 * pause, WATCH_MOST_AGAIN_SECONDS)
+
     def _rows(self) -> Sequence[RelayRow]:
         try:
             places = self._context.shared.rings.readable(self._context.view, self.mailbox)
@@ -124,13 +152,16 @@ class MailboxReader:
             return ()
         return [row for place in places or () for row in place]
 
-    async def _ask_one(self, row: RelayRow, reading: _Reading, scope: trio.CancelScope) -> None:
-        context = self._context
+    async def _ask_one(
+        self, row: RelayRow, reading: _Reading, scope: trio.CancelScope, wait: int = 0
+    ) -> None:
+        """Take all that one relay has. With `wait`, also what comes, for as long as the circuit lasts."""
+        context, turns = self._context, self._context.shared.mailbox_turns
         try:
-            async with context.shared.mailbox_turns:
+            async with turns if not wait else nullcontext():
                 circuit = await circuit_to(context, row)
                 try:
-                    await self._empty(circuit, row, reading)
+                    await self._empty(circuit, row, reading, wait)
                 finally:
                     circuit.close(Reason.FINISHED)
             reading.answered.add(row.identity)
@@ -142,15 +173,19 @@ class MailboxReader:
             reading.error = error.why
             scope.cancel()
 
-    async def _empty(self, circuit: Circuit, row: RelayRow, reading: _Reading) -> None:
+    async def _empty(self, circuit: Circuit, row: RelayRow, reading: _Reading, wait: int) -> None:
         """Take all that this relay has. Each page acknowledges the one before, also the empty page at the
         end. CircuitFailed, ProtocolError."""
-        until = self._context.clock.monotonic() + MAILBOX_SECONDS
+        clock = self._context.clock
+        until = inf if wait else clock.monotonic() + MAILBOX_SECONDS
         after = 0
-        for _ in range(PAGES_MOST):
-            page = await self._list(circuit, row, w.HEADS, after, until)
+        for _ in range(WATCH_PAGES_MOST if wait else PAGES_MOST):
+            asked = clock.monotonic()
+            page = await self._list(circuit, row, w.HEADS, after, until, wait)
             if not page.heads:
-                return
+                if wait and clock.monotonic() > asked + WATCH_MOST_AGAIN_SECONDS:
+                    continue
+                return  # with `wait`: too many wait at this relay
             numbers = [after, *(head.number for head in page.heads)]
             if any(later <= earlier for earlier, later in pairwise(numbers)):
                 raise ProtocolError(Reason.MAILBOX_SHAPE)
@@ -211,11 +246,13 @@ class MailboxReader:
         while len(self._taken) > TAKEN_MOST:
             del self._taken[next(iter(self._taken))]
 
-    async def _list(self, circuit: Circuit, row: RelayRow, mode: int, after: int, until: float) -> Items:
+    async def _list(
+        self, circuit: Circuit, row: RelayRow, mode: int, after: int, until: float, wait: int = 0
+    ) -> Items:
         """One page. CircuitFailed, also when the relay gives none; ProtocolError."""
         if self._context.clock.monotonic() >= until:
             raise CircuitFailed(Reason.ANSWER_TIMEOUT)
-        return await ask_page(circuit, row, self.mailbox, self._sign, mode=mode, after=after)
+        return await ask_page(circuit, row, self.mailbox, self._sign, mode=mode, after=after, wait=wait)
 
 
 async def read_older(context: Context, readers: Sequence[MailboxReader], over_seconds: float) -> None:

@@ -19,7 +19,6 @@ from onionshh.client.mail.part_store import Parts
 from onionshh.client.mail.reading import AGAIN_LEAST_SECONDS, AGAIN_MOST_SECONDS, NoRoom, read_older
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.delivery.record import Record
-from onionshh.core.mailbox.pair import FROM_ENDPOINT
 from onionshh.core.session.session import MAIL_PERIODS, Session
 from onionshh.errors import BadData, NoDirectory
 from onionshh.reasons import Reason
@@ -49,7 +48,7 @@ class WaitingMail:
         self._context = context
         self._sessions = sessions
         self._expects = expects
-        self._reading = PairReading(context, FROM_ENDPOINT, bring, parts)
+        self._reading = PairReading(context, bring, parts)
         self._count = 0
 
     async def run(self) -> None:

@@ -5,6 +5,7 @@ Without a way back, what the endpoint has to say waits until the peer comes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 from onionshh.client.context import Context
@@ -32,9 +33,16 @@ UNKNOWN_MOST = 2
 
 
 class Calling:
-    """The opener for one session."""
+    """The opener for one session. `calls_back`: whether the other side can answer to one cell."""
 
-    def __init__(self, context: Context, keeper: SessionKeeper, session: Session) -> None:
+    def __init__(
+        self,
+        context: Context,
+        keeper: SessionKeeper,
+        session: Session,
+        calls_back: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._calls_back = calls_back
         self._context = context
         self._keeper = keeper
         self._session = session
@@ -51,8 +59,9 @@ class Calling:
         if way is None or not self._session.may_spend:
             raise NotReached(Failure(NO_WAY, nobody=True))
         try:
+            alone = self._calls_back() and not more
             return await self._going_on.once(
-                self._session, Door(way.relay, way.auth_key), record, alone=not more
+                self._session, Door(way.relay, way.auth_key), record, alone=alone
             )
         except NotIntroduced as error:
             await self._not_introduced(way, error)

@@ -30,7 +30,7 @@ from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.record import WAY_BACK, Record
 from onionshh.core.endpoint.introducers import HeldIntroducer
 from onionshh.core.session.session import Session
-from onionshh.core.session.telling import Telling
+from onionshh.core.session.telling import USUAL, Haste, Telling
 from onionshh.core.session.way_back import WAYS_MOST, WayBack, decode_ways_untrusted, encode_ways
 from onionshh.errors import BadData, ProtocolError
 from onionshh.ids import AuthKey, RelayId
@@ -74,7 +74,7 @@ class Voice:
 
 class Ways:
     """The ways back of one contact. `run` it. `called`: told when the endpoint calls. `store`: None without a
-    name. `wanted`: 0 when they are switched off, else 2."""
+    name. `wanted`: 0 when they are switched off, else 2. `haste`: as in `Telling`."""
 
     def __init__(
         self,
@@ -85,6 +85,7 @@ class Ways:
         *,
         store: WayStore | None,
         wanted: int = WAYS_MOST,
+        haste: Haste = USUAL,
     ) -> None:
         self._context = context
         self.sessions = sessions
@@ -92,6 +93,7 @@ class Ways:
         self._voice = voice
         self._store = store
         self._wanted = wanted
+        self._haste = haste
         self._telling: Telling | None = None
         self._held: Introducers | None = None
         self._poke = Poke()
@@ -147,7 +149,7 @@ class Ways:
         had_some, store = await self._restored(session)
         if not had_some and not self._wanted:
             return
-        self._telling = telling = Telling(None if had_some else (), self._now())
+        self._telling = telling = Telling(None if had_some else (), self._now(), self._haste)
         async with trio.open_nursery() as nursery:
             if self._wanted:
                 self._held = Introducers(self._context, store, self._wanted, self._introduced, HELD)

@@ -71,6 +71,16 @@ class PairPart:
         return cls(WhisperId(letter_id), part, parts, plain[_LAYOUT.size : end])
 
 
+def writes_to(introduced: bool) -> int:
+    """The direction that a side writes. `introduced`: whether it introduced itself."""
+    return FROM_VISITOR if introduced else FROM_ENDPOINT
+
+
+def reads_from(introduced: bool) -> int:
+    """The direction that a side reads."""
+    return writes_to(not introduced)
+
+
 def pair_key(mail_key: bytes, direction: int) -> SigningKey:
     """The key of the mailbox of one direction, by which both sides list it."""
     return SigningKey(kdf("pair", mail_key, _U64.pack(direction)))

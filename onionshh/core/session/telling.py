@@ -11,6 +11,7 @@ A circuit that ends and stands again within moments changes nothing that would h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import Final
 
@@ -19,19 +20,32 @@ from onionshh.core.session.way_back import WayBack
 from onionshh.ids import WhisperId
 
 SETTLE_SECONDS: Final = 5.0
-"""How long our ways must have been the same before they are told."""
 ALONE_SECONDS: Final = (60.0, 120.0, 240.0, 480.0, 960.0, 1800.0)
-"""How long to wait for an open exchange before one cell says it, each time."""
 SAID_MOST: Final = 8
 """Records whose answers are recognised."""
 
 Ways = tuple[WayBack, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Haste:
+    """`settle_seconds`: how long our ways must have been the same before they are told. `alone_seconds`: how
+    long to wait for an open exchange before one cell says it, each time."""
+
+    settle_seconds: float = SETTLE_SECONDS
+    alone_seconds: Sequence[float] = ALONE_SECONDS
+
+
+USUAL: Final = Haste()
+SOON: Final = Haste(1.0, (0.0, *ALONE_SECONDS))
+"""Where neither side can reach the other before it is told."""
+
+
 class Telling:
     """`known`: what the other side has on its disk; None if that is not known. Times: monotonic seconds."""
 
-    def __init__(self, known: Ways | None, now: float) -> None:
+    def __init__(self, known: Ways | None, now: float, haste: Haste = USUAL) -> None:
+        self._haste = haste
         self._known = known
         self._ours: Ways = ()
         self._since = now
@@ -40,7 +54,7 @@ class Telling:
         """Oldest first."""
         self._alone = 0
         """How often a cell said it since anything changed."""
-        self._alone_at = now + ALONE_SECONDS[0]
+        self._alone_at = now + self._alone_seconds()
 
     @property
     def ours(self) -> Ways:
@@ -66,13 +80,13 @@ class Telling:
 
     def may_say(self, lane: LaneId, now: float) -> bool:
         """Whether to tell it over this lane, which is open."""
-        if self.done or now < self._since + SETTLE_SECONDS:
+        if self.done or now < self._since + self._haste.settle_seconds:
             return False
         return (lane, self._ours) not in self._said.values()
 
     def may_say_alone(self, now: float) -> bool:
         """Whether to tell it in one cell, if no lane is open."""
-        return not self.done and now >= max(self._alone_at, self._since + SETTLE_SECONDS)
+        return not self.done and now >= max(self._alone_at, self._since + self._haste.settle_seconds)
 
     def said(self, record: WhisperId, lane: LaneId | None, now: float) -> None:
         """This record told it over a lane, or alone."""
@@ -81,7 +95,7 @@ class Telling:
             del self._said[next(iter(self._said))]
         if lane is None:
             self._alone += 1
-            self._alone_at = now + ALONE_SECONDS[min(self._alone, len(ALONE_SECONDS) - 1)]
+            self._alone_at = now + self._alone_seconds()
 
     def received(self, record: WhisperId, now: float) -> None:
         """The other side has on its disk what this record told."""
@@ -94,9 +108,13 @@ class Telling:
         """When there may be something to say."""
         if self.done:
             return inf
-        settled = self._since + SETTLE_SECONDS
+        settled = self._since + self._haste.settle_seconds
         return settled if now < settled else max(self._alone_at, settled)
 
     def _again(self, now: float) -> None:
         self._alone = 0
-        self._alone_at = now + ALONE_SECONDS[0]
+        self._alone_at = now + self._alone_seconds()
+
+    def _alone_seconds(self) -> float:
+        waits = self._haste.alone_seconds
+        return waits[min(self._alone, len(waits) - 1)]

@@ -26,25 +26,26 @@ random_bytes = seeded(4)
 LETTER = WhisperId(b"l" * 16)
 
 
-@pytest.mark.parametrize("direction", [FROM_VISITOR, FROM_ENDPOINT])
+@pytest.mark.parametrize("introduced", [True, False])
 @pytest.mark.parametrize(
     "body, count, parts", [(100, 17, 1), (4096, 1, 1), (16_384, 1, 4), (16_384, 2, 7), (65_535, 1, 13)]
 )
 async def test_the_other_side_opens_it_and_finds_the_records(
-    body: int, count: int, parts: int, direction: int, autojump_clock: MockClock
+    body: int, count: int, parts: int, introduced: bool, autojump_clock: MockClock
 ) -> None:
     async with small(3, **QUIET) as net, net.join("host") as node:
         context = inside(node)
         now, period = context.clock.best(), context.view.period
-        ours = Session.started(b"r" * 32, introduced=False, period=period - 2, wall=now)
-        theirs = Session.started(b"r" * 32, introduced=True, period=period - 2, wall=now)
+        ours = Session.started(b"r" * 32, introduced=introduced, period=period - 2, wall=now)
+        theirs = Session.started(b"r" * 32, introduced=not introduced, period=period - 2, wall=now)
         record = new_whisper(bytes(body), expires=now + 4000, privacy_class=1, random_bytes=random_bytes)
-        items = seal_for_pair(context, ours, direction, LETTER, count * [record], record.expires)
+        items = seal_for_pair(context, ours, LETTER, count * [record], record.expires)
         key = theirs.mail.key_of(period)
         assert key is not None
-        mailbox = pair_mailbox(key, direction, period)
+        mailbox = pair_mailbox(key, FROM_VISITOR if introduced else FROM_ENDPOINT, period)
         assert {item.mailbox for item in items} == {mailbox}
-        assert (mailbox.name in names(ours)) == (direction == FROM_ENDPOINT)
+        assert mailbox.name in names(ours)
+        assert mailbox.name not in names(theirs)
         assert len({item.item_id for item in items}) == len(items) == parts
         assert {item.expires for item in items} == {now + 3 * 3600}
         opened = [open_pair_untrusted(key, mailbox, item.item_id, item.value) for item in items]
@@ -63,8 +64,8 @@ async def test_what_has_no_key_or_no_place_is_not_sealed(autojump_clock: MockClo
         for begins in (period - MAIL_AHEAD_MOST - 1, period + 2):
             session = Session.started(b"r" * 32, introduced=False, period=begins, wall=now)
             with pytest.raises(NotLeft):
-                seal_for_pair(context, session, FROM_ENDPOINT, LETTER, [record], record.expires)
+                seal_for_pair(context, session, LETTER, [record], record.expires)
         # A visitor whose consensus is newer began in the next period already.
         session = Session.started(b"r" * 32, introduced=False, period=period + 1, wall=now)
-        (item,) = seal_for_pair(context, session, FROM_ENDPOINT, LETTER, [record], record.expires)
+        (item,) = seal_for_pair(context, session, LETTER, [record], record.expires)
         assert item.mailbox.period == period + 1

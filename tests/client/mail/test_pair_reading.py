@@ -22,7 +22,7 @@ async def test_each_period_has_a_mailbox_whose_reader_is_kept_while_it_is_needed
 ) -> None:
     async with small(3, **QUIET) as net, net.join("host") as node:
         context = inside(node)
-        reading = PairReading(context, FROM_VISITOR, brings_nothing, PartsInMemory(context))
+        reading = PairReading(context, brings_nothing, PartsInMemory(context))
         now = context.view.period
         assert reading.periods(often=True) == (now - 1, now)
         assert reading.periods()[-1] == now

@@ -1,0 +1,1 @@
+"""Meetings by a shared secret, as a program uses them (SPEC 14)."""

@@ -1,0 +1,181 @@
+"""What works behind a meeting: a correspondence whose two ends are alike (SPEC 14).
+
+Neither has a descriptor or introducers. Each calls the other by its ways back. What cannot be said so is left
+in the mailbox of their pair: whispers, receipts, and where one can be called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from onionshh.client.board.working import WorkingBoard
+from onionshh.client.context import Context
+from onionshh.client.correspondence import Correspondence, ReachesFar, Terms
+from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.delivery.lanes import Lane
+from onionshh.client.delivery.mailing import Mail, NotLeft
+from onionshh.client.mail.leaving import Told, TooMuchMail
+from onionshh.client.mail.pair_letter import seal_for_pair
+from onionshh.client.meeting.finding import Finding
+from onionshh.client.meeting.folder import MeetingFolder
+from onionshh.client.meeting.mail import MeetingMail
+from onionshh.client.meeting.reaching import MeetingReach
+from onionshh.client.session.visiting import VisitorSessions
+from onionshh.core.base.classes import TALK
+from onionshh.core.delivery.record import RECEIPT, REFUSED, WAY_BACK, Record
+from onionshh.core.meeting.hello import meeting_topic
+from onionshh.core.session.session import Session
+from onionshh.core.session.telling import SOON
+from onionshh.core.session.way_back import RECEIVED_BODY, decode_ways_untrusted
+from onionshh.errors import BadData, Closed
+from onionshh.geometry import WHISPER_ID
+from onionshh.ids import WhisperId
+from onionshh.net.background import background
+from onionshh.net.circuits import CircuitFailed
+from onionshh.reasons import Reason
+
+NOTE_SECONDS: Final = 3600
+"""How long the word where we can be called lies in the mailbox."""
+
+
+class MeetingCorrespondence(Correspondence):
+    """As `Correspondence`. `mine`: what it keeps."""
+
+    haste = SOON
+
+    def __init__(self, context: Context, secret: bytes, mine: MeetingFolder) -> None:
+        self._mine = mine
+        self.letters: MeetingMail | None = None
+        super().__init__(context, Terms(b"", TALK, way_back=True), mine.contact)
+        self._board = WorkingBoard(context, meeting_topic(secret), None, mine.board)
+        self.finding = Finding(context, secret, mine.meeting, self._board, self.begun)
+
+    async def load(self) -> None:
+        """As `Correspondence.load`."""
+        await super().load()
+        await self._board.load()
+        await self.finding.load()
+
+    async def run(self, started: Callable[[], None]) -> None:
+        """As `Correspondence.run`, and look for the other one meanwhile."""
+        async with background() as nursery:
+
+            def began() -> None:
+                nursery.start_soon(self.finding.run)
+                started()
+
+            await nursery.start(self._run_board)
+            await super().run(began)
+
+    async def _run_board(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        await self._board.run(task_status.started)
+
+    @property
+    def known(self) -> VisitorSessions:
+        """The sessions of this meeting."""
+        if self.sessions is None:
+            raise Closed("This meeting is not open.")
+        return self.sessions
+
+    async def begun(self, session: Session) -> None:
+        """A hello was answered. Keep the session, and show the other side that we have it. BadData,
+        Closed."""
+        await self.known.keeper.save(session)
+        if self.letters is not None:
+            self.letters.look()
+        # The other side knows the session by its first record. A receipt for nothing is the least one.
+        until = self._context.clock.best() + NOTE_SECONDS
+        proof = Record(self._random_id(), self._random_id(), until, TALK.number, RECEIPT, b"")
+        await self._leave_note(session, proof)
+
+    def _make_reach(self, calls_back: Callable[[], bool] = lambda: False) -> ReachesFar:
+        return MeetingReach(self._context, self.known, calls_back)
+
+    def _make_mail(self, sessions: VisitorSessions, told: Told) -> Mail:
+        letters = self.mail = self.letters = MeetingMail(
+            self._context,
+            self._mine.database,
+            sessions,
+            self._mine.contact.mail_parts,
+            told,
+            bring=self._mailed,
+            live=self._live,
+            expects=lambda: True,
+        )
+        return letters
+
+    async def _live(self, session: Session, receipts: Sequence[Record]) -> Sequence[Record]:
+        """Send receipts to the other side now, if it can be called. Returns those that did not leave."""
+        left = list(receipts)
+        with suppress(CircuitFailed):
+            while left:
+                await super()._answer(session, left[0])
+                del left[0]
+        return left
+
+    async def _answer(self, session: Session, record: Record) -> None:
+        """Send a record in a cell of its own, or leave it in the mailbox. CircuitFailed."""
+        try:
+            await super()._answer(session, record)
+        except CircuitFailed:
+            try:
+                if record.kind == WAY_BACK:
+                    await self._leave_note(session, record)
+                elif record.kind in (RECEIPT, REFUSED) and self.letters is not None:
+                    await self.letters.post.owe(session, [record])
+                else:
+                    raise
+            except (BadData, Closed):
+                pass  # the other side asks again
+            except (NotLeft, TooMuchMail):
+                raise CircuitFailed(Reason.NOT_CONNECTED) from None
+
+    async def _leave_note(self, session: Session, record: Record) -> None:
+        """Leave this in the mailbox of the pair. NotLeft, TooMuchMail, BadData, Closed."""
+        if self.letters is not None:
+            until = self._context.clock.best() + NOTE_SECONDS
+            letter = self._random_id()
+            items = seal_for_pair(self._context, session, letter, [record], until)
+            await self.letters.post.leaving.leave(letter, items, until)
+
+    def _random_id(self) -> WhisperId:
+        return WhisperId(self._context.chance.bytes(WHISPER_ID))
+
+    async def _mailed(self, session: Session, record: Record) -> None:
+        """As in a correspondence. Only the other side can have written it, so it has the session."""
+        await self._heard_of(session)
+        if record.kind == WAY_BACK:
+            await self._ways_told(session, record)
+        elif record.kind != RECEIPT or self.sending.sender.knows(record.in_reply_to):
+            await super()._mailed(session, record)
+
+    async def _heard_of(self, session: Session) -> None:
+        if not session.marks.confirmed:
+            await self.known.heard(session)
+            if self.letters is not None:
+                self.letters.look()
+
+    async def _way_back(self, lane: Lane, session: Session, record: Record) -> None:
+        """The other side says where it can be called, or that it knows where we can."""
+        if not await self._ways_told(session, record):
+            await super()._way_back(lane, session, record)
+        elif isinstance(lane.carrier, JoinedCircuit):
+            self._talk.send(lane, self._talk.record(WAY_BACK, RECEIVED_BODY, record.whisper_id))
+
+    async def _ways_told(self, session: Session, record: Record) -> bool:
+        """Take where the other side can be called. False if the record says something else. ProtocolError,
+        BadData."""
+        ways = decode_ways_untrusted(record.body)
+        if ways is None:
+            return False
+        await self._heard_of(session)
+        session.way_back = ways
+        await self.known.keeper.save(session)
+        self.sending.way_is_new()
+        if self.letters is not None:
+            self.letters.look()
+        return True

@@ -1,0 +1,1 @@
+"""Meeting by a shared secret (SPEC 14). Pure."""
