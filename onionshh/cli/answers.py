@@ -27,27 +27,49 @@ class BadAnswer(Error):
 
 def parse_answer(line: bytes) -> tuple[str, bytes | None]:
     """The id of the whisper, and the body of the reply; None to finish without one. BadAnswer."""
+    value = _object(line, "An answer is an object with reply_to and body, or with done.")
+    if set(value) == {"done"} and isinstance(value["done"], str):
+        return value["done"], None
+    whisper_id = value.pop("reply_to", None)
+    body = _body(value)
+    if body is None or not isinstance(whisper_id, str):
+        raise BadAnswer('An answer is {"reply_to": id, "body": text}, or body_base64, or {"done": id}.')
+    return whisper_id, body
+
+
+def parse_body(line: bytes) -> bytes:
+    """What is to be said. BadAnswer."""
+    wanted = 'A line is {"body": text}, or {"body_base64": …}.'
+    body = _body(_object(line, wanted))
+    if body is None:
+        raise BadAnswer(wanted)
+    return body
+
+
+def _object(line: bytes, wanted: str) -> dict[str, object]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise BadAnswer("This line is not valid JSON.") from error
     if not isinstance(value, dict):
-        raise BadAnswer("An answer is an object with reply_to and body, or with done.")
-    if set(value) == {"done"} and isinstance(value["done"], str):
-        return value["done"], None
-    whisper_id, body = value.get("reply_to"), value.get("body")
-    if set(value) == {"reply_to", "body"} and isinstance(whisper_id, str) and isinstance(body, str):
+        raise BadAnswer(wanted)
+    return value
+
+
+def _body(value: dict[str, object]) -> bytes | None:
+    """The body in an object that has nothing else; None if it has none. BadAnswer."""
+    text, coded = value.get("body"), value.get("body_base64")
+    if set(value) == {"body"} and isinstance(text, str):
         try:
-            return whisper_id, body.encode()
+            return text.encode()
         except UnicodeEncodeError as error:
             raise BadAnswer("The body is not valid UTF-8; send it as body_base64.") from error
-    encoded = value.get("body_base64")
-    if set(value) == {"reply_to", "body_base64"} and isinstance(whisper_id, str) and isinstance(encoded, str):
+    if set(value) == {"body_base64"} and isinstance(coded, str):
         try:
-            return whisper_id, base64.b64decode(encoded, validate=True)
+            return base64.b64decode(coded, validate=True)
         except (binascii.Error, ValueError) as error:
             raise BadAnswer("body_base64 is not valid base64.") from error
-    raise BadAnswer('An answer is {"reply_to": id, "body": text}, or body_base64, or {"done": id}.')
+    return None
 
 
 class Answers:

@@ -21,6 +21,7 @@ COMMANDS = {
     "send": "Send a file of up to 8 MiB to an endpoint, in parts.",
     "post": "Post on a board: at most 65 535 bytes, from the command line, a file or stdin.",
     "board": "Show what lies on a board: all posts that have not expired, or with --watch also what comes.",
+    "meet": "Talk with whoever has the same secret: neither needs an address.",
     "contacts": "List the contacts that have a name, their sessions, and what waits.",
     "relays": "List the relays of the network.",
     "reasons": "Say what the names of drops mean, which relays and hosts count: one line for each.",
