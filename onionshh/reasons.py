@@ -285,6 +285,16 @@ class Reason(StrEnum):
         "introduce-no-such-key",
         "A visitor asked for an endpoint that is not introduced here.",
     )
+    INTRODUCE_UNPAID = "introduce-unpaid", "A visitor proved less work than an endpoint wants now."
+    INTRODUCE_GATES_FULL = (
+        "introduce-gates-full",
+        "A visitor that had proved its work was turned away: too many wait at this relay.",
+    )
+    INTRODUCE_OUTBID = (
+        "introduce-outbid",
+        "A visitor that had proved its work waited in vain: others proved more, or came first.",
+    )
+    INTRO_PROOF_RATE = "intro-proof-rate", "An endpoint changed more often than it may what visitors prove."
     INTRODUCE_RATE = "introduce-rate", "More visitors came to an endpoint than are allowed."
     INTRODUCE_TOO_MANY = "introduce-too-many", "A visitor tried more often than it may over one circuit."
 

@@ -51,6 +51,7 @@ from onionshh.core.session.session import Session
 from onionshh.core.session.telling import USUAL, Haste
 from onionshh.core.session.way_back import WAYS_MOST
 from onionshh.errors import BadData, Full
+from onionshh.ids import WhisperId
 from onionshh.reasons import Reason
 
 if TYPE_CHECKING:
@@ -312,7 +313,12 @@ class Correspondence:
             sessions=self.sessions,
             calls_back=calls_back,
             shows_first=terms.sender is not None,
+            worked=self._worked,
         )
+
+    def _worked(self, whisper: WhisperId, seconds: float, tries: int) -> None:
+        """This machine worked for a whisper to be let in."""
+        self.sending.worked(whisper, seconds, tries)
 
     def _make_sending(
         self, opener: Opener, reach: ReachesFar, outbox: Outbox, mail: MakesMail | None = None

@@ -48,6 +48,9 @@ class Course:
     not_stored: str = ""
     proof_seconds: float = 0.0
     proof_tries: int = 0
+    entry_seconds: float = 0.0
+    entry_tries: int = 0
+    """The work to be let in by an endpoint under load."""
     changed: Broadcast = field(default_factory=Broadcast)
 
 
@@ -258,13 +261,14 @@ class Receipt:
 
     @property
     def proof_seconds(self) -> float:
-        """How long this machine worked so that relays keep the whisper. 0.0 if it did not."""
-        return self._outcome.course.proof_seconds
+        """How long this machine worked for the whisper: so that relays keep it, or so that an endpoint under
+        load lets it in. 0.0 if it did not."""
+        return self._outcome.course.proof_seconds + self._outcome.course.entry_seconds
 
     @property
     def proof_tries(self) -> int:
         """How many tries this work took."""
-        return self._outcome.course.proof_tries
+        return self._outcome.course.proof_tries + self._outcome.course.entry_tries
 
     @property
     def why_not_stored(self) -> str:

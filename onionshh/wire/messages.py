@@ -29,6 +29,8 @@ ESTABLISH_RENDEZVOUS: Final = 21
 RENDEZVOUS_ESTABLISHED: Final = 22
 RENDEZVOUS1: Final = 23
 RENDEZVOUS2: Final = 24
+INTRO_PROOF: Final = 26
+INTRO_LOAD: Final = 27
 PUBLISH: Final = 32
 FETCH: Final = 33
 FOUND: Final = 34
@@ -56,6 +58,8 @@ MOST: Final[dict[int, int]] = {
     RENDEZVOUS_ESTABLISHED: g.CONTROL_MAX,
     RENDEZVOUS1: g.CONTROL_MAX,
     RENDEZVOUS2: g.CONTROL_MAX,
+    INTRO_PROOF: g.CONTROL_MAX,
+    INTRO_LOAD: g.CONTROL_MAX,
     PUBLISH: g.RING_MAX,
     FETCH: g.CONTROL_MAX,
     FOUND: g.RING_MAX,
@@ -92,6 +96,9 @@ DROP_ECHO: Final = b"\x01"
 
 _INTRODUCE = struct.Struct(f">{g.KEY}sBB{g.POW}s{g.INTRODUCE_SEALED}s")
 _RESUME_HEADER = struct.Struct(f">{g.KEY}sB{g.SESSION_TAG}s{g.RESUME_SALT}s")
+_PROOF = struct.Struct(f">{g.SEED}sII")
+_LOAD = struct.Struct(">II")
+_PAID = struct.Struct(">BI16s4s15s")
 _FETCH = struct.Struct(f">{g.KEY}sQ")
 _KNOWN = struct.Struct(">Q")
 
@@ -177,6 +184,61 @@ class Resume:
 def introduced_untrusted(body: bytes) -> Introduce | Resume:
     """An INTRODUCE1 or INTRODUCE2 of either kind. Length and kind must agree. Raises ProtocolError."""
     return Resume.decode_untrusted(body) if len(body) == g.RESUME else Introduce.decode_untrusted(body)
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What a visitor says of its proof of work, in the 40 bytes of INTRODUCE1: `1 ‖ effort u32 ‖ nonce 16 ‖
+    the first 4 bytes of the seed ‖ zeros 15`. Zeros say that there is none."""
+
+    effort: int
+    nonce: bytes = field(repr=False)
+    seed_head: bytes
+
+    def encode(self) -> bytes:
+        return _PAID.pack(1, self.effort, self.nonce, self.seed_head, bytes(15))
+
+    @classmethod
+    def decode_untrusted(cls, pow_bytes: bytes) -> Paid | None:
+        """None for anything that is not of this form: it is worth nothing."""
+        version, effort, nonce, seed_head, zeros = _PAID.unpack(exactly(pow_bytes, g.POW))
+        return cls(effort, nonce, seed_head) if version == 1 and not any(zeros) else None
+
+
+@dataclass(frozen=True, slots=True)
+class IntroProof:
+    """What strangers must prove from now on: seed 32 ‖ effort u32 ‖ expires u32 (Unix seconds). Effort 0:
+    nothing."""
+
+    seed: bytes
+    effort: int
+    expires: int
+
+    def encode(self) -> bytes:
+        return _PROOF.pack(self.seed, self.effort, self.expires)
+
+    @classmethod
+    def decode_untrusted(cls, body: bytes) -> IntroProof:
+        return cls(*_PROOF.unpack(exactly(body, g.INTRO_PROOF)))
+
+
+@dataclass(frozen=True, slots=True)
+class IntroLoad:
+    """How many introductions were turned away since this was said last, u32, and how many of these had proved
+    what is wanted, u32."""
+
+    turned_away: int
+    paid: int
+
+    def encode(self) -> bytes:
+        return _LOAD.pack(self.turned_away, self.paid)
+
+    @classmethod
+    def decode_untrusted(cls, body: bytes) -> IntroLoad:
+        turned_away, paid = _LOAD.unpack(exactly(body, g.INTRO_LOAD))
+        if not 0 < turned_away >= paid:
+            raise ProtocolError(Reason.MESSAGE_SHAPE)
+        return cls(turned_away, paid)
 
 
 def _check_kind(body: bytes, kind: int) -> None:

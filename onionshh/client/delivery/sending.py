@@ -431,6 +431,14 @@ class Sending(Driver):
         self._openings[lane.number] = _Opened(opening, None)
         self.do(self._sender.lane_adopted(lane.number, self.now()))
 
+    def worked(self, whisper: WhisperId, seconds: float, tries: int) -> None:
+        """This machine worked so that this whisper is let in: so much since it was told last."""
+        outcome = self._outcome(whisper)
+        if outcome is not None:
+            outcome.course.entry_seconds += seconds
+            outcome.course.entry_tries += tries
+            outcome.course.changed.send()
+
     def way_is_new(self) -> None:
         """The other end can be reached in a new way."""
         self.do(self._sender.way_is_new(self.now()))

@@ -36,6 +36,7 @@ from onionshh.client.session.store import SESSION_MIGRATIONS
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.delivery.incoming import Taken
 from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS, new_whisper
+from onionshh.core.endpoint.admission import Admission
 from onionshh.crypto.identity import IdentityKeys, encode_address
 from onionshh.crypto.primitives import kdf
 from onionshh.errors import BadData, Closed
@@ -96,7 +97,8 @@ def put_together(
     if senders:
         peers.check_senders(identity.A, key_store)
     service = IntroductionService(context, identity, key_store, peers.introduced, peers.accepting.resumed)
-    held = Introducers(context, key_store, introducers, service.introduced)
+    admission = Admission(context.chance.bytes)
+    held = Introducers(context, key_store, introducers, service.introduced, admission=admission)
     letter_keys = LetterKeys(database, context.chance.bytes) if inbox else None
     publication = Publication(context, identity, key_store, held, receipts=receipts, letter_keys=letter_keys)
     letters, beside = None, None

@@ -14,22 +14,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Protocol
 
 import trio
 
 from onionshh import geometry as g
 from onionshh.client.context import Context
+from onionshh.client.steps import steps
 from onionshh.core.base.patience import ANSWER_SECONDS
 from onionshh.core.circuit.purpose import Purpose
+from onionshh.core.endpoint.admission import Admission
 from onionshh.core.endpoint.introducers import Decision, GiveUp, HeldIntroducer, IntroducerSet
 from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.net.signals import Broadcast, Poke
 from onionshh.reasons import Reason
 from onionshh.wire import messages as m
-from onionshh.wire.endpoint import IntroducerEntry
+from onionshh.wire.endpoint import IntroducerEntry, ProofWanted
 
 logger = logging.getLogger("onionshh.client")
 
@@ -71,7 +75,7 @@ class Held:
 INTRODUCERS: Final = Held(Purpose.INTRODUCER, "an introducer")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class _Holding:
     """The task that holds one introducer."""
 
@@ -79,10 +83,13 @@ class _Holding:
     scope: trio.CancelScope
     places: trio.Semaphore
     """For introductions that are not looked at yet."""
+    circuit: Circuit | None = None
+    """While it stands."""
 
 
 class Introducers:
-    """`introduced(body, auth_key, looked_at)` is called in a task of its own for each INTRODUCE2."""
+    """`introduced(body, auth_key, looked_at)` is called in a task of its own for each INTRODUCE2.
+    `admission`: None if strangers never need a proof of work."""
 
     def __init__(
         self,
@@ -91,7 +98,9 @@ class Introducers:
         wanted: int,
         introduced: Callable[[bytes, bytes, LookedAt], Awaitable[None]],
         what: Held = INTRODUCERS,
+        admission: Admission | None = None,
     ) -> None:
+        self._admission = admission
         self._context = context
         self._store = store
         self._what = what
@@ -100,6 +109,7 @@ class Introducers:
         self._set = IntroducerSet(wanted, context.chance, context.builder.own_relays, what.life_seconds)
         self._held: dict[bytes, _Holding] = {}
         self._poke = Poke()
+        self._stepped = Poke()
         self._changed = Broadcast()
 
     @property
@@ -151,6 +161,8 @@ class Introducers:
                 else:
                     await self._forget(held)
             nursery.start_soon(self._follow_consensus)
+            if self._admission is not None:
+                nursery.start_soon(self._step_admission, self._admission)
             while True:
                 await self._fill(nursery)
                 with trio.move_on_after(FILL_SECONDS):
@@ -244,7 +256,8 @@ class Introducers:
             answer = await circuit.ask(m.ESTABLISH_INTRO, message, m.INTRO_ESTABLISHED, ANSWER_SECONDS)
             if m.status_untrusted(answer) != m.OK:
                 raise CircuitFailed(Reason.INTRODUCER_REFUSED, held.relay)
-            circuit.accept(m.INTRODUCE2)
+            circuit.accept(m.INTRODUCE2, m.INTRO_LOAD)
+            self._tell_proof(circuit)
         except BaseException:
             circuit.close(Reason.INTRODUCER_NOT_HAD)
             raise
@@ -254,6 +267,7 @@ class Introducers:
         """Read an introducer's circuit until the circuit ends."""
         key = holding.held.key.public
         self._set.stands(key, self._now())
+        holding.circuit = circuit
         self._changed.send()
         try:
             while True:
@@ -271,6 +285,7 @@ class Introducers:
             self._context.drops.count(error.reason)
         finally:
             circuit.close(Reason.INTRODUCER_OVER)
+            holding.circuit = None
             self._set.falls(key, self._now())
             self._changed.send()
 
@@ -279,12 +294,56 @@ class Introducers:
         await holding.places.acquire()
         try:
             message = await circuit.receive()
+            while message.message_type == m.INTRO_LOAD:
+                self._loaded(holding, m.IntroLoad.decode_untrusted(message.body))
+                message = await circuit.receive()
             if m.introduced_untrusted(message.body).auth_key != holding.held.key.public:
                 raise ProtocolError(Reason.INTRODUCE_AUTH_KEY)
         except BaseException:
             holding.places.release()
             raise
         return message.body
+
+    # The proof of work that strangers need.
+
+    @property
+    def proof(self) -> ProofWanted | None:
+        """What strangers must prove now. None: nothing."""
+        return None if self._admission is None else self._admission.proof
+
+    def _loaded(self, holding: _Holding, load: m.IntroLoad) -> None:
+        clock, admission = self._context.clock, self._admission
+        if admission is None:
+            return
+        if admission.load(holding.held.key.public, load, clock.monotonic(), clock.best()):
+            steps.debug("strangers are turned away; from now on they must prove some work")
+            self._proof_changed()
+        self._stepped.send()
+
+    async def _step_admission(self, admission: Admission) -> None:
+        clock = self._context.clock
+        while True:
+            with trio.move_on_at(inf if admission.next_deadline is None else admission.next_deadline):
+                await self._stepped.wait()
+            if admission.tick(len(self._set.entries), clock.monotonic(), clock.best()):
+                self._proof_changed()
+
+    def _proof_changed(self) -> None:
+        """All introducers are told, and the descriptor is published anew."""
+        for holding in self._held.values():
+            if holding.circuit is not None:
+                with suppress(CircuitFailed):
+                    self._tell_proof(holding.circuit, changed=True)
+        self._changed.send()
+
+    def _tell_proof(self, circuit: Circuit, *, changed: bool = False) -> None:
+        """Tell an introducer what strangers must prove. CircuitFailed."""
+        proof = self.proof
+        if proof is not None:
+            said = m.IntroProof(proof.seed, proof.effort, proof.expires)
+            circuit.send(m.INTRO_PROOF, said.encode())
+        elif changed:
+            circuit.send(m.INTRO_PROOF, m.IntroProof(bytes(g.SEED), 0, 0).encode())
 
     async def _introduce(self, holding: _Holding, body: bytes) -> None:
         key = holding.held.key.public

@@ -39,7 +39,7 @@ from onionshh.net.signals import Broadcast, Poke
 from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
-from onionshh.wire.endpoint import EndpointDescriptor, IntroducerEntry
+from onionshh.wire.endpoint import EndpointDescriptor, IntroducerEntry, ProofWanted
 
 logger = logging.getLogger("onionshh.client")
 
@@ -190,7 +190,7 @@ class Publication:
         if not entries and self._schedule.current(period) is None:
             return
         keys = await self._key_store.period_keys(period)
-        if self._schedule.is_due(period, entries, keys.seal.public, now):
+        if self._schedule.is_due(period, entries, keys.seal.public, now, self._introducers.proof):
             made = await self._make(period, keys, self._schedule.entries_for(period, entries))
             self._schedule.made(period, made, self._context.params, self._now())
         ring = self._ring(period)
@@ -210,7 +210,9 @@ class Publication:
         await self._key_store.set_revision(keys, next_revision(keys.revision, self._context.chance))
         nonce = self._bidding.nonce(period)
         letters = await self._letters(period)
-        return Made(self._build(period, keys, entries, nonce, letters), entries, keys.seal.public, nonce)
+        proof = self._introducers.proof
+        document = self._build(period, keys, entries, nonce, letters, proof)
+        return Made(document, entries, keys.seal.public, nonce, proof)
 
     async def _letters(self, period: int) -> LetterKey | None:
         """The key for letters that this period's descriptor names. None without an inbox."""
@@ -230,6 +232,7 @@ class Publication:
         entries: tuple[IntroducerEntry, ...],
         nonce: bytes,
         letters: LetterKey | None,
+        proof: ProofWanted | None,
     ) -> bytes:
         context = self._context
         params = context.params
@@ -247,6 +250,7 @@ class Publication:
             introducers=entries,
             P=self._identity.P,
             pq_public=self._identity.pq_public,
+            proof=proof,
             sends_no_receipts=not self._receipts,
             letter_key=b"" if letters is None else letters.key.public,
             letters_until=0 if letters is None else letters.until,

@@ -15,6 +15,7 @@ from onionshh.client.hosting.introduction_service import IntroductionService
 from onionshh.client.hosting.publication import Publication
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import NoDescriptor, find
+from onionshh.client.reach.toll import Toll, TooDear
 from onionshh.core.base.classes import TALK
 from onionshh.core.base.patience import ANSWER_SECONDS, ARRIVAL_SECONDS
 from onionshh.core.circuit.purpose import Purpose
@@ -28,7 +29,11 @@ from onionshh.net.circuits import Circuit, CircuitFailed
 from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
-from onionshh.wire.endpoint import IntroducerEntry
+from onionshh.wire.endpoint import IntroducerEntry, ProofWanted
+
+
+def _nobody_waits(seconds: float, tries: int) -> None:
+    """Nobody waits for a test."""
 
 
 class SelfTest:
@@ -47,6 +52,7 @@ class SelfTest:
         self._introducers = introducers
         self._introduction_service = introduction_service
         self._publication = publication
+        self._toll = Toll(context)
 
     async def once(self) -> str | None:
         """Run one test. None when a stranger's introduction would arrive, else why not."""
@@ -63,6 +69,8 @@ class SelfTest:
             self._publication.lost()
             trouble = self._publication.trouble
             return f"its descriptor is not on the ring{f': {trouble}' if trouble else ''}"
+        except TooDear:
+            return "so many strangers come that a minute of work is not enough to be let in"
         except (NoDirectory, BadData) as error:
             return str(error)
         except (CircuitFailed, NetworkUnreachable, ProtocolError) as error:
@@ -84,7 +92,7 @@ class SelfTest:
         if row is None:
             self._introducers.left(entry.auth_key)
             return "an introducer left the network"
-        return await self._through(entry, row, self._introduction(found, entry))
+        return await self._through(entry, row, self._introduction(found, entry), found.descriptor.proof)
 
     def _introduction(self, found: CheckedDescriptor, entry: IntroducerEntry) -> Introduction:
         context = self._context
@@ -102,18 +110,31 @@ class SelfTest:
             random_bytes=context.chance.bytes,
         )
 
-    async def _through(self, entry: IntroducerEntry, row: RelayRow, introduction: Introduction) -> str | None:
-        """Introduce ourselves through one introducer, and wait until that arrives."""
+    async def _through(
+        self,
+        entry: IntroducerEntry,
+        row: RelayRow,
+        introduction: Introduction,
+        proof: ProofWanted | None,
+    ) -> str | None:
+        """Introduce ourselves through one introducer, and wait until that arrives. `proof`: what a stranger
+        must prove."""
         introducers = self._introducers
+        message = await self._toll.paid(introduction.message, proof, _nobody_waits)
         with self._introduction_service.expect(introduction.seed) as arrived:
             circuit = await self._context.pool.to(Purpose.TEST, row)
             try:
-                if await self._status(entry, circuit, introduction.message) != m.OK:
+                status = await self._status(entry, circuit, message)
+                if status == m.BUSY and introducers.proof is not None:
+                    self._toll.turned_away()
+                    return "so many strangers come that an introducer is busy"
+                if status != m.OK:
                     introducers.failed(entry.auth_key, "refuses introductions")
                     return "an introducer refuses introductions"
                 with trio.move_on_after(ARRIVAL_SECONDS):
                     await arrived.wait()
                     introducers.proved(entry.auth_key)
+                    self._toll.let_in()
                     return None
                 introducers.failed(entry.auth_key, "does not bring introductions")
                 return "an introduction did not arrive"

@@ -27,11 +27,13 @@ from onionshh.wire.endpoint import IntroducerEntry
 
 
 class NotIntroduced(Exception):
-    """The introducer did not pass us on. `gone`: it does not know the endpoint any more."""
+    """The introducer did not pass us on. `gone`: it does not know the endpoint any more. `busy`: it says that
+    too many come."""
 
-    def __init__(self, why: str, *, gone: bool) -> None:
+    def __init__(self, why: str, *, gone: bool, busy: bool = False) -> None:
         super().__init__(why)
         self.gone = gone
+        self.busy = busy
 
 
 class NoStatus(NotIntroduced):
@@ -46,6 +48,11 @@ class NoAnswer(Exception):
     """We were introduced, and the endpoint did not come to the rendezvous point."""
 
 
+async def pay_nothing(message: bytes) -> bytes:
+    """The message as it is."""
+    return message
+
+
 async def connect(
     context: Context,
     found: CheckedDescriptor,
@@ -55,9 +62,11 @@ async def connect(
     privacy_class: int,
     record: bytes,
     keep_session: bool = False,
+    pay: Callable[[bytes], Awaitable[bytes]] = pay_nothing,
 ) -> tuple[JoinedCircuit, bytes]:
     """A joined circuit to the endpoint, and the root of the session that the endpoint keeps if it is asked
-    to. `record` (b"" for none) rides along with the introduction.
+    to. `record` (b"" for none) rides along with the introduction. `pay` adds a proof of work to the
+    INTRODUCE1; NotIntroduced if that takes too long.
 
     Raises PathImpossible (of the meeting circuit only), NotIntroduced, NoAnswer, CircuitFailed,
     NetworkUnreachable.
@@ -83,9 +92,10 @@ async def connect(
             keep_session=keep_session,
             random_bytes=context.chance.bytes,
         )
+        message = await pay(introduction.message)
         await establish(meeting, introduction.cookie)
         steps.debug("we wait for the endpoint at %s", InWords(meeting))
-        await introduce(asking, introduction.message)
+        await introduce(asking, message)
         steps.debug("we are introduced through %s", InWords(asking))
         asking.close(Reason.FINISHED)
         with trio.move_on_after(RENDEZVOUS_SECONDS):
@@ -137,7 +147,7 @@ async def introduce(circuit: Circuit, message: bytes) -> None:
     if status == m.NO_SUCH_KEY:
         raise NotIntroduced("an introducer does not know the endpoint any more", gone=True)
     if status != m.OK:
-        raise NotIntroduced("an introducer is busy", gone=False)
+        raise NotIntroduced("an introducer is busy", gone=False, busy=True)
 
 
 async def both(

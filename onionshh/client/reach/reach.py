@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
@@ -17,6 +18,7 @@ from onionshh.client.delivery.sending import NotReached, Opening
 from onionshh.client.reach.connect import NoAnswer, NotIntroduced, connect
 from onionshh.client.reach.descriptor_cache import CheckedDescriptor
 from onionshh.client.reach.finder import NoDescriptor, find_or_cached
+from onionshh.client.reach.toll import Toll, TooDear
 from onionshh.client.session.going_on import GoingOn, path_info
 from onionshh.client.session.resuming import Door, MeetingTerms
 from onionshh.client.session.visiting import VisitorSessions
@@ -36,14 +38,20 @@ from onionshh.wire.endpoint import IntroducerEntry
 
 logger = logging.getLogger("onionshh.client")
 
+TOO_DEAR = "so many come to the endpoint that it takes more than a minute of work to be let in"
 NOBODY = (
     "no endpoint is published under this address: it is not running, or has not been reachable for a while"
 )
 
 
+def nobody_counts(whisper: WhisperId, seconds: float, tries: int) -> None:
+    """For work that nobody is told of."""
+
+
 class Reach:
     """`draw_hops` draws how many relays are between us and the rendezvous point, anew for each try.
-    `sessions`: None to do without. `calls_back`: whether the endpoint can call us back now."""
+    `sessions`: None to do without. `calls_back`: whether the endpoint can call us back now. `worked`:
+    told of the work for a whisper, seconds and tries since it was told last."""
 
     def __init__(
         self,
@@ -55,7 +63,10 @@ class Reach:
         sessions: VisitorSessions | None = None,
         calls_back: Callable[[], bool] = lambda: False,
         shows_first: bool = False,
+        worked: Callable[[WhisperId, float, int], None] = nobody_counts,
     ) -> None:
+        self._worked = worked
+        self._toll = Toll(context)
         self._context = context
         self._address_key = address_key
         self._draw_hops = draw_hops
@@ -87,6 +98,8 @@ class Reach:
         except PathImpossible as error:
             raise NotReached(Failure(str(error), hopeless=True)) from error
         except NotIntroduced as error:
+            if error.busy:
+                self._toll.turned_away()
             raise self._in_vain(str(error), forget=error.gone) from error
         except NoAnswer as error:
             raise self._in_vain(NO_ANSWER, forget=True) from error  # its keys may be new
@@ -95,6 +108,7 @@ class Reach:
         except (CircuitFailed, NetworkUnreachable) as error:
             raise self._in_vain(f"the network does not carry us there ({error})") from error
         self._tried.clear()
+        self._toll.let_in()
         if self._found is not None and self._found.descriptor.sends_no_receipts:
             return replace(opening, receipts=False)
         return opening
@@ -151,6 +165,14 @@ class Reach:
         found = await self._descriptor()
         encoded = record.encode()
         rode = fits_introduction(encoded) and not self._shows_first
+
+        async def pay(message: bytes) -> bytes:
+            worked = partial(self._worked, record.whisper_id)
+            try:
+                return await self._toll.paid(message, found.descriptor.proof, worked)
+            except TooDear:
+                raise NotIntroduced(TOO_DEAR, gone=False) from None
+
         joined, root = await connect(
             self._context,
             found,
@@ -159,6 +181,7 @@ class Reach:
             privacy_class=self._privacy_class,
             record=encoded if rode else b"",
             keep_session=self._sessions is not None,
+            pay=pay,
         )
         session = None if self._sessions is None else self._sessions.begun(root, found.period)
         return Opening(joined, rode, (path_info(joined.circuit),), session)

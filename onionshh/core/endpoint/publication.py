@@ -21,7 +21,7 @@ from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
 from onionshh.core.endpoint.descriptor import EXPIRY_MOST_SECONDS
 from onionshh.ids import RelayId
-from onionshh.wire.endpoint import IntroducerEntry
+from onionshh.wire.endpoint import IntroducerEntry, ProofWanted
 
 RETRY_SECONDS = 5.0
 RETRY_MOST_SECONDS = 120.0
@@ -48,6 +48,8 @@ class Made:
     entries: tuple[IntroducerEntry, ...]
     seal_key: bytes
     nonce: bytes
+    proof: ProofWanted | None = None
+    """What strangers must prove, by this descriptor."""
 
 
 @dataclass(slots=True)
@@ -94,8 +96,15 @@ class PublicationSchedule:
 
     # What is due.
 
-    def is_due(self, period: int, entries: tuple[IntroducerEntry, ...], seal_key: bytes, now: float) -> bool:
-        """Whether this period needs another descriptor, with these introducers and keys."""
+    def is_due(
+        self,
+        period: int,
+        entries: tuple[IntroducerEntry, ...],
+        seal_key: bytes,
+        now: float,
+        proof: ProofWanted | None = None,
+    ) -> bool:
+        """Whether this period needs another descriptor, with these introducers and keys, and this proof."""
         published = self._periods.get(period)
         if published is None:
             return bool(entries)
@@ -104,6 +113,7 @@ class PublicationSchedule:
             now >= published.due
             or bool(entries and set(entries) != set(made.entries))
             or made.seal_key != seal_key
+            or made.proof != proof
         )
 
     def entries_for(self, period: int, entries: tuple[IntroducerEntry, ...]) -> tuple[IntroducerEntry, ...]:
