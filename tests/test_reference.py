@@ -16,7 +16,7 @@ import onionshh
 from onionshh import testing
 from tests import reference
 from tests.client.world import until
-from tests.examples import Example, examples, run_example, run_in_virtual_time, world
+from tests.doc_examples import Example, examples, run_example, run_in_virtual_time, world
 
 README = reference.FILE.parent / "README.md"
 NAMES = [name for group in reference.GROUPS for name in group.names]

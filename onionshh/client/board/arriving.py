@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final, cast
 
 import trio
@@ -37,6 +38,8 @@ KNOWN_MOST: Final = 65_536
 """Items that are known. An honest board has half as many in eight days."""
 FRESH_BYTES_MOST: Final = 32 * 1024 * 1024
 """Posts of a reading that wait for its end. Beyond that they are kept at once, perhaps not in order."""
+JUST_POSTED_SECONDS: Final = 120
+"""What was posted within this time may be on its way to relays that were just asked."""
 UNKEPT_MOST: Final = 4096
 """Posts that could not be kept so far. Beyond that nothing more is read."""
 
@@ -125,10 +128,11 @@ class Arriving:
         """The mailbox of this period is about to be read at all relays: its posts wait for `settle`."""
         self._fresh.setdefault(period, [])
 
-    async def settle(self, period: int) -> None:
-        """All relays were asked for this period, so what is missing cannot come any more. BadData, Closed."""
+    async def settle(self, period: int, *, all_of_it: bool) -> None:
+        """All relays were asked for this period, so what is missing of what was posted a while ago cannot
+        come any more. `all_of_it`: nor is anything else held. BadData, Closed."""
         self._into_lines(self._fresh.pop(period, ()))
-        await self._release(settle=True)
+        await self._release(inf if all_of_it else self._context.clock.best() - JUST_POSTED_SECONDS)
 
     def end(self) -> None:
         """The reading is over. Nothing waits for `settle` any more."""
@@ -142,16 +146,16 @@ class Arriving:
             for period, posts in self._fresh.items():
                 self._fresh[period] = []
                 self._into_lines(posts)
-            await self._release(settle=True)
+            await self._release(inf)
 
     async def release(self) -> None:
         """Keep all posts that can be given now. BadData, Closed."""
-        await self._release(settle=False)
+        await self._release(-inf)
 
-    async def _release(self, *, settle: bool) -> None:
+    async def _release(self, settled: float) -> None:
         async with self._keeping:
             now, wall = self._context.clock.monotonic(), self._context.clock.earliest()
-            self._unkept += self._lines.take(now, settle=settle)
+            self._unkept += self._lines.take(now, settled=settled)
             self._forget_dropped(wall)
             posts, renewed = tuple(self._unkept), tuple(self._renewed)
             rows = [row for row in map(self._row, posts) if row.items]  # else it has expired meanwhile

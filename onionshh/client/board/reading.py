@@ -77,8 +77,9 @@ class BoardReading:
         over = clock.best() >= (view.period + 1) * params.period_seconds
         return tuple(range(view.period - begun, view.period + 1 + over))
 
-    async def read(self) -> Found:
-        """Read all. What is new is kept when this returns. NoDirectory, BadData, Closed."""
+    async def read(self, *, hold: bool = False) -> Found:
+        """Read all. What is new is kept when this returns. `hold`: but for what was just posted, and comes
+        after something that is missing: it is held for a while. NoDirectory, BadData, Closed."""
         async with self._turn:
             live = self.live_periods()
             oldest = max(0, live[-1] - OLDER_MOST)
@@ -88,7 +89,7 @@ class BoardReading:
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(
-                        self._read_periods, range(oldest, live[-1] + 1), found, nursery.cancel_scope
+                        self._read_periods, range(oldest, live[-1] + 1), found, nursery.cancel_scope, hold
                     )
             finally:
                 self._arriving.end()
@@ -96,7 +97,9 @@ class BoardReading:
                 raise found.error
             return found
 
-    async def _read_periods(self, periods: Sequence[int], found: Found, scope: trio.CancelScope) -> None:
+    async def _read_periods(
+        self, periods: Sequence[int], found: Found, scope: trio.CancelScope, hold: bool
+    ) -> None:
         """Read all at once, and keep their posts in the order of the periods. `scope` ends all of it."""
         done = {period: trio.Event() for period in periods}
         async with trio.open_nursery() as nursery:
@@ -106,7 +109,7 @@ class BoardReading:
             for period, event in done.items():
                 await event.wait()
                 try:
-                    await self._arriving.settle(period)
+                    await self._arriving.settle(period, all_of_it=not hold)
                 except (BadData, Closed) as error:
                     found.error = error
                     scope.cancel()

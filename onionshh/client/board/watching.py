@@ -65,7 +65,7 @@ class Watching:
         while True:
             pause = FIRST_AGAIN_SECONDS
             try:
-                if (await self._reading.read()).answered:
+                if (await self._reading.read(hold=True)).answered:
                     pause = self._context.chance.between(*SWEEP_SECONDS)
             except NoDirectory:
                 pass  # without a list of relays nothing can be asked

@@ -29,6 +29,8 @@ PAUSE_SECONDS: Final = 600.0
 """The mean pause between two readings."""
 PAUSE_LEAST_SECONDS: Final = 30.0
 PAUSE_MOST_SECONDS: Final = 3600.0
+FIRST_SECONDS: Final = (5.0, 30.0)
+"""The first reading of a run comes sooner: somebody may wait for what came meanwhile."""
 OLDER_SECONDS: Final = 600.0
 """How long the readings of earlier periods are spread over, at the start."""
 
@@ -55,11 +57,13 @@ class WaitingMail:
         """Read now and then, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read_older)
+            pause = self._context.chance.between(*FIRST_SECONDS)
             while True:
-                pause = self._context.chance.exponential(PAUSE_SECONDS)
-                await trio.sleep(min(max(pause, PAUSE_LEAST_SECONDS), PAUSE_MOST_SECONDS))
+                await trio.sleep(pause)
                 if self._expects():
                     await self._guarded(self.read)
+                pause = self._context.chance.exponential(PAUSE_SECONDS)
+                pause = min(max(pause, PAUSE_LEAST_SECONDS), PAUSE_MOST_SECONDS)
 
     async def read(self) -> None:
         """Read all mailboxes that the endpoint may write to now. What cannot be kept of one session keeps no

@@ -15,8 +15,9 @@ were taken back, or a relay hides them. One author's posts are its *line*.
 Late is what fills a gap after all, and what has a number for the second time: an author who posts with one
 identity from two machines does that. Nothing that came is lost.
 
-When all relays have been asked for all that they have (`settle`), nothing is held any longer: what is missing
-then has no place where it could come from. Lines are mixed by the times that the authors give.
+When all relays have been asked for all that they have, what was posted a while ago is not held any longer
+(`settled`): what is missing there has no place where it could come from. What is just being posted may have
+been missed by a moment. Lines are mixed by the times that the authors give.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Final
 
 BEGIN_SECONDS: Final = 10.0
@@ -99,9 +101,9 @@ class Lines:
         self._count += 1
         self._bytes += len(post.body)
 
-    def take(self, now: float, *, settle: bool = False) -> tuple[Arrived, ...]:
-        """All that can be given now, in order. With `settle`, all that is held."""
-        found = list(self._mixed(now, settle=settle))
+    def take(self, now: float, *, settled: float = -inf) -> tuple[Arrived, ...]:
+        """All that can be given now, in order. What was posted until `settled` (Unix seconds) is not held."""
+        found = list(self._mixed(now, settled))
         while self._count > HELD_MOST or self._bytes > HELD_BYTES_MOST:
             found.append(self._give(self._longest_held()))
         while len(self._lines) > LINES_MOST:
@@ -111,15 +113,16 @@ class Lines:
             del self._lines[gone]
         return tuple(found)
 
-    def _mixed(self, now: float, *, settle: bool) -> Iterator[Arrived]:
+    def _mixed(self, now: float, settled: float) -> Iterator[Arrived]:
         ready: list[tuple[int, bytes]] = []
 
         def look(author: bytes) -> None:
             line = self._lines.get(author)
             if line is None or not line.held:
                 return
-            if settle or line.is_open or now >= line.opens_at:
-                heapq.heappush(ready, (line.held[0][3].posted, author))
+            posted = line.held[0][3].posted
+            if posted <= settled or line.is_open or now >= line.opens_at:
+                heapq.heappush(ready, (posted, author))
 
         for author in list(self._lines):
             look(author)

@@ -1,0 +1,74 @@
+"""A chat room for people who share a secret.
+
+    head -c 32 /dev/urandom > room
+    python tests/examples/chat.py room anna
+
+Each line on stdin is said to all. Whoever was away sees what was said meanwhile, up to a day back, when the
+program runs again. Nobody but the members can read it, and no member learns where another one is.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+import onionshh
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that somebody said. `nick` is what they call themselves; `who` is a mark that nobody else can
+    have. `missing`: how many lines of theirs before it did not come."""
+
+    nick: str
+    text: str
+    who: str | None
+    missing: int
+
+
+async def say(room: onionshh.Board, nick: str, text: str) -> onionshh.Posting:
+    """Say something to all. It is on disk when this returns, and goes on after a crash."""
+    return await room.post(json.dumps({"nick": nick, "text": text}).encode(), ttl_seconds=DAY)
+
+
+async def listen(room: onionshh.Board) -> AsyncIterator[Line]:
+    """What was said since we were here last, and then what is said. A line counts as heard when the next one
+    is asked for."""
+    async for post in room:
+        try:
+            said = json.loads(post.body)
+            line = Line(str(said["nick"]), str(said["text"]), post.author, post.missing)
+        except (ValueError, KeyError, TypeError):
+            continue
+        yield line
+
+
+async def read_stdin(room: onionshh.Board, nick: str) -> None:
+    """Say each line of stdin."""
+    async for line in trio.wrap_file(sys.stdin):
+        await say(room, nick, line.rstrip("\n"))
+
+
+async def main() -> None:
+    secret, nick = Path(sys.argv[1]).read_bytes(), sys.argv[2]
+    me = onionshh.Identity.load_or_create(f"{nick}/identity")
+    async with (
+        onionshh.join(data_dir=nick) as node,
+        node.board(secret, author=me, name=nick) as room,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(read_stdin, room, nick)
+        async for line in listen(room):
+            gap = f" ({line.missing} missing before)" if line.missing else ""
+            print(f"{line.nick}: {line.text}{gap}", flush=True)
+
+
+if __name__ == "__main__":
+    trio.run(main)

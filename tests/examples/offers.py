@@ -1,0 +1,89 @@
+"""Exchange offers that stay findable for minutes to days, and are taken back.
+
+    python tests/examples/offers.py offer "2 ETH" "100 DAI" --for 3600
+    python tests/examples/offers.py list
+    python tests/examples/offers.py take-back ID
+
+Everyone who knows the name of the market finds the offers. Nobody learns who offers what; the author's mark
+says only which offers are of one trader. While `onionshh network` runs, the program finds it by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+
+import trio
+
+import onionshh
+
+MARKET = "example market"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a trader gives, and wants for it. `id` and `trader` come from the board."""
+
+    gives: str
+    wants: str
+    id: str = ""
+    trader: str | None = None
+    until: int = 0
+
+
+async def make(board: onionshh.Board, gives: str, wants: str, seconds: float) -> onionshh.Posting:
+    """Put an offer up for so many seconds. It is there, whatever becomes of this program, when this
+    returns."""
+    body = json.dumps({"gives": gives, "wants": wants}).encode()
+    return await (await board.post(body, ttl_seconds=seconds)).stored()
+
+
+async def find(board: onionshh.Board) -> list[Offer]:
+    """All offers that stand now. What others may have posted here besides offers is left out."""
+    found = []
+    for post in await board.read(limit=1000):
+        try:
+            said = json.loads(post.body)
+            found.append(Offer(str(said["gives"]), str(said["wants"]), post.id, post.author, post.expires))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+async def take_back(board: onionshh.Board, offer_id: str) -> bool:
+    """Take an offer of one's own back, also one of an earlier run. Returns whether nobody finds it now."""
+    for posting in board.postings():
+        if posting.id == offer_id:
+            return await posting.recall()
+    return False
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description="Exchange offers.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    offer = commands.add_parser("offer")
+    offer.add_argument("gives")
+    offer.add_argument("wants")
+    offer.add_argument("--for", dest="seconds", type=float, default=3600.0)
+    commands.add_parser("list")
+    commands.add_parser("take-back").add_argument("id")
+    asked = parser.parse_args()
+
+    trader = onionshh.Identity.load_or_create("trader/identity")
+    async with (
+        onionshh.join(data_dir="trader") as node,
+        node.board(MARKET, author=trader, name="trader") as board,
+    ):
+        if asked.command == "offer":
+            posting = await make(board, asked.gives, asked.wants, asked.seconds)
+            print(posting.id, "stands, at", posting.copies[0], "relays")
+        elif asked.command == "take-back":
+            print("taken back" if await take_back(board, asked.id) else "not found, or not erased everywhere")
+        else:
+            for one in await find(board):
+                print(f"{one.id}  {one.gives} for {one.wants}  ({(one.trader or 'nobody')[:8]})")
+
+
+if __name__ == "__main__":
+    trio.run(main)
