@@ -102,9 +102,9 @@ class Away(NotDelivered):
 
 
 class NotStored(Error):
-    """A whisper ended before relays kept it for its endpoint.
+    """A whisper ended before relays kept it for its endpoint, or a post before relays had it.
 
-    - `status: str`. The status of its receipt, `expired` or `failed`.
+    - `status: str`. The status of its receipt or posting, such as `expired` or `failed`.
     - `why: str`. What is known of the reason, in words.
     """
 

@@ -55,6 +55,7 @@ LAYERS = {
     "onionshh.rendezvous.place": CORE,
     "onionshh.rendezvous.ring": CORE,
     "onionshh.rendezvous.shares": CORE,
+    "onionshh.rendezvous.toll_gate": CORE,
     "onionshh.rendezvous.shelf": CORE,
     "onionshh.rendezvous.mailbox_store": APPS,
     "onionshh.rendezvous.ring_store": APPS,

@@ -150,6 +150,7 @@ class Contact:
     """
 
     _what = "contact"
+    _full = f"{WAITING_MOST} whispers to this contact wait already; send more once some have a receipt."
 
     def __init__(self, context: Context, address: str, terms: Terms, name: str | None = None) -> None:
         self._address = address
@@ -283,10 +284,7 @@ class Contact:
         try:
             return sending.accept(record, clock.monotonic() + ttl_seconds, key)
         except TooMany:
-            raise Full(
-                f"{WAITING_MOST} whispers to this {self._what} wait already; send more once some have a"
-                " receipt."
-            ) from None
+            raise Full(self._full) from None
 
     async def whisper(
         self,

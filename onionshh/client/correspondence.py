@@ -88,6 +88,8 @@ class Terms:
     way_back: bool = False
     store: bool = True
     """Whether whispers are left in the endpoint's inbox while it is away."""
+    haste: Haste = USUAL
+    """How soon the other end is told of our ways back."""
 
 
 class ReachesFar(Opener, Protocol):
@@ -139,9 +141,6 @@ class Correspondence:
         self._talk = SessionTalk(context, keeper, self.lanes, way_back=self._way_back)
         self.ways = self._make_ways(terms.way_back) if terms.way_back or folder is not None else None
 
-    haste: Haste = USUAL
-    """How soon the other end is told of our ways."""
-
     @property
     def lanes(self) -> LaneSet:
         """The lanes to the endpoint."""
@@ -188,7 +187,7 @@ class Correspondence:
             Voice(self.lanes, self._talk, self._answer),
             store=None if self._folder is None else self._folder.ways,
             wanted=WAYS_MOST if wanted else 0,
-            haste=self.haste,
+            haste=self._terms.haste,
         )
 
     async def load(self) -> None:

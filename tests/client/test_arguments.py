@@ -8,7 +8,7 @@ import pytest
 from trio.testing import MockClock
 
 import onionshh
-from onionshh.client.arguments import check_seconds, check_timeout, check_whole, relay_ids
+from onionshh.client.arguments import check_post_ttl, check_seconds, check_timeout, check_whole, relay_ids
 from tests.client.world import small
 
 
@@ -46,6 +46,29 @@ def test_a_timeout_is_more_than_nothing_and_may_have_no_end() -> None:
     for value in (0, -1, math.nan):
         with pytest.raises(ValueError, match="timeout_seconds must be "):
             check_timeout("timeout_seconds", value)
+
+
+@pytest.mark.parametrize("value", [60, 60.5, 86_400, 7 * 86_400])
+def test_a_post_lies_for_a_minute_to_seven_days(value: float) -> None:
+    check_post_ttl(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "said"),
+    [
+        (59.9, ValueError, "ttl_seconds must be a finite number of seconds, 60 or more, not 59.9"),
+        (-1, ValueError, "60 or more, not -1"),
+        (math.inf, ValueError, "finite number"),
+        (math.nan, ValueError, "finite number"),
+        (7 * 86_400 + 1, ValueError, r"ttl_seconds must be at most 604800 \(7 days\), not 604801"),
+        ("600", TypeError, "ttl_seconds must be a number of seconds, not str"),
+        (True, TypeError, "not bool"),
+        (None, TypeError, "not NoneType"),
+    ],
+)
+def test_a_post_lies_no_other_time(value: object, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        check_post_ttl(value)
 
 
 @pytest.mark.parametrize("wrong", ["ab", "xyz", "", "00" * 33, 5, None])

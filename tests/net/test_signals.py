@@ -38,6 +38,19 @@ async def test_a_broadcast_wakes_all_who_wait_and_nobody_later(autojump_clock: M
         broadcast.send()
 
 
+async def test_who_has_a_ticket_may_look_first_and_misses_nothing(autojump_clock: MockClock) -> None:
+    broadcast = Broadcast()
+    ticket = broadcast.ticket()
+    assert broadcast.ticket() is ticket
+    await trio.sleep(1)
+    assert not ticket.is_set()
+    broadcast.send()
+    assert ticket.is_set()
+    with trio.fail_after(1):
+        await ticket.wait()
+    assert not broadcast.ticket().is_set()
+
+
 async def test_a_poke_is_not_missed_and_wakes_once(autojump_clock: MockClock) -> None:
     poke = Poke()
     poke.send()

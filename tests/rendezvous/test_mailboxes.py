@@ -74,16 +74,22 @@ def test_a_mailbox_is_read_as_long_as_its_period_has_a_random_value(
     assert house.lists(after=9) == w.Items(w.REFUSED, 9)
 
 
-def test_an_item_is_recalled_as_long_as_it_lies_here(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_item_is_extended_and_recalled_as_long_as_it_lies_here(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mailbox_deposits, "price", lambda *_, **__: 0)
     house = House(disk)
-    house.keeps(1, seconds=7 * DAY, effort=0)
+    house.keeps(1, seconds=6 * DAY, effort=0)
     house.view = days(networks.view(plain(3), at=START + DAY // 2 + 5 * DAY), -6, 1)
     house.pass_time(5 * DAY)
-    assert house.leaves(house.put(1, seconds=2 * DAY, revision=1, effort=0)) == REFUSED
+    assert house.leaves(house.put(2, seconds=2 * DAY, effort=0)) == REFUSED  # a new one in this period
+    assert house.leaves(house.put(1, seconds=2 * DAY, revision=1, effort=24)) == w.Kept(w.DEAR, 24 * 96)
+    assert house.leaves(house.put(1, seconds=DAY // 2, revision=1, effort=0)) == STORED
+    assert [head.expires for head in house.lists().heads] == [house.exact + DAY // 2]
     assert house.ids() == [key(1).public]
-    assert house.leaves(house.put(1, seconds=2 * DAY, revision=1, effort=0, empty=True)) == STORED
+    assert house.leaves(house.put(1, seconds=2 * DAY, revision=2, effort=0, empty=True)) == STORED
     assert house.ids() == []
+    assert house.leaves(house.put(1, seconds=2 * DAY, revision=3, effort=0)) == w.Kept(w.STALE)
 
 
 def test_without_a_consensus_and_elsewhere_on_the_ring_everything_is_refused(disk: Disk) -> None:

@@ -22,6 +22,7 @@ from typing import Final, cast
 
 import trio
 
+from onionshh.client.board.known import KnownItems, Name
 from onionshh.client.board.store import BoardStore, ItemRow, PostRow
 from onionshh.client.context import Context
 from onionshh.core.board.entry import MINUTE_SECONDS, Entry, open_entry_untrusted
@@ -34,8 +35,6 @@ from onionshh.net.signals import Broadcast, Poke
 from onionshh.reasons import Reason
 from onionshh.wire.mailbox import Item, Mailbox
 
-KNOWN_MOST: Final = 65_536
-"""Items that are known. An honest board has half as many in eight days."""
 FRESH_BYTES_MOST: Final = 32 * 1024 * 1024
 """Posts of a reading that wait for its end. Beyond that they are kept at once, perhaps not in order."""
 JUST_POSTED_SECONDS: Final = 120
@@ -43,17 +42,15 @@ JUST_POSTED_SECONDS: Final = 120
 UNKEPT_MOST: Final = 4096
 """Posts that could not be kept so far. Beyond that nothing more is read."""
 
-_Name = tuple[bytes, bytes]
-"""The author and the id of a post."""
-
 
 @dataclass(slots=True)
-class _Known:
-    """An item that was read. `post`: None for junk. `ends`: all ends that relays gave for it, by revision."""
+class _Unkept:
+    """What is to be written: posts in their order, items with another end, more items of kept posts."""
 
-    post: _Name | None
-    row: ItemRow
-    ends: set[int] = field(default_factory=set)
+    posts: list[Arrived] = field(default_factory=list)
+    renewed: list[ItemRow] = field(default_factory=list)
+    more: list[tuple[Name, ItemRow]] = field(default_factory=list)
+    """Items of posts that are kept: they were sealed again."""
 
 
 class Arriving:
@@ -63,32 +60,29 @@ class Arriving:
         self._context = context
         self._topic = topic
         self._store = store
-        self._known: dict[bytes, _Known] = {}
-        self._posts: dict[_Name, list[bytes]] = {}
-        """The items of each post of which something came."""
+        self._known = KnownItems()
         self._gather = Gather()
         self._lines = Lines({})
         self._fresh: dict[int, list[Arrived]] = {}
         """Posts of periods that are being read, until all relays have been asked."""
         self._fresh_bytes = 0
-        self._unkept: list[Arrived] = []
-        self._renewed: list[ItemRow] = []
+        self._unkept = _Unkept()
         self._keeping = trio.Lock()
         self.changed = Broadcast()
         """Sent when posts were kept."""
         self.held = Poke()
-        """Sent when a post is held, to be released later."""
+        """Sent when a post may have to be released later."""
 
     async def load(self) -> None:
         """Take up what is on disk. BadData."""
         loaded = await self._store.load()
         for row, name in loaded.items:
-            self._note(row, name)
+            self._known.note(row, name)
         self._lines = Lines(loaded.lines)
 
     def last_number(self, author: bytes) -> int:
         """The highest number of this author that was seen. 0 if there is none."""
-        waiting = [post.number for post in self._unkept if post.author == author]
+        waiting = [post.number for post in self._unkept.posts if post.author == author]
         return max(self._lines.last(author), *waiting, 0)
 
     @property
@@ -99,30 +93,31 @@ class Arriving:
     @property
     def is_stuck(self) -> bool:
         """Whether too much could not be kept. Nothing more is to be read then."""
-        return len(self._unkept) >= UNKEPT_MOST
+        return len(self._unkept.posts) >= UNKEPT_MOST
 
     def wants(self, item_id: bytes, expires: int) -> bool:
         """Whether an item with this end is to be read."""
-        known = self._known.get(item_id)
-        return known is None or expires not in known.ends
+        return self._known.wants(item_id, expires)
 
     def take(self, mailbox: Mailbox, item: Item) -> None:
         """An item that its depositor signed. `release` keeps what comes of it."""
         row, clock = ItemRow(item.item_id, item.expires, item.revision), self._context.clock
-        if not clock.earliest() < item.expires <= clock.best() + TTL_MOST_SECONDS + 2 * GRACE_SECONDS:
+        fits = clock.earliest() < item.expires <= clock.best() + TTL_MOST_SECONDS + 2 * GRACE_SECONDS
+        if not fits:
             self._context.drops.count(Reason.MAILBOX_DATE)
-            self._note(row, None)
+        if item.item_id in self._known:
+            if self._known.renew(row, counts=fits):
+                self._unkept.renewed.append(row)
             return
-        known = self._known.get(item.item_id)
-        if known is not None:
-            self._renew(known, row)
+        if not fits:
+            self._known.note(row, None)
             return
         try:
             entry = open_entry_untrusted(self._topic, mailbox, item.item_id, item.value)
             self._add(row, entry, mailbox.period)
         except ProtocolError as error:
             self._context.drops.count(error.reason)
-            self._note(row, None)
+            self._known.note(row, None)
 
     def begin(self, period: int) -> None:
         """The mailbox of this period is about to be read at all relays: its posts wait for `settle`."""
@@ -155,31 +150,34 @@ class Arriving:
     async def _release(self, settled: float) -> None:
         async with self._keeping:
             now, wall = self._context.clock.monotonic(), self._context.clock.earliest()
-            self._unkept += self._lines.take(now, settled=settled)
+            unkept = self._unkept
+            unkept.posts += self._lines.take(now, settled=settled)
             self._forget_dropped(wall)
-            posts, renewed = tuple(self._unkept), tuple(self._renewed)
+            posts, renewed, more = tuple(unkept.posts), tuple(unkept.renewed), tuple(unkept.more)
             rows = [row for row in map(self._row, posts) if row.items]  # else it has expired meanwhile
             if rows:
                 await self._store.add(rows, wall)
                 self.changed.send()
-            del self._unkept[: len(posts)]
+            del unkept.posts[: len(posts)]
             if renewed:
                 await self._store.renewed(renewed)
-                del self._renewed[: len(renewed)]
-        if self._lines.held:
-            self.held.send()
+                del unkept.renewed[: len(renewed)]
+            if more:
+                await self._store.more(more)
+                del unkept.more[: len(more)]
 
     async def tidy(self) -> None:
         """Forget and erase what is past its time. BadData, Closed."""
         wall = self._context.clock.earliest()
         self._forget_dropped(wall)
         await self._store.tidy(wall)
-        for item_id in [item_id for item_id, known in self._known.items() if known.row.expires <= wall]:
-            self._forget(item_id)
+        self._known.expire(wall)
 
     # Inside.
 
     def _into_lines(self, posts: Sequence[Arrived]) -> None:
+        if posts:
+            self.held.send()
         for post in posts:
             self._fresh_bytes -= len(post.body)
             self._lines.add(post, self._context.clock.monotonic())
@@ -187,12 +185,12 @@ class Arriving:
     def _add(self, row: ItemRow, entry: Entry, period: int) -> None:
         """An entry that was not known. ProtocolError if it contradicts another part."""
         name = entry.author, entry.post_id
-        whole_came = name in self._posts and name not in self._gather
-        if whole_came:  # it was sealed again for another period
-            self._note(row, name)
+        if self._known.has(name) and name not in self._gather:  # it was sealed again for another period
+            self._known.note(row, name)
+            self._unkept.more.append((name, row))
             return
         whole = self._gather.add(name, entry.part, entry.parts, entry.chunk, row.expires)
-        self._note(row, name)
+        self._known.note(row, name)
         if whole is not None:
             self._gather.done(name)
             posted = entry.minute * MINUTE_SECONDS
@@ -203,36 +201,11 @@ class Arriving:
             else:
                 self._into_lines((post,))
 
-    def _renew(self, known: _Known, row: ItemRow) -> None:
-        """A known item, with an end that was not known."""
-        known.ends.add(row.expires)
-        if row.revision > known.row.revision:
-            known.row = row
-            if known.post is not None:
-                self._renewed.append(row)
-
-    def _note(self, row: ItemRow, name: _Name | None) -> None:
-        self._known[row.item_id] = _Known(name, row, {row.expires})
-        if name is not None:
-            self._posts.setdefault(name, []).append(row.item_id)
-        while len(self._known) > KNOWN_MOST:
-            self._forget(next(iter(self._known)))
-
     def _row(self, post: Arrived) -> PostRow:
-        items = self._posts.get((post.author, post.post_id), ())
-        return PostRow(post, tuple(self._known[item_id].row for item_id in items))
-
-    def _forget(self, item_id: bytes) -> None:
-        known = self._known.pop(item_id)
-        if known.post is not None:
-            items = self._posts[known.post]
-            items.remove(item_id)
-            if not items:
-                del self._posts[known.post]
+        return PostRow(post, self._known.rows_of((post.author, post.post_id)))
 
     def _forget_dropped(self, wall: int) -> None:
         """Parts that were given up may be read again."""
         for name, reason in self._gather.dropped(wall):
             self._context.drops.count(reason)
-            for item_id in tuple(self._posts.get(cast(_Name, name), ())):
-                self._forget(item_id)
+            self._known.forget_post(cast(Name, name))

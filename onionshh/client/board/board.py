@@ -166,7 +166,7 @@ class Board:
         as without a name, first reads the board.
 
         Raises TooLarge, TypeError when the body is not bytes, ValueError for a time out of range, Full while
-        posts of yours with 1 024 parts have not expired (a part is 5 168 bytes), BadData when the disk takes
+        posts of yours with 1 024 parts have not expired (a part is 5 172 bytes), BadData when the disk takes
         nothing, Closed.
         """
         if not isinstance(body, bytes):

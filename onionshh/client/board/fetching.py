@@ -52,10 +52,11 @@ class Fetching:
             raise ProtocolError(Reason.MAILBOX_SHAPE)
         waiting = list(page.heads)
         while waiting:
+            changed = self._changed.ticket()
             waiting = await self._fetch(circuit, row, waiting)
             if waiting:  # others are asked for these
                 with trio.move_on_after(CLAIM_SECONDS):
-                    await self._changed.wait()
+                    await changed.wait()
         return page
 
     async def _fetch(self, circuit: Circuit, row: RelayRow, heads: Sequence[Head]) -> list[Head]:

@@ -25,7 +25,7 @@ OWN_POST_MIGRATIONS: Final = (
     """
 CREATE TABLE own_posts (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, post BLOB NOT NULL UNIQUE, author BLOB, number INTEGER,
-    minute INTEGER NOT NULL, expires INTEGER NOT NULL, body BLOB NOT NULL,
+    seed BLOB NOT NULL, minute INTEGER NOT NULL, expires INTEGER NOT NULL, body BLOB NOT NULL,
     recalled INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE own_numbers (author BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 """,
@@ -35,11 +35,13 @@ CREATE TABLE own_numbers (author BLOB PRIMARY KEY, number INTEGER NOT NULL) WITH
 @dataclass(frozen=True, slots=True)
 class OwnPost:
     """One's own post. `author`: the public key of its author, None for none. `number`: None until it has one.
-    `minute`: when it was posted. `expires`: Unix seconds."""
+    `seed`: of the key that signs it if it has no author. `minute`: when it was posted. `expires`: Unix
+    seconds."""
 
     post_id: bytes
     author: bytes | None
     number: int | None
+    seed: bytes = field(repr=False)
     minute: int
     expires: int
     body: bytes = field(repr=False)
@@ -57,22 +59,22 @@ class OwnPosts:
 
         def read(connection: sqlite3.Connection) -> list[OwnPost]:
             rows = connection.execute(
-                "SELECT post, author, number, minute, expires, body, recalled FROM own_posts ORDER BY seq"
+                "SELECT post, author, number, seed, minute, expires, body, recalled FROM own_posts ORDER BY seq"
             )
             return [
-                OwnPost(post_id, author, number, minute, expires, body, bool(recalled))
-                for post_id, author, number, minute, expires, body, recalled in rows
+                OwnPost(post_id, author, number, seed, minute, expires, body, bool(recalled))
+                for post_id, author, number, seed, minute, expires, body, recalled in rows
             ]
 
         return await self._database.read(read)
 
     async def add(self, post: OwnPost) -> None:
         """Keep a new one."""
-        row = (post.post_id, post.author, post.number, post.minute, post.expires, post.body)
+        row = (post.post_id, post.author, post.number, post.seed, post.minute, post.expires, post.body)
         await self._database.transaction(
             lambda connection: connection.execute(
-                "INSERT INTO own_posts (post, author, number, minute, expires, body)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO own_posts (post, author, number, seed, minute, expires, body)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
         )

@@ -34,6 +34,7 @@ from onionshh.crypto.identity import SigningKey
 from onionshh.errors import BadData, Closed, Full, NoDirectory
 from onionshh.geometry import KEY, POST_ID
 from onionshh.ids import WhisperId
+from onionshh.net.signals import Poke
 
 AGAIN_SECONDS: Final = 30.0
 TIDY_SECONDS: Final = 60.0
@@ -77,7 +78,8 @@ class Publishing:
         self._posts: dict[bytes, _Own] = {}
         """By id, in the order in which they were posted."""
         self._unsealed: dict[bytes, None] = {}
-        self._poke = trio.Event()
+        self._poke = Poke()
+        self._closed = False
 
     async def load(self) -> None:
         """Take up the posts of earlier runs. BadData, Closed."""
@@ -91,8 +93,11 @@ class Publishing:
                 self._leaving.recall_soon(letter)
             elif not self._leaving.is_left(letter):
                 self._seal_soon(post_id)
-            elif self._leaving.expires(letter) != own.post.expires:  # a crash came between the two
-                await self._leaving.extend(letter, own.post.expires)
+            else:
+                expires = self._leaving.expires(letter)
+                if expires is not None and expires != own.post.expires:  # a crash came between the two
+                    self._sealed(own, expires)
+        self._tidy()
 
     async def run(self) -> None:
         """Do the work, until cancelled."""
@@ -101,17 +106,33 @@ class Publishing:
             nursery.start_soon(self._keep_tidy)
             while True:
                 await self._poke.wait()
-                self._poke = trio.Event()
                 while self._unsealed:
-                    post_id = next(iter(self._unsealed))
-                    if await self._publish(self._posts[post_id]):
-                        self._unsealed.pop(post_id, None)
-                    else:
+                    await self._publish_all()
+                    if self._unsealed:
                         with trio.move_on_after(AGAIN_SECONDS):
                             await self._poke.wait()
 
+    async def _publish_all(self) -> None:
+        """Try each post that waits. The posts of one author go in their order."""
+        waiting: dict[bytes | None, str] = {}
+        """By author: why an earlier post waits."""
+        for post_id in tuple(self._unsealed):
+            own = self._posts.get(post_id)
+            if own is None:
+                self._unsealed.pop(post_id, None)
+                continue
+            author = own.post.author
+            why = waiting.get(author) if author is not None else None
+            why = why or await self._publish(own)
+            if why is None:
+                self._unsealed.pop(post_id, None)
+            else:
+                waiting[author] = why
+                own.outcome.tell("queued", why)
+
     def close(self) -> None:
         """The board is closed: tell what this means for posts that are not stored."""
+        self._closed = True
         for own in self._posts.values():
             if own.outcome.status == "queued":
                 own.outcome.tell("failed", CLOSED_NAMED if self._lasts else CLOSED)
@@ -135,7 +156,13 @@ class Publishing:
         now, chance = self._context.clock.best(), self._context.chance
         author = None if self._author is None else self._author.public
         post = OwnPost(
-            chance.bytes(POST_ID), author, None, now // MINUTE_SECONDS, now + rounded_life(ttl_seconds), body
+            chance.bytes(POST_ID),
+            author,
+            None,
+            chance.bytes(KEY),
+            now // MINUTE_SECONDS,
+            now + rounded_life(ttl_seconds),
+            body,
         )
         own = _Own(post, PostOutcome(post.post_id.hex(), post.expires))
         self._posts[post.post_id] = own
@@ -189,33 +216,38 @@ class Publishing:
 
     def _seal_soon(self, post_id: bytes) -> None:
         self._unsealed[post_id] = None
-        self._poke.set()
+        self._poke.send()
 
-    async def _publish(self, own: _Own) -> bool:
-        """Number, seal and leave one post. Returns whether nothing more is to be done for it."""
-        post_id = own.post.post_id
+    async def _publish(self, own: _Own) -> str | None:
+        """Number, seal and leave one post. None when nothing more is to be done for it, else why it waits."""
         try:
             while not own.outcome.is_final and own.post.expires > self._context.clock.best():
-                if own.post.author is not None and own.post.number is None:
-                    await self._number(own)
-                    continue
-                items = self._seal(own.post)
-                await self._leaving.leave(WhisperId(post_id), items, items[0].expires)
-                self._sealed(own, items[0].expires)
-                if own.outcome.status == "recalled":
-                    self._leaving.recall_soon(WhisperId(post_id))
-                return True
-            return True
-        except _NotNow as error:
-            why = str(error)
+                if own.post.author is None or own.post.number is not None:
+                    await self._leave(own)
+                    return None
+                await self._number(own)
+            return None
         except NoDirectory:
-            why = NO_LIST
-        except (BadData, TooMuchMail) as error:
-            why = str(error)
+            return NO_LIST
+        except (_NotNow, BadData, TooMuchMail) as error:
+            return str(error)
         except Closed:
-            return True
-        own.outcome.tell("queued", why)
-        return False
+            return None
+
+    async def _leave(self, own: _Own) -> None:
+        """Seal a post, and begin to bring it to relays. Raises _NotNow, NoDirectory, TooMuchMail, BadData,
+        Closed."""
+        post_id, letter = own.post.post_id, WhisperId(own.post.post_id)
+        items = self._seal(own.post)
+        expires = items[0].expires
+        if expires != own.post.expires:
+            await self._store.extended(post_id, expires)
+        self._sealed(own, expires)
+        await self._leaving.leave(letter, items, expires)
+        if own.post.expires != expires:  # extended meanwhile
+            await self._leaving.extend(letter, own.post.expires)
+        if own.outcome.status == "recalled":
+            self._leaving.recall_soon(letter)
 
     async def _number(self, own: _Own) -> None:
         """Give a post the next number of its author. _NotNow, NoDirectory, BadData, Closed."""
@@ -231,7 +263,7 @@ class Publishing:
 
     def _signer(self, post: OwnPost) -> SigningKey:
         if post.author is None:
-            return SigningKey(self._context.chance.bytes(KEY))
+            return SigningKey(post.seed)
         if self._author is None or self._author.public != post.author:
             raise _NotNow(NO_AUTHOR)
         return self._author
@@ -257,6 +289,8 @@ class Publishing:
         own.outcome.tell(own.outcome.status)
 
     async def _recall(self, post_id: bytes) -> bool:
+        if self._closed:
+            raise Closed("This board is not open.")
         own = self._posts.get(post_id)
         if own is None or own.outcome.status in ("expired", "failed"):
             await trio.lowlevel.checkpoint()
@@ -269,14 +303,16 @@ class Publishing:
         return await self._leaving.recall(WhisperId(post_id))
 
     async def _extend(self, post_id: bytes, ttl_seconds: float) -> bool:
+        if self._closed:
+            raise Closed("This board is not open.")
         own, letter = self._posts[post_id], WhisperId(post_id)
         view, clock = self._context.view, self._context.clock
         period = self._leaving.period(letter)
         latest = last_expiry(view.period if period is None else period, view.params.period_seconds)
         expires = min(clock.best() + rounded_life(ttl_seconds), latest)
+        await self._leaving.extend(letter, expires)
         await self._store.extended(post_id, expires)
         self._sealed(own, expires)
-        await self._leaving.extend(letter, expires)
         with trio.move_on_after(RECALL_SECONDS):
             while not own.outcome.is_final and not self._leaving.is_enough(letter):
                 await own.outcome.changed.wait()
@@ -285,13 +321,17 @@ class Publishing:
     async def _keep_tidy(self) -> None:
         while True:
             await trio.sleep(TIDY_SECONDS)
-            for post_id, own in tuple(self._posts.items()):
-                if own.post.expires <= self._context.clock.earliest():
-                    own.outcome.tell("expired")
-                    del self._posts[post_id]
-                    self._unsealed.pop(post_id, None)
-                    self._leaving.forget(WhisperId(post_id))
-                    self._store.forget(post_id)
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Forget and erase the posts whose time is over."""
+        for post_id, own in tuple(self._posts.items()):
+            if own.post.expires <= self._context.clock.earliest():
+                own.outcome.tell("expired")
+                del self._posts[post_id]
+                self._unsealed.pop(post_id, None)
+                self._leaving.forget(WhisperId(post_id))
+                self._store.forget(post_id)
 
 
 class _NotNow(Exception):

@@ -27,7 +27,7 @@ BOARD_MIGRATIONS: Final = (
 CREATE TABLE posts (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, author BLOB NOT NULL, number INTEGER NOT NULL,
     post BLOB NOT NULL, posted INTEGER NOT NULL, body BLOB NOT NULL, missing INTEGER NOT NULL,
-    late INTEGER NOT NULL, expires INTEGER NOT NULL, UNIQUE (author, post));
+    late INTEGER NOT NULL, expires INTEGER NOT NULL, parts INTEGER NOT NULL, UNIQUE (author, post));
 CREATE INDEX posts_expires ON posts (expires);
 CREATE TABLE board_items (
     id BLOB PRIMARY KEY, seq INTEGER NOT NULL, expires INTEGER NOT NULL, revision INTEGER NOT NULL)
@@ -38,7 +38,7 @@ CREATE TABLE board_at (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT 
 """,
 )
 
-_COLUMNS: Final = "seq, author, number, post, posted, body, missing, late, expires"
+_COLUMNS: Final = "seq, author, number, post, posted, body, missing, late, expires, parts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,13 @@ class PostRow:
 
 @dataclass(frozen=True, slots=True)
 class KeptPost:
-    """A post as it is kept. `seq`: its place in the local order, from 1. `expires`: Unix seconds."""
+    """A post as it is kept. `seq`: its place in the local order, from 1. `expires`: Unix seconds. `parts`: so
+    many items make it."""
 
     seq: int
     post: Arrived
     expires: int
+    parts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,10 @@ class BoardStore:
     async def renewed(self, items: Sequence[ItemRow]) -> None:
         """These items have another end by now, and so have their posts."""
         await self._database.transaction(partial(_renew, items))
+
+    async def more(self, items: Sequence[tuple[tuple[bytes, bytes], ItemRow]]) -> None:
+        """These items belong to posts that are kept, each given by its author and its id."""
+        await self._database.transaction(partial(_more, items))
 
     async def after(self, seq: int, limit: int, wall: int) -> list[KeptPost]:
         """Posts behind this place in the order, that have not expired at `wall` (Unix seconds)."""
@@ -167,10 +173,12 @@ class BoardStore:
 
 def _add(rows: Sequence[PostRow], wall: int, connection: sqlite3.Connection) -> None:
     for row in rows:
-        post, expires = row.post, min(item.expires for item in row.items)
-        seq = connection.execute(
-            "INSERT INTO posts (author, number, post, posted, body, missing, late, expires)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        post = row.post
+        # A post of which the items were forgotten may come once more: it is there, and stays as it is.
+        connection.execute(
+            "INSERT OR IGNORE INTO posts"
+            " (author, number, post, posted, body, missing, late, expires, parts)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 post.author,
                 post.number,
@@ -179,13 +187,12 @@ def _add(rows: Sequence[PostRow], wall: int, connection: sqlite3.Connection) -> 
                 post.body,
                 post.missing,
                 post.late,
-                expires,
+                max(item.expires for item in row.items),
+                len(row.items),
             ),
-        ).lastrowid
-        connection.executemany(
-            "INSERT OR REPLACE INTO board_items VALUES (?, ?, ?, ?)",
-            [(item.item_id, seq, item.expires, item.revision) for item in row.items],
         )
+        for item in row.items:
+            _add_item((post.author, post.post_id), item, connection)
         if post.number:
             connection.execute(
                 "INSERT INTO lines VALUES (?, ?, ?) ON CONFLICT (author)"
@@ -198,17 +205,36 @@ def _add(rows: Sequence[PostRow], wall: int, connection: sqlite3.Connection) -> 
     )
 
 
+def _add_item(name: tuple[bytes, bytes], item: ItemRow, connection: sqlite3.Connection) -> None:
+    """One more item of a post that is there."""
+    connection.execute(
+        "INSERT OR REPLACE INTO board_items SELECT ?, seq, ?, ? FROM posts WHERE author = ? AND post = ?",
+        (item.item_id, item.expires, item.revision, *name),
+    )
+
+
+def _more(items: Sequence[tuple[tuple[bytes, bytes], ItemRow]], connection: sqlite3.Connection) -> None:
+    for name, item in items:
+        _add_item(name, item, connection)
+        _set_end(item.item_id, connection)
+
+
 def _renew(items: Sequence[ItemRow], connection: sqlite3.Connection) -> None:
     for item in items:
         connection.execute(
             "UPDATE board_items SET expires = ?, revision = ? WHERE id = ? AND revision < ?",
             (item.expires, item.revision, item.item_id, item.revision),
         )
-        connection.execute(
-            "UPDATE posts SET expires = (SELECT MIN(expires) FROM board_items WHERE seq = posts.seq)"
-            " WHERE seq = (SELECT seq FROM board_items WHERE id = ?)",
-            (item.item_id,),
-        )
+        _set_end(item.item_id, connection)
+
+
+def _set_end(item_id: bytes, connection: sqlite3.Connection) -> None:
+    """A post ends with the last of its items."""
+    connection.execute(
+        "UPDATE posts SET expires = (SELECT MAX(expires) FROM board_items WHERE seq = posts.seq)"
+        " WHERE seq = (SELECT seq FROM board_items WHERE id = ?)",
+        (item_id,),
+    )
 
 
 def _erase(wall: int, connection: sqlite3.Connection) -> None:
@@ -218,6 +244,6 @@ def _erase(wall: int, connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM posts WHERE expires <= ?", (wall,))
 
 
-def _post(row: tuple[int, bytes, int, bytes, int, bytes, int, int, int]) -> KeptPost:
-    seq, author, number, post_id, posted, body, missing, late, expires = row
-    return KeptPost(seq, Arrived(author, number, post_id, posted, body, missing, bool(late)), expires)
+def _post(row: tuple[int, bytes, int, bytes, int, bytes, int, int, int, int]) -> KeptPost:
+    seq, author, number, post_id, posted, body, missing, late, expires, parts = row
+    return KeptPost(seq, Arrived(author, number, post_id, posted, body, missing, bool(late)), expires, parts)

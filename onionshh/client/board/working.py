@@ -84,6 +84,7 @@ class WorkingBoard:
     async def read(self, after: int, limit: int) -> list[KeptPost]:
         """The posts behind this place in the local order that lie on the board now. NetworkUnreachable,
         NoDirectory, BadData, Closed."""
+        last = await self._store.last()
         found = await self._reading.read()
         if not found.answered:
             raise NetworkUnreachable(NOBODY_ANSWERED)
@@ -92,7 +93,7 @@ class WorkingBoard:
             page = await self._store.after(after, PAGE_POSTS, self._context.clock.best())
             if not page:
                 break
-            posts += await self._present(page, found)
+            posts += await self._present(page, found, last)
             after = page[-1].seq
         return posts[:limit]
 
@@ -126,12 +127,17 @@ class WorkingBoard:
         finally:
             self._context.shared.watches -= 1
 
-    async def _present(self, page: list[KeptPost], found: Found) -> list[KeptPost]:
-        """Those that some relay has. What was taken back is at none any more."""
+    async def _present(self, page: list[KeptPost], found: Found, last: int) -> list[KeptPost]:
+        """Those that some relay has. What was taken back is at none any more. `last`: the last one that was
+        known when the relays were asked."""
         if found.unsure:  # the relays that have it may be those that did not answer
             return page
         items = await self._store.items_of([post.seq for post in page])
-        return [post for post in page if found.present.issuperset(items[post.seq])]
+        return [
+            post
+            for post in page
+            if post.seq > last or len(found.present.intersection(items[post.seq])) >= post.parts
+        ]
 
     async def _release_held(self) -> None:
         """Give what is held in a line when its time has come."""

@@ -37,6 +37,8 @@ def whisper_of(letter: WhisperId, kind: int | None) -> WhisperId:
     return beside(letter) if kind == PAIR else letter
 
 
+EXTENSIONS_MOST: Final = 254
+"""A revision is one byte, and a recall needs one more."""
 NO_VALUE = "a letter's sealed bytes are gone"
 
 

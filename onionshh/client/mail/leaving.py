@@ -26,7 +26,7 @@ from typing import Final
 import trio
 
 from onionshh.client.context import Context
-from onionshh.client.mail.deposits import Deposits, KeptItem, KeptLetter, SealedItem
+from onionshh.client.mail.deposits import EXTENSIONS_MOST, Deposits, KeptItem, KeptLetter, SealedItem
 from onionshh.client.mail.one_letter import NotStored, OneLetter, Told
 from onionshh.errors import BadData, Closed, Error
 from onionshh.ids import WhisperId
@@ -120,9 +120,13 @@ class Leaving:
 
     async def extend(self, letter: WhisperId, expires: int) -> None:
         """All its parts end at this time from now on, Unix seconds. It is on disk when this returns. Nothing
-        happens for a letter that is unknown or called back. BadData, Closed."""
+        happens for a letter that is unknown or called back. ValueError when it was extended too often;
+        BadData, Closed."""
         async with self._adding:  # two extensions at once would have one revision
-            if self.is_left(letter):
+            one = self._letters.get(letter)
+            if one is not None and not one.called_back:
+                if one.parts[0].revision >= EXTENSIONS_MOST:
+                    raise ValueError(f"A post can be extended {EXTENSIONS_MOST} times; post it again.")
                 await self._deposits.extended(letter, expires)
                 one = self._letters.get(letter)
                 if one is not None and not one.called_back:

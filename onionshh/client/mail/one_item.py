@@ -74,6 +74,11 @@ class OneItem:
         return self._kept.mailbox
 
     @property
+    def revision(self) -> int:
+        """How often its end was changed."""
+        return self._kept.revision
+
+    @property
     def expires(self) -> int:
         """When the relays erase it: Unix seconds."""
         return self._kept.expires

@@ -45,12 +45,10 @@ NOTE_SECONDS: Final = 3600
 class MeetingCorrespondence(Correspondence):
     """As `Correspondence`. `mine`: what it keeps."""
 
-    haste = SOON
-
     def __init__(self, context: Context, secret: bytes, mine: MeetingFolder) -> None:
         self._mine = mine
         self.letters: MeetingMail | None = None
-        super().__init__(context, Terms(b"", TALK, way_back=True), mine.contact)
+        super().__init__(context, Terms(b"", TALK, way_back=True, haste=SOON), mine.contact)
         self._board = WorkingBoard(context, meeting_topic(secret), None, mine.board)
         self.finding = Finding(context, secret, mine.meeting, self._board, self.begun)
 

@@ -127,11 +127,20 @@ class Finding:
                 if not lying:
                     await self._board.publishing.post(self._ours.encoded, HELLO_SECONDS)
                 for posting in lying:
-                    await posting.extend(HELLO_SECONDS)
-            except (Error, ValueError) as error:
+                    pause = min(pause, await self._extend(posting))
+            except Error as error:
                 logger.info("our hello could not be posted: %s", error)
                 pause = AGAIN_SECONDS
             await trio.sleep(pause)
+
+    async def _extend(self, posting: Posting) -> float:
+        """Have our hello lie there for another hour. Returns when to look again."""
+        try:
+            await posting.extend(HELLO_SECONDS)
+        except ValueError:  # it was extended too often: another one is posted
+            await posting.recall()
+            return 1.0
+        return EXTEND_SECONDS
 
     async def _look(self) -> None:
         self._board.watch()

@@ -18,6 +18,7 @@ from onionshh.client.session.info import SessionInfo
 from onionshh.client.whisper import Iteration
 from onionshh.core.base.classes import TALK
 from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS
+from onionshh.core.delivery.sender import WAITING_MOST
 from onionshh.errors import Closed
 
 WITHDRAW_SECONDS: Final = 5.0
@@ -31,6 +32,7 @@ class _MeetingContact(Contact):
     """The contact with whoever comes."""
 
     _what = "meeting"
+    _full = f"{WAITING_MOST} whispers wait already; send more once some have a receipt."
 
     def __init__(self, context: Context, secret: bytes, name: str | None) -> None:
         super().__init__(context, "", Terms(b"", TALK, way_back=True), name)

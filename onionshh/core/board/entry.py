@@ -2,7 +2,7 @@
 
 ```
 plain 5 296 = author 32 ‖ number u32 ‖ posted u32 ‖ post 16 ‖ part u8 ‖ parts u8 ‖ length u16
-              ‖ body ≤ 5 168 ‖ zeros ‖ signature 64
+              ‖ body ≤ 5 172 ‖ zeros ‖ signature 64
 signature   by author over "onionshh post v1" ‖ name ‖ u64 period ‖ item id ‖ all before it
 ```
 

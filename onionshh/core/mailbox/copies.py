@@ -91,6 +91,9 @@ class Copies:
         self._chance = chance
         self._known = {copy.relay: _Known(copy.place, chance.unit(), now, copy.state) for copy in copies}
         self._sides: Sequence[frozenset[RelayId]] | None = None
+        """By place, as they were known last."""
+        self._takes = False
+        """Whether it can be put anywhere now."""
         self._not_before = now + (chance.between(0.0, APART_MOST_SECONDS) if self._known else 0.0)
         self._recalled = False
         self._read = False
@@ -121,7 +124,7 @@ class Copies:
     def refusals(self) -> frozenset[int]:
         """What the relays say of a place where none has it, if all of them were asked and none takes it now.
         One that did not answer twice counts as asked. Empty while a place may still take it."""
-        if self._recalled:
+        if self._recalled or not self._takes:
             return frozenset()
         found = frozenset[int]()
         for side in filter(None, self._sides or ()):
@@ -137,12 +140,13 @@ class Copies:
     def aim(self, places: Places | None) -> None:
         """The relays that are to have it, by the consensus in hand: `writable` has them. None: it can be put
         nowhere now."""
-        rows = places or ()
-        self._sides = tuple(frozenset(row.identity for row in side) for side in rows)
+        self._takes = places is not None
+        if places is not None:
+            self._sides = tuple(frozenset(row.identity for row in side) for side in places)
         for relay in [relay for relay, known in self._known.items() if known.state is None]:
             if relay not in self._aims():
                 del self._known[relay]
-        for place, side in enumerate(self._sides):
+        for place, side in enumerate((self._sides or ()) if self._takes else ()):
             for relay in sorted(side - self._known.keys()):
                 self._known[relay] = _Known(place, self._chance.unit(), 0.0)
 
@@ -203,7 +207,7 @@ class Copies:
             known.said, known.failures, known.due = None, 0, now
 
     def _aims(self) -> frozenset[RelayId]:
-        return frozenset().union(*self._sides or ())
+        return frozenset().union(*self._sides or ()) if self._takes else frozenset()
 
     def _in(self, state: CopyState) -> list[RelayId]:
         return [relay for relay, known in self._known.items() if known.state is state]

@@ -11,7 +11,7 @@ import trio
 from onionshh import geometry as g
 from onionshh.client.context import Context
 from onionshh.client.mail.depositing import Deposit, deposit
-from onionshh.client.mail.deposits import Deposits, SealedItem
+from onionshh.client.mail.deposits import Deposits, DepositsInMemory, SealedItem
 from onionshh.client.mail.leaving import Leaving, NotStored
 from onionshh.client.mail.proving import prove
 from onionshh.core.mailbox.places import readable
@@ -73,6 +73,21 @@ class Heard:
 
     def lapsed(self, letter: WhisperId) -> None:
         self.gone.append(letter)
+
+
+class SlowDeposits(DepositsInMemory):
+    """A value that is needed for a PUT comes when `go` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = trio.Event()
+        self.asked = 0
+
+    async def value(self, item_id: bytes) -> bytes:
+        self.asked += 1
+        if self.asked > 1:  # the first is for the proof
+            await self.go.wait()
+        return await super().value(item_id)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from onionshh.client.mail.deposit_store import DEPOSIT_MIGRATIONS, DepositStore
 from onionshh.client.mail.deposits import Deposits, DepositsInMemory, KeptItem, KeptLetter
 from onionshh.core.mailbox.copies import Copy, CopyState
+from onionshh.core.mailbox.work import NO_PROOF
 from onionshh.errors import BadData
 from onionshh.ids import RelayId, WhisperId
 from onionshh.net.database import Database
@@ -83,6 +84,42 @@ async def test_a_store_on_disk_and_one_in_memory_do_the_same(tmp_path: Path) -> 
             assert [kept.letter for kept in await deposits.load()] == [OTHER]
             with pytest.raises(BadData):
                 await deposits.value(sealed(BOX, 5000)[0].item_id)
+
+
+async def test_an_extension_is_the_same_on_disk_and_in_memory(tmp_path: Path) -> None:
+    memory = DepositsInMemory()
+    async with store_in(tmp_path) as store:
+        for deposits in (store, memory):
+            await fill(deposits)
+            erased = sealed(BOX, 5000, 4)[2].item_id
+            await deposits.copied(erased, Copy(RELAYS[2], 1, CopyState.ERASED))
+            await deposits.extended(LETTER, 9000)
+            await deposits.extended(UNKNOWN, 9000)  # unknown: nothing happens
+            await deposits.extended(LETTER, 7000)
+            await deposits.proved(erased, 50, b"m" * 16)
+    async with store_in(tmp_path) as store:
+        kept = await store.load()
+        assert kept == await memory.load()
+        for item in sealed(BOX, 5000, 4):
+            assert await store.value(item.item_id) == item.value
+    letter, other = kept
+    assert (letter.until, {item.expires for item in letter.items}) == (7000, {7000})
+    assert {item.revision for item in letter.items} == {2}
+    assert [(item.effort, item.nonce) for item in letter.items][1:3] == [(0, NO_PROOF), (50, b"m" * 16)]
+    states = [copy.state for copy in letter.items[2].copies]
+    assert states == [CopyState.TRIED, CopyState.TRIED, CopyState.ERASED]
+    assert (other.until, other.items[0].revision, other.items[0].expires) == (5500, 0, 6000)
+
+
+async def test_a_file_of_before_there_were_revisions_is_taken_up(tmp_path: Path) -> None:
+    database = Database(tmp_path / "mail.db", DEPOSIT_MIGRATIONS[:1], run_inline)
+    await DepositStore(database).add(LETTER, sealed(BOX, 5000, 4), 4000)
+    await database.aclose()
+    async with store_in(tmp_path) as store:
+        kept = tuple(map(KeptItem.of, sealed(BOX, 5000, 4)))
+        assert await store.load() == [KeptLetter(LETTER, 4000, False, kept)]
+        await store.extended(LETTER, 6000)
+        assert {item.revision for item in (await store.load())[0].items} == {1}
 
 
 async def test_a_letter_of_the_same_name_takes_the_place_of_one_that_could_not_be_erased(

@@ -128,3 +128,64 @@ async def test_what_is_forgotten_is_not_tried_any_more(autojump_clock: MockClock
         assert sum(bent.kept for bent in relays.values()) == 1
         assert not await deposits.load()
         assert heard.copies == [(1, False)]
+
+
+async def test_what_is_known_of_a_letter(autojump_clock: MockClock) -> None:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
+        context, deposits = inside(node), DepositsInMemory()
+        box, expires = mailbox_of(context, w.BOARD), context.clock.wall() + HOUR
+        async with leaving(context, deposits, Heard()) as made:
+            assert (made.period(LETTER), made.expires(LETTER), made.kind(LETTER)) == (None, None, None)
+            assert not made.is_enough(LETTER)
+            await made.leave(LETTER, sealed(box, expires, 4), expires)
+            assert (made.period(LETTER), made.expires(LETTER)) == (box.period, expires)
+            assert (made.kind(LETTER), made.is_enough(LETTER)) == (w.BOARD, False)
+            await until(lambda: made.is_enough(LETTER), 600)
+            assert made.copies(LETTER) >= 2
+
+
+async def test_an_extension_is_kept_first_and_goes_on_after_a_restart(autojump_clock: MockClock) -> None:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
+        context, relays, deposits = inside(node), bend(net), DepositsInMemory()
+        expires = context.clock.wall() + HOUR
+        async with leaving(context, deposits, Heard()) as made:
+            await made.extend(LETTER, expires)  # unknown: nothing happens
+            await made.leave(LETTER, sealed(mailbox_of(context), expires), expires)
+            await until(lambda: made.copies(LETTER) == 4, 600)
+            for bent in relays.values():
+                bent.silent = True
+            await made.extend(LETTER, expires + HOUR)
+            (kept,) = await deposits.load()
+            assert (kept.until, kept.items[0].expires, kept.items[0].revision) == (
+                expires + HOUR,
+                expires + HOUR,
+                1,
+            )
+            await trio.sleep(60)
+        for bent in relays.values():
+            bent.silent = False
+        async with leaving(context, deposits, Heard()) as made:
+            assert (made.copies(LETTER), made.expires(LETTER)) == (0, expires + HOUR)
+            await until(lambda: made.copies(LETTER) == 4, 900)
+            assert await made.recall(LETTER)
+            await made.extend(LETTER, expires + 2 * HOUR)  # called back: nothing happens
+            assert await made.recall(LETTER)
+        assert sum(bent.kept for bent in relays.values()) == 0
+
+
+async def test_a_letter_of_an_older_period_is_extended_where_it_lies(autojump_clock: MockClock) -> None:
+    """No relay takes a new item for such a period, but those that have it keep it longer."""
+    async with small(6, interval_seconds=600, period_seconds=HOUR, **QUIET) as net, net.join() as node:
+        context, relays, heard = inside(node), bend(net), Heard()
+        period, expires = context.view.period, context.clock.wall() + 5 * HOUR
+        async with leaving(context, DepositsInMemory(), heard) as made:
+            await made.leave(LETTER, sealed(mailbox_of(context, w.BOARD), expires), expires)
+            await until(lambda: made.copies(LETTER) == 4, 600)
+            await trio.sleep(3 * HOUR)
+            assert context.view.period > period + 1
+            await made.extend(LETTER, expires + 3 * HOUR)
+            await until(lambda: made.copies(LETTER) == 4, 900)
+        last = [bent.puts[-1][1] for bent in relays.values() if bent.puts]
+        assert {put.expires for put in last} == {expires + 3 * HOUR}
+        assert {put.effort for put in last} == {3 * 24}
+        assert heard.gone == []

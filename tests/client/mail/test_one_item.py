@@ -18,6 +18,7 @@ from onionshh.wire import mailbox as w
 from tests.client.mail.postal import (
     LETTER,
     Heard,
+    SlowDeposits,
     all_puts,
     bend,
     leaving,
@@ -171,3 +172,62 @@ async def test_it_stops_within_a_moment_also_while_it_looks_for_a_proof(
         assert trio.current_time() - before < 2
         assert not context.shared.proving.locked()
         assert not any(circuit.purpose == "mailbox" for circuit in context.circuits.circuits)
+
+
+async def test_only_the_hours_that_an_extension_adds_are_paid(autojump_clock: MockClock) -> None:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
+        context, relays = inside(node), bend(net)
+        box = mailbox_of(context, w.BOARD)
+        missed = places_of(context, box)[1][1]
+        relays[missed].silent = True
+        expires = context.clock.wall() + 3 * HOUR
+        async with leaving(context, DepositsInMemory(), Heard()) as made:
+            await made.leave(LETTER, sealed(box, expires), expires)
+            await until(lambda: made.copies(LETTER) == 3, 600)
+            for end, effort in ((expires + 2 * HOUR, 48), (expires - HOUR, 0)):
+                before = [len(bent.puts) for bent in relays.values()]
+                await made.extend(LETTER, end)
+                assert made.copies(LETTER) == 0
+                await until(lambda: made.copies(LETTER) == 3, 600)
+                for bent, count in zip(relays.values(), before, strict=True):
+                    for _, put, _ in bent.puts[count:]:
+                        assert (put.expires, put.revision) == (end, 1 if effort else 2)
+                        assert put.effort == effort
+            relays[missed].silent = False  # it never had it, so it wants the whole price
+            await until(lambda: made.copies(LETTER) == 4, HOUR)
+            assert [put.effort for _, put, _ in relays[missed].puts][-1] >= 48
+        assert len({put.value for bent in relays.values() for _, put, _ in bent.puts}) == 1
+
+
+async def test_what_is_extended_during_its_work_is_left_with_the_new_end_only(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        small(6, interval_seconds=600, **QUIET) as net,
+        joined(net, "slow", net.clock, at_work) as node,
+    ):
+        context, relays = inside(node), bend(net)
+        expires = context.clock.wall() + 48 * HOUR
+        async with leaving(context, DepositsInMemory(), Heard()) as made:
+            await made.leave(LETTER, sealed(mailbox_of(context, w.BOARD), expires), expires)
+            await until(context.shared.proving.locked, 60)
+            await made.extend(LETTER, expires + HOUR)
+            await until(lambda: made.copies(LETTER) == 4, 900)
+            assert made.expires(LETTER) == expires + HOUR
+        puts = [put for bent in relays.values() for _, put, _ in bent.puts]
+        assert {(put.expires, put.revision) for put in puts} == {(expires + HOUR, 1)}
+
+
+async def test_a_relay_that_hears_of_the_end_before_is_asked_again(autojump_clock: MockClock) -> None:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
+        context, relays, deposits = inside(node), bend(net), SlowDeposits()
+        expires = context.clock.wall() + HOUR
+        async with leaving(context, deposits, Heard()) as made:
+            await made.leave(LETTER, sealed(mailbox_of(context), expires), expires)
+            await until(lambda: deposits.asked == 2, 60)
+            await made.extend(LETTER, expires + HOUR)  # the PUT is on its way
+            deposits.go.set()
+            await until(lambda: made.copies(LETTER) == 4, 900)
+        ends = [[put.expires for _, put, _ in bent.puts] for bent in relays.values() if bent.puts]
+        assert [expires] in [one[:1] for one in ends]
+        assert [one[-1] for one in ends] == [expires + HOUR] * 4

@@ -14,6 +14,7 @@ from onionshh.wire import mailbox as w
 from tests.client.mail.postal import (
     LETTER,
     Heard,
+    SlowDeposits,
     bend,
     leaving,
     mailbox_of,
@@ -111,21 +112,6 @@ async def test_a_recall_in_the_midst_stops_the_rest(autojump_clock: MockClock) -
                 assert erased == (not put.value)
 
 
-class SlowDeposits(DepositsInMemory):
-    """A value that is needed for a PUT comes when `go` is set."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.go = trio.Event()
-        self.asked = 0
-
-    async def value(self, item_id: bytes) -> bytes:
-        self.asked += 1
-        if self.asked > 1:  # the first is for the proof
-            await self.go.wait()
-        return await super().value(item_id)
-
-
 async def test_a_recall_waits_for_a_put_that_is_on_its_way(autojump_clock: MockClock) -> None:
     async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
         context, relays, heard, deposits = inside(node), bend(net), Heard(), SlowDeposits()
@@ -184,3 +170,34 @@ async def test_a_recall_in_the_background(autojump_clock: MockClock) -> None:
             made.recall_soon(LETTER)
             await until(lambda: LETTER not in made, 60)
         assert sum(bent.kept for bent in relays.values()) == 0
+
+
+async def test_a_letter_that_is_extended_lives_on_and_can_be_called_back(autojump_clock: MockClock) -> None:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
+        context, relays, heard = inside(node), bend(net), Heard()
+        expires = context.clock.wall() + 1800
+        async with leaving(context, DepositsInMemory(), heard) as made:
+            await made.leave(LETTER, sealed(mailbox_of(context), expires, 4), expires)
+            await until(lambda: made.copies(LETTER) == 4, 600)
+            await made.extend(LETTER, expires + HOUR)
+            assert heard.copies[-1] == (0, False)
+            await until(lambda: made.copies(LETTER) == 4, 900)
+            assert heard.copies[-1] == (4, True)
+            await trio.sleep(1800 + 120)  # past its first end
+            assert LETTER in made
+            assert sum(bent.kept for bent in relays.values()) == 16
+            assert await made.recall(LETTER)
+        assert sum(bent.kept for bent in relays.values()) == 0
+
+
+async def test_a_letter_that_is_shortened_ends_earlier(autojump_clock: MockClock) -> None:
+    async with small(6, interval_seconds=600, **QUIET) as net, net.join() as node:
+        context, relays = inside(node), bend(net)
+        expires = context.clock.wall() + 8 * HOUR
+        async with leaving(context, DepositsInMemory(), Heard()) as made:
+            await made.leave(LETTER, sealed(mailbox_of(context), expires), expires)
+            await until(lambda: made.copies(LETTER) == 4, 600)
+            await made.extend(LETTER, context.clock.wall() + 600)
+            await until(lambda: made.copies(LETTER) == 4, 300)
+            await until(lambda: LETTER not in made, 1800)
+            await until(lambda: not any(bent.kept for bent in relays.values()), 900)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from onionshh.core.base.chance import Chance
@@ -290,3 +292,81 @@ def test_before_the_network_is_known_both_places_must_have_it() -> None:
     made = Copies(chance, 0.0, [Copy(A, 0, STORED), Copy(C, 1, STORED)])
     assert made.enough
     assert made.next(0.0) is None
+
+
+def test_what_is_extended_goes_to_all_of_them_once_more() -> None:
+    made, now = copies(), 0.0
+    while (upcoming := made.next(now)) is not None:
+        now = upcoming.at
+        ask(made, now)
+    assert (made.stored, made.enough) == (4, True)
+    made.extended(now)
+    assert (made.stored, made.enough, made.erased) == (0, False, False)
+    assert made.refusals == frozenset()
+    first = made.next(now)
+    assert first is not None
+    assert (first.at, first.copy.state) == (now, TRIED)  # the first at once, the others apart as ever
+    asked, times = set(), []
+    while (upcoming := made.next(now)) is not None:
+        now = upcoming.at
+        times.append(now)
+        asked.add(ask(made, now).relay)
+    assert asked == {A, B, C, D}
+    assert all(
+        APART_LEAST_SECONDS <= later - earlier <= APART_MOST_SECONDS for earlier, later in pairwise(times)
+    )
+    assert (made.stored, made.enough) == (4, True)
+
+
+@pytest.mark.parametrize("state", list(CopyState))
+def test_an_extension_asks_whoever_has_it_or_may_have_it(state: CopyState) -> None:
+    made = copies(Copy(A, 0, state), aim=places((A,)))
+    made.extended(5.0)
+    upcoming = made.next(5.0)
+    if state is ERASED:
+        assert upcoming is None
+    else:
+        assert upcoming is not None
+        assert (upcoming.copy, upcoming.at) == (Copy(A, 0, TRIED), 5.0)
+
+
+def test_an_extension_forgets_refusals_and_failures() -> None:
+    made = copies(aim=places((A,)))
+    for now in (0.0, 1000.0):
+        made.began(A, now)
+        made.answered(A, w.DEAR, now)
+    assert made.refusals == {w.DEAR}
+    made.extended(1001.0)
+    assert made.refusals == frozenset()
+    upcoming = made.next(1001.0)
+    assert upcoming is not None
+    assert upcoming.at == 1001.0
+    made.began(A, 1001.0)
+    made.failed(A, 1001.0)
+    again = made.next(1001.0)
+    assert again is not None
+    assert again.at <= 1001.0 + 1.25 * LATER_SECONDS
+
+
+def test_a_put_that_is_on_its_way_is_not_doubled_by_an_extension() -> None:
+    made = copies()
+    upcoming = made.next(0.0)
+    assert upcoming is not None
+    copy = made.began(upcoming.copy.relay, 0.0)
+    made.extended(1.0)
+    assert made.next(1.0) is None
+    made.failed(copy.relay, 2.0, offline=True)  # its answer was for the end before
+    made.extended(2.0)
+    again = made.next(2.0)
+    assert again is not None
+    assert again.at == 2.0
+
+
+def test_what_is_extended_can_be_called_back() -> None:
+    made = copies(Copy(A, 0, STORED), Copy(C, 1, STORED))
+    made.extended(1.0)
+    made.recall(2.0)
+    asked = set()
+    while (upcoming := made.next(2.0)) is not None:
+        asked.add(made.began(upcoming.copy.relay, 2.0).relay)
+    assert asked == {A, C}

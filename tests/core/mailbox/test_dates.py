@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onionshh.core.mailbox.dates import LIVES_SECONDS, item_expiry, rounded_life
+from onionshh.core.mailbox.dates import LIVES_SECONDS, item_expiry, last_expiry, rounded_life
 
 DAY = 86_400
 WALL = 20_000 * DAY + 1000
@@ -39,3 +39,15 @@ def test_with_short_periods_no_item_outlives_the_random_value_of_its_mailbox() -
     hour, period = 3600, WALL // 3600
     assert item_expiry(WALL + 3 * DAY, WALL, period, hour) == (period + 15) * hour
     assert item_expiry(WALL + 2 * hour, WALL, period, hour) == WALL + 3 * hour
+
+
+@pytest.mark.parametrize(
+    ("period_seconds", "periods"), [(DAY, 8), (7 * DAY, 2), (DAY - 1, 9), (12 * 3600, 15), (3600, 15)]
+)
+def test_an_item_ends_while_the_random_value_of_its_period_is_known(
+    period_seconds: int, periods: int
+) -> None:
+    last = last_expiry(PERIOD, period_seconds)
+    assert last == (PERIOD + periods) * period_seconds
+    for wall in (PERIOD * period_seconds, (PERIOD + 1) * period_seconds - 1):
+        assert item_expiry(wall + 7 * DAY, wall, PERIOD, period_seconds) == min(wall + 7 * DAY, last)
