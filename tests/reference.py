@@ -57,6 +57,11 @@ GROUPS = (
         ("Contact", "Receipt", "Transfer", "TransferProgress"),
     ),
     Group(
+        "Boards and meetings",
+        "For many who share a topic, and for two who share a secret. Nobody needs an address.",
+        ("Board", "Posting", "Post", "Meeting"),
+    ),
+    Group(
         "Hosting an endpoint",
         "For whoever wants to be reached by whispers and to answer them.",
         ("Endpoint", "Whisper", "IncomingTransfer", "Peer", "Reachability"),

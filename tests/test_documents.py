@@ -26,7 +26,7 @@ DOCUMENTS = (
     "API.md",
 )
 SECTIONS = 18
-NO_KEY_OF_THE_WIRE = {"endpoint folder", "contact folder", "same body"}
+NO_KEY_OF_THE_WIRE = {"endpoint folder", "contact folder", "board folder", "meeting folder", "same body"}
 
 
 def text_of(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from onionshh.client.arguments import check_post_ttl, check_whole
-from onionshh.client.board.post import Post
+from onionshh.client.board.post import Post, shown
 from onionshh.client.board.posting import Posting
 from onionshh.client.context import Context
 from onionshh.core.board.entry import POST_MOST
@@ -49,7 +49,7 @@ class Posts:
             raise StopAsyncIteration from None
         kept = self._page.pop(0)
         self._at = kept.seq
-        return Post.of(kept, working.tag)
+        return shown(kept, working.tag)
 
 
 class Board:
@@ -197,7 +197,7 @@ class Board:
         check_whole("limit", limit, 1, READ_MOST)
         working = self._open()
         seq = await self._place(working, after)
-        return [Post.of(kept, working.tag) for kept in await working.read(seq, limit)]
+        return [shown(kept, working.tag) for kept in await working.read(seq, limit)]
 
     def __aiter__(self) -> Posts:
         """The posts, and then what comes."""

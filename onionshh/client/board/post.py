@@ -49,18 +49,18 @@ class Post:
     cursor: str
     """For `Board.read(after=…)`. Empty where the board has no name."""
 
-    @classmethod
-    def of(cls, kept: KeptPost, tag: str) -> Post:
-        """`tag`: that of the board's folder."""
-        post = kept.post
-        return cls(
-            id=post.post_id.hex(),
-            body=post.body,
-            author=post.author.hex() if post.number else None,
-            number=post.number,
-            missing=post.missing,
-            late=post.late,
-            posted_at=post.posted,
-            expires=kept.expires,
-            cursor=f"{tag}-{kept.seq}" if tag else "",
-        )
+
+def shown(kept: KeptPost, tag: str) -> Post:
+    """A post as the program sees it. `tag`: that of the board's folder."""
+    post = kept.post
+    return Post(
+        id=post.post_id.hex(),
+        body=post.body,
+        author=post.author.hex() if post.number else None,
+        number=post.number,
+        missing=post.missing,
+        late=post.late,
+        posted_at=post.posted,
+        expires=kept.expires,
+        cursor=f"{tag}-{kept.seq}" if tag else "",
+    )

@@ -147,13 +147,14 @@ class Posting:
         return await self._recall()
 
     async def extend(self, ttl_seconds: float) -> bool:
-        """Have the post expire this many seconds from now, rounded as in `Board.post`: later, which takes
-        work for the hours added, or earlier. A post can stay at most 7 days beyond the day of its posting:
-        `expires` says until when it does.
+        """Have the post expire later, which takes work for the hours added, or earlier.
+
+        - `ttl_seconds`: how long it should lie there from now on, rounded as in `Board.post`. A post can stay
+          at most 7 days beyond the day of its posting: `expires` says until when it does.
 
         Returns whether relays of both places have the new end within a minute. If not, they are asked on
-        while the board is open. Raises ValueError for a time out of range, or when the status is final;
-        BadData, Closed.
+        while the board is open. Raises ValueError for a time out of range, when the status is final, or when
+        it was extended 254 times; BadData, Closed.
         """
         check_post_ttl(ttl_seconds)
         if self.is_final:

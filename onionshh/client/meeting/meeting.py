@@ -73,7 +73,7 @@ class Meeting:
         secret = bytes(range(32))
         async with node.meet(secret) as one, visitor.meet(secret) as other:
             await one.met()
-            print(one.others, one.problem)  # 1
+            print(one.others, one.problem == "")  # 1 True
             receipt = one.send(b"hello", ttl_seconds=3600)
             async for whisper in other:
                 print(whisper.body)  # b'hello'

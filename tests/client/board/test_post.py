@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from onionshh.client.board.post import Post
+from onionshh.client.board.post import Post, shown
 from onionshh.client.board.store import KeptPost
 from onionshh.core.board.lines import Arrived
 
@@ -14,7 +14,7 @@ ARRIVED = Arrived(b"a" * 32, 7, b"p" * 16, 1_790_000_040, b"hello", missing=2, l
 
 
 def test_a_post_of_an_author() -> None:
-    post = Post.of(KeptPost(12, ARRIVED, 1_790_003_600), "0011223344556677")
+    post = shown(KeptPost(12, ARRIVED, 1_790_003_600), "0011223344556677")
     assert post == Post(
         id="70" * 16,
         body=b"hello",
@@ -32,5 +32,5 @@ def test_a_post_of_an_author() -> None:
 
 
 def test_a_post_without_an_author_on_a_board_without_a_name() -> None:
-    post = Post.of(KeptPost(1, Arrived(b"k" * 32, 0, b"p" * 16, 60, b""), 600), "")
+    post = shown(KeptPost(1, Arrived(b"k" * 32, 0, b"p" * 16, 60, b""), 600), "")
     assert (post.author, post.number, post.cursor, post.body) == (None, 0, "", b"")
