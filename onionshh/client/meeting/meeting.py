@@ -63,7 +63,9 @@ class Meeting:
     Whoever has the secret can come, too. The meeting goes on with the one who showed itself last, and
     `problem` says how many others there were.
 
-    `async for whisper in meeting` shows what the other one says, and late replies, as for a `Contact`.
+    The verbs and their arguments (`ttl_seconds`, `receipt`, `key`, `timeout_seconds`, `unless_away`, `id`) are
+    those of a `Contact`. There are no transfers. `async for whisper in meeting` shows what the other one says,
+    and late replies.
 
     ```python
     import onionshh
