@@ -17,7 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from onionshh.core.base.params import default_params
-from tests.benchmarks import crowd, ctor, curves, growth, letters, mailboxes, plain, rows, sessions, work
+from tests.benchmarks import (
+    board_sizes,
+    boards,
+    crowd,
+    ctor,
+    curves,
+    growth,
+    junk,
+    letters,
+    mailboxes,
+    plain,
+    rows,
+    sessions,
+    work,
+)
 from tests.benchmarks.measured import Measured
 from tests.benchmarks.onion import OnionNetwork
 from tests.benchmarks.picture import draw
@@ -56,6 +70,7 @@ def main() -> int:
                 *sessions.measure(onion),
                 *mailboxes.measure(onion),
                 *letters.measure(onion),
+                *boards.measure(onion),
             ]
     # The network has ended: nothing runs beside what is measured within one process.
     if asked.only != "beside":
@@ -97,7 +112,14 @@ def _beside_tor(folder: Path, outer: ExitStack, rounds: int) -> OnionNetwork:
 
 def _growth(over_network: list[Measured]) -> None:
     """The second table: what was measured over the network, and what needs none."""
-    results = [*growth.measure(), *work.measure(), *over_network, *plain.measure()]
+    results = [
+        *growth.measure(),
+        *work.measure(),
+        *over_network,
+        *board_sizes.measure(),
+        *junk.measure(),
+        *plain.measure(),
+    ]
     print("\nwhat grows, and the price of privacy")
     for one in results:
         print(one.line())

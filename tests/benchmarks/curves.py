@@ -102,8 +102,23 @@ def draw(results: Sequence[Measured], path: Path) -> None:
         _Panel(0, _TOP, "CPU per forwarded cell", "circuits on the relay", "µs"),
         _Panel(half, _TOP, "an endpoint's whispers", "visitors at once", "1/s"),
         _Panel(0, _TOP + _PANEL_HEIGHT, "whisper to receipt", "visitors at once", "ms", logarithmic=True),
+        _Panel(0, _TOP + 2 * _PANEL_HEIGHT, "a board read anew", "posts on it", "s", logarithmic=True),
+        _Panel(
+            half,
+            _TOP + 2 * _PANEL_HEIGHT,
+            "a resumption under junk",
+            "junk introductions a second (1: none)",
+            "ms",
+            logarithmic=True,
+        ),
     )
-    chosen = (("CPU per",), ("whispers of",), ("receipt, median", "receipt, p99"))
+    chosen = (
+        ("CPU per",),
+        ("whispers of",),
+        ("receipt, median", "receipt, p99"),
+        ("board read anew",),
+        ("resumption, median", "resumption, p99"),
+    )
     parts: list[str] = []
     for panel, wanted in zip(places, chosen, strict=True):
         rows = [(part, one) for part in wanted for name, one in by_row.items() if part in name and one.values]
@@ -111,7 +126,7 @@ def draw(results: Sequence[Measured], path: Path) -> None:
     parts += _trips(
         half + _LEFT, _TOP + _PANEL_HEIGHT, [one for one in results if "round trip of" in one.row]
     )
-    top = _TOP + 2 * _PANEL_HEIGHT + 10
+    top = _TOP + 3 * _PANEL_HEIGHT + 10
     held = [one for one in results if one.value is not None and one.limits.get(0)]
     parts += _held(held, top)
     height = top + _LINE * (len(held) + 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks.processes import Child
@@ -14,9 +15,10 @@ _ONIONSHH = [sys.executable, "-m", "onionshh"]
 
 
 class OnionNetwork:
-    """Every part a process of its own. `visitor.ask(do=…)` drives what is measured."""
+    """Every part a process of its own. `visitor.ask(do=…)` drives what is measured. `params`: consensus
+    parameters, each NAME=VALUE."""
 
-    def __init__(self, folder: Path, relays: int) -> None:
+    def __init__(self, folder: Path, relays: int, params: Sequence[str] = ()) -> None:
         self.folder = folder
         self.file = folder / "network.toml"
         self._children: list[Child] = []
@@ -28,6 +30,7 @@ class OnionNetwork:
             str(folder / "directory"),
             "--network",
             str(self.file),
+            *(f"--param={param}" for param in params),
         )
         end = time.monotonic() + LISTED_SECONDS
         while not self.file.exists() and time.monotonic() < end:

@@ -2,7 +2,8 @@
 
 An item lies in the mailbox of the period in which it was posted. So the last eight periods are read, all at
 once, and their posts are released period by period, the oldest first. A reading ends when all relays have
-given what they have; or, where a relay of each place has, some seconds later.
+given what they have. If only one of a place is left, it has some seconds more. The third relay of a place has
+nothing in most cases, and answers first: it alone says little.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from onionshh.client.board.fetching import Fetching
 from onionshh.client.context import Context
 from onionshh.client.mail.listing import circuit_to
 from onionshh.core.board.topic import Topic
-from onionshh.core.mailbox.places import Places
+from onionshh.core.mailbox.places import ASKED, Places
 from onionshh.errors import BadData, Closed, NetworkUnreachable, NoDirectory, ProtocolError
 from onionshh.ids import RelayId
 from onionshh.net.circuits import CircuitFailed
@@ -42,7 +43,7 @@ class Found:
     answered: int = 0
     asked: int = 0
     unsure: bool = False
-    """Whether in some period no relay of one place answered."""
+    """Whether in some period fewer than two relays of one place answered."""
     error: BadData | Closed | None = None
     """Why what was found could not be kept."""
 
@@ -126,14 +127,21 @@ class BoardReading:
             return
         fetching, began = self.period(period), self._context.clock.monotonic()
         answered: set[RelayId] = set()
+        left = {row.identity for place in places for row in place}
 
         def is_enough() -> bool:
-            return all(any(row.identity in answered for row in place) for place in places if place)
+            return all(
+                any(row.identity in answered for row in place)
+                and sum(row.identity in left for row in place) < ASKED - 1
+                for place in places
+                if place
+            )
 
         async def ask(row: RelayRow) -> None:
             try:
                 if await self._ask_one(fetching, row, found):
                     answered.add(row.identity)
+                left.discard(row.identity)
             except (BadData, Closed) as error:
                 found.error = error
                 whole.cancel()
@@ -151,7 +159,10 @@ class BoardReading:
                     nursery.start_soon(ask, row)
         found.asked += len(rows)
         found.answered += len(answered)
-        found.unsure = found.unsure or not is_enough()
+        sure = all(
+            sum(row.identity in answered for row in place) >= min(ASKED - 1, len(place)) for place in places
+        )
+        found.unsure = found.unsure or not sure
         done.set()
 
     async def _ask_one(self, fetching: Fetching, row: RelayRow, found: Found) -> bool:
