@@ -253,6 +253,18 @@ class Introducer:
             return self._to_gate(circuit, visit, endpoint, message, now, wall)
         new = isinstance(message, m.Introduce)
         kind = m.INTRODUCE_NEW if new else m.INTRODUCE_RESUME
+        if new and endpoint.gate:  # the endpoint wants no proof any more, and those who paid go first
+            passed = self._pass_on(endpoint, now)
+            if endpoint.gate:
+                return (*passed, *self._busy(circuit, endpoint, Reason.INTRODUCE_BUSY, new=True))
+            return (*passed, *self._introduce_now(circuit, endpoint, kind, body, now))
+        return self._introduce_now(circuit, endpoint, kind, body, now)
+
+    def _introduce_now(
+        self, circuit: CircuitHandle, endpoint: _Endpoint, kind: int, body: bytes, now: float
+    ) -> tuple[RoleAction, ...]:
+        """Pass it on, if there is room now."""
+        new = kind == m.INTRODUCE_NEW
         if endpoint.waiting(kind) >= WAITING_MOST[kind]:
             return self._busy(
                 circuit, endpoint, Reason.INTRODUCE_BUSY if new else Reason.RESUME_BUSY, new=new

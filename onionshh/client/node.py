@@ -270,8 +270,8 @@ class Node:
 
         Raises ValueError for a secret of another length or a wrong name, TypeError when the secret is not
         bytes, Closed when the node is closed. Entering the block raises ValueError when all ways back of this
-        node are taken, DataInUse while another meeting with this secret and name is open, and BadData when
-        what is kept for it cannot be read.
+        node are taken or it watches 16 boards, DataInUse while another meeting with this secret and name is
+        open, and BadData when what is kept for it cannot be read.
         """
         self._context.check_open()
         if not isinstance(secret, bytes):

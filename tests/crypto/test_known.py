@@ -9,9 +9,12 @@ import pytest
 
 from onionshh.config import Authority, NetworkFile
 from onionshh.core import trust
+from onionshh.core.board.entry import open_entry_untrusted
+from onionshh.core.board.topic import Topic
 from onionshh.core.delivery.record import Record
 from onionshh.core.endpoint.descriptor import check_outer_untrusted, open_descriptor_untrusted
 from onionshh.core.endpoint.introduce import answer, leg_of, open_introduction_untrusted
+from onionshh.core.endpoint.toll import intro_task, pays_untrusted
 from onionshh.core.mailbox.item import check_item_untrusted, check_list_untrusted, check_put_untrusted
 from onionshh.core.mailbox.letter import KnownSender, NewSender, letter_root, open_letter_untrusted
 from onionshh.core.mailbox.pair import (
@@ -21,6 +24,7 @@ from onionshh.core.mailbox.pair import (
     unpack_records_untrusted,
 )
 from onionshh.core.mailbox.work import holds_untrusted
+from onionshh.core.meeting.hello import Agreed, Hello, agreed_untrusted, meeting_topic
 from onionshh.crypto.handshake import ClientHandshake, respond
 from onionshh.crypto.identity import (
     IdentityKeys,
@@ -31,12 +35,13 @@ from onionshh.crypto.identity import (
 )
 from onionshh.crypto.layers import ClientLayers, RelayLayers
 from onionshh.crypto.primitives import KeyPair, aead_open
+from onionshh.crypto.refresh import Offer
 from onionshh.crypto.seal import SealKey
 from onionshh.errors import BadAddress
-from onionshh.ids import RelayId
+from onionshh.ids import AuthKey, RelayId
 from onionshh.wire import merkle
 from onionshh.wire.mailbox import Items, Kept, List, Put
-from onionshh.wire.messages import Introduce, Resume, introduced_untrusted
+from onionshh.wire.messages import Introduce, IntroLoad, IntroProof, Paid, Resume, introduced_untrusted
 from onionshh.wire.packing import pack
 from tests.seeded import seeded
 from tests.vectors.make import FOLDER, MAKERS, make
@@ -166,6 +171,50 @@ def test_introductions() -> None:
     resume = introduced_untrusted(h(message))
     assert isinstance(resume, Resume)
     assert [resume.auth_key, resume.tag, resume.salt, resume.header, resume.sealed] == [*map(h, parts)]
+
+
+def test_tolls() -> None:
+    """What was proved once is good for this introduction."""
+    kept = known("introduction.json")["toll"]
+    wanted = IntroProof.decode_untrusted(h(kept["wanted"]))
+    assert (wanted.effort, wanted.expires) == (96, 1_728_007_200)
+    message = Introduce.decode_untrusted(h(kept["message"]))
+    paid = Paid.decode_untrusted(message.pow)
+    assert paid is not None
+    assert (paid.effort, paid.seed_head) == (96, wanted.seed[:4])
+    assert intro_task(wanted.seed, AuthKey(message.auth_key), 96, message.sealed).hex() == kept["task"]
+    assert pays_untrusted(paid, wanted.seed, message)
+    assert IntroLoad.decode_untrusted(h(kept["load"])) == IntroLoad(70_000, 3)
+
+
+def test_boards() -> None:
+    """A post that was signed and sealed once is read, in its two parts."""
+    kept = known("board.json")
+    assert [[name, Topic.of(name).secret.hex()] for name, _ in kept["topics"]] == kept["topics"]
+    topic, (box, seed) = Topic(h(kept["secret"])), kept["mailbox"]
+    assert topic.mailbox(20_000).encode().hex() == box
+    assert topic.key(20_000).seed.hex() == seed
+    identity = IdentityKeys.from_bytes_untrusted(h(known("identity.json")["stored"]))
+    assert identity.author_key(topic.secret).public.hex() == kept["author"]
+    parts = []
+    for item_id, signed, value in kept["items"]:
+        parts.append(open_entry_untrusted(topic, topic.mailbox(20_000), h(item_id), h(value)))
+        assert parts[-1].encode().hex() == signed
+    assert {(one.author.hex(), one.number, one.minute) for one in parts} == {
+        (kept["author"], 70_000, 28_800_007)
+    }
+    assert [(one.part, one.parts, len(one.chunk)) for one in parts] == [(0, 2, 5172), (1, 2, 128)]
+
+
+def test_meetings() -> None:
+    """Who has the seed still finds the session that was agreed on."""
+    kept = known("meeting.json")
+    secret, offer = h(kept["secret"]), Offer.of_seed(h(kept["seed"]))
+    assert meeting_topic(secret).secret.hex() == kept["topic"]
+    hello = Hello.decode_untrusted(secret, h(kept["hello"]))
+    assert Hello.of(secret, hello.instance, offer.public) == hello
+    answer, instance, period, root = kept["answer"]
+    assert agreed_untrusted(secret, hello, offer, h(answer)) == Agreed(h(instance), h(root), period)
 
 
 def test_records() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onionshh.crypto.refresh import ANSWER, OFFER, Offer, respond_untrusted
+from onionshh.crypto.refresh import ANSWER, OFFER, SEED, Offer, respond_untrusted
 from onionshh.errors import CryptoError
 from onionshh.geometry import POINT, REFRESH_BODY, REFRESHED_BODY
 from onionshh.reasons import Reason
@@ -23,6 +23,19 @@ def test_both_sides_have_the_same_two_secrets() -> None:
 
 def test_the_seed_governs_an_offer() -> None:
     assert Offer(seeded(1)).public == Offer(seeded(1)).public != Offer(seeded(2)).public
+
+
+def test_an_offer_of_a_seed_is_the_same_each_time_and_each_can_finish() -> None:
+    seed = seeded(7)(SEED)
+    assert SEED == POINT + 64
+    first, second = Offer.of_seed(seed), Offer.of_seed(seed)
+    assert first.public == second.public
+    answer, shared, kem = respond_untrusted(first.public, seeded(2))
+    assert first.finish_untrusted(answer) == second.finish_untrusted(answer) == (shared, kem)
+    for at in (0, POINT - 2, POINT, POINT + 31):  # the rest answers what is no ciphertext
+        other = Offer.of_seed(seed[:at] + bytes((seed[at] ^ 64,)) + seed[at + 1 :])
+        assert other.public != first.public
+        assert other.finish_untrusted(answer) != (shared, kem)
 
 
 def test_another_answer_to_the_same_offer_gives_other_secrets() -> None:

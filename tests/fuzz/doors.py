@@ -24,6 +24,8 @@ from onionshh.core.delivery.record import (
 )
 from onionshh.core.endpoint.descriptor import check_outer_untrusted
 from onionshh.core.endpoint.introduce import Opened, answer, leg_of, open_introduction_untrusted
+from onionshh.core.endpoint.toll import intro_task, pays_untrusted
+from onionshh.core.mailbox.work import Search
 from onionshh.core.paths.guards import GuardSet, LayerTwoGuards
 from onionshh.core.paths.view import View
 from onionshh.core.trust import open_consensus_untrusted, open_descriptor_untrusted, read_consensus_untrusted
@@ -62,7 +64,7 @@ from tests.core.endpoint import test_descriptor, test_introduce
 from tests.core.endpoint.test_descriptor import CERTIFIED, IDENTITY, PERIOD, PERIOD_KEY, WALL
 from tests.core.endpoint.test_introduce import AUTH, SUBCREDENTIAL, introduce
 from tests.directory.world import AUTHORITY_KEY, NETWORK, relay_key, signed
-from tests.fuzz.target import Script, Target, string
+from tests.fuzz.target import Left, Script, Target, string
 from tests.seeded import seeded
 
 KEY = seeded(1)(g.KEY)
@@ -285,6 +287,20 @@ def _introduced_sealed(data: bytes) -> None:
     _introduced(m.Introduce(AUTH, m.INTRODUCE_NEW, 700 & 0xFF, bytes(g.POW), sealed))
 
 
+_PAID_TASK = intro_task(KEY, AUTH, 2, m.Introduce.decode_untrusted(_INTRODUCTION.message).sealed)
+_PAID_SEARCH = Search(_PAID_TASK, 2, seeded(9))
+_PAID_SEARCH.look(1000)
+
+
+def _paid(data: bytes) -> None:
+    """What stands in the place for a proof is weighed, for one seed."""
+    paid = m.Paid.decode_untrusted(data)
+    if paid is not None:
+        if paid.encode() != data:
+            raise Left("a proof was read that no encoder makes")
+        pays_untrusted(paid, KEY, m.Introduce.decode_untrusted(_INTRODUCTION.message))
+
+
 _REPLY_KEY = leg_of(_INTRODUCTION.legs[0].seed).reply_key
 
 
@@ -337,6 +353,21 @@ DOORS = (
     ),
     Target("wire.messages.Resume.decode_untrusted", m.Resume.decode_untrusted, (_RESUME,)),
     Target("wire.messages.introduced_untrusted", m.introduced_untrusted, (_INTRODUCTION.message, _RESUME)),
+    Target(
+        "wire.messages.Paid.decode_untrusted",
+        m.Paid.decode_untrusted,
+        (m.Paid(64, bytes(g.PROOF_NONCE), KEY[:4]).encode(), bytes(g.POW)),
+    ),
+    Target(
+        "wire.messages.IntroProof.decode_untrusted",
+        m.IntroProof.decode_untrusted,
+        (m.IntroProof(KEY, 64, WALL).encode(), m.IntroProof(bytes(g.SEED), 0, 0).encode()),
+    ),
+    Target(
+        "wire.messages.IntroLoad.decode_untrusted",
+        m.IntroLoad.decode_untrusted,
+        (m.IntroLoad(9, 3).encode(),),
+    ),
     Target("wire.messages.Rendezvous1.decode_untrusted", m.Rendezvous1.decode_untrusted, (_RENDEZVOUS1,)),
     Target(
         "wire.messages.Fetch.decode_untrusted", m.Fetch.decode_untrusted, (m.Fetch(KEY, PERIOD).encode(),)
@@ -489,6 +520,11 @@ DOORS = (
         "core.endpoint.descriptor.open_descriptor_untrusted:signed",
         lambda data: _row_signed(data[: g.DESCRIPTOR_PLAIN]),
         (test_descriptor.DESCRIPTOR.encode()[2:], test_descriptor.NO_INBOX.encode()[2:]),
+    ),
+    Target(
+        "core.endpoint.toll.pays_untrusted",
+        _paid,
+        (m.Paid(2, _PAID_SEARCH.nonce, KEY[:4]).encode(), bytes(g.POW)),
     ),
     Target(
         "core.endpoint.introduce.open_introduction_untrusted",

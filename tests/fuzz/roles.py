@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from onionshh import geometry as g
 from onionshh.core.base.params import Params
@@ -18,7 +19,7 @@ from onionshh.wire import messages as m
 from tests.core import networks
 from tests.fuzz.circuits import SMALL
 from tests.fuzz.target import Left, Script, Target, string
-from tests.rendezvous import test_introducer, test_ring
+from tests.rendezvous import test_introducer, test_introducer_gate, test_ring, test_toll_gate
 from tests.rendezvous.circuits import Circuit, Relay
 from tests.rendezvous.mailbox_world import BOARD, PAIR, House
 from tests.seeded import seeded
@@ -89,10 +90,14 @@ def _document(script: Script) -> bytes:
 
 
 def _introducer(data: bytes) -> None:
-    role = Introducer(test_introducer.OWN, lambda: SMALL)
+    slow = replace(SMALL, introduce_rate=1, introduce_burst=1)
+    role = Introducer(test_introducer.OWN, lambda: slow)
     _play(role, data)
-    if role.established:
-        raise Left(f"{role.established} keys of circuits that are over")
+    if role.established or role.circuits:
+        raise Left(f"{role.established} keys, {role.circuits} circuits that are over")
+    role.tick(1e9, 0)
+    if role.is_due_soon:
+        raise Left("somebody waits at a gate of circuits that are over")
 
 
 def _meeting(data: bytes) -> None:
@@ -195,6 +200,11 @@ def _signed(
 _ESTABLISH = test_introducer.establish(test_introducer.KEY, Circuit(1))
 _INTRODUCE1 = _step(m.INTRODUCE1, 1, test_introducer.introduction(test_introducer.KEY))
 _RESUME1 = _step(m.INTRODUCE1, 2, test_introducer.resumption(test_introducer.KEY))
+_WANTED = _step(m.INTRO_PROOF, 0, test_toll_gate.WANTED.encode())
+_NOTHING = _step(m.INTRO_PROOF, 0, m.IntroProof(bytes(g.SEED), 0, 0).encode())
+_PAID = b"".join(
+    _step(m.INTRODUCE1, 1 + number, test_introducer_gate.entry(number, 2 + number)) for number in range(3)
+)
 _COOKIE = seeded(1)(g.COOKIE)
 _RENDEZVOUS1 = _step(m.RENDEZVOUS1, 1, m.Rendezvous1(_COOKIE, bytes(g.RENDEZVOUS_SEALED)).encode())
 _PUBLISH = _step(m.PUBLISH, 0, test_ring.document())
@@ -212,6 +222,13 @@ ROLES = (
             + bytes((_END, 0))
             + _INTRODUCE1
             + _RESUME1,
+            _step(m.ESTABLISH_INTRO, 0, _ESTABLISH)
+            + _WANTED
+            + _PAID
+            + bytes((_TIME, 0, 0, 1, _END, 2))
+            + _NOTHING
+            + _RESUME1
+            + bytes((_TIME, 0, 0, 9, _END, 0)),
         ),
     ),
     Target(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.fuzz.boards import BOARDS
 from tests.fuzz.circuits import CIRCUITS
 from tests.fuzz.delivery import DELIVERY
 from tests.fuzz.directory import DIRECTORY
@@ -13,7 +14,7 @@ from tests.fuzz.sessions import SESSIONS
 
 TARGETS = {
     target.name: target
-    for table in (DOORS, LINKS, CIRCUITS, DELIVERY, SESSIONS, MAILBOXES, ROLES, DIRECTORY)
+    for table in (DOORS, LINKS, CIRCUITS, DELIVERY, SESSIONS, MAILBOXES, BOARDS, ROLES, DIRECTORY)
     for target in table
 }
 """By name."""

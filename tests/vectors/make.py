@@ -18,9 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from onionshh.core.board.entry import Entry, seal_entry, split_post
+from onionshh.core.board.topic import Topic
 from onionshh.core.delivery import record
 from onionshh.core.endpoint.descriptor import build_descriptor
 from onionshh.core.endpoint.introduce import Introduction, open_introduction_untrusted
+from onionshh.core.endpoint.toll import SEED_HEAD, intro_task
 from onionshh.core.mailbox import pair
 from onionshh.core.mailbox.item import make_list, make_put
 from onionshh.core.mailbox.letter import (
@@ -33,6 +36,7 @@ from onionshh.core.mailbox.letter import (
     seal_letter,
 )
 from onionshh.core.mailbox.work import Search, put_task
+from onionshh.core.meeting.hello import Hello, answer_untrusted, meeting_topic
 from onionshh.core.session.chains import tag_of
 from onionshh.core.session.resumption import Resumption, SpentStep
 from onionshh.core.session.session import Session, SessionId
@@ -42,9 +46,10 @@ from onionshh.crypto.handshake import CIRCUIT, ClientHandshake, rendezvous, resp
 from onionshh.crypto.identity import IdentityKeys, SigningKey
 from onionshh.crypto.layers import ClientLayers, RelayLayers
 from onionshh.crypto.primitives import FrameCipher, KeyPair, kdf
+from onionshh.crypto.refresh import SEED, Offer
 from onionshh.crypto.seal import SealKey, seal
 from onionshh.directory.signing import sign_consensus
-from onionshh.geometry import HPKE_KEY, LAYER_STATE, PAYLOAD, TAG
+from onionshh.geometry import HPKE_KEY, INTRODUCE_SEALED, LAYER_STATE, PAYLOAD, TAG
 from onionshh.ids import AuthKey, RandomBytes, RelayId, WhisperId
 from onionshh.wire import merkle
 from onionshh.wire.cell import RELAY, RELAY_EARLY
@@ -59,7 +64,7 @@ from onionshh.wire.descriptor import (
 )
 from onionshh.wire.endpoint import COVERED, EndpointDescriptor, IntroducerEntry, ProofWanted
 from onionshh.wire.mailbox import HEADS, INBOX, STORED, VALUES, Head, Item, Items, Kept, Mailbox
-from onionshh.wire.messages import Introduce, Resume
+from onionshh.wire.messages import Introduce, IntroLoad, IntroProof, Paid, Resume
 from onionshh.wire.packing import pack
 
 FOLDER = Path(__file__).parent
@@ -301,10 +306,12 @@ def introduction() -> Rows:
             }
         )
     resume = Resume(draw(32), draw(16), draw(12), draw(428))
+    toll = _toll(draw)
     return {
         "about": "introductions of period 20000. handshake: the hs3h client message. legs: [seed, cookie, "
         "reply key]. messages: each INTRODUCE1 as it was once sealed. resume: an INTRODUCE1 of kind 2, with "
-        "[auth key, tag, salt, associated data, sealed]; only its shape is real",
+        "[auth key, tag, salt, associated data, sealed]; only its shape is real. toll: an introduction that "
+        "proves an effort of 96, and the task that it solves. wanted, load: INTRO_PROOF and INTRO_LOAD",
         "seal_key": seal_key.to_bytes().hex(),
         "rendezvous_key": rendezvous_private.hex(),
         "subcredential": subcredential.hex(),
@@ -314,6 +321,24 @@ def introduction() -> Rows:
             resume.encode().hex(),
             [part.hex() for part in (resume.auth_key, resume.tag, resume.salt, resume.header, resume.sealed)],
         ],
+        "toll": toll,
+    }
+
+
+def _toll(draw: RandomBytes) -> Rows:
+    """What an endpoint under load wants, and an introduction that proves it."""
+    wanted = IntroProof(draw(32), 96, 1_728_007_200)
+    auth_key, sealed = AuthKey(draw(32)), draw(INTRODUCE_SEALED)
+    task = intro_task(wanted.seed, auth_key, wanted.effort, sealed)
+    search = Search(task, wanted.effort, draw)
+    while not search.look(1000):
+        pass
+    paid = Paid(wanted.effort, search.nonce, wanted.seed[:SEED_HEAD])
+    return {
+        "wanted": wanted.encode().hex(),
+        "task": task.hex(),
+        "message": Introduce(auth_key, 1, 20_000 & 0xFF, paid.encode(), sealed).encode().hex(),
+        "load": IntroLoad(70_000, 3).encode().hex(),
     }
 
 
@@ -538,6 +563,53 @@ def mailbox() -> Rows:
     }
 
 
+def board() -> Rows:
+    """Topics with their mailboxes, and a post of two parts with its values."""
+    draw = fixed("board")
+    topic, item_ids = Topic(draw(32)), [draw(32), draw(32)]
+    author = IdentityKeys.generate(fixed("identity")).author_key(topic.secret)
+    box, post = topic.mailbox(20_000), draw(16)
+    chunks = split_post(draw(5_300))
+    entries = [
+        Entry(author.public, 70_000, 28_800_007, post, part, len(chunks), chunk)
+        for part, chunk in enumerate(chunks)
+    ]
+    values = [
+        seal_entry(topic, box, item_id, author, entry, draw)
+        for item_id, entry in zip(item_ids, entries, strict=True)
+    ]
+    return {
+        "about": "topics: [name, its secret]. mailbox: of the secret topic in period 20000, and the seed of "
+        "its key. author: the key on this board of the identity in identity.json. items: of one post, "
+        "[item id, what is signed, value]",
+        "topics": [[name, Topic.of(name).secret.hex()] for name in ("chess", "café")],
+        "secret": topic.secret.hex(),
+        "mailbox": [box.encode().hex(), topic.key(20_000).seed.hex()],
+        "author": author.public.hex(),
+        "items": [
+            [item_id.hex(), entry.encode().hex(), value.hex()]
+            for item_id, entry, value in zip(item_ids, entries, values, strict=True)
+        ],
+    }
+
+
+def meeting() -> Rows:
+    """A hello, an answer to it, and the session that both lead to."""
+    draw = fixed("meeting")
+    secret, lower, seed = draw(32), b"\x10" + draw(15), draw(SEED)
+    hello = Hello.of(secret, lower, Offer.of_seed(seed).public)
+    answer, agreed = answer_untrusted(secret, hello, b"\x20" + draw(15), 20_000, draw)
+    return {
+        "about": "topic: of the board where they meet. seed: x 32 | ML-KEM seed 64 of the hello's offer. "
+        "answer: [message, instance, period, root], drawn once",
+        "secret": secret.hex(),
+        "topic": meeting_topic(secret).secret.hex(),
+        "seed": seed.hex(),
+        "hello": hello.encoded.hex(),
+        "answer": [answer.hex(), agreed.instance.hex(), agreed.period, agreed.root.hex()],
+    }
+
+
 MAKERS: dict[str, Callable[[], Rows]] = {
     "primitives.json": primitives,
     "layers.json": layers,
@@ -550,6 +622,8 @@ MAKERS: dict[str, Callable[[], Rows]] = {
     "directory.json": directory,
     "session.json": session,
     "mailbox.json": mailbox,
+    "board.json": board,
+    "meeting.json": meeting,
 }
 # Made with randomness of the libraries: no second run gives the same bytes.
 DRAWN: dict[str, tuple[str, ...]] = {
@@ -560,6 +634,7 @@ DRAWN: dict[str, tuple[str, ...]] = {
     "introduction.json": ("messages",),
     "session.json": ("refreshed",),
     "mailbox.json": ("sealed",),
+    "meeting.json": ("answer",),
 }
 
 

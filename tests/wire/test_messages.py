@@ -18,6 +18,9 @@ ESTABLISH = m.EstablishIntro(RANDOM(g.KEY), RANDOM(g.SIGNATURE))
 INTRODUCE = m.Introduce(RANDOM(g.KEY), m.INTRODUCE_NEW, 0xC3, RANDOM(g.POW), RANDOM(g.INTRODUCE_SEALED))
 RESUME = m.Resume(RANDOM(g.KEY), RANDOM(g.SESSION_TAG), RANDOM(g.RESUME_SALT), RANDOM(g.RESUME_SEALED))
 RENDEZVOUS = m.Rendezvous1(RANDOM(g.COOKIE), RANDOM(g.RENDEZVOUS_SEALED))
+PAID = m.Paid(0x01020304, RANDOM(g.PROOF_NONCE), RANDOM(4))
+PROOF = m.IntroProof(RANDOM(g.SEED), 0x01020304, 0x05060708)
+LOAD = m.IntroLoad(0x01020304, 0x01020303)
 FETCH = m.Fetch(RANDOM(g.KEY), 2**64 - 2)
 FOUND = m.Found(m.FOUND_IT, RANDOM(g.DESCRIPTOR))
 
@@ -29,6 +32,9 @@ CASES: list[tuple[bytes, Any, Decode]] = [
     (INTRODUCE.encode(), INTRODUCE, m.introduced_untrusted),
     (RESUME.encode(), RESUME, m.introduced_untrusted),
     (RENDEZVOUS.encode(), RENDEZVOUS, m.Rendezvous1.decode_untrusted),
+    (PROOF.encode(), PROOF, m.IntroProof.decode_untrusted),
+    (LOAD.encode(), LOAD, m.IntroLoad.decode_untrusted),
+    (PAID.encode(), PAID, m.Paid.decode_untrusted),
     (FETCH.encode(), FETCH, m.Fetch.decode_untrusted),
     (FOUND.encode(), FOUND, m.Found.decode_untrusted),
     (m.encode_fetch_consensus(1_700_000_000), 1_700_000_000, m.decode_fetch_consensus_untrusted),
@@ -41,6 +47,9 @@ NAMES = [
     "introduced:new",
     "introduced:resume",
     "Rendezvous1",
+    "IntroProof",
+    "IntroLoad",
+    "Paid",
     "Fetch",
     "Found",
     "fetch_consensus",
@@ -92,8 +101,30 @@ def test_layouts_are_big_endian_and_in_the_order_of_the_specification() -> None:
     assert resume.encode() == resume.header + b"s" * 428
     assert m.Fetch(b"a" * 32, 258).encode() == b"a" * 32 + b"\0\0\0\0\0\0\1\2"
     assert m.encode_fetch_consensus(258) == b"\0\0\0\0\0\0\1\2"
+    assert m.IntroProof(b"s" * 32, 258, 772).encode() == b"s" * 32 + b"\0\0\1\2" + b"\0\0\3\4"
+    assert m.IntroLoad(772, 258).encode() == b"\0\0\3\4" + b"\0\0\1\2"
+    paid = m.Paid(258, b"n" * 16, b"head").encode()
+    assert paid == b"\1" + b"\0\0\1\2" + b"n" * 16 + b"head" + bytes(15)
     assert ESTABLISH.encode() == ESTABLISH.auth_key + ESTABLISH.signature
     assert RENDEZVOUS.encode()[32:] == RENDEZVOUS.sealed  # which alone is RENDEZVOUS2
+
+
+def test_what_is_no_proof_of_this_form_is_worth_nothing() -> None:
+    good = PAID.encode()
+    assert len(good) == g.POW
+    assert m.Paid.decode_untrusted(bytes(g.POW)) is None
+    for version in {*range(256)} - {1}:
+        assert m.Paid.decode_untrusted(bytes((version,)) + good[1:]) is None
+    for at in range(25, g.POW):
+        assert m.Paid.decode_untrusted(good[:at] + b"\1" + good[at + 1 :]) is None
+
+
+@pytest.mark.parametrize("turned_away, paid", [(0, 0), (0, 1), (1, 2), (5, 0xFFFFFFFF)])
+def test_a_load_of_nobody_or_of_more_who_paid_than_came_is_none(turned_away: int, paid: int) -> None:
+    with pytest.raises(ProtocolError, match=Reason.MESSAGE_SHAPE):
+        m.IntroLoad.decode_untrusted(m.IntroLoad(turned_away, paid).encode())
+    for most in (m.IntroLoad(1, 0), m.IntroLoad(1, 1), m.IntroLoad(0xFFFFFFFF, 0xFFFFFFFF)):
+        assert m.IntroLoad.decode_untrusted(most.encode()) == most
 
 
 @pytest.mark.parametrize("kind", range(256))
@@ -142,16 +173,18 @@ def test_type_numbers() -> None:
     circuit = [m.CONTINUE, m.ACK, m.DROP, m.EXTEND, m.EXTENDED]
     introduction = [m.ESTABLISH_INTRO, m.INTRO_ESTABLISHED, m.INTRODUCE1, m.INTRODUCE_ACK, m.INTRODUCE2]
     rendezvous = [m.ESTABLISH_RENDEZVOUS, m.RENDEZVOUS_ESTABLISHED, m.RENDEZVOUS1, m.RENDEZVOUS2]
+    load = [m.INTRO_PROOF, m.INTRO_LOAD]
     ring = [m.PUBLISH, m.FETCH, m.FOUND, m.FETCH_CONSENSUS, m.CONSENSUS]
     whispers = [m.RECORD, m.SHARE]
     assert circuit == [*range(5)]
     assert introduction + rendezvous == [*range(16, 25)]
+    assert load == [26, 27]
     assert ring == [*range(32, 37)]
     assert whispers == [48, 49]
 
 
 def test_every_type_is_known_and_capped() -> None:
-    spoken = [*range(1, 5), *range(16, 25), *range(32, 41), m.RECORD]
+    spoken = [*range(1, 5), *range(16, 25), 26, 27, *range(32, 41), m.RECORD]
     assert sorted(m.MOST) == spoken
     assert m.MOST[m.ACK] == 16
     assert m.MOST[m.DROP] == len(m.DROP_ECHO) == len(m.DROP_PLAIN) == 1

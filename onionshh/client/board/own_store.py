@@ -59,7 +59,8 @@ class OwnPosts:
 
         def read(connection: sqlite3.Connection) -> list[OwnPost]:
             rows = connection.execute(
-                "SELECT post, author, number, seed, minute, expires, body, recalled FROM own_posts ORDER BY seq"
+                "SELECT post, author, number, seed, minute, expires, body, recalled"
+                " FROM own_posts ORDER BY seq"
             )
             return [
                 OwnPost(post_id, author, number, seed, minute, expires, body, bool(recalled))

@@ -50,7 +50,7 @@ class MeetingCorrespondence(Correspondence):
         self.letters: MeetingMail | None = None
         super().__init__(context, Terms(b"", TALK, way_back=True, haste=SOON), mine.contact)
         self._board = WorkingBoard(context, meeting_topic(secret), None, mine.board)
-        self.finding = Finding(context, secret, mine.meeting, self._board, self.begun)
+        self.finding = Finding(context, secret, mine.meeting, self._board, self.begun, self.known.keeper.get)
 
     async def load(self) -> None:
         """As `Correspondence.load`."""
@@ -59,7 +59,8 @@ class MeetingCorrespondence(Correspondence):
         await self.finding.load()
 
     async def run(self, started: Callable[[], None]) -> None:
-        """As `Correspondence.run`, and look for the other one meanwhile."""
+        """As `Correspondence.run`, and look for the other one meanwhile. ValueError also if this node watches
+        too many boards already."""
         async with background() as nursery:
 
             def began() -> None:
@@ -67,6 +68,7 @@ class MeetingCorrespondence(Correspondence):
                 started()
 
             await nursery.start(self._run_board)
+            self._board.watch()
             await super().run(began)
 
     async def _run_board(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -80,9 +82,13 @@ class MeetingCorrespondence(Correspondence):
         return self.sessions
 
     async def begun(self, session: Session) -> None:
-        """A hello was answered. Keep the session, and show the other side that we have it. BadData,
-        Closed."""
-        await self.known.keeper.save(session)
+        """A hello was answered. Keep the session, and show the other side that we have it. One that is kept
+        goes on as it is: a crash came before it was shown. BadData, Closed, NotLeft, TooMuchMail."""
+        keeper = self.known.keeper
+        if keeper.is_over(session.session_id):
+            return
+        session = keeper.get(session.session_id) or session
+        await keeper.save(session)
         if self.letters is not None:
             self.letters.look()
         # The other side knows the session by its first record. A receipt for nothing is the least one.
@@ -171,9 +177,13 @@ class MeetingCorrespondence(Correspondence):
         if ways is None:
             return False
         await self._heard_of(session)
-        session.way_back = ways
-        await self.known.keeper.save(session)
+        before, session.way_back = session.way_back, ways
+        try:
+            await self.known.keeper.save(session)
+        except BaseException:
+            session.way_back = before
+            raise
         self.sending.way_is_new()
         if self.letters is not None:
-            self.letters.look()
+            self.letters.can_call(session)
         return True

@@ -3,10 +3,11 @@
 | what lies there                      | what is done                                              |
 |--------------------------------------|-----------------------------------------------------------|
 | nothing of ours                      | our hello, for an hour, extended while the meeting is open |
-| a hello of a lower instance          | answered once; a session begins                           |
+| a hello of a lower instance          | answered, unless it has shown that it has a session; one  |
+|                                      | begins                                                    |
 | a hello of a higher instance         | it answers ours                                           |
-| an answer to our hello               | a session begins, whoever wrote it                        |
-| anything else                        | counted                                                   |
+| an answer to our hello               | a session begins, once, whoever wrote it                  |
+| a hello or answer that does not hold | counted                                                   |
 
 Several sessions may begin: the other side was restarted, or somebody else knows the secret, too. The last one
 in which the other side has shown itself is in use.
@@ -48,12 +49,13 @@ HELLO_SECONDS: Final = 3600
 EXTEND_SECONDS: Final = 1800.0
 OTHERS_AN_HOUR: Final = 16
 REMEMBERED_SECONDS: Final = 7 * 86_400
-"""How long it is known whom we answered. A hello may lie there as long."""
+"""How long it is known which sessions began."""
 AGAIN_SECONDS: Final = 30.0
 
 
 class Finding:
-    """`load` it, then `run` it. `begun`: keeps a session, and shows the other side that we have it."""
+    """`load` it, then `run` it. `begun`: keeps a session, and shows the other side that we have it.
+    `session_of`: a session that is kept."""
 
     def __init__(
         self,
@@ -62,13 +64,18 @@ class Finding:
         store: MeetingStore,
         board: WorkingBoard,
         begun: Callable[[Session], Awaitable[None]],
+        session_of: Callable[[bytes], Session | None],
     ) -> None:
         self._context = context
         self._secret = secret
         self._store = store
         self._board = board
         self._begun = begun
-        self._answered: set[bytes] = set()
+        self._session_of = session_of
+        self._began: dict[bytes, tuple[bytes, int]] = {}
+        """By session that began: the other instance, and until when it is known (Unix seconds)."""
+        self._put_off: dict[bytes, Hello] = {}
+        """By instance: hellos that are answered later, since too many came."""
         self._others: dict[bytes, float] = {}
         """When each other instance was seen last: monotonic seconds."""
         self._bucket = TokenBucket(OTHERS_AN_HOUR / 3600, OTHERS_AN_HOUR)
@@ -88,7 +95,7 @@ class Finding:
             random_bytes = self._context.chance.bytes
             oneself = Oneself(random_bytes(INSTANCE), random_bytes(SEED))
             await self._store.keep(oneself)
-        self._answered = await self._store.answered(self._context.clock.earliest())
+        self._began = await self._store.began(self._context.clock.earliest())
         self._offer = Offer.of_seed(oneself.seed)
         self._hello = Hello.of(self._secret, oneself.instance, self._offer.public)
 
@@ -97,6 +104,7 @@ class Finding:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_hello)
             nursery.start_soon(self._look)
+            nursery.start_soon(self._answer_later)
 
     async def withdraw(self) -> None:
         """Take our hello back, as far as the network lets us now."""
@@ -143,12 +151,26 @@ class Finding:
         return EXTEND_SECONDS
 
     async def _look(self) -> None:
-        self._board.watch()
-        at = await self._board.cursor()
+        at = 0
         while True:
-            for kept in await self._board.next(at):
+            try:
+                posts = await self._board.next(at)
+            except BadData as error:
+                logger.error("the board of a meeting cannot be read: %s", error)
+                await trio.sleep(AGAIN_SECONDS)
+                continue
+            for kept in posts:
                 await self._take(kept.post.body)
                 at = kept.seq
+
+    async def _answer_later(self) -> None:
+        """Answer the hellos that were put off, one after the other."""
+        clock = self._context.clock
+        while True:
+            await trio.sleep(max(AGAIN_SECONDS, self._bucket.seconds_until(clock.monotonic())))
+            if self._put_off:
+                hello = self._put_off.pop(next(reversed(self._put_off)))
+                await self._take(hello.encoded)
 
     async def _take(self, body: bytes) -> None:
         """One post. It is dealt with when this returns, however long the disk or the network take."""
@@ -169,25 +191,49 @@ class Finding:
             hello = Hello.decode_untrusted(self._secret, body)
             if hello.instance != ours.instance:
                 self._see(hello.instance)
-                if answers(ours.instance, hello.instance) and hello.instance not in self._answered:
+                if answers(ours.instance, hello.instance) and not self._has_met(hello.instance):
                     await self._answer(hello)
         elif is_answer_to(body, ours.instance) and self._offer is not None:
             agreed = agreed_untrusted(self._secret, ours, self._offer, body)
             self._see(agreed.instance)
-            await self._begun(self._session(agreed, introduced=True))
+            session = self._session(agreed, introduced=True)
+            if session.session_id not in self._began:
+                await self._begun(session)
+                await self._note(session, agreed.instance)
+
+    def _has_met(self, instance: bytes) -> bool:
+        """Whether this instance has shown that it has a session with us, or our answer to it lies there."""
+        earliest = self._context.clock.earliest()
+        for session_id, (other, until) in self._began.items():
+            session = self._session_of(session_id)
+            if other == instance and session is not None:
+                lies = earliest < until - REMEMBERED_SECONDS + HELLO_SECONDS
+                if lies or session.marks.confirmed:
+                    return True
+        return False
 
     async def _answer(self, hello: Hello) -> None:
-        clock = self._context.clock
-        if not self._bucket.take(clock.monotonic()):
+        if not self._bucket.take(self._context.clock.monotonic()):
+            self._put_off.pop(hello.instance, None)
+            self._put_off[hello.instance] = hello
+            while len(self._put_off) > OTHERS_AN_HOUR:
+                del self._put_off[next(iter(self._put_off))]
             raise ProtocolError(Reason.MEETING_MANY)
         period = self._context.view.period
         body, agreed = answer_untrusted(
             self._secret, hello, self._ours.instance, period, self._context.chance.bytes
         )
-        await self._begun(self._session(agreed, introduced=False))
+        session = self._session(agreed, introduced=False)
+        await self._begun(session)
         await self._board.publishing.post(body, HELLO_SECONDS)
-        await self._store.answer(hello.instance, clock.best() + REMEMBERED_SECONDS, clock.earliest())
-        self._answered.add(hello.instance)
+        await self._note(session, hello.instance)
+
+    async def _note(self, session: Session, instance: bytes) -> None:
+        """A session with this instance has begun."""
+        clock = self._context.clock
+        until = clock.best() + REMEMBERED_SECONDS
+        await self._store.begin(session.session_id, instance, until, clock.earliest())
+        self._began[session.session_id] = (instance, until)
 
     def _session(self, agreed: Agreed, *, introduced: bool) -> Session:
         wall = self._context.clock.best()

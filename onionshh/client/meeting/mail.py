@@ -60,6 +60,8 @@ class MeetingMail:
         self._reading = PairReading(context, bring, parts)
         self._watched: dict[_Target, trio.CancelScope] = {}
         self._look = Poke()
+        self._callable: set[SessionId] = set()
+        """Sessions of which it is on disk where the other side can be called."""
 
     # As `Mail`.
 
@@ -92,13 +94,19 @@ class MeetingMail:
         """Take up what is on disk. BadData."""
         await self._parts.load()
         await self.post.load()
+        self._callable = {one.session_id for one in self._sessions.with_mail if one.way_back}
 
     def answered(self) -> None:
         """The other side has shown that it has a session: nothing more need be done for that."""
         self._look.send()
 
     def look(self) -> None:
-        """A session has begun, or the other side can be called at another place."""
+        """A session has begun."""
+        self._look.send()
+
+    def can_call(self, session: Session) -> None:
+        """It is on disk where the other side of this session can be called."""
+        self._callable.add(session.session_id)
         self._look.send()
 
     async def run(self) -> None:
@@ -119,7 +127,8 @@ class MeetingMail:
         try:
             periods = self._reading.periods()
             for session in self._sessions.with_mail:
-                if session.marks.confirmed and any(way.expires > earliest for way in session.way_back):
+                there = session.session_id in self._callable
+                if there and any(way.expires > earliest for way in session.way_back):
                     continue
                 for period in {*periods, max(session.mail.period, periods[-1])}:
                     reader = self._reading.reader(session, period)
@@ -127,6 +136,7 @@ class MeetingMail:
                         wanted[session.session_id, period] = reader
         except NoDirectory:
             return
+        self._callable &= {session.session_id for session in self._sessions.with_mail}
         for target in self._watched.keys() - wanted.keys():
             self._watched.pop(target).cancel()
         for target in wanted.keys() - self._watched.keys():

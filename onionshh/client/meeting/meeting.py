@@ -45,6 +45,12 @@ class _MeetingContact(Contact):
             self.made = MeetingCorrespondence(self._context, self._secret, folder)
             yield self.made
 
+    def close(self) -> None:
+        """As `Contact.close`. Whoever waits for the other one is told."""
+        super().close()
+        if self.made is not None:
+            self.made.known.changed.send()
+
     @property
     def is_closed(self) -> bool:
         """Whether it was closed."""
@@ -63,9 +69,9 @@ class Meeting:
     Whoever has the secret can come, too. The meeting goes on with the one who showed itself last, and
     `problem` says how many others there were.
 
-    The verbs and their arguments (`ttl_seconds`, `receipt`, `key`, `timeout_seconds`, `unless_away`, `id`) are
-    those of a `Contact`. There are no transfers. `async for whisper in meeting` shows what the other one says,
-    and late replies.
+    The verbs and their arguments (`ttl_seconds`, `receipt`, `key`, `timeout_seconds`, `unless_away`, `id`)
+    are those of a `Contact`. There are no transfers. `async for whisper in meeting` shows what the other one
+    says, and late replies.
 
     ```python
     import onionshh

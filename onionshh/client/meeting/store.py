@@ -1,4 +1,4 @@
-"""What a meeting remembers of itself: its instance, and whom it answered (SPEC 14)."""
+"""What a meeting remembers of itself: its instance, and the sessions that began (SPEC 14)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ MEETING_MIGRATIONS: Final = (
     """
 CREATE TABLE meeting_self (
     one INTEGER PRIMARY KEY CHECK (one = 1), instance BLOB NOT NULL, seed BLOB NOT NULL);
-CREATE TABLE meeting_answered (instance BLOB PRIMARY KEY, expires INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE meeting_sessions (
+    session BLOB PRIMARY KEY, instance BLOB NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
 """,
 )
 
@@ -45,20 +46,25 @@ class MeetingStore:
             lambda connection: connection.execute("INSERT OR REPLACE INTO meeting_self VALUES (1, ?, ?)", row)
         )
 
-    async def answered(self, wall: int) -> set[bytes]:
-        """The instances that we answered, and that may still be there at `wall`, Unix seconds."""
+    async def began(self, wall: int) -> dict[bytes, tuple[bytes, int]]:
+        """The sessions that began: each with the other instance, and until when it is known. `wall`: what is
+        over by then is left out. Unix seconds."""
 
-        def read(connection: sqlite3.Connection) -> set[bytes]:
-            rows = connection.execute("SELECT instance FROM meeting_answered WHERE expires > ?", (wall,))
-            return {row[0] for row in rows}
+        def read(connection: sqlite3.Connection) -> dict[bytes, tuple[bytes, int]]:
+            rows = connection.execute(
+                "SELECT session, instance, expires FROM meeting_sessions WHERE expires > ?", (wall,)
+            )
+            return {session: (instance, expires) for session, instance, expires in rows}
 
         return await self._database.read(read)
 
-    async def answer(self, instance: bytes, expires: int, wall: int) -> None:
-        """We answered this instance. `expires`: when that is forgotten, Unix seconds."""
+    async def begin(self, session: bytes, instance: bytes, expires: int, wall: int) -> None:
+        """This session began, with this other instance. `expires`: when that is forgotten, Unix seconds."""
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM meeting_answered WHERE expires <= ?", (wall,))
-            connection.execute("INSERT OR REPLACE INTO meeting_answered VALUES (?, ?)", (instance, expires))
+            connection.execute("DELETE FROM meeting_sessions WHERE expires <= ?", (wall,))
+            connection.execute(
+                "INSERT OR REPLACE INTO meeting_sessions VALUES (?, ?, ?)", (session, instance, expires)
+            )
 
         await self._database.transaction(write)

@@ -59,4 +59,5 @@ class Toll:
             self._paid = effort
             paid = Paid(effort, nonce, wanted.seed[:SEED_HEAD])
             return replace(introduce, pow=paid.encode()).encode()
+        self._least = 0  # or this machine would work a minute in vain, again and again
         raise TooDear

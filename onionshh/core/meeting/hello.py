@@ -5,7 +5,7 @@ instance answers the hello of the other. So two instances have one session.
 
 ```
 hello 1 264   = instance 16 ‖ X 32 ‖ EK 1 184 ‖ MAC 32
-answer 1 208  = instance 16 ‖ instance answered 16 ‖ period u64 ‖ Y 32 ‖ CT 1 088 ‖ MAC 32
+answer 1 192  = instance 16 ‖ instance answered 16 ‖ period u64 ‖ Y 32 ‖ CT 1 088 ‖ MAC 32
 MAC of hello  = KDF("meet hello", secret, all before it)
 MAC of answer = KDF("meet answer", secret, the hello, all before it)
 root          = KDF("meet root", secret, X25519, ML-KEM, the hello, the answer)

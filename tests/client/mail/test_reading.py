@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.client.mail.reading import PAGES_MOST, MailboxReader, Read, read_older
+from onionshh.client.mail.reading import (
+    PAGES_MOST,
+    WATCH_MOST_AGAIN_SECONDS,
+    WATCH_SECONDS,
+    MailboxReader,
+    Read,
+    read_older,
+)
 from onionshh.core.base.patience import CIRCUIT_SECONDS, LIST_ANSWER_SECONDS
 from onionshh.core.roles import CircuitHandle, Reply, Role, RoleAction
 from onionshh.errors import NetworkUnreachable
@@ -297,3 +306,103 @@ async def test_a_changed_signature_is_refused_by_the_relays(autojump_clock: Mock
         other = replace(box, period=box.period + 100)
         assert await MailboxReader(context, other, OWNER.sign, taken).read() == Read(0, 0, 0)
         assert kept(relays) == 1
+
+
+# A mailbox that is watched.
+
+
+@asynccontextmanager
+async def watching(reader: MailboxReader) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reader.watch)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_comes_to_a_watched_mailbox_is_taken_within_a_second(autojump_clock: MockClock) -> None:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join() as node:
+        context, relays, taken = inside(node), bend(net), Taken()
+        box = mailbox_of(context)
+        (a, b, _), (c, d, _) = places_of(context, box)
+        first, *others = sealed(box, context.clock.wall() + HOUR, 4)
+        await place(context, [first], a, b, c, d)
+        async with watching(MailboxReader(context, box, OWNER.sign, taken)):
+            await trio.sleep(2)
+            assert taken.values == [first.value]
+            for item, relay in zip(others, (a, c, d), strict=True):
+                await trio.sleep(60)
+                await place(context, [item], relay)
+                await trio.sleep(1)
+                assert taken.values[-1] == item.value
+            await trio.sleep(1)
+            assert kept(relays) == 0
+            waits = [one.wait for bent in relays.values() for _, one, _ in bent.lists if one.wait]
+            assert set(waits) == {WATCH_SECONDS}
+            # Nobody asks again and again where nothing comes.
+            before = asked(relays, w.HEADS)
+            await trio.sleep(300)
+            assert asked(relays, w.HEADS) - before <= 6
+        await trio.sleep(1)
+        assert not any(circuit.purpose == "mailbox" for circuit in context.circuits.circuits)
+
+
+async def test_relays_where_too_many_wait_and_silent_ones_are_asked_later_and_later(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(8, interval_seconds=1800, **QUIET) as net, net.join() as node:
+        context, relays, taken = inside(node), bend(net), Taken()
+        box = mailbox_of(context)
+        (crowded, silent, _), (c, _, _) = places_of(context, box)
+        relays[crowded].on_list = lambda wanted: w.Items(w.STORED, wanted.after) if wanted.wait else None
+        relays[silent].silent = True
+        (lies, comes) = sealed(box, context.clock.wall() + HOUR, 2)
+        await place(context, [lies], c)
+        async with watching(MailboxReader(context, box, OWNER.sign, taken)):
+            await trio.sleep(300)
+            assert taken.values == [lies.value], "the others are read as ever"
+            times = [now for now, _, _ in relays[crowded].lists]
+            assert 8 < len(times) < 30
+            assert times[-1] - times[-2] > WATCH_MOST_AGAIN_SECONDS / 2
+            relays[silent].silent = False
+            await place(context, [comes], silent)
+            await trio.sleep(WATCH_SECONDS + LIST_ANSWER_SECONDS + WATCH_MOST_AGAIN_SECONDS + 5)
+            assert taken.values == [lies.value, comes.value]
+
+
+async def test_a_new_consensus_may_mean_other_relays_and_what_was_taken_is_not_taken_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(8, interval_seconds=60, **QUIET) as net, net.join() as node:
+        context, relays, taken = inside(node), bend(net), Taken()
+        box = mailbox_of(context)
+        (a, b, _), (c, _, _) = places_of(context, box)
+        items = sealed(box, context.clock.wall() + HOUR, 2)
+        await place(context, items[:1], a, b, c)
+        async with watching(MailboxReader(context, box, OWNER.sign, taken)):
+            await trio.sleep(5)
+            ways = {circuit for bent in relays.values() for _, _, circuit in bent.lists}
+            await context.keeper.changed()
+            await trio.sleep(5)
+            later = {circuit for bent in relays.values() for _, _, circuit in bent.lists}
+            assert len(later - ways) >= 6
+            await place(context, items[1:], b)
+            await trio.sleep(2)
+            assert sorted(taken.values) == sorted(item.value for item in items)
+
+
+async def test_what_cannot_be_kept_ends_the_watching_and_stays_at_its_relays(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(8, interval_seconds=600, **QUIET) as net, net.join() as node:
+        context, relays, taken = inside(node), bend(net), Taken(1)
+        box = mailbox_of(context)
+        (a, _, _), _ = places_of(context, box)
+        reader = MailboxReader(context, box, OWNER.sign, taken)
+        await place(context, sealed(box, context.clock.wall() + HOUR), a)
+        with pytest.raises(OSError, match="full"), trio.fail_after(30):
+            await reader.watch()
+        assert kept(relays) == 1
+        taken.fails = 0
+        with trio.move_on_after(5):
+            await reader.watch()
+        assert len(taken.items) == 1

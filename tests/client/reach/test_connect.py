@@ -18,7 +18,7 @@ from onionshh.reasons import Reason
 from onionshh.wire import messages as m
 from onionshh.wire.endpoint import IntroducerEntry
 from tests.client.hostile import HostileIntroducer, mount
-from tests.client.world import Stranger, hosted, on_ring, period_now, small, until
+from tests.client.world import Stranger, altered, hosted, on_ring, period_now, small, until
 from tests.inside import inside
 
 QUIET = dict(interval_seconds=300)
@@ -113,3 +113,34 @@ async def test_a_cancelled_try_leaves_nothing(autojump_clock: MockClock) -> None
             await reach(visitor, found)
         assert scope.cancelled_caught
         assert at_work(visitor) == []
+
+
+async def test_who_pays_has_its_message_sent_and_who_cannot_is_not_introduced(
+    autojump_clock: MockClock,
+) -> None:
+    async with small(6, **QUIET) as net, net.join("visitor") as visitor, hosted(net) as (_, endpoint):
+        found = await Stranger(visitor, endpoint.address).find()
+        entry, sealed = found.descriptor.introducers[0], list[bytes]()
+
+        async def pay(message: bytes) -> bytes:
+            assert sorted(at_work(visitor)) == ["introduce", "rendezvous"]
+            sealed.append(message)
+            await trio.sleep(20)
+            return altered(message, pow=m.Paid(1, bytes(16), b"seed").encode())
+
+        joined, _ = await connect(inside(visitor), found, entry, hops=1, privacy_class=0, record=b"", pay=pay)
+        assert len(sealed) == 1
+        joined.close(Reason.CLOSED)
+
+        async def cannot(message: bytes) -> bytes:
+            raise NotIntroduced("too dear", gone=False)
+
+        with pytest.raises(NotIntroduced, match="too dear") as caught:
+            await connect(inside(visitor), found, entry, hops=1, privacy_class=0, record=b"", pay=cannot)
+        assert (caught.value.gone, caught.value.busy) == (False, False)
+        assert at_work(visitor) == []
+        for running in net.relays:
+            mount(running, HostileIntroducer(running, answer=m.BUSY))
+        with pytest.raises(NotIntroduced) as caught:
+            await reach(visitor, found)
+        assert (caught.value.gone, caught.value.busy) == (False, True)

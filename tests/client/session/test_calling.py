@@ -63,6 +63,11 @@ async def test_it_calls_with_one_cell_or_over_a_circuit(autojump_clock: MockCloc
         opening = await calling.once(p.record(bytes(2000)), more=False)
         assert opening.joined is not None
         opening.joined.close()
+        # The other side could not answer to one cell, so it gets a circuit.
+        keeper = parts(p.endpoint).peers.keeper
+        opening = await Calling(inside(p.host), keeper, session, lambda: False).once(record, more=False)
+        assert opening.joined is not None
+        opening.joined.close()
 
 
 async def test_a_way_that_is_unknown_twice_is_forgotten(autojump_clock: MockClock) -> None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from math import inf
 
 from onionshh.core.delivery.actions import LaneId
-from onionshh.core.session.telling import ALONE_SECONDS, SAID_MOST, SETTLE_SECONDS, Telling
+from onionshh.core.session.telling import (
+    ALONE_SECONDS,
+    SAID_MOST,
+    SETTLE_SECONDS,
+    SOON,
+    USUAL,
+    Haste,
+    Telling,
+)
 from onionshh.core.session.way_back import WayBack
 from onionshh.ids import AuthKey, RelayId, WhisperId
 
@@ -105,3 +113,42 @@ def test_few_records_are_remembered() -> None:
     assert not telling.done
     telling.received(name(2), NOW)
     assert telling.done
+
+
+def test_where_neither_side_can_reach_the_other_it_is_told_at_once() -> None:
+    telling = Telling((), NOW, SOON)
+    telling.stand([way(1)], NOW)
+    assert telling.next_deadline(NOW) == NOW + 1
+    for may_say in (lambda now: telling.may_say(LANE, now), telling.may_say_alone):
+        assert not may_say(NOW + 0.9)
+        assert may_say(NOW + 1)
+    telling.said(name(1), None, NOW + 1)
+    # From then on, as usual.
+    now = NOW + 1
+    for number, pause in enumerate((*ALONE_SECONDS, ALONE_SECONDS[-1]), start=2):
+        now += pause
+        assert not telling.may_say_alone(now - 0.1)
+        assert telling.next_deadline(now - 1) == now
+        telling.said(name(number), None, now)
+    # What changes is told at once again.
+    telling.stand([way(2)], now)
+    assert telling.may_say_alone(now + 1)
+
+
+def test_a_way_that_changes_all_the_time_is_told_once_it_has_settled_also_in_haste() -> None:
+    telling = Telling((), NOW, SOON)
+    for number in range(1, 20):
+        telling.stand([way(number)], NOW + 0.5 * number)
+        assert not telling.may_say_alone(NOW + 0.5 * number + 0.4)
+    assert telling.may_say_alone(NOW + 10.5)
+
+
+def test_haste_is_what_it_says() -> None:
+    assert Haste() == USUAL == Haste(SETTLE_SECONDS, ALONE_SECONDS)
+    slow = Telling(None, NOW, Haste(30.0, (7.0, 8.0)))
+    assert not slow.may_say_alone(NOW + 29.9)
+    assert slow.may_say_alone(NOW + 30)
+    slow.said(name(1), None, NOW + 30)
+    assert slow.next_deadline(NOW + 31) == NOW + 38
+    slow.said(name(2), None, NOW + 38)
+    assert slow.next_deadline(NOW + 39) == NOW + 46
