@@ -31,7 +31,7 @@ TESTS = Path(__file__).parent
 SYSTEM = TESTS / "system"
 LONG = frozenset((TESTS / "client" / "test_rotation.py", TESTS / "simulations" / "test_delivery.py"))
 """Files with a test of tens of seconds: begun early, or one core ends with it while the others rest."""
-SLEEPERS = frozenset(f"tests/system/test_{name}.py" for name in ("mailboxes", "waiting_whispers"))
+SLEEPERS = frozenset(f"tests/system/test_{name}.py" for name in ("boards", "mailboxes", "waiting_whispers"))
 """Files of processes that do nothing for minutes, at addresses that no other test uses."""
 
 

@@ -67,9 +67,7 @@ Arguments:
 @network_option()
 @click.option("--watch", is_flag=True, help="Go on, and show what comes, until ended.")
 @click.option("--after", metavar="CURSOR", help="Show only what is behind this post. Needs --name.")
-@click.option(
-    "--limit", type=click.IntRange(1, READ_MOST), metavar="N", default=READ_MOST, help="At most N posts."
-)
+@click.option("--limit", type=click.IntRange(1, READ_MOST), metavar="N", help="At most N posts.")
 @click.option("--name", metavar="WHO", help="Remember under this name what was shown.")
 @folder_option
 @verbose_option
@@ -81,7 +79,7 @@ def board(
     network: Path,
     watch: bool,
     after: str | None,
-    limit: int,
+    limit: int | None,
     name: str | None,
     data: Path | None,
     bind: str | None,
@@ -94,13 +92,17 @@ def board(
         raise Usage("--after needs --name: a cursor means something only to the board that gave it.")
     if after is not None and watch:
         raise Usage("--after and --watch exclude each other; --watch goes on behind what was shown last.")
+    if limit is not None and watch:
+        raise Usage("--limit and --watch exclude each other.")
+    if watch:
+        when_ended(0)
     check_board_name(name)
     check_bind(bind)
     found = topic_of(topic, topic_file)
     joined = read_network_file(network)
     check_reach(bind, joined)
     node = join(network, data_dir=data or network_folder(joined), bind=bind)
-    task = _Task(found, name, after or "", limit, watch, as_json)
+    task = _Task(found, name, after or "", limit or READ_MOST, watch, as_json)
     return run(lambda: _show(task, node))
 
 
@@ -121,7 +123,7 @@ class _Task:
 
 
 async def _show(task: _Task, joining: AbstractAsyncContextManager[Node]) -> int:
-    output = Output()
+    output = Output(until_closed=not task.watch)
     async with (
         trio.open_nursery() as nursery,
         joining as node,
@@ -129,7 +131,6 @@ async def _show(task: _Task, joining: AbstractAsyncContextManager[Node]) -> int:
     ):
         nursery.start_soon(output.run)
         if task.watch:
-            when_ended(0)
             async for post in board:
                 await output.show(task.line(post))
         with as_usage():

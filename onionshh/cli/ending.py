@@ -29,6 +29,7 @@ UNDONE_STATUS = 1
 
 _asked: list[int] = []
 _statuses: list[int] = []
+_ends: list[Callable[[], None]] = []
 _reports: set[int] = set()
 """Signals that asked for a report before any report could be given."""
 
@@ -48,11 +49,18 @@ def when_ended(status: int) -> None:
     _statuses.append(status)
 
 
+def ended_by(cancel: Callable[[], None]) -> None:
+    """From now on the first signal calls this, in place of cancelling the whole command: a command that has
+    something to take back over the network first needs its node for that."""
+    _ends.append(cancel)
+
+
 @contextmanager
 def end_on_signals() -> Iterator[None]:
     """Until trio takes over, a signal raises SystemExit."""
     _asked.clear()
     _statuses.clear()
+    _ends.clear()
     _reports.clear()
     for number in REPORT_SIGNALS:  # for as long as the process lives
         signal.signal(number, _note_report)
@@ -116,7 +124,7 @@ async def _cancel_on_signal(signals: AsyncIterator[int], cancel: Callable[[], No
             signal.signal(heeded, signal.SIG_DFL)  # a second signal ends the process at once
         signal.signal(signal.SIGALRM, _hung)
         signal.setitimer(signal.ITIMER_REAL, CLOSING_SECONDS)
-        cancel()
+        (_ends or [cancel])[-1]()
         return
 
 

@@ -12,7 +12,7 @@ import click
 import trio
 
 from onionshh.cli.answers import parse_body
-from onionshh.cli.ending import run, when_ended
+from onionshh.cli.ending import ended_by, run, when_ended
 from onionshh.cli.failures import FAILED, Usage
 from onionshh.cli.folders import network_folder
 from onionshh.cli.lines import LINE_BYTES, LineReader, Output, as_json, as_text
@@ -110,6 +110,8 @@ def meet(
     joined = read_network_file(network)
     check_reach(bind, joined)
     node = join(network, data_dir=data or network_folder(joined), bind=bind)
+    if stay:
+        when_ended(0)
     talk = _Talk(secret, name, ttl, stay=stay, as_json=as_json)
     return run(lambda: talk.run(node))
 
@@ -124,49 +126,57 @@ class _Talk:
     stay: bool
     as_json: bool
     output: Output = field(default_factory=Output)
+    said: list[Receipt] = field(default_factory=list)
+    """What was said in this run and is not known to be settled."""
+    status: int = 0
 
     async def run(self, joining: AbstractAsyncContextManager[Node]) -> int:
         """Meet and talk. Returns the exit status."""
-        status = 0
         async with (
-            trio.open_nursery() as nursery,
             joining as node,
             node.meet(self.secret, name=self.name) as meeting,
+            trio.open_nursery() as nursery,
         ):
+            ended_by(nursery.cancel_scope.cancel)  # so that the node still takes back that we are here
             nursery.start_soon(self.output.run)
             nursery.start_soon(self._tell_met, meeting)
             nursery.start_soon(self._tell_problems, meeting)
             nursery.start_soon(self._show, meeting)
             for receipt in meeting.pending():  # those of earlier runs go on
                 nursery.start_soon(self._follow, receipt)
-            said = await self._say(meeting, nursery)
+            await self._say(meeting, nursery)
             if self.stay:
-                when_ended(0)
                 await trio.sleep_forever()
-            for receipt in said:
+            for receipt in self.said:
                 await _until_safe(receipt)
-            if any(receipt.status in ("expired", "failed") for receipt in said):
-                status = FAILED
+            self._settle()
             await self.output.show(b"")  # what was said before is written
             nursery.cancel_scope.cancel()
-        return status
+        return self.status
 
-    async def _say(self, meeting: Meeting, nursery: trio.Nursery) -> list[Receipt]:
-        """Send each line of stdin. Returns the receipts of those that are not final."""
-        reader, said = LineReader(), list[Receipt]()
+    def _settle(self) -> None:
+        """Forget the receipts that are final, but for what they mean for the exit status."""
+        if any(receipt.status in ("expired", "failed") for receipt in self.said):
+            self.status = FAILED
+        self.said = [receipt for receipt in self.said if not receipt.is_final]
+
+    async def _say(self, meeting: Meeting, nursery: trio.Nursery) -> None:
+        """Send each line of stdin."""
+        reader = LineReader()
         while (line := await reader.next()) is not None:
             try:
                 if not isinstance(line, bytes):
                     raise Usage(f"A line is at most {LINE_BYTES} bytes.")
+                if self.as_json and not line.strip():
+                    continue
                 body = parse_body(line) if self.as_json else line
                 receipt = await meeting.put(body, ttl_seconds=self.ttl_seconds)
             except Error as error:
                 self._wrong(str(error))
             else:
-                said = [waiting for waiting in said if not waiting.is_final]
-                said.append(receipt)
+                self._settle()
+                self.said.append(receipt)
                 nursery.start_soon(self._follow, receipt)
-        return said
 
     async def _show(self, meeting: Meeting) -> None:
         async for whisper in meeting:

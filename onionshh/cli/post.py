@@ -15,7 +15,7 @@ import click
 import trio
 
 from onionshh.cli.bar import Bar, filled
-from onionshh.cli.ending import run, when_ended
+from onionshh.cli.ending import ended_by_signal, run, when_ended
 from onionshh.cli.failures import FAILED, Usage
 from onionshh.cli.folders import network_folder
 from onionshh.cli.options import (
@@ -53,8 +53,10 @@ HELP = """Post on a board: at most 65 535 bytes, from the command line, a file o
 Whoever knows the TOPIC reads it with `onionshh board`, until --ttl is over. A TOPIC is a name, and anyone
 may guess a name. A secret topic is a file of 32 random bytes, which all members share.
 
-The post lies at four relays. This machine works for that, up to some seconds. The command ends when the
-post is stored, with exit status 0; it needs not run any more then. What is in the way is said on stderr.
+The post lies at four relays. This machine works for that, a part of a second to some seconds. The relays get
+it one after the other, up to half a minute apart. Once two of them have it, others can read it, and nothing
+needs to run here any more; the command waits a minute at most for the other two, and ends with exit status 0.
+What is in the way is said on stderr.
 
 With --author the post is signed by a key that this identity has on this board alone: readers see which posts
 are of one author, and not who that is. Without, no two posts can be linked.
@@ -146,17 +148,21 @@ def post(
         raise Usage("--mine, --recall and --extend need --name: without a name nothing is known of a post.")
     check_board_name(name)
     with as_usage():
-        check_post_ttl(ttl)
+        check_post_ttl(ttl, "--ttl")
     check_bind(bind)
     board = topic_of(topic, topic_file)
     body = b"" if about else _body(text, file, topic_file)
-    identity = None if author is None else Identity.load_or_create(author)
+    with as_usage():
+        identity = None if author is None else Identity.load_or_create(author)
     joined = read_network_file(network)
     check_reach(bind, joined)
     task = _Task(board, identity, name, body, ttl, wait, mine, recall, extend)
     teller = _Teller(name is not None, as_json=as_json)
     node = join(network, data_dir=data or network_folder(joined), bind=bind)
-    return run(lambda: _do(task, node, teller))
+    status = run(lambda: _do(task, node, teller))
+    if ended_by_signal() and not teller.is_told:
+        teller.nothing_was_done()
+    return status
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +208,8 @@ async def _do(task: _Task, joining: AbstractAsyncContextManager[Node], teller: _
             posting = _found(board, task.extend)
             with as_usage():
                 done = await posting.extend(task.ttl_seconds)
+            if done:
+                await _until_stored(posting, task.wait_seconds, teller)
             return teller.extended(posting, done=done)
         posting = await board.post(task.body, ttl_seconds=task.ttl_seconds)
         try:
@@ -241,6 +249,14 @@ class _Teller:
         self._named = named
         self._as_json = as_json
         self._bar = Bar()
+        self.is_told = False
+
+    def nothing_was_done(self) -> None:
+        """A signal ended the command before there was a post to tell of."""
+        sentence = "interrupted before anything was done."
+        note(sentence)
+        if self._as_json:
+            print(json.dumps({"error": sentence}), flush=True)
 
     def meanwhile(self, line: str) -> None:
         """Say what a person who waits should know."""
@@ -259,6 +275,7 @@ class _Teller:
 
     def tell(self, posting: Posting, *, interrupted: bool = False) -> int:
         """Tell how it ended. Returns the exit status."""
+        self.is_told = True
         self._bar.clear()
         stored = posting.status == "stored"
         status = posting.status if stored or self._named else "failed"
@@ -275,6 +292,7 @@ class _Teller:
 
     def mine(self, postings: Sequence[Posting]) -> int:
         """List one's own posts."""
+        self.is_told = True
         for posting in postings:
             if self._as_json:
                 self._say(posting, posting.status, posting.why)
@@ -286,6 +304,7 @@ class _Teller:
 
     def recalled(self, posting: Posting, *, gone: bool) -> int:
         """It was taken back."""
+        self.is_told = True
         why = "" if gone else f"some relays did not answer; {GOES_ON}"
         if self._as_json:
             self._say(posting, posting.status, why)
@@ -295,6 +314,8 @@ class _Teller:
 
     def extended(self, posting: Posting, *, done: bool) -> int:
         """It was extended."""
+        self.is_told = True
+        self._bar.clear()
         why = "" if done else f"too few relays have the new end; {GOES_ON}"
         if self._as_json:
             self._say(posting, posting.status, why)

@@ -27,11 +27,11 @@ def check_seconds(name: str, value: object, *, least: float = 0.0) -> None:
         raise ValueError(f"{name} must be a finite number of seconds, {least:g} or more, not {value}.")
 
 
-def check_post_ttl(value: object) -> None:
+def check_post_ttl(value: object, name: str = "ttl_seconds") -> None:
     """How long a post may lie on a board, in seconds: 60 to 7 days."""
-    check_seconds("ttl_seconds", value, least=TTL_LEAST_SECONDS)
+    check_seconds(name, value, least=TTL_LEAST_SECONDS)
     if isinstance(value, int | float) and value > TTL_MOST_SECONDS:
-        raise ValueError(f"ttl_seconds must be at most {TTL_MOST_SECONDS} (7 days), not {value}.")
+        raise ValueError(f"{name} must be at most {TTL_MOST_SECONDS} (7 days), not {value}.")
 
 
 def check_timeout(name: str, value: object) -> None:

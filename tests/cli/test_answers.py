@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from onionshh.cli.answers import Answers, BadAnswer, parse_answer
+from onionshh.cli.answers import Answers, BadAnswer, parse_answer, parse_body
 from onionshh.cli.handling import Patience, Tally
 from onionshh.cli.lines import LINE_BYTES, LineReader, Output
 from onionshh.client.whisper import Whisper
@@ -55,6 +55,44 @@ def test_answers(value: object, parsed: tuple[str, bytes | None]) -> None:
 def test_a_line_that_is_no_answer(line: bytes) -> None:
     with pytest.raises(BadAnswer):
         parse_answer(line)
+
+
+@pytest.mark.parametrize(
+    "value, body",
+    [
+        ({"body": "é\n"}, "é\n".encode()),
+        ({"body": ""}, b""),
+        ({"body_base64": base64.b64encode(b"\xff\0").decode()}, b"\xff\0"),
+        ({"body_base64": ""}, b""),
+    ],
+)
+def test_what_is_to_be_said(value: object, body: bytes) -> None:
+    assert parse_body(json.dumps(value).encode()) == body
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        (b"no json", "This line is not valid JSON."),
+        (b"", "This line is not valid JSON."),
+        (b"\xff", "This line is not valid JSON."),
+        (b"[" * 100_000, "This line is not valid JSON."),
+        (b"[]", 'A line is {"body": text}, or {"body_base64": …}.'),
+        (b'"body"', 'A line is {"body": text}, or {"body_base64": …}.'),
+        (b"{}", 'A line is {"body": text}, or {"body_base64": …}.'),
+        (b'{"body": null}', 'A line is {"body": text}, or {"body_base64": …}.'),
+        (b'{"body": "x", "body_base64": "eA=="}', 'A line is {"body": text}, or {"body_base64": …}.'),
+        (b'{"body": "x", "reply_to": "a"}', 'A line is {"body": text}, or {"body_base64": …}.'),
+        (b'{"body_base64": 1}', 'A line is {"body": text}, or {"body_base64": …}.'),
+        (b'{"body_base64": "!"}', "body_base64 is not valid base64."),
+        (b'{"body_base64": "\\u00e9"}', "body_base64 is not valid base64."),
+        (b'{"body": "\\ud800"}', "The body is not valid UTF-8; send it as body_base64."),
+    ],
+)
+def test_a_line_that_says_nothing(line: bytes, said: str) -> None:
+    with pytest.raises(BadAnswer) as raised:
+        parse_body(line)
+    assert str(raised.value) == said
 
 
 class Shown:

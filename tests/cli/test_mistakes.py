@@ -8,7 +8,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,31 +21,10 @@ from onionshh.cli import main, patience
 from onionshh.config import Authority, NetworkFile, format_network_file
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.net.store import DataDirectory
-from tests.cli.conftest import network_file
+from tests.cli.conftest import Mistake, network_file
 from tests.seeded import seeded
 
 ADDRESS = IdentityKeys.generate(seeded(1)).address
-Mistake = Callable[..., str]
-
-
-@pytest.fixture
-def mistake(capsys: pytest.CaptureFixture[str]) -> Mistake:
-    """Run a command that must fail with this status, and return its one sentence."""
-
-    def run(status: int, *arguments: object) -> str:
-        assert main([str(one) for one in arguments]) == status
-        out, err = capsys.readouterr()
-        assert err.startswith("onionshh: ")
-        assert err.count("\n") == 1
-        assert "Traceback" not in err
-        sentence = err.removeprefix("onionshh: ").strip()
-        if "--json" in arguments:
-            assert json.loads(out) == {"error": sentence}
-        else:
-            assert out == ""
-        return sentence
-
-    return run
 
 
 @pytest.fixture
@@ -76,6 +55,8 @@ def test_mistyped_address(mistake: Mistake, network: Path) -> None:
     [
         ("whisper", ADDRESS, "hello"),
         ("whisper", ADDRESS, "hello", "--json"),
+        ("post", "chess", "hello", "--json"),
+        ("board", "chess", "--json"),
         ("relays", "--json"),
         ("host", "--data", "me"),
         ("relay", "--data", "relay", "--listen", "127.0.0.1:0"),
@@ -120,6 +101,8 @@ def test_port_in_use(mistake: Mistake, network: Path, tmp_path: Path, taken: int
 def test_directory_down(mistake: Mistake, network: Path, tmp_path: Path) -> None:
     for command in (
         ("whisper", ADDRESS, "hello", "--data", tmp_path / "visitor", "--json"),
+        ("post", "chess", "hello", "--data", tmp_path / "visitor", "--json"),
+        ("board", "chess", "--data", tmp_path / "visitor"),
         ("relays", "--json"),
     ):
         said = mistake(1, *command, "--network", network)
@@ -163,6 +146,13 @@ def test_whisper_too_large(
         (("whisper", ADDRESS, "x", "--wait", "-1"), "--wait"),
         (("whisper", ADDRESS, "x", "--bind", "192.0.2.1"), "--bind"),
         (("whisper", ADDRESS, "x", "--nonsense"), "--nonsense"),
+        (("post", "chess", "x", "--bind", "192.0.2.1"), "--bind"),
+        (("post", "chess", "x", "--nonsense"), "--nonsense"),
+        (("post", "chess", "x", "more"), "unexpected extra argument (more)"),
+        (("board", "chess", "--bind", "192.0.2.1"), "--bind"),
+        (("board", "chess", "x"), "unexpected extra argument (x)"),
+        (("meet", "secret", "--bind", "192.0.2.1"), "--bind"),
+        (("meet",), "SECRETFILE"),
         (("host", "--data", "d", "--introducers", "21"), "--introducers"),
         (("host", "--data", "d", "--echo", "--exec", "cat"), "exclude each other"),
         (("host", "--data", "d", "--exec", "no-such-program"), "--exec"),
@@ -309,6 +299,11 @@ def test_clock_wrong(mistake: Mistake, tmp_path: Path, there: int | None, said: 
         ("whisper", ADDRESS, "x", "--data", ""),
         ("whisper", ADDRESS, "--file", ""),
         ("whisper", "--address-file", "", "x"),
+        ("post", "chess", "x", "--data", ""),
+        ("post", "chess", "x", "--author", ""),
+        ("post", "chess", "--file", ""),
+        ("board", "--topic-file", ""),
+        ("meet", ""),
         ("relays", "--network", ""),
     ],
 )
@@ -432,6 +427,16 @@ def helped(command: str, capsys: pytest.CaptureFixture[str]) -> str:
             "status why id hops class connect_seconds round_trip_seconds reply reply_base64 delivered expired"
             " failed sent",
         ),
+        ("post", "status why id copies expires proof_seconds stored queued failed recalled expired"),
+        (
+            "board",
+            "id author number missing late posted_at expires cursor body body_base64",
+        ),
+        (
+            "meet",
+            "event met others whisper id received_at waited body body_base64 receipt status why copies"
+            " problem error",
+        ),
         ("relays", "nickname id address addresses flags weight first_seen software"),
     ],
 )
@@ -460,6 +465,16 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
             "send",
             "--network --address-file --hops --class --ttl --name --data --verbose --bind --json",
         ),
+        (
+            "post",
+            "--topic-file --network --file --ttl --author --name --mine --recall --extend --wait --data"
+            " --verbose --bind --json",
+        ),
+        (
+            "board",
+            "--topic-file --network --watch --after --limit --name --data --verbose --bind --json",
+        ),
+        ("meet", "--network --ttl --name --stay --data --verbose --bind --json"),
         ("contacts", "--network --data --forget --json"),
         ("relays", "--network --bind --json"),
         ("address", "--data"),
@@ -478,8 +493,8 @@ def test_help_has_every_option_and_an_example(
 def test_help_lists_the_commands_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
     listed = helped("", capsys).partition("\nCommands:\n")[2]
     found = re.findall(r"^  (\w+) ", listed, re.MULTILINE)
-    first = ["demo", "network", "directory", "relay", "host", "whisper", "send", "contacts"]
-    assert found == [*first, "relays", "reasons", "address"]
+    first = ["demo", "network", "directory", "relay", "host", "whisper", "send", "post", "board", "meet"]
+    assert found == [*first, "contacts", "relays", "reasons", "address"]
 
 
 def test_the_environment_asks_for_no_completion(

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -23,19 +23,27 @@ PATIENCE_SECONDS = 120.0
 
 
 class Running:
-    """One `onionshh` process and what it has said so far."""
+    """One `onionshh` process and what it has said so far. `command`: another program; `network`: what it
+    finds as its network file by the environment; `folder`: where it runs."""
 
     def __init__(
-        self, *arguments: object, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
+        self,
+        *arguments: object,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
+        command: Sequence[str] = COMMAND,
+        network: Path | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.arguments = [str(one) for one in arguments]
         environment = {name: value for name, value in os.environ.items() if name != "ONIONSHH_NETWORK"}
         self.process = subprocess.Popen(
-            [*COMMAND, *self.arguments],
+            [*command, *self.arguments],
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            env=environment,
+            env=environment if network is None else {**environment, "ONIONSHH_NETWORK": str(network)},
+            cwd=folder,
         )
         self.lines: list[str] = []
         self.errors: list[str] = []
@@ -75,9 +83,13 @@ class Running:
         return cast(dict[str, Any], json.loads(line))
 
     def send(self, value: object) -> None:
+        """An object as a line on its stdin."""
+        self.type(json.dumps(value))
+
+    def type(self, line: str) -> None:
         """A line on its stdin."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(value).encode() + b"\n")
+        self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
 
     def end(self, number: int = signal.SIGTERM) -> None:

@@ -81,9 +81,9 @@ class Arriving:
         self._lines = Lines(loaded.lines)
 
     def last_number(self, author: bytes) -> int:
-        """The highest number of this author that was seen. 0 if there is none."""
+        """The highest number of this author that was seen, given or held. 0 if there is none."""
         waiting = [post.number for post in self._unkept.posts if post.author == author]
-        return max(self._lines.last(author), *waiting, 0)
+        return max(self._lines.highest(author), *waiting, 0)
 
     @property
     def next_deadline(self) -> float | None:

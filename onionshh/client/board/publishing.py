@@ -254,7 +254,7 @@ class Publishing:
         author = self._signer(own.post).public
         last = await self._store.last_number(author)
         if last is None:
-            found = await self._reading.read()
+            found = await self._reading.read(hold=True)
             if found.unsure or not found.answered:
                 raise _NotNow(UNREAD)
         number = max(last or 0, self._arriving.last_number(author)) + 1

@@ -21,8 +21,8 @@ from onionshh.core.delivery.record import TTL_DEFAULT_SECONDS
 from onionshh.core.delivery.sender import WAITING_MOST
 from onionshh.errors import Closed
 
-WITHDRAW_SECONDS: Final = 5.0
-"""How long closing may take to take our hello back."""
+WITHDRAW_SECONDS: Final = 3.0
+"""How long closing may take to take our hello back. What has not worked by then expires within an hour."""
 MANY: Final = (
     "{others} others were here in the last hour: a restart of the other side, or a third who knows the secret"
 )
@@ -103,10 +103,12 @@ class Meeting:
 
     async def __aexit__(self, *_: object) -> None:
         made = self._contact.made
-        if made is not None:
-            with trio.move_on_after(WITHDRAW_SECONDS, shield=True):
-                await made.finding.withdraw()
-        await self._contact.__aexit__(None, None, None)
+        try:
+            if made is not None:
+                with trio.move_on_after(WITHDRAW_SECONDS):  # not shielded: a cancelled node reaches nobody
+                    await made.finding.withdraw()
+        finally:
+            await self._contact.__aexit__(None, None, None)
 
     def close(self) -> None:
         """Stop now, before the block ends, as `Contact.close`."""

@@ -89,10 +89,10 @@ class Lines:
         """When something that is held must be given: monotonic seconds."""
         return min((line.opens_at for line in self._lines.values() if line.held), default=None)
 
-    def last(self, author: bytes) -> int:
-        """The number of the last post of this author that was given. 0 if there is none."""
+    def highest(self, author: bytes) -> int:
+        """The highest number of this author that came, given or held. 0 if there is none."""
         line = self._lines.get(author)
-        return 0 if line is None else line.last or 0
+        return 0 if line is None else max(line.last or 0, *(number for number, *_ in line.held), 0)
 
     def add(self, post: Arrived, now: float) -> None:
         """A post has come for the first time. `take` gives it."""

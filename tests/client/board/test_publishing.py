@@ -19,9 +19,20 @@ from onionshh.client.mail.one_letter import NotStored
 from onionshh.core.mailbox.dates import last_expiry
 from onionshh.ids import RelayId
 from onionshh.wire import mailbox as w
-from tests.client.board.boards import DAY, HOUR, SECRET, at_six, bodies, kept, network, numbers
+from tests.client.board.boards import (
+    ALICE,
+    DAY,
+    HOUR,
+    SECRET,
+    at_six,
+    bodies,
+    kept,
+    network,
+    numbers,
+    written,
+)
 from tests.client.dying import DyingDisk
-from tests.client.mail.postal import Bent, bend
+from tests.client.mail.postal import Bent, bend, place, places_of
 from tests.client.world import bytes_on_disk, until
 from tests.inside import inside
 
@@ -99,6 +110,33 @@ async def test_posts_are_numbered_in_their_order_also_by_an_author_who_has_forgo
         assert bodies(line) == [b"0", b"1", b"2", b"3", b"again"]
         assert [post.id for post in line[:4]] == [posting.id for posting in mine]
         assert {post.expires for post in line[:4]} == {posting.expires for posting in mine}
+
+
+async def test_a_post_of_ones_own_releases_nothing_that_is_held(autojump_clock: MockClock) -> None:
+    """To learn its number, an author reads the board. What others are just posting keeps its order."""
+    async with both() as two, two.reader.board(SECRET, author=ME) as board, trio.open_nursery() as nursery:
+        seen = list[onionshh.Post]()
+
+        @nursery.start_soon
+        async def watch() -> None:
+            async for post in board:
+                seen.append(post)
+
+        await trio.sleep(30)
+        context = inside(two.author)
+        for number in (1, 3, 2):
+            items = written(ALICE, number, b"%d" % number, expires=two.wall + HOUR, posted=two.wall)
+            await place(context, items, *(side[0] for side in places_of(context, items[0].mailbox)))
+            if number == 1:
+                await until(lambda: len(seen) == 1)
+            if number == 3:
+                await stored(await board.post(b"mine", ttl_seconds=HOUR), copies=2)
+        with trio.fail_after(120):
+            while len(seen) < 4:
+                await trio.sleep(1)
+        hers = [post for post in seen if post.author == ALICE.public.hex()]
+        assert numbers(hers) == [(1, 0, False), (2, 0, False), (3, 0, False)]
+        nursery.cancel_scope.cancel()
 
 
 async def test_while_the_board_cannot_be_read_an_author_has_no_number(autojump_clock: MockClock) -> None:

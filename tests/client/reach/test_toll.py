@@ -142,3 +142,15 @@ async def test_work_that_is_cancelled_ends(autojump_clock: MockClock) -> None:
         assert thread.pieces == pieces
         thread.lazy = False
         assert effort_of(await Toll(context).paid(MESSAGE, WANTED, count([]))) == 8, "its turn is given back"
+
+
+async def test_what_was_doubled_falls_again_once_it_was_too_dear(autojump_clock: MockClock) -> None:
+    async with visitor() as (context, thread):
+        toll = Toll(context)
+        await toll.paid(MESSAGE, WANTED, count([]))
+        toll.turned_away()
+        thread.lazy = True
+        with pytest.raises(TooDear):
+            await toll.paid(MESSAGE, WANTED, count([]))
+        thread.lazy = False
+        assert effort_of(await toll.paid(MESSAGE, WANTED, count([]))) == WANTED.effort

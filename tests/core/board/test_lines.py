@@ -30,7 +30,7 @@ def given(made: Lines, now: float, *posts: Arrived, settled: float = -inf) -> li
 def test_without_an_author_it_is_given_at_once_and_nothing_is_remembered() -> None:
     made = Lines({})
     assert given(made, 0.0, post(0), post(0, BOB)) == [(0, 0, False)] * 2
-    assert (made.held, made.last(ALICE), made.next_deadline) == (0, 0, None)
+    assert (made.held, made.highest(ALICE), made.next_deadline) == (0, 0, None)
     assert given(made, 0.0, post(0, mark=b"x")) == [(0, 0, False)]  # the key again, which nobody honest does
 
 
@@ -38,22 +38,22 @@ def test_the_first_and_each_next_are_given_at_once() -> None:
     made = Lines({})
     assert given(made, 0.0, post(1)) == [(1, 0, False)]
     assert given(made, 0.0, post(2), post(3)) == [(2, 0, False), (3, 0, False)]
-    assert made.last(ALICE) == 3
-    assert made.last(BOB) == 0
+    assert made.highest(ALICE) == 3
+    assert made.highest(BOB) == 0
     assert (made.held, made.next_deadline) == (0, None)
 
 
 def test_an_author_who_is_new_here_begins_with_the_lowest_that_came_in_ten_seconds() -> None:
     made = Lines({})
     assert given(made, 100.0, post(9)) == []
-    assert (made.held, made.last(ALICE), made.next_deadline) == (1, 0, 100.0 + BEGIN_SECONDS)
+    assert (made.held, made.highest(ALICE), made.next_deadline) == (1, 9, 100.0 + BEGIN_SECONDS)
     assert given(made, 109.0, post(7)) == []
     assert given(made, 109.9) == []
     assert given(made, 110.0) == [(7, 0, False)]  # nothing is known of what was before
     assert made.next_deadline == 100.0 + GAP_SECONDS
     assert given(made, 159.9) == []
     assert given(made, 160.0) == [(9, 1, False)]
-    assert (made.last(ALICE), made.held) == (9, 0)
+    assert (made.highest(ALICE), made.held) == (9, 0)
 
 
 def test_the_first_of_all_begins_the_line_and_ends_the_wait() -> None:
@@ -65,7 +65,7 @@ def test_the_first_of_all_begins_the_line_and_ends_the_wait() -> None:
 def test_beyond_a_gap_it_is_held_until_the_gap_is_filled_or_a_minute_is_over() -> None:
     made = Lines({ALICE: 4})
     assert given(made, 0.0, post(7), post(6)) == []
-    assert (made.held, made.last(ALICE), made.next_deadline) == (2, 4, GAP_SECONDS)
+    assert (made.held, made.highest(ALICE), made.next_deadline) == (2, 7, GAP_SECONDS)
     assert given(made, 30.0, post(5)) == [(5, 0, False), (6, 0, False), (7, 0, False)]
     assert given(made, 40.0, post(11)) == []
     assert given(made, 40.0 + GAP_SECONDS - 0.1) == []
@@ -85,7 +85,7 @@ def test_what_comes_after_the_gap_was_given_is_late() -> None:
     assert given(made, 1.0, post(2)) == [(2, 0, True)]
     assert given(made, 2.0, post(3, mark=b"another machine")) == [(3, 0, True)]
     assert given(made, 3.0, post(4)) == [(4, 0, False)]
-    assert made.last(ALICE) == 4
+    assert made.highest(ALICE) == 4
 
 
 def test_two_of_one_number_are_both_given() -> None:
@@ -150,7 +150,7 @@ def test_at_most_so_many_are_held_and_those_that_waited_longest_go_first(
     assert given(made, 0.0, post(5)) == []
     assert given(made, 1.0, post(5, BOB), post(7, BOB)) == []
     assert given(made, 2.0, post(9, BOB)) == [(5, 3, False)]
-    assert (made.held, made.last(ALICE), made.last(BOB)) == (3, 5, 1)
+    assert (made.held, made.highest(ALICE), made.highest(BOB)) == (3, 5, 9)
 
 
 def test_at_most_so_many_bytes_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,11 +169,11 @@ def test_of_so_many_authors_only_the_last_number_is_remembered(monkeypatch: pyte
     made = Lines({authors[0]: 7, authors[1]: 8, authors[2]: 9})
     assert given(made, 0.0, post(8, authors[0])) == [(8, 0, False)]  # the last one by now
     assert given(made, 0.0, post(1, authors[3])) == [(1, 0, False)]
-    assert [made.last(author) for author in authors[:4]] == [8, 0, 9, 1]
+    assert [made.highest(author) for author in authors[:4]] == [8, 0, 9, 1]
     assert given(made, 0.0, post(5, authors[4])) == []  # what is held is not forgotten
-    assert [made.last(author) for author in authors[:4]] == [8, 0, 0, 1]
+    assert [made.highest(author) for author in authors[:4]] == [8, 0, 0, 1]
     assert given(made, BEGIN_SECONDS) == [(5, 0, False)]
-    assert made.last(authors[4]) == 5
+    assert made.highest(authors[4]) == 5
 
 
 def test_a_post_keeps_what_it_is() -> None:
@@ -218,4 +218,4 @@ def test_nothing_is_lost_and_nothing_given_twice(seed: int) -> None:
             if not one.late:
                 assert one.missing == (one.number - last - 1 if last or place else 0)
                 last = one.number
-        assert made.last(author) == last
+        assert made.highest(author) == last
