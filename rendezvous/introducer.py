@@ -32,6 +32,7 @@ from onionshh.core.roles import CircuitHandle, Drop, EndCircuit, Reply, RoleActi
 from onionshh.crypto.identity import verify_untrusted
 from onionshh.crypto.primitives import sha3_256
 from onionshh.errors import ProtocolError
+from onionshh.geometry import SEED
 from onionshh.ids import AuthKey, RelayId
 from onionshh.reasons import Reason
 from onionshh.rendezvous.shares import Rank, Shares
@@ -43,7 +44,7 @@ WAITING_MOST: Final[Mapping[int, int]] = MappingProxyType({m.INTRODUCE_NEW: 16, 
 TRIES_MOST: Final = 2
 """INTRODUCE1 messages that a circuit may carry: one, and the same bytes once more."""
 GATES_MOST: Final = 1024
-"""Introductions that wait at the gates of all endpoints, 3 MB."""
+"""Introductions that wait at the gates of all endpoints, 3 MB. Beyond that the longest loses its last."""
 LOAD_SECONDS: Final = 60.0
 PROOF_SECONDS, PROOF_BURST = 10.0, 16
 """An endpoint may change what it wants so often."""
@@ -93,9 +94,11 @@ class _Endpoint:
         return self.passed_on.count(kind)
 
     def moves(self, circuit: CircuitHandle) -> None:
-        """Another circuit takes over. What waits for the old one is lost with it."""
+        """Another circuit takes over. What waits for the old one is lost with it. What the endpoint wants it
+        says again."""
         self.circuit = circuit
         self.passed_on.clear()
+        self.gate.wants(m.IntroProof(bytes(SEED), 0, 0))
 
 
 @dataclass(slots=True)
@@ -238,7 +241,7 @@ class Introducer:
         if endpoint is None or not endpoint.changes.take(now):
             raise ProtocolError(Reason.INTRO_PROOF_RATE)
         endpoint.gate.wants(proof)
-        return self._pass_on(endpoint, now) if endpoint.gate.is_open else ()
+        return self._pass_on(endpoint, now) if not proof.effort else ()
 
     def _introduce(
         self, circuit: CircuitHandle, message: m.Introduce | m.Resume, body: bytes, now: float, wall: int
@@ -249,7 +252,7 @@ class Introducer:
         endpoint = self._endpoints.get(AuthKey(message.auth_key))
         if endpoint is None or endpoint.circuit.joined:
             return (_answer(circuit, m.NO_SUCH_KEY), Drop(Reason.INTRODUCE_NO_SUCH_KEY))
-        if isinstance(message, m.Introduce) and not endpoint.gate.is_open:
+        if isinstance(message, m.Introduce) and not endpoint.gate.is_open(wall):
             return self._to_gate(circuit, visit, endpoint, message, now, wall)
         new = isinstance(message, m.Introduce)
         kind = m.INTRODUCE_NEW if new else m.INTRODUCE_RESUME
@@ -291,12 +294,13 @@ class Introducer:
         effort = endpoint.gate.has_paid(message, wall)
         if not effort:
             return self._busy(circuit, endpoint, Reason.INTRODUCE_UNPAID, new=True)
-        if sum(len(other.gate) for other in self._crowded.values()) >= GATES_MOST:
-            return self._busy(circuit, endpoint, Reason.INTRODUCE_GATES_FULL, new=True)
         visit.waits_for = endpoint
         self._crowded[AuthKey(message.auth_key)] = endpoint
         pushed_out = endpoint.gate.add(circuit, message, effort, now)
         actions = () if pushed_out is None else self._outbid(endpoint, pushed_out)
+        if sum(len(other.gate) for other in self._crowded.values()) > GATES_MOST:
+            longest = max(self._crowded.values(), key=lambda other: len(other.gate))
+            actions = (*actions, *self._outbid(longest, longest.gate.least(), Reason.INTRODUCE_GATES_FULL))
         return (*actions, *self._pass_on(endpoint, now))
 
     def _pass_on(self, endpoint: _Endpoint, now: float) -> tuple[RoleAction, ...]:
@@ -317,11 +321,13 @@ class Introducer:
         bucket.rate, bucket.burst = _limits(self._params())[kind]
         return bucket.take(now)
 
-    def _outbid(self, endpoint: _Endpoint, gone: Waiting) -> tuple[RoleAction, ...]:
+    def _outbid(
+        self, endpoint: _Endpoint, gone: Waiting, why: Reason = Reason.INTRODUCE_OUTBID
+    ) -> tuple[RoleAction, ...]:
         """One that has paid is turned away all the same."""
         self._answered(gone.circuit)
         endpoint.load.paid += 1
-        return self._busy(gone.circuit, endpoint, Reason.INTRODUCE_OUTBID, new=True)
+        return self._busy(gone.circuit, endpoint, why, new=True)
 
     def _answered(self, circuit: CircuitHandle) -> None:
         visit = self._visits.get(circuit)

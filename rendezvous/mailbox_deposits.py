@@ -188,7 +188,7 @@ class Deposits:
             return Keep(item, put.value)
         if means is _Means.CHANGE:
             return Change(held.serial, put.expires, put.revision, put.signature)
-        return Blank(held.serial, max(held.expires, put.expires), put.revision)
+        return Blank(held.serial, held.expires, put.revision)  # nobody has paid for longer
 
 
 def _dates_fit(put: w.Put, wall: int) -> bool:

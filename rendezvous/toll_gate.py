@@ -51,13 +51,14 @@ class TollGate:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the endpoint wants nothing."""
-        return not self._proofs
+    def is_open(self, wall: int) -> bool:
+        """Whether the endpoint wants nothing, or what it wants is over. `wall`: Unix seconds."""
+        return all(wall >= proof.expires for proof in self._proofs)
 
     def wants(self, proof: IntroProof) -> None:
         """The endpoint wants this from now on. What it wanted last is good for a while, too."""
+        if proof in self._proofs:
+            return
         if proof.effort:
             self._proofs.appendleft(proof)
         else:
@@ -85,8 +86,10 @@ class TollGate:
             del self._seen[next(iter(self._seen))]
         rank, until = (-effort, self._count), now + WAITING_SECONDS
         heapq.heappush(self._waiting, Waiting(rank, circuit, message.encode(), until, mark))
-        if len(self._waiting) <= WAITING_MOST:
-            return None
+        return self.least() if len(self._waiting) > WAITING_MOST else None
+
+    def least(self) -> Waiting:
+        """The one that proved least. It does not wait any more. ValueError if none waits."""
         last = max(self._waiting)
         self._keep([one for one in self._waiting if one is not last], [last])
         return last

@@ -123,7 +123,7 @@ class _Task:
 
 
 async def _show(task: _Task, joining: AbstractAsyncContextManager[Node]) -> int:
-    output = Output(until_closed=not task.watch)
+    output = Output(gives_up=not task.watch)
     async with (
         trio.open_nursery() as nursery,
         joining as node,

@@ -55,6 +55,11 @@ def ended_by(cancel: Callable[[], None]) -> None:
     _ends.append(cancel)
 
 
+def end_gently(otherwise: Callable[[], None]) -> None:
+    """What the first signal does: it calls what the command named, or else `otherwise`."""
+    (_ends or [otherwise])[-1]()
+
+
 @contextmanager
 def end_on_signals() -> Iterator[None]:
     """Until trio takes over, a signal raises SystemExit."""
@@ -124,7 +129,7 @@ async def _cancel_on_signal(signals: AsyncIterator[int], cancel: Callable[[], No
             signal.signal(heeded, signal.SIG_DFL)  # a second signal ends the process at once
         signal.signal(signal.SIGALRM, _hung)
         signal.setitimer(signal.ITIMER_REAL, CLOSING_SECONDS)
-        (_ends or [cancel])[-1]()
+        end_gently(cancel)
         return
 
 

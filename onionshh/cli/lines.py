@@ -48,12 +48,12 @@ def as_json(value: dict[str, object]) -> bytes:
 
 
 class Output:
-    """Lines on stdout in their order, written by `run`. `until_closed`: for a command that only lists: `run`
-    raises BrokenPipeError when nobody reads any more."""
+    """Lines on stdout in their order, written by `run`. `gives_up`: for a command that only lists: `run`
+    raises the OSError when stdout cannot be written."""
 
-    def __init__(self, descriptor: int = STDOUT, *, until_closed: bool = False) -> None:
+    def __init__(self, descriptor: int = STDOUT, *, gives_up: bool = False) -> None:
         self._descriptor = descriptor
-        self._until_closed = until_closed
+        self._gives_up = gives_up
         self._waiting: deque[tuple[bytes, trio.Event]] = deque()
         self._bytes = 0
         self._lost = 0
@@ -105,7 +105,7 @@ class Output:
             try:
                 count = await trio.to_thread.run_sync(self._some_of, left, abandon_on_cancel=True)
             except (OSError, MemoryError, RuntimeError) as error:  # RuntimeError: no thread can be had
-                if self._until_closed and isinstance(error, BrokenPipeError):
+                if self._gives_up and isinstance(error, OSError):
                     raise
                 why = why_refused(error)
                 self._trouble.on(f"stdout cannot be written ({why}); we go on, and try again until it can.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from onionshh.cli.options import (
     network_option,
 )
 from onionshh.cli.sources import STDIN, read_secret
-from onionshh.cli.talk import encoded, note, stamped
+from onionshh.cli.talk import counted, encoded, note, stamped
 from onionshh.cli.text import one_line, printable
 from onionshh.cli.topics import check_board_name
 from onionshh.cli.verbose import verbose_option
@@ -45,12 +46,13 @@ HELP = """Talk with whoever has the same secret: neither needs an address.
 Neither learns where the other is, and no endpoint is published anywhere.
 
 SECRETFILE holds 32 random bytes, or 64 hex digits, that two people share:
-  head -c 32 /dev/urandom > secret
+  (umask 077; head -c 32 /dev/urandom > secret)
 
 Each line on stdin is a whisper to the other one. What the other one says is shown. Once stdin has ended, the
 command waits until each whisper is delivered, or stored at relays for later if --ttl is over 10m, and ends
 with exit status 0; with --stay it goes on until it is ended. The first time, both must be there within the
-same hour. With --name the conversation goes on with the next run of that name, whenever that is.
+same hour. With --name the conversation goes on with the next run of that name, whenever that is. Ctrl-C ends
+it, with exit status 0 if all was delivered or stored, else 1; it says how many whispers were not.
 
 Whoever else has the file can come, too. The command says so when there are several others.
 
@@ -82,6 +84,7 @@ Arguments:
     type=DURATION,
     metavar="TIME",
     default=600.0,
+    show_default="10m",
     help="Until when each whisper may be delivered: 90s, 30m, 3h, 3d; at most 7d.",
 )
 @click.option("--name", metavar="WHO", help="Keep the conversation under this name, and go on with it.")
@@ -137,7 +140,7 @@ class _Talk:
             node.meet(self.secret, name=self.name) as meeting,
             trio.open_nursery() as nursery,
         ):
-            ended_by(nursery.cancel_scope.cancel)  # so that the node still takes back that we are here
+            ended_by(lambda: self._ended(nursery.cancel_scope.cancel))
             nursery.start_soon(self.output.run)
             nursery.start_soon(self._tell_met, meeting)
             nursery.start_soon(self._tell_problems, meeting)
@@ -147,12 +150,24 @@ class _Talk:
             await self._say(meeting, nursery)
             if self.stay:
                 await trio.sleep_forever()
+            if any(not receipt.is_final and receipt.status != "stored" for receipt in self.said):
+                self._waits()
             for receipt in self.said:
                 await _until_safe(receipt)
             self._settle()
             await self.output.show(b"")  # what was said before is written
             nursery.cancel_scope.cancel()
         return self.status
+
+    def _ended(self, cancel: Callable[[], None]) -> None:
+        """A signal. The node still takes back what shows that we are here."""
+        left = sum(receipt.status not in ("delivered", "stored") for receipt in self.said)
+        if not left and not self.status:
+            when_ended(0)
+        elif left:
+            fate = "when it runs again with this --name" if self.name else "no more"
+            self._problem(f"{counted(left, 'whisper')} not delivered so far, to be sent {fate}")
+        cancel()
 
     def _settle(self) -> None:
         """Forget the receipts that are final, but for what they mean for the exit status."""
@@ -229,6 +244,11 @@ class _Talk:
                 said = meeting.problem
                 if said:
                     self._problem(said)
+
+    def _waits(self) -> None:
+        """stdin has ended, and something is not delivered."""
+        if not self.as_json:
+            note("waiting until what was said is delivered, or its --ttl is over; Ctrl-C ends it.")
 
     def _wrong(self, why: str) -> None:
         if self.as_json:

@@ -94,6 +94,7 @@ Arguments:
     type=DURATION,
     metavar="TIME",
     default=86_400.0,
+    show_default="1d",
     help="How long it lies there: 90s, 30m, 3h, 3d; at most 7d. Rounded up to 10m, 30m, 1h, 3h, 1d, 3d, 7d.",
 )
 @click.option(
@@ -111,6 +112,7 @@ Arguments:
     type=DURATION,
     metavar="TIME",
     default=180.0,
+    show_default="3m",
     help="How long to try.",
 )
 @folder_option
@@ -191,6 +193,8 @@ def _body(text: str | None, file: Path | None, topic_file: Path | None) -> bytes
         if source == STDIN == topic_file:
             raise Usage("stdin cannot be both the topic and the post; give one of them another way.")
         body = read_source(source, POST_MOST + 1, "post")
+        if not body and text is None and file is None:
+            raise Usage('There is nothing on stdin to post; "" posts nothing on purpose.')
     if len(body) > POST_MOST:
         raise TooLarge(f"A post holds at most {POST_MOST} bytes; this is more.")
     return body

@@ -112,6 +112,7 @@ Arguments:
     type=DURATION,
     metavar="TIME",
     default=600.0,
+    show_default="10m",
     help="Until when it may be delivered: 90s, 30m, 3h, 3d; at most 7d.",
 )
 @click.option(
@@ -119,6 +120,7 @@ Arguments:
     type=DURATION,
     metavar="TIME",
     default=30.0,
+    show_default="30s",
     help="How long to try, and to wait for the reply; then it is given up. 0: until there is a receipt. What"
     " relays can keep is tried until they do.",
 )

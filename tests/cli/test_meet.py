@@ -18,8 +18,7 @@ from trio.testing import MockClock
 
 import onionshh
 from onionshh import testing
-from onionshh.cli import ending
-from onionshh.cli.ending import end_on_signals, status_when_ended
+from onionshh.cli.ending import end_gently, end_on_signals, status_when_ended
 from onionshh.cli.lines import LINE_BYTES, TOO_LONG
 from onionshh.cli.meet import SAID_EVERY_SECONDS
 from onionshh.client.meeting.meeting import MANY
@@ -191,10 +190,11 @@ async def test_each_bad_line_is_answered_and_the_next_one_counts(
             talk.stdin.type(TOO_LONG, b"x" * 65_536, b'{"body": "as it is"}')
             talk.stdin.end()
         assert talk.bodies == [b"good", b'{"body": "as it is"}']
-        assert [line for line in capsys.readouterr().err.splitlines() if "others" not in line] == [
-            f"onionshh: A line is at most {LINE_BYTES} bytes.",
-            "onionshh: A whisper holds at most 65535 bytes; this one has 65536.",
-        ]
+        said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if "others" not in line and "waiting until" not in line] == [
+        f"onionshh: A line is at most {LINE_BYTES} bytes.",
+        "onionshh: A whisper holds at most 65535 bytes; this one has 65536.",
+    ]
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=str)
@@ -278,6 +278,10 @@ async def test_what_is_stored_for_later_is_enough_and_the_conversation_goes_on(
             signal.cancel()
 
 
+def unwanted() -> None:
+    raise AssertionError("the node would have been cancelled as well")
+
+
 async def test_a_signal_ends_it_and_its_hello_is_taken_back(
     autojump_clock: MockClock, screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,9 +290,28 @@ async def test_a_signal_ends_it_and_its_hello_is_taken_back(
         with end_on_signals():
             async with talk.runs("--stay"):
                 await until(lambda: kept(relays) >= 2)
-                ending._ends[-1]()
+                end_gently(unwanted)
         assert talk.statuses == [0]
         assert kept(relays) == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--name", "me")], ids=str)
+async def test_a_signal_says_what_was_not_delivered(
+    options: tuple[str, ...],
+    autojump_clock: MockClock,
+    screen: Screen,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+) -> None:
+    async with talking(screen, monkeypatch) as talk:
+        with end_on_signals():
+            async with talk.runs(*options):
+                talk.stdin.type(b"hello", b"is anybody there?")
+                await trio.sleep(10)
+                end_gently(unwanted)
+            assert status_when_ended() == 1
+            fate = "when it runs again with this --name" if options else "no more"
+            assert f"2 whispers not delivered so far, to be sent {fate}." in capsys.readouterr().err
 
 
 async def test_what_expired_counts_also_when_more_was_said_after_it(

@@ -3,13 +3,15 @@
     head -c 32 /dev/urandom > room
     python tests/examples/chat.py room anna
 
-Each line on stdin is said to all. Whoever was away sees what was said meanwhile, up to a day back, when the
-program runs again. Nobody but the members can read it, and no member learns where another one is.
+Each line on stdin is said to all; Ctrl-C ends the program. Whoever was away sees what was said meanwhile, up
+to a day back, when the program runs again. Nobody but the members can read it, and no member learns where
+another one is.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -45,15 +47,23 @@ async def listen(room: onionshh.Board) -> AsyncIterator[Line]:
         try:
             said = json.loads(post.body)
             line = Line(str(said["nick"]), str(said["text"]), post.author, post.missing)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
         yield line
 
 
 async def read_stdin(room: onionshh.Board, nick: str) -> None:
-    """Say each line of stdin."""
-    async for line in trio.wrap_file(sys.stdin):
-        await say(room, nick, line.rstrip("\n"))
+    """Say each line of stdin. A thread waits for them, which does not hold up the end of the program."""
+    begun = b""
+    while data := await trio.to_thread.run_sync(os.read, 0, 65_536, abandon_on_cancel=True):
+        *lines, begun = (begun + data).split(b"\n")
+        for line in lines:
+            await say(room, nick, line.decode(errors="replace"))
+
+
+def plain(text: str) -> str:
+    """What members wrote, without what would move the cursor or forge a line."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 async def main() -> None:
@@ -67,8 +77,11 @@ async def main() -> None:
         nursery.start_soon(read_stdin, room, nick)
         async for line in listen(room):
             gap = f" ({line.missing} missing before)" if line.missing else ""
-            print(f"{line.nick}: {line.text}{gap}", flush=True)
+            print(f"{plain(line.nick)}: {plain(line.text)}{gap}", flush=True)
 
 
 if __name__ == "__main__":
-    trio.run(main)
+    try:
+        trio.run(main)
+    except* KeyboardInterrupt:
+        pass

@@ -46,17 +46,23 @@ async def find(board: onionshh.Board) -> list[Offer]:
         try:
             said = json.loads(post.body)
             found.append(Offer(str(said["gives"]), str(said["wants"]), post.id, post.author, post.expires))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return found
 
 
 async def take_back(board: onionshh.Board, offer_id: str) -> bool:
-    """Take an offer of one's own back, also one of an earlier run. Returns whether nobody finds it now."""
+    """Take an offer of one's own back, also one of an earlier run. Returns whether nobody finds it now.
+    LookupError if it is not one's own."""
     for posting in board.postings():
         if posting.id == offer_id:
             return await posting.recall()
-    return False
+    raise LookupError(f"no offer of yours has the id {offer_id}")
+
+
+def plain(text: str) -> str:
+    """What strangers wrote, without what would move the cursor or forge a line."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 async def main() -> None:
@@ -65,10 +71,12 @@ async def main() -> None:
     offer = commands.add_parser("offer")
     offer.add_argument("gives")
     offer.add_argument("wants")
-    offer.add_argument("--for", dest="seconds", type=float, default=3600.0)
+    offer.add_argument("--for", dest="seconds", type=float, default=3600.0, help="60 to 604800 seconds")
     commands.add_parser("list")
     commands.add_parser("take-back").add_argument("id")
     asked = parser.parse_args()
+    if asked.command == "offer" and not 60 <= asked.seconds <= 604_800:
+        parser.error("--for takes 60 to 604800 seconds")
 
     trader = onionshh.Identity.load_or_create("trader/identity")
     async with (
@@ -79,10 +87,16 @@ async def main() -> None:
             posting = await make(board, asked.gives, asked.wants, asked.seconds)
             print(posting.id, "stands, at", posting.copies[0], "relays")
         elif asked.command == "take-back":
-            print("taken back" if await take_back(board, asked.id) else "not found, or not erased everywhere")
+            try:
+                gone = await take_back(board, asked.id)
+            except LookupError as error:
+                parser.exit(2, f"{error}\n")
+            print("taken back" if gone else "not erased everywhere so far; run this again to go on")
         else:
             for one in await find(board):
-                print(f"{one.id}  {one.gives} for {one.wants}  ({(one.trader or 'nobody')[:8]})")
+                print(
+                    f"{one.id}  {plain(one.gives)} for {plain(one.wants)}  ({(one.trader or 'nobody')[:8]})"
+                )
 
 
 if __name__ == "__main__":

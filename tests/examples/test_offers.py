@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -21,7 +22,8 @@ async def test_offers_stay_findable_and_are_taken_back_also_in_a_later_run(
             async with trader.board(offers.MARKET, author=TRADER, name="trader") as board:
                 bicycle = await offers.make(board, "a bicycle", "40 DAI", 3 * HOUR)
                 lamp = await offers.make(board, "a lamp", "5 DAI", 600)
-                await board.post(b"no offer at all", ttl_seconds=600)
+                for junk in (b"no offer at all", b"[" * 60_000, b'{"gives": 1}', b"\xff"):
+                    await board.post(junk, ttl_seconds=600)
             async with buyer.board(offers.MARKET) as market:
                 found = await offers.find(market)
                 assert [(one.gives, one.wants) for one in found] == [
@@ -34,5 +36,10 @@ async def test_offers_stay_findable_and_are_taken_back_also_in_a_later_run(
                 assert [one.gives for one in await offers.find(market)] == ["a bicycle"]
                 async with trader.board(offers.MARKET, author=TRADER, name="trader") as board:
                     assert await offers.take_back(board, bicycle.id)
-                    assert not await offers.take_back(board, "00" * 16)
+                    with pytest.raises(LookupError):
+                        await offers.take_back(board, "00" * 16)
                 assert await offers.find(market) == []
+
+
+def test_what_strangers_write_is_one_plain_line() -> None:
+    assert offers.plain("a\ud800b\x1b[31m\nforged") == "a\ufffdb\ufffd[31m\ufffdforged"

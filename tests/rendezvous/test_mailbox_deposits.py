@@ -174,6 +174,16 @@ def test_a_recall_needs_no_proof_and_may_come_in_the_last_minute(disk: Disk) -> 
     assert house.leaves(late) == STORED
 
 
+def test_a_recall_does_not_make_the_relay_remember_for_longer_than_was_paid(disk: Disk) -> None:
+    """Else ids would cost nothing, and whoever fills the relay with them would do so for a week."""
+    house = House(disk)
+    first = house.keeps(1, seconds=100)
+    assert house.leaves(house.put(1, seconds=TTL_MOST_SECONDS, revision=1, empty=True)) == STORED
+    assert house.leaves(first) == STALE, "it does not come back"
+    house.pass_time(101)
+    assert house.leaves(house.put(1)) == STORED, "nothing is known of it"
+
+
 def test_a_recall_of_what_is_not_there_has_nothing_to_do(disk: Disk) -> None:
     house = House(disk)
     assert house.leaves(house.put(1, revision=1, empty=True)) == STORED

@@ -52,7 +52,7 @@ def test_a_gate_is_open_until_something_is_wanted_and_once_nothing_is() -> None:
     made, seen = TollGate(), []
     for effort in (0, 2, 4, 0):
         made.wants(replace(WANTED, effort=effort))
-        seen.append(made.is_open)
+        seen.append(made.is_open(WALL))
     assert seen == [True, False, False, True]
     assert made.has_paid(paid(), WALL) == 0, "what was wanted before is not good any more"
 
@@ -104,7 +104,7 @@ def test_a_seed_that_is_over_is_worth_nothing() -> None:
     made = gate()
     assert made.has_paid(paid(), WANTED.expires - 1) == 2
     assert made.has_paid(paid(), WANTED.expires) == 0
-    assert not made.is_open, "the endpoint wants something all the same"
+    assert not made.is_open(WALL), "the endpoint wants something all the same"
 
 
 def test_the_highest_effort_goes_first_and_of_equals_who_came_first() -> None:

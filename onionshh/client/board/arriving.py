@@ -40,7 +40,7 @@ FRESH_BYTES_MOST: Final = 32 * 1024 * 1024
 JUST_POSTED_SECONDS: Final = 120
 """What was posted within this time may be on its way to relays that were just asked."""
 UNKEPT_MOST: Final = 4096
-"""Posts that could not be kept so far. Beyond that nothing more is read."""
+"""Posts, and changes of posts, that could not be kept so far. Beyond that nothing more is read."""
 
 
 @dataclass(slots=True)
@@ -93,7 +93,8 @@ class Arriving:
     @property
     def is_stuck(self) -> bool:
         """Whether too much could not be kept. Nothing more is to be read then."""
-        return len(self._unkept.posts) >= UNKEPT_MOST
+        unkept = self._unkept
+        return len(unkept.posts) + len(unkept.renewed) + len(unkept.more) >= UNKEPT_MOST
 
     def wants(self, item_id: bytes, expires: int) -> bool:
         """Whether an item with this end is to be read."""
@@ -109,8 +110,8 @@ class Arriving:
             if self._known.renew(row, counts=fits):
                 self._unkept.renewed.append(row)
             return
-        if not fits:
-            self._known.note(row, None)
+        if not fits:  # it is looked at again with the next reading: our clock may be wrong
+            self._known.note(row, None, misdated=True)
             return
         try:
             entry = open_entry_untrusted(self._topic, mailbox, item.item_id, item.value)
@@ -122,6 +123,7 @@ class Arriving:
     def begin(self, period: int) -> None:
         """The mailbox of this period is about to be read at all relays: its posts wait for `settle`."""
         self._fresh.setdefault(period, [])
+        self._known.forget_misdated()
 
     async def settle(self, period: int, *, all_of_it: bool) -> None:
         """All relays were asked for this period, so what is missing of what was posted a while ago cannot
@@ -185,14 +187,15 @@ class Arriving:
     def _add(self, row: ItemRow, entry: Entry, period: int) -> None:
         """An entry that was not known. ProtocolError if it contradicts another part."""
         name = entry.author, entry.post_id
-        if self._known.has(name) and name not in self._gather:  # it was sealed again for another period
+        whole_name = (*name, entry.number, entry.minute)  # all parts say the same
+        if self._known.has(name) and whole_name not in self._gather:  # it was sealed again for another period
             self._known.note(row, name)
             self._unkept.more.append((name, row))
             return
-        whole = self._gather.add(name, entry.part, entry.parts, entry.chunk, row.expires)
+        whole = self._gather.add(whole_name, entry.part, entry.parts, entry.chunk, row.expires)
         self._known.note(row, name)
         if whole is not None:
-            self._gather.done(name)
+            self._gather.done(whole_name)
             posted = entry.minute * MINUTE_SECONDS
             post = Arrived(entry.author, entry.number, entry.post_id, posted, whole)
             self._fresh_bytes += len(whole)
@@ -208,4 +211,4 @@ class Arriving:
         """Parts that were given up may be read again."""
         for name, reason in self._gather.dropped(wall):
             self._context.drops.count(reason)
-            self._known.forget_post(cast(Name, name))
+            self._known.forget_post(cast(Name, cast(Sequence[bytes], name)[:2]))

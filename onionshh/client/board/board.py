@@ -55,9 +55,9 @@ class Posts:
 class Board:
     """What many people post and read under one topic. Made by `Node.board`; enter it once, with `async with`.
 
-    A post lies at four relays until it expires, for a minute to seven days. Whoever knows the topic can read
-    the board, and post. Nobody else can: the relays see that something lies there, and for how long, and a
-    new name for the board each day.
+    A post lies at four relays until it expires, for ten minutes to seven days. Whoever knows the topic can
+    read the board, and post. Nobody else can: the relays see that something lies there, and for how long,
+    and a new name for the board each day.
 
     With an author, what you post is signed by a key that your identity has on this board alone. Readers see
     whose posts belong together, get them in order, and see where some are missing. They cannot tell who it

@@ -32,6 +32,7 @@ class KnownItems:
         self._posts: dict[Name, list[bytes]] = {}
         """The items of each post of which something came."""
         self._junk: dict[bytes, None] = {}
+        self._misdated: set[bytes] = set()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -44,14 +45,17 @@ class KnownItems:
         known = self._known.get(item_id)
         return known is None or expires not in known.ends
 
-    def note(self, row: ItemRow, name: Name | None) -> None:
-        """An item was read. `name`: the post that it belongs to, None for junk."""
+    def note(self, row: ItemRow, name: Name | None, *, misdated: bool = False) -> None:
+        """An item was read. `name`: the post that it belongs to, None for junk. `misdated`: it is junk for
+        its end alone."""
         self._known[row.item_id] = _Known(name, row, {row.expires})
         if name is not None:
             self._posts.setdefault(name, []).append(row.item_id)
             self._junk.pop(row.item_id, None)
         else:
             self._junk[row.item_id] = None
+        if misdated:
+            self._misdated.add(row.item_id)
         while len(self._known) > KNOWN_MOST:
             self._forget(next(iter(self._junk or self._known)))
 
@@ -78,6 +82,12 @@ class KnownItems:
         for item_id in tuple(self._posts.get(name, ())):
             self._forget(item_id)
 
+    def forget_misdated(self) -> None:
+        """What was dropped for its end alone may be read again."""
+        for item_id in self._misdated & self._junk.keys():
+            self._forget(item_id)
+        self._misdated.clear()
+
     def expire(self, wall: int) -> None:
         """Forget what has expired by `wall`, Unix seconds."""
         for item_id in [item_id for item_id, known in self._known.items() if known.row.expires <= wall]:
@@ -86,6 +96,7 @@ class KnownItems:
     def _forget(self, item_id: bytes) -> None:
         known = self._known.pop(item_id)
         self._junk.pop(item_id, None)
+        self._misdated.discard(item_id)
         if known.post is not None:
             items = self._posts[known.post]
             items.remove(item_id)

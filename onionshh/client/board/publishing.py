@@ -49,6 +49,8 @@ UNREAD: Final = "the board cannot be read now, so it is not known which number t
 class _Own:
     post: OwnPost
     outcome: PostOutcome
+    lies_until: int = 0
+    """The latest end that a relay may have from before an earlier one: Unix seconds. 0: none was later."""
 
 
 class Publishing:
@@ -207,7 +209,7 @@ class Publishing:
         post_id = own.post.post_id
 
         async def recall() -> bool:
-            return await self._recall(post_id)
+            return await self._recall(own)
 
         async def extend(ttl_seconds: float) -> bool:
             return await self._extend(post_id, ttl_seconds)
@@ -288,13 +290,13 @@ class Publishing:
         own.outcome.expires = expires
         own.outcome.tell(own.outcome.status)
 
-    async def _recall(self, post_id: bytes) -> bool:
+    async def _recall(self, own: _Own) -> bool:
         if self._closed:
             raise Closed("This board is not open.")
-        own = self._posts.get(post_id)
-        if own is None or own.outcome.status in ("expired", "failed"):
+        post_id = own.post.post_id
+        if own.outcome.status in ("expired", "failed"):
             await trio.lowlevel.checkpoint()
-            return own is None or own.outcome.status == "expired"
+            return own.outcome.status == "expired" and own.lies_until <= self._context.clock.earliest()
         await self._store.recalled(post_id)
         own.post = replace(own.post, recalled=True, body=b"")
         own.outcome.copies = 0
@@ -310,6 +312,7 @@ class Publishing:
         period = self._leaving.period(letter)
         latest = last_expiry(view.period if period is None else period, view.params.period_seconds)
         expires = min(clock.best() + rounded_life(ttl_seconds), latest)
+        own.lies_until = max(own.lies_until, own.post.expires)
         await self._leaving.extend(letter, expires)
         await self._store.extended(post_id, expires)
         self._sealed(own, expires)

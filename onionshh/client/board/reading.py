@@ -116,7 +116,10 @@ class BoardReading:
                     scope.cancel()
 
     def _places(self, period: int) -> Places | None:
-        return self._context.shared.rings.readable(self._context.view, self._topic.mailbox(period))
+        view = self._context.keeper.current  # None when it has expired meanwhile: then nobody is asked
+        if view is None:
+            return None
+        return self._context.shared.rings.readable(view, self._topic.mailbox(period))
 
     async def _read_period(
         self, period: int, found: Found, done: trio.Event, whole: trio.CancelScope

@@ -5,10 +5,12 @@
 | `posts`       | each whole post once; its `seq` is its place in the local order                |
 | `board_items` | the items that the posts came in, by which they are known again               |
 | `lines`       | by author, the number of the last post that was given                         |
+| `shown`       | by a hash of author and post id: the place of a post whose time was over       |
 | `board_at`    | how far the program has read                                                  |
 
 Posts, items and lines that belong together are written in one transaction. A board without a name has the
-same tables in memory. Rows of posts are erased within a minute after their time is over.
+same tables in memory. Rows of posts are erased within a minute after their time is over. An author may give a
+post a later end of which we hear too late. Then it comes again, and goes back to its place.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from functools import partial
 from typing import Final
 
 from onionshh.core.board.lines import LINES_MOST, Arrived
+from onionshh.crypto.primitives import sha3_256
 from onionshh.net.database import Database
 
 BOARD_MIGRATIONS: Final = (
@@ -34,9 +37,13 @@ CREATE TABLE board_items (
     WITHOUT ROWID;
 CREATE INDEX board_items_seq ON board_items (seq);
 CREATE TABLE lines (author BLOB PRIMARY KEY, number INTEGER NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE shown (name BLOB PRIMARY KEY, seq INTEGER NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE board_at (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL);
 """,
 )
+
+SHOWN_SECONDS: Final = 9 * 86_400
+"""So much later at most a post can end than its author said at first: its mailbox is not read any longer."""
 
 _COLUMNS: Final = "seq, author, number, post, posted, body, missing, late, expires, parts"
 
@@ -174,19 +181,22 @@ class BoardStore:
 def _add(rows: Sequence[PostRow], wall: int, connection: sqlite3.Connection) -> None:
     for row in rows:
         post = row.post
+        name = _shown_name(post.author, post.post_id)
+        before = connection.execute("SELECT seq FROM shown WHERE name = ?", (name,)).fetchone()
         # A post of which the items were forgotten may come once more: it is there, and stays as it is.
         connection.execute(
             "INSERT OR IGNORE INTO posts"
-            " (author, number, post, posted, body, missing, late, expires, parts)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " (seq, author, number, post, posted, body, missing, late, expires, parts)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
+                None if before is None else before[0],
                 post.author,
                 post.number,
                 post.post_id,
                 post.posted,
                 post.body,
                 post.missing,
-                post.late,
+                post.late and before is None,  # as for its number, it is the same post
                 max(item.expires for item in row.items),
                 len(row.items),
             ),
@@ -241,7 +251,15 @@ def _erase(wall: int, connection: sqlite3.Connection) -> None:
     connection.execute(
         "DELETE FROM board_items WHERE seq IN (SELECT seq FROM posts WHERE expires <= ?)", (wall,)
     )
+    gone = connection.execute("SELECT author, post, seq, expires FROM posts WHERE expires <= ?", (wall,))
+    rows = [(_shown_name(author, post), seq, expires + SHOWN_SECONDS) for author, post, seq, expires in gone]
+    connection.executemany("INSERT OR REPLACE INTO shown VALUES (?, ?, ?)", rows)
+    connection.execute("DELETE FROM shown WHERE until <= ?", (wall,))
     connection.execute("DELETE FROM posts WHERE expires <= ?", (wall,))
+
+
+def _shown_name(author: bytes, post: bytes) -> bytes:
+    return sha3_256(author, post)[:16]
 
 
 def _post(row: tuple[int, bytes, int, bytes, int, bytes, int, int, int, int]) -> KeptPost:

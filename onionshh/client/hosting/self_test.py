@@ -7,6 +7,8 @@ have what we published, and replace an introducer that does not bring the test.
 
 from __future__ import annotations
 
+from typing import Final
+
 import trio
 
 from onionshh.client.context import Context
@@ -31,6 +33,10 @@ from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
 from onionshh.wire.endpoint import IntroducerEntry, ProofWanted
 
+BUSY_MOST: Final = 4
+"""So often running an introducer may be busy for a test that pays twice as much each time."""
+BUSY_KEPT: Final = 64
+
 
 def _nobody_waits(seconds: float, tries: int) -> None:
     """Nobody waits for a test."""
@@ -53,6 +59,8 @@ class SelfTest:
         self._introduction_service = introduction_service
         self._publication = publication
         self._toll = Toll(context)
+        self._busy_for: dict[bytes, int] = {}
+        """By introducer: how often running it was busy for us although we had paid."""
 
     async def once(self) -> str | None:
         """Run one test. None when a stranger's introduction would arrive, else why not."""
@@ -126,20 +134,33 @@ class SelfTest:
             try:
                 status = await self._status(entry, circuit, message)
                 if status == m.BUSY and introducers.proof is not None:
-                    self._toll.turned_away()
-                    return "so many strangers come that an introducer is busy"
+                    return self._busy(entry)
                 if status != m.OK:
                     introducers.failed(entry.auth_key, "refuses introductions")
                     return "an introducer refuses introductions"
                 with trio.move_on_after(ARRIVAL_SECONDS):
                     await arrived.wait()
                     introducers.proved(entry.auth_key)
+                    self._busy_for.pop(entry.auth_key, None)
                     self._toll.let_in()
                     return None
                 introducers.failed(entry.auth_key, "does not bring introductions")
                 return "an introduction did not arrive"
             finally:
                 circuit.close(Reason.FINISHED)
+
+    def _busy(self, entry: IntroducerEntry) -> str:
+        """An introducer turned us away although we had paid. Strangers may have paid more; but if one says so
+        again and again, it does not do its work, or nobody can pay for it."""
+        if len(self._busy_for) > BUSY_KEPT:
+            self._busy_for.clear()
+        times = self._busy_for[entry.auth_key] = self._busy_for.get(entry.auth_key, 0) + 1
+        if times > BUSY_MOST:
+            del self._busy_for[entry.auth_key]
+            self._introducers.failed(entry.auth_key, "lets nobody in who has paid")
+            return "an introducer lets nobody in who has paid"
+        self._toll.turned_away()
+        return "so many strangers come that an introducer is busy"
 
     async def _status(self, entry: IntroducerEntry, circuit: Circuit, message: bytes) -> int:
         """What the introducer answers."""

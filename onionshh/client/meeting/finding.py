@@ -27,7 +27,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.mailing import NotLeft
 from onionshh.client.mail.leaving import TooMuchMail
 from onionshh.client.meeting.store import MeetingStore, Oneself
-from onionshh.core.base.buckets import TokenBucket
+from onionshh.client.meeting.turns import OTHERS_AN_HOUR, Turns
 from onionshh.core.meeting.hello import (
     HELLO,
     INSTANCE,
@@ -40,17 +40,18 @@ from onionshh.core.meeting.hello import (
 )
 from onionshh.core.session.session import Session
 from onionshh.crypto.refresh import SEED, Offer
-from onionshh.errors import BadData, Closed, Error, NoDirectory, ProtocolError
+from onionshh.errors import BadData, Closed, Error, Full, NoDirectory, ProtocolError
 from onionshh.reasons import Reason
 
 logger = logging.getLogger("onionshh.client")
 
 HELLO_SECONDS: Final = 3600
 EXTEND_SECONDS: Final = 1800.0
-OTHERS_AN_HOUR: Final = 16
 REMEMBERED_SECONDS: Final = 7 * 86_400
 """How long it is known which sessions began."""
 AGAIN_SECONDS: Final = 30.0
+TRIES_MOST: Final = 20
+"""So often one post is tried before the next one. It is then tried again later."""
 
 
 class Finding:
@@ -74,11 +75,9 @@ class Finding:
         self._session_of = session_of
         self._began: dict[bytes, tuple[bytes, int]] = {}
         """By session that began: the other instance, and until when it is known (Unix seconds)."""
-        self._put_off: dict[bytes, Hello] = {}
-        """By instance: hellos that are answered later, since too many came."""
+        self._turns = Turns()
         self._others: dict[bytes, float] = {}
         """When each other instance was seen last: monotonic seconds."""
-        self._bucket = TokenBucket(OTHERS_AN_HOUR / 3600, OTHERS_AN_HOUR)
         self._hello: Hello | None = None
         self._offer: Offer | None = None
 
@@ -164,26 +163,28 @@ class Finding:
                 at = kept.seq
 
     async def _answer_later(self) -> None:
-        """Answer the hellos that were put off, one after the other."""
+        """Deal with what was put off, one after the other."""
         clock = self._context.clock
         while True:
-            await trio.sleep(max(AGAIN_SECONDS, self._bucket.seconds_until(clock.monotonic())))
-            if self._put_off:
-                hello = self._put_off.pop(next(reversed(self._put_off)))
-                await self._take(hello.encoded)
+            await trio.sleep(max(AGAIN_SECONDS, self._turns.seconds_until(clock.monotonic())))
+            body = self._turns.next()
+            if body is not None:
+                await self._take(body)
 
     async def _take(self, body: bytes) -> None:
-        """One post. It is dealt with when this returns, however long the disk or the network take."""
-        while True:
+        """One post. It is dealt with when this returns, or put off: no post holds up those behind it for
+        longer than the disk and the network do."""
+        for _ in range(TRIES_MOST):
             try:
                 await self._take_once(body)
                 return
             except ProtocolError as error:
                 self._context.drops.count(error.reason)
                 return
-            except (BadData, NoDirectory, NotLeft, TooMuchMail) as error:
+            except (BadData, NoDirectory, NotLeft, TooMuchMail, Full) as error:
                 logger.info("a meeting has to wait: %s", error)
                 await trio.sleep(AGAIN_SECONDS)
+        self._turns.put_off(body[:INSTANCE], body)
 
     async def _take_once(self, body: bytes) -> None:
         ours = self._ours
@@ -195,9 +196,12 @@ class Finding:
                     await self._answer(hello)
         elif is_answer_to(body, ours.instance) and self._offer is not None:
             agreed = agreed_untrusted(self._secret, ours, self._offer, body)
+            if abs(agreed.period - self._context.view.period) > 1:  # its mailbox would not be read
+                raise ProtocolError(Reason.MEETING_SHAPE)
             self._see(agreed.instance)
             session = self._session(agreed, introduced=True)
             if session.session_id not in self._began:
+                self._take_turn(agreed.instance, body)
                 await self._begun(session)
                 await self._note(session, agreed.instance)
 
@@ -213,12 +217,7 @@ class Finding:
         return False
 
     async def _answer(self, hello: Hello) -> None:
-        if not self._bucket.take(self._context.clock.monotonic()):
-            self._put_off.pop(hello.instance, None)
-            self._put_off[hello.instance] = hello
-            while len(self._put_off) > OTHERS_AN_HOUR:
-                del self._put_off[next(iter(self._put_off))]
-            raise ProtocolError(Reason.MEETING_MANY)
+        self._take_turn(hello.instance, hello.encoded)
         period = self._context.view.period
         body, agreed = answer_untrusted(
             self._secret, hello, self._ours.instance, period, self._context.chance.bytes
@@ -227,6 +226,12 @@ class Finding:
         await self._begun(session)
         await self._board.publishing.post(body, HELLO_SECONDS)
         await self._note(session, hello.instance)
+
+    def _take_turn(self, instance: bytes, body: bytes) -> None:
+        """One more session may begin. ProtocolError when there are too many; then this post is put off."""
+        if not self._turns.take(body, self._context.clock.monotonic()):
+            self._turns.put_off(instance, body)
+            raise ProtocolError(Reason.MEETING_MANY)
 
     async def _note(self, session: Session, instance: bytes) -> None:
         """A session with this instance has begun."""

@@ -21,10 +21,11 @@ from onionshh.wire.endpoint import ProofWanted
 from onionshh.wire.messages import Introduce, Paid
 
 WORK_SECONDS: Final = 60.0
+DEAR_SECONDS: Final = 300.0
 
 
 class TooDear(Exception):
-    """The work took longer than a minute."""
+    """The work took longer than a minute, or did a short while ago, or is more than a node ever does."""
 
 
 class Toll:
@@ -36,6 +37,9 @@ class Toll:
         """The effort of the last try."""
         self._least = 0
         """The effort of the next one, at least."""
+        self._dear_seed = b""
+        self._dear_until = 0.0
+        """Until then nothing is worked for that seed: it was too dear. Monotonic seconds."""
 
     def turned_away(self) -> None:
         """The introducer was busy: what was paid was not enough."""
@@ -50,6 +54,9 @@ class Toll:
         self._paid = 0
         if wanted is None or wanted.expires <= self._context.clock.earliest():
             return message
+        now = self._context.clock.monotonic()
+        if wanted.effort > EFFORT_MOST or (wanted.seed == self._dear_seed and now < self._dear_until):
+            raise TooDear
         effort = min(EFFORT_MOST, max(wanted.effort, self._least))
         introduce = Introduce.decode_untrusted(message)
         task = intro_task(wanted.seed, AuthKey(introduce.auth_key), effort, introduce.sealed)
@@ -59,5 +66,6 @@ class Toll:
             self._paid = effort
             paid = Paid(effort, nonce, wanted.seed[:SEED_HEAD])
             return replace(introduce, pow=paid.encode()).encode()
-        self._least = 0  # or this machine would work a minute in vain, again and again
+        self._least = 0
+        self._dear_seed, self._dear_until = wanted.seed, self._context.clock.monotonic() + DEAR_SECONDS
         raise TooDear

@@ -38,7 +38,9 @@ class VisitorSessions:
     def usable(self) -> Session | None:
         """The session to go on with. None: introduce."""
         session = self.current
-        return session if session is not None and session.may_spend else None
+        if session is None or self.keeper.is_over(session.session_id):
+            return None
+        return session if session.may_spend else None
 
     def begun(self, root: bytes, period: int) -> Session:
         """A new introduction was answered."""

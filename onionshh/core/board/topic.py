@@ -52,7 +52,6 @@ def _checked(name: str) -> str:
     name = unicodedata.normalize("NFC", name)
     if not 1 <= len(name) <= NAME_MOST or not name.isprintable() or name != name.strip():
         raise ValueError(
-            f"The name of a topic is 1 to {NAME_MOST} printable characters, without blanks at its ends,"
-            f" not {name!r}."
+            f"The name of a topic is 1 to {NAME_MOST} printable characters, without blanks at its ends."
         )
     return name

@@ -23,6 +23,7 @@ from onionshh.core.mailbox import gather
 from onionshh.crypto.ed25519 import SigningKey
 from onionshh.errors import BadData
 from onionshh.geometry import BOARD_CHUNK
+from onionshh.net.clocks import Clock
 from onionshh.reasons import Reason
 from onionshh.wire import mailbox as w
 from tests.client.board.boards import (
@@ -111,6 +112,62 @@ async def test_a_post_is_kept_once_and_its_items_are_known(tmp_path: Path) -> No
         assert await board.store.items_of([1]) == {1: [items[0].item_id]}
         assert (board.arriving.last_number(ALICE.public), board.drops) == (1, {})
         assert board.arriving.last_number(BOB.public) == 0
+
+
+async def test_a_post_that_comes_back_after_its_end_goes_to_its_old_place(tmp_path: Path) -> None:
+    """Its author gave it a later end, and we heard of that too late: it is not shown a second time."""
+    context = context_without_network()
+    async with board_in(tmp_path, context) as board:
+        for author, number in ((None, 0), (ALICE, 1), (ALICE, 2)):
+            board.take(written(author, number, b"%d" % number, expires=WALL + 600))
+        board.take(written(BOB, 1, b"stays", expires=WALL + 9000))
+        await board.arriving.release()
+        before = await board.store.after(0, 9, WALL)
+        context.clock.confirm(WALL + 660)
+        await board.arriving.tidy()
+        assert [kept.post.body for kept in await board.store.after(0, 9, WALL)] == [b"stays"]
+        for author, number in ((None, 0), (ALICE, 1)):
+            items = written(author, number, b"%d" % number, expires=WALL + 600)
+            assert board.wants(items, WALL + 4200) == [True]
+            board.take(items, expires=WALL + 4200, revision=1)
+        await board.arriving.settle(0, all_of_it=True)
+        again = {kept.seq: kept for kept in await board.store.after(0, 9, WALL)}
+        assert len(again) == 3
+        for kept in before:
+            if kept.seq in again:
+                assert again[kept.seq].post == kept.post
+        assert await board.store.after(len(before), 9, WALL) == []
+
+
+async def test_what_a_wrong_clock_rules_out_is_looked_at_again(tmp_path: Path) -> None:
+    context = context_without_network()
+    async with board_in(tmp_path, context) as board:
+        items = post(1, b"hello", expires=WALL + 9 * DAY)
+        board.take(items)
+        assert board.wants(items, WALL + 9 * DAY) == [False]
+        assert board.drops == {Reason.MAILBOX_DATE: 1}
+        right = Clock(WALL + 2 * DAY)
+        right.confirm(WALL + 2 * DAY)
+        vars(context)["clock"] = right
+        board.arriving.begin(0)
+        assert board.wants(items, WALL + 9 * DAY) == [True]
+        board.take(items)
+        await board.arriving.settle(0, all_of_it=True)
+        assert [kept.post.body for kept in await board.store.after(0, 9, WALL)] == [b"hello"]
+
+
+async def test_parts_that_give_another_number_or_time_make_no_post(tmp_path: Path) -> None:
+    body = seeded(1)(6000)
+    async with board_in(tmp_path) as board:
+        one = written(ALICE, 1, body, expires=EXPIRES)
+        for other in (
+            written(ALICE, 2, body, expires=EXPIRES, again="number"),
+            written(ALICE, 1, body, expires=EXPIRES, posted=WALL - 600, again="time"),
+        ):
+            board.take(one[:1])
+            board.take(other[1:])
+        await board.arriving.settle(0, all_of_it=True)
+        assert await board.store.after(0, 9, 0) == []
 
 
 async def test_parts_come_in_any_order_and_nothing_is_shown_before_the_last(tmp_path: Path) -> None:

@@ -238,6 +238,19 @@ async def test_a_post_is_extended_for_the_hours_that_this_adds(autojump_clock: M
             await stored(posting)
 
 
+async def test_a_post_that_a_relay_may_still_have_is_not_said_to_be_gone(autojump_clock: MockClock) -> None:
+    """A relay that did not hear of an earlier end keeps the post until the old one."""
+    async with both() as two, two.author.board(SECRET) as board:
+        posting = await board.post(b"hello", ttl_seconds=3 * DAY)
+        await stored(posting)
+        deaf = next(bent for bent in two.relays.values() if bent.kept)
+        deaf.on_put = lambda put: w.Kept(w.FULL)
+        assert await posting.extend(600)
+        await until(lambda: posting.status == "expired", 3600)
+        assert [post.body for post in await two.read()] == [b"hello"]
+        assert not await posting.recall()
+
+
 async def test_a_post_of_an_older_period_is_extended_as_far_as_it_can_be_found(
     autojump_clock: MockClock,
 ) -> None:

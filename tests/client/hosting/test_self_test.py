@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from onionshh import testing
-from onionshh.client.hosting.self_test import SelfTest
+from onionshh.client.hosting.self_test import BUSY_MOST, SelfTest
 from onionshh.config import Authority
 from onionshh.errors import NoDirectory
 from onionshh.net.authority_client import DirectoryUnreachable
@@ -80,6 +80,23 @@ async def test_an_introducer_that_does_not_bring_it(
         if answer is None:
             assert await behind.self_test.once() == why
             assert node.drops()[Reason.INTRODUCER_FAILED] == 1
+
+
+async def test_under_load_an_introducer_that_is_always_busy_is_found_out(autojump_clock: MockClock) -> None:
+    """It says itself that there is load. What we pay does not rise beyond a few doublings."""
+    async with small(6, **QUIET) as net, hosted(net, introducers=1) as (node, endpoint):
+        behind = parts(endpoint)
+        await until(lambda: behind.introducers.complete)
+        await trio.sleep(30)
+        (holding,) = behind.introducers._held.values()
+        behind.introducers._loaded(holding, m.IntroLoad(1, 0))
+        await trio.sleep(60)
+        bad = by_id(net, behind.introducers.entries[0].relay_id.hex())
+        mount(bad, HostileIntroducer(bad, answer=m.BUSY))
+        said = [await behind.self_test.once() for _ in range(BUSY_MOST + 1)]
+        assert said[:-1] == ["so many strangers come that an introducer is busy"] * BUSY_MOST
+        assert said[-1] == "an introducer lets nobody in who has paid"
+        assert node.drops()[Reason.INTRODUCER_FAILED] == 1
 
 
 async def test_without_a_directory_it_says_what_is_wrong(

@@ -17,11 +17,12 @@ from onionshh.client.meeting.finding import (
     AGAIN_SECONDS,
     EXTEND_SECONDS,
     HELLO_SECONDS,
-    OTHERS_AN_HOUR,
     REMEMBERED_SECONDS,
+    TRIES_MOST,
     Finding,
 )
 from onionshh.client.meeting.store import MEETING_MIGRATIONS, MeetingStore, Oneself
+from onionshh.client.meeting.turns import OTHERS_AN_HOUR
 from onionshh.core.meeting.hello import Agreed, Hello, agreed_untrusted, answer_untrusted
 from onionshh.core.session.session import Session
 from onionshh.crypto.refresh import SEED, Offer
@@ -199,16 +200,18 @@ async def test_a_lower_one_is_answered_once_and_both_have_the_session(autojump_c
 async def test_a_higher_one_is_left_to_answer_and_its_answer_begins_a_session(
     autojump_clock: MockClock,
 ) -> None:
-    def answer(instance: bytes, number: int) -> tuple[bytes, Agreed]:
-        return answer_untrusted(SECRET, OURS, instance, 20_000, seeded(number))
-
     async with side() as world:
+        period = world.context.view.period
+
+        def answer(instance: bytes, number: int) -> tuple[bytes, Agreed]:
+            return answer_untrusted(SECRET, OURS, instance, period, seeded(number))
+
         await world.comes(hello(HIGH))
         assert (world.answers, world.begun, world.finding.others) == ([], [], 1)
         (body, agreed), (other_body, _) = answer(HIGH, 2), answer(b"\xff" * 16, 3)
         await world.comes(body)
         (session,) = world.begun
-        theirs = Session.started(agreed.root, introduced=False, period=20_000, wall=0)
+        theirs = Session.started(agreed.root, introduced=False, period=period, wall=0)
         assert theirs.session_id == session.session_id
         assert session.chains.spend.key == theirs.chains.accept.key
         # The same answer again is the same session, and that of another one is another.
@@ -216,6 +219,46 @@ async def test_a_higher_one_is_left_to_answer_and_its_answer_begins_a_session(
         assert len({one.session_id for one in world.begun}) == 2
         assert world.finding.others == 2
         assert world.answers == []
+
+
+async def test_an_answer_of_another_time_holds_up_nothing(autojump_clock: MockClock) -> None:
+    """A third who knows the secret may write any period. Nobody reads the mailbox of such a session."""
+    async with side() as world:
+        now = world.context.view.period
+        for period in (0, now - 2, now + 2, 2**63 - 1, 2**64 - 1):
+            await world.comes(answer_untrusted(SECRET, OURS, HIGH, period, seeded(2))[0])
+        assert world.begun == []
+        assert world.drops == {Reason.MEETING_SHAPE: 5}
+        for number, period in enumerate((now - 1, now, now + 1)):
+            await world.comes(answer_untrusted(SECRET, OURS, HIGH, period, seeded(10 + number))[0])
+        assert len(world.begun) == 3
+
+
+async def test_answers_have_a_rate_as_hellos_have(autojump_clock: MockClock) -> None:
+    async with side() as world:
+        period = world.context.view.period
+        for number in range(OTHERS_AN_HOUR + 4):
+            instance = b"\xff" * 15 + bytes((number,))
+            await world.comes(answer_untrusted(SECRET, OURS, instance, period, seeded(100 + number))[0])
+        assert len(world.begun) == OTHERS_AN_HOUR
+        assert world.drops == {Reason.MEETING_MANY: 4}
+        await trio.sleep(3600)
+        assert len(world.begun) == OTHERS_AN_HOUR + 4, "the others are dealt with later"
+
+
+async def test_a_post_that_cannot_be_dealt_with_is_put_off_for_those_behind_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with side() as world:
+        period = world.context.view.period
+        world.fails = TRIES_MOST
+        first = answer_untrusted(SECRET, OURS, HIGH, period, seeded(2))[0]
+        second = answer_untrusted(SECRET, OURS, b"\xff" * 16, period, seeded(3))[0]
+        await world.comes(first, second)
+        await trio.sleep(TRIES_MOST * AGAIN_SECONDS + 1)
+        assert len(world.begun) == 1
+        await trio.sleep(2 * AGAIN_SECONDS)
+        assert len(world.begun) == 2
 
 
 async def test_what_is_no_hello_and_no_answer_to_us_is_passed_over(autojump_clock: MockClock) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from onionshh.client.delivery.sending import NotReached, Opening
@@ -157,6 +158,7 @@ async def test_under_load_each_refusal_makes_the_next_try_prove_twice_as_much(
             monkeypatch.undo()
             for running in net.relays:
                 mount(running, honest[running.id])
+            await trio.sleep(toll.DEAR_SECONDS)
             cache.keep(key, loaded)
             assert (await once(way)).joined is not None
             roles = all_say(net, m.BUSY)

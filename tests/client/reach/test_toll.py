@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.client.context import Context
-from onionshh.client.reach.toll import WORK_SECONDS, Toll, TooDear
+from onionshh.client.reach.toll import DEAR_SECONDS, WORK_SECONDS, Toll, TooDear
 from onionshh.core.endpoint.toll import pays_untrusted
 from onionshh.core.mailbox import price
 from onionshh.wire.endpoint import ProofWanted
@@ -108,6 +108,7 @@ async def test_it_works_for_a_minute_at_most_and_tells_of_the_work(autojump_cloc
         assert trio.current_time() - began == WORK_SECONDS == 60
         assert sum(seconds for seconds, _ in told) >= WORK_SECONDS - 2
         thread.lazy = False
+        await trio.sleep(DEAR_SECONDS)
         assert effort_of(await toll.paid(MESSAGE, WANTED, count(told))) == WANTED.effort
         # What was never paid is not doubled.
         thread.lazy = True
@@ -115,18 +116,40 @@ async def test_it_works_for_a_minute_at_most_and_tells_of_the_work(autojump_cloc
             await toll.paid(MESSAGE, WANTED, count(told))
         thread.lazy = False
         toll.turned_away()
+        await trio.sleep(DEAR_SECONDS)
         assert effort_of(await toll.paid(MESSAGE, WANTED, count(told))) == WANTED.effort
+
+
+async def test_what_was_too_dear_is_not_tried_again_soon_unless_something_else_is_wanted(
+    autojump_clock: MockClock,
+) -> None:
+    async with visitor() as (context, thread):
+        toll = Toll(context)
+        thread.lazy = True
+        with pytest.raises(TooDear):
+            await toll.paid(MESSAGE, WANTED, count([]))
+        thread.lazy = False
+        began, pieces = trio.current_time(), thread.pieces
+        with pytest.raises(TooDear):
+            await toll.paid(MESSAGE, WANTED, count([]))
+        assert (trio.current_time(), thread.pieces) == (began, pieces)
+        await toll.paid(MESSAGE, replace(WANTED, seed=b"t" * 32), count([]))
+        assert thread.pieces > pieces
 
 
 async def test_it_never_works_for_more_than_a_node_ever_pays(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("onionshh.client.reach.toll.EFFORT_MOST", 20)
-    async with visitor() as (context, _):
+    async with visitor() as (context, thread):
         toll = Toll(context)
-        assert effort_of(await toll.paid(MESSAGE, replace(WANTED, effort=10_000), count([]))) == 20
+        assert effort_of(await toll.paid(MESSAGE, replace(WANTED, effort=20), count([]))) == 20
         toll.turned_away()
         assert effort_of(await toll.paid(MESSAGE, WANTED, count([]))) == 20
+        pieces = thread.pieces
+        with pytest.raises(TooDear):  # no less than all of it would be enough
+            await toll.paid(MESSAGE, replace(WANTED, effort=21), count([]))
+        assert thread.pieces == pieces
     assert price.EFFORT_MOST > 20
 
 
@@ -153,4 +176,5 @@ async def test_what_was_doubled_falls_again_once_it_was_too_dear(autojump_clock:
         with pytest.raises(TooDear):
             await toll.paid(MESSAGE, WANTED, count([]))
         thread.lazy = False
+        await trio.sleep(DEAR_SECONDS)
         assert effort_of(await toll.paid(MESSAGE, WANTED, count([]))) == WANTED.effort
