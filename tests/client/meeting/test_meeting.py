@@ -297,7 +297,7 @@ async def test_a_third_who_knows_the_secret_comes_too(autojump_clock: MockClock)
                 await until(lambda: left.others == right.others == late.others == 2, 60)
                 assert left.problem.endswith(MANY.format(others=2))
                 # Whoever showed itself last is spoken to, and nothing goes to two of them.
-                await delivered(left.send(b"to one of you"))
+                await delivered(left.send(b"to one of you"), seconds=500)
                 heard = other.bodies + third.bodies
                 assert heard.count(b"to one of you") == 1
         shown = one.bodies + other.bodies
