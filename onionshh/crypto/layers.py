@@ -10,7 +10,7 @@ enciphers under the end-to-end layer after (inbound) or before (outbound) its ow
 
 A body is passed as its two parts, the tag of 16 bytes and the rest of 493, as the cipher takes it.
 `RelayLayers.outbound` and `inbound` are the hottest lines of the project. There is one call per cell, of
-about 2.5 µs, which makes no object except the two parts it returns.
+about 1 µs with the compiled cipher, which makes no object except the two parts it returns.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import Final
 
-from onionshh.crypto.uiv import GMAC, Hashes, UIVDecryptor, UIVEncryptor
+from onionshh.crypto.uiv import CIPHER, Cipher, Decryptor, Encryptor
 from onionshh.errors import CryptoError
 from onionshh.geometry import BODY, LAYER_KEYS, LAYER_STATE, PAYLOAD, TAG
 from onionshh.reasons import Reason
@@ -31,12 +31,12 @@ _FIRST_CHAIN: Final = bytes(TAG)
 class Layer:
     """Keys, N and T of one hop and direction."""
 
-    __slots__ = ("_hashes", "chain", "keys", "nonce")
+    __slots__ = ("_made_by", "chain", "keys", "nonce")
 
-    def __init__(self, state: bytes, hashes: Hashes) -> None:
+    def __init__(self, state: bytes, made_by: Cipher) -> None:
         if len(state) != LAYER_STATE:
             raise ValueError(f"an onion layer's state is {LAYER_STATE} bytes")
-        self._hashes = hashes
+        self._made_by = made_by
         self.keys = state[:LAYER_KEYS]
         self.nonce = state[LAYER_KEYS:]
         self.chain = _FIRST_CHAIN
@@ -47,9 +47,9 @@ class _EncryptingLayer(Layer):
 
     __slots__ = ("_cipher",)
 
-    def __init__(self, state: bytes, hashes: Hashes) -> None:
-        super().__init__(state, hashes)
-        self._cipher: UIVEncryptor | None = None
+    def __init__(self, state: bytes, made_by: Cipher) -> None:
+        super().__init__(state, made_by)
+        self._cipher: Encryptor | None = None
 
     def encrypt(self, command: int, tag: bytes, rest: bytes) -> tuple[bytes, bytes]:
         """c = Enc(T‖AD, c); T = c[:16]."""
@@ -79,8 +79,8 @@ class _EncryptingLayer(Layer):
         """Drop the cipher contexts (some kilobytes). The next cell makes them again."""
         self._cipher = None
 
-    def _wake(self) -> UIVEncryptor:
-        self._cipher = cipher = UIVEncryptor(self.keys, self._hashes)
+    def _wake(self) -> Encryptor:
+        self._cipher = cipher = self._made_by.encryptor(self.keys)
         return cipher
 
 
@@ -89,9 +89,9 @@ class _DecryptingLayer(Layer):
 
     __slots__ = ("_cipher",)
 
-    def __init__(self, state: bytes, hashes: Hashes) -> None:
-        super().__init__(state, hashes)
-        self._cipher: UIVDecryptor | None = None
+    def __init__(self, state: bytes, made_by: Cipher) -> None:
+        super().__init__(state, made_by)
+        self._cipher: Decryptor | None = None
 
     def decrypt(self, command: int, tag: bytes, rest: bytes) -> tuple[bytes, bytes]:
         """t = c[:16]; c = Dec(T‖AD, c); T = t."""
@@ -111,8 +111,8 @@ class _DecryptingLayer(Layer):
         self.nonce = state[LAYER_KEYS:]
         self._cipher = None
 
-    def _wake(self) -> UIVDecryptor:
-        self._cipher = cipher = UIVDecryptor(self.keys, self._hashes)
+    def _wake(self) -> Decryptor:
+        self._cipher = cipher = self._made_by.decryptor(self.keys)
         return cipher
 
 
@@ -121,9 +121,9 @@ class RelayLayers:
 
     __slots__ = ("backward", "forward")
 
-    def __init__(self, forward: bytes, backward: bytes, hashes: Hashes = GMAC) -> None:
-        self.forward = _EncryptingLayer(forward, hashes)
-        self.backward = _EncryptingLayer(backward, hashes)
+    def __init__(self, forward: bytes, backward: bytes, cipher: Cipher = CIPHER) -> None:
+        self.forward = _EncryptingLayer(forward, cipher)
+        self.backward = _EncryptingLayer(backward, cipher)
 
     def outbound(self, command: int, tag: bytes, rest: bytes) -> tuple[bytes, bytes, bool]:
         """A cell from the client's side: (its two parts after our layer, whether it is for us).
@@ -179,10 +179,10 @@ class ClientLayers:
     circuit can only be ended.
     """
 
-    __slots__ = ("_dead", "_end_in", "_end_out", "_hashes", "_joined", "hops")
+    __slots__ = ("_cipher", "_dead", "_end_in", "_end_out", "_joined", "hops")
 
-    def __init__(self, hashes: Hashes = GMAC) -> None:
-        self._hashes = hashes
+    def __init__(self, cipher: Cipher = CIPHER) -> None:
+        self._cipher = cipher
         self.hops: list[_Hop] = []
         """The relays' layers, the first relay first."""
         self._end_in: _EncryptingLayer | None = None
@@ -202,7 +202,7 @@ class ClientLayers:
         if self._joined:
             raise ValueError("a joined circuit does not grow")
         self.hops.append(
-            _Hop(_DecryptingLayer(forward, self._hashes), _DecryptingLayer(backward, self._hashes))
+            _Hop(_DecryptingLayer(forward, self._cipher), _DecryptingLayer(backward, self._cipher))
         )
 
     def join_as_visitor(self, forward: bytes, backward: bytes) -> None:
@@ -214,8 +214,8 @@ class ClientLayers:
         """The other side of `join_as_visitor`, with the same arguments and the same index."""
         if self._joined:
             raise ValueError("a joined circuit does not join again")
-        self._end_in = _EncryptingLayer(forward, self._hashes)
-        self._end_out = _EncryptingLayer(backward, self._hashes)
+        self._end_in = _EncryptingLayer(forward, self._cipher)
+        self._end_out = _EncryptingLayer(backward, self._cipher)
         self._joined = True
 
     def send(self, hop: int, command: int, payload: bytes) -> tuple[bytes, bytes]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from onionshh.crypto.layers import ClientLayers, RelayLayers
+from onionshh.crypto.uiv import CIPHER, Cipher
 from onionshh.geometry import LAYER_STATE, PAYLOAD, TAG
 from onionshh.ids import RandomBytes
 from onionshh.wire.cell import RELAY
@@ -10,16 +13,19 @@ from tests.seeded import seeded
 
 
 class Circuit:
-    """One client and its relays, keyed alike. Cells move by calls."""
+    """One client and its relays, keyed alike. Cells move by calls. `relay`: the ciphers of the
+    relays, in turn."""
 
-    def __init__(self, relays: int, seed: int = 1) -> None:
+    def __init__(
+        self, relays: int, seed: int = 1, *, client: Cipher = CIPHER, relay: Sequence[Cipher] = (CIPHER,)
+    ) -> None:
         self.random: RandomBytes = seeded(seed)
-        self.client = ClientLayers()
+        self.client = ClientLayers(client)
         self.relays: list[RelayLayers] = []
-        for _ in range(relays):
+        for place in range(relays):
             forward, backward = self.random(LAYER_STATE), self.random(LAYER_STATE)
             self.client.add_hop(forward, backward)
-            self.relays.append(RelayLayers(forward, backward))
+            self.relays.append(RelayLayers(forward, backward, relay[place % len(relay)]))
 
     def payload(self) -> bytes:
         return self.random(PAYLOAD)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onionshh.crypto.uiv import Hashes
+from onionshh.crypto.uiv_python import Hashes
 
 BLOCK = 16
 _MODULUS = 1 << 128 | 1 << 127 | 1 << 126 | 1 << 121 | 1

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from onionshh.crypto.layers import ClientLayers, RelayLayers
-from onionshh.crypto.uiv import UIVEncryptor
+from onionshh.crypto.uiv import PYTHON, Cipher
 from onionshh.errors import CryptoError
 from onionshh.geometry import BODY, PAYLOAD, TAG
 from onionshh.wire.cell import RELAY, RELAY_EARLY
+from tests.crypto.ciphers import CIPHERS
 from tests.crypto.circuits import Circuit
 
 RELAYS = (1, 2, 3, 4)
@@ -36,6 +39,27 @@ def test_every_hop_gets_its_cells_and_answers(relays: int, command: int) -> None
             payload = circuit.payload()
             body, expected = circuit.answer(hop, payload, command)
             assert circuit.client.receive(command, body) == (hop, payload, expected)
+
+
+def _names(ciphers: Cipher | tuple[Cipher, Cipher]) -> str:
+    return "-".join(one.name for one in (ciphers if isinstance(ciphers, tuple) else (ciphers,)))
+
+
+@pytest.mark.parametrize("client", CIPHERS, ids=_names)
+@pytest.mark.parametrize("relays", list(product(CIPHERS, repeat=2)), ids=_names)
+def test_every_mixture_of_ciphers_is_one_circuit(client: Cipher, relays: tuple[Cipher, Cipher]) -> None:
+    """Every cell is the same at each place, whichever cipher each node has."""
+    mixed, pure = Circuit(4, client=client, relay=relays), Circuit(4, client=PYTHON, relay=(PYTHON,))
+    for number in range(24):
+        hop, command = number % 4, (RELAY, RELAY_EARLY)[number % 3 == 0]
+        payload = mixed.payload()
+        assert payload == pure.payload()
+        sent = mixed.client.send(hop, command, payload)
+        assert sent == pure.client.send(hop, command, payload)
+        assert mixed.outward(sent[0], command) == pure.outward(sent[0], command)
+        answer = mixed.answer(hop, payload, command)
+        assert answer == pure.answer(hop, payload, command)
+        assert mixed.client.receive(command, answer[0]) == pure.client.receive(command, answer[0])
 
 
 @pytest.mark.parametrize("relays", RELAYS)
@@ -162,8 +186,6 @@ def test_keys_move_on_only_for_cells_of_ones_own() -> None:
 def test_wrong_lengths() -> None:
     with pytest.raises(ValueError, match="80 bytes"):
         RelayLayers(bytes(79), bytes(80))
-    with pytest.raises(ValueError, match="64 bytes"):
-        UIVEncryptor(bytes(63))
     circuit = Circuit(1)
     with pytest.raises(ValueError, match="493 bytes"):
         circuit.client.send(0, RELAY, bytes(PAYLOAD - 1))

@@ -7,7 +7,9 @@ from onionshh.crypto.handshake import ClientHandshake, Suite, respond
 from onionshh.crypto.identity import Blinding, blind_public, blind_secret, subcredential
 from onionshh.crypto.layers import ClientLayers, Layer, RelayLayers
 from onionshh.crypto.primitives import KeyPair
-from tests.crypto.polyval import POLYVAL, polyval
+from onionshh.crypto.uiv import Cipher
+from tests.crypto.ciphers import each, with_polyval
+from tests.crypto.polyval import polyval
 from tests.crypto.published import published
 
 
@@ -20,8 +22,8 @@ def standing(layer: Layer) -> list[bytes]:
     return [layer.keys, layer.nonce, layer.chain]
 
 
-def relay_at(state: list[bytes]) -> RelayLayers:
-    relay = RelayLayers(bytes(80), bytes(80), POLYVAL)
+def relay_at(state: list[bytes], cipher: Cipher) -> RelayLayers:
+    relay = RelayLayers(bytes(80), bytes(80), with_polyval(cipher))
     place(relay.forward, state)
     place(relay.backward, state)
     return relay
@@ -38,9 +40,10 @@ def test_all_vectors_are_there() -> None:
     assert sum(len(rows) for rows in published("cgo.json").values()) == 94
 
 
-def test_cgo_relay() -> None:
+@each
+def test_cgo_relay(cipher: Cipher) -> None:
     for inbound, state, command, left, right, (after, cell) in published("cgo.json")["relay"]:
-        relay = relay_at(state)
+        relay = relay_at(state, cipher)
         if inbound:
             assert relay.inbound(command[0], left, right) == tuple(cell)
             assert standing(relay.backward) == after
@@ -51,16 +54,18 @@ def test_cgo_relay() -> None:
             assert standing(relay.forward) == after
 
 
-def test_cgo_relay_originates() -> None:
+@each
+def test_cgo_relay_originates(cipher: Cipher) -> None:
     for state, command, payload, (after, cell) in published("cgo.json")["relay_originate"]:
-        relay = relay_at(state)
+        relay = relay_at(state, cipher)
         assert relay.originate(command[0], payload) == tuple(cell)
         assert standing(relay.backward) == after
 
 
-def test_cgo_client_originates() -> None:
+@each
+def test_cgo_client_originates(cipher: Cipher) -> None:
     for states, hop, command, payload, (after, cell) in published("cgo.json")["client_originate"]:
-        client = ClientLayers(POLYVAL)
+        client = ClientLayers(with_polyval(cipher))
         for state in states:
             client.add_hop(bytes(80), bytes(80))
             place(client.hops[-1].forward, state)
