@@ -52,13 +52,28 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from onionshh.crypto.uiv import CIPHER
+
+        print(f"onionshh {__version__}, cipher: {CIPHER.name}")
+        context.exit()
+
+
 @click.group(
     cls=Commands,
     invoke_without_command=True,
     subcommand_metavar="COMMAND [ARGS]...",
     context_settings={"max_content_width": 100, "show_default": True},
 )
-@click.version_option(__version__, message="%(prog)s %(version)s", help="Show the version and end.")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_version,
+    help="Show the version, and which cipher cells get, and end.",
+)
 @click.pass_context
 def app(context: click.Context) -> None:
     """Layered onion whispers: reach a peer by its address alone, and neither learns where the other is.

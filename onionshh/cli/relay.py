@@ -29,6 +29,7 @@ from onionshh.cli.talk import tell, utter
 from onionshh.config import NetworkFile
 from onionshh.core.base.chance import Chance
 from onionshh.core.roles import Role
+from onionshh.crypto.uiv import CIPHER
 from onionshh.geometry import KEY
 from onionshh.ids import RelayId
 from onionshh.net.authority_client import HttpSource
@@ -130,7 +131,7 @@ def relay(
             return run(
                 lambda: _run(made, about),
                 on=reader,
-                report=lambda: utter(statistics.line(made.statistics())),
+                report=lambda: utter(statistics.line(made.statistics(), cipher=CIPHER.name)),
             )
         finally:
             listener.close()
@@ -170,6 +171,7 @@ def _roles(mounting: Mounting) -> tuple[Role, ...]:
 
 async def _run(made: Relay, about: About) -> int:
     tell(f"relay {about.nickname}, id {made.keys.relay_id.hex()}")
+    tell(f"cipher: {CIPHER.name}")
     await until_directory_answers(made.first)
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: made.run(task_status=task_status))

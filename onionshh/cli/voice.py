@@ -17,6 +17,7 @@ from onionshh.cli.talk import counted, encoded, remark, stamped
 from onionshh.cli.text import printable
 from onionshh.client.incoming import IncomingTransfer
 from onionshh.client.whisper import Whisper
+from onionshh.crypto.uiv import CIPHER
 
 TOGETHER_SECONDS = 10.0
 """Whispers that come within this time after a reported one are reported together."""
@@ -67,7 +68,7 @@ class JsonVoice:
         self._say({"event": "unreachable", "why": why})
 
     def statistics(self, record: HostStatistics) -> None:
-        _say_what_was_asked(self._output, self._numbers.line(record, event="statistics"))
+        _say_what_was_asked(self._output, self._numbers.line(record, event="statistics", cipher=CIPHER.name))
 
     def came(self, whisper: Whisper) -> None:
         self._output.say(_event(whisper))

@@ -512,6 +512,7 @@ def test_bare_command_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     from onionshh import __version__
+    from onionshh.crypto.uiv import CIPHER
 
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"onionshh {__version__}\n"
+    assert capsys.readouterr().out == f"onionshh {__version__}, cipher: {CIPHER.name}\n"
