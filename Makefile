@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help venv demo test lint types unit bench simulate fuzz coverage reference lock clean
+.PHONY: help venv demo test lint types unit bench simulate fuzz coverage sanitize compare wheel reference lock clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
@@ -18,6 +18,9 @@ help:
 	@echo "make simulate  whispers over bad lanes, a million runs (some twelve minutes)"
 	@echo "make fuzz   hostile inputs for every door, guided by coverage where atheris installs (SECONDS=60,"
 	@echo "            for all together; DOOR=TEXT: those with this in their names)"
+	@echo "make sanitize  the compiled cipher under the compiler's sanitizers (a quarter of a minute)"
+	@echo "make compare  ten million cells through both ciphers (some two minutes)"
+	@echo "make wheel  a wheel in dist/, and the demo from it in an environment of its own"
 	@echo "make coverage  the lines that no test runs; takes twice as long as the tests"
 	@echo "make reference  API.md, written anew from the docstrings"
 	@echo "make venv   only the environment, in $(VENV)"
@@ -27,13 +30,17 @@ help:
 
 # Two steps, so that the demo need not wait for the tools of the tests. A stamp is made last: what was cut
 # short is done again.
-$(VENV)/.run: requirements.lock pyproject.toml
+$(VENV)/.run: requirements.lock pyproject.toml onionshh/crypto/_uiv.c
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("onionshh needs Python 3.11 or later; " \
 	    "$(PYTHON) is %d.%d. Try: make PYTHON=python3.12" % sys.version_info[:2])'
 	@echo "setting up $(VENV)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) install -q --require-hashes -r requirements.lock
+	@rm -rf build onionshh/crypto/_uiv*.so
 	@$(PIP) install -q --no-build-isolation --no-deps --editable .
+	@$(BIN)/python -c 'import onionshh.crypto._uiv' 2>/dev/null || echo "no compiled cipher: it takes a C" \
+	    "compiler and the headers of Python and of OpenSSL 3 (Debian: gcc python3-dev libssl-dev). All" \
+	    "works without, and cells take three times the CPU."
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
@@ -90,6 +97,23 @@ coverage: $(VENV)/.dev
 	@$(BIN)/python -m coverage report --show-missing --skip-covered --skip-empty | sed -nE \
 	    -e 's/^([^ ]+\.py) .*% +/\1: /p' -e 's/^TOTAL .* ([0-9]+%).*/\1 of the lines are run by a test/p'
 
+sanitize: $(VENV)/.dev
+	@$(BIN)/python -m tests.crypto.sanitizing
+
+compare: $(VENV)/.dev
+	@$(BIN)/python -m tests.crypto.comparing 10000000
+
+# The environment has what is locked, and nothing of this folder but the wheel.
+wheel: $(VENV)/.run
+	@rm -rf build dist .venv-wheel
+	@$(PIP) wheel -q --no-build-isolation --no-deps -w dist .
+	@$(PYTHON) -m venv .venv-wheel
+	@.venv-wheel/bin/python -m pip --disable-pip-version-check --no-input install -q --require-hashes \
+	    -r requirements.lock
+	@.venv-wheel/bin/python -m pip --disable-pip-version-check --no-input install -q --no-deps dist/*.whl
+	@cd dist && ../.venv-wheel/bin/onionshh --version && ../.venv-wheel/bin/onionshh demo
+	@rm -rf .venv-wheel
+
 reference: $(VENV)/.dev
 	@$(BIN)/python -m tests.reference
 
@@ -111,6 +135,6 @@ lock:
 	@echo "wrote requirements.lock, requirements-dev.lock and requirements-bench.lock"
 
 clean:
-	rm -rf $(VENV) .venv-lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz \
-	    .coverage
+	rm -rf $(VENV) .venv-lock .venv-wheel build dist *.egg-info onionshh/crypto/_uiv*.so .mypy_cache \
+	    .pytest_cache .ruff_cache .hypothesis .fuzz .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
