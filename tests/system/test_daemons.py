@@ -23,6 +23,7 @@ import pytest
 import trio
 
 import onionshh
+from onionshh.crypto.uiv import CIPHER
 from onionshh.geometry import LINK_FLIGHT
 from onionshh.reasons import Reason
 from tests.system.processes import COMMAND, PATIENCE_SECONDS, Running, heeds, running, until
@@ -371,7 +372,7 @@ def says_nothing_but_numbers(value: object) -> None:
                 assert re.fullmatch(r"[a-z]+([_-][a-z]+)*|[1-5][0-9][0-9]", name)
                 says_nothing_but_numbers(one)
         case str():
-            assert value in ("relay", "directory", "host", "statistics")
+            assert value in ("relay", "directory", "host", "statistics", CIPHER.name)
         case _:
             assert value is None or isinstance(value, int | float)
 
