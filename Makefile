@@ -40,7 +40,7 @@ $(VENV)/.run: requirements.lock pyproject.toml onionshh/crypto/_uiv.c
 	@$(PIP) install -q --no-build-isolation --no-deps --editable .
 	@$(BIN)/python -c 'import onionshh.crypto._uiv' 2>/dev/null || echo "no compiled cipher: it takes a C" \
 	    "compiler and the headers of Python and of OpenSSL 3 (Debian: gcc python3-dev libssl-dev). All" \
-	    "works without, and cells take three times the CPU."
+	    "works without, and a busy relay takes half as much CPU again."
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
