@@ -10,6 +10,8 @@ from trio.testing import MockClock
 
 from onionshh.client.context import WATCHES_MOST
 from onionshh.client.meeting.meeting import MANY
+from onionshh.client.meeting.turns import OTHERS_AN_HOUR
+from onionshh.core.meeting.hello import HELLO, Hello, answer_untrusted
 from onionshh.errors import Away, Closed, DataInUse
 from tests.client.letterworld import slowly
 from tests.client.meeting.meetings import (
@@ -26,6 +28,7 @@ from tests.client.meeting.meetings import (
 )
 from tests.client.world import WrongClock, joined, until
 from tests.inside import inside
+from tests.seeded import seeded
 
 
 async def test_they_meet_and_talk_both_ways(autojump_clock: MockClock) -> None:
@@ -303,6 +306,34 @@ async def test_a_third_who_knows_the_secret_comes_too(autojump_clock: MockClock)
         shown = one.bodies + other.bodies
         assert shown.count(b"I am here, too") == 1
         assert other.bodies[0] == b"between two"
+
+
+async def test_answers_by_a_third_do_not_take_the_session_that_is_in_use(
+    autojump_clock: MockClock,
+) -> None:
+    """As many as begin sessions in an hour, and none of them is shown."""
+    one, other = Program(), Program()
+    with slowly(30.0):
+        async with network() as net, net.join("one") as a, net.join("other") as b, net.join("third") as c:
+            async with c.board(TOPIC.secret) as board, one.at(a) as left, other.at(b) as right:
+                await both_met(left, right, seconds=1200)
+                await delivered(left.send(b"before"), right.send(b"before, too"), seconds=500)
+                before = [left.session, right.session]
+                found = [body for body in await bodies(board) if len(body) == HELLO]
+                period = inside(c).view.period
+                for number in range(OTHERS_AN_HOUR + 4):
+                    for body in found:
+                        hello = Hello.decode_untrusted(SECRET, body)
+                        instance = b"\xff" * 15 + bytes((number,))
+                        said, _ = answer_untrusted(SECRET, hello, instance, period, seeded(500 + number))
+                        await board.post(said, ttl_seconds=600)
+                await trio.sleep(900)
+                assert left.others > 2
+                assert right.others > 2
+                assert [one and one.started_at for one in (left.session, right.session)] == [
+                    one and one.started_at for one in before
+                ]
+                await delivered(left.send(b"after"), right.send(b"after, too"), seconds=500)
 
 
 async def test_who_waits_for_the_other_one_is_told_that_the_meeting_was_closed(
