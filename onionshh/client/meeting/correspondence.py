@@ -159,7 +159,6 @@ class MeetingCorrespondence(Correspondence):
 
     async def _heard_of(self, session: Session) -> None:
         if not session.marks.confirmed:
-            session.marks.answered = True  # those of which nothing is shown make room first
             await self.known.heard(session)
             if self.letters is not None:
                 self.letters.look()

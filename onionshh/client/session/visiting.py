@@ -72,7 +72,8 @@ class VisitorSessions:
         the endpoint may leave more in its mailbox."""
         if session is None or session.marks.confirmed:
             return
-        session.marks.confirmed = True
+        # Sessions of which the other end has shown nothing make room first.
+        session.marks.confirmed = session.marks.answered = True
         before = self.current
         if before is None or not before.marks.confirmed or not _began_earlier(session, before):
             self.current = session

@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from onionshh.client.correspondence import SESSIONS_MOST
 from onionshh.client.meeting.correspondence import NOTE_SECONDS, MeetingCorrespondence
 from onionshh.client.meeting.folder import meeting_folder
 from onionshh.errors import Closed
@@ -100,5 +101,26 @@ async def test_a_session_is_kept_when_it_begins_and_used_when_the_other_side_has
             await made.known.heard(second)
             assert made.known.usable is second
             assert made.session is not None
+            # More sessions than are kept, of which nothing is shown, drive out none that is used.
+            for number in range(SESSIONS_MOST + 2):
+                await made.begun(both(100 + number)[0])
+            assert made.known.keeper.get(second.session_id) is made.known.usable is second
+            assert made.known.keeper.get(first.session_id) is None
+            assert len(made.known.with_mail) == SESSIONS_MOST
+
+
+async def test_the_session_that_was_shown_last_takes_the_place_of_the_one_before(
+    autojump_clock: MockClock,
+) -> None:
+    async with network(3) as net, net.join("one") as node:
+        context = inside(node)
+        async with meeting_folder(context, SECRET, None) as folder:
+            made = MeetingCorrespondence(context, SECRET, folder)
+            await made.load()
+            first, second = both(1)[0], both(2)[0]
+            for session in (first, second):
+                await made.begun(session)
+            await made.known.heard(second)
             await made.known.heard(first)
-            assert made.known.with_mail
+            assert made.known.usable is first
+            assert made.known.with_mail == [first]
