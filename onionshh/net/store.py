@@ -240,7 +240,8 @@ class DataDirectory:
             _check_folder(self.path)
         except OSError as error:
             raise BadData(
-                f"Cannot use {self.path} as a data folder ({error.strerror}); give another --data folder."
+                f"Cannot use {self.path} as a data folder ({error.strerror});"
+                " use another one (--data, or XDG_STATE_HOME)."
             ) from error
 
     def __truediv__(self, name: str) -> Path:
