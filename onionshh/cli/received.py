@@ -10,14 +10,12 @@ from __future__ import annotations
 import filecmp
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Final, TypeVar
-
-import trio
+from typing import Final
 
 from onionshh.advice import advice
 from onionshh.cli.failures import Usage
@@ -26,8 +24,7 @@ from onionshh.cli.voice import Voice
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.incoming import IncomingTransfer
 from onionshh.errors import Closed
-
-T = TypeVar("T")
+from onionshh.net.store import RunBlocking, run_in_thread
 
 DIGITS: Final = 8
 """Of the id, in a file's name."""
@@ -36,8 +33,9 @@ DIGITS: Final = 8
 class ReceivedFiles:
     """The folder, which is made if it is not there. Usage."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run_blocking: RunBlocking = run_in_thread) -> None:
         self._folder = folder
+        self._run_blocking = run_blocking
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -64,14 +62,14 @@ class ReceivedFiles:
         """Make a file of this transfer, if there is none by now. OSError, BadData, Closed."""
         rough = self._folder / f".{incoming.id}.part"
         try:
-            descriptor = await _off_loop(partial(_new, rough))
+            descriptor = await self._run_blocking(partial(_new, rough))
             try:
                 async for piece in incoming:
-                    await _off_loop(partial(_write, descriptor, piece))
-                await _off_loop(partial(os.fsync, descriptor))
+                    await self._run_blocking(partial(_write, descriptor, piece))
+                await self._run_blocking(partial(os.fsync, descriptor))
             finally:
                 os.close(descriptor)
-            return await _off_loop(partial(_named, rough, self._names(incoming)))
+            return await self._run_blocking(partial(_named, rough, self._names(incoming)))
         finally:
             with suppress(OSError):
                 rough.unlink()
@@ -83,11 +81,6 @@ class ReceivedFiles:
         yield self._folder / f"{when}-{incoming.id}"
         for number in count(2):
             yield self._folder / f"{when}-{incoming.id}-{number}"
-
-
-async def _off_loop(work: Callable[[], T]) -> T:
-    """What `work` returns; a disk may take its time."""
-    return await trio.to_thread.run_sync(work)
 
 
 def _new(path: Path) -> int:

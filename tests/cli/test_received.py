@@ -19,6 +19,7 @@ from onionshh.cli.voice import JsonVoice
 from onionshh.client.incoming import IncomingTransfer, Shown
 from onionshh.core.delivery.parts import PART_DATA, TransferId
 from onionshh.core.delivery.transfer_actions import OfferTransfer
+from onionshh.net.store import run_inline
 from tests.cli.conftest import Heard, speaking
 from tests.client.world import QUIET, hosted, small, until
 from tests.inside import parts
@@ -108,7 +109,7 @@ async def test_a_full_disk_is_told_and_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = bytes(PART_DATA) + b"end"
-    files = ReceivedFiles(tmp_path / "received")
+    files = ReceivedFiles(tmp_path / "received", run_inline)  # virtual time does not wait for threads
     full = OSError(28, "No space left on device")
     real, refused = os.fsync, 0
 
