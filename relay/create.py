@@ -175,4 +175,5 @@ def push_handshake(leg: Leg, first: int, more: int, message: bytes, random_bytes
 
 
 def _refusals_unread(port: LinkPort) -> bool:
-    return len(port.refusals.cells) > REFUSALS_WAITING_MOST
+    outbox = port.outbox
+    return outbox.waiting > REFUSALS_WAITING_MOST and outbox.count(port.refusals) > REFUSALS_WAITING_MOST

@@ -112,27 +112,26 @@ class Switch:
                 continue
             tag = frame[at + CELL_HEADER : at + _REST]
             rest = frame[at + _REST : at + CELL]
-            circuit = leg.circuit
-            circuit.used = True
+            leg.used = True
             if leg.outward:
-                tag, rest = circuit.layers.inbound(RELAY, tag, rest)
+                tag, rest = leg.layer.encrypt(RELAY, tag, rest)
             else:
-                came, (tag, rest, mine) = tag, circuit.layers.outbound(RELAY, tag, rest)
+                came, (tag, rest, mine) = tag, leg.layer.outbound(RELAY, tag, rest)
                 if mine:
-                    control.recognised(circuit, rest, came, early=False)
+                    control.recognised(leg.circuit, rest, came, early=False)
                     continue
-                join = circuit.join
-                if join is not None:
-                    tag, rest = join.layers.inbound(RELAY, tag, rest)
+                beyond = leg.beyond
+                if beyond is not None:
+                    tag, rest = beyond.encrypt(RELAY, tag, rest)
             out = leg.onward
             if out is None:
-                control.move(circuit, Event.CELL_IN if leg.outward else Event.CELL_OUT)
+                control.move(leg.circuit, Event.CELL_IN if leg.outward else Event.CELL_OUT)
                 continue
-            queue = out.queue
-            if len(queue.cells) >= cap:
-                control.end(circuit, Reason.QUEUE_FULL)
+            outbox = out.outbox
+            if outbox.waiting >= cap and out.is_full(cap):
+                control.end(leg.circuit, Reason.QUEUE_FULL)
                 continue
-            out.outbox.push(queue, out.header + tag + rest)
+            outbox.push(out.queue, out.header + tag + rest)
             forwarded += 1
         self.cells_forwarded += forwarded
 

@@ -586,7 +586,7 @@ async def flood(relay: Relay, port: LinkPort, stop: Callable[[], bool]) -> int:
     most, queue = 0, CellQueue()
     while not stop():
         for _ in range(64):
-            if len(queue.cells) < 256:
+            if port.outbox.count(queue) < 256:
                 port.outbox.push(queue, pack_cell(7, RELAY, bytes(BODY)))
         most = max(most, relay.memory.used_bytes)
         relay.links.flush()

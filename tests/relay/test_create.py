@@ -444,7 +444,7 @@ def test_circuits_that_end_honestly_are_no_refusals(monkeypatch: pytest.MonkeyPa
     net.stuck.add(link)  # A's socket to B is full for a moment
     net.cut(stranger.port)
     net.settle()
-    assert len(link.control.cells) == 20
+    assert link.outbox.count(link.control) == 20
     circuit = other.circuit()
     other.extend(circuit, b)
     other.extend(circuit, a)  # over the very same link
@@ -464,7 +464,7 @@ def test_half_made_circuits_that_run_out_fill_no_link_either(monkeypatch: pytest
         client.raw(INITIATOR_BIT | number, CREATE, bytes(BODY))
     net.tick(11)
     assert relay.drops.counts[Reason.CREATE_UNFINISHED] == 300
-    assert len(client.guard_port.refusals.cells) == 65
+    assert client.guard_port.outbox.count(client.guard_port.refusals) == 65
     assert not client.guard_port.creating
 
 
