@@ -15,41 +15,62 @@ about 1 µs with the compiled cipher, which makes no object except the two parts
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from onionshh.crypto.uiv import CIPHER, Cipher, Decryptor, Encryptor
 from onionshh.errors import CryptoError
 from onionshh.geometry import BODY, LAYER_KEYS, LAYER_STATE, PAYLOAD, TAG
 from onionshh.reasons import Reason
 
+AnyCipher = TypeVar("AnyCipher", Encryptor, Decryptor)
+
 _COMMAND: Final = tuple(bytes((command,)) for command in range(256))
 _FIRST_CHAIN: Final = bytes(TAG)
 
 
-class Layer:
-    """Keys, N and T of one hop and direction."""
+class Layer(Generic[AnyCipher]):
+    """Keys, N and T of one hop and direction. `make`: the cipher for keys."""
 
-    __slots__ = ("_made_by", "chain", "keys", "nonce")
+    __slots__ = ("_cipher", "_make", "chain", "keys", "nonce")
 
-    def __init__(self, state: bytes, made_by: Cipher) -> None:
+    def __init__(self, state: bytes, make: Callable[[bytes], AnyCipher]) -> None:
         if len(state) != LAYER_STATE:
             raise ValueError(f"an onion layer's state is {LAYER_STATE} bytes")
-        self._made_by = made_by
+        self._make: Callable[[bytes], AnyCipher] = make
+        self._cipher: AnyCipher | None = None
         self.keys = state[:LAYER_KEYS]
         self.nonce = state[LAYER_KEYS:]
         self.chain = _FIRST_CHAIN
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether this layer holds no cipher context."""
+        return self._cipher is None
 
-class RelayLayer(Layer):
+    def renew(self, seed: bytes) -> None:
+        """Update: take new keys and a new nonce, and forget the old ones."""
+        state = (self._cipher or self._wake()).next_state(seed)
+        self.keys = state[:LAYER_KEYS]
+        self.nonce = state[LAYER_KEYS:]
+        self._cipher = None
+
+    def rest(self) -> None:
+        """Drop the cipher contexts (some kilobytes). The next cell makes them again."""
+        self._cipher = None
+
+    def _wake(self) -> AnyCipher:
+        cipher: AnyCipher = self._make(self.keys)
+        self._cipher = cipher
+        return cipher
+
+
+class RelayLayer(Layer[Encryptor]):
     """A relay's side of a layer, and the endpoint's side of the end-to-end layer."""
 
-    __slots__ = ("_cipher",)
-
-    def __init__(self, state: bytes, made_by: Cipher) -> None:
-        super().__init__(state, made_by)
-        self._cipher: Encryptor | None = None
+    __slots__ = ()
 
     def encrypt(self, command: int, tag: bytes, rest: bytes) -> tuple[bytes, bytes]:
         """c = Enc(T‖AD, c); T = c[:16]."""
@@ -78,57 +99,17 @@ class RelayLayer(Layer):
         self.renew(tag)
         return tag, rest
 
-    @property
-    def at_rest(self) -> bool:
-        """Whether this layer holds no cipher context."""
-        return self._cipher is None
 
-    def renew(self, seed: bytes) -> None:
-        """Update: take new keys and a new nonce, and forget the old ones."""
-        state = (self._cipher or self._wake()).next_state(seed)
-        self.keys = state[:LAYER_KEYS]
-        self.nonce = state[LAYER_KEYS:]
-        self._cipher = None
-
-    def rest(self) -> None:
-        """Drop the cipher contexts (some kilobytes). The next cell makes them again."""
-        self._cipher = None
-
-    def _wake(self) -> Encryptor:
-        self._cipher = cipher = self._made_by.encryptor(self.keys)
-        return cipher
-
-
-class _DecryptingLayer(Layer):
+class _ClientLayer(Layer[Decryptor]):
     """The client's side of a layer."""
 
-    __slots__ = ("_cipher",)
-
-    def __init__(self, state: bytes, made_by: Cipher) -> None:
-        super().__init__(state, made_by)
-        self._cipher: Decryptor | None = None
+    __slots__ = ()
 
     def decrypt(self, command: int, tag: bytes, rest: bytes) -> tuple[bytes, bytes]:
         """t = c[:16]; c = Dec(T‖AD, c); T = t."""
         cipher = self._cipher or self._wake()
         chain, self.chain = self.chain, tag
         return cipher.decrypt(chain + _COMMAND[command], tag, rest)
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether this layer holds no cipher context."""
-        return self._cipher is None
-
-    def renew(self, seed: bytes) -> None:
-        """Update: take new keys and a new nonce, and forget the old ones."""
-        state = (self._cipher or self._wake()).next_state(seed)
-        self.keys = state[:LAYER_KEYS]
-        self.nonce = state[LAYER_KEYS:]
-        self._cipher = None
-
-    def _wake(self) -> Decryptor:
-        self._cipher = cipher = self._made_by.decryptor(self.keys)
-        return cipher
 
 
 class RelayLayers:
@@ -137,8 +118,8 @@ class RelayLayers:
     __slots__ = ("backward", "forward")
 
     def __init__(self, forward: bytes, backward: bytes, cipher: Cipher = CIPHER) -> None:
-        self.forward = RelayLayer(forward, cipher)
-        self.backward = RelayLayer(backward, cipher)
+        self.forward = RelayLayer(forward, cipher.encryptor)
+        self.backward = RelayLayer(backward, cipher.encryptor)
 
     def outbound(self, command: int, tag: bytes, rest: bytes) -> tuple[bytes, bytes, bool]:
         """A cell from the client's side: `RelayLayer.outbound` of the forward layer."""
@@ -168,8 +149,8 @@ class RelayLayers:
 
 @dataclass(frozen=True, slots=True)
 class _Hop:
-    forward: _DecryptingLayer = field(repr=False)
-    backward: _DecryptingLayer = field(repr=False)
+    forward: _ClientLayer = field(repr=False)
+    backward: _ClientLayer = field(repr=False)
 
 
 class ClientLayers:
@@ -202,7 +183,9 @@ class ClientLayers:
         if self._joined:
             raise ValueError("a joined circuit does not grow")
         self.hops.append(
-            _Hop(_DecryptingLayer(forward, self._cipher), _DecryptingLayer(backward, self._cipher))
+            _Hop(
+                _ClientLayer(forward, self._cipher.decryptor), _ClientLayer(backward, self._cipher.decryptor)
+            )
         )
 
     def join_as_visitor(self, forward: bytes, backward: bytes) -> None:
@@ -214,8 +197,8 @@ class ClientLayers:
         """The other side of `join_as_visitor`, with the same arguments and the same index."""
         if self._joined:
             raise ValueError("a joined circuit does not join again")
-        self._end_in = RelayLayer(forward, self._cipher)
-        self._end_out = RelayLayer(backward, self._cipher)
+        self._end_in = RelayLayer(forward, self._cipher.encryptor)
+        self._end_out = RelayLayer(backward, self._cipher.encryptor)
         self._joined = True
 
     def send(self, hop: int, command: int, payload: bytes) -> tuple[bytes, bytes]:

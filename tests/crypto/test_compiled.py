@@ -9,14 +9,13 @@ import copy
 import pickle
 import subprocess
 import sys
-import threading
 from typing import Any
 
 import pytest
 
 from onionshh.crypto.uiv_python import Hashes
 from onionshh.geometry import LAYER_KEYS, PAYLOAD, TAG
-from tests.crypto.ciphers import COMPILED
+from tests.crypto.ciphers import COMPILED, in_threads
 from tests.crypto.comparing import compare
 
 if COMPILED is None:
@@ -135,16 +134,7 @@ def test_one_object_in_four_threads() -> None:
             if layer.encrypt(*cells[number]) != expected[number]:
                 wrong.append(number)
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    in_threads(work, 4)
     assert not wrong
 
 
