@@ -5,8 +5,8 @@ breaks into the operator's Prometheus, everyone if the address is public. Who ca
 a relay, or to an endpoint, could look for it in the numbers. Three things make that hard:
 
 - No metric tells a user, an address, an id, an endpoint or a path. The only labels are names from the source.
-- What others can move is rounded up to a multiple of a step. So one cell, circuit, visitor or whisper mostly
-  changes nothing that is shown. The steps are below, each with its reason.
+- What others can move is shown as a multiple of a step (`rounding.py`). So one cell, circuit, visitor or
+  whisper mostly changes nothing that is shown. The steps are below, each with its reason.
 - All numbers are of one moment that comes every 30 s by the relay's own time (`serving.py`), however often
   somebody asks.
 
@@ -16,7 +16,6 @@ A sum over many is what an operator needs. The exact numbers stay on the machine
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -70,10 +69,6 @@ class Family:
     def exposed(self) -> str:
         """The name of its samples, as a query has it."""
         return self.name + {Kind.COUNTER: "_total", Kind.GAUGE: "", Kind.INFO: "_info"}[self.kind]
-
-    def shown(self, value: float) -> float:
-        """The value as it is exposed: rounded up, so that what there is at all is never shown as nothing."""
-        return value if not self.step else round(math.ceil(value / self.step) * self.step, 6)
 
 
 @dataclass(frozen=True, slots=True)

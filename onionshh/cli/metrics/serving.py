@@ -13,6 +13,8 @@ have a browser on this machine ask for its own name, which it has lead to 127.0.
 
 from __future__ import annotations
 
+import logging
+import os
 import socket
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
@@ -26,10 +28,15 @@ from starlette.routing import Route
 from onionshh.cli.metrics.exposition import CONTENT_TYPE, text
 from onionshh.cli.metrics.families import Sample
 from onionshh.cli.metrics.option import is_loopback
+from onionshh.cli.metrics.rounding import Rounding
 from onionshh.cli.metrics.samples import of_process
+from onionshh.core.base.chance import Chance
 from onionshh.net.clocks import Clock
+from onionshh.net.conditions import Condition
 from onionshh.net.http import Limits, serve_http
 from onionshh.net.lag import LoopLag
+
+logger = logging.getLogger("onionshh.metrics")
 
 MOMENT_SECONDS = 30.0
 LIMITS = Limits(
@@ -49,9 +56,11 @@ _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 class Moment:
     """The numbers of the last moment, as text. `samples()`: those of the program, as they are now."""
 
-    def __init__(self, kind: str, samples: Callable[[], Iterable[Sample]]) -> None:
+    def __init__(self, kind: str, samples: Callable[[], Iterable[Sample]], chance: Chance) -> None:
         self._kind = kind
         self._samples = samples
+        self._rounding = Rounding(chance)
+        self._fault = Condition(logger.error)
         self._began = trio.current_time()
         self._lag = LoopLag()
         self._taken: tuple[Sample, ...] = ()
@@ -68,13 +77,20 @@ class Moment:
     def take(self) -> None:
         """This is the moment."""
         up = trio.current_time() - self._began
-        self._taken = (*of_process(self._kind, up, self._lag.take()), *self._samples())
+        try:
+            own = tuple(self._samples())
+        except Exception as error:  # a fault of ours in counting must not end what is counted
+            self._fault.holds(f"the numbers for Prometheus could not be taken ({type(error).__name__})")
+            own = ()
+        else:
+            self._fault.over("the numbers for Prometheus can be taken again")
+        self._taken = (*of_process(self._kind, up, self._lag.take()), *own)
         self._text = b""
 
     def text(self) -> bytes:
         """The numbers as text, written when first asked for."""
         if not self._text:
-            self._text = text(self._taken)
+            self._text = text(self._taken, self._rounding)
         return self._text
 
 
@@ -110,7 +126,7 @@ async def serve(
     why_not_well: Callable[[], str] | None,
 ) -> None:
     """Answer on a listening socket until cancelled."""
-    moment = Moment(kind, samples)
+    moment = Moment(kind, samples, Chance(os.urandom))
     moment.take()
     application = app(moment, why_not_well, names=not is_loopback(listener.getsockname()[0]))
     async with trio.open_nursery() as nursery:

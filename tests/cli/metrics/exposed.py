@@ -12,9 +12,12 @@ from onionshh.cli.handling import Tally
 from onionshh.cli.host import numbers_of
 from onionshh.cli.metrics.exposition import text
 from onionshh.cli.metrics.families import Sample
+from onionshh.cli.metrics.rounding import Rounding
 from onionshh.cli.metrics.samples import of_directory, of_host, of_process, of_relay
+from onionshh.core.base.chance import Chance
 from onionshh.reasons import Reason
 from tests.client.world import QUIET, hosted, small
+from tests.seeded import seeded
 
 
 def parsed(data: bytes) -> list[Parsed]:
@@ -27,7 +30,11 @@ def names(data: bytes) -> set[str]:
 
 
 def written(kind: str, samples: Iterable[Sample]) -> bytes:
-    return text([*of_process(kind, 61.5, 0.002), *samples])
+    return text([*of_process(kind, 61.5, 0.002), *samples], rounding())
+
+
+def rounding() -> Rounding:
+    return Rounding(Chance(seeded(1)))
 
 
 async def of_a_network() -> dict[str, bytes]:
