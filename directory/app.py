@@ -4,6 +4,7 @@
     GET  /relay/<id>        where a relay stands and why, JSON
     GET  /consensus         the signed document; any web server may mirror it
     GET  /relays            the listed relays, JSON
+    GET  /health            200 and a word, or 503 and a sentence: why nobody should rely on it now
     GET  /                  the same for a person, with the relays that are not listed and why
 
 A refusal is JSON with one sentence in `why` for the relay's operator. Nothing is decided here.
@@ -18,7 +19,7 @@ from html import escape
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from onionshh.config import format_network_file
@@ -56,6 +57,7 @@ def app(authority: DirectoryAuthority) -> Starlette:
             Route("/relay/{identity}", handlers.relay, methods=["GET"]),
             Route("/consensus", handlers.consensus, methods=["GET"]),
             Route("/relays", handlers.relays, methods=["GET"]),
+            Route("/health", handlers.health, methods=["GET"]),
         ]
     )
     made.router.redirect_slashes = False  # a redirect would lead to wherever the Host header says
@@ -110,6 +112,11 @@ class _Handlers:
     async def relays(self, request: Request) -> Response:
         consensus = self._refresh()
         return Response(self._json, media_type="application/json", headers=self._caching(consensus))
+
+    async def health(self, request: Request) -> Response:
+        why = self._authority.why_not_well()
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        return PlainTextResponse(f"{why or 'ok'}\n", 503 if why else 200, headers=headers)
 
     async def page(self, request: Request) -> Response:
         now = self._authority.clock.monotonic()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import trio
 
 from onionshh.core.base.params import Params
-from onionshh.core.trust import open_descriptor_untrusted
+from onionshh.core.trust import EARLY_SECONDS, open_descriptor_untrusted
 from onionshh.directory.checks import Checks, Probe
 from onionshh.directory.consensus import next_boundary
 from onionshh.directory.issuer import Issuer
@@ -39,6 +39,10 @@ class DirectoryStatistics:
     relays_known: int = 0
     """Listed or not."""
     consensus_age_seconds: int | None = None
+    healthy: bool = False
+    """Whether anyone can rely on it now, as `/health` says."""
+    clock_doubted: bool = False
+    """Whether most relays say that this directory's clock is wrong."""
     answers: Mapping[str, int] = field(default_factory=dict)
     """HTTP answers given, by their status."""
 
@@ -111,6 +115,8 @@ class DirectoryAuthority:
             relays_listed=len(self._issuer.listed),
             relays_known=self.known,
             consensus_age_seconds=None if consensus is None else max(0, wall - consensus.valid_after),
+            healthy=not self.why_not_well(),
+            clock_doubted=bool(self.clock_doubt),
             answers={str(status): count for status, count in sorted(self.answers.items())},
         )
 
@@ -136,6 +142,19 @@ class DirectoryAuthority:
     def clock_doubt(self) -> str:
         """Why this directory's own clock is likely wrong, in a sentence; empty when nothing says so."""
         return self.own_clock.doubt
+
+    def why_not_well(self) -> str:
+        """Why nobody should rely on this directory now, in a sentence; empty if all is well. What relays say
+        of its clock does not count here: three strangers could say it."""
+        consensus, interval = self.consensus, self.params.interval_seconds
+        if consensus is None:
+            return "This directory has no consensus yet."
+        late = self.clock.wall() - consensus.fresh_until
+        if late > interval:
+            return "No new consensus could be made in time."
+        if late < -(interval + EARLY_SECONDS):
+            return "This directory's clock is wrong: its last consensus lies far in the future."
+        return ""
 
     # The work.
 

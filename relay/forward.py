@@ -7,6 +7,7 @@ relay, set-up, ends.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
 from onionshh.core.base.drops import Drops
@@ -23,7 +24,7 @@ from onionshh.relay.control import Control
 from onionshh.relay.create import Creates
 from onionshh.relay.extend import Extends, WantedLink
 from onionshh.relay.resting import Resting
-from onionshh.relay.state import Event, Leg, RelayCircuit
+from onionshh.relay.state import Event, Leg, RelayCircuit, Stage
 from onionshh.wire.cell import HEADER, RELAY
 
 _REST = CELL_HEADER + TAG
@@ -76,6 +77,11 @@ class Switch:
     def circuits(self) -> Collection[RelayCircuit]:
         """The circuits that have not ended."""
         return self.control.circuits
+
+    def by_stage(self) -> dict[str, int]:
+        """How many circuits are in each stage. This looks at every circuit."""
+        counts = Counter(circuit.stage for circuit in self.circuits)
+        return {stage.name.lower(): counts[stage] for stage in Stage if stage is not Stage.ENDED}
 
     @property
     def rested(self) -> int:

@@ -59,9 +59,17 @@ class RelayStatistics:
     """What a relay did so far and how it stands now: counts and names of drops, no address, no id."""
 
     circuits: int
+    circuits_by_stage: Mapping[str, int]
+    """The same by their stage (relay/state.py)."""
     cells_forwarded: int
     handshakes_waiting: int
     """CREATEs that wait for their answer."""
+    handshakes_served: int
+    """CREATEs that were answered with a circuit."""
+    handshakes_refused: int
+    """CREATEs that were refused."""
+    listed: bool
+    """Whether the consensus it has is valid and lists this relay."""
     consensus_age_seconds: int | None
     """Since the consensus it has became valid; None before the first one."""
     links: LinkStatistics
@@ -209,18 +217,35 @@ class Relay:
 
     def statistics(self) -> RelayStatistics:
         """The numbers of this moment."""
-        view = self.keeper.view
+        view, creates = self.keeper.view, self.switch.control.creates
         age = None if view is None else max(0, self._clock.best() - view.consensus.valid_after)
         return RelayStatistics(
             circuits=len(self.switch.circuits),
+            circuits_by_stage=self.switch.by_stage(),
             cells_forwarded=self.switch.cells_forwarded,
-            handshakes_waiting=len(self.switch.control.creates.waiting),
+            handshakes_waiting=len(creates.waiting),
+            handshakes_served=creates.served,
+            handshakes_refused=creates.refused,
+            listed=not self.why_not_well(),
             consensus_age_seconds=age,
             links=self.links.statistics(),
             memory=self.memory.statistics(),
             drops=self.drops.by_name(),
             roles=self.switch.control.mounted.statistics(),
         )
+
+    def why_not_well(self) -> str:
+        """Why others do not use this relay now, in a sentence without addresses; empty if they do."""
+        view = self.keeper.current
+        if self.keeper.view is None:
+            return "This relay has no consensus yet."
+        if view is None and self.keeper.out_of_time:
+            return "The consensus that this relay has is over, and its clock and the network's differ."
+        if view is None:
+            return "The consensus that this relay has is over, and no newer one could be had."
+        if view.relay(self.keys.relay_id) is None:
+            return "The consensus does not list this relay; what it says on stdout has the reason."
+        return ""
 
     def _find(self, identity: RelayId) -> RelayRow | None:
         view = self.keeper.view

@@ -92,6 +92,7 @@ ONLY_IN = {
     "cryptography": ("onionshh.crypto", "tests"),
     "nacl": ("onionshh.crypto", "tests"),
     "zfec": ("onionshh.crypto", "tests"),
+    "prometheus_client": ("onionshh.cli.metrics.exposition", "tests"),
     "msgpack": ("onionshh.wire.packing", "tests"),
     "stem": ("onionshh.net.tor", "tests.benchmarks"),
     "click": ("onionshh.cli", "tests"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ import trio
 
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
+from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
+from onionshh.cli.metrics.samples import of_relay
 from onionshh.cli.options import (
     PATH,
     bind_option,
@@ -82,6 +85,7 @@ REPORT_SECONDS = 3600.0
     default=0,
     help="Limit in bytes per second; 0: no limit.",
 )
+@metrics_option
 @bind_option
 def relay(
     network: Path,
@@ -91,12 +95,14 @@ def relay(
     advertise: str | None,
     family: tuple[str, ...],
     rate: int,
+    metrics: str | None,
     bind: str | None,
 ) -> int:
     """Run a relay: it passes on cells that it cannot read.
 
     It says when the directory lists it, or why not, and once an hour what it did. SIGUSR1 asks for its
-    statistics, as one line of JSON. Back up the file `relay-keys` in DIR: with it the relay keeps its id.
+    statistics, as one line of JSON. With --metrics it serves rounded numbers at /metrics, and at /health
+    whether it is listed. Back up the file `relay-keys` in DIR: with it the relay keeps its id.
 
     \b
     Examples:
@@ -105,6 +111,7 @@ def relay(
     """
     host, port = host_port(listen, "--listen")
     check_bind(bind)
+    check_metrics(metrics)
     if not good_nickname(nickname):
         raise Usage(f"--nickname needs 1 to 19 letters, digits or dashes, not {nickname!r}.")
     members = _family(family)
@@ -115,24 +122,19 @@ def relay(
     file = network_file_when_there(network)
     check_reach(bind, file)
     folder = DataDirectory(data)
-    with folder.lock():
+    with folder.lock(), metrics_listener(metrics, "relay") as numbers:
         listener = TcpListener(host, port)
         try:
-            seen = _advertised(advertise, listener.address)
             # All relays of a family may share one list, so our own id in it is left out.
             ours = RelayKeys(folder, os.urandom).relay_id
-            about = About(nickname, *seen, tuple(member for member in members if member != ours))
+            family_of_others = tuple(member for member in members if member != ours)
+            about = About(nickname, *_advertised(advertise, listener.address), family_of_others)
             if rate:
                 about = replace(about, bandwidth=rate)
             _ask_for_long_turns()
             reader = HostedReader()
             made = make_relay(file, folder, listener, about, bind, reader=reader, rate=rate, say=tell)
-            statistics = Statistics("relay")
-            return run(
-                lambda: _run(made, about),
-                on=reader,
-                report=lambda: utter(statistics.line(made.statistics(), cipher=CIPHER.name)),
-            )
+            return _run_on(reader, made, about, numbers)
         finally:
             listener.close()
 
@@ -167,6 +169,26 @@ def make_relay(
 
 def _roles(mounting: Mounting) -> tuple[Role, ...]:
     return roles(mounting.relay_id, mounting.params, mounting.view, mounting.wall, mounting.folder)
+
+
+def _run_on(reader: HostedReader, made: Relay, about: About, numbers: socket.socket | None) -> int:
+    statistics = Statistics("relay")
+    return run(
+        lambda: _run_with_numbers(made, about, numbers),
+        on=reader,
+        report=lambda: utter(statistics.line(made.statistics(), cipher=CIPHER.name)),
+    )
+
+
+async def _run_with_numbers(made: Relay, about: About, numbers: socket.socket | None) -> int:
+    """Whoever asks for its health is answered from the start, also while no directory is there yet."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            serve_metrics, numbers, "relay", lambda: of_relay(made.statistics()), made.why_not_well
+        )
+        status = await _run(made, about)
+        nursery.cancel_scope.cancel()
+    return status
 
 
 async def _run(made: Relay, about: About) -> int:

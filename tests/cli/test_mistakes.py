@@ -449,12 +449,12 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
     "command, options",
     [
         ("demo", "--relays --hops"),
-        ("directory", "--listen --data --network --interval --param --bind"),
-        ("relay", "--network --listen --data --nickname --advertise --family --rate --bind"),
+        ("directory", "--listen --data --network --interval --param --metrics --bind"),
+        ("relay", "--network --listen --data --nickname --advertise --family --rate --metrics --bind"),
         (
             "host",
             "--network --data --echo --exec --receive --introducers --no-receipts --senders --no-inbox"
-            " --verbose --bind --json",
+            " --verbose --metrics --bind --json",
         ),
         (
             "whisper",

@@ -30,18 +30,19 @@ from tests.directory.world import (
     signed,
     store_in,
 )
+from tests.net.test_clocks import Jumping
 from tests.seeded import seeded
 
 
 @asynccontextmanager
 async def serving(
-    path: Path, prober: Prober | None = None, params: Params | None = None
+    path: Path, prober: Prober | None = None, params: Params | None = None, clock: Clock | None = None
 ) -> AsyncIterator[Starlette]:
     """What a running authority says over HTTP."""
     authority = DirectoryAuthority(
         store_in(path),
         params=params or one_machine(),
-        clock=Clock(WALL),
+        clock=clock or Clock(WALL),
         probe=prober or Prober(),
         random_bytes=seeded(1),
         run_blocking=run_inline,
@@ -54,10 +55,14 @@ async def serving(
 
 @asynccontextmanager
 async def client(
-    path: Path, prober: Prober | None = None, params: Params | None = None, source: str = "127.0.0.1"
+    path: Path,
+    prober: Prober | None = None,
+    params: Params | None = None,
+    source: str = "127.0.0.1",
+    clock: Clock | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a running authority, seen by it at the address `source`."""
-    async with serving(path, prober, params) as application:
+    async with serving(path, prober, params, clock) as application:
         transport = httpx.ASGITransport(application, client=(source, 4711))
         async with httpx.AsyncClient(transport=transport, base_url="http://directory") as http:
             yield http
@@ -115,6 +120,24 @@ async def test_a_relay_is_told_why_it_is_not_listed(autojump_clock: MockClock, t
         page = (await http.get("/")).text
         assert "connection refused" in page
         assert "0 relays listed, 1 known and not listed" in page
+
+
+async def test_its_health_is_a_word_or_a_sentence(autojump_clock: MockClock, tmp_path: Path) -> None:
+    clock = Jumping(WALL)
+    async with client(tmp_path, clock=clock) as http:
+        await trio.sleep(0.5)
+        well = await http.get("/health")
+        assert (well.status_code, well.text) == (200, "ok\n")
+        assert well.headers["cache-control"] == "no-store"
+        assert (await http.head("/health")).status_code == 200
+        clock.ahead = 3600
+        late = await http.get("/health")
+        assert (late.status_code, late.text) == (503, "No new consensus could be made in time.\n")
+        clock.ahead = -3600
+        early = await http.get("/health")
+        assert early.status_code == 503
+        assert early.text.startswith("This directory's clock is wrong: ")
+        assert (await http.post("/health")).status_code == 405
 
 
 async def test_the_consensus_and_its_caching(autojump_clock: MockClock, tmp_path: Path) -> None:

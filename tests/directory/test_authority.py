@@ -348,6 +348,8 @@ async def test_the_directory_is_told_that_its_clock_is_the_odd_one(
         clock.ahead = 7200
         await trio.sleep(30)
         assert "about 2 hours ahead of that of 4 of the 4 relays heard lately" in authority.clock_doubt
+        assert authority.statistics().clock_doubted
+        assert "relays say" not in authority.why_not_well()  # strangers do not make it unwell
         clock.ahead = -DAY
         await trio.sleep(30)
         answer = authority.submit_untrusted(local(5, WALL + 66), "127.0.0.1")
@@ -357,6 +359,7 @@ async def test_the_directory_is_told_that_its_clock_is_the_odd_one(
         clock.ahead = 0
         await trio.sleep(30)
         assert authority.clock_doubt == ""
+        assert not authority.statistics().clock_doubted
     lines = [r.message for r in caplog.records if "relays" in r.message and "clock" in r.message]
     assert len(lines) == 2
     assert "agree with this directory's clock again" in lines[1]
@@ -406,12 +409,16 @@ async def test_a_full_disk_stops_new_consensuses_and_says_so(
     async with running(tmp_path, Prober(), store=lambda path: disk) as authority:
         before = authority.document
         disk.full = True
+        assert (authority.why_not_well(), authority.statistics().healthy) == ("", True)
         await trio.sleep(11)
         assert authority.document == before
         assert "No space left" in caplog.text
+        assert authority.why_not_well() == "No new consensus could be made in time."
+        assert not authority.statistics().healthy
         disk.full = False
         await trio.sleep(5)
         assert current(authority).valid_after == WALL + 15
+        assert authority.why_not_well() == ""
     disk.full = True
     with pytest.RaisesGroup(pytest.RaisesExc(BadData, match="cannot write")):
         async with running(tmp_path, Prober(), store=lambda path: disk):
