@@ -17,15 +17,17 @@ from onionshh.core.base.params import Params
 from onionshh.core.trust import open_descriptor_untrusted
 from onionshh.directory.checks import Checks, Probe
 from onionshh.directory.consensus import next_boundary
+from onionshh.directory.entry import Entry, Status, record
+from onionshh.directory.history import Point
 from onionshh.directory.issuer import Issuer
 from onionshh.directory.own_clock import OwnClock
-from onionshh.directory.registry import Answer, Entry, Registry, Status
+from onionshh.directory.registry import Answer, Registry
 from onionshh.directory.store import AuthorityStore
 from onionshh.errors import BadData
 from onionshh.ids import RandomBytes
 from onionshh.net.clocks import Clock
 from onionshh.net.store import RunBlocking, run_in_thread
-from onionshh.wire.consensus import Consensus
+from onionshh.wire.consensus import CONSENSUS_RELAYS_MOST, Consensus
 
 ROUND_LEAD_SECONDS = 300
 _NAP_SECONDS = 60
@@ -95,9 +97,11 @@ class DirectoryAuthority:
         status = self.registry.status(identity)
         if identity in self._issuer.listed:
             return Status("listed", status.why if status.word == "failing" else "")
-        if status.word == "reached":
-            return Status("reached", "it answered and comes with the next consensus")
-        return status
+        if status.word != "reached":
+            return status
+        if len(self._issuer.listed) >= CONSENSUS_RELAYS_MOST:
+            return Status("reached", "it answered, but the list is full, and those known longest stay in it")
+        return Status("reached", "it answered and comes with the next consensus")
 
     @property
     def known(self) -> int:
@@ -117,20 +121,28 @@ class DirectoryAuthority:
     def told(self, identity: bytes) -> dict[str, object]:
         """Where a relay stands, for the relay itself: under names that do not change, with its last
         descriptor. A relay that said something else learns from this that another program has its keys."""
-        status, newest = self.status(identity), self.registry.newest(identity)
+        status, entry = self.status(identity), self.registry.entry(identity)
+        if entry is not None:
+            return record(entry, status, self.clock.wall())
+        names = ("address", "published", "since", "last_check", "answered", "up_hours", "software")
         return {
             "id": identity.hex(),
+            "nickname": None,
             "status": status.word,
             "known": status.word != "unknown",
             "listed": status.word == "listed",
             "why": status.why,
-            "address": newest.address if newest is not None else None,
-            "published": newest.published if newest is not None else None,
+            **dict.fromkeys(names),
         }
 
     def unlisted(self) -> tuple[Entry, ...]:
-        """The relays that are known and not listed."""
-        return self.registry.unlisted()
+        """The relays that are known and not in the last consensus, sorted by nickname."""
+        return self.registry.besides(self._issuer.listed)
+
+    @property
+    def history(self) -> tuple[Point, ...]:
+        """The last day."""
+        return self._issuer.history
 
     @property
     def clock_doubt(self) -> str:

@@ -62,9 +62,18 @@ LAYERS = {
     "onionshh.rendezvous.serve": APPS,
     "onionshh.rendezvous": APPS,
     "onionshh.directory.registry": CORE,
+    "onionshh.directory.entry": CORE,
+    "onionshh.directory.rules": CORE,
+    "onionshh.directory.history": CORE,
+    "onionshh.directory.page": CORE,
+    "onionshh.directory.page_style": CORE,
+    "onionshh.directory.day": CORE,
+    "onionshh.directory.figures": CORE,
+    "onionshh.directory.picture": CORE,
     "onionshh.directory.consensus": CORE,
     "onionshh.directory.signing": CORE,
     "onionshh.directory.state_1": CORE,
+    "onionshh.directory.state_2": CORE,
     "onionshh.directory.witnesses": CORE,
     "onionshh.directory.store": APPS,
     "onionshh.directory.app": APPS,
@@ -105,7 +114,7 @@ BESIDES = {"onionshh.crypto.uiv": frozenset({"os"})}
 # fmt: off
 PURE_LIBRARY = frozenset((
     "__future__", "abc", "array", "base64", "binascii", "bisect", "collections", "contextlib", "copy",
-    "dataclasses", "datetime", "enum", "errno", "functools", "hashlib", "heapq", "hmac", "ipaddress",
+    "dataclasses", "datetime", "enum", "errno", "functools", "hashlib", "heapq", "hmac", "html", "ipaddress",
     "itertools", "json", "math", "operator", "re", "statistics", "string", "struct", "textwrap",
     "threading.local", "tomllib", "types", "typing", "unicodedata", "urllib.parse", "weakref", "zlib",
 ))
