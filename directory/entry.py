@@ -6,6 +6,7 @@ the same thing in the words of this file.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -142,6 +143,12 @@ def up_words(hours: int | None) -> str:
     if hours < 2:
         return "1 hour" if hours else "less than an hour"
     return f"{hours} hours" if hours < 48 else f"{hours // 24} days"
+
+
+def by_name(nickname: str) -> tuple[tuple[str | int, ...], str]:
+    """For sorting as people do: no matter the case, and relay2 before relay10."""
+    parts = re.split("([0-9]+)", nickname.lower())
+    return tuple(int(part) if number % 2 else part for number, part in enumerate(parts)), nickname
 
 
 def follows(descriptor: RelayDescriptor, known: RelayDescriptor, wall: int) -> bool:

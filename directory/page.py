@@ -13,7 +13,7 @@ from html import escape
 from onionshh.core.base.params import Params
 from onionshh.core.base.words import utc
 from onionshh.directory.day import day
-from onionshh.directory.entry import Entry, Status, explained, up_words
+from onionshh.directory.entry import Entry, Status, by_name, explained, up_words
 from onionshh.directory.figures import ago, every, moment, number, span
 from onionshh.directory.history import Point
 from onionshh.directory.page_style import SCRIPT, STYLE
@@ -93,7 +93,7 @@ def _lead(facts: Facts) -> str:
 
 
 def _listed(facts: Facts) -> str:
-    rows = sorted(facts.consensus.relays, key=_by_name)
+    rows = sorted(facts.consensus.relays, key=lambda row: (by_name(row.nickname), row.identity))
     whole = sum(row.weight for row in rows) or 1
     body = "".join(
         _listed_row(row, facts.entries.get(row.identity), whole, facts.now) for row in rows[:LISTED_SHOWN]
@@ -172,14 +172,10 @@ def _unlisted_row(entry: Entry, status: Status, now: int) -> str:
 def _gone(entry: Entry, now: int) -> str:
     if not entry.turned or entry.checked is not None:
         return ""
-    return f'<span class="when">It left the list {ago(entry.turned, now)}.</span>'
+    return f'<span class="left">It left the list {ago(entry.turned, now)}.</span>'
 
 
 # Parts of both tables.
-
-
-def _by_name(row: RelayRow) -> tuple[str, str, bytes]:
-    return row.nickname.lower(), row.nickname, row.identity
 
 
 def _table(caption: str, heads: Sequence[str], body: str) -> str:

@@ -60,6 +60,7 @@ Roboto,"Noto Sans","Liberation Sans",sans-serif;font-variant-numeric:tabular-num
 main,header,footer{max-width:76rem;margin:0 auto;padding:0 1rem}
 header{padding-top:2.25rem}
 h1,h2,h3,p,dl,dd,ul,figure{margin:0}
+p,dd{overflow-wrap:anywhere}
 h1{font-size:1.85rem;line-height:1.2;font-weight:650;letter-spacing:-.015em;overflow-wrap:anywhere}
 h2{font-size:1.2rem;line-height:1.3;font-weight:650;letter-spacing:-.005em}
 h3{font-size:.9rem;font-weight:600;color:var(--quiet)}
@@ -73,7 +74,7 @@ a{color:var(--accent);text-underline-offset:.2em;text-decoration-thickness:1px}
 a:focus-visible,button:focus-visible{outline:2px solid var(--accent);outline-offset:2px;border-radius:3px}
 .warning{background:var(--late-soft);color:var(--late);border-radius:8px;padding:.7rem 1rem;margin-top:1rem;
 max-width:46rem;font-weight:550}
-.days{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));margin-top:1rem}
+.days{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,17rem),1fr));margin-top:1rem}
 .card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:1.1rem 1.2rem}
 .day{display:flex;flex-direction:column}
 .day .note{color:var(--quiet);font-size:.875rem;line-height:1.45;margin-bottom:1rem}
@@ -105,18 +106,18 @@ code,pre{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono
 button{font:inherit;font-size:.75rem;line-height:1.4;color:var(--accent);background:none;cursor:pointer;
 border:1px solid var(--line);border-radius:6px;padding:.25rem .6rem;min-width:4.2rem}
 button:hover{background:var(--accent-soft);border-color:var(--accent)}
-.flags{display:flex;flex-wrap:wrap;gap:.3rem;padding:0;list-style:none}
+.flags{display:flex;min-width:7rem;flex-wrap:wrap;gap:.3rem;padding:0;list-style:none}
 .flags li{background:var(--accent-soft);color:var(--accent);border-radius:99px;padding:.05rem .6rem;
 font-size:.8rem;font-weight:550}
 .state::before{content:"";display:inline-block;width:.55em;height:.55em;border-radius:50%;margin-right:.45em;
 background:var(--accent)}
 .state.no{color:var(--late)}
 .state.no::before{background:none;border:2px solid var(--late);width:.35em;height:.35em}
-.when{display:block;color:var(--quiet);font-size:.8rem}
-.nowrap,.when,time{white-space:nowrap}
+.when,.left{display:block;color:var(--quiet);font-size:.8rem}
+.nowrap,.when,.state,time{white-space:nowrap}
 tbody th{width:24rem}
 .software{min-width:9rem;overflow-wrap:anywhere}
-.why{max-width:34rem;overflow-wrap:anywhere}
+.why{max-width:34rem}
 .empty{padding:1.1rem 1.2rem;color:var(--quiet)}
 .words{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1rem 2.5rem;
 margin-top:1rem}
@@ -125,14 +126,15 @@ margin-top:1rem}
 pre{margin:0;font-size:.8rem;line-height:1.6;white-space:pre-wrap;overflow-wrap:anywhere}
 .aside{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 footer{margin-top:3rem;padding-bottom:2.5rem;color:var(--quiet);font-size:.875rem}
-@media (max-width:59.99rem){
+@media (max-width:67.99rem){
 header{padding-top:1.5rem}
 h1{font-size:1.6rem}
 .sheet{background:none;border:0;border-radius:0;overflow:visible}
-.sheet table,.sheet tbody{display:block}
+.sheet table{display:block}
+.sheet tbody{display:grid;gap:.75rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr))}
 .sheet thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .sheet tbody tr{display:block;background:var(--card);border:1px solid var(--line);border-radius:12px;
-padding:.9rem 1rem;margin-bottom:.75rem}
+padding:.9rem 1rem}
 .sheet tbody th,.sheet tbody td{display:grid;padding:.2rem 0;grid-template-columns:7.25rem minmax(0,1fr)}
 .sheet tbody th{display:block;width:auto;padding-bottom:.7rem;margin-bottom:.5rem;
 border-bottom:1px solid var(--line)}

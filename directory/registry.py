@@ -27,6 +27,7 @@ from onionshh.directory.entry import (
     Listed,
     Status,
     address_of,
+    by_name,
     follows,
     status_of,
 )
@@ -301,7 +302,7 @@ class Registry:
     def besides(self, listed: Container[bytes]) -> tuple[Entry, ...]:
         """All relays but those, sorted by nickname."""
         rows = [entry for identity, entry in self._entries.items() if identity not in listed]
-        return tuple(sorted(rows, key=lambda entry: (entry.newest.nickname, entry.newest.identity)))
+        return tuple(sorted(rows, key=lambda entry: (by_name(entry.newest.nickname), entry.newest.identity)))
 
     def status(self, identity: bytes) -> Status:
         """Where a relay stands."""

@@ -9,6 +9,7 @@ import pytest
 from onionshh.directory.entry import (
     Entry,
     Status,
+    by_name,
     checks,
     explained,
     record,
@@ -89,6 +90,12 @@ def test_a_record_can_be_written_as_json_and_has_no_names_but_these() -> None:
     assert set(told) == set(names.split())
     assert json.loads(json.dumps(told))["up_hours"] == 1
     assert record(entry(turned=0), Status("failing", "x"), WALL)["since"] is None
+
+
+def test_names_are_sorted_as_people_do() -> None:
+    names = ["relay10", "B", "relay2", "a", "relay", "2b", "A", "relay-1", "10b", "b"]
+    found = sorted(names, key=by_name)
+    assert found == ["2b", "10b", "A", "a", "B", "b", "relay", "relay2", "relay10", "relay-1"]
 
 
 def test_dates_of_the_future_are_brought_back() -> None:
