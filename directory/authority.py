@@ -118,10 +118,14 @@ class DirectoryAuthority:
             answers={str(status): count for status, count in sorted(self.answers.items())},
         )
 
+    def known_of(self, identity: bytes) -> tuple[Entry | None, Status]:
+        """What is known of a relay, and where it stands."""
+        return self.registry.entry(identity), self.status(identity)
+
     def told(self, identity: bytes) -> dict[str, object]:
         """Where a relay stands, for the relay itself: under names that do not change, with its last
         descriptor. A relay that said something else learns from this that another program has its keys."""
-        status, entry = self.status(identity), self.registry.entry(identity)
+        entry, status = self.known_of(identity)
         if entry is not None:
             return record(entry, status, self.clock.wall())
         names = ("address", "published", "since", "last_check", "answered", "up_hours", "software")

@@ -65,6 +65,7 @@ LAYERS = {
     "onionshh.directory.entry": CORE,
     "onionshh.directory.rules": CORE,
     "onionshh.directory.history": CORE,
+    "onionshh.directory.changes": CORE,
     "onionshh.directory.page": CORE,
     "onionshh.directory.page_style": CORE,
     "onionshh.directory.day": CORE,
