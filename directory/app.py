@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from onionshh.config import format_network_file
 from onionshh.directory.authority import DirectoryAuthority
-from onionshh.directory.entry import NO_CHECKS, checks, record
+from onionshh.directory.entry import NO_CHECKS, checks
 from onionshh.directory.page import Facts, page
 from onionshh.directory.page_style import POLICY
 from onionshh.directory.registry import Answer, Verdict
@@ -131,7 +131,7 @@ class _Handlers:
             return
         wall = authority.clock.wall()
         unlisted = [(entry, authority.status(entry.newest.identity)) for entry in authority.unlisted()]
-        known = [record(entry, status, wall) for entry, status in unlisted[:UNLISTED_MOST]]
+        known = [authority.told(entry.newest.identity) for entry, _ in unlisted[:UNLISTED_MOST]]
         left_off = len(unlisted) - len(known)
         entries = {row.identity: authority.registry.entry(row.identity) for row in consensus.relays}
         facts = Facts(

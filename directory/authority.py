@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from onionshh.core.base.addresses import plain_host
 from onionshh.core.base.params import Params
 from onionshh.core.trust import open_descriptor_untrusted
 from onionshh.directory.checks import Checks, Probe
@@ -21,13 +22,15 @@ from onionshh.directory.entry import Entry, Status, record
 from onionshh.directory.history import Point
 from onionshh.directory.issuer import Issuer
 from onionshh.directory.own_clock import OwnClock
-from onionshh.directory.registry import Answer, Registry
+from onionshh.directory.refusals import Refusals
+from onionshh.directory.registry import Answer, Registry, Verdict
 from onionshh.directory.store import AuthorityStore
 from onionshh.errors import BadData
 from onionshh.ids import RandomBytes
 from onionshh.net.clocks import Clock
 from onionshh.net.store import RunBlocking, run_in_thread
 from onionshh.wire.consensus import CONSENSUS_RELAYS_MOST, Consensus
+from onionshh.wire.descriptor import RelayDescriptor
 
 ROUND_LEAD_SECONDS = 300
 _NAP_SECONDS = 60
@@ -66,6 +69,7 @@ class DirectoryAuthority:
         self.registry = Registry(params)
         self.own_clock = OwnClock(clock, by_address=bool(params.relays_per_ip))
         self._checks = Checks(self.registry, params, probe, self.own_clock)
+        self._refusals = Refusals()
         self._issuer = Issuer(
             store, self.registry, params=params, random_bytes=random_bytes, run_blocking=run_blocking
         )
@@ -87,10 +91,18 @@ class DirectoryAuthority:
         descriptor, wall = open_descriptor_untrusted(data), self.own_clock.now(self.registry)
         self.own_clock.heard(descriptor.identity, source, descriptor.published)
         answer = self.registry.submit(descriptor, source, wall)
+        self._remember(descriptor, answer, source)
         self._checks.look_at_newcomers()
         if answer.clocks and self.own_clock.doubt:
             return answer._replace(why=f"{answer.why} ({self.own_clock.doubt})")
         return answer
+
+    def _remember(self, descriptor: RelayDescriptor, answer: Answer, source: str) -> None:
+        if answer.verdict is Verdict.ACCEPTED:
+            self._refusals.taken(descriptor.identity)
+        else:
+            source, now = plain_host(source), self.clock.monotonic()
+            self._refusals.refused(descriptor.identity, answer.why, now, source=source, host=descriptor.host)
 
     def status(self, identity: bytes) -> Status:
         """Where a relay stands: listed, reached, checking, failing or unknown, and why."""
@@ -126,8 +138,11 @@ class DirectoryAuthority:
         """Where a relay stands, for the relay itself: under names that do not change, with its last
         descriptor. A relay that said something else learns from this that another program has its keys."""
         entry, status = self.known_of(identity)
+        refused = None
+        if status.word != "listed":
+            refused = self._refusals.why(identity, self.clock.monotonic())
         if entry is not None:
-            return record(entry, status, self.clock.wall())
+            return record(entry, status, self.clock.wall()) | {"refused": refused}
         names = ("address", "published", "since", "last_check", "answered", "up_hours", "software")
         return {
             "id": identity.hex(),
@@ -137,6 +152,7 @@ class DirectoryAuthority:
             "listed": status.word == "listed",
             "why": status.why,
             **dict.fromkeys(names),
+            "refused": refused,
         }
 
     def unlisted(self) -> tuple[Entry, ...]:

@@ -66,6 +66,7 @@ LAYERS = {
     "onionshh.directory.rules": CORE,
     "onionshh.directory.history": CORE,
     "onionshh.directory.changes": CORE,
+    "onionshh.directory.refusals": CORE,
     "onionshh.directory.page": CORE,
     "onionshh.directory.page_style": CORE,
     "onionshh.directory.day": CORE,

@@ -99,6 +99,7 @@ async def test_a_relay_from_its_first_word_to_its_row(autojump_clock: MockClock,
             "answered": True,
             "up_hours": 0,
             "software": "onionshh 0.1.0",
+            "refused": None,
         }
         assert (await http.get("/relays")).json() == [
             {
@@ -194,7 +195,10 @@ async def test_rules_of_a_public_network_reach_the_operator(
         assert (await http.post("/relay", content=signed(1))).status_code == 202
         other = await http.post("/relay", content=signed(2))
         assert other.status_code == 403
-        assert "advertises 8.0.2.1" in other.json()["why"]
+        assert "this came from 8.0.1.1 but advertises 8.0.2.1" in other.json()["why"]
+        told = (await http.get(f"/relay/{descriptor(2).identity.hex()}")).json()
+        assert (told["known"], told["status"]) == (False, "unknown")
+        assert "this came from another address but advertises 8.0.2.1" in told["refused"]
         for i in range(70):
             last = await http.post("/relay", content=signed(1, published=WALL + i))
         assert last.status_code == 429
