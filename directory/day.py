@@ -41,7 +41,7 @@ def _capacity(points: Sequence[Point], interval: int, end: int) -> str:
 
 
 def _consensus(points: Sequence[Point], interval: int, end: int) -> str:
-    made, late, missed = total(points)
+    made, late, missed = total(points, now=end, interval=interval)
     due = made + missed
     note = f"A new list is due {every(interval)}. All came on time{_since(points, end)}."
     if late or missed:

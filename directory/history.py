@@ -66,16 +66,25 @@ def added(
 
 def _lateness(at: int, due: int, interval: int) -> tuple[int, int]:
     """Whether it is late (0 or 1), and how many before it did not come, at most those of a day."""
-    grace = max(_GRACE_SECONDS, interval // _GRACE_PARTS)
+    grace = _grace(interval)
     if not due or at <= due + grace:
         return 0, 0
     missed, late_by = divmod(at - due, interval)
     return int(late_by > grace), min(missed, DAY_SECONDS // interval)
 
 
-def total(points: Sequence[Point]) -> Total:
-    """The sums of a day."""
-    return Total(sum(p.made for p in points), sum(p.late for p in points), sum(p.missed for p in points))
+def _grace(interval: int) -> int:
+    return max(_GRACE_SECONDS, interval // _GRACE_PARTS)
+
+
+def total(points: Sequence[Point], *, now: int = 0, interval: int = 1) -> Total:
+    """The sums of a day. Those that are overdue at `now` (Unix seconds) count as missing."""
+    overdue = 0
+    if points:
+        due = (points[-1].at // interval + 1) * interval
+        overdue = max(0, (now - _grace(interval) - 1 - due) // interval + 1)
+    missed = sum(point.missed for point in points) + min(overdue, DAY_SECONDS // interval)
+    return Total(sum(point.made for point in points), sum(point.late for point in points), missed)
 
 
 def whispers_a_second(bandwidth: int) -> int:

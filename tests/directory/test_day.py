@@ -38,6 +38,12 @@ def test_a_day_with_its_troubles() -> None:
     assert said.count('class="late"') == 1
 
 
+def test_a_directory_that_makes_none_any_more_says_so() -> None:
+    said = day(points(), interval=HOUR, now=WALL + 2 * HOUR + 600)
+    assert "0 came late and 2 did not come" in said
+    assert "24 <small>of 26</small>" in said
+
+
 def test_a_network_of_today_says_since_when() -> None:
     young = points()[-3:]
     said = day(young, interval=HOUR, now=WALL)

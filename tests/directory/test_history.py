@@ -68,6 +68,24 @@ def test_an_hourly_consensus_is_a_point_of_its_own() -> None:
     assert total(points) == Total(24, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("later", "missed"),
+    [
+        (-HOUR, 0),
+        (0, 0),
+        (HOUR + 180, 0),
+        (HOUR + 181, 1),
+        (2 * HOUR + 180, 1),
+        (2 * HOUR + 181, 2),
+        (10**9, 24),
+    ],
+)
+def test_what_is_overdue_counts_as_missing_before_the_next_one_comes(later: int, missed: int) -> None:
+    points = one(WALL)
+    assert total(points, now=WALL + later, interval=HOUR) == Total(1, 0, missed)
+    assert total((), now=WALL, interval=HOUR) == Total(0, 0, 0)
+
+
 def test_a_clock_that_was_set_back_takes_what_it_wrote_of_the_future_along() -> None:
     points = one(WALL)
     points = one(WALL + 5 * HOUR, WALL + HOUR, points=points)
