@@ -13,27 +13,37 @@ sure that the clock is right now (`bring_back`).
 from __future__ import annotations
 
 import enum
-import ipaddress
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Container
 from typing import NamedTuple
 
 from onionshh.core.base.addresses import host_group, plain_host
 from onionshh.core.base.params import Params
 from onionshh.core.base.words import utc
+from onionshh.directory.entry import (
+    CLOCK_SECONDS,
+    WHY_CHARACTERS,
+    Entry,
+    Listed,
+    Status,
+    address_of,
+    by_name,
+    follows,
+    status_of,
+)
+from onionshh.directory.rules import DESCRIPTOR_LIFE_SECONDS, address_problem, date_problem
 from onionshh.ids import RelayId
 from onionshh.wire.descriptor import PROTOCOL_VERSION, RelayDescriptor
 
 MOST_KNOWN = 10_000
-CLOCK_SECONDS = 600
-DESCRIPTOR_LIFE_SECONDS = 24 * 3600
 FORGET_SECONDS = 2 * DESCRIPTOR_LIFE_SECONDS
 """Longer than a descriptor lives, so that no replay can bring back a relay that was forgotten."""
 POSTS_PER_INTERVAL = 64
+UNSEEN_INTERVALS = 3
+"""After so long without a check, a relay's uptime is counted anew: the directory was not there to see it."""
 ADDRESSES_MOST = 10_000
 """This many are counted. Any further address is not refused: else the owner of a large network could shut all
 others out."""
-WHY_CHARACTERS = 200
 
 
 class Verdict(enum.Enum):
@@ -53,40 +63,12 @@ class Answer(NamedTuple):
     clocks: bool = False
 
 
-class Listed(NamedTuple):
-    """A relay that answered, with the descriptor it answered under and since when it is listed."""
-
-    descriptor: RelayDescriptor
-    first_seen: int
-
-
-class Status(NamedTuple):
-    """`word` is one of reached, checking, failing, unknown; `why` says more to the relay's operator."""
-
-    word: str
-    why: str
-
-
 class RoundResult(NamedTuple):
     """How many relays a round checked, how many did not answer, whether the failures were set aside."""
 
     checked: int
     failed: int
     held: bool
-
-
-@dataclass(slots=True)
-class Entry:
-    """One relay. `newest` is its last descriptor, `checked` the one under which it is listed (or None). Times
-    are Unix seconds, 0 for never. `failures` are failed checks in a row."""
-
-    newest: RelayDescriptor
-    heard: int
-    checked: RelayDescriptor | None = None
-    first_seen: int = 0
-    last_good: int = 0
-    failures: int = 0
-    why: str = ""
 
 
 class Registry:
@@ -126,17 +108,17 @@ class Registry:
                 self._posts[group] += 1
             if self._posts[group] > POSTS_PER_INTERVAL:
                 return Answer(Verdict.BUSY, "too many descriptors came from here; wait for the next interval")
-        why = self._address_problem(descriptor.host, source)
+        why = address_problem(descriptor.host, source, self.params)
         if why:
             return Answer(Verdict.FORBIDDEN, why)
-        why = self._date_problem(descriptor, wall)
+        why = date_problem(descriptor.published, wall)
         if why:
             return Answer(Verdict.FORBIDDEN, why, clocks=True)
         if PROTOCOL_VERSION not in descriptor.versions:
             return Answer(Verdict.FORBIDDEN, f"this network speaks protocol version {PROTOCOL_VERSION}")
         entry = self._entries.get(descriptor.identity)
         if entry is not None and entry.newest != descriptor:
-            if not _follows(descriptor, entry.newest, wall):
+            if not follows(descriptor, entry.newest, wall):
                 return Answer(
                     Verdict.STALE,
                     f"a descriptor published at {entry.newest.published} ({utc(entry.newest.published)}) is"
@@ -162,32 +144,6 @@ class Registry:
             self._tried_fresh.add(address_of(descriptor))
             self._fresh.append(descriptor)
         return Answer(Verdict.ACCEPTED)
-
-    def _address_problem(self, host: str, source: str) -> str:
-        address = ipaddress.ip_address(host)
-        if address.is_unspecified or address.is_multicast:
-            return f"{host} is not an address that a relay can be reached at"
-        if self.params.private_address_rule and not address.is_global:
-            return (
-                f"{host} is not reachable from the internet; advertise a public address"
-                " (networks of private addresses set the parameter private_address_rule=0)"
-            )
-        if self.params.advertised_ip_rule and source != host:
-            return (
-                f"this came from {source} but advertises {host}; a relay announces itself from the address it"
-                " advertises (--bind, --advertise)"
-            )
-        return ""
-
-    def _date_problem(self, descriptor: RelayDescriptor, wall: int) -> str:
-        ahead = descriptor.published - wall
-        if -DESCRIPTOR_LIFE_SECONDS <= ahead <= CLOCK_SECONDS:
-            return ""
-        way = "ahead of" if ahead > 0 else "behind"
-        return (
-            f"the relay's clock is about {abs(ahead)} seconds {way} the directory's: the descriptor is of"
-            f" {utc(descriptor.published)}, here it is {utc(wall)}; set right whichever is wrong"
-        )
 
     def _crowd_problem(self, descriptor: RelayDescriptor) -> str:
         """At most `relays_per_ip` relays per address. One that fails its checks gives its place to a new
@@ -257,11 +213,12 @@ class Registry:
         if why is None:
             self._good(entry, descriptor, wall)
             return
+        entry.tested = max(entry.tested, wall)
         why = "".join(c for c in why if c.isprintable())[:WHY_CHARACTERS]
         if self._round is not None and descriptor.identity in self._round:
             self._round[descriptor.identity] = why  # weighed when the round is over
         else:
-            self._failed(entry, why)
+            self._failed(entry, why, wall)
 
     def abandoned(self, descriptor: RelayDescriptor) -> None:
         """A check ended without a result: it counts neither way."""
@@ -280,7 +237,7 @@ class Registry:
         for identity, why in failed.items():
             entry = self._entries.get(identity)
             if entry is not None and not (held and entry.checked is not None):
-                self._failed(entry, why)
+                self._failed(entry, why, wall)
         gone = [
             identity
             for identity, entry in self._entries.items()
@@ -297,54 +254,55 @@ class Registry:
         self._in_flight.add(address_of(descriptor))
 
     def _good(self, entry: Entry, descriptor: RelayDescriptor, wall: int) -> None:
-        if entry.checked is None and (
-            not entry.first_seen or (self.sure and wall - entry.last_good > self.params.seen_gap_seconds)
-        ):
-            entry.first_seen = wall
-        if entry.checked is None or descriptor == entry.checked or _follows(descriptor, entry.checked, wall):
+        if entry.checked is None:
+            entry.turned = wall
+            if not entry.first_seen or (self.sure and wall - entry.last_good > self.params.seen_gap_seconds):
+                entry.first_seen = wall
+        if entry.checked is None or descriptor == entry.checked or follows(descriptor, entry.checked, wall):
             entry.checked = descriptor
-        entry.last_good = max(entry.last_good, wall)
+        unseen = UNSEEN_INTERVALS * self.params.interval_seconds
+        if not entry.up_since or wall - entry.last_good > unseen:  # nobody looked in between
+            entry.up_since = wall
+        entry.last_good = entry.tested = max(entry.last_good, entry.tested, wall)
         entry.failures = 0
         entry.why = ""
 
-    def _failed(self, entry: Entry, why: str) -> None:
+    def _failed(self, entry: Entry, why: str, wall: int) -> None:
         entry.failures += 1
         entry.why = why
+        entry.up_since = 0
         if entry.failures >= self.params.failed_checks:
+            if entry.checked is not None:
+                entry.turned = wall
             entry.checked = None
 
     # Dates in the future.
 
     def first_of_the_future(self, wall: int) -> int:
         """The earliest date that shows that a clock ran ahead (Unix seconds), 0 if there is none."""
-        ahead = [d for e in self._entries.values() for d in _dates(e) if d > wall + CLOCK_SECONDS]
+        ahead = [d for e in self._entries.values() for d in e.dates if d > wall + CLOCK_SECONDS]
         return min(ahead, default=0)
 
     def bring_back(self, wall: int) -> None:
         """It is surely `wall` now: set all later dates back to it."""
         for entry in self._entries.values():
-            entry.newest = _brought_back(entry.newest, wall)
-            entry.checked = _brought_back(entry.checked, wall) if entry.checked is not None else None
-            entry.heard = min(entry.heard, wall)
-            entry.first_seen = min(entry.first_seen, wall)
-            entry.last_good = min(entry.last_good, wall)
+            entry.bring_back(wall)
 
     # What is known.
 
-    def newest(self, identity: bytes) -> RelayDescriptor | None:
-        """The last descriptor of a relay."""
-        entry = self._entries.get(RelayId(identity))
-        return entry.newest if entry is not None else None
+    def entry(self, identity: bytes) -> Entry | None:
+        """What is known of a relay."""
+        return self._entries.get(RelayId(identity))
 
     def listed(self) -> tuple[Listed, ...]:
         """The relays to list, sorted by identity."""
         rows = [Listed(e.checked, e.first_seen) for e in self._entries.values() if e.checked is not None]
         return tuple(sorted(rows, key=lambda row: row.descriptor.identity))
 
-    def unlisted(self) -> tuple[Entry, ...]:
-        """The relays that are known and not to be listed, sorted by nickname."""
-        rows = [entry for entry in self._entries.values() if entry.checked is None]
-        return tuple(sorted(rows, key=lambda entry: (entry.newest.nickname, entry.newest.identity)))
+    def besides(self, listed: Container[bytes]) -> tuple[Entry, ...]:
+        """All relays but those, sorted by nickname."""
+        rows = [entry for identity, entry in self._entries.items() if identity not in listed]
+        return tuple(sorted(rows, key=lambda entry: (by_name(entry.newest.nickname), entry.newest.identity)))
 
     def status(self, identity: bytes) -> Status:
         """Where a relay stands."""
@@ -377,33 +335,3 @@ class Registry:
         there.discard(descriptor.identity)
         if not there:
             self._by_host.pop(key, None)
-
-
-def _follows(descriptor: RelayDescriptor, known: RelayDescriptor, wall: int) -> bool:
-    """Whether it is later than the known descriptor, or the known one is from the future."""
-    return descriptor.published > known.published or known.published > wall + CLOCK_SECONDS
-
-
-def _dates(entry: Entry) -> tuple[int, ...]:
-    checked = entry.checked.published if entry.checked is not None else 0
-    return entry.newest.published, checked, entry.heard, entry.first_seen, entry.last_good
-
-
-def _brought_back(descriptor: RelayDescriptor, wall: int) -> RelayDescriptor:
-    if descriptor.published <= wall + CLOCK_SECONDS:
-        return descriptor
-    return replace(descriptor, published=wall)
-
-
-def status_of(entry: Entry) -> Status:
-    """Where a relay stands, by what is known of it."""
-    if entry.failures:
-        return Status("failing", entry.why)
-    if entry.checked is None:
-        return Status("checking", f"{entry.newest.address} is being checked, or will be in the next interval")
-    return Status("reached", "")
-
-
-def address_of(descriptor: RelayDescriptor) -> tuple[str, int]:
-    """The address, which is checked at most once per interval."""
-    return descriptor.host, descriptor.port

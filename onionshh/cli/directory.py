@@ -28,6 +28,7 @@ from onionshh.cli.talk import counted, note, tell, utter
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params, default_params, parse_override
 from onionshh.directory.authority import DirectoryAuthority, DirectoryStatistics
+from onionshh.directory.changes import changes
 from onionshh.directory.serve import choose_params, is_loopback, serve
 from onionshh.directory.store import AuthorityStore, create_or_open
 from onionshh.net.clocks import Clock
@@ -35,6 +36,7 @@ from onionshh.net.http import listen as listen_http
 from onionshh.net.probe import probe
 from onionshh.net.store import DataDirectory
 from onionshh.net.tcp import TcpDialer
+from onionshh.wire.consensus import Consensus
 from onionshh.wire.descriptor import RelayDescriptor, format_address
 
 WATCH_SECONDS = 1.0
@@ -71,9 +73,9 @@ def directory(
     FILE. Everyone who joins the network needs a copy of that file. A directory that listens on a loopback
     address starts a one-machine network: a consensus every 5 seconds and no limits per address.
 
-    It says how many relays are listed whenever that changes. SIGUSR1 asks for its statistics, as one line
-    of JSON. GET /health answers 200, or 503 and why nobody should rely on it now. With --metrics it serves
-    rounded numbers at /metrics.
+    It says which relays come and go and why, and how many are listed. SIGUSR1 asks for its statistics, as
+    one line of JSON. At its URL it has a page for people, and GET /health answers 200, or 503 and why nobody
+    should rely on it now. With --metrics it serves rounded numbers at /metrics.
 
     \b
     Examples:
@@ -191,15 +193,18 @@ def _warn_of_urls(store: AuthorityStore, url: str, network: Path) -> None:
 
 
 async def watch(authority: DirectoryAuthority) -> None:
-    """Say how many relays are listed, and when no new list comes."""
+    """Say which relays came and left, how many are listed, and when no new list comes."""
     stale = Trouble("a new consensus is out again.")
-    before = -1
+    before: Consensus | None = None
     while True:
         consensus = authority.consensus
-        listed = len(consensus.relays) if consensus is not None else 0
-        if listed != before:
-            tell(f"{counted(listed, 'relay')} listed")
-            before = listed
+        if consensus is not None and consensus is not before:
+            if before is not None:
+                for line in changes(before, consensus, authority.known_of):
+                    tell(line)
+            if before is None or len(before.relays) != len(consensus.relays):
+                tell(f"{counted(len(consensus.relays), 'relay')} listed")
+            before = consensus
         if consensus is not None:
             late = authority.clock.wall() - consensus.fresh_until
             if late > authority.params.interval_seconds:

@@ -476,7 +476,7 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
         ),
         ("meet", "--network --ttl --name --stay --data --verbose --bind --json"),
         ("contacts", "--network --data --forget --json"),
-        ("relays", "--network --bind --json"),
+        ("relays", "--network --why --bind --json"),
         ("address", "--data"),
     ],
 )

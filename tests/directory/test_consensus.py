@@ -17,7 +17,7 @@ from onionshh.directory.consensus import (
     next_random,
     periods_before,
 )
-from onionshh.directory.registry import Listed
+from onionshh.directory.entry import Listed
 from onionshh.ids import RelayId
 from onionshh.wire import consensus as wire
 from onionshh.wire.consensus import MOST_RANDOM, Consensus, SharedRandom

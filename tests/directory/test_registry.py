@@ -9,6 +9,7 @@ import pytest
 from onionshh.core.base.params import Params
 from onionshh.directory import registry as module
 from onionshh.directory.registry import FORGET_SECONDS, POSTS_PER_INTERVAL, Registry, RoundResult, Verdict
+from onionshh.directory.rules import DESCRIPTOR_LIFE_SECONDS
 from onionshh.wire.descriptor import Address, RelayDescriptor
 from tests.directory.world import WALL, descriptor
 
@@ -85,7 +86,7 @@ def test_a_relay_that_does_not_answer_is_told_why() -> None:
     assert status.why.startswith("connection refused[2Jxx")
     assert status.why.isprintable()
     assert len(status.why) < 300
-    assert [entry.newest.nickname for entry in registry.unlisted()] == ["relay1"]
+    assert [entry.newest.nickname for entry in registry.besides(())] == ["relay1"]
 
 
 def test_an_unknown_relay() -> None:
@@ -424,11 +425,51 @@ def test_a_gap_of_the_authority_itself_is_no_gap() -> None:
     assert registry.listed()[0].first_seen == WALL
 
 
+# What is told of checks.
+
+
+def test_since_when_a_relay_answers_and_is_listed() -> None:
+    registry = with_relays(5)
+    entry = registry.entry(descriptor(1).identity)
+    assert entry is not None
+    assert (entry.tested, entry.up_since, entry.turned) == (WALL, WALL, WALL)
+    run_round(registry, WALL + HOUR)
+    run_round(registry, WALL + 2 * HOUR, dead=(1,))
+    assert (entry.tested, entry.up_since, entry.turned) == (WALL + 2 * HOUR, 0, WALL)
+    run_round(registry, WALL + 3 * HOUR, dead=(1,))
+    assert (entry.checked, entry.turned) == (None, WALL + 3 * HOUR)
+    run_round(registry, WALL + 4 * HOUR)
+    assert (entry.tested, entry.up_since, entry.turned) == (WALL + 4 * HOUR,) * 3
+    assert entry.first_seen == WALL
+
+
+def test_a_failure_that_is_set_aside_is_told_and_ends_no_uptime() -> None:
+    registry = with_relays(3)
+    run_round(registry, WALL + HOUR, dead=(0, 1, 2))
+    run_round(registry, WALL + 2 * HOUR, dead=(0, 1, 2))
+    entry = registry.entry(descriptor(1).identity)
+    assert entry is not None
+    assert (entry.answered, entry.failures, entry.up_since) == (False, 0, WALL)
+    run_round(registry, WALL + 3 * HOUR)
+    assert entry.up_hours(WALL + 3 * HOUR) == 3
+
+
+def test_uptime_is_counted_anew_after_a_time_in_which_nobody_looked() -> None:
+    registry = with_relays(1)
+    run_round(registry, WALL + HOUR)
+    entry = registry.entry(descriptor(0).identity)
+    assert entry is not None
+    run_round(registry, WALL + 3 * HOUR)
+    assert entry.up_since == WALL
+    run_round(registry, WALL + 7 * HOUR)
+    assert entry.up_since == WALL + 7 * HOUR
+
+
 # Bounds.
 
 
 def test_relays_not_heard_of_are_forgotten_after_any_descriptor_of_theirs_is_too_old() -> None:
-    assert FORGET_SECONDS > module.DESCRIPTOR_LIFE_SECONDS
+    assert FORGET_SECONDS > DESCRIPTOR_LIFE_SECONDS
     registry = with_relays(3)
     submit(registry, 9)
     check_newcomers(registry, dead=(9,))
