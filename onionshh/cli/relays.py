@@ -67,9 +67,9 @@ Examples:
 
 @click.command(help=HELP)
 @network_option()
+@click.option("--why", is_flag=True, help="Say why relays that the directory knows are not listed.")
 @bind_option
 @json_option
-@click.option("--why", is_flag=True, help="Say why relays that the directory knows are not listed.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 def relays(network: Path, bind: str | None, as_json: bool, why: bool, ids: tuple[str, ...]) -> int:
     """The command; `HELP` says what it does."""
