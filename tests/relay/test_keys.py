@@ -122,7 +122,7 @@ def test_a_damaged_file_is_refused_with_its_name(tmp_path: Path, damage: str) ->
             "flip": bytes((data[0] ^ 0x10,)) + data[1:],
             "empty": b"",
             "junk": data + b"\0",
-            "version": data[:1] + b"\x02" + data[2:],
+            "version": data[:1] + b"\x03" + data[2:],
         }[damage]
     )
     before = path.read_bytes()
