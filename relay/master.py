@@ -149,4 +149,4 @@ def take(
 
 
 def _about(identity: RelayId) -> bytes:
-    return b"onionshh relay master v1" + identity
+    return b"relay master key 1" + identity

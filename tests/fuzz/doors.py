@@ -499,7 +499,7 @@ DOORS = (
     Target(
         "core.certificate.open_signing_untrusted",
         lambda data: open_signing_untrusted(_RELAY_SIGNER.identity, data),
-        (_RELAY_SIGNER.signing, bytes(wire_descriptor.SIGNING)),
+        (_RELAY_SIGNER.signing,),
     ),
     Target(
         "core.trust.read_consensus_untrusted",
