@@ -49,8 +49,9 @@ def _new_passphrase_options(command: F) -> F:
     return ask(_file_option(command))
 
 
-@click.group()
-def master() -> None:
+@click.group(invoke_without_command=True, subcommand_metavar="COMMAND [ARGS]...")
+@click.pass_context
+def master(context: click.Context) -> None:
     """Keep a relay's identity on another machine, and make signing keys for the relay.
 
     The relay then holds only a signing key, which ends after 30 days. Whoever steals the relay's disk can act
@@ -72,6 +73,8 @@ def master() -> None:
       onionshh master sign relay1.master --to /media/stick
       cp /media/stick/relay-signing relay1/
     """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @master.command()

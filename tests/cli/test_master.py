@@ -100,6 +100,7 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str], mistake: M
 
 def test_its_help_leads_through_it(capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "--help")
+    assert said(capsys) == text
     for command in ("new", "take", "sign", "show"):
         assert command in text
         assert "Example" in said(capsys, command, "--help")
