@@ -217,6 +217,7 @@ class DirectoryAuthority:
         depends on it is shown, and the last consensus stands."""
         wall = self.own_clock.now(self.registry)
         self.own_clock.look()
+        self.registry.unlist_ended(wall)
         return await self._issuer.issue(wall)
 
     async def _sleep_until(self, wall: int, latest: float) -> None:

@@ -58,7 +58,7 @@ class Checks:
             return
         self.round_going = True
         try:
-            todo = iter(self._registry.start_round())
+            todo = iter(self._registry.start_round(self._own_clock.now(self._registry)))
 
             async def worker() -> None:
                 for descriptor in todo:

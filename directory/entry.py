@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from onionshh.directory import certificates
 from onionshh.wire.descriptor import RelayDescriptor
 
 CLOCK_SECONDS = 600
@@ -152,7 +153,11 @@ def by_name(nickname: str) -> tuple[tuple[str | int, ...], str]:
 
 
 def follows(descriptor: RelayDescriptor, known: RelayDescriptor, wall: int) -> bool:
-    """Whether it is later than the known descriptor, or the known one is from the future."""
+    """Whether it is later than the known descriptor, or the known one is from the future. A signing key that
+    ends later counts for more than any date."""
+    lead = certificates.lead(descriptor, known)
+    if lead:
+        return lead > 0
     return descriptor.published > known.published or known.published > wall + CLOCK_SECONDS
 
 

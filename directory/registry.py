@@ -20,6 +20,7 @@ from typing import NamedTuple
 from onionshh.core.base.addresses import host_group, plain_host
 from onionshh.core.base.params import Params
 from onionshh.core.base.words import utc
+from onionshh.directory import certificates
 from onionshh.directory.entry import (
     CLOCK_SECONDS,
     WHY_CHARACTERS,
@@ -111,13 +112,19 @@ class Registry:
         why = address_problem(descriptor.host, source, self.params)
         if why:
             return Answer(Verdict.FORBIDDEN, why)
-        why = date_problem(descriptor.published, wall)
+        why = date_problem(descriptor.published, wall) or certificates.problem(descriptor, wall)
         if why:
             return Answer(Verdict.FORBIDDEN, why, clocks=True)
         if PROTOCOL_VERSION not in descriptor.versions:
             return Answer(Verdict.FORBIDDEN, f"this network speaks protocol version {PROTOCOL_VERSION}")
         entry = self._entries.get(descriptor.identity)
         if entry is not None and entry.newest != descriptor:
+            if certificates.lead(descriptor, entry.newest) < 0:
+                return Answer(
+                    Verdict.STALE,
+                    "a signing key of this relay that ends later is known, and counts in place of this one;"
+                    " use that one, or make one that ends later still",
+                )
             if not follows(descriptor, entry.newest, wall):
                 return Answer(
                     Verdict.STALE,
@@ -181,8 +188,9 @@ class Registry:
         fresh, self._fresh = tuple(self._fresh), []
         return fresh
 
-    def start_round(self) -> tuple[RelayDescriptor, ...]:
+    def start_round(self, wall: int) -> tuple[RelayDescriptor, ...]:
         """All that must be checked in this interval, one descriptor per address. Empty while a round goes on.
+        A relay whose signing key is over cannot be listed, so it is not asked.
 
         If two relays claim one address, the listed one is asked, else the one heard of last.
         """
@@ -195,7 +203,7 @@ class Registry:
         order = sorted(self._entries.values(), key=lambda e: (e.checked is None, -e.heard, e.newest.identity))
         for entry in order:
             address = address_of(entry.newest)
-            if address not in taken:
+            if address not in taken and not (self.sure and certificates.is_over(entry.newest, wall)):
                 taken.add(address)
                 todo.append(entry.newest)
         self._tried, self._tried_fresh = set(self._in_flight), set()
@@ -208,7 +216,7 @@ class Registry:
         """A check is over: `why` is None if the relay answered, else the reason in words."""
         self._in_flight.discard(address_of(descriptor))
         entry = self._entries.get(descriptor.identity)
-        if entry is None:
+        if entry is None or (self.sure and certificates.is_over(descriptor, wall)):
             return
         if why is None:
             self._good(entry, descriptor, wall)
@@ -248,6 +256,17 @@ class Registry:
         for identity in gone:
             self.forget(identity)
         return RoundResult(len(results), len(failed), held)
+
+    def unlist_ended(self, wall: int) -> None:
+        """It is `wall` now: list no relay any more under a signing key that is over."""
+        if not self.sure:
+            return
+        for entry in self._entries.values():
+            if entry.checked is not None and certificates.is_over(entry.checked, wall):
+                entry.checked = None
+            if entry.checked is None and certificates.is_over(entry.newest, wall):
+                entry.failures = max(entry.failures, 1)
+                entry.why = certificates.problem(entry.newest, wall)
 
     def _start(self, descriptor: RelayDescriptor) -> None:
         self._tried.add(address_of(descriptor))

@@ -31,6 +31,7 @@ from onionshh.relay.forward import Switch
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.mirror import Mirror
 from onionshh.relay.publish import About, Publisher
+from onionshh.relay.renewal import Renewal
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import Consensus, RelayRow
 from onionshh.wire.descriptor import CAPABILITY_MAILBOXES, CAPABILITY_RING
@@ -77,6 +78,8 @@ class RelayStatistics:
     drops: Mapping[str, int]
     roles: Mapping[str, int]
     """What the mounted roles count, such as items in mailboxes, what room there is, and what it costs."""
+    signing_key_seconds_left: int | None = None
+    """Until its signing key is over, negative after that; None for a relay that has its identity at hand."""
 
 
 class Relay:
@@ -122,7 +125,7 @@ class Relay:
             chance=chance,
             memory=self.memory,
             drops=self.drops,
-            identity=self.keys.identity,
+            identity=lambda: self.keys.signer,
             reader=reader,
             after_read=self._driver.after_read,
             on_tick=self._driver.tick,
@@ -138,6 +141,7 @@ class Relay:
             chance=chance,
             say=say,
         )
+        self._renewal = Renewal(self.keys, folder, say)
 
     def _capabilities(self) -> int:
         """What the mounted roles can do beyond what every relay can."""
@@ -190,7 +194,8 @@ class Relay:
         )
 
     async def _turn_keys(self) -> None:
-        """Make a new onion key when its time has come, and tell the directory at once."""
+        """Make a new onion key when its time has come, take a new signing key when one was put there, and
+        tell the directory at once."""
         noted: Consensus | None = None
         full = Condition(logger.error)
         while True:
@@ -207,6 +212,8 @@ class Relay:
                 full.over("onion keys can be kept again")
             except OSError as error:
                 full.holds(f"a new onion key could not be kept, the old one serves on: {error}")
+            if self._renewal.look(self._clock.earliest(), self._clock.best()):
+                self.publisher.now.send()
             with trio.move_on_after(KEY_CHECK_SECONDS):
                 await self.keeper.changed()
 
@@ -232,6 +239,7 @@ class Relay:
             memory=self.memory.statistics(),
             drops=self.drops.by_name(),
             roles=self.switch.control.mounted.statistics(),
+            signing_key_seconds_left=self._renewal.seconds_left(self._clock.best()),
         )
 
     def why_not_well(self) -> str:
@@ -243,6 +251,9 @@ class Relay:
             return "The consensus that this relay has is over, and its clock and the network's differ."
         if view is None:
             return "The consensus that this relay has is over, and no newer one could be had."
+        left = self._renewal.seconds_left(self._clock.best())
+        if view.relay(self.keys.relay_id) is None and left is not None and left <= 0:
+            return "This relay's signing key is over, so no directory lists it."
         if view.relay(self.keys.relay_id) is None:
             return "The consensus does not list this relay; what it says on stdout has the reason."
         return ""

@@ -103,6 +103,7 @@ def relay(
     It says when the directory lists it, or why not, and once an hour what it did. SIGUSR1 asks for its
     statistics, as one line of JSON. With --metrics it serves rounded numbers at /metrics, and at /health
     whether it is listed. Back up the file `relay-keys` in DIR: with it the relay keeps its id.
+    To keep the id on another machine, see `onionshh master`.
 
     \b
     Examples:

@@ -493,8 +493,9 @@ def test_help_has_every_option_and_an_example(
 def test_help_lists_the_commands_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
     listed = helped("", capsys).partition("\nCommands:\n")[2]
     found = re.findall(r"^  (\w+) ", listed, re.MULTILINE)
-    first = ["demo", "network", "directory", "relay", "host", "whisper", "send", "post", "board", "meet"]
-    assert found == [*first, "contacts", "relays", "reasons", "address"]
+    running = ["demo", "network", "directory", "relay", "master", "host"]
+    talking = ["whisper", "send", "post", "board", "meet"]
+    assert found == [*running, *talking, "contacts", "relays", "reasons", "address"]
 
 
 def test_the_environment_asks_for_no_completion(

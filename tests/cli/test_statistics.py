@@ -65,6 +65,7 @@ def test_a_record_is_one_line_of_json_with_sorted_keys() -> None:
         "handshakes_served": 7,
         "handshakes_refused": 2,
         "listed": True,
+        "signing_key_seconds_left": None,
         "consensus_age_seconds": 40,
         "links": {
             "relays": 2,

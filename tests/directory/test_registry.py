@@ -46,7 +46,7 @@ def is_one_of(word: RelayDescriptor, numbers: tuple[int, ...]) -> bool:
 
 
 def run_round(registry: Registry, wall: int, dead: tuple[int, ...] = ()) -> RoundResult:
-    for word in registry.start_round():
+    for word in registry.start_round(WALL):
         registry.checked(word, "refused" if is_one_of(word, dead) else None, wall)
     return registry.end_round(wall)
 
@@ -261,9 +261,9 @@ def test_an_address_is_checked_once_an_interval_whatever_is_sent_in() -> None:
 def test_a_round_checks_everyone_once() -> None:
     registry = with_relays(3)
     run_round(registry, WALL)
-    words = registry.start_round()
+    words = registry.start_round(WALL)
     assert sorted(word.nickname for word in words) == ["relay0", "relay1", "relay2"]
-    assert registry.start_round() == ()
+    assert registry.start_round(WALL) == ()
     registry.end_round(WALL)
 
 
@@ -273,7 +273,7 @@ def test_two_relays_that_claim_one_address_get_one_check_and_the_listed_one_is_a
     submit(registry, 2, host="8.0.0.1", wall=WALL + 1)
     assert registry.take_fresh() == ()
     run_round(registry, WALL)
-    (asked,) = registry.start_round()
+    (asked,) = registry.start_round(WALL)
     assert asked.nickname == "relay0"
     answer(registry, asked)
     registry.end_round(WALL)
@@ -284,19 +284,19 @@ def test_two_relays_that_claim_one_address_get_one_check_and_the_listed_one_is_a
         assert listed(registry) == ["relay0"]
         run_round(registry, WALL, dead=(0,))
     assert listed(registry) == []
-    assert [word.nickname for word in registry.start_round()] == ["relay2"]
+    assert [word.nickname for word in registry.start_round(WALL)] == ["relay2"]
 
 
 def test_an_address_under_check_is_not_asked_a_second_time() -> None:
     registry = Registry(params())
     submit(registry, 1)
     (word,) = registry.take_fresh()
-    assert registry.start_round() == ()
+    assert registry.start_round(WALL) == ()
     assert registry.end_round(WALL).checked == 0
-    assert registry.start_round() == ()
+    assert registry.start_round(WALL) == ()
     registry.end_round(WALL)
     answer(registry, word)
-    assert [each.nickname for each in registry.start_round()] == ["relay1"]
+    assert [each.nickname for each in registry.start_round(WALL)] == ["relay1"]
 
 
 def test_a_relay_leaves_after_two_failed_checks_in_a_row() -> None:
@@ -386,7 +386,7 @@ def test_an_abandoned_check_counts_neither_way() -> None:
     registry = with_relays(3)
     run_round(registry, WALL)
     for _ in range(5):
-        for word in registry.start_round():
+        for word in registry.start_round(WALL):
             registry.abandoned(word)
         assert registry.end_round(WALL) == RoundResult(3, 0, False)
     assert len(listed(registry)) == 3

@@ -12,6 +12,7 @@ import trio
 from onionshh.config import Authority as AuthorityAddress
 from onionshh.config import NetworkFile
 from onionshh.core.base.params import Params, default_params
+from onionshh.core.certificate import RelaySigner, certify
 from onionshh.core.trust import sign_descriptor
 from onionshh.crypto.identity import SigningKey
 from onionshh.directory.store import AuthorityStore
@@ -44,6 +45,13 @@ def descriptor(number: int, **changes: Any) -> RelayDescriptor:
 
 def signed(number: int, **changes: Any) -> bytes:
     return sign_descriptor(descriptor(number, **changes), relay_key(number))
+
+
+def signer(number: int, expires: int) -> RelaySigner:
+    """A signing key of relay `number` until then."""
+    key = SigningKey((number << 64 | expires).to_bytes(32, "big"))
+    master = relay_key(number)
+    return RelaySigner(RelayId(master.public), key, certify(master, key.public, expires))
 
 
 @dataclass

@@ -20,7 +20,7 @@ from onionshh.net.store import run_inline
 from onionshh.wire import descriptor as wire_descriptor
 from tests.directory import old
 from tests.directory.world import WALL, Prober, one_machine, signed, store_in
-from tests.fuzz.doors import relay_document
+from tests.fuzz.doors import CERTIFIED_BODY, certified_document, relay_document
 from tests.fuzz.target import Left, Target
 from tests.seeded import seeded
 
@@ -119,6 +119,11 @@ DIRECTORY = (
         "directory.authority.DirectoryAuthority.submit_untrusted:signed",
         lambda data: _submit(relay_document(data)),
         (_RELAY_BODY,),
+    ),
+    Target(
+        "directory.authority.DirectoryAuthority.submit_untrusted:certified",
+        lambda data: _submit(certified_document(data)),
+        (CERTIFIED_BODY,),
     ),
     Target(
         "directory.http.serve_connection",

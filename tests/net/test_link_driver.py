@@ -118,6 +118,7 @@ async def pair(*, open_it: bool = True) -> Both:
         identity=identity,
         onion_keys=[ONION],
         is_relay=lambda relay: False,
+        earliest=0,
         params=PARAMS,
         chance=Chance(seeded(1)),
         now=now,

@@ -218,6 +218,7 @@ async def test_a_peer_that_leaves_before_our_proof_leaves_no_link_behind(autojum
                     identity=relay.identity,
                     onion_keys=[relay.onion],
                     is_relay=lambda identity: False,
+                    earliest=0,
                     params=world.params,
                     chance=Chance(seeded(1)),
                     now=0.0,

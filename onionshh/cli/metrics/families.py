@@ -145,6 +145,11 @@ INTRODUCTIONS_WAITING: Final = _gauge(
 )
 COOKIES: Final = _gauge("cookies", "Visitors that wait here for an endpoint.", PEOPLE)
 DESCRIPTORS: Final = _gauge("descriptors", "Descriptors of endpoints that are kept here.", ITEMS)
+SIGNING_LEFT: Final = _gauge(
+    "signing_key_seconds_left",
+    "Until the relay's signing key ends, negative after that; absent with an identity at hand.",
+    SECONDS,
+)
 
 # Of a directory. Which relays there are is public, and so is when a consensus comes.
 

@@ -51,6 +51,8 @@ def of_relay(record: RelayStatistics) -> Iterator[Sample]:
     yield one(f.MEMORY_MOST, record.memory.most_bytes)
     yield from _links(record.links)
     yield from (one(family, record.roles[name]) for name, family in _BY_ROLE.items() if name in record.roles)
+    if record.signing_key_seconds_left is not None:
+        yield one(f.SIGNING_LEFT, record.signing_key_seconds_left)
     yield from each(f.DROP, record.drops)
 
 

@@ -16,6 +16,7 @@ from onionshh.cli.metrics.rounding import Rounding
 from onionshh.cli.metrics.samples import of_directory, of_host, of_process, of_relay
 from onionshh.core.base.chance import Chance
 from onionshh.reasons import Reason
+from onionshh.relay.master import new_signer
 from tests.client.world import QUIET, hosted, small
 from tests.seeded import seeded
 
@@ -42,11 +43,13 @@ async def of_a_network() -> dict[str, bytes]:
     async with small(**QUIET) as net, net.join("visitor") as visitor, hosted(net) as (node, endpoint):
         async with visitor.contact(endpoint.address) as contact:
             await contact.whisper(b"hello")
-            net.relays[0].relay.drops.count(Reason.MEMORY)
+            relay = net.relays[0].relay
+            relay.drops.count(Reason.MEMORY)
+            relay.keys.sign_with(new_signer(relay.keys.signer.key, net.clock.wall() + 86_400, seeded(2)))
             net.authority.answers[200] += 1
             await trio.sleep(1)
             return {
-                "relay": written("relay", of_relay(net.relays[0].relay.statistics())),
+                "relay": written("relay", of_relay(relay.statistics())),
                 "directory": written("directory", of_directory(net.authority.statistics())),
                 "host": written("host", of_host(numbers_of(node, endpoint, Tally(), None))),
             }

@@ -54,6 +54,13 @@ def test_a_relay_s_record_is_all_there() -> None:
     assert values[families.CONSENSUS_AGE,] == 40
 
 
+def test_only_a_relay_whose_identity_is_kept_away_has_a_signing_key() -> None:
+    assert families.SIGNING_LEFT not in {sample.family for sample in of_relay(RELAY)}
+    for left in (3600, 0, -60):
+        record = replace(RELAY, signing_key_seconds_left=left)
+        assert [s.value for s in of_relay(record) if s.family is families.SIGNING_LEFT] == [left]
+
+
 def test_before_the_first_consensus_there_is_no_age() -> None:
     young = replace(RELAY, consensus_age_seconds=None)
     assert families.CONSENSUS_AGE not in {sample.family for sample in of_relay(young)}
