@@ -486,7 +486,7 @@ def test_help_has_every_option_and_an_example(
     text = helped(command, capsys)
     listed = text[text.index("\nOptions:") :]
     found = [line.split()[0] for line in listed.splitlines() if line.startswith("  --")]
-    assert found == [*options.split(), "--help"]
+    assert found == [*options.split(), "--config", "--print-config", "--help"]
     assert f"onionshh {command}" in text[: text.index("\nOptions:")]
 
 
