@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 import click
 import trio
 
+from onionshh.cli.config.reloading import reload_with
 from onionshh.cli.ending import run
+from onionshh.cli.failures import Usage
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
 from onionshh.cli.metrics.samples import of_directory
 from onionshh.cli.options import (
@@ -38,6 +41,8 @@ from onionshh.net.tcp import TcpDialer
 from onionshh.wire.descriptor import RelayDescriptor, format_address
 
 WATCH_SECONDS = 1.0
+LIVE: Final = frozenset({"interval", "param"})
+"""What SIGHUP takes up: from the next consensus on."""
 
 
 @click.command()
@@ -72,7 +77,8 @@ def directory(
     address starts a one-machine network: a consensus every 5 seconds and no limits per address.
 
     It says how many relays are listed whenever that changes. SIGUSR1 asks for its statistics, as one line
-    of JSON. GET /health answers 200, or 503 and why nobody should rely on it now. With --metrics it serves
+    of JSON. With --config, SIGHUP has it take up --interval and --param from the file, for the next
+    consensus. GET /health answers 200, or 503 and why nobody should rely on it now. With --metrics it serves
     rounded numbers at /metrics.
 
     \b
@@ -98,6 +104,7 @@ def directory(
         with as_usage():
             params = choose_params(host, store.network, overrides)
         this_run = _Directory(store, network, url)
+        reload_with(LIVE, lambda now: this_run.take_up(host, now))
         return run(lambda: this_run.run(listener, params, bind, numbers), report=this_run.report)
 
 
@@ -165,6 +172,15 @@ class _Directory:
             _warn_of_urls(store, self._url, network)
             await watch(self._authority)
         return 0
+
+    def take_up(self, host: str, now: Mapping[str, Any]) -> tuple[str, ...]:
+        """Sign these parameters from the next consensus on. Usage."""
+        if self._authority is None:
+            raise Usage("this directory has no consensus yet; ask again.")
+        with as_usage():
+            params = choose_params(host, self._store.network, _overrides(now["interval"], now["param"]))
+            self._authority.change(params)
+        return ()
 
     def report(self) -> None:
         """Say what this directory did so far."""
