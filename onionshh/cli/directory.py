@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 import trio
 
+from onionshh.cli.completing import parameters
 from onionshh.cli.config.reloading import reload_with
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
@@ -58,7 +59,13 @@ LIVE: Final = frozenset({"interval", "param"})
 )
 @network_option("The network file; the first start writes it.", found=False)
 @click.option("--interval", type=int, metavar="SECONDS", help="Time from one consensus to the next.")
-@click.option("--param", multiple=True, metavar="NAME=VALUE", help="A consensus parameter; may be repeated.")
+@click.option(
+    "--param",
+    multiple=True,
+    metavar="NAME=VALUE",
+    shell_complete=parameters,
+    help="A consensus parameter; may be repeated.",
+)
 @metrics_option
 @bind_option
 def directory(

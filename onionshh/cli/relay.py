@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 import trio
 
+from onionshh.cli.completing import relay_ids
 from onionshh.cli.config.reloading import reload_with
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
@@ -80,6 +81,7 @@ LIVE: Final = frozenset({"nickname", "advertise", "family", "rate"})
     "--family",
     multiple=True,
     metavar="ID",
+    shell_complete=relay_ids,
     help="Id of another relay of yours; may be repeated. No path uses two of a family.",
 )
 @click.option(

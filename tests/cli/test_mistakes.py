@@ -494,7 +494,7 @@ def test_help_lists_the_commands_in_their_order(capsys: pytest.CaptureFixture[st
     listed = helped("", capsys).partition("\nCommands:\n")[2]
     found = re.findall(r"^  (\w+) ", listed, re.MULTILINE)
     first = ["demo", "network", "directory", "relay", "host", "whisper", "send", "post", "board", "meet"]
-    assert found == [*first, "contacts", "relays", "reasons", "address"]
+    assert found == [*first, "contacts", "relays", "reasons", "address", "completion"]
 
 
 def test_the_environment_asks_for_no_completion(

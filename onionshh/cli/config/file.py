@@ -40,7 +40,7 @@ def key_of(option: click.Option) -> str:
 
 def options_of(command: click.Command) -> dict[str, click.Option]:
     """The options of a command that may be in a file, by their keys."""
-    options = [option for option in command.params if isinstance(option, click.Option)]
+    options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
     return {key_of(option): option for option in options if key_of(option) not in NOT_IN_A_FILE}
 
 

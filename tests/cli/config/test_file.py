@@ -143,5 +143,6 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_two_options_of_a_command_have_one_key(name: str) -> None:
     options = [one for one in command(name).params if isinstance(one, click.Option)]
+    options = [one for one in options if not one.hidden]
     assert len({key_of(one) for one in options}) == len(options)
     assert len(options_of(command(name))) == len(options) - 2
