@@ -6,8 +6,9 @@
     family = ["ab…", "cd…"]      # what may be repeated is a list
 
 The table of the command that runs is checked whole before anything of it counts: each key must be an option,
-and each value must be what the option takes. Of the other tables only the names are checked. Nothing of a
-value is repeated in an error but what the option itself says of it.
+and each value must be what the option takes. Of the other tables only the names are checked. A file that
+everyone can write to is refused: it may name a program to run. Nothing of a value is repeated in an error but
+what the option itself says of it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -70,7 +72,13 @@ def read_config(path: Path, command: click.Command, commands: Iterable[str]) -> 
 
 def _parsed(path: Path) -> Mapping[str, Any]:
     try:
-        with path.open("rb") as file:
+        # A pipe without a writer would hold up a program that reads its file again.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise Usage(f"{path} is not a file; give a configuration file.")
+            if mode & stat.S_IWOTH:
+                raise Usage(f"Everyone on this machine can write to {path}; say `chmod o-w {path}` first.")
             data = file.read(FILE_MOST + 1)
     except FileNotFoundError:
         raise Usage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +134,22 @@ def test_a_key_cannot_steer_a_terminal(tmp_path: Path) -> None:
     assert "x" * 50 not in str(caught.value)
 
 
-def test_no_file_and_a_folder(tmp_path: Path) -> None:
+def test_what_is_no_file_and_one_that_is_open_to_all(tmp_path: Path) -> None:
     with pytest.raises(Usage, match=r"There is no configuration file at .*; --print-config shows"):
         read_config(tmp_path / "none", command("relay"), COMMANDS)
     with pytest.raises(Usage, match="cannot be read: Is a directory"):
         read_config(tmp_path, command("relay"), COMMANDS)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(Usage, match="is not a file"):
+            read_config(path, command("relay"), COMMANDS)
+    file = tmp_path / "open"
+    file.touch()
+    file.chmod(0o666)
+    with pytest.raises(Usage, match="Everyone on this machine can write to"):
+        read_config(file, command("relay"), COMMANDS)
+    file.chmod(0o664)
+    assert read_config(file, command("relay"), COMMANDS) == {}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
