@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help venv demo test lint types unit bench simulate fuzz coverage sanitize compare wheel reference lock clean
+.PHONY: help venv demo test lint types unit bench simulate fuzz coverage sanitize compare wheel man reference lock clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
@@ -21,6 +21,7 @@ help:
 	@echo "make sanitize  the compiled cipher under the compiler's sanitizers (a quarter of a minute)"
 	@echo "make compare  ten million cells through both ciphers (some two minutes)"
 	@echo "make wheel  a wheel in dist/, and the demo from it in an environment of its own"
+	@echo "make man    the man pages in build/man"
 	@echo "make coverage  the lines that no test runs; takes twice as long as the tests"
 	@echo "make reference  API.md, written anew from the docstrings"
 	@echo "make venv   only the environment, in $(VENV)"
@@ -106,6 +107,7 @@ compare: $(VENV)/.dev
 # The environment has what is locked, and nothing of this folder but the wheel.
 wheel: $(VENV)/.run
 	@rm -rf build dist .venv-wheel
+	@$(BIN)/python -m onionshh.cli.manual build/man >/dev/null
 	@$(PIP) wheel -q --no-build-isolation --no-deps -w dist .
 	@$(PYTHON) -m venv .venv-wheel
 	@.venv-wheel/bin/python -m pip --disable-pip-version-check --no-input install -q --require-hashes \
@@ -115,6 +117,10 @@ wheel: $(VENV)/.run
 	@! $(BIN)/python -c 'import onionshh.crypto._uiv' 2>/dev/null || \
 	    ( cd dist && ../.venv-wheel/bin/python -c 'import onionshh.crypto._uiv' )  # else it was left out in silence
 	@rm -rf .venv-wheel
+
+# From the same source as --help.
+man: $(VENV)/.run
+	@$(BIN)/python -m onionshh.cli.manual build/man
 
 reference: $(VENV)/.dev
 	@$(BIN)/python -m tests.reference

@@ -66,19 +66,28 @@ class DirectoryAuthority:
         run_blocking: RunBlocking = run_in_thread,
     ) -> None:
         self.network = store.network
-        self.params = params
         self.clock = clock
         self.answers: Counter[int] = Counter()
         """HTTP answers given, by their status."""
         self.registry = Registry(params)
         self.own_clock = OwnClock(clock, by_address=bool(params.relays_per_ip))
-        self._checks = Checks(self.registry, params, probe, self.own_clock)
+        self._checks = Checks(self.registry, probe, self.own_clock)
         self._refusals = Refusals()
-        self._issuer = Issuer(
-            store, self.registry, params=params, random_bytes=random_bytes, run_blocking=run_blocking
-        )
+        self._issuer = Issuer(store, self.registry, random_bytes=random_bytes, run_blocking=run_blocking)
 
     # What others ask.
+
+    @property
+    def params(self) -> Params:
+        """The parameters that it signs."""
+        return self.registry.params
+
+    def change(self, params: Params) -> None:
+        """Sign these from the next consensus on. The one after that comes by their interval. ValueError, in a
+        sentence: some need a restart."""
+        if bool(params.relays_per_ip) != bool(self.params.relays_per_ip):
+            raise ValueError("relays_per_ip from or to 0 needs a restart.")
+        self.registry.params = params
 
     @property
     def document(self) -> bytes:

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from onionshh.core.base.params import Params
 from onionshh.directory.own_clock import OwnClock
 from onionshh.directory.registry import Registry
 from onionshh.net.conditions import Condition
@@ -30,9 +29,8 @@ _GRACE_SECONDS = 1
 class Checks:
     """The checks of one authority; at most `PROBES_AT_ONCE` are under way."""
 
-    def __init__(self, registry: Registry, params: Params, probe: Probe, own_clock: OwnClock) -> None:
+    def __init__(self, registry: Registry, probe: Probe, own_clock: OwnClock) -> None:
         self._registry = registry
-        self._seconds = min(params.handshake_seconds, params.interval_seconds) + _GRACE_SECONDS
         self._probe = probe
         self._own_clock = own_clock
         self._probes = trio.CapacityLimiter(PROBES_AT_ONCE)
@@ -77,10 +75,12 @@ class Checks:
             self.round_going = False
 
     async def _check(self, descriptor: RelayDescriptor) -> None:
-        why: str | None = f"no answer within {self._seconds} seconds"
+        params = self._registry.params
+        seconds = min(params.handshake_seconds, params.interval_seconds) + _GRACE_SECONDS
+        why: str | None = f"no answer within {seconds} seconds"
         try:
             async with self._probes:
-                with trio.move_on_after(self._seconds):
+                with trio.move_on_after(seconds):
                     why = await self._probe(descriptor)
         except Exception:
             # The probe's own fault says nothing about the relay, and must not end the directory.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from onionshh.core.base.params import Params
 from onionshh.core.base.words import amount, utc
 from onionshh.core.trust import EARLY_SECONDS
 from onionshh.crypto.primitives import sha3_256
@@ -43,13 +42,11 @@ class Issuer:
         store: AuthorityStore,
         registry: Registry,
         *,
-        params: Params,
         random_bytes: RandomBytes,
         run_blocking: RunBlocking,
     ) -> None:
         self._store = store
         self._registry = registry
-        self._params = params
         self._random_bytes = random_bytes
         self._run_blocking = run_blocking
         self._disk = Condition(log.error)
@@ -87,7 +84,7 @@ class Issuer:
         valid_after = max(wall, self._valid_after + 1)
         shared_random = next_random(
             self._shared_random,
-            params=self._params,
+            params=self._registry.params,
             valid_after=valid_after,
             random_bytes=self._random_bytes,
         )
@@ -96,7 +93,7 @@ class Issuer:
         consensus = build(
             listed,
             network=self._store.network.name,
-            params=self._params,
+            params=self._registry.params,
             shared_random=shared_random,
             valid_after=valid_after,
             previous=self._previous,
@@ -108,7 +105,7 @@ class Issuer:
             self.history,
             at=valid_after,
             due=self._due,
-            interval=self._params.interval_seconds,
+            interval=self._registry.params.interval_seconds,
             relays=len(rows),
             bandwidth=sum(r.descriptor.bandwidth for r in listed if r.descriptor.identity in rows),
         )

@@ -161,6 +161,15 @@ class Relay:
             wall=self._clock.earliest,
         )
 
+    def change(self, about: About, rate_bytes: int) -> None:
+        """Say this of the relay from now on, in a descriptor that is published at once, and read at most so
+        many bytes per second (0: no limit). Links and circuits stay."""
+        self.links.limit(rate_bytes)
+        about = replace(about, capabilities=self._capabilities())
+        if about != self.publisher.about:
+            self.publisher.about = about
+            self.publisher.now.send()
+
     def params(self) -> Params:
         """The consensus parameters in force; the defaults before the first consensus."""
         view = self.keeper.view

@@ -27,12 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns the exit status.
     """
     from onionshh.cli.ending import end_on_signals, ended_by_signal, status_when_ended, when_ended
+    from onionshh.cli.hangup import expect
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with end_on_signals():
             if given[:1] and given[0] in UNTIL_ENDED:  # from its first moment on
                 when_ended(0)
+                expect(given)
             from onionshh.cli.failures import configure_logging
             from onionshh.cli.text import steady_streams
 

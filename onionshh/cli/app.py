@@ -8,6 +8,7 @@ import importlib
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from onionshh import __version__
 
@@ -27,8 +28,14 @@ COMMANDS = {
     "relays": "List the relays of the network.",
     "reasons": "Say what the names of drops mean, which relays and hosts count: one line for each.",
     "address": "Print the address of the endpoint whose folder this is.",
+    "completion": "Print what makes a shell complete commands, options and their values.",
 }
 """Each command in the order of the help, with the first sentence of its own help."""
+
+
+CONFIGURED = tuple(name for name in COMMANDS if name != "master")
+"""Commands that take their options also from a file. `master` has commands of its own, which people type: all
+of them are about keys."""
 
 
 class Commands(click.Group):
@@ -46,7 +53,19 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command = getattr(importlib.import_module(f"onionshh.cli.{cmd_name}"), cmd_name)
-        return command if isinstance(command, click.Command) else None
+        if not isinstance(command, click.Command):
+            return None
+        if cmd_name not in CONFIGURED:
+            return command
+        from onionshh.cli.config.command import Configured  # not for the help of all
+
+        return Configured.of(command, CONFIGURED)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """As click does it, but without importing every command."""
+        found = [CompletionItem(name, help=said) for name, said in COMMANDS.items()]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [item for item in found if item.value.startswith(incomplete)] + options
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

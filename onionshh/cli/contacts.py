@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from onionshh.cli.completing import contact_names
 from onionshh.cli.failures import Usage
 from onionshh.cli.folders import network_folder
 from onionshh.cli.options import PATH, json_option, network_option
@@ -28,7 +29,11 @@ from onionshh.net.network_file import read_network_file
     help="Folder of the contacts.  [default: that of `onionshh whisper` for this network]",
 )
 @click.option(
-    "--forget", "forgotten", metavar="NAME", help="Erase the contacts of this name, with all they hold."
+    "--forget",
+    "forgotten",
+    metavar="NAME",
+    shell_complete=contact_names,
+    help="Erase the contacts of this name, with all they hold.",
 )
 @json_option
 def contacts(network: Path, data: Path | None, forgotten: str | None, as_json: bool) -> int:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 import click
 import trio
 
+from onionshh.cli.completing import parameters
+from onionshh.cli.config.reloading import reload_with
 from onionshh.cli.ending import run
+from onionshh.cli.failures import Usage
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
 from onionshh.cli.metrics.samples import of_directory
 from onionshh.cli.options import (
@@ -40,6 +44,8 @@ from onionshh.wire.consensus import Consensus
 from onionshh.wire.descriptor import RelayDescriptor, format_address
 
 WATCH_SECONDS = 1.0
+LIVE: Final = frozenset({"interval", "param"})
+"""What SIGHUP takes up: from the next consensus on."""
 
 
 @click.command()
@@ -55,7 +61,13 @@ WATCH_SECONDS = 1.0
 )
 @network_option("The network file; the first start writes it.", found=False)
 @click.option("--interval", type=int, metavar="SECONDS", help="Time from one consensus to the next.")
-@click.option("--param", multiple=True, metavar="NAME=VALUE", help="A consensus parameter; may be repeated.")
+@click.option(
+    "--param",
+    multiple=True,
+    metavar="NAME=VALUE",
+    shell_complete=parameters,
+    help="A consensus parameter; may be repeated.",
+)
 @metrics_option
 @bind_option
 def directory(
@@ -74,8 +86,9 @@ def directory(
     address starts a one-machine network: a consensus every 5 seconds and no limits per address.
 
     It says which relays come and go and why, and how many are listed. SIGUSR1 asks for its statistics, as
-    one line of JSON. At its URL it has a page for people, and GET /health answers 200, or 503 and why nobody
-    should rely on it now. With --metrics it serves rounded numbers at /metrics.
+    one line of JSON. With --config, SIGHUP has it take up --interval and --param from the file, for the next
+    consensus. At its URL it has a page for people, and GET /health answers 200, or 503 and why nobody should
+    rely on it now. With --metrics it serves rounded numbers at /metrics.
 
     \b
     Examples:
@@ -100,6 +113,7 @@ def directory(
         with as_usage():
             params = choose_params(host, store.network, overrides)
         this_run = _Directory(store, network, url)
+        reload_with(LIVE, lambda now: this_run.take_up(host, now))
         return run(lambda: this_run.run(listener, params, bind, numbers), report=this_run.report)
 
 
@@ -167,6 +181,15 @@ class _Directory:
             _warn_of_urls(store, self._url, network)
             await watch(self._authority)
         return 0
+
+    def take_up(self, host: str, now: Mapping[str, Any]) -> tuple[str, ...]:
+        """Sign these parameters from the next consensus on. Usage."""
+        if self._authority is None:
+            raise Usage("this directory has no consensus yet; ask again.")
+        with as_usage():
+            params = choose_params(host, self._store.network, _overrides(now["interval"], now["param"]))
+            self._authority.change(params)
+        return ()
 
     def report(self) -> None:
         """Say what this directory did so far."""

@@ -3,6 +3,8 @@
 Before trio runs, a signal raises SystemExit. Under trio it cancels the command, whose blocks then close what
 they opened. If that takes more than a few seconds, something hangs, and the process ends anyway.
 
+SIGHUP is a reload for what has a file to read again (hangup.py).
+
 SIGUSR1 asks for statistics. It never ends a command, whichever command gets it and whenever. SIGUSR2, which
 is easily sent by mistake, does not either.
 """
@@ -16,6 +18,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from onionshh.cli import hangup
 from onionshh.cli.talk import note
 
 if TYPE_CHECKING:
@@ -67,6 +70,7 @@ def end_on_signals() -> Iterator[None]:
     _statuses.clear()
     _ends.clear()
     _reports.clear()
+    hangup.forget()
     for number in REPORT_SIGNALS:  # for as long as the process lives
         signal.signal(number, _note_report)
     before = {number: signal.signal(number, _raise) for number in _heeded()}
@@ -103,6 +107,8 @@ def run(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope.cancel)
                 nursery.start_soon(remarks.run)
+                if hangup.expected():
+                    nursery.start_soon(hangup.run)
                 if report is not None:
                     nursery.start_soon(_report_on_signal, report)
                 status = await work()
@@ -118,8 +124,10 @@ def run(
 
 
 def _heeded() -> list[signal.Signals]:
-    """The signals to heed: all but those that our parent process ignores, as nohup does with SIGHUP."""
-    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    """The signals that end: all but those that our parent process ignores, as nohup does with SIGHUP, and but
+    SIGHUP where it is a reload."""
+    ending = [number for number in SIGNALS if number != signal.SIGHUP or not hangup.expected()]
+    return [number for number in ending if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 async def _cancel_on_signal(signals: AsyncIterator[int], cancel: Callable[[], None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import trio
 
 from onionshh.cli.address import IDENTITY_FILE
 from onionshh.cli.answers import Answers
+from onionshh.cli.config.reloading import reload_with
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.handling import Handling, Patience, Tally
@@ -21,8 +21,8 @@ from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics
 from onionshh.cli.metrics.samples import of_host
 from onionshh.cli.options import PATH, bind_option, check_bind, check_reach, json_option, network_option
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
-from onionshh.cli.program import ProgramFailed, parse_command, run_program
 from onionshh.cli.received import ReceivedFiles
+from onionshh.cli.replying import LIVE, Replying, take_up
 from onionshh.cli.standing import Standing
 from onionshh.cli.statistics import HostStatistics
 from onionshh.cli.talk import counted, note
@@ -31,11 +31,8 @@ from onionshh.cli.voice import JsonVoice, PeopleVoice, Voice
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.identities import Identity
 from onionshh.client.node import Node, join
-from onionshh.client.whisper import Whisper
 from onionshh.errors import Closed
 from onionshh.net.store import DataDirectory
-
-logger = logging.getLogger("onionshh.host")
 
 TRANSFERS_LOOK_SECONDS = 10.0
 
@@ -59,8 +56,10 @@ While the disk is full, the transfer waits.
 Visitors may leave whispers with relays while the endpoint is away, for up to 7 days. It takes them when it
 starts, and looks for more every 10 to 20 minutes.
 
-SIGUSR1 asks for statistics, as one line of JSON. With --metrics it serves rounded numbers at /metrics. Keep
-them to yourself: whoever reads them while sending you whispers may find out whose endpoint this is.
+With --config, SIGHUP has it take up --exec, --echo and --receive from the file, each in place of what was
+there. SIGUSR1 asks for statistics, as one line of JSON. With --metrics it serves rounded numbers at
+/metrics. Keep them to yourself: whoever reads them while sending you whispers may find out whose endpoint
+this is.
 
 \b
 With --json, one object per line:
@@ -141,11 +140,9 @@ def host(
     as_json: bool,
 ) -> int:
     """Host an endpoint and show the whispers that come, or answer them."""
-    if echo and program is not None:
-        raise Usage("--echo and --exec exclude each other.")
+    replying = Replying(echo, program)
     if no_receipts and receive is not None:
         raise Usage("--no-receipts and --receive exclude each other: a transfer needs receipts.")
-    command = parse_command(program) if program is not None else None
     check_bind(bind)
     check_metrics(metrics)
     check_reach(bind, network_file_when_there(network))
@@ -153,7 +150,8 @@ def host(
     with folder.lock():
         terms = _Terms(introducers, receipts=not no_receipts, senders=senders, inbox=not no_inbox)
         received = None if receive is None else ReceivedFiles(receive)
-        this_run = _Host(network, data, bind, terms, echo, command, received, as_json=as_json)
+        this_run = _Host(network, data, bind, terms, replying, received, as_json=as_json)
+        reload_with(LIVE, lambda now: take_up(replying, received, now))
         with metrics_listener(metrics, "host") as numbers:
             return run(lambda: _run(this_run, numbers), report=this_run.report)
 
@@ -186,8 +184,7 @@ class _Host:
         data: Path,
         bind: str | None,
         terms: _Terms,
-        echo: bool,
-        command: list[str] | None,
+        replying: Replying,
         received: ReceivedFiles | None,
         *,
         as_json: bool,
@@ -196,8 +193,7 @@ class _Host:
         self._data = data
         self._bind = bind
         self._terms = terms
-        self._echo = echo
-        self._command = command
+        self._replying = replying
         self._received = received
         self._output = Output()
         self.voice: Voice = JsonVoice(self._output) if as_json else PeopleVoice(self._output)
@@ -233,8 +229,8 @@ class _Host:
             nursery.cancel_scope.cancel()
 
     async def _take(self, endpoint: Endpoint, nursery: trio.Nursery) -> None:
-        if self._echo or self._command is not None:
-            await Handling(self._reply, self.voice.came, self._tally).run(endpoint)
+        if self._replying.wanted:
+            await Handling(self._replying.reply, self.voice.came, self._tally).run(endpoint)
         elif isinstance(self.voice, JsonVoice):
             reader, patience = LineReader(), Patience()
             reader.look()
@@ -243,16 +239,6 @@ class _Host:
             await show_and_hold(endpoint, self.voice, patience, answers, self._tally)
         else:
             await show(endpoint, self.voice, Patience(), self._tally)
-
-    async def _reply(self, whisper: Whisper) -> bytes | None:
-        """The program's output, or the whisper's own body."""
-        if self._command is None:
-            return whisper.body
-        try:
-            return await run_program(self._command, whisper.body)
-        except ProgramFailed as error:
-            logger.warning("no reply to a whisper: %s", error)
-            return None
 
     def _leave(self) -> None:
         self._joined = None

@@ -13,7 +13,9 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import click
+from click.shell_completion import CompletionItem
 
+from onionshh.cli.completing import privacy_classes
 from onionshh.cli.failures import Usage
 from onionshh.cli.talk import note
 from onionshh.client.one_machine import find_network
@@ -38,6 +40,11 @@ class _Path(click.Path):
         if path.parts[:1] == ("~",):
             self.fail("there is no home folder here that ~ could mean; give the whole path.", param, ctx)
         return path if path.parts else Path.cwd()
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="dir" if param.metavar == "DIR" else "file")]
 
 
 PATH = _Path(path_type=Path, readable=False)
@@ -84,8 +91,8 @@ def network_option(
     )
 
 
-def _network_found(context: click.Context, parameter: click.Parameter, given: Path | None) -> Path:
-    if given is not None:
+def _network_found(context: click.Context, parameter: click.Parameter, given: Path | None) -> Path | None:
+    if given is not None or context.resilient_parsing:
         return given
 
     file = find_network()
@@ -109,7 +116,15 @@ def class_options(command: F) -> F:
         "  [default: drawn from the class]",
     )
     said = "Privacy class: talk or flash."
-    return hops(click.option("--class", "privacy", metavar="CLASS", default="talk", help=said)(command))
+    privacy = click.option(
+        "--class",
+        "privacy",
+        metavar="CLASS",
+        default="talk",
+        shell_complete=privacy_classes,
+        help=said,
+    )
+    return hops(privacy(command))
 
 
 def folder_option(command: F) -> F:

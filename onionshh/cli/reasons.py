@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from onionshh.cli.completing import reason_names
 from onionshh.cli.failures import Usage
 from onionshh.reasons import Reason
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=reason_names)
 def reasons(names: tuple[str, ...]) -> int:
     """Say what the names of drops mean, which relays and hosts count: one line for each.
 

@@ -41,6 +41,10 @@ class ReceivedFiles:
         except OSError as error:
             raise Usage(f"Cannot use {folder} for transfers: {error.strerror}{advice(error)}.") from error
 
+    def move(self, folder: Path) -> None:
+        """Files are made in this folder from the next one on. Usage."""
+        self._folder = ReceivedFiles(folder)._folder
+
     async def run(self, endpoint: Endpoint, voice: Voice) -> None:
         """Make files, until the endpoint is closed."""
         patience = Patience("transfer")
@@ -60,7 +64,8 @@ class ReceivedFiles:
 
     async def save(self, incoming: IncomingTransfer) -> Path:
         """Make a file of this transfer, if there is none by now. OSError, BadData, Closed."""
-        rough = self._folder / f".{incoming.id}.part"
+        folder = self._folder
+        rough = folder / f".{incoming.id}.part"
         try:
             descriptor = await self._run_blocking(partial(_new, rough))
             try:
@@ -69,18 +74,19 @@ class ReceivedFiles:
                 await self._run_blocking(partial(os.fsync, descriptor))
             finally:
                 os.close(descriptor)
-            return await self._run_blocking(partial(_named, rough, self._names(incoming)))
+            return await self._run_blocking(partial(_named, rough, _names(folder, incoming)))
         finally:
             with suppress(OSError):
                 rough.unlink()
 
-    def _names(self, incoming: IncomingTransfer) -> Iterator[Path]:
-        """Names for it, the best one first."""
-        when = time.strftime("%Y%m%d-%H%M%S", time.gmtime(incoming.received_at))
-        yield self._folder / f"{when}-{incoming.id[:DIGITS]}"
-        yield self._folder / f"{when}-{incoming.id}"
-        for number in count(2):
-            yield self._folder / f"{when}-{incoming.id}-{number}"
+
+def _names(folder: Path, incoming: IncomingTransfer) -> Iterator[Path]:
+    """Names for it, the best one first."""
+    when = time.strftime("%Y%m%d-%H%M%S", time.gmtime(incoming.received_at))
+    yield folder / f"{when}-{incoming.id[:DIGITS]}"
+    yield folder / f"{when}-{incoming.id}"
+    for number in count(2):
+        yield folder / f"{when}-{incoming.id}-{number}"
 
 
 def _new(path: Path) -> int:

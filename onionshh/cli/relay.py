@@ -6,13 +6,16 @@ import contextlib
 import gc
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Final
 
 import click
 import trio
 
+from onionshh.cli.completing import relay_ids
+from onionshh.cli.config.reloading import reload_with
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
@@ -49,6 +52,8 @@ from onionshh.wire.descriptor import FAMILY_MOST, canonical_host, format_address
 
 NICKNAME = "unnamed"
 REPORT_SECONDS = 3600.0
+LIVE: Final = frozenset({"nickname", "advertise", "family", "rate"})
+"""What SIGHUP takes up: see `take_up`."""
 
 
 @click.command()
@@ -76,6 +81,7 @@ REPORT_SECONDS = 3600.0
     "--family",
     multiple=True,
     metavar="ID",
+    shell_complete=relay_ids,
     help="Id of another relay of yours; may be repeated. No path uses two of a family.",
 )
 @click.option(
@@ -101,8 +107,9 @@ def relay(
     """Run a relay: it passes on cells that it cannot read.
 
     It says when the directory lists it, or why not, and once an hour what it did. SIGUSR1 asks for its
-    statistics, as one line of JSON. With --metrics it serves rounded numbers at /metrics, and at /health
-    whether it is listed. Back up the file `relay-keys` in DIR: with it the relay keeps its id.
+    statistics, as one line of JSON. With --config, SIGHUP has it take up --nickname, --advertise, --family
+    and --rate from the file, without ending a link. With --metrics it serves rounded numbers at /metrics,
+    and at /health whether it is listed. Back up the file `relay-keys` in DIR: with it the relay keeps its id.
     To keep the id on another machine, see `onionshh master`.
 
     \b
@@ -113,8 +120,7 @@ def relay(
     host, port = host_port(listen, "--listen")
     check_bind(bind)
     check_metrics(metrics)
-    if not good_nickname(nickname):
-        raise Usage(f"--nickname needs 1 to 19 letters, digits or dashes, not {nickname!r}.")
+    _check_nickname(nickname)
     members = _family(family)
     if advertise is not None:
         host_port(advertise, "--advertise")
@@ -129,12 +135,11 @@ def relay(
             # All relays of a family may share one list, so our own id in it is left out.
             ours = RelayKeys(folder, os.urandom).relay_id
             family_of_others = tuple(member for member in members if member != ours)
-            about = About(nickname, *_advertised(advertise, listener.address), family_of_others)
-            if rate:
-                about = replace(about, bandwidth=rate)
+            about = _about(nickname, advertise, family_of_others, rate, listener.address)
             _ask_for_long_turns()
             reader = HostedReader()
             made = make_relay(file, folder, listener, about, bind, reader=reader, rate=rate, say=tell)
+            reload_with(LIVE, lambda now: take_up(made, now, listener.address))
             return _run_on(reader, made, about, numbers)
         finally:
             listener.close()
@@ -166,6 +171,27 @@ def make_relay(
         say=say,
         rate_bytes=rate,
     )
+
+
+def _check_nickname(nickname: str) -> None:
+    if not good_nickname(nickname):
+        raise Usage(f"--nickname needs 1 to 19 letters, digits or dashes, not {nickname!r}.")
+
+
+def _about(
+    nickname: str, advertise: str | None, family: tuple[RelayId, ...], rate: int, bound: tuple[str, int]
+) -> About:
+    about = About(nickname, *_advertised(advertise, bound), family)
+    return replace(about, bandwidth=rate) if rate else about
+
+
+def take_up(made: Relay, now: Mapping[str, Any], bound: tuple[str, int]) -> tuple[str, ...]:
+    """The relay's options are these now: it publishes itself anew, and reads at the new rate. Usage."""
+    _check_nickname(now["nickname"])
+    family = tuple(member for member in _family(now["family"]) if member != made.keys.relay_id)
+    about = _about(now["nickname"], now["advertise"], family, now["rate"], bound)
+    made.change(about, now["rate"])
+    return ()
 
 
 def _roles(mounting: Mounting) -> tuple[Role, ...]:

@@ -17,6 +17,7 @@ import trio
 
 from onionshh.advice import advice
 from onionshh.cli.bar import Bar, drawn
+from onionshh.cli.completing import contact_names, files
 from onionshh.cli.ending import run
 from onionshh.cli.failures import FAILED, Usage
 from onionshh.cli.folders import network_folder
@@ -82,7 +83,7 @@ Arguments:
 @click.command(help=HELP)
 @click.argument("address", metavar="[ADDRESS]", required=False)
 @network_option()
-@click.argument("file", metavar="FILE | -", required=False)
+@click.argument("file", metavar="FILE | -", required=False, shell_complete=files)
 @click.option("--address-file", type=PATH, metavar="FILE", help="Take the address from it; - is stdin.")
 @class_options
 @click.option(
@@ -95,6 +96,7 @@ Arguments:
 @click.option(
     "--name",
     metavar="WHO",
+    shell_complete=contact_names,
     help="Go on with the conversation of this name, as `onionshh whisper` does.",
 )
 @folder_option

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import trio
 
+from onionshh.cli.completing import contact_names
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.folders import network_folder
@@ -127,6 +128,7 @@ Arguments:
 @click.option(
     "--name",
     metavar="WHO",
+    shell_complete=contact_names,
     help="Go on with the conversation of this name, and keep an outbox for it: what is not delivered goes on"
     " with the next run.",
 )

@@ -54,6 +54,10 @@ class LinkLoop:
         nursery.start_soon(self._links.timers.run, self.act)
         nursery.start_soon(self._links.reader.run, self.work)
 
+    def throttle_by(self, throttle: Throttle | None) -> None:
+        """From now on this limits what is read. A link that is held back now goes on at its time."""
+        self._throttle = throttle
+
     def work(self, ready: Sequence[Watched]) -> bool:
         """Read what arrived over these links, then send what is now waiting on any link."""
         now = self._clock.monotonic()

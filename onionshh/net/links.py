@@ -107,6 +107,10 @@ class LinkSet:
                 self._nursery = None
                 self._links.end_all(Reason.NODE_CLOSED, self._clock.monotonic())
 
+    def limit(self, rate_bytes: int) -> None:
+        """From now on read at most so many bytes per second; 0: no limit. No link ends for it."""
+        self._loop.throttle_by(Throttle(rate_bytes) if rate_bytes else None)
+
     async def to(self, relay: RelayRow) -> LinkPort:
         """An open link to the relay, dialled if there is none. Raises LinkFailed."""
         port = self.open_to(relay.identity)

@@ -85,3 +85,24 @@ def test_parameters_that_cannot_be_are_refused_before_anything_is_written(
     with pytest.raises(Usage, match=said):
         check_params(host, overrides)
     check_params(host, {"interval_seconds": 60})
+
+
+async def test_other_parameters_are_signed_from_the_next_consensus_on(autojump_clock: MockClock) -> None:
+    """And relays and links stay."""
+    async with small(2) as net:
+        authority = net.authority
+        authority.change(authority.params.with_overrides({"interval_seconds": 120, "cookies": 77}))
+        with pytest.raises(ValueError, match="relays_per_ip from or to 0 needs a restart"):
+            authority.change(authority.params.with_overrides({"relays_per_ip": 3}))
+        await trio.sleep(61)
+        first = authority.consensus
+        assert first is not None
+        assert (dict(first.params)["cookies"], dict(first.params)["interval_seconds"]) == (77, 120)
+        assert first.fresh_until % 120 == 0
+        await trio.sleep(240)
+        later = authority.consensus
+        assert later is not None
+        assert later.valid_after % 120 == 0
+        assert later.valid_after - first.valid_after in (180, 240)
+        assert len(later.relays) == 2
+        assert net.relays[0].relay.params().cookies == 77

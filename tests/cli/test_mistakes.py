@@ -486,7 +486,7 @@ def test_help_has_every_option_and_an_example(
     text = helped(command, capsys)
     listed = text[text.index("\nOptions:") :]
     found = [line.split()[0] for line in listed.splitlines() if line.startswith("  --")]
-    assert found == [*options.split(), "--help"]
+    assert found == [*options.split(), "--config", "--print-config", "--help"]
     assert f"onionshh {command}" in text[: text.index("\nOptions:")]
 
 
@@ -495,7 +495,7 @@ def test_help_lists_the_commands_in_their_order(capsys: pytest.CaptureFixture[st
     found = re.findall(r"^  (\w+) ", listed, re.MULTILINE)
     running = ["demo", "network", "directory", "relay", "master", "host"]
     talking = ["whisper", "send", "post", "board", "meet"]
-    assert found == [*running, *talking, "contacts", "relays", "reasons", "address"]
+    assert found == [*running, *talking, "contacts", "relays", "reasons", "address", "completion"]
 
 
 def test_the_environment_asks_for_no_completion(

@@ -63,6 +63,16 @@ async def test_a_file_has_the_time_and_the_first_digits_of_the_id_as_its_name(tm
     assert list(path.parent.iterdir()) == [path]
 
 
+async def test_the_folder_may_change(tmp_path: Path) -> None:
+    files = ReceivedFiles(tmp_path / "a")
+    files.move(tmp_path / "b")
+    assert (await files.save(incoming(b"hello"))).parent == tmp_path / "b"
+    (tmp_path / "file").touch()
+    with pytest.raises(Usage, match="Cannot use"):
+        files.move(tmp_path / "file")
+    assert (await files.save(incoming(b"other"))).parent == tmp_path / "b"
+
+
 async def test_one_that_is_shown_again_makes_no_second_file(tmp_path: Path) -> None:
     files = ReceivedFiles(tmp_path)
     first = await files.save(incoming(b"hello"))

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from onionshh.cli import main, relay
+from onionshh.cli.failures import Usage
+from onionshh.cli.relay import take_up
 from onionshh.net.store import DataDirectory
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.publish import About
 from tests.cli.conftest import network_file
+from tests.client.world import small
 
 Started = Callable[..., tuple[About, int]]
 ID = "ab" * 32
@@ -97,3 +102,22 @@ def test_a_family_has_an_end(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     common = ("relay", "--network", str(file), "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
     assert main([*common, *members]) == 2
     assert "--family can be given at most" in capsys.readouterr().err
+
+
+async def test_a_relay_says_something_else_of_itself_and_its_links_stay(autojump_clock: MockClock) -> None:
+    async with small(3) as net:
+        relay = net.relays[0].relay
+        links = relay.links.statistics()
+        now = {"nickname": "other", "advertise": None, "family": (ID,), "rate": 50_000}
+        assert take_up(relay, now, (relay.publisher.about.host, relay.publisher.about.port)) == ()
+        await trio.sleep(130)
+        consensus = net.authority.consensus
+        assert consensus is not None
+        (row,) = [row for row in consensus.relays if row.identity == relay.keys.relay_id]
+        assert (row.nickname, row.family) == ("other", (bytes.fromhex(ID),))
+        assert relay.publisher.about.bandwidth == 50_000
+        assert relay.links.statistics().relays == links.relays
+        for wrong in ({"nickname": "not good"}, {"family": ("x",)}, {"advertise": "nowhere:1"}):
+            with pytest.raises(Usage):
+                take_up(relay, {**now, **wrong}, ("10.0.0.1", 1))
+        assert relay.publisher.about.nickname == "other"

@@ -20,7 +20,7 @@ class World:
         params = one_machine()
         self.registry = Registry(params)
         self.prober = Prober()
-        self.checks = Checks(self.registry, params, self.prober, OwnClock(Clock(WALL), by_address=False))
+        self.checks = Checks(self.registry, self.prober, OwnClock(Clock(WALL), by_address=False))
         for number in range(1, relays + 1):
             self.heard(number)
 

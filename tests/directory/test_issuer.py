@@ -21,7 +21,7 @@ from tests.seeded import seeded
 
 def issuer(store: AuthorityStore, seed: int = 1) -> tuple[Issuer, Registry]:
     registry = Registry(one_machine())
-    made = Issuer(store, registry, params=one_machine(), random_bytes=seeded(seed), run_blocking=run_inline)
+    made = Issuer(store, registry, random_bytes=seeded(seed), run_blocking=run_inline)
     return made, registry
 
 

@@ -62,6 +62,20 @@ async def test_a_link_that_spent_too_much_is_not_read_for_so_long(autojump_clock
         assert relay.drops.counts[Reason.LINK_COMMAND] == 1
 
 
+async def test_the_ceiling_may_change_and_go(autojump_clock: MockClock) -> None:
+    async with network(1) as (world, (relay,), _):
+        peer = await dial_as_peer(world.network.dialer("40.0.0.1"), relay)
+        relay.links.limit(1000)
+        peer.push(peer.machine.seal(pack_cell(0, PADDING, bytes(BODY)) * 20))
+        await trio.sleep(0.1)
+        relay.links.limit(0)
+        peer.push(peer.machine.seal(pack_cell(0, 99, bytes(BODY))))
+        await trio.sleep(5)
+        assert relay.drops.counts[Reason.LINK_COMMAND] == 0  # held back by what was spent before
+        await trio.sleep(30)
+        assert relay.drops.counts[Reason.LINK_COMMAND] == 1
+
+
 async def test_without_a_ceiling_all_is_read_at_once(autojump_clock: MockClock) -> None:
     async with network(1) as (world, (relay,), _):
         peer = await dial_as_peer(world.network.dialer("40.0.0.1"), relay)

@@ -1,0 +1,65 @@
+"""`--print-config`: the options that would be used, as a file for `--config`.
+
+Above each option stands its help. What has no value is a comment with the place for one. Paths are absolute,
+so that the file may be kept anywhere. Whatever a terminal would obey is written as TOML's own escapes.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from pathlib import Path
+
+import click
+
+from onionshh.cli.config.file import options_of
+from onionshh.cli.failures import Usage
+from onionshh.cli.text import shown
+
+WIDTH = 100
+
+
+def printed(command: click.Command, values: click.Context) -> str:
+    """The text of the file. `values`: what `Start.values` returned."""
+    lines = [
+        f"# onionshh {command.name}: made by --print-config, for --config. Paths in it are relative to its",
+        "# folder. Secrets never belong here.",
+        f"[{command.name}]",
+    ]
+    for key, option in options_of(command).items():
+        must = " Required." if option.required else ""
+        said = " ".join((option.help or "").split()) + must
+        lines += ["", *textwrap.wrap(shown(said), WIDTH, initial_indent="# ", subsequent_indent="# ")]
+        value = values.params[option.name or ""]
+        if value is None:
+            lines.append(f'# {key} = "{option.metavar or ""}"')
+        else:
+            lines.append(f"{key} = {_toml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    if isinstance(value, Path):
+        return _quoted("-" if value == Path("-") else os.path.abspath(value))
+    return str(value) if isinstance(value, int) else _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    return '"' + "".join(_letter(letter) for letter in text) + '"'
+
+
+def _letter(letter: str) -> str:
+    code = ord(letter)
+    if 0xD800 <= code <= 0xDFFF:
+        raise Usage("A name that is not valid UTF-8 cannot stand in a configuration file; give another.")
+    if letter in '"\\':
+        return "\\" + letter
+    if letter.isprintable() and shown(letter) == letter:
+        return letter
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

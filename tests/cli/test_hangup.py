@@ -1,0 +1,121 @@
+"""SIGHUP reloads where there is a file to read again, and ends all else, and what lost its terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from onionshh.cli import hangup
+from onionshh.cli.ending import SIGNALS, end_on_signals, ended_by_signal, run
+
+CONFIGURED = ("relay", "--config", "made.toml")
+
+
+@pytest.fixture(autouse=True)
+def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    numbers = (*SIGNALS, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    monkeypatch.setattr(hangup, "has_terminal", lambda: False)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    hangup.forget()
+
+
+def hang_up() -> None:
+    os.kill(os.getpid(), signal.SIGHUP)
+
+
+async def until(done: list[str], count: int) -> int:
+    while len(done) < count:
+        hang_up()
+        await trio.sleep(0.001)
+    return 7
+
+
+def test_with_a_file_it_reloads_and_nothing_ends() -> None:
+    done: list[str] = []
+    with end_on_signals():
+        hangup.expect(CONFIGURED)
+        hangup.reload_by(lambda: done.append("again"))
+        assert run(lambda: until(done, 3)) == 7
+        assert not ended_by_signal()
+
+
+def test_one_that_came_early_is_not_lost() -> None:
+    done: list[str] = []
+
+    async def work() -> int:
+        while not done:
+            await trio.sleep(0)
+        return 7
+
+    with end_on_signals():
+        hangup.expect(("host", "--config=made.toml"))
+        hang_up()
+        hangup.reload_by(lambda: done.append("again"))
+        assert run(work) == 7
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("relay",), ("relay", "--configs", "x"), ("network", "--config", "x"), ("whisper", "--config", "x")],
+)
+def test_without_a_file_it_ends(arguments: tuple[str, ...]) -> None:
+    with end_on_signals():
+        hangup.expect(arguments)
+        assert not hangup.expected()
+        assert run(lambda: trio_sleep()) == 1
+        assert ended_by_signal()
+
+
+async def trio_sleep() -> int:
+    hang_up()
+    await trio.sleep(60)
+    return 7
+
+
+def test_a_closed_terminal_ends_it_whatever_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(hangup, "has_terminal", lambda: True)
+    with end_on_signals():
+        hangup.expect(CONFIGURED)
+        hangup.reload_by(lambda: done.append("again"))
+        assert run(lambda: until(done, 2)) == 7  # the terminal is there: somebody else asks
+        monkeypatch.setattr(hangup, "has_terminal", lambda: False)
+        assert run(lambda: trio_sleep()) == 1
+        assert ended_by_signal()
+    assert len(done) == 2
+
+
+def test_a_terminal_that_closes_before_trio_runs_ends_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hangup, "has_terminal", lambda: True)
+    with end_on_signals():
+        hangup.expect(CONFIGURED)
+        monkeypatch.setattr(hangup, "has_terminal", lambda: False)
+        with pytest.raises(SystemExit):
+            hang_up()
+        assert ended_by_signal()
+
+
+def test_what_a_parent_ignores_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with end_on_signals():
+        hangup.expect(CONFIGURED)
+        assert not hangup.expected()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_a_process_of_its_own_session_has_no_terminal() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        os._exit(0 if not REAL() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+REAL = hangup.has_terminal
