@@ -17,6 +17,7 @@ COMMANDS = {
     "directory": "Run a directory: it checks relays, and tells everyone which relays there are.",
     "relay": "Run a relay: it passes on cells that it cannot read.",
     "host": "Host an endpoint and show the whispers that come, or answer them.",
+    "status": "Say how a running relay, host or directory stands.",
     "whisper": "Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin.",
     "send": "Send a file of up to 8 MiB to an endpoint, in parts.",
     "post": "Post on a board: at most 65 535 bytes, from the command line, a file or stdin.",

@@ -24,6 +24,7 @@ from onionshh.cli.options import (
 )
 from onionshh.cli.remarks import Trouble
 from onionshh.cli.statistics import Statistics
+from onionshh.cli.status_socket import serve_status
 from onionshh.cli.talk import counted, note, tell, utter
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params, default_params, parse_override
@@ -97,7 +98,7 @@ def directory(
     ):
         with as_usage():
             params = choose_params(host, store.network, overrides)
-        this_run = _Directory(store, network, url)
+        this_run = _Directory(store, network, url, data)
         return run(lambda: this_run.run(listener, params, bind, numbers), report=this_run.report)
 
 
@@ -135,7 +136,8 @@ async def serve_authority(
 class _Directory:
     """One run of this command."""
 
-    def __init__(self, store: AuthorityStore, network: Path, url: str) -> None:
+    def __init__(self, store: AuthorityStore, network: Path, url: str, data: Path) -> None:
+        self._data = data
         self._store = store
         self._network = network
         self._url = url
@@ -155,6 +157,7 @@ class _Directory:
             nursery.start_soon(
                 serve_metrics, numbers, "directory", lambda: of_directory(self.record()), self.why_not_well
             )
+            nursery.start_soon(serve_status, self._data, "directory", self.record, self.why_not_well)
             self._authority = await nursery.start(
                 lambda task_status: serve_authority(store, listener, params, bind, task_status=task_status)
             )

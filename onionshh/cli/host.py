@@ -25,6 +25,7 @@ from onionshh.cli.program import ProgramFailed, parse_command, run_program
 from onionshh.cli.received import ReceivedFiles
 from onionshh.cli.standing import Standing
 from onionshh.cli.statistics import HostStatistics
+from onionshh.cli.status_socket import serve_status, why_host
 from onionshh.cli.talk import counted, note
 from onionshh.cli.verbose import verbose_option
 from onionshh.cli.voice import JsonVoice, PeopleVoice, Voice
@@ -155,13 +156,14 @@ def host(
         received = None if receive is None else ReceivedFiles(receive)
         this_run = _Host(network, data, bind, terms, echo, command, received, as_json=as_json)
         with metrics_listener(metrics, "host") as numbers:
-            return run(lambda: _run(this_run, numbers), report=this_run.report)
+            return run(lambda: _run(this_run, numbers, data), report=this_run.report)
 
 
-async def _run(host: _Host, numbers: socket.socket | None) -> int:
+async def _run(host: _Host, numbers: socket.socket | None, data: Path) -> int:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(host.voice.run)
         nursery.start_soon(serve_metrics, numbers, "host", lambda: of_host(host.record()))
+        nursery.start_soon(serve_status, data, "host", host.record, lambda: why_host(host.record()))
         await host.run()
         nursery.cancel_scope.cancel()
     return 0

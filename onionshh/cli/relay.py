@@ -28,6 +28,7 @@ from onionshh.cli.options import (
 )
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
 from onionshh.cli.statistics import Statistics, in_words
+from onionshh.cli.status_socket import serve_status
 from onionshh.cli.talk import tell, utter
 from onionshh.config import NetworkFile
 from onionshh.core.base.chance import Chance
@@ -134,7 +135,7 @@ def relay(
             _ask_for_long_turns()
             reader = HostedReader()
             made = make_relay(file, folder, listener, about, bind, reader=reader, rate=rate, say=tell)
-            return _run_on(reader, made, about, numbers)
+            return _run_on(reader, made, about, numbers, data)
         finally:
             listener.close()
 
@@ -171,21 +172,24 @@ def _roles(mounting: Mounting) -> tuple[Role, ...]:
     return roles(mounting.relay_id, mounting.params, mounting.view, mounting.wall, mounting.folder)
 
 
-def _run_on(reader: HostedReader, made: Relay, about: About, numbers: socket.socket | None) -> int:
+def _run_on(
+    reader: HostedReader, made: Relay, about: About, numbers: socket.socket | None, data: Path
+) -> int:
     statistics = Statistics("relay")
     return run(
-        lambda: _run_with_numbers(made, about, numbers),
+        lambda: _run_with_numbers(made, about, numbers, data),
         on=reader,
         report=lambda: utter(statistics.line(made.statistics(), cipher=CIPHER.name)),
     )
 
 
-async def _run_with_numbers(made: Relay, about: About, numbers: socket.socket | None) -> int:
+async def _run_with_numbers(made: Relay, about: About, numbers: socket.socket | None, data: Path) -> int:
     """Whoever asks for its health is answered from the start, also while no directory is there yet."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
             serve_metrics, numbers, "relay", lambda: of_relay(made.statistics()), made.why_not_well
         )
+        nursery.start_soon(serve_status, data, "relay", made.statistics, made.why_not_well)
         status = await _run(made, about)
         nursery.cancel_scope.cancel()
     return status
