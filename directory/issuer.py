@@ -96,7 +96,7 @@ class Issuer:
         self.consensus = consensus
         self.listed = frozenset(row.identity for row in consensus.relays)
         if len(self.listed) != before:
-            log.info("consensus of %d relays (before: %d)", len(self.listed), before)
+            log.debug("consensus of %d relays (before: %d)", len(self.listed), before)
         return True
 
     def _step_back(self, wall: int) -> None:

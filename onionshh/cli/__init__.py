@@ -34,9 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if given[:1] and given[0] in UNTIL_ENDED:  # from its first moment on
                 when_ended(0)
             from onionshh.cli.failures import configure_logging
+            from onionshh.cli.logs import begin
             from onionshh.cli.text import steady_streams
 
             steady_streams()
+            begin(given)
             configure_logging()
             from onionshh.cli.app import run_command
 

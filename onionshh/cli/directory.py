@@ -10,7 +10,9 @@ from pathlib import Path
 import click
 import trio
 
+from onionshh.cli.comings import Comings
 from onionshh.cli.ending import run
+from onionshh.cli.logs import log_options
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
 from onionshh.cli.metrics.samples import of_directory
 from onionshh.cli.options import (
@@ -25,7 +27,7 @@ from onionshh.cli.options import (
 from onionshh.cli.remarks import Trouble
 from onionshh.cli.statistics import Statistics
 from onionshh.cli.status_socket import serve_status
-from onionshh.cli.talk import counted, note, tell, utter
+from onionshh.cli.talk import note, tell, utter
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params, default_params, parse_override
 from onionshh.directory.authority import DirectoryAuthority, DirectoryStatistics
@@ -55,6 +57,7 @@ WATCH_SECONDS = 1.0
 @network_option("The network file; the first start writes it.", found=False)
 @click.option("--interval", type=int, metavar="SECONDS", help="Time from one consensus to the next.")
 @click.option("--param", multiple=True, metavar="NAME=VALUE", help="A consensus parameter; may be repeated.")
+@log_options
 @metrics_option
 @bind_option
 def directory(
@@ -72,9 +75,9 @@ def directory(
     FILE. Everyone who joins the network needs a copy of that file. A directory that listens on a loopback
     address starts a one-machine network: a consensus every 5 seconds and no limits per address.
 
-    It says how many relays are listed whenever that changes. SIGUSR1 asks for its statistics, as one line
-    of JSON. GET /health answers 200, or 503 and why nobody should rely on it now. With --metrics it serves
-    rounded numbers at /metrics.
+    It says how many relays are listed whenever that changes, and which came or went, and why. SIGUSR1 asks
+    for its statistics, as one line of JSON. GET /health answers 200, or 503 and why nobody should rely on
+    it now. With --metrics it serves rounded numbers at /metrics.
 
     \b
     Examples:
@@ -194,15 +197,12 @@ def _warn_of_urls(store: AuthorityStore, url: str, network: Path) -> None:
 
 
 async def watch(authority: DirectoryAuthority) -> None:
-    """Say how many relays are listed, and when no new list comes."""
-    stale = Trouble("a new consensus is out again.")
-    before = -1
+    """Say how many relays are listed, which came and went, and when no new list comes."""
+    stale, comings = Trouble("a new consensus is out again."), Comings(authority)
     while True:
         consensus = authority.consensus
-        listed = len(consensus.relays) if consensus is not None else 0
-        if listed != before:
-            tell(f"{counted(listed, 'relay')} listed")
-            before = listed
+        for line, level in comings.look():
+            tell(line, level)
         if consensus is not None:
             late = authority.clock.wall() - consensus.fresh_until
             if late > authority.params.interval_seconds:

@@ -17,6 +17,8 @@ from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.handling import Handling, Patience, Tally
 from onionshh.cli.lines import LineReader, Output
+from onionshh.cli.log_lines import INFO
+from onionshh.cli.logs import log_options
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
 from onionshh.cli.metrics.samples import of_host
 from onionshh.cli.options import PATH, bind_option, check_bind, check_reach, json_option, network_option
@@ -124,6 +126,7 @@ Examples:
 @click.option("--senders", is_flag=True, help="Check who visitors say they are, and show it.")
 @click.option("--no-inbox", is_flag=True, help="Take no whispers that are left while it is away.")
 @verbose_option
+@log_options
 @metrics_option
 @bind_option
 @json_option
@@ -307,7 +310,10 @@ async def _mention_transfers(endpoint: Endpoint) -> None:
             await trio.sleep(TRANSFERS_LOOK_SECONDS)
             waiting = endpoint.status().transfers
             if waiting > said:
-                note(f"{counted(waiting, 'transfer')} here or on the way; --receive DIR makes files of them.")
+                note(
+                    f"{counted(waiting, 'transfer')} here or on the way; --receive DIR makes files of them.",
+                    INFO,
+                )
             said = waiting
 
 

@@ -15,6 +15,8 @@ import trio
 
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
+from onionshh.cli.log_lines import INFO, WARNING
+from onionshh.cli.logs import log_options
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
 from onionshh.cli.metrics.samples import of_relay
 from onionshh.cli.options import (
@@ -86,6 +88,7 @@ REPORT_SECONDS = 3600.0
     default=0,
     help="Limit in bytes per second; 0: no limit.",
 )
+@log_options
 @metrics_option
 @bind_option
 def relay(
@@ -134,7 +137,9 @@ def relay(
                 about = replace(about, bandwidth=rate)
             _ask_for_long_turns()
             reader = HostedReader()
-            made = make_relay(file, folder, listener, about, bind, reader=reader, rate=rate, say=tell)
+            made = make_relay(
+                file, folder, listener, about, bind, reader=reader, rate=rate, say=tell_standing
+            )
             return _run_on(reader, made, about, numbers, data)
         finally:
             listener.close()
@@ -208,6 +213,11 @@ async def _run(made: Relay, about: About) -> int:
         gc.freeze()  # what exists now stays, so later collections need not look at it
         nursery.start_soon(report_hourly, made)
     return 0
+
+
+def tell_standing(line: str) -> None:
+    """Say how this relay stands. That it is listed is as it should be; all else is a warning."""
+    tell(line, INFO if line.startswith("listed") else WARNING)
 
 
 async def report_hourly(made: Relay) -> None:

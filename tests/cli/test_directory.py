@@ -47,12 +47,12 @@ async def test_how_many_are_listed_is_said_when_it_changes(
     async with small(2) as net, trio.open_nursery() as nursery:
         nursery.start_soon(watch, net.authority)
         await trio.sleep(300)
-        await net.add_relay()
+        added = await net.add_relay()
         await net.settled()
         await trio.sleep(300)
         nursery.cancel_scope.cancel()
     said = [line.partition(" ")[2] for line in capsys.readouterr().out.splitlines()]
-    assert said == ["2 relays listed", "3 relays listed"]
+    assert said == ["2 relays listed", "3 relays listed", f"relay relay3 ({added.id}) came"]
 
 
 @pytest.mark.parametrize(
