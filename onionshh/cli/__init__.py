@@ -17,7 +17,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-UNTIL_ENDED = frozenset({"directory", "host", "network", "relay"})
+UNTIL_ENDED = frozenset({"directory", "host", "network", "relay", "top"})
 """Commands that run until a signal ends them. For these, a signal is the normal end."""
 
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "relay": "Run a relay: it passes on cells that it cannot read.",
     "host": "Host an endpoint and show the whispers that come, or answer them.",
     "status": "Say how a running relay, host or directory stands.",
+    "top": "Watch a running relay, host or directory: rates, circuits, links and drops, live.",
     "whisper": "Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin.",
     "send": "Send a file of up to 8 MiB to an endpoint, in parts.",
     "post": "Post on a board: at most 65 535 bytes, from the command line, a file or stdin.",

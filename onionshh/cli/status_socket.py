@@ -19,7 +19,7 @@ from onionshh.cli.remarks import why_refused
 from onionshh.cli.statistics import HostStatistics, Statistics
 from onionshh.cli.talk import note
 from onionshh.errors import Error
-from onionshh.net.local_socket import NobodyThere, ask, listening, serve
+from onionshh.net.local_socket import SECONDS, NobodyThere, ask, listening, serve
 from onionshh.net.store import DataDirectory
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ async def serve_status(
         await trio.sleep_forever()
 
 
-def asked(data: Path) -> Mapping[str, Any]:
+def asked(data: Path, seconds: float = SECONDS) -> Mapping[str, Any]:
     """What the program that runs with this folder answers. NotRunning; Error if it does not answer well."""
     try:
-        line = ask(data, REQUEST)
+        line = ask(data, REQUEST, seconds)
     except NobodyThere as error:
         if _is_held(data):
             raise Error(

@@ -41,7 +41,7 @@ PATH_BYTES: Final = 100
 """The system takes 103 or 107 bytes."""
 _BACKLOG: Final = 16
 _PAUSE_SECONDS: Final = 0.1
-_OPENED: Final = Path("/proc/self/fd")
+OPENED: Final = Path("/proc/self/fd")
 
 
 Answers = Mapping[str, Callable[[], str]]
@@ -104,7 +104,7 @@ async def serve(listener: socket.socket, answers: Answers) -> None:
 
 
 async def _answer(stream: trio.SocketStream, answers: Answers, fault: Condition) -> None:
-    if not _may_ask(stream.socket):
+    if not may_ask(stream.socket):
         return
     request = bytearray()
     while b"\n" not in request:
@@ -169,7 +169,7 @@ def _short(folder: Path) -> Iterator[Path]:
     if len(os.fsencode(path)) <= PATH_BYTES:
         yield path
         return
-    if not _OPENED.is_dir():
+    if not OPENED.is_dir():
         raise Error(
             f"The path {path} is too long for a socket: it may have {PATH_BYTES} bytes. Use a folder nearer"
             " to the root, or begin in the folder above and give its name alone."
@@ -181,7 +181,7 @@ def _short(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise Error(f"Cannot use {folder}: {error.strerror}{advice(error)}.") from error
     try:
-        yield _OPENED / str(descriptor) / NAME
+        yield OPENED / str(descriptor) / NAME
     finally:
         os.close(descriptor)
 
@@ -206,7 +206,7 @@ def _check(path: Path, folder: Path) -> None:
         raise Error(f"{folder} is used by another user of this machine; ask as that user.")
 
 
-def _may_ask(peer: trio.socket.SocketType) -> bool:
+def may_ask(peer: trio.socket.SocketType) -> bool:
     """Whether the process at the other end is of our user, or root's. Where the system does not say, the
     socket's mode decides alone."""
     if not hasattr(socket, "SO_PEERCRED"):

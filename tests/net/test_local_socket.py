@@ -97,7 +97,7 @@ async def test_a_path_that_is_too_long_for_a_socket_works_too(tmp_path: Path) ->
 async def test_without_proc_a_long_path_gets_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local_socket, "_OPENED", tmp_path / "missing")
+    monkeypatch.setattr(local_socket, "OPENED", tmp_path / "missing")
     folder = tmp_path / ("a" * 100)
     folder.mkdir()
     with pytest.raises(Error, match="too long for a socket: it may have 100 bytes"), listening(folder):
@@ -173,6 +173,6 @@ async def test_nobody_but_our_user_and_root_is_answered(
                     await asking(tmp_path)
             else:
                 assert await asking(tmp_path)
-            patch.setattr(local_socket, "_may_ask", lambda _: False)
+            patch.setattr(local_socket, "may_ask", lambda _: False)
             with pytest.raises(Error):
                 await asking(tmp_path)
