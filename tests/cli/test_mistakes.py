@@ -449,12 +449,19 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
     "command, options",
     [
         ("demo", "--relays --hops"),
-        ("directory", "--listen --data --network --interval --param --metrics --bind"),
-        ("relay", "--network --listen --data --nickname --advertise --family --rate --metrics --bind"),
+        (
+            "directory",
+            "--listen --data --network --interval --param --log-level --log-format --metrics --bind",
+        ),
+        (
+            "relay",
+            "--network --listen --data --nickname --advertise --family --rate --log-level"
+            " --log-format --metrics --bind",
+        ),
         (
             "host",
             "--network --data --echo --exec --receive --introducers --no-receipts --senders --no-inbox"
-            " --verbose --metrics --bind --json",
+            " --verbose --log-level --log-format --metrics --bind --json",
         ),
         (
             "whisper",
@@ -477,6 +484,8 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
         ("meet", "--network --ttl --name --stay --data --verbose --bind --json"),
         ("contacts", "--network --data --forget --json"),
         ("relays", "--network --bind --json"),
+        ("status", "--data --json"),
+        ("top", "--data --interval"),
         ("address", "--data"),
     ],
 )
@@ -493,8 +502,9 @@ def test_help_has_every_option_and_an_example(
 def test_help_lists_the_commands_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
     listed = helped("", capsys).partition("\nCommands:\n")[2]
     found = re.findall(r"^  (\w+) ", listed, re.MULTILINE)
-    first = ["demo", "network", "directory", "relay", "host", "whisper", "send", "post", "board", "meet"]
-    assert found == [*first, "contacts", "relays", "reasons", "address"]
+    first = ["demo", "network", "directory", "relay", "host", "status", "top"]
+    people = ["whisper", "send", "post", "board", "meet"]
+    assert found == [*first, *people, "contacts", "relays", "reasons", "address"]
 
 
 def test_the_environment_asks_for_no_completion(
