@@ -67,6 +67,7 @@ class Checks:
                     nursery.start_soon(worker)
             result = self._registry.end_round(self._own_clock.now(self._registry))
             failed = f"{result.failed} of {result.checked} checks failed"
+            log.debug("%s", failed)
             if result.held:
                 self._cut_off.holds(f"{failed}: taken for a fault of our own network, the list stays")
             else:

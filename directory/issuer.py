@@ -129,7 +129,7 @@ class Issuer:
         self.history = history
         self._shown = _Shown(document, consensus, rows)
         if len(rows) != before:
-            log.info("consensus of %d relays (before: %d)", len(rows), before)
+            log.debug("consensus of %d relays (before: %d)", len(rows), before)
         return True
 
     def _step_back(self, wall: int) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-UNTIL_ENDED = frozenset({"directory", "host", "network", "relay"})
+UNTIL_ENDED = frozenset({"directory", "host", "network", "relay", "top"})
 """Commands that run until a signal ends them. For these, a signal is the normal end."""
 
 
@@ -36,9 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 when_ended(0)
                 expect(given)
             from onionshh.cli.failures import configure_logging
+            from onionshh.cli.logs import begin
             from onionshh.cli.text import steady_streams
 
             steady_streams()
+            begin(given)
             configure_logging()
             from onionshh.cli.app import run_command
 

@@ -19,6 +19,8 @@ COMMANDS = {
     "relay": "Run a relay: it passes on cells that it cannot read.",
     "master": "Keep a relay's identity on another machine, and make signing keys for the relay.",
     "host": "Host an endpoint and show the whispers that come, or answer them.",
+    "status": "Say how a running relay, host or directory stands.",
+    "top": "Watch a running relay, host or directory: rates, circuits, links and drops, live.",
     "whisper": "Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin.",
     "send": "Send a file of up to 8 MiB to an endpoint, in parts.",
     "post": "Post on a board: at most 65 535 bytes, from the command line, a file or stdin.",

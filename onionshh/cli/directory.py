@@ -15,6 +15,7 @@ from onionshh.cli.completing import parameters
 from onionshh.cli.config.reloading import reload_with
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
+from onionshh.cli.logs import log_options
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
 from onionshh.cli.metrics.samples import of_directory
 from onionshh.cli.options import (
@@ -28,6 +29,7 @@ from onionshh.cli.options import (
 )
 from onionshh.cli.remarks import Trouble
 from onionshh.cli.statistics import Statistics
+from onionshh.cli.status_socket import serve_status
 from onionshh.cli.talk import counted, note, tell, utter
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params, default_params, parse_override
@@ -68,6 +70,7 @@ LIVE: Final = frozenset({"interval", "param"})
     shell_complete=parameters,
     help="A consensus parameter; may be repeated.",
 )
+@log_options
 @metrics_option
 @bind_option
 def directory(
@@ -112,7 +115,7 @@ def directory(
     ):
         with as_usage():
             params = choose_params(host, store.network, overrides)
-        this_run = _Directory(store, network, url)
+        this_run = _Directory(store, network, url, data)
         reload_with(LIVE, lambda now: this_run.take_up(host, now))
         return run(lambda: this_run.run(listener, params, bind, numbers), report=this_run.report)
 
@@ -151,7 +154,8 @@ async def serve_authority(
 class _Directory:
     """One run of this command."""
 
-    def __init__(self, store: AuthorityStore, network: Path, url: str) -> None:
+    def __init__(self, store: AuthorityStore, network: Path, url: str, data: Path) -> None:
+        self._data = data
         self._store = store
         self._network = network
         self._url = url
@@ -171,6 +175,7 @@ class _Directory:
             nursery.start_soon(
                 serve_metrics, numbers, "directory", lambda: of_directory(self.record()), self.why_not_well
             )
+            nursery.start_soon(serve_status, self._data, "directory", self.record, self.why_not_well)
             self._authority = await nursery.start(
                 lambda task_status: serve_authority(store, listener, params, bind, task_status=task_status)
             )

@@ -10,6 +10,7 @@ import traceback
 from click import ClickException
 
 from onionshh.advice import advice
+from onionshh.cli.log_lines import ERROR
 from onionshh.cli.remarks import Remarks
 from onionshh.cli.talk import note, remark, utter
 from onionshh.cli.text import one_line, shown
@@ -35,13 +36,13 @@ def debugging() -> bool:
 def report(error: BaseException, *, as_json: bool) -> int:
     """Say on stderr, and with --json on stdout, what went wrong. Returns the exit status."""
     if debugging():
-        remark(shown("".join(traceback.format_exception(error))).rstrip())
+        remark(shown("".join(traceback.format_exception(error))).rstrip(), ERROR)
     if isinstance(error, BrokenPipeError):
         # The reader of our output has gone, and Python must not try to write again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     sentence, status = explain(error)
-    note(sentence)
+    note(sentence, ERROR)
     if as_json:
         utter(json.dumps({"error": sentence}))
     return status
@@ -92,11 +93,18 @@ def configure_logging() -> Remarks:
 
 
 class OneLine(logging.Formatter):
-    """A record as one line. An exception is shown without its traceback, unless details are wanted."""
+    """A record as one line. Of an exception its type and place are shown, unless details are wanted: what is
+    in it may be an address or an id."""
 
     def format(self, record: logging.LogRecord) -> str:
         if debugging():
             return shown(super().format(record))
         raised = record.exc_info[1] if record.exc_info else None
-        tail = f" ({type(raised).__name__}: {raised})" if raised is not None else ""
-        return "onionshh: " + one_line(record.getMessage() + tail)
+        tail = f" ({type(raised).__name__}{_place(raised)})" if raised is not None else ""
+        return one_line(record.getMessage() + tail)
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised: file and line."""
+    frames = traceback.extract_tb(error.__traceback__, limit=-1)
+    return f" in {os.path.basename(frames[0].filename)}, line {frames[0].lineno}" if frames else ""

@@ -17,6 +17,8 @@ from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.handling import Handling, Patience, Tally
 from onionshh.cli.lines import LineReader, Output
+from onionshh.cli.log_lines import INFO
+from onionshh.cli.logs import log_options
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
 from onionshh.cli.metrics.samples import of_host
 from onionshh.cli.options import PATH, bind_option, check_bind, check_reach, json_option, network_option
@@ -25,6 +27,7 @@ from onionshh.cli.received import ReceivedFiles
 from onionshh.cli.replying import LIVE, Replying, take_up
 from onionshh.cli.standing import Standing
 from onionshh.cli.statistics import HostStatistics
+from onionshh.cli.status_socket import serve_status, why_host
 from onionshh.cli.talk import counted, note
 from onionshh.cli.verbose import verbose_option
 from onionshh.cli.voice import JsonVoice, PeopleVoice, Voice
@@ -122,6 +125,7 @@ Examples:
 @click.option("--senders", is_flag=True, help="Check who visitors say they are, and show it.")
 @click.option("--no-inbox", is_flag=True, help="Take no whispers that are left while it is away.")
 @verbose_option
+@log_options
 @metrics_option
 @bind_option
 @json_option
@@ -153,13 +157,14 @@ def host(
         this_run = _Host(network, data, bind, terms, replying, received, as_json=as_json)
         reload_with(LIVE, lambda now: take_up(replying, received, now))
         with metrics_listener(metrics, "host") as numbers:
-            return run(lambda: _run(this_run, numbers), report=this_run.report)
+            return run(lambda: _run(this_run, numbers, data), report=this_run.report)
 
 
-async def _run(host: _Host, numbers: socket.socket | None) -> int:
+async def _run(host: _Host, numbers: socket.socket | None, data: Path) -> int:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(host.voice.run)
         nursery.start_soon(serve_metrics, numbers, "host", lambda: of_host(host.record()))
+        nursery.start_soon(serve_status, data, "host", host.record, lambda: why_host(host.record()))
         await host.run()
         nursery.cancel_scope.cancel()
     return 0
@@ -291,7 +296,10 @@ async def _mention_transfers(endpoint: Endpoint) -> None:
             await trio.sleep(TRANSFERS_LOOK_SECONDS)
             waiting = endpoint.status().transfers
             if waiting > said:
-                note(f"{counted(waiting, 'transfer')} here or on the way; --receive DIR makes files of them.")
+                note(
+                    f"{counted(waiting, 'transfer')} here or on the way; --receive DIR makes files of them.",
+                    INFO,
+                )
             said = waiting
 
 

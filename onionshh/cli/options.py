@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 
 from onionshh.cli.completing import privacy_classes
 from onionshh.cli.failures import Usage
+from onionshh.cli.log_lines import INFO
 from onionshh.cli.talk import note
 from onionshh.client.one_machine import find_network
 from onionshh.config import NetworkFile
@@ -96,7 +97,7 @@ def _network_found(context: click.Context, parameter: click.Parameter, given: Pa
         return given
 
     file = find_network()
-    note("using the network that `onionshh network` runs on this machine.")
+    note("using the network that `onionshh network` runs on this machine.", INFO)
     return file
 
 

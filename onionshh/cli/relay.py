@@ -18,6 +18,8 @@ from onionshh.cli.completing import relay_ids
 from onionshh.cli.config.reloading import reload_with
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
+from onionshh.cli.log_lines import INFO, WARNING
+from onionshh.cli.logs import log_options
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
 from onionshh.cli.metrics.samples import of_relay
 from onionshh.cli.options import (
@@ -31,6 +33,7 @@ from onionshh.cli.options import (
 )
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
 from onionshh.cli.statistics import Statistics, in_words
+from onionshh.cli.status_socket import serve_status
 from onionshh.cli.talk import tell, utter
 from onionshh.config import NetworkFile
 from onionshh.core.base.chance import Chance
@@ -91,6 +94,7 @@ LIVE: Final = frozenset({"nickname", "advertise", "family", "rate"})
     default=0,
     help="Limit in bytes per second; 0: no limit.",
 )
+@log_options
 @metrics_option
 @bind_option
 def relay(
@@ -138,9 +142,11 @@ def relay(
             about = _about(nickname, advertise, family_of_others, rate, listener.address)
             _ask_for_long_turns()
             reader = HostedReader()
-            made = make_relay(file, folder, listener, about, bind, reader=reader, rate=rate, say=tell)
+            made = make_relay(
+                file, folder, listener, about, bind, reader=reader, rate=rate, say=tell_standing
+            )
             reload_with(LIVE, lambda now: take_up(made, now, listener.address))
-            return _run_on(reader, made, about, numbers)
+            return _run_on(reader, made, about, numbers, data)
         finally:
             listener.close()
 
@@ -198,21 +204,24 @@ def _roles(mounting: Mounting) -> tuple[Role, ...]:
     return roles(mounting.relay_id, mounting.params, mounting.view, mounting.wall, mounting.folder)
 
 
-def _run_on(reader: HostedReader, made: Relay, about: About, numbers: socket.socket | None) -> int:
+def _run_on(
+    reader: HostedReader, made: Relay, about: About, numbers: socket.socket | None, data: Path
+) -> int:
     statistics = Statistics("relay")
     return run(
-        lambda: _run_with_numbers(made, about, numbers),
+        lambda: _run_with_numbers(made, about, numbers, data),
         on=reader,
         report=lambda: utter(statistics.line(made.statistics(), cipher=CIPHER.name)),
     )
 
 
-async def _run_with_numbers(made: Relay, about: About, numbers: socket.socket | None) -> int:
+async def _run_with_numbers(made: Relay, about: About, numbers: socket.socket | None, data: Path) -> int:
     """Whoever asks for its health is answered from the start, also while no directory is there yet."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
             serve_metrics, numbers, "relay", lambda: of_relay(made.statistics()), made.why_not_well
         )
+        nursery.start_soon(serve_status, data, "relay", made.statistics, made.why_not_well)
         status = await _run(made, about)
         nursery.cancel_scope.cancel()
     return status
@@ -231,6 +240,11 @@ async def _run(made: Relay, about: About) -> int:
         gc.freeze()  # what exists now stays, so later collections need not look at it
         nursery.start_soon(report_hourly, made)
     return 0
+
+
+def tell_standing(line: str) -> None:
+    """Say how this relay stands. That it is listed is as it should be; all else is a warning."""
+    tell(line, INFO if line.startswith("listed") else WARNING)
 
 
 async def report_hourly(made: Relay) -> None:

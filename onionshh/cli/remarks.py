@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from onionshh.cli.log_lines import OURS
 from onionshh.cli.talk import note, remark
 
 COUNT_SECONDS = 60.0
 COUNT_MOST_SECONDS = 3600.0
 LINES_MOST = 32
 """Different lines that are told apart; further ones are counted together."""
-_OTHERS = "onionshh: (other remarks)"
+_OTHERS = "(other remarks)"
 WHYS_MOST = 8
 
 
@@ -26,6 +27,8 @@ class _Said:
     """A line that was written: how often it came since then, and when to say so."""
 
     until: float
+    level: int
+    logger: str
     span: float = COUNT_SECONDS
     times: int = 0
 
@@ -43,16 +46,19 @@ class Remarks(logging.Handler):
         try:
             line = self.format(record)
         except Exception as error:  # a record whose arguments do not fit: a bug, but no reason to end
-            line = f"onionshh: a remark could not be put into words ({type(error).__name__})"
+            line = f"a remark could not be put into words ({type(error).__name__})"
         self.tell_counts()
         if line not in self._said and len(self._said) >= LINES_MOST:
             line = _OTHERS
         if line in self._said:
             self._said[line].times += 1
         else:
-            self._said[line] = _Said(self._now() + COUNT_SECONDS, times=int(line == _OTHERS))
-            if line != _OTHERS:
-                remark(line)
+            others = line == _OTHERS
+            name = OURS if others else record.name
+            said = _Said(self._now() + COUNT_SECONDS, record.levelno, name, times=int(others))
+            self._said[line] = said
+            if not others:
+                _write(line, said)
 
     def tell_counts(self) -> None:
         """Write the counts that are due. A line that did not come again is forgotten."""
@@ -62,7 +68,7 @@ class Remarks(logging.Handler):
                 del self._said[line]
                 continue
             times = "once" if said.times == 1 else f"{said.times} times"
-            remark(f"{line} (again {times} in {said.span / 60:.0f} min)")
+            _write(f"{line} (again {times} in {said.span / 60:.0f} min)", said)
             said.times = 0
             said.span = min(2 * said.span, COUNT_MOST_SECONDS)
             said.until = now + said.span
@@ -78,6 +84,13 @@ class Remarks(logging.Handler):
                 self.tell_counts()
             finally:
                 self.release()
+
+
+def _write(line: str, said: _Said) -> None:
+    if "\n" in line:  # a traceback, which was asked for
+        remark(line, said.level, said.logger)
+    else:
+        note(line, said.level, said.logger)
 
 
 class Trouble:

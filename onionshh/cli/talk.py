@@ -3,6 +3,9 @@
 Nothing waits for such a line, and nothing ends because of one. A line that cannot be written at once is lost
 and counted: its reader is gone or does not read, or its disk is full. The lines go directly to the
 descriptors. Python's own buffers would try to write their rest again when the process ends.
+
+What a program says of itself has a level, and may get another form (log_lines.py): `--log-level` and
+`--log-format` set both here. Output, which `utter` writes, has neither.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
 
+from onionshh.cli.log_lines import INFO, OURS, WARNING, Form, Said, for_journal, iso_time
 from onionshh.cli.text import one_line
 
 
@@ -33,6 +37,16 @@ class Mouth:
         """Whether what was written last is half a line."""
         self.before: Callable[[], None] = _nothing
         """Called before each line: takes away what is drawn where the line goes."""
+        self.form: Form | None = None
+        """How a line of a log looks; None: as a person reads it."""
+        self.least = INFO
+        """What has a lower level is not said."""
+
+    def log(self, said: Said, person: str) -> str:
+        """Say what a program says of itself. `person`: how a person reads it. Returns as `say` does."""
+        if said.level < self.least:
+            return ""
+        return self.say(person if self.form is None else self.form(said, time.time()))
 
     def say(self, line: str) -> str:
         """Write a line. If this is the first that fails since one was written, returns why it failed."""
@@ -42,7 +56,10 @@ class Mouth:
             return ""
         try:
             if self._lost:
-                self._write(stream, f"onionshh: {counted(self._lost, 'line')} could not be written here.\n")
+                lost = f"{counted(self._lost, 'line')} could not be written here."
+                form = self.form
+                said = form(Said(lost, WARNING), time.time()) if form else f"onionshh: {lost}"
+                self._write(stream, f"{said}\n")
                 self._lost = 0
             self._write(stream, line + "\n")
         except (OSError, ValueError) as error:  # ValueError: somebody has closed it
@@ -76,14 +93,17 @@ stdout, stderr = Mouth("stdout"), Mouth("stderr")
 """What `tell`, `note` and the others speak through."""
 
 
-def tell(line: str) -> None:
+def tell(line: str, level: int = INFO) -> None:
     """Say on stdout what happened, with the time."""
-    utter(stamped(line))
+    _lost_on_stdout(stdout.log(Said(one_line(line), level), stamped(line)))
 
 
 def utter(text: str) -> None:
     """Write a line on stdout as it is."""
-    trouble = stdout.say(text)
+    _lost_on_stdout(stdout.say(text))
+
+
+def _lost_on_stdout(trouble: str) -> None:
     if trouble:
         note(f"stdout cannot be written ({trouble}); we go on, and what we would say there is lost.")
 
@@ -94,19 +114,24 @@ def nothing_more_to_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def note(line: str) -> None:
+def note(line: str, level: int = WARNING, logger: str = OURS) -> None:
     """A remark, which is not part of the output."""
-    remark(f"onionshh: {one_line(line)}")
+    said = Said(one_line(line), level, logger)
+    stderr.log(said, f"onionshh: {said.message}")
 
 
-def remark(text: str) -> None:
-    """One line on stderr, or several, as they are."""
-    stderr.say(text)
+def remark(text: str, level: int = WARNING, logger: str = OURS) -> None:
+    """One line on stderr, or several, as they are if a person reads them."""
+    stderr.log(Said(text, level, logger), text)
 
 
 def stamped(line: str) -> str:
-    """One line with its time."""
-    return f"{time.strftime('%H:%M:%S')} {one_line(line)}"
+    """One line of output with its time: with the date, too, where logs have it, and without where the journal
+    has it."""
+    if stdout.form is for_journal:
+        return one_line(line)
+    now = time.strftime("%H:%M:%S") if stdout.form is None else iso_time(time.time())
+    return f"{now} {one_line(line)}"
 
 
 def encoded(text: str) -> bytes:

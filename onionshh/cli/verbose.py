@@ -13,7 +13,7 @@ from onionshh.client.steps import STEPS
 
 class _Remarks(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        note(f"{record.getMessage()}.")
+        note(f"{record.getMessage()}.", logger=record.name)
 
 
 def tell_steps() -> None:

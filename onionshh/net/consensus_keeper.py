@@ -21,6 +21,7 @@ import trio
 from onionshh.config import NetworkFile
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.classes import PATH_RELAYS_MOST
+from onionshh.core.base.words import utc
 from onionshh.core.paths.path import PathImpossible
 from onionshh.core.paths.view import View
 from onionshh.core.trust import ConsensusOutOfTime, is_begun, open_consensus_untrusted
@@ -223,4 +224,6 @@ class ConsensusKeeper:
         self._view = View(consensus, previous)
         self._clock.confirm(consensus.valid_after)
         self._schedule.came(consensus, self._view.params.interval_seconds, from_disk=from_disk)
+        relays, since = len(consensus.relays), utc(consensus.valid_after)
+        logger.debug("a consensus of %d relays, valid from %s", relays, since)
         self._changed.send()

@@ -19,6 +19,7 @@ from onionshh.core.paths.guards import GuardSet, LayerTwoGuards
 from onionshh.core.paths.view import View
 from onionshh.errors import BadData, NetworkUnreachable, ProtocolError
 from onionshh.ids import RelayId
+from onionshh.net.conditions import Condition
 from onionshh.net.store import Folder
 
 logger = logging.getLogger("onionshh.net")
@@ -49,6 +50,7 @@ class GuardFile:
         self._places: dict[RelayId, tuple[str, int]] = {}
         self._seen: dict[str, bytes] = {}
         self._unwritten: set[str] = set()
+        self._not_kept, self._not_had = Condition(logger.warning), Condition(logger.warning)
         self._begun: set[str] = set()
         """Files that this process has read or written once. It can then continue without the disk."""
 
@@ -161,8 +163,10 @@ class GuardFile:
             self._unwritten.add(name)
             if name not in self._begun:
                 raise  # if we forgot what we drew, each start would draw others
-            logger.warning("%s could not be written; what is in hand serves on: %s", name, in_words(error))
+            said = f"{name} could not be written; what is in hand serves on: {in_words(error)}"
+            self._not_kept.holds(said)
         else:
+            self._not_kept.over(f"{name} can be written again")
             self._unwritten.discard(name)
             self._seen[name] = document
 
@@ -174,7 +178,9 @@ class GuardFile:
             except OSError as error:
                 if not self._begun:
                     raise
-                logger.warning(
-                    "the guards on disk cannot be had; those in hand serve on: %s", in_words(error)
+                self._not_had.holds(
+                    f"the guards on disk cannot be had; those in hand serve on: {in_words(error)}"
                 )
+            else:
+                self._not_had.over("the guards on disk can be had again")
             yield

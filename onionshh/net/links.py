@@ -24,6 +24,7 @@ from onionshh.errors import ProtocolError
 from onionshh.ids import RelayId
 from onionshh.net.background import background
 from onionshh.net.clocks import Clock
+from onionshh.net.conditions import Condition
 from onionshh.net.link_driver import LinkDriver
 from onionshh.net.link_loop import LinkLoop
 from onionshh.net.open_links import LinkStatistics, OpenLinks
@@ -36,7 +37,8 @@ from onionshh.wire.consensus import RelayRow
 logger = logging.getLogger("onionshh.net")
 
 NO_ROOM_SECONDS = 0.2
-NO_ROOM_SAID_SECONDS = 600.0
+ROOM_AGAIN_SECONDS = 60.0
+"""Without a refusal by the system for so long, there is room again."""
 
 
 class LinkFailed(Exception):
@@ -93,7 +95,7 @@ class LinkSet:
         )
         self._dials: dict[RelayId, _Dial] = {}
         self._nursery: trio.Nursery | None = None
-        self._no_room_said = float("-inf")
+        self._full = Condition(logger.warning)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -142,6 +144,7 @@ class LinkSet:
         is_relay: Callable[[RelayId], bool],
     ) -> None:
         """Answer everyone who dials us, until cancelled."""
+        last_full = self._clock.monotonic()
         while True:
             try:
                 stream = await listener.accept()
@@ -149,8 +152,11 @@ class LinkSet:
                 return
             except NoRoom as error:
                 await self._no_room(str(error))
+                last_full = self._clock.monotonic()
                 continue
             now = self._clock.monotonic()
+            if now >= last_full + ROOM_AGAIN_SECONDS:
+                self._full.over("there is room for new links again")
             refusal = self._links.strangers.refusal(stream.host, now)
             if refusal is not None:
                 self._drops.count(refusal)
@@ -214,11 +220,7 @@ class LinkSet:
         """No more links can be accepted: end one, and wait a moment before the next try."""
         now = self._clock.monotonic()
         self._links.make_room(now)
-        if now >= self._no_room_said + NO_ROOM_SAID_SECONDS:
-            self._no_room_said = now
-            logger.warning(
-                "no room for new links (%s): the idlest ones end; raise the limit of open files", why
-            )
+        self._full.holds(f"no room for new links ({why}): the idlest ones end; raise the limit of open files")
         await trio.sleep(NO_ROOM_SECONDS)
 
     async def _dial(self, relay: RelayRow, dial: _Dial) -> None:

@@ -449,12 +449,19 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
     "command, options",
     [
         ("demo", "--relays --hops"),
-        ("directory", "--listen --data --network --interval --param --metrics --bind"),
-        ("relay", "--network --listen --data --nickname --advertise --family --rate --metrics --bind"),
+        (
+            "directory",
+            "--listen --data --network --interval --param --log-level --log-format --metrics --bind",
+        ),
+        (
+            "relay",
+            "--network --listen --data --nickname --advertise --family --rate --log-level"
+            " --log-format --metrics --bind",
+        ),
         (
             "host",
             "--network --data --echo --exec --receive --introducers --no-receipts --senders --no-inbox"
-            " --verbose --metrics --bind --json",
+            " --verbose --log-level --log-format --metrics --bind --json",
         ),
         (
             "whisper",
@@ -477,6 +484,8 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
         ("meet", "--network --ttl --name --stay --data --verbose --bind --json"),
         ("contacts", "--network --data --forget --json"),
         ("relays", "--network --why --bind --json"),
+        ("status", "--data --json"),
+        ("top", "--data --interval"),
         ("address", "--data"),
     ],
 )
@@ -493,7 +502,7 @@ def test_help_has_every_option_and_an_example(
 def test_help_lists_the_commands_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
     listed = helped("", capsys).partition("\nCommands:\n")[2]
     found = re.findall(r"^  (\w+) ", listed, re.MULTILINE)
-    running = ["demo", "network", "directory", "relay", "master", "host"]
+    running = ["demo", "network", "directory", "relay", "master", "host", "status", "top"]
     talking = ["whisper", "send", "post", "board", "meet"]
     assert found == [*running, *talking, "contacts", "relays", "reasons", "address", "completion"]
 

@@ -182,7 +182,7 @@ def test_first_and_second_hops_come_in_random_order_and_do_not_meet(tmp_path: Pa
 
 @pytest.mark.parametrize("refused", ["lock", "write"])
 def test_a_process_that_has_its_guards_goes_on_without_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refused: str
 ) -> None:
     """And one that has none yet does not begin: drawn and forgotten, each start would draw others."""
     one, opened = guard_file(tmp_path, 1), os.open
@@ -206,6 +206,7 @@ def test_a_process_that_has_its_guards_goes_on_without_the_disk(
         one.update(view(rest, at=later))
     assert gone not in one.guards.sample
     one.update(view(rest, at=later))
+    assert ["again" in line for line in caplog.messages] == [False, True]
     again = guard_file(tmp_path, 2)
     again.update(view(rest, at=later))
     assert again.guards.sample == one.guards.sample

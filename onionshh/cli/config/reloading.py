@@ -9,7 +9,7 @@ All of it is on stderr: stdout may be for programs.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,7 +17,11 @@ from onionshh.cli.config.command import Start, start_of
 from onionshh.cli.config.file import options_of
 from onionshh.cli.failures import explain
 from onionshh.cli.hangup import reload_by
+from onionshh.cli.logs import set_level
 from onionshh.cli.talk import note
+
+LOG_LEVEL: Final = "log-level"
+"""What every program that reads its file again takes up by itself."""
 
 Take = Callable[[Mapping[str, Any]], Collection[str]]
 """Takes up the values of the keys that can change, and returns those keys that need a restart nevertheless.
@@ -46,8 +50,8 @@ class Reload:
         try:
             now = self._read()
             changed = [key for key, value in now.items() if value != self._held[key]]
-            live = [key for key in changed if key in self._live]
-            left = set(self._take({key: now[key] for key in self._live}) if live else ())
+            live = [key for key in changed if key in self._live or key == LOG_LEVEL]
+            left = set(self._take({key: now[key] for key in self._live}) if {*live} & {*self._live} else ())
         except Exception as error:
             note(f"nothing was changed: {explain(error)[0]}")
             return
@@ -57,6 +61,8 @@ class Reload:
         late = [key for key in changed if key not in taken]
         if late:
             note(f"{', '.join(late)} {'needs' if len(late) == 1 else 'need'} a restart.")
+        if LOG_LEVEL in taken:  # last, so that this is said at the level before
+            set_level(now[LOG_LEVEL])
 
     def _read(self) -> dict[str, Any]:
         """The value of each option, by its key."""

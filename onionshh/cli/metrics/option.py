@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 import trio
 
+from onionshh.cli.log_lines import INFO
 from onionshh.cli.options import host_port
 from onionshh.cli.talk import note
 from onionshh.net.http import listen
@@ -61,7 +62,7 @@ def metrics_listener(given: str | None, kind: str) -> Iterator[socket.socket | N
         host, port = listener.getsockname()[:2]
         if not is_loopback(host):
             note(f"--metrics at {host} can be read by others, and {_DANGER[kind]}.")
-        note(f"numbers for Prometheus are at http://{format_address(host, port)}/metrics")
+        note(f"numbers for Prometheus are at http://{format_address(host, port)}/metrics", INFO)
         yield listener
 
 

@@ -36,6 +36,8 @@ def everything(command: Configured) -> list[str]:
     for key, option in options_of(command).items():
         if option.is_flag:
             words.append(f"--{key}")
+        elif isinstance(option.type, click.Choice):
+            words += [f"--{key}", str(option.type.choices[-1])]
         elif isinstance(option.type, click.IntRange):
             words += [f"--{key}", str((option.type.min or 0) + 1)]
         elif isinstance(option.type, click.types.IntParamType):

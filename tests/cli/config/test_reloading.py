@@ -14,6 +14,8 @@ from onionshh.cli.config import reloading
 from onionshh.cli.config.command import start_of
 from onionshh.cli.config.reloading import Reload, reload_with
 from onionshh.cli.failures import Usage
+from onionshh.cli.logs import set_level
+from onionshh.cli.talk import note
 
 Captured = pytest.CaptureFixture[str]
 FIRST = '[relay]\nlisten = "127.0.0.1:1"\nnickname = "first"\nrate = 5\n'
@@ -130,3 +132,15 @@ def test_only_a_command_with_a_file_reloads(program: Program, monkeypatch: pytes
     with program.context:
         reload_with({"rate"}, program.take)
     assert len(asked) == 1
+
+
+def test_the_level_of_logs_is_taken_up_whatever_the_program(program: Program, capsys: Captured) -> None:
+    note("before")
+    program.change(FIRST + 'log-level = "error"\n')
+    note("after")
+    assert program.taken == []
+    said = capsys.readouterr().err
+    assert "changed: log-level." in said
+    assert "before" in said
+    assert "after" not in said
+    set_level("info")
