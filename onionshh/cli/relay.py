@@ -17,6 +17,7 @@ from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
 from onionshh.cli.metrics.samples import of_relay
+from onionshh.cli.monthly import monthly_of, monthly_options
 from onionshh.cli.options import (
     PATH,
     bind_option,
@@ -41,6 +42,7 @@ from onionshh.net.hosted import HostedReader
 from onionshh.net.store import DataDirectory
 from onionshh.net.tcp import TcpDialer, TcpListener
 from onionshh.net.transport import Reader
+from onionshh.relay.accounting import Monthly
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.publish import About
 from onionshh.relay.serve import Mounting, Relay
@@ -85,6 +87,7 @@ REPORT_SECONDS = 3600.0
     default=0,
     help="Limit in bytes per second; 0: no limit.",
 )
+@monthly_options
 @metrics_option
 @bind_option
 def relay(
@@ -95,6 +98,8 @@ def relay(
     advertise: str | None,
     family: tuple[str, ...],
     rate: int,
+    monthly: int | None,
+    month_day: int | None,
     metrics: str | None,
     bind: str | None,
 ) -> int:
@@ -102,7 +107,8 @@ def relay(
 
     It says when the directory lists it, or why not, and once an hour what it did. SIGUSR1 asks for its
     statistics, as one line of JSON. With --metrics it serves rounded numbers at /metrics, and at /health
-    whether it is listed. Back up the file `relay-keys` in DIR: with it the relay keeps its id.
+    whether it is listed. With --monthly it hibernates once its bytes for the month are used up, and wakes by
+    itself in the next month. Back up the file `relay-keys` in DIR: with it the relay keeps its id.
 
     \b
     Examples:
@@ -112,6 +118,7 @@ def relay(
     host, port = host_port(listen, "--listen")
     check_bind(bind)
     check_metrics(metrics)
+    amount = monthly_of(monthly, month_day)
     if not good_nickname(nickname):
         raise Usage(f"--nickname needs 1 to 19 letters, digits or dashes, not {nickname!r}.")
     members = _family(family)
@@ -133,7 +140,8 @@ def relay(
                 about = replace(about, bandwidth=rate)
             _ask_for_long_turns()
             reader = HostedReader()
-            made = make_relay(file, folder, listener, about, bind, reader=reader, rate=rate, say=tell)
+            given = (file, folder, listener, about, bind)
+            made = make_relay(*given, reader=reader, rate=rate, monthly=amount, say=tell)
             return _run_on(reader, made, about, numbers)
         finally:
             listener.close()
@@ -148,6 +156,7 @@ def make_relay(
     *,
     reader: Reader | None = None,
     rate: int = 0,
+    monthly: Monthly | None = None,
     say: Callable[[str], None],
 ) -> Relay:
     """A relay on TCP with every role mounted."""
@@ -164,6 +173,7 @@ def make_relay(
         mount=_roles,
         say=say,
         rate_bytes=rate,
+        monthly=monthly,
     )
 
 

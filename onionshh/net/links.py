@@ -24,7 +24,7 @@ from onionshh.errors import ProtocolError
 from onionshh.ids import RelayId
 from onionshh.net.background import background
 from onionshh.net.clocks import Clock
-from onionshh.net.link_driver import LinkDriver
+from onionshh.net.link_driver import LinkDriver, Sent
 from onionshh.net.link_loop import LinkLoop
 from onionshh.net.open_links import LinkStatistics, OpenLinks
 from onionshh.net.throttle import Throttle
@@ -94,6 +94,7 @@ class LinkSet:
         self._dials: dict[RelayId, _Dial] = {}
         self._nursery: trio.Nursery | None = None
         self._no_room_said = float("-inf")
+        self._resting: Reason | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -115,6 +116,8 @@ class LinkSet:
             return port
         dial = self._dials.get(relay.identity)
         if dial is None:
+            if self._resting is not None:
+                raise LinkFailed(self._resting)
             if self._nursery is None:
                 raise LinkFailed(Reason.NODE_CLOSED, "the node is not running")
             dial = self._dials[relay.identity] = _Dial()
@@ -124,6 +127,15 @@ class LinkSet:
         if port is None:  # it failed, or was open only for a moment
             raise LinkFailed(dial.reason, dial.words)
         return port
+
+    def rest(self, why: Reason) -> None:
+        """End all links, and have none until `resume`: whoever dials us is turned away."""
+        self._resting = why
+        self._links.end_all(why, self._clock.monotonic())
+
+    def resume(self) -> None:
+        """Have links again."""
+        self._resting = None
 
     def open_to(self, relay: RelayId) -> LinkPort | None:
         """The link to the relay, if one is open."""
@@ -147,7 +159,7 @@ class LinkSet:
                 await self._no_room(str(error))
                 continue
             now = self._clock.monotonic()
-            refusal = self._links.strangers.refusal(stream.host, now)
+            refusal = self._resting or self._links.strangers.refusal(stream.host, now)
             if refusal is not None:
                 self._drops.count(refusal)
                 stream.close()
@@ -194,6 +206,11 @@ class LinkSet:
         return self._links.sent.cells
 
     @property
+    def moved(self) -> Sent:
+        """How much has left and come over all links."""
+        return self._links.sent
+
+    @property
     def frames_sent(self) -> int:
         """Frames that have left over all links."""
         return self._links.sent.frames
@@ -222,6 +239,8 @@ class LinkSet:
         try:
             with trio.move_on_after(self._params().handshake_seconds):
                 stream = await self._dialer.dial(relay.host, relay.port)
+                if self._resting is not None:
+                    raise ProtocolError(self._resting)
                 now = self._clock.monotonic()
                 machine = LinkInitiator(
                     responder=relay.identity,
