@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 
 import pytest
 
+from onionshh.cli.saving import sealed as sealed_file
 from onionshh.cli.saving.sealed import HEAD, SealingSink, opened
-from onionshh.crypto.passphrase import CHUNK, SALT, SEALED_CHUNK
+from onionshh.crypto.passphrase import CHUNK, SALT, SEALED_CHUNK, passphrase_key
 from onionshh.errors import BadData
 from tests.seeded import seeded
 
 PASSPHRASE = b"correct horse"
+
+
+@pytest.fixture(autouse=True)
+def _one_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """scrypt takes its time, and here the salt is always the same."""
+    monkeypatch.setattr(sealed_file, "passphrase_key", cache(passphrase_key))
 
 
 def sealed(data: bytes, piece: int = 7001) -> bytes:
