@@ -6,11 +6,12 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from onionshh.cli.saving import making
-from onionshh.cli.saving.archive import Manifest, Member
+from onionshh.cli.saving.archive import Manifest, Member, write
 from onionshh.cli.saving.making import check_manifest, make, open_backup, read_again
 from onionshh.errors import BadData
 from tests.cli.saving import folders
@@ -69,9 +70,8 @@ def test_what_was_not_written_well_never_gets_the_name(
     folders.relay(tmp_path / "r")
     make(tmp_path / "r", tmp_path / "r.tar", None, made=MADE)
     before = everything(tmp_path)
-    write = making.write
 
-    def lossy(sink: making.BinaryIO, manifest: Manifest, folder: Path) -> None:
+    def lossy(sink: BinaryIO, manifest: Manifest, folder: Path) -> None:
         write(sink, manifest, folder)
         sink.seek(1600)
         sink.write(b"?")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from onionshh.cli.saving import restoring
 from onionshh.cli.saving.archive import Member, sum_of, write
 from onionshh.cli.saving.making import make
 from onionshh.cli.saving.restoring import restore
@@ -144,7 +143,7 @@ def test_when_the_last_step_fails_the_old_folder_is_back(
             raise OSError(5, "Input/output error")
         rename(one, other)
 
-    monkeypatch.setattr(restoring.os, "rename", failing)
+    monkeypatch.setattr(os, "rename", failing)
     with pytest.raises(BadData, match="Cannot restore into"):
         restore(tmp_path / "there", tmp_path / "r.tar", None, replace=True)
     assert everything(tmp_path) == before
