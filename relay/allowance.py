@@ -254,7 +254,7 @@ class _Book:
     def is_due(self, used: int, monotonic: float) -> bool:
         """Whether the disk must hear of this use."""
         late = monotonic >= self._at + WRITE_SECONDS
-        return used >= self._written or (late and used != self._used)
+        return used >= self._written or (late and (used != self._used or self._reserve > self._least))
 
     def write(self, kept: Kept, monotonic: float) -> Kept:
         """What to write now."""

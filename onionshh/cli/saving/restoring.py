@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from onionshh.advice import advice
-from onionshh.cli.saving.archive import Manifest, read_untrusted
+from onionshh.cli.saving.archive import Manifest, read_untrusted, total
 from onionshh.cli.saving.making import check_copy, check_manifest, open_backup
 from onionshh.cli.saving.members import HOST
 from onionshh.cli.saving.sealed import opened
@@ -33,7 +33,7 @@ def restore(
     try:
         folder = DataDirectory(staged).path
         with open_backup(file) as source:
-            manifest = read_untrusted(opened(source, passphrase), check_manifest, folder)
+            manifest = read_untrusted(opened(source, passphrase), lambda one: _check(one, folder), folder)
         check_copy(folder, manifest)
         if expect is not None and expect != manifest.subject:
             raise BadData(f"This backup is of {manifest.subject or 'contacts'}, not of {expect}.")
@@ -44,6 +44,13 @@ def restore(
         raise BadData(f"Cannot restore into {data}: {error.strerror}{advice(error)}.") from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _check(manifest: Manifest, folder: Path) -> None:
+    check_manifest(manifest)
+    needed, free = total(manifest.members), shutil.disk_usage(folder).free
+    if needed > free:
+        raise BadData(f"This backup needs {needed} bytes and the disk has {free}; make room.")
 
 
 def _check_folder(data: Path, *, replace: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +110,18 @@ def test_whatever_is_wrong_nothing_has_changed(tmp_path: Path) -> None:
             restore(tmp_path / into, tmp_path / file, None, expect=expect, replace=True)
         assert everything(tmp_path) == before
         assert not list(tmp_path.glob(".*"))
+
+
+def test_what_has_no_room_is_refused_before_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.relay(tmp_path / "r")
+    make(tmp_path / "r", tmp_path / "r.tar", None, made=MADE)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
+    with pytest.raises(BadData, match="the disk has 10; make room"):
+        restore(tmp_path / "n", tmp_path / "r.tar", None)
+    assert [path.name for path in tmp_path.iterdir() if path.name not in ("r", "r.tar")] == []
 
 
 def test_keys_that_are_not_those_of_the_manifest_are_refused(tmp_path: Path) -> None:
