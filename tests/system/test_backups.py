@@ -1,15 +1,20 @@
-"""A relay and a host are backed up while they run, and run on elsewhere as the same."""
+"""A relay and a host are backed up while they run, and run on elsewhere as the same. What a relay counts for
+the month outlives a restart."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from onionshh.net.store import DataDirectory
+from onionshh.relay.accounting import ACCOUNTING_FILE
+from onionshh.relay.allowance import Kept, month_of
 from tests.system.processes import COMMAND, PATIENCE_SECONDS, Running, running
 
 
@@ -88,3 +93,19 @@ def test_a_relay_goes_on_elsewhere_as_the_same(network: tuple[Path, list[Running
 def after(process: Running) -> dict[str, dict[str, int]]:
     process.process.send_signal(signal.SIGUSR1)
     return process.statistics()
+
+
+def test_a_relay_hibernates_over_a_restart_until_it_may_use_more(network: tuple[Path, list[Running]]) -> None:
+    folder, _ = network
+    start, end = month_of(int(time.time()), 1)
+    kept = Kept(start, end, 5 * 10**9, start, wakes=end + 60)
+    DataDirectory(folder / "spent").write(ACCOUNTING_FILE, kept.encode())
+    with running(*relay(folder, 5, "spent", "--monthly", "5GB")) as spent:
+        said = spent.until(lambda line: "it still hibernates, and wakes at " in line)
+        assert time.strftime("%Y-%m-01 00:01:00", time.gmtime(end)) in said
+        numbers = after(spent)
+        assert numbers["monthly"]["hibernating"]
+        assert not any(line.endswith(" listed") for line in spent.lines)
+    with running(*relay(folder, 5, "spent", "--monthly", "6GB")) as more:
+        more.until(lambda line: "it is awake again" in line)
+        more.until(lambda line: line.endswith(" listed"))
