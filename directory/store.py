@@ -202,6 +202,16 @@ def create_or_open(
         yield AuthorityStore(folder, key, network)
 
 
+def read_authority(folder: DataDirectory) -> AuthorityStore | None:
+    """The authority of this folder as it is on disk, under a made-up URL; None if there is none. BadData."""
+    path = folder / "authority"
+    data = read_file(path, secret=True)
+    if data is None:
+        return None
+    key, name = _read_key(path, data)
+    return AuthorityStore(folder, key, NetworkFile(name, 1, (Authority("http://127.0.0.1", key.public),)))
+
+
 def _read_network(path: Path) -> NetworkFile | None:
     try:
         data = read_file(path)

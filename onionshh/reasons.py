@@ -39,6 +39,7 @@ class Reason(StrEnum):
     LINK_AUTH_SHAPE = "link-auth-shape", "A proof of identity on a link had a wrong format."
     LINK_BROKEN = "link-broken", "A connection broke while something was being sent."
     LINK_CLOSED = "link-closed", "The link of a circuit has ended, so the circuit ended too."
+    HIBERNATING = "hibernating", "This relay's bytes for the month were used up, or nearly."
     LINK_COMMAND = (
         "link-command",
         "A cell without a circuit had a command that is not allowed there.",

@@ -72,6 +72,8 @@ class Creates:
         """How many were answered with a circuit so far."""
         self.refused = 0
         """How many were refused so far, for whatever reason."""
+        self.resting = False
+        """Whether new circuits are refused: the relay's bytes for the month are used up."""
         self.waiting: deque[WaitingCreate] = deque()
         self.accepts = frozenset((EXTEND,))
         """The messages that a new circuit takes for this relay. All circuits share this set."""
@@ -85,6 +87,9 @@ class Creates:
         if command == CREATE:
             if parts is not None or not port.may_create or not port.theirs(circuit_id):
                 raise ProtocolError(Reason.CREATE_NOT_ALLOWED)
+            if self.resting:
+                self.refuse(port, circuit_id, Reason.HIBERNATING)
+                return
             params = self._params()
             if len(port.legs) + len(port.creating) >= params.circuits_per_link:
                 self.refuse(port, circuit_id, Reason.CIRCUITS_PER_LINK)

@@ -26,6 +26,9 @@ from onionshh.net.open_links import LinkStatistics
 from onionshh.net.store import DataDirectory, Folder, RunBlocking, run_in_thread
 from onionshh.net.throttle import Throttle
 from onionshh.net.transport import Dialer, Listener, Reader
+from onionshh.reasons import Reason
+from onionshh.relay.accounting import Accounting, Monthly
+from onionshh.relay.allowance import AllowanceStatistics, Stage
 from onionshh.relay.driver import SwitchDriver
 from onionshh.relay.forward import Switch
 from onionshh.relay.keys import RelayKeys
@@ -76,6 +79,8 @@ class RelayStatistics:
     links: LinkStatistics
     memory: MemoryStatistics
     drops: Mapping[str, int]
+    monthly: AllowanceStatistics
+    """How much of its bytes for the month is used."""
     roles: Mapping[str, int]
     """What the mounted roles count, such as items in mailboxes, what room there is, and what it costs."""
     signing_key_seconds_left: int | None = None
@@ -102,11 +107,13 @@ class Relay:
         reader: Reader | None = None,
         memory_bytes: int = MEMORY_BYTES,
         rate_bytes: int = 0,
+        monthly: Monthly | None = None,
         run_blocking: RunBlocking = run_in_thread,
     ) -> None:
         self._listener = listener
         self._clock = clock
         self.keys = RelayKeys(folder, chance.bytes)
+        self.accounting = Accounting(monthly, folder, clock, chance, say)
         self.keeper = ConsensusKeeper(
             network=network, source=source, clock=clock, chance=chance, folder=folder, over_circuit=None
         )
@@ -190,9 +197,18 @@ class Relay:
             nursery.start_soon(self._serve)
             nursery.start_soon(self._driver.run)
             nursery.start_soon(self.keeper.keep)
-            nursery.start_soon(self.publisher.run)
+            nursery.start_soon(self.accounting.run, lambda: self.links.moved.both_ways, self)
+            nursery.start_soon(self.accounting.while_awake, self.publisher.run)
             nursery.start_soon(self._turn_keys)
             task_status.started()
+
+    def set_stage(self, stage: Stage) -> None:
+        """Take circuits or none, and have links or none, as its bytes for the month allow."""
+        self.switch.control.creates.resting = stage is not Stage.AWAKE
+        if stage is Stage.ASLEEP:
+            self.links.rest(Reason.HIBERNATING)
+        else:
+            self.links.resume()
 
     async def _serve(self) -> None:
         await self.links.serve(
@@ -247,6 +263,7 @@ class Relay:
             links=self.links.statistics(),
             memory=self.memory.statistics(),
             drops=self.drops.by_name(),
+            monthly=self.accounting.statistics(),
             roles=self.switch.control.mounted.statistics(),
             signing_key_seconds_left=self._renewal.seconds_left(self._clock.best()),
         )
@@ -254,6 +271,8 @@ class Relay:
     def why_not_well(self) -> str:
         """Why others do not use this relay now, in a sentence without addresses; empty if they do."""
         view = self.keeper.current
+        if why := self.accounting.why_not_well():
+            return why
         if self.keeper.view is None:
             return "This relay has no consensus yet."
         if view is None and self.keeper.out_of_time:

@@ -29,6 +29,8 @@ COMMANDS = {
     "contacts": "List the contacts that have a name, their sessions, and what waits.",
     "relays": "List the relays of the network.",
     "reasons": "Say what the names of drops mean, which relays and hosts count: one line for each.",
+    "backup": "Back up the folder of a relay, a directory, a host or contacts into one file.",
+    "restore": "Restore the folder of a relay, a directory, a host or contacts from its backup.",
     "address": "Print the address of the endpoint whose folder this is.",
     "completion": "Print what makes a shell complete commands, options and their values.",
 }

@@ -12,18 +12,18 @@ import click
 
 from onionshh.cli.failures import Usage
 from onionshh.cli.options import PATH
+from onionshh.cli.saving.passphrase import check_passphrase, read_passphrase
 from onionshh.core.base.words import utc
 from onionshh.core.certificate import expires_of
 from onionshh.crypto.identity import SigningKey
 from onionshh.net.clocks import Clock
-from onionshh.net.store import DataDirectory, read_file
+from onionshh.net.store import DataDirectory
 from onionshh.relay.master import DAY, MOST_DAYS, new_signer, put, read_master, take, write_master
 from onionshh.relay.signing_file import SIGNING_FILE, read_signing
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 DAYS = 30
-PASSPHRASE_LEAST = 8
 BACK_UP = "Back it up on a second disk that stays offline: without it the relay's id ends with its last key."
 
 _master_argument = click.argument("file", metavar="MASTER", type=PATH)
@@ -188,24 +188,13 @@ def _new_passphrase(ask: bool, file: Path | None) -> str:
     """The passphrase for a new master file, empty for none. Usage."""
     if file is None and not ask:
         return ""
-    passphrase = _from_file(file) if file is not None else _asked("New passphrase", again=True)
-    if len(passphrase) < PASSPHRASE_LEAST:
-        raise Usage(f"A passphrase needs at least {PASSPHRASE_LEAST} characters; several words are better.")
-    return passphrase
+    if file is not None:
+        return read_passphrase(file)
+    return check_passphrase(_asked("New passphrase", again=True))
 
 
 def _passphrase(master_file: Path, file: Path | None) -> str:
-    return _from_file(file) if file is not None else _asked(f"Passphrase of {master_file}", again=False)
-
-
-def _from_file(file: Path) -> str:
-    data = read_file(file, secret=True)
-    if data is None:
-        raise Usage(f"There is no file {file}.")
-    try:
-        return data.decode().split("\n", 1)[0].removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise Usage(f"{file} is not text in UTF-8.") from error
+    return read_passphrase(file) if file is not None else _asked(f"Passphrase of {master_file}", again=False)
 
 
 def _asked(question: str, *, again: bool) -> str:

@@ -22,6 +22,7 @@ from onionshh.cli.log_lines import INFO, WARNING
 from onionshh.cli.logs import log_options
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
 from onionshh.cli.metrics.samples import of_relay
+from onionshh.cli.monthly import monthly_of, monthly_options
 from onionshh.cli.options import (
     PATH,
     bind_option,
@@ -47,6 +48,7 @@ from onionshh.net.hosted import HostedReader
 from onionshh.net.store import DataDirectory
 from onionshh.net.tcp import TcpDialer, TcpListener
 from onionshh.net.transport import Reader
+from onionshh.relay.accounting import Monthly
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.publish import About
 from onionshh.relay.serve import Mounting, Relay
@@ -94,6 +96,7 @@ LIVE: Final = frozenset({"nickname", "advertise", "family", "rate"})
     default=0,
     help="Limit in bytes per second; 0: no limit.",
 )
+@monthly_options
 @log_options
 @metrics_option
 @bind_option
@@ -105,6 +108,8 @@ def relay(
     advertise: str | None,
     family: tuple[str, ...],
     rate: int,
+    monthly: int | None,
+    month_day: int | None,
     metrics: str | None,
     bind: str | None,
 ) -> int:
@@ -113,8 +118,9 @@ def relay(
     It says when the directory lists it, or why not, and once an hour what it did. SIGUSR1 asks for its
     statistics, as one line of JSON. With --config, SIGHUP has it take up --nickname, --advertise, --family
     and --rate from the file, without ending a link. With --metrics it serves rounded numbers at /metrics,
-    and at /health whether it is listed. Back up the file `relay-keys` in DIR: with it the relay keeps its id.
-    To keep the id on another machine, see `onionshh master`.
+    and at /health whether it is listed. With --monthly it hibernates once its bytes for the month are used
+    up, and wakes by itself in the next month. Back up the file `relay-keys` in DIR: with it the relay keeps
+    its id. To keep the id on another machine, see `onionshh master`.
 
     \b
     Examples:
@@ -124,6 +130,7 @@ def relay(
     host, port = host_port(listen, "--listen")
     check_bind(bind)
     check_metrics(metrics)
+    amount = monthly_of(monthly, month_day)
     _check_nickname(nickname)
     members = _family(family)
     if advertise is not None:
@@ -142,9 +149,8 @@ def relay(
             about = _about(nickname, advertise, family_of_others, rate, listener.address)
             _ask_for_long_turns()
             reader = HostedReader()
-            made = make_relay(
-                file, folder, listener, about, bind, reader=reader, rate=rate, say=tell_standing
-            )
+            given = (file, folder, listener, about, bind)
+            made = make_relay(*given, reader=reader, rate=rate, monthly=amount, say=tell_standing)
             reload_with(LIVE, lambda now: take_up(made, now, listener.address))
             return _run_on(reader, made, about, numbers, data)
         finally:
@@ -160,6 +166,7 @@ def make_relay(
     *,
     reader: Reader | None = None,
     rate: int = 0,
+    monthly: Monthly | None = None,
     say: Callable[[str], None],
 ) -> Relay:
     """A relay on TCP with every role mounted."""
@@ -176,6 +183,7 @@ def make_relay(
         mount=_roles,
         say=say,
         rate_bytes=rate,
+        monthly=monthly,
     )
 
 

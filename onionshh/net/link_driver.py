@@ -33,6 +33,11 @@ class Sent:
         self.bytes = 0
         self.bytes_received = 0
 
+    @property
+    def both_ways(self) -> int:
+        """Bytes that have left and come."""
+        return self.bytes + self.bytes_received
+
 
 class Home(Protocol):
     """The node that a link belongs to, as its driver sees it."""

@@ -25,7 +25,7 @@ from onionshh.ids import RelayId
 from onionshh.net.background import background
 from onionshh.net.clocks import Clock
 from onionshh.net.conditions import Condition
-from onionshh.net.link_driver import LinkDriver
+from onionshh.net.link_driver import LinkDriver, Sent
 from onionshh.net.link_loop import LinkLoop
 from onionshh.net.open_links import LinkStatistics, OpenLinks
 from onionshh.net.throttle import Throttle
@@ -96,6 +96,7 @@ class LinkSet:
         self._dials: dict[RelayId, _Dial] = {}
         self._nursery: trio.Nursery | None = None
         self._full = Condition(logger.warning)
+        self._resting: Reason | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -121,6 +122,8 @@ class LinkSet:
             return port
         dial = self._dials.get(relay.identity)
         if dial is None:
+            if self._resting is not None:
+                raise LinkFailed(self._resting)
             if self._nursery is None:
                 raise LinkFailed(Reason.NODE_CLOSED, "the node is not running")
             dial = self._dials[relay.identity] = _Dial()
@@ -130,6 +133,15 @@ class LinkSet:
         if port is None:  # it failed, or was open only for a moment
             raise LinkFailed(dial.reason, dial.words)
         return port
+
+    def rest(self, why: Reason) -> None:
+        """End all links, and have none until `resume`: whoever dials us is turned away."""
+        self._resting = why
+        self._links.end_all(why, self._clock.monotonic())
+
+    def resume(self) -> None:
+        """Have links again."""
+        self._resting = None
 
     def open_to(self, relay: RelayId) -> LinkPort | None:
         """The link to the relay, if one is open."""
@@ -157,7 +169,7 @@ class LinkSet:
             now = self._clock.monotonic()
             if now >= last_full + ROOM_AGAIN_SECONDS:
                 self._full.over("there is room for new links again")
-            refusal = self._links.strangers.refusal(stream.host, now)
+            refusal = self._resting or self._links.strangers.refusal(stream.host, now)
             if refusal is not None:
                 self._drops.count(refusal)
                 stream.close()
@@ -205,6 +217,11 @@ class LinkSet:
         return self._links.sent.cells
 
     @property
+    def moved(self) -> Sent:
+        """How much has left and come over all links."""
+        return self._links.sent
+
+    @property
     def frames_sent(self) -> int:
         """Frames that have left over all links."""
         return self._links.sent.frames
@@ -229,6 +246,8 @@ class LinkSet:
         try:
             with trio.move_on_after(self._params().handshake_seconds):
                 stream = await self._dialer.dial(relay.host, relay.port)
+                if self._resting is not None:
+                    raise ProtocolError(self._resting)
                 now = self._clock.monotonic()
                 machine = LinkInitiator(
                     responder=relay.identity,

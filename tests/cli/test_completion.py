@@ -40,7 +40,7 @@ def test_a_shell_takes_its_script(shell: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "typed, found",
     [
-        (["onionshh", "re"], ["relay", "relays", "reasons"]),
+        (["onionshh", "re"], ["relay", "relays", "reasons", "restore"]),
         (["onionshh", "relay", "--pr"], ["--print-config"]),
         (["onionshh", "whisper", "--class", "f"], ["flash"]),
         (["onionshh", "completion", ""], ["bash", "zsh", "fish"]),

@@ -455,8 +455,8 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
         ),
         (
             "relay",
-            "--network --listen --data --nickname --advertise --family --rate --log-level"
-            " --log-format --metrics --bind",
+            "--network --listen --data --nickname --advertise --family --rate --monthly --month-day"
+            " --log-level --log-format --metrics --bind",
         ),
         (
             "host",
@@ -504,7 +504,8 @@ def test_help_lists_the_commands_in_their_order(capsys: pytest.CaptureFixture[st
     found = re.findall(r"^  (\w+) ", listed, re.MULTILINE)
     running = ["demo", "network", "directory", "relay", "master", "host", "status", "top"]
     talking = ["whisper", "send", "post", "board", "meet"]
-    assert found == [*running, *talking, "contacts", "relays", "reasons", "address", "completion"]
+    asking = ["contacts", "relays", "reasons"]
+    assert found == [*running, *talking, *asking, "backup", "restore", "address", "completion"]
 
 
 def test_the_environment_asks_for_no_completion(

@@ -13,6 +13,7 @@ from onionshh.cli.relay import REPORT_SECONDS, report_hourly
 from onionshh.cli.statistics import HostStatistics, Statistics, in_words
 from onionshh.core.link.outbox import MemoryStatistics
 from onionshh.net.open_links import LinkStatistics
+from onionshh.relay.allowance import AllowanceStatistics
 from onionshh.relay.serve import RelayStatistics
 from tests.client.world import hosted, small
 
@@ -40,6 +41,7 @@ RELAY = RelayStatistics(
     ),
     memory=MemoryStatistics(used_bytes=514, most_bytes=1 << 20),
     drops={"link-idle": 2, "memory": 1},
+    monthly=AllowanceStatistics(used_bytes=70, most_bytes=100, ends=1_700_000_000),
     roles={
         "mailbox_items": 5,
         "mailboxes": 2,
@@ -82,6 +84,12 @@ def test_a_record_is_one_line_of_json_with_sorted_keys() -> None:
         },
         "memory": {"used_bytes": 514, "most_bytes": 1 << 20},
         "drops": {"link-idle": 2, "memory": 1},
+        "monthly": {
+            "used_bytes": 70,
+            "most_bytes": 100,
+            "ends": 1_700_000_000,
+            "hibernating": False,
+        },
         "roles": RELAY.roles,
     }
 

@@ -1,10 +1,18 @@
-"""A secret under a passphrase: what opens it, and what does not."""
+"""What only the holder of a passphrase opens: a secret, and chunks, each at its place."""
 
 from __future__ import annotations
 
 import pytest
 
-from onionshh.crypto.passphrase import SALT, open_under, seal_under
+from onionshh.crypto.passphrase import (
+    CHUNK,
+    SALT,
+    SEALED_CHUNK,
+    ChunkCipher,
+    open_under,
+    passphrase_key,
+    seal_under,
+)
 from onionshh.errors import CryptoError
 from tests.seeded import seeded
 
@@ -35,3 +43,43 @@ def test_each_sealing_has_a_salt_of_its_own() -> None:
     one, other = (seal_under("passphrase", b"s" * 32, b"", draw) for _ in range(2))
     assert one[:SALT] != other[:SALT]
     assert one[SALT:] != other[SALT:]
+
+
+KEY = bytes(range(32))
+
+
+def test_a_key_is_of_the_passphrase_and_the_salt() -> None:
+    key = passphrase_key("passphrase", bytes(SALT))
+    assert len(key) == 32
+    assert key == passphrase_key("passphrase", bytes(SALT))
+    assert key.hex() == KNOWN
+    assert key != passphrase_key("passphrasf", bytes(SALT))
+    assert key != passphrase_key("passphrase", b"\1" + bytes(SALT - 1))
+
+
+def test_chunks_open_in_their_order() -> None:
+    sealing, opening = ChunkCipher(KEY, b"head"), ChunkCipher(KEY, b"head")
+    for chunk, last in ((bytes(CHUNK), False), (b"b" * CHUNK, False), (b"", True)):
+        sealed = sealing.seal(chunk, last=last)
+        assert len(sealed) == len(chunk) + SEALED_CHUNK - CHUNK
+        assert opening.open_untrusted(sealed, last=last) == chunk
+    assert repr(sealing) == "ChunkCipher()"
+
+
+def test_nothing_else_opens() -> None:
+    sealing = ChunkCipher(KEY, b"head")
+    first, second = sealing.seal(b"one", last=False), sealing.seal(b"two", last=True)
+    for key, head, sealed, last in (
+        (KEY, b"head", second, True),  # at another place
+        (KEY, b"head", first, True),  # cut off
+        (KEY, b"heat", first, False),
+        (KEY[::-1], b"head", first, False),
+        (KEY, b"head", first[:-1], False),
+        (KEY, b"head", first + b"\0", False),
+        (KEY, b"head", b"", False),
+    ):
+        with pytest.raises(CryptoError):
+            ChunkCipher(key, head).open_untrusted(sealed, last=last)
+
+
+KNOWN = "3a44c7274141ab2d35ec1748e3bae923e2ae176e269f2a299cc4df92a55df312"

@@ -53,6 +53,33 @@ async def port_of(relay: Relay, count: int = 1) -> list[LinkPort]:
     return ports
 
 
+# Rest.
+
+
+async def test_while_it_rests_a_node_has_no_links_whoever_dials(autojump_clock: MockClock) -> None:
+    async with network(2) as (_, relays, client):
+        circuit = await client.build(*relays)
+        relays[0].links.rest(Reason.HIBERNATING)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (relays[0].links.open_links, relays[1].links.open_links) == (0, 0)
+        with pytest.raises(CircuitFailed):
+            circuit.send(ASK, b"")
+            await circuit.receive()
+        with pytest.raises(LinkFailed):
+            await client.build(relays[0])
+        assert relays[0].drops.counts[Reason.HIBERNATING] >= 2
+        with pytest.raises(LinkFailed) as caught:
+            await relays[0].links.to(relays[1].row)
+        assert caught.value.reason is Reason.HIBERNATING
+        relays[0].links.resume()
+        circuit = await client.build(*relays)
+        circuit.accept(ANSWER)
+        circuit.send(ASK, b"hello")
+        assert (await circuit.receive()).body == b"hello"
+        sent = relays[0].links.moved
+        assert sent.both_ways == sent.bytes + sent.bytes_received > 0
+
+
 # Over memory and over TCP alike.
 
 

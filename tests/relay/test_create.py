@@ -81,6 +81,20 @@ def test_what_is_served_and_what_is_refused_is_counted() -> None:
     assert creates.refused == sum(DESTROY in answers(net, client, INITIATOR_BIT | n) for n in (7, 8, 9)) > 0
 
 
+def test_while_it_rests_none_is_made_and_those_that_are_there_go_on() -> None:
+    net, relay, client = one()
+    circuit = client.build(relay)
+    creates = relay.switch.control.creates
+    creates.resting = True
+    create(client, INITIATOR_BIT | 7, create_bodies(client, relay))
+    assert DESTROY in answers(net, client, INITIATOR_BIT | 7)
+    assert relay.drops.counts[Reason.HIBERNATING] == 1
+    assert circuit.machine.failed is None
+    creates.resting = False
+    create(client, INITIATOR_BIT | 8, create_bodies(client, relay))
+    assert CREATED in answers(net, client, INITIATOR_BIT | 8)
+
+
 @pytest.mark.parametrize("circuit_id", [7, INITIATOR_BIT - 1, INITIATOR_BIT])
 def test_an_id_of_the_other_half_or_the_one_kept_free_ends_the_link(circuit_id: int) -> None:
     net, _, client = one()

@@ -148,6 +148,8 @@ def _one(where: str, option: click.Option, value: Any, folder: Path) -> Any:
 
 def _wanted(option: click.Option) -> tuple[str, tuple[type, ...]]:
     """What an option takes: in words, and as types of TOML."""
+    if option.type.name == "bytes":
+        return 'an amount of bytes, as 750000000 or "500GB"', (int, str)
     if option.is_flag:
         return "true or false", (bool,)
     if isinstance(option.type, click.types.IntParamType):

@@ -50,6 +50,10 @@ def of_relay(record: RelayStatistics) -> Iterator[Sample]:
     yield one(f.MEMORY_USED, record.memory.used_bytes)
     yield one(f.MEMORY_MOST, record.memory.most_bytes)
     yield from _links(record.links)
+    yield one(f.MONTH_USED, record.monthly.used_bytes)
+    yield one(f.MONTH_MOST, record.monthly.most_bytes)
+    yield one(f.MONTH_ENDS, record.monthly.ends)
+    yield one(f.HIBERNATING, record.monthly.hibernating)
     yield from (one(family, record.roles[name]) for name, family in _BY_ROLE.items() if name in record.roles)
     if record.signing_key_seconds_left is not None:
         yield one(f.SIGNING_LEFT, record.signing_key_seconds_left)

@@ -286,4 +286,9 @@ async def _forget_letters(context: Context, database: Database) -> None:
 
 def endpoint_folder(parent: Folder, identity: IdentityKeys) -> Folder:
     """The folder of an endpoint's database. Its name is a hash, so that a listing shows no address."""
-    return parent.inside("endpoints").inside(kdf("endpoint folder", identity.A, length=8).hex())
+    return parent.inside("endpoints").inside(endpoint_folder_name(identity))
+
+
+def endpoint_folder_name(identity: IdentityKeys) -> str:
+    """The name of the folder alone."""
+    return kdf("endpoint folder", identity.A, length=8).hex()

@@ -158,3 +158,14 @@ def test_no_two_options_of_a_command_have_one_key(name: str) -> None:
     options = [one for one in options if not one.hidden]
     assert len({key_of(one) for one in options}) == len(options)
     assert len(options_of(command(name))) == len(options) - 2
+
+
+def test_an_amount_is_written_as_on_the_command_line_or_as_a_number(tmp_path: Path) -> None:
+    file = tmp_path / "made.toml"
+    for given in ('"500GB"', "500000000000"):
+        file.write_text(f"[relay]\nmonthly = {given}\n")
+        file.chmod(0o600)
+        assert str(read_config(file, command("relay"), CONFIGURED)["monthly"]) == given.strip('"')
+    file.write_text("[relay]\nmonthly = true\n")
+    with pytest.raises(Usage, match="an amount of bytes, as 750000000"):
+        read_config(file, command("relay"), CONFIGURED)

@@ -13,6 +13,7 @@ from onionshh.cli.app import CONFIGURED, app
 from onionshh.cli.config.command import Configured, start_of
 from onionshh.cli.config.file import options_of
 from onionshh.cli.config.printed import printed
+from onionshh.cli.monthly import BYTES
 from onionshh.cli.options import DURATION, PATH
 from tests.cli.conftest import Mistake
 
@@ -36,6 +37,8 @@ def everything(command: Configured) -> list[str]:
     for key, option in options_of(command).items():
         if option.is_flag:
             words.append(f"--{key}")
+        elif option.type is BYTES:
+            words += [f"--{key}", "1500000"]
         elif isinstance(option.type, click.Choice):
             words += [f"--{key}", str(option.type.choices[-1])]
         elif isinstance(option.type, click.IntRange):

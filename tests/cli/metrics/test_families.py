@@ -17,8 +17,12 @@ KNOWN_ANYWAY = frozenset(
         "onionshh_build_info",
         "onionshh_memory_quota_bytes",
         "onionshh_mailbox_room_bytes",
+        # What its operator set, and which month it is.
+        "onionshh_month_allowed_bytes",
+        "onionshh_month_ends_seconds",
         # Anyone is told this who asks the directory, the relay or the ring.
         "onionshh_healthy",
+        "onionshh_hibernating",
         "onionshh_directory_relays",
         "onionshh_directory_clock_doubted",
         "onionshh_consensus_relays",

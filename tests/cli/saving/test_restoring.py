@@ -1,0 +1,163 @@
+"""A restore: all is checked before anything is replaced, and what was there stays until all is in place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from onionshh.cli.saving.archive import Member, sum_of, write
+from onionshh.cli.saving.making import make
+from onionshh.cli.saving.restoring import restore
+from onionshh.client.identities import Identity
+from onionshh.errors import BadData, DataInUse
+from onionshh.net.store import DataDirectory
+from onionshh.relay.keys import RelayKeys
+from tests.cli.saving import folders
+from tests.cli.saving.folders import MADE, everything, rows
+
+PASSPHRASE = "correct horse"
+
+
+def test_all_four_kinds_come_back(tmp_path: Path) -> None:
+    subjects = {
+        "relay": folders.relay(tmp_path / "relay"),
+        "directory": folders.directory(tmp_path / "directory"),
+        "host": folders.host(tmp_path / "host"),
+        "contacts": "",
+    }
+    folders.contacts(tmp_path / "contacts")
+    for kind, subject in subjects.items():
+        file, into = tmp_path / f"{kind}.tar", tmp_path / "new" / kind
+        made = make(tmp_path / kind, file, None, made=MADE)
+        manifest, aside = restore(into, file, None, expect=subject)
+        assert (manifest, manifest.kind, manifest.subject, aside) == (made, kind, subject, None)
+        assert set(everything(into)) == {member.path for member in manifest.members}
+        assert into.stat().st_mode & 0o777 == 0o700
+        assert {path.stat().st_mode & 0o777 for path in into.rglob("*") if path.is_file()} == {0o600}
+    assert RelayKeys(DataDirectory(tmp_path / "new/relay"), os.urandom).relay_id.hex() == subjects["relay"]
+    assert Identity.load(tmp_path / "new/host/identity").address == subjects["host"]
+
+
+def test_whispers_come_back_as_shown_before_and_seen_ids_are_known(tmp_path: Path) -> None:
+    folders.host(tmp_path / "h")
+    make(tmp_path / "h", tmp_path / "h.backup", PASSPHRASE, made=MADE)
+    restore(tmp_path / "n", tmp_path / "h.backup", PASSPHRASE)
+    (database,) = (tmp_path / "n").glob("endpoints/*/endpoint.db")
+    assert rows(database, "SELECT body, shown FROM inbox") == [(folders.BODY, 1)]
+    assert rows(database, "SELECT id FROM seen") == [(b"seen" * 4,)]
+    for table in ("period_keys", "replay", "introducers"):
+        assert rows(database, f"SELECT * FROM {table}") == []
+
+
+def test_an_old_backup_can_give_the_identity_alone(tmp_path: Path) -> None:
+    folders.host(tmp_path / "h")
+    make(tmp_path / "h", tmp_path / "h.tar", None, made=MADE)
+    restore(tmp_path / "n", tmp_path / "h.tar", None, identity_only=True)
+    assert set(everything(tmp_path / "n")) == {"identity", "guards"}
+    folders.relay(tmp_path / "r")
+    make(tmp_path / "r", tmp_path / "r.tar", None, made=MADE)
+    with pytest.raises(BadData, match="is for the backup of a host"):
+        restore(tmp_path / "n2", tmp_path / "r.tar", None, identity_only=True)
+    assert not (tmp_path / "n2").exists()
+
+
+def test_a_folder_with_something_in_it_is_left_alone_unless_asked(tmp_path: Path) -> None:
+    folders.relay(tmp_path / "r")
+    make(tmp_path / "r", tmp_path / "r.tar", None, made=MADE)
+    folders.relay(tmp_path / "there", seed=8)
+    before = everything(tmp_path / "there")
+    with pytest.raises(BadData, match="is not empty; --replace"):
+        restore(tmp_path / "there", tmp_path / "r.tar", None)
+    with (
+        DataDirectory(tmp_path / "there").lock(),
+        pytest.raises(DataInUse),
+    ):
+        restore(tmp_path / "there", tmp_path / "r.tar", None, replace=True)
+    assert everything(tmp_path / "there") == before
+    _, aside = restore(tmp_path / "there", tmp_path / "r.tar", None, replace=True)
+    assert aside is not None
+    assert everything(aside) == before
+    assert set(everything(tmp_path / "there")) == {"relay-keys", "accounting"}
+    (tmp_path / "empty").mkdir()
+    assert restore(tmp_path / "empty", tmp_path / "r.tar", None)[1] is None
+
+
+def test_whatever_is_wrong_nothing_has_changed(tmp_path: Path) -> None:
+    relay_id = folders.relay(tmp_path / "r")
+    make(tmp_path / "r", tmp_path / "r.tar", None, made=MADE)
+    data = (tmp_path / "r.tar").read_bytes()
+    (tmp_path / "cut.tar").write_bytes(data[:-1])
+    (tmp_path / "flipped.tar").write_bytes(data.replace(b"relay-keys", b"relay-kexs"))
+    (tmp_path / "text").write_text("a letter")
+    folders.relay(tmp_path / "there", seed=8)
+    os.symlink(tmp_path / "there", tmp_path / "link")
+    before = everything(tmp_path)
+    other = "ab" * 32
+    for into, file, expect, said in (
+        ("there", "r.tar", other, f"is of {relay_id}, not of {other}"),
+        ("there", "cut.tar", None, "cut off"),
+        ("there", "flipped.tar", None, "not taken|damaged"),
+        ("there", "text", None, "not one of onionshh"),
+        ("there", "missing", None, "Cannot read"),
+        ("link", "r.tar", None, "is not a folder"),
+        ("text", "r.tar", None, "is not a folder"),
+    ):
+        with pytest.raises(BadData, match=said):
+            restore(tmp_path / into, tmp_path / file, None, expect=expect, replace=True)
+        assert everything(tmp_path) == before
+        assert not list(tmp_path.glob(".*"))
+
+
+def test_what_has_no_room_is_refused_before_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.relay(tmp_path / "r")
+    make(tmp_path / "r", tmp_path / "r.tar", None, made=MADE)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=usage.total, free=10))
+    with pytest.raises(BadData, match="the disk has 10; make room"):
+        restore(tmp_path / "n", tmp_path / "r.tar", None)
+    assert [path.name for path in tmp_path.iterdir() if path.name not in ("r", "r.tar")] == []
+
+
+def test_keys_that_are_not_those_of_the_manifest_are_refused(tmp_path: Path) -> None:
+    folders.relay(tmp_path / "r")
+    manifest = make(tmp_path / "r", tmp_path / "r.tar", None, made=MADE)
+    folders.relay(tmp_path / "other", seed=8)
+    members = tuple(
+        Member(one.path, *sum_of(tmp_path / "other" / one.path), one.version) for one in manifest.members
+    )
+    with open(tmp_path / "evil.tar", "wb") as file:
+        write(file, replace(manifest, members=members), tmp_path / "other")
+    with pytest.raises(BadData, match="not those that its manifest names"):
+        restore(tmp_path / "n", tmp_path / "evil.tar", None)
+    with open(tmp_path / "evil.tar", "wb") as file:
+        write(file, replace(manifest, members=()), tmp_path / "other")
+    with pytest.raises(BadData, match="There is no"):
+        restore(tmp_path / "n", tmp_path / "evil.tar", None)
+    assert not (tmp_path / "n").exists()
+
+
+def test_when_the_last_step_fails_the_old_folder_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.relay(tmp_path / "r")
+    make(tmp_path / "r", tmp_path / "r.tar", None, made=MADE)
+    folders.relay(tmp_path / "there", seed=8)
+    before = everything(tmp_path)
+    rename = os.rename
+
+    def failing(one: Path, other: Path) -> None:
+        if str(one).endswith(".restored"):
+            raise OSError(5, "Input/output error")
+        rename(one, other)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(BadData, match="Cannot restore into"):
+        restore(tmp_path / "there", tmp_path / "r.tar", None, replace=True)
+    assert everything(tmp_path) == before
