@@ -72,6 +72,8 @@ class Creates:
         """How many were answered with a circuit so far."""
         self.refused = 0
         """How many were refused so far, for whatever reason."""
+        self.leaving = False
+        """Set when the relay leaves: every CREATE that begins from then on is refused."""
         self.waiting: deque[WaitingCreate] = deque()
         self.accepts = frozenset((EXTEND,))
         """The messages that a new circuit takes for this relay. All circuits share this set."""
@@ -85,6 +87,9 @@ class Creates:
         if command == CREATE:
             if parts is not None or not port.may_create or not port.theirs(circuit_id):
                 raise ProtocolError(Reason.CREATE_NOT_ALLOWED)
+            if self.leaving:
+                self.refuse(port, circuit_id, Reason.RELAY_LEAVING)
+                return
             params = self._params()
             if len(port.legs) + len(port.creating) >= params.circuits_per_link:
                 self.refuse(port, circuit_id, Reason.CIRCUITS_PER_LINK)

@@ -29,6 +29,7 @@ from onionshh.net.transport import Dialer, Listener, Reader
 from onionshh.relay.driver import SwitchDriver
 from onionshh.relay.forward import Switch
 from onionshh.relay.keys import RelayKeys
+from onionshh.relay.leaving import Leaving
 from onionshh.relay.mirror import Mirror
 from onionshh.relay.publish import About, Publisher
 from onionshh.wire import messages as m
@@ -128,6 +129,7 @@ class Relay:
             on_tick=self._driver.tick,
             throttle=Throttle(rate_bytes) if rate_bytes else None,
         )
+        self.leaving = Leaving(self.switch, self.links, listener, clock)
         self.publisher = Publisher(
             about=replace(about, capabilities=self._capabilities()),
             keys=self.keys,
@@ -174,10 +176,10 @@ class Relay:
         """Run until cancelled. NoDirectory or ClockWrong when there is no first consensus."""
         await self.first()
         async with self.links.running(), trio.open_nursery() as nursery:
-            nursery.start_soon(self._serve)
+            nursery.start_soon(self.leaving.until_then, self._serve)
             nursery.start_soon(self._driver.run)
             nursery.start_soon(self.keeper.keep)
-            nursery.start_soon(self.publisher.run)
+            nursery.start_soon(self.leaving.until_then, self.publisher.run)
             nursery.start_soon(self._turn_keys)
             task_status.started()
 

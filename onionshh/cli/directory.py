@@ -23,6 +23,7 @@ from onionshh.cli.options import (
     network_option,
 )
 from onionshh.cli.remarks import Trouble
+from onionshh.cli.service import ready, status
 from onionshh.cli.statistics import Statistics
 from onionshh.cli.talk import counted, note, tell, utter
 from onionshh.core.base.chance import Chance
@@ -158,6 +159,7 @@ class _Directory:
             self._authority = await nursery.start(
                 lambda task_status: serve_authority(store, listener, params, bind, task_status=task_status)
             )
+            ready("answers; no relay is listed yet")
             tell(f"directory of {store.network.name} at {self._url} (a page for people, too)")
             tell(f"network file: {network}; everyone who joins needs a copy")
             seconds = params.interval_seconds
@@ -199,6 +201,7 @@ async def watch(authority: DirectoryAuthority) -> None:
         listed = len(consensus.relays) if consensus is not None else 0
         if listed != before:
             tell(f"{counted(listed, 'relay')} listed")
+            status(f"{counted(listed, 'relay')} listed")
             before = listed
         if consensus is not None:
             late = authority.clock.wall() - consensus.fresh_until

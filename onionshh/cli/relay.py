@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import trio
 
+from onionshh.cli.draining import DRAIN_SECONDS, drain_on_sigterm, drain_option
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
@@ -27,6 +28,7 @@ from onionshh.cli.options import (
     network_option,
 )
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
+from onionshh.cli.service import ready, status
 from onionshh.cli.statistics import Statistics, in_words
 from onionshh.cli.talk import tell, utter
 from onionshh.config import NetworkFile
@@ -85,6 +87,7 @@ REPORT_SECONDS = 3600.0
     default=0,
     help="Limit in bytes per second; 0: no limit.",
 )
+@drain_option
 @metrics_option
 @bind_option
 def relay(
@@ -95,6 +98,7 @@ def relay(
     advertise: str | None,
     family: tuple[str, ...],
     rate: int,
+    drain_seconds: int,
     metrics: str | None,
     bind: str | None,
 ) -> int:
@@ -103,6 +107,9 @@ def relay(
     It says when the directory lists it, or why not, and once an hour what it did. SIGUSR1 asks for its
     statistics, as one line of JSON. With --metrics it serves rounded numbers at /metrics, and at /health
     whether it is listed. Back up the file `relay-keys` in DIR: with it the relay keeps its id.
+
+    On SIGTERM it takes no new circuits, gives those that it has some seconds, and ends once none is left.
+    SIGINT and a second signal end it at once.
 
     \b
     Examples:
@@ -133,8 +140,8 @@ def relay(
                 about = replace(about, bandwidth=rate)
             _ask_for_long_turns()
             reader = HostedReader()
-            made = make_relay(file, folder, listener, about, bind, reader=reader, rate=rate, say=tell)
-            return _run_on(reader, made, about, numbers)
+            made = make_relay(file, folder, listener, about, bind, reader=reader, rate=rate, say=_say)
+            return _run_on(reader, made, about, numbers, drain_seconds)
         finally:
             listener.close()
 
@@ -171,35 +178,52 @@ def _roles(mounting: Mounting) -> tuple[Role, ...]:
     return roles(mounting.relay_id, mounting.params, mounting.view, mounting.wall, mounting.folder)
 
 
-def _run_on(reader: HostedReader, made: Relay, about: About, numbers: socket.socket | None) -> int:
+def _say(line: str) -> None:
+    """What the relay says of its place in the network also goes to a service manager."""
+    tell(line)
+    status(line)
+
+
+def _run_on(
+    reader: HostedReader,
+    made: Relay,
+    about: About,
+    numbers: socket.socket | None,
+    drain_seconds: int = DRAIN_SECONDS,
+) -> int:
     statistics = Statistics("relay")
     return run(
-        lambda: _run_with_numbers(made, about, numbers),
+        lambda: _run_with_numbers(made, about, numbers, drain_seconds),
         on=reader,
         report=lambda: utter(statistics.line(made.statistics(), cipher=CIPHER.name)),
     )
 
 
-async def _run_with_numbers(made: Relay, about: About, numbers: socket.socket | None) -> int:
+async def _run_with_numbers(
+    made: Relay, about: About, numbers: socket.socket | None, drain_seconds: int
+) -> int:
     """Whoever asks for its health is answered from the start, also while no directory is there yet."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
             serve_metrics, numbers, "relay", lambda: of_relay(made.statistics()), made.why_not_well
         )
-        status = await _run(made, about)
+        ended_with = await _run(made, about, drain_seconds)
         nursery.cancel_scope.cancel()
-    return status
+    return ended_with
 
 
-async def _run(made: Relay, about: About) -> int:
+async def _run(made: Relay, about: About, drain_seconds: int) -> int:
     tell(f"relay {about.nickname}, id {made.keys.relay_id.hex()}")
     tell(f"cipher: {CIPHER.name}")
+    status("waits for the directory to answer")
     await until_directory_answers(made.first)
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: made.run(task_status=task_status))
         tell(
             f"links are taken at {format_address(about.host, about.port)}; waiting for the directory's check"
         )
+        ready("links are taken; waits for the directory's check")
+        drain_on_sigterm(made, drain_seconds)
         gc.collect()
         gc.freeze()  # what exists now stays, so later collections need not look at it
         nursery.start_soon(report_hourly, made)
