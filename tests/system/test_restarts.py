@@ -199,21 +199,24 @@ def test_a_service_manager_hears_of_all_three(net: Net) -> None:
 
         network = net.folder / "other.toml"
         directory = ("directory", "--listen", "127.0.10.100:0", "--data", net.folder / "d2")
-        relay = ("relay", "--listen", "127.0.10.20:0", "--data", net.folder / "r2", "--network", network)
+        relay = ("relay", "--listen", "127.0.10.20:0", "--data", net.folder / "r2", "--network", net.file)
         host = ("host", "--json", "--data", net.folder / "h2", "--network", net.file)
         with running(*directory, "--network", network) as first:
             until_said("READY=1\nSTATUS=answers")
             until_said("WATCHDOG=1")
-            with running(*relay) as second:
-                until_said("READY=1\nSTATUS=links are taken")
-                until_said("STATUS=listed")
-                second.end()
-                until_said("STOPPING=1")
             first.end()
             until_said("STOPPING=1")
+        with running(*relay) as second:
+            until_said("READY=1\nSTATUS=links are taken")
+            until_said("STATUS=listed")
+            until_said("WATCHDOG=1")
+            second.end()
+            until_said("STOPPING=1")
+            until_said("STATUS=leaving: no new circuits")
         with running(*host) as third:
             until_said("READY=1\nSTATUS=hosting")
             until_said("STATUS=reachable through ")
+            until_said("WATCHDOG=1")
             third.end()
             until_said("STOPPING=1")
         assert json.loads(third.lines[0])["event"] == "address"
