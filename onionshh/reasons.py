@@ -117,6 +117,8 @@ class Reason(StrEnum):
         "More cells waited on a circuit than its sender may send before an acknowledgement.",
     )
     REFUSALS_UNREAD = "refusals-unread", "The neighbour asks for circuits but does not read our refusals."
+    RELAY_LEAVING = "relay-leaving", "This relay is about to end, so it refused a new circuit."
+    SILENT_AT_LEAVING = "silent-at-leaving", "This relay was about to end, and a circuit carried nothing."
     UNKNOWN_CIRCUIT = (
         "unknown-circuit",
         "A cell was for an unknown circuit; some arrive after the end of every circuit.",

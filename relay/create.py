@@ -72,11 +72,17 @@ class Creates:
         """How many were answered with a circuit so far."""
         self.refused = 0
         """How many were refused so far, for whatever reason."""
-        self.resting = False
-        """Whether new circuits are refused: the relay's bytes for the month are used up."""
+        self.closed: Reason | None = None
+        """Why every CREATE that begins now is refused: the relay leaves, or its month's bytes are used up."""
         self.waiting: deque[WaitingCreate] = deque()
         self.accepts = frozenset((EXTEND,))
         """The messages that a new circuit takes for this relay. All circuits share this set."""
+
+    def close_for(self, reason: Reason | None) -> None:
+        """Refuse every CREATE that begins from now on; None: take them again. A relay that leaves stays
+        closed."""
+        if self.closed is not Reason.RELAY_LEAVING:
+            self.closed = reason
 
     def create_cell(self, port: LinkPort, circuit_id: int, command: int, body: bytes) -> None:
         """One CREATE or CREATE_MORE for an id that no circuit uses. ProtocolError ends the link."""
@@ -87,8 +93,8 @@ class Creates:
         if command == CREATE:
             if parts is not None or not port.may_create or not port.theirs(circuit_id):
                 raise ProtocolError(Reason.CREATE_NOT_ALLOWED)
-            if self.resting:
-                self.refuse(port, circuit_id, Reason.HIBERNATING)
+            if self.closed is not None:
+                self.refuse(port, circuit_id, self.closed)
                 return
             params = self._params()
             if len(port.legs) + len(port.creating) >= params.circuits_per_link:

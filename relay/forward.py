@@ -22,6 +22,7 @@ from onionshh.ids import RandomBytes, RelayId
 from onionshh.reasons import Reason
 from onionshh.relay.control import Control
 from onionshh.relay.create import Creates
+from onionshh.relay.draining import Draining
 from onionshh.relay.extend import Extends, WantedLink
 from onionshh.relay.resting import Resting
 from onionshh.relay.state import Event, Leg, RelayCircuit, Stage
@@ -53,6 +54,7 @@ class Switch:
         self._params = params
         self._memory = memory
         self._resting = Resting()
+        self._draining: Draining | None = None
         self.control = Control(
             creates=Creates(
                 identity=identity,
@@ -186,7 +188,26 @@ class Switch:
         self._memory.now = now
         self.control.queue_cap = self._params().queue_cap
         self.control.expire()
-        self._resting.tick(self.circuits, now)
+        if self._draining is None:
+            self._resting.tick(self.circuits, now)
+            return
+        for circuit in self._draining.silent(self.circuits, now):
+            self.control.end(circuit, Reason.SILENT_AT_LEAVING)
+
+    # The end of the relay.
+
+    def drain(self, now: float) -> None:
+        """From now on take no new circuits, and end those that are silent."""
+        self._memory.now = now
+        self.control.creates.close_for(Reason.RELAY_LEAVING)
+        self._draining = Draining(self.circuits, now)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a circuit or a half-made one is left, or something that a role keeps on its way to disk."""
+        control = self.control
+        half_made = control.creates.waiting or any(port.creating for port in control.ports)
+        return bool(self.circuits or half_made or len(control.remembering))
 
     def hurry(self, now: float) -> None:
         """Between two ticks: let roles do what is due at an exact time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import trio
 
@@ -32,6 +33,7 @@ from onionshh.relay.allowance import AllowanceStatistics, Stage
 from onionshh.relay.driver import SwitchDriver
 from onionshh.relay.forward import Switch
 from onionshh.relay.keys import RelayKeys
+from onionshh.relay.leaving import Leaving
 from onionshh.relay.mirror import Mirror
 from onionshh.relay.publish import About, Publisher
 from onionshh.relay.renewal import Renewal
@@ -110,7 +112,6 @@ class Relay:
         monthly: Monthly | None = None,
         run_blocking: RunBlocking = run_in_thread,
     ) -> None:
-        self._listener = listener
         self._clock = clock
         self.keys = RelayKeys(folder, chance.bytes)
         self.accounting = Accounting(monthly, folder, clock, chance, say)
@@ -138,6 +139,7 @@ class Relay:
             on_tick=self._driver.tick,
             throttle=Throttle(rate_bytes) if rate_bytes else None,
         )
+        self.leaving = Leaving(self.switch, self.links, listener, clock)
         self.publisher = Publisher(
             about=replace(about, capabilities=self._capabilities()),
             keys=self.keys,
@@ -194,17 +196,18 @@ class Relay:
         """Run until cancelled. NoDirectory or ClockWrong when there is no first consensus."""
         await self.first()
         async with self.links.running(), trio.open_nursery() as nursery:
-            nursery.start_soon(self._serve)
+            nursery.start_soon(self.leaving.until_then, self._serve)
             nursery.start_soon(self._driver.run)
             nursery.start_soon(self.keeper.keep)
             nursery.start_soon(self.accounting.run, lambda: self.links.moved.both_ways, self)
-            nursery.start_soon(self.accounting.while_awake, self.publisher.run)
+            publish = partial(self.accounting.while_awake, self.publisher.run)
+            nursery.start_soon(self.leaving.until_then, publish)
             nursery.start_soon(self._turn_keys)
             task_status.started()
 
     def set_stage(self, stage: Stage) -> None:
         """Take circuits or none, and have links or none, as its bytes for the month allow."""
-        self.switch.control.creates.resting = stage is not Stage.AWAKE
+        self.switch.control.creates.close_for(None if stage is Stage.AWAKE else Reason.HIBERNATING)
         if stage is Stage.ASLEEP:
             self.links.rest(Reason.HIBERNATING)
         else:
@@ -212,7 +215,7 @@ class Relay:
 
     async def _serve(self) -> None:
         await self.links.serve(
-            self._listener,
+            self.leaving.listener,
             identity=self.keys.relay_id,
             onion_keys=self.keys.onion_keys,
             is_relay=self._knows,

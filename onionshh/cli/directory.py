@@ -28,6 +28,7 @@ from onionshh.cli.options import (
     network_option,
 )
 from onionshh.cli.remarks import Trouble
+from onionshh.cli.service import ready, status
 from onionshh.cli.statistics import Statistics
 from onionshh.cli.status_socket import serve_status
 from onionshh.cli.talk import counted, note, tell, utter
@@ -179,6 +180,7 @@ class _Directory:
             self._authority = await nursery.start(
                 lambda task_status: serve_authority(store, listener, params, bind, task_status=task_status)
             )
+            ready("answers; no relay is listed yet")
             tell(f"directory of {store.network.name} at {self._url} (a page for people, too)")
             tell(f"network file: {network}; everyone who joins needs a copy")
             seconds = params.interval_seconds
@@ -232,6 +234,7 @@ async def watch(authority: DirectoryAuthority) -> None:
                     tell(line)
             if before is None or len(before.relays) != len(consensus.relays):
                 tell(f"{counted(len(consensus.relays), 'relay')} listed")
+                status(f"{counted(len(consensus.relays), 'relay')} listed")
             before = consensus
         if consensus is not None:
             late = authority.clock.wall() - consensus.fresh_until

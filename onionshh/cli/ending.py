@@ -3,6 +3,9 @@
 Before trio runs, a signal raises SystemExit. Under trio it cancels the command, whose blocks then close what
 they opened. If that takes more than a few seconds, something hangs, and the process ends anyway.
 
+A relay has more to end than its own blocks: SIGTERM lets it drain first, for as long as it has asked for.
+SIGINT, from somebody who waits at a terminal, does not.
+
 SIGHUP is a reload for what has a file to read again (hangup.py).
 
 SIGUSR1 asks for statistics. It never ends a command, whichever command gets it and whenever. SIGUSR2, which
@@ -33,6 +36,7 @@ UNDONE_STATUS = 1
 _asked: list[int] = []
 _statuses: list[int] = []
 _ends: list[Callable[[], None]] = []
+_drains: list[tuple[Callable[[], Awaitable[None]], float]] = []
 _reports: set[int] = set()
 """Signals that asked for a report before any report could be given."""
 
@@ -58,6 +62,11 @@ def ended_by(cancel: Callable[[], None]) -> None:
     _ends.append(cancel)
 
 
+def drained_by(drain: Callable[[], Awaitable[None]], seconds: float) -> None:
+    """From now on SIGTERM calls `drain`, which takes at most `seconds`, before it ends the command."""
+    _drains.append((drain, seconds))
+
+
 def end_gently(otherwise: Callable[[], None]) -> None:
     """What the first signal does: it calls what the command named, or else `otherwise`."""
     (_ends or [otherwise])[-1]()
@@ -69,6 +78,7 @@ def end_on_signals() -> Iterator[None]:
     _asked.clear()
     _statuses.clear()
     _ends.clear()
+    _drains.clear()
     _reports.clear()
     hangup.forget()
     for number in REPORT_SIGNALS:  # for as long as the process lives
@@ -96,6 +106,7 @@ def run(
     import trio
 
     from onionshh.cli.failures import configure_logging, worst
+    from onionshh.cli.service import stay_alive
     from onionshh.net.file_descriptors import raise_limit
 
     remarks = configure_logging()
@@ -107,6 +118,7 @@ def run(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope.cancel)
                 nursery.start_soon(remarks.run)
+                nursery.start_soon(stay_alive)
                 if hangup.expected():
                     nursery.start_soon(hangup.run)
                 if report is not None:
@@ -131,11 +143,18 @@ def _heeded() -> list[signal.Signals]:
 
 
 async def _cancel_on_signal(signals: AsyncIterator[int], cancel: Callable[[], None]) -> None:
+    from onionshh.cli.service import stopping
+
     async for number in signals:
         _asked.append(number)
         for heeded in _heeded():
             signal.signal(heeded, signal.SIG_DFL)  # a second signal ends the process at once
         signal.signal(signal.SIGALRM, _hung)
+        stopping("ending")
+        if number == signal.SIGTERM and _drains:
+            drain, seconds = _drains[-1]
+            signal.setitimer(signal.ITIMER_REAL, seconds + CLOSING_SECONDS)
+            await drain()
         signal.setitimer(signal.ITIMER_REAL, CLOSING_SECONDS)
         end_gently(cancel)
         return

@@ -13,6 +13,7 @@ import trio
 from onionshh.cli.address import IDENTITY_FILE
 from onionshh.cli.answers import Answers
 from onionshh.cli.config.reloading import reload_with
+from onionshh.cli.draining import answer_before_the_end
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.handling import Handling, Patience, Tally
@@ -25,6 +26,7 @@ from onionshh.cli.options import PATH, bind_option, check_bind, check_reach, jso
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
 from onionshh.cli.received import ReceivedFiles
 from onionshh.cli.replying import LIVE, Replying, take_up
+from onionshh.cli.service import ready, status
 from onionshh.cli.standing import Standing
 from onionshh.cli.statistics import HostStatistics
 from onionshh.cli.status_socket import serve_status, why_host
@@ -210,6 +212,7 @@ class _Host:
         """Host until the endpoint is closed."""
         identity = Identity.load_or_create(self._data / IDENTITY_FILE)
         self.voice.address(identity.address)
+        status("waits for the directory to answer")
         async with AsyncExitStack() as stack:
             node = await until_directory_answers(
                 lambda: stack.enter_async_context(join(self._network, data_dir=self._data, bind=self._bind))
@@ -223,6 +226,8 @@ class _Host:
             )
             endpoint = await stack.enter_async_context(hosted)
             self._joined = node, endpoint
+            ready("hosting; not reachable yet")
+            answer_before_the_end()
             stack.callback(self._leave)
             nursery = await stack.enter_async_context(trio.open_nursery())
             nursery.start_soon(self._standing.run, endpoint)

@@ -16,6 +16,7 @@ import trio
 
 from onionshh.cli.completing import relay_ids
 from onionshh.cli.config.reloading import reload_with
+from onionshh.cli.draining import DRAIN_SECONDS, drain_on_sigterm, drain_option
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.log_lines import INFO, WARNING
@@ -33,6 +34,7 @@ from onionshh.cli.options import (
     network_option,
 )
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
+from onionshh.cli.service import ready, status
 from onionshh.cli.statistics import Statistics, in_words
 from onionshh.cli.status_socket import serve_status
 from onionshh.cli.talk import tell, utter
@@ -97,6 +99,7 @@ LIVE: Final = frozenset({"nickname", "advertise", "family", "rate"})
     help="Limit in bytes per second; 0: no limit.",
 )
 @monthly_options
+@drain_option
 @log_options
 @metrics_option
 @bind_option
@@ -110,6 +113,7 @@ def relay(
     rate: int,
     monthly: int | None,
     month_day: int | None,
+    drain_seconds: int,
     metrics: str | None,
     bind: str | None,
 ) -> int:
@@ -121,6 +125,9 @@ def relay(
     and at /health whether it is listed. With --monthly it hibernates once its bytes for the month are used
     up, and wakes by itself in the next month. Back up the file `relay-keys` in DIR: with it the relay keeps
     its id. To keep the id on another machine, see `onionshh master`.
+
+    On SIGTERM it takes no new circuits, gives those that it has some seconds, and ends once none is left.
+    SIGINT and a second signal end it at once.
 
     \b
     Examples:
@@ -150,9 +157,9 @@ def relay(
             _ask_for_long_turns()
             reader = HostedReader()
             given = (file, folder, listener, about, bind)
-            made = make_relay(*given, reader=reader, rate=rate, monthly=amount, say=tell_standing)
+            made = make_relay(*given, reader=reader, rate=rate, monthly=amount, say=say_standing)
             reload_with(LIVE, lambda now: take_up(made, now, listener.address))
-            return _run_on(reader, made, about, numbers, data)
+            return _run_on(reader, made, about, numbers, data, drain_seconds)
         finally:
             listener.close()
 
@@ -212,38 +219,54 @@ def _roles(mounting: Mounting) -> tuple[Role, ...]:
     return roles(mounting.relay_id, mounting.params, mounting.view, mounting.wall, mounting.folder)
 
 
+def say_standing(line: str) -> None:
+    """What the relay says of its place in the network also goes to a service manager."""
+    tell_standing(line)
+    status(line)
+
+
 def _run_on(
-    reader: HostedReader, made: Relay, about: About, numbers: socket.socket | None, data: Path
+    reader: HostedReader,
+    made: Relay,
+    about: About,
+    numbers: socket.socket | None,
+    data: Path,
+    drain_seconds: int = DRAIN_SECONDS,
 ) -> int:
     statistics = Statistics("relay")
     return run(
-        lambda: _run_with_numbers(made, about, numbers, data),
+        lambda: _run_with_numbers(made, about, numbers, data, drain_seconds),
         on=reader,
         report=lambda: utter(statistics.line(made.statistics(), cipher=CIPHER.name)),
     )
 
 
-async def _run_with_numbers(made: Relay, about: About, numbers: socket.socket | None, data: Path) -> int:
+async def _run_with_numbers(
+    made: Relay, about: About, numbers: socket.socket | None, data: Path, drain_seconds: int
+) -> int:
     """Whoever asks for its health is answered from the start, also while no directory is there yet."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
             serve_metrics, numbers, "relay", lambda: of_relay(made.statistics()), made.why_not_well
         )
         nursery.start_soon(serve_status, data, "relay", made.statistics, made.why_not_well)
-        status = await _run(made, about)
+        ended_with = await _run(made, about, drain_seconds)
         nursery.cancel_scope.cancel()
-    return status
+    return ended_with
 
 
-async def _run(made: Relay, about: About) -> int:
+async def _run(made: Relay, about: About, drain_seconds: int) -> int:
     tell(f"relay {about.nickname}, id {made.keys.relay_id.hex()}")
     tell(f"cipher: {CIPHER.name}")
+    status("waits for the directory to answer")
     await until_directory_answers(made.first)
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: made.run(task_status=task_status))
         tell(
             f"links are taken at {format_address(about.host, about.port)}; waiting for the directory's check"
         )
+        ready("links are taken; waits for the directory's check")
+        drain_on_sigterm(made, drain_seconds)
         gc.collect()
         gc.freeze()  # what exists now stays, so later collections need not look at it
         nursery.start_soon(report_hourly, made)

@@ -7,6 +7,8 @@ from __future__ import annotations
 import trio
 
 from onionshh.cli.remarks import WHYS_MOST
+from onionshh.cli.service import status
+from onionshh.cli.talk import counted
 from onionshh.cli.voice import Voice
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.hosting.reachability import Reachability
@@ -54,7 +56,9 @@ class Standing:
             self._said = min(state.introducers, self._wanted)
             self._whys.clear()
             self._voice.reachable(self._said, state.seconds)
+            status(f"reachable through {counted(self._said, 'introducer')}")
         else:
+            status("not reachable now; its output says why")
             self._unreachable(state.why)
 
     def looked(self, state: Reachability, late: bool) -> None:
@@ -70,6 +74,7 @@ class Standing:
             if number and number != self._said and (much or number == self._wanted):
                 self._said = number
                 self._voice.introducers(number)
+                status(f"reachable through {counted(number, 'introducer')}")
         elif late:
             self._unreachable(state.why)
 

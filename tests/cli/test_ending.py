@@ -10,7 +10,15 @@ import pytest
 import trio
 
 from onionshh.cli import main
-from onionshh.cli.ending import SIGNALS, end_on_signals, ended_by_signal, run, status_when_ended, when_ended
+from onionshh.cli.ending import (
+    SIGNALS,
+    drained_by,
+    end_on_signals,
+    ended_by_signal,
+    run,
+    status_when_ended,
+    when_ended,
+)
 from onionshh.errors import DataInUse, NoDirectory
 
 
@@ -79,6 +87,49 @@ def test_a_signal_cancels_the_work_and_what_it_opened_is_closed(
         assert ended_by_signal()
         assert status_when_ended() == (1 if status is None else status)
     assert closed
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_drains_does_so_on_sigterm_alone_while_its_work_goes_on(number: signal.Signals) -> None:
+    happened: list[str] = []
+
+    async def drain() -> None:
+        happened.append("drains")
+        await trio.sleep(0.1)
+        happened.append("drained")
+
+    async def work() -> int:
+        drained_by(drain, 5.0)
+        try:
+            os.kill(os.getpid(), number)
+            await trio.sleep(60)
+        finally:
+            happened.append("closed")
+        return 2
+
+    with end_on_signals():
+        run(work)
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert happened == (["drains", "drained"] if number is signal.SIGTERM else []) + ["closed"]
+
+
+def test_a_drain_has_its_time_before_the_command_counts_as_hung() -> None:
+    left: list[float] = []
+
+    async def drain() -> None:
+        left.append(signal.getitimer(signal.ITIMER_REAL)[0])
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # the second one ends it at once
+        await trio.lowlevel.checkpoint()
+
+    async def work() -> int:
+        drained_by(drain, 50.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await trio.sleep(60)
+        return 2
+
+    with end_on_signals():
+        run(work)
+    assert 50.0 < left[0] <= 54.0
 
 
 def test_who_started_us_may_want_a_signal_ignored() -> None:

@@ -456,7 +456,7 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
         (
             "relay",
             "--network --listen --data --nickname --advertise --family --rate --monthly --month-day"
-            " --log-level --log-format --metrics --bind",
+            " --drain-seconds --log-level --log-format --metrics --bind",
         ),
         (
             "host",

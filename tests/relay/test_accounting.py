@@ -14,6 +14,7 @@ from onionshh.core.base.chance import Chance
 from onionshh.errors import BadData
 from onionshh.net.clocks import Clock
 from onionshh.net.store import DataDirectory
+from onionshh.reasons import Reason
 from onionshh.relay.accounting import ACCOUNTING_FILE, Accounting, Monthly
 from onionshh.relay.allowance import Kept, Stage
 from onionshh.relay.publish import About
@@ -96,7 +97,7 @@ async def test_it_hibernates_and_wakes_by_itself(autojump_clock: MockClock) -> N
         relay.links.moved.bytes += MOST
         await until(lambda: relay.accounting.stage is Stage.ASLEEP, 120, 1)
         assert relay.links.open_links == 0
-        assert relay.switch.control.creates.resting
+        assert relay.switch.control.creates.closed is Reason.HIBERNATING
         assert relay.why_not_well().startswith("This relay hibernates: ")
         assert any("it hibernates, and wakes at 2030-02-" in line for line in mine.said)
         assert relay.statistics().monthly.hibernating

@@ -85,12 +85,12 @@ def test_while_it_rests_none_is_made_and_those_that_are_there_go_on() -> None:
     net, relay, client = one()
     circuit = client.build(relay)
     creates = relay.switch.control.creates
-    creates.resting = True
+    creates.close_for(Reason.HIBERNATING)
     create(client, INITIATOR_BIT | 7, create_bodies(client, relay))
     assert DESTROY in answers(net, client, INITIATOR_BIT | 7)
     assert relay.drops.counts[Reason.HIBERNATING] == 1
     assert circuit.machine.failed is None
-    creates.resting = False
+    creates.close_for(None)
     create(client, INITIATOR_BIT | 8, create_bodies(client, relay))
     assert CREATED in answers(net, client, INITIATOR_BIT | 8)
 
