@@ -94,6 +94,7 @@ ONLY_IN = {
     "zfec": ("onionshh.crypto", "tests"),
     "msgpack": ("onionshh.wire.packing", "tests"),
     "stem": ("onionshh.net.tor", "tests.benchmarks"),
+    "socksio": ("onionshh.net.socks", "tests"),
     "click": ("onionshh.cli", "tests"),
     "rich": ("onionshh.cli", "tests"),
     "onionshh.cli": ("onionshh.cli", "onionshh.__main__", "tests"),

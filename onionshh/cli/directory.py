@@ -19,6 +19,8 @@ from onionshh.cli.options import (
     host_port,
     is_wildcard,
     network_option,
+    via_of,
+    via_option,
 )
 from onionshh.cli.remarks import Trouble
 from onionshh.cli.statistics import Statistics
@@ -31,8 +33,9 @@ from onionshh.directory.store import AuthorityStore, create_or_open
 from onionshh.net.clocks import Clock
 from onionshh.net.http import listen as listen_http
 from onionshh.net.probe import probe
+from onionshh.net.socks import dialer_of
 from onionshh.net.store import DataDirectory
-from onionshh.net.tcp import TcpDialer
+from onionshh.net.transport import Dialer
 from onionshh.wire.descriptor import RelayDescriptor, format_address
 
 WATCH_SECONDS = 1.0
@@ -53,8 +56,15 @@ WATCH_SECONDS = 1.0
 @click.option("--interval", type=int, metavar="SECONDS", help="Time from one consensus to the next.")
 @click.option("--param", multiple=True, metavar="NAME=VALUE", help="A consensus parameter; may be repeated.")
 @bind_option
+@via_option
 def directory(
-    listen: str, data: Path, network: Path, interval: int | None, param: tuple[str, ...], bind: str | None
+    listen: str,
+    data: Path,
+    network: Path,
+    interval: int | None,
+    param: tuple[str, ...],
+    bind: str | None,
+    via: str | None,
 ) -> int:
     """Run a directory: it checks relays, and tells everyone which relays there are.
 
@@ -83,7 +93,9 @@ def directory(
         with as_usage():
             params = choose_params(host, store.network, overrides)
         this_run = _Directory(store, network, url)
-        return run(lambda: this_run.run(listener, params, bind), report=this_run.report)
+        return run(
+            lambda: this_run.run(listener, params, dialer_of(bind, via_of(via))), report=this_run.report
+        )
 
 
 def check_params(host: str, overrides: dict[str, int]) -> None:
@@ -96,12 +108,13 @@ async def serve_authority(
     store: AuthorityStore,
     listener: socket.socket,
     params: Params,
-    bind: str | None,
+    dialer: Dialer,
     *,
     task_status: trio.TaskStatus[DirectoryAuthority],
 ) -> None:
-    """Run the authority with its HTTP and its probe over TCP, until cancelled. Started once it answers."""
-    clock, dialer, chance = Clock(), TcpDialer(bind), Chance(os.urandom)
+    """Run the authority with its HTTP and its probe, until cancelled. Started once it answers. `dialer`: by
+    which relays are checked."""
+    clock, chance = Clock(), Chance(os.urandom)
 
     async def check(descriptor: RelayDescriptor) -> str | None:
         return await probe(descriptor, dialer=dialer, clock=clock, params=params, chance=chance)
@@ -127,12 +140,12 @@ class _Directory:
         self._authority: DirectoryAuthority | None = None
         self._statistics = Statistics("directory")
 
-    async def run(self, listener: socket.socket, params: Params, bind: str | None) -> int:
+    async def run(self, listener: socket.socket, params: Params, dialer: Dialer) -> int:
         """Run until cancelled."""
         store, network = self._store, self._network
         async with trio.open_nursery() as nursery:
             self._authority = await nursery.start(
-                lambda task_status: serve_authority(store, listener, params, bind, task_status=task_status)
+                lambda task_status: serve_authority(store, listener, params, dialer, task_status=task_status)
             )
             tell(f"directory of {store.network.name} at {self._url} (a page for people, too)")
             tell(f"network file: {network}; everyone who joins needs a copy")

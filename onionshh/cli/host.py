@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -16,7 +16,15 @@ from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.handling import Handling, Patience, Tally
 from onionshh.cli.lines import LineReader, Output
-from onionshh.cli.options import PATH, bind_option, check_bind, check_reach, json_option, network_option
+from onionshh.cli.options import (
+    PATH,
+    bind_option,
+    check_bind,
+    check_reach,
+    json_option,
+    network_option,
+    via_option,
+)
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
 from onionshh.cli.program import ProgramFailed, parse_command, run_program
 from onionshh.cli.received import ReceivedFiles
@@ -120,6 +128,7 @@ Examples:
 @click.option("--no-inbox", is_flag=True, help="Take no whispers that are left while it is away.")
 @verbose_option
 @bind_option
+@via_option
 @json_option
 def host(
     network: Path,
@@ -132,6 +141,7 @@ def host(
     senders: bool,
     no_inbox: bool,
     bind: str | None,
+    via: str | None,
     as_json: bool,
 ) -> int:
     """Host an endpoint and show the whispers that come, or answer them."""
@@ -141,12 +151,13 @@ def host(
         raise Usage("--no-receipts and --receive exclude each other: a transfer needs receipts.")
     command = parse_command(program) if program is not None else None
     check_bind(bind)
-    check_reach(bind, network_file_when_there(network))
+    check_reach(bind, network_file_when_there(network), via)
     folder = DataDirectory(data)
     with folder.lock():
+        way = _Way(network, data, bind, via)
         terms = _Terms(introducers, receipts=not no_receipts, senders=senders, inbox=not no_inbox)
         received = None if receive is None else ReceivedFiles(receive)
-        this_run = _Host(network, data, bind, terms, echo, command, received, as_json=as_json)
+        this_run = _Host(way, terms, echo, command, received, as_json=as_json)
         return run(lambda: _run(this_run), report=this_run.report)
 
 
@@ -156,6 +167,20 @@ async def _run(host: _Host) -> int:
         await host.run()
         nursery.cancel_scope.cancel()
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How the node joins: see `join`."""
+
+    network: Path
+    data: Path
+    bind: str | None
+    via: str | None = field(repr=False)
+
+    def join(self) -> AbstractAsyncContextManager[Node]:
+        """Join, for the block."""
+        return join(self.network, data_dir=self.data, bind=self.bind, via=self.via)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +198,7 @@ class _Host:
 
     def __init__(
         self,
-        network: Path,
-        data: Path,
-        bind: str | None,
+        way: _Way,
         terms: _Terms,
         echo: bool,
         command: list[str] | None,
@@ -183,9 +206,7 @@ class _Host:
         *,
         as_json: bool,
     ) -> None:
-        self._network = network
-        self._data = data
-        self._bind = bind
+        self._way = way
         self._terms = terms
         self._echo = echo
         self._command = command
@@ -198,12 +219,10 @@ class _Host:
 
     async def run(self) -> None:
         """Host until the endpoint is closed."""
-        identity = Identity.load_or_create(self._data / IDENTITY_FILE)
+        identity = Identity.load_or_create(self._way.data / IDENTITY_FILE)
         self.voice.address(identity.address)
         async with AsyncExitStack() as stack:
-            node = await until_directory_answers(
-                lambda: stack.enter_async_context(join(self._network, data_dir=self._data, bind=self._bind))
-            )
+            node = await until_directory_answers(lambda: stack.enter_async_context(self._way.join()))
             hosted = node.host(
                 identity,
                 introducers=self._terms.introducers,

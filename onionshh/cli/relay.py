@@ -22,6 +22,8 @@ from onionshh.cli.options import (
     host_port,
     is_wildcard,
     network_option,
+    via_of,
+    via_option,
 )
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
 from onionshh.cli.statistics import Statistics, in_words
@@ -35,9 +37,11 @@ from onionshh.ids import RelayId
 from onionshh.net.authority_client import HttpSource
 from onionshh.net.clocks import Clock
 from onionshh.net.hosted import HostedReader
+from onionshh.net.socks import dialer_of
 from onionshh.net.store import DataDirectory
-from onionshh.net.tcp import TcpDialer, TcpListener
+from onionshh.net.tcp import TcpListener
 from onionshh.net.transport import Reader
+from onionshh.net.via import Via
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.publish import About
 from onionshh.relay.serve import Mounting, Relay
@@ -83,6 +87,7 @@ REPORT_SECONDS = 3600.0
     help="Limit in bytes per second; 0: no limit.",
 )
 @bind_option
+@via_option
 def relay(
     network: Path,
     listen: str,
@@ -92,6 +97,7 @@ def relay(
     family: tuple[str, ...],
     rate: int,
     bind: str | None,
+    via: str | None,
 ) -> int:
     """Run a relay: it passes on cells that it cannot read.
 
@@ -113,7 +119,7 @@ def relay(
     elif is_wildcard(host):
         raise Usage(f"--listen {listen} is not an address that others can reach: add --advertise HOST:PORT.")
     file = network_file_when_there(network)
-    check_reach(bind, file)
+    check_reach(bind, file, via)
     folder = DataDirectory(data)
     with folder.lock():
         listener = TcpListener(host, port)
@@ -126,7 +132,9 @@ def relay(
                 about = replace(about, bandwidth=rate)
             _ask_for_long_turns()
             reader = HostedReader()
-            made = make_relay(file, folder, listener, about, bind, reader=reader, rate=rate, say=tell)
+            made = make_relay(
+                file, folder, listener, about, bind, via_of(via), reader=reader, rate=rate, say=tell
+            )
             statistics = Statistics("relay")
             return run(
                 lambda: _run(made, about),
@@ -142,7 +150,8 @@ def make_relay(
     folder: DataDirectory,
     listener: TcpListener,
     about: About,
-    bind: str | None,
+    bind: str | None = None,
+    via: Via | None = None,
     *,
     reader: Reader | None = None,
     rate: int = 0,
@@ -151,8 +160,8 @@ def make_relay(
     """A relay on TCP with every role mounted."""
     return Relay(
         network=network,
-        source=HttpSource(bind),
-        dialer=TcpDialer(bind),
+        source=HttpSource(bind, via=via),
+        dialer=dialer_of(bind, via),
         listener=listener,
         reader=reader,
         folder=folder,

@@ -13,7 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from onionshh.cli.ending import run
-from onionshh.cli.options import bind_option, check_bind, check_reach, json_option, network_option
+from onionshh.cli.options import (
+    bind_option,
+    check_bind,
+    check_reach,
+    json_option,
+    network_option,
+    via_of,
+    via_option,
+)
 from onionshh.cli.text import one_line
 from onionshh.core.base.chance import Chance
 from onionshh.net.authority_client import HttpSource
@@ -29,8 +37,9 @@ WIDE = 120
 @click.command()
 @network_option()
 @bind_option
+@via_option
 @json_option
-def relays(network: Path, bind: str | None, as_json: bool) -> int:
+def relays(network: Path, bind: str | None, via: str | None, as_json: bool) -> int:
     """List the relays of the network.
 
     The consensus is fetched from a directory, which sees our address each time, and its signatures are
@@ -51,12 +60,12 @@ def relays(network: Path, bind: str | None, as_json: bool) -> int:
     """
     check_bind(bind)
     file = read_network_file(network)
-    check_reach(bind, file)
+    check_reach(bind, file, via)
 
     async def fetch() -> int:
         keeper = ConsensusKeeper(
             network=file,
-            source=HttpSource(bind),
+            source=HttpSource(bind, via=via_of(via)),
             clock=Clock(),
             chance=Chance(os.urandom),
             folder=InMemory(),

@@ -220,7 +220,7 @@ class LinkSet:
         stream: Stream | None = None
         driver: LinkDriver | None = None
         try:
-            with trio.move_on_after(self._params().handshake_seconds):
+            with trio.move_on_after(self._params().handshake_seconds + self._dialer.slower_seconds):
                 stream = await self._dialer.dial(relay.host, relay.port)
                 now = self._clock.monotonic()
                 machine = LinkInitiator(

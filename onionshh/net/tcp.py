@@ -147,28 +147,46 @@ class TcpDialer:
     def places(self) -> int:
         return for_links()
 
+    @property
+    def slower_seconds(self) -> float:
+        return 0.0
+
+    @property
+    def reaches_onions(self) -> bool:
+        return False
+
     async def dial(self, host: str, port: int) -> TcpStream:
-        sock: socket.socket | None = None
+        sock = await connected_socket(host, port, self.bind)
         try:
-            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            family, _, _, _, address = found[0]
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            sock.setblocking(False)
-            if self.bind is not None:
-                sock.bind((self.bind, 0))
-            await trio.socket.from_stdlib_socket(sock).connect(address)
-            return TcpStream(sock, str(address[0]))
-        except (OSError, UnicodeError) as error:  # UnicodeError: the host is not even a possible name
-            if sock is not None:
-                sock.close()
-            raise StreamBroken(getattr(error, "strerror", None) or "connection failed") from error
-        except BaseException:
-            if sock is not None:
-                sock.close()
-            raise
+            return TcpStream(sock, str(sock.getpeername()[0]))
+        except OSError as error:  # it ended before it began
+            sock.close()
+            raise StreamBroken(error.strerror or "connection failed") from error
 
     def reader(self) -> TcpReader:
         return TcpReader()
+
+
+async def connected_socket(host: str, port: int, bind: str | None) -> socket.socket:
+    """A socket that is connected to this address, from the local address `bind`. Raises StreamBroken."""
+    sock: socket.socket | None = None
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        if bind is not None:
+            sock.bind((bind, 0))
+        await trio.socket.from_stdlib_socket(sock).connect(address)
+        return sock
+    except (OSError, UnicodeError) as error:  # UnicodeError: the host is not even a possible name
+        if sock is not None:
+            sock.close()
+        raise StreamBroken(getattr(error, "strerror", None) or "connection failed") from error
+    except BaseException:
+        if sock is not None:
+            sock.close()
+        raise
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
