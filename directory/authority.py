@@ -61,7 +61,7 @@ class DirectoryAuthority:
         self.clock = clock
         self.answers: Counter[int] = Counter()
         """HTTP answers given, by their status."""
-        self.registry = Registry(params)
+        self.registry = Registry(params, over_tor=probe.reaches_onions)
         self.own_clock = OwnClock(clock, by_address=bool(params.relays_per_ip))
         self._checks = Checks(self.registry, params, probe, self.own_clock)
         self._issuer = Issuer(
@@ -94,9 +94,9 @@ class DirectoryAuthority:
         """Where a relay stands: listed, reached, checking, failing or unknown, and why."""
         status = self.registry.status(identity)
         if identity in self._issuer.listed:
-            return Status("listed", status.why if status.word == "failing" else "")
+            return Status("listed", status.why if status.word in ("failing", "reached") else "")
         if status.word == "reached":
-            return Status("reached", "it answered and comes with the next consensus")
+            return Status("reached", status.why or "it answered and comes with the next consensus")
         return status
 
     @property

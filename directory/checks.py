@@ -7,7 +7,7 @@ does that. A round that takes longer than its time goes on, and counts for the n
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import trio
 
@@ -15,13 +15,27 @@ from onionshh.core.base.params import Params
 from onionshh.directory.own_clock import OwnClock
 from onionshh.directory.registry import Registry
 from onionshh.net.conditions import Condition
+from onionshh.net.probe import Probed, check_seconds
 from onionshh.net.signals import Poke
 from onionshh.wire.descriptor import RelayDescriptor
 
 log = logging.getLogger("onionshh.directory")
 
-Probe = Callable[[RelayDescriptor], Awaitable[str | None]]
-"""Makes a link handshake to a relay: None if it answered, else the reason in words."""
+
+class Probe(Protocol):
+    """Makes a link handshake to a relay at each of the addresses that the descriptor has."""
+
+    async def __call__(self, descriptor: RelayDescriptor, /) -> Probed:
+        """Where it answered, and why not at the others."""
+
+    @property
+    def slower_seconds(self) -> float:
+        """How much longer than over a direct connection it may take."""
+
+    @property
+    def reaches_onions(self) -> bool:
+        """Whether it reaches onion services."""
+
 
 PROBES_AT_ONCE = 64
 _GRACE_SECONDS = 1
@@ -32,7 +46,7 @@ class Checks:
 
     def __init__(self, registry: Registry, params: Params, probe: Probe, own_clock: OwnClock) -> None:
         self._registry = registry
-        self._seconds = min(params.handshake_seconds, params.interval_seconds) + _GRACE_SECONDS
+        self._seconds = check_seconds(params, probe.slower_seconds) + _GRACE_SECONDS
         self._probe = probe
         self._own_clock = own_clock
         self._probes = trio.CapacityLimiter(PROBES_AT_ONCE)
@@ -77,14 +91,15 @@ class Checks:
             self.round_going = False
 
     async def _check(self, descriptor: RelayDescriptor) -> None:
-        why: str | None = f"no answer within {self._seconds} seconds"
+        probed = Probed((), f"no answer within {self._seconds:g} seconds")
         try:
             async with self._probes:
                 with trio.move_on_after(self._seconds):
-                    why = await self._probe(descriptor)
+                    probed = await self._probe(descriptor)
         except Exception:
             # The probe's own fault says nothing about the relay, and must not end the directory.
             log.exception("a check failed inside the directory")
             self._registry.abandoned(descriptor)
             return
-        self._registry.checked(descriptor, why, self._own_clock.now(self._registry))
+        wall = self._own_clock.now(self._registry)
+        self._registry.checked(descriptor, probed.why or None, wall, probed.answered)

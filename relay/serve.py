@@ -81,7 +81,7 @@ class Relay:
         network: NetworkFile,
         source: DirectorySource,
         dialer: Dialer,
-        listener: Listener,
+        listeners: Sequence[Listener],
         folder: DataDirectory,
         about: About,
         clock: Clock,
@@ -93,7 +93,7 @@ class Relay:
         rate_bytes: int = 0,
         run_blocking: RunBlocking = run_in_thread,
     ) -> None:
-        self._listener = listener
+        self._listeners = listeners
         self._clock = clock
         self.keys = RelayKeys(folder, chance.bytes)
         self.keeper = ConsensusKeeper(
@@ -166,16 +166,17 @@ class Relay:
         """Run until cancelled. NoDirectory or ClockWrong when there is no first consensus."""
         await self.first()
         async with self.links.running(), trio.open_nursery() as nursery:
-            nursery.start_soon(self._serve)
+            for listener in self._listeners:
+                nursery.start_soon(self._serve, listener)
             nursery.start_soon(self._driver.run)
             nursery.start_soon(self.keeper.keep)
             nursery.start_soon(self.publisher.run)
             nursery.start_soon(self._turn_keys)
             task_status.started()
 
-    async def _serve(self) -> None:
+    async def _serve(self, listener: Listener) -> None:
         await self.links.serve(
-            self._listener,
+            listener,
             identity=self.keys.relay_id,
             onion_keys=self.keys.onion_keys,
             is_relay=self._knows,

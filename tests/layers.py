@@ -61,6 +61,7 @@ LAYERS = {
     "onionshh.rendezvous.ring_store": APPS,
     "onionshh.rendezvous.serve": APPS,
     "onionshh.rendezvous": APPS,
+    "onionshh.directory.places": CORE,
     "onionshh.directory.registry": CORE,
     "onionshh.directory.consensus": CORE,
     "onionshh.directory.signing": CORE,

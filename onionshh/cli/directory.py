@@ -32,11 +32,11 @@ from onionshh.directory.serve import choose_params, is_loopback, serve
 from onionshh.directory.store import AuthorityStore, create_or_open
 from onionshh.net.clocks import Clock
 from onionshh.net.http import listen as listen_http
-from onionshh.net.probe import probe
+from onionshh.net.probe import LinkProbe
 from onionshh.net.socks import dialer_of
 from onionshh.net.store import DataDirectory
 from onionshh.net.transport import Dialer
-from onionshh.wire.descriptor import RelayDescriptor, format_address
+from onionshh.wire.descriptor import format_address
 
 WATCH_SECONDS = 1.0
 
@@ -114,17 +114,13 @@ async def serve_authority(
 ) -> None:
     """Run the authority with its HTTP and its probe, until cancelled. Started once it answers. `dialer`: by
     which relays are checked."""
-    clock, chance = Clock(), Chance(os.urandom)
-
-    async def check(descriptor: RelayDescriptor) -> str | None:
-        return await probe(descriptor, dialer=dialer, clock=clock, params=params, chance=chance)
-
+    clock = Clock()
     await serve(
         store,
         listener,
         params=params,
         clock=clock,
-        probe=check,
+        probe=LinkProbe(dialer=dialer, clock=clock, params=params, chance=Chance(os.urandom)),
         random_bytes=os.urandom,
         task_status=task_status,
     )

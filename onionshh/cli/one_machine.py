@@ -54,9 +54,7 @@ async def start_relays(
         listener = TcpListener(LOOPBACK, 0)
         held.callback(listener.close)
         about = About(name, *listener.address)
-        relay = make_relay(
-            network, DataDirectory(folder / name), listener, about, None, say=lambda line: None
-        )
+        relay = make_relay(network, DataDirectory(folder / name), [listener], about, say=lambda line: None)
         await nursery.start(lambda task_status, relay=relay: relay.run(task_status=task_status))
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import trio
@@ -19,13 +21,12 @@ from onionshh.cli.options import (
     bind_option,
     check_bind,
     check_reach,
-    host_port,
-    is_wildcard,
     network_option,
     via_of,
     via_option,
 )
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
+from onionshh.cli.relay_addresses import opened, wanted
 from onionshh.cli.statistics import Statistics, in_words
 from onionshh.cli.talk import tell, utter
 from onionshh.config import NetworkFile
@@ -39,14 +40,16 @@ from onionshh.net.clocks import Clock
 from onionshh.net.hosted import HostedReader
 from onionshh.net.socks import dialer_of
 from onionshh.net.store import DataDirectory
-from onionshh.net.tcp import TcpListener
-from onionshh.net.transport import Reader
+from onionshh.net.transport import Listener, Reader
 from onionshh.net.via import Via
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.publish import About
 from onionshh.relay.serve import Mounting, Relay
 from onionshh.rendezvous.serve import roles
-from onionshh.wire.descriptor import FAMILY_MOST, canonical_host, format_address, good_nickname
+from onionshh.wire.descriptor import FAMILY_MOST, good_nickname, only_over_tor
+
+if TYPE_CHECKING:
+    from onionshh.net.tor import OnionService
 
 NICKNAME = "unnamed"
 REPORT_SECONDS = 3600.0
@@ -55,7 +58,10 @@ REPORT_SECONDS = 3600.0
 @click.command()
 @network_option()
 @click.option(
-    "--listen", metavar="HOST:PORT", required=True, help="Where links are accepted; port 0: any free port."
+    "--listen",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Where links are accepted; port 0: any free port. May be given twice, for IPv4 and IPv6.",
 )
 @click.option(
     "--data",
@@ -71,7 +77,16 @@ REPORT_SECONDS = 3600.0
     help="1 to 19 letters, digits, dashes; for people only.",
 )
 @click.option(
-    "--advertise", metavar="HOST:PORT", help="Where others reach it, if not at the --listen address."
+    "--advertise",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Where others reach it, if not at the --listen address. May be given twice, for IPv4 and IPv6.",
+)
+@click.option(
+    "--onion",
+    metavar="CONTROL",
+    help="Be an onion service, too, or nothing else without --listen. CONTROL: HOST:PORT or the socket of"
+    " tor's control port; a password for it in ONIONSHH_TOR_PASSWORD.",
 )
 @click.option(
     "--family",
@@ -90,10 +105,11 @@ REPORT_SECONDS = 3600.0
 @via_option
 def relay(
     network: Path,
-    listen: str,
+    listen: tuple[str, ...],
     data: Path,
     nickname: str,
-    advertise: str | None,
+    advertise: tuple[str, ...],
+    onion: str | None,
     family: tuple[str, ...],
     rate: int,
     bind: str | None,
@@ -108,47 +124,42 @@ def relay(
     Examples:
       onionshh relay --network net.toml --listen 127.0.0.1:0 --data relay1
       onionshh relay --network net.toml --listen 0.0.0.0:9001 --advertise 192.0.2.7:9001 --data relay1
+      onionshh relay --network net.toml --onion 127.0.0.1:9051 --data relay1
     """
-    host, port = host_port(listen, "--listen")
+    options = wanted(listen, advertise, onion)
     check_bind(bind)
     if not good_nickname(nickname):
         raise Usage(f"--nickname needs 1 to 19 letters, digits or dashes, not {nickname!r}.")
     members = _family(family)
-    if advertise is not None:
-        host_port(advertise, "--advertise")
-    elif is_wildcard(host):
-        raise Usage(f"--listen {listen} is not an address that others can reach: add --advertise HOST:PORT.")
     file = network_file_when_there(network)
     check_reach(bind, file, via)
     folder = DataDirectory(data)
-    with folder.lock():
-        listener = TcpListener(host, port)
-        try:
-            seen = _advertised(advertise, listener.address)
-            # All relays of a family may share one list, so our own id in it is left out.
-            ours = RelayKeys(folder, os.urandom).relay_id
-            about = About(nickname, *seen, tuple(member for member in members if member != ours))
-            if rate:
-                about = replace(about, bandwidth=rate)
-            _ask_for_long_turns()
-            reader = HostedReader()
-            made = make_relay(
-                file, folder, listener, about, bind, via_of(via), reader=reader, rate=rate, say=tell
-            )
-            statistics = Statistics("relay")
-            return run(
-                lambda: _run(made, about),
-                on=reader,
-                report=lambda: utter(statistics.line(made.statistics(), cipher=CIPHER.name)),
-            )
-        finally:
-            listener.close()
+    with folder.lock(), ExitStack() as held:
+        places = opened(options, folder, held)
+        # All relays of a family may share one list, so our own id in it is left out.
+        ours = RelayKeys(folder, os.urandom).relay_id
+        first, *more = places.addresses
+        family_of = tuple(member for member in members if member != ours)
+        about = About(nickname, first.host, first.port, family_of, more=tuple(more))
+        if rate:
+            about = replace(about, bandwidth=rate)
+        _ask_for_long_turns()
+        reader, proxy = HostedReader(), via_of(via)
+        made = make_relay(
+            file, folder, places.listeners, about, bind, proxy, reader=reader, rate=rate, say=tell
+        )
+        statistics = Statistics("relay")
+        return run(
+            lambda: _run(made, about, None if places.service is None else places.service(tell)),
+            on=reader,
+            report=lambda: utter(statistics.line(made.statistics(), cipher=CIPHER.name)),
+        )
 
 
 def make_relay(
     network: NetworkFile,
     folder: DataDirectory,
-    listener: TcpListener,
+    listeners: Sequence[Listener],
     about: About,
     bind: str | None = None,
     via: Via | None = None,
@@ -162,7 +173,7 @@ def make_relay(
         network=network,
         source=HttpSource(bind, via=via),
         dialer=dialer_of(bind, via),
-        listener=listener,
+        listeners=listeners,
         reader=reader,
         folder=folder,
         about=about,
@@ -178,19 +189,27 @@ def _roles(mounting: Mounting) -> tuple[Role, ...]:
     return roles(mounting.relay_id, mounting.params, mounting.view, mounting.wall, mounting.folder)
 
 
-async def _run(made: Relay, about: About) -> int:
+async def _run(made: Relay, about: About, service: OnionService | None) -> int:
     tell(f"relay {about.nickname}, id {made.keys.relay_id.hex()}")
     tell(f"cipher: {CIPHER.name}")
-    await until_directory_answers(made.first)
     async with trio.open_nursery() as nursery:
+        if service is not None and only_over_tor(about.addresses):
+            await nursery.start(_keep_up, service)  # a check before that could only fail
+        elif service is not None:
+            nursery.start_soon(service.run)
+        await until_directory_answers(made.first)
         await nursery.start(lambda task_status: made.run(task_status=task_status))
-        tell(
-            f"links are taken at {format_address(about.host, about.port)}; waiting for the directory's check"
-        )
+        where = " and ".join(map(str, about.addresses))
+        tell(f"links are taken at {where}; waiting for the directory's check")
         gc.collect()
         gc.freeze()  # what exists now stays, so later collections need not look at it
         nursery.start_soon(report_hourly, made)
     return 0
+
+
+async def _keep_up(service: OnionService, *, task_status: trio.TaskStatus[None]) -> None:
+    tell("asking tor for the onion service")
+    await service.run(task_status=task_status)
 
 
 async def report_hourly(made: Relay) -> None:
@@ -206,16 +225,6 @@ def _ask_for_long_turns() -> None:
     if hasattr(os, "SCHED_BATCH"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
-def _advertised(advertise: str | None, bound: tuple[str, int]) -> tuple[str, int]:
-    """Host and port for the descriptor. The host is an IP address in its canonical form."""
-    given, port = bound if advertise is None else host_port(advertise, "--advertise")
-    host = canonical_host(given)
-    if host is None or is_wildcard(host) or not port:
-        option = "--listen" if advertise is None else "--advertise"
-        raise Usage(f"{option} needs an IP address and a port that others reach, not {given}:{port}.")
-    return host, port
 
 
 def _family(texts: Iterable[str]) -> tuple[RelayId, ...]:

@@ -51,7 +51,7 @@ def relays(network: Path, bind: str | None, via: str | None, as_json: bool) -> i
        "flags": ["GUARD", …], "weight": 123, "first_seen": Unix seconds, "software": "…"}
 
     \b
-    Links are made to `address`. `addresses` is all that are listed, it among them.
+    `addresses` is all that are listed, `address` the first of them: an IP address, if there is one.
 
     \b
     Examples:

@@ -324,7 +324,7 @@ class Node:
         return NodeStatus(
             online=self.online,
             guards_up=context.builder.guards_up,
-            relays=0 if view is None else len(view.relays),
+            relays=0 if view is None else len(view.consensus.relays),
             consensus_age_seconds=age,
             circuits=len(context.circuits.circuits),
             drops=self.drops(),

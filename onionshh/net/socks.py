@@ -36,7 +36,7 @@ from socksio.socks5 import SOCKS5UsernamePasswordReply
 
 from onionshh.ids import RandomBytes
 from onionshh.net.file_descriptors import for_links
-from onionshh.net.tcp import TcpDialer, TcpReader, TcpStream, connected_socket
+from onionshh.net.tcp import ONION_END, ONLY_TOR, TcpDialer, TcpReader, TcpStream, connected_socket
 from onionshh.net.transport import Dialer, StreamBroken
 from onionshh.net.via import Credentials, Via
 
@@ -219,6 +219,8 @@ class SocksDialer:
         return self._via.tor
 
     async def dial(self, host: str, port: int) -> TcpStream:
+        if host.endswith(ONION_END) and not self._via.tor:
+            raise ProxyFailed(ONLY_TOR)
         handshake = Handshake(host, port, self._credentials.to(host, port))
         with _in_time(self.slower_seconds):
             try:

@@ -22,6 +22,8 @@ from onionshh.net.transport import READ_BYTES, NoRoom, StreamBroken, Watched, Wo
 NOTSENT_LOWAT_BYTES = 64 * 1024
 LISTEN_BACKLOG = 256
 ACCEPT_PAUSE_SECONDS = 0.2
+ONION_END = ".onion"
+ONLY_TOR = "only C tor reaches an onion service (--via tor)"
 
 
 class PortInUse(Error):
@@ -170,6 +172,8 @@ class TcpDialer:
 async def connected_socket(host: str, port: int, bind: str | None) -> socket.socket:
     """A socket that is connected to this address, from the local address `bind`. Raises StreamBroken."""
     sock: socket.socket | None = None
+    if host.endswith(ONION_END):  # nobody is asked for the address of such a name
+        raise StreamBroken(ONLY_TOR)
     try:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, _, _, _, address = found[0]
@@ -189,14 +193,17 @@ async def connected_socket(host: str, port: int, bind: str | None) -> socket.soc
         raise
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A bound, listening, non-blocking socket. Raises PortInUse, which says what is wrong."""
+def listening_socket(host: str, port: int, *, only_ipv6: bool = False) -> socket.socket:
+    """A bound, listening, non-blocking socket. `only_ipv6`: one for IPv6 leaves IPv4 to another. Raises
+    PortInUse, which says what is wrong."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if only_ipv6 and family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.setblocking(False)
             sock.bind(address)
             sock.listen(LISTEN_BACKLOG)
@@ -219,8 +226,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
 class TcpListener:
     """Accepts TCP connections on one address."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._sock = listening_socket(host, port)
+    def __init__(self, host: str, port: int, *, only_ipv6: bool = False) -> None:
+        self._sock = listening_socket(host, port, only_ipv6=only_ipv6)
         bound = self._sock.getsockname()
         self.address: tuple[str, int] = (str(bound[0]), int(bound[1]))
 

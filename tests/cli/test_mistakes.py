@@ -452,7 +452,7 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
     [
         ("demo", "--relays --hops"),
         ("directory", "--listen --data --network --interval --param --bind --via"),
-        ("relay", "--network --listen --data --nickname --advertise --family --rate --bind --via"),
+        ("relay", "--network --listen --data --nickname --advertise --onion --family --rate --bind --via"),
         (
             "host",
             "--network --data --echo --exec --receive --introducers --no-receipts --senders --no-inbox"

@@ -6,7 +6,7 @@ from trio.testing import MockClock
 
 from onionshh.core.base.chance import Chance
 from onionshh.net.clocks import Clock
-from onionshh.net.probe import probe
+from onionshh.net.probe import LinkProbe
 from onionshh.wire.descriptor import RelayDescriptor
 from tests.net.world import WALL, World
 from tests.seeded import seeded
@@ -25,13 +25,16 @@ async def test_a_relay_proves_its_keys_or_not(autojump_clock: MockClock) -> None
             published=WALL,
             bandwidth=1,
         )
-        return await probe(
-            descriptor,
+        probe = LinkProbe(
             dialer=world.network.dialer("9.9.9.9"),
             clock=Clock(WALL),
             params=world.params,
             chance=Chance(seeded(5)),
         )
+        assert (probe.slower_seconds, probe.reaches_onions) == (0.0, False)
+        probed = await probe(descriptor)
+        assert probed.answered == (() if probed.why else relay.row.addresses)
+        return probed.why or None
 
     async with world.running():
         assert await check(relay.onion.public) is None
