@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -104,3 +105,10 @@ def test_an_onion_service_alone_and_beside_an_address(tmp_path: Path) -> None:
         both = opened(wanted(("127.0.0.1:0",), (FOUR,), "127.0.0.1:9051"), folder, held)
         assert both.addresses == (Address.of("192.0.2.7", 9001), key.address)
         assert len(both.listeners) == 2
+
+
+def test_without_stem_there_is_no_onion_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "onionshh.net.tor")
+    monkeypatch.setitem(sys.modules, "stem", None)
+    with pytest.raises(Usage, match=r"--onion needs stem: install onionshh\[tor\]"):
+        wanted((), (), "127.0.0.1:9051")

@@ -181,6 +181,21 @@ async def test_a_host_that_is_no_name(host: str) -> None:
         assert proxy.asked == []
 
 
+async def test_only_tor_is_asked_for_an_onion_service_and_its_name_is_not_looked_up(
+    names: list[object],
+) -> None:
+    host = "a2" * 28 + ".onion"
+    async with running(Proxy(refuse=4, any_login=True)) as proxy:
+        for dialer in (TcpDialer(), through(proxy)):
+            with pytest.raises(StreamBroken, match="only C tor reaches an onion service"):
+                await dialer.dial(host, 9001)
+        assert proxy.asked == []
+        with pytest.raises(ProxyFailed, match="the host cannot be reached"):
+            await through(f"tor=127.0.0.1:{proxy.port}").dial(host, 9001)
+        assert [(one.kind, one.host) for one in proxy.asked] == [(3, host)]
+    assert names == []
+
+
 # Hostile proxies.
 
 
