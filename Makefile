@@ -112,6 +112,8 @@ wheel: $(VENV)/.run
 	    -r requirements.lock
 	@.venv-wheel/bin/python -m pip --disable-pip-version-check --no-input install -q --no-deps dist/*.whl
 	@cd dist && ../.venv-wheel/bin/onionshh --version && ../.venv-wheel/bin/onionshh demo
+	@! $(BIN)/python -c 'import onionshh.crypto._uiv' 2>/dev/null || \
+	    ( cd dist && ../.venv-wheel/bin/python -c 'import onionshh.crypto._uiv' )  # else it was left out in silence
 	@rm -rf .venv-wheel
 
 reference: $(VENV)/.dev

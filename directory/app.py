@@ -4,7 +4,9 @@
     GET  /relay/<id>        where a relay stands and why, JSON
     GET  /consensus         the signed document; any web server may mirror it
     GET  /relays            the listed relays, JSON
-    GET  /                  the same for a person, with the relays that are not listed and why
+    GET  /unlisted          the relays that are known and not listed, and why, JSON
+    GET  /health            200 and a word, or 503 and a sentence: why nobody should rely on it now
+    GET  /                  all of this for a person (page.py)
 
 A refusal is JSON with one sentence in `why` for the relay's operator. Nothing is decided here.
 """
@@ -14,36 +16,37 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import aclosing
-from html import escape
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from onionshh.config import format_network_file
-from onionshh.core.base.words import utc
 from onionshh.directory.authority import DirectoryAuthority
-from onionshh.directory.registry import Answer, Verdict, status_of
+from onionshh.directory.entry import NO_CHECKS, checks
+from onionshh.directory.page import Facts, page
+from onionshh.directory.page_style import POLICY
+from onionshh.directory.registry import Answer, Verdict
 from onionshh.errors import ProtocolError
 from onionshh.geometry import KEY
 from onionshh.wire.consensus import Consensus
 
 BODY_MAX = 64 * 1024
-UNLISTED_SHOWN = 200
+UNLISTED_MOST = 1000
+"""So many relays that are not listed are told to a program."""
 PAGE_SECONDS = 10.0
+_MINUTE = 60
 
 _STATUS = {Verdict.ACCEPTED: 202, Verdict.FORBIDDEN: 403, Verdict.STALE: 409, Verdict.BUSY: 429}
-_SAFE = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+_NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
+_PAGE = {
+    "Content-Security-Policy": POLICY,
     "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+    **_NO_SNIFFING,
 }
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.25rem .75rem .25rem 0;"
-    "border-bottom:1px solid #ccc}code,pre{font:14px/1.5 ui-monospace,monospace}pre{overflow:auto}"
-)
 
 
 def app(authority: DirectoryAuthority) -> Starlette:
@@ -56,6 +59,8 @@ def app(authority: DirectoryAuthority) -> Starlette:
             Route("/relay/{identity}", handlers.relay, methods=["GET"]),
             Route("/consensus", handlers.consensus, methods=["GET"]),
             Route("/relays", handlers.relays, methods=["GET"]),
+            Route("/health", handlers.health, methods=["GET"]),
+            Route("/unlisted", handlers.unlisted, methods=["GET"]),
         ]
     )
     made.router.redirect_slashes = False  # a redirect would lead to wherever the Host header says
@@ -63,17 +68,17 @@ def app(authority: DirectoryAuthority) -> Starlette:
 
 
 class _Handlers:
-    """The routes. What depends on the consensus alone is made once per consensus, the page at most once in
-    `PAGE_SECONDS`. Neither is made per request: all readers share its bytes, however slowly they read."""
+    """The routes. What depends on the consensus alone is made once per consensus, the rest at most once in
+    `PAGE_SECONDS`. Nothing is made per request: all readers share its bytes, however slowly they read."""
 
     def __init__(self, authority: DirectoryAuthority) -> None:
         self._authority = authority
         self._made_for: Consensus | None = None
         self._etag = ""
         self._json = b""
-        self._table = ""
         self._page = b""
-        self._page_until = 0.0
+        self._unlisted = b""
+        self._made_until = 0.0
 
     async def post_relay(self, request: Request) -> Response:
         body = bytearray()
@@ -111,68 +116,70 @@ class _Handlers:
         consensus = self._refresh()
         return Response(self._json, media_type="application/json", headers=self._caching(consensus))
 
-    async def page(self, request: Request) -> Response:
-        now = self._authority.clock.monotonic()
-        if not self._page or now >= self._page_until:
-            page = self._make_page().encode()
-            self._page = self._page if self._page == page else page
-            self._page_until = now + PAGE_SECONDS
-        return HTMLResponse(self._page, headers={**_SAFE, "Cache-Control": "no-cache"})
+    async def health(self, request: Request) -> Response:
+        why = self._authority.why_not_well()
+        headers = {"Cache-Control": "no-store", **_NO_SNIFFING}
+        return PlainTextResponse(f"{why or 'ok'}\n", 503 if why else 200, headers=headers)
 
-    def _make_page(self) -> str:
-        consensus = self._refresh()
-        unlisted = self._authority.unlisted()
-        name, doubt = escape(consensus.network), self._authority.clock_doubt
-        missing = "".join(
-            f"<tr><td>{escape(entry.newest.nickname)}</td><td>{escape(entry.newest.address)}</td>"
-            f"<td>{escape(status_of(entry).word)}</td><td>{escape(status_of(entry).why)}</td></tr>\n"
-            for entry in unlisted[:UNLISTED_SHOWN]
+    async def unlisted(self, request: Request) -> Response:
+        self._make()
+        headers = {"Cache-Control": "no-cache", **_NO_SNIFFING}
+        return Response(self._unlisted, media_type="application/json", headers=headers)
+
+    async def page(self, request: Request) -> Response:
+        self._make()
+        return HTMLResponse(self._page, headers=_PAGE)
+
+    def _make(self) -> None:
+        """Make anew what also changes between consensuses, unless that was done a moment ago. What is as
+        before stays the same bytes. The page names whole minutes, so it seldom differs."""
+        consensus, authority, now = self._refresh(), self._authority, self._authority.clock.monotonic()
+        if self._page and now < self._made_until:
+            return
+        wall = authority.clock.wall()
+        unlisted = [(entry, authority.status(entry.newest.identity)) for entry in authority.unlisted()]
+        known = [authority.told(entry.newest.identity) for entry, _ in unlisted[:UNLISTED_MOST]]
+        left_off = len(unlisted) - len(known)
+        entries = {row.identity: authority.registry.entry(row.identity) for row in consensus.relays}
+        facts = Facts(
+            consensus=consensus,
+            params=authority.params,
+            entries={identity: entry for identity, entry in entries.items() if entry is not None},
+            unlisted=unlisted,
+            history=authority.history,
+            network_file=format_network_file(authority.network),
+            now=wall - wall % _MINUTE,
+            doubt=authority.clock_doubt,
         )
-        return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{name}: relays</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>
-<h1>{name}</h1>
-<p>{len(consensus.relays)} relays listed, {len(unlisted)} known and not listed.
-Consensus made {utc(consensus.valid_after)}, the next one due {utc(consensus.fresh_until)},
-valid until {utc(consensus.valid_until)}.</p>
-{f"<p><strong>{escape(doubt)}.</strong></p>" if doubt else ""}
-<h2>Listed</h2>
-<table><tr><th>Nickname</th><th>Address</th><th>Flags</th><th>Weight</th><th>Since</th><th>Software</th>
-<th>Id</th></tr>
-{self._table}</table>
-<h2>Not listed, and why</h2>
-<table><tr><th>Nickname</th><th>Address</th><th>Status</th><th>Why</th></tr>
-{missing}</table>
-<h2>To join</h2>
-<p>Save this as <code>network.toml</code>. For programs: <a href="/relays">relays as JSON</a>,
-<a href="/consensus">the signed consensus</a>.</p>
-<pre>{escape(format_network_file(self._authority.network))}</pre>
-</body></html>
-"""
+        self._unlisted = _kept(self._unlisted, json.dumps({"relays": known, "left_off": left_off}))
+        self._page = _kept(self._page, page(facts))
+        self._made_until = now + PAGE_SECONDS
 
     def _refresh(self) -> Consensus:
         consensus = self._authority.consensus
         if consensus is None:
             raise RuntimeError("the authority has not started")
         if consensus is not self._made_for:
-            rows = [row.as_dict() for row in consensus.relays]
-            total = sum(row.weight for row in consensus.relays) or 1
+            rows = [row.as_dict() | self._checks(row.identity) for row in consensus.relays]
             self._etag = f'"{hashlib.sha3_256(self._authority.document).hexdigest()[:32]}"'
             self._json = json.dumps(rows).encode()
-            self._table = "".join(
-                f"<tr><td>{escape(row.nickname)}</td><td>{escape(row.address)}</td>"
-                f"<td>{' '.join(row.flag_names)}</td><td>{100 * row.weight / total:.1f} %</td>"
-                f"<td>{utc(row.first_seen)}</td><td>{escape(row.software)}</td>"
-                f"<td><code>{row.identity.hex()[:16]}…</code></td></tr>\n"
-                for row in consensus.relays
-            )
             self._made_for = consensus
         return consensus
+
+    def _checks(self, identity: bytes) -> dict[str, object]:
+        entry = self._authority.registry.entry(identity)
+        return checks(entry, self._authority.clock.wall()) if entry is not None else dict(NO_CHECKS)
 
     def _caching(self, consensus: Consensus) -> dict[str, str]:
         fresh = consensus.fresh_until - consensus.valid_after  # whatever the clock says
         seconds = min(max(0, consensus.fresh_until - self._authority.clock.wall()), fresh)
-        return {"Cache-Control": f"public, max-age={seconds}", "X-Content-Type-Options": "nosniff"}
+        return {"Cache-Control": f"public, max-age={seconds}", **_NO_SNIFFING}
+
+
+def _kept(before: bytes, text: str) -> bytes:
+    """The text as bytes; those from before, if they are the same."""
+    made = text.encode()
+    return before if made == before else made
 
 
 def _verdict(answer: Answer) -> Response:

@@ -13,19 +13,24 @@ from dataclasses import dataclass, field
 
 import trio
 
+from onionshh.core.base.addresses import plain_host
 from onionshh.core.base.params import Params
-from onionshh.core.trust import open_descriptor_untrusted
+from onionshh.core.trust import EARLY_SECONDS, open_descriptor_untrusted
 from onionshh.directory.checks import Checks, Probe
 from onionshh.directory.consensus import next_boundary
+from onionshh.directory.entry import NO_CHECKS, Entry, Status, record
+from onionshh.directory.history import Point
 from onionshh.directory.issuer import Issuer
 from onionshh.directory.own_clock import OwnClock
-from onionshh.directory.registry import Answer, Entry, Registry, Status
+from onionshh.directory.refusals import Refusals
+from onionshh.directory.registry import Answer, Registry, Verdict
 from onionshh.directory.store import AuthorityStore
 from onionshh.errors import BadData
 from onionshh.ids import RandomBytes
 from onionshh.net.clocks import Clock
 from onionshh.net.store import RunBlocking, run_in_thread
-from onionshh.wire.consensus import Consensus
+from onionshh.wire.consensus import CONSENSUS_RELAYS_MOST, Consensus
+from onionshh.wire.descriptor import RelayDescriptor
 
 ROUND_LEAD_SECONDS = 300
 _NAP_SECONDS = 60
@@ -39,6 +44,10 @@ class DirectoryStatistics:
     relays_known: int = 0
     """Listed or not."""
     consensus_age_seconds: int | None = None
+    healthy: bool = False
+    """Whether anyone can rely on it now, as `/health` says."""
+    clock_doubted: bool = False
+    """Whether most relays say that this directory's clock is wrong."""
     answers: Mapping[str, int] = field(default_factory=dict)
     """HTTP answers given, by their status."""
 
@@ -64,6 +73,7 @@ class DirectoryAuthority:
         self.registry = Registry(params, over_tor=probe.reaches_onions)
         self.own_clock = OwnClock(clock, by_address=bool(params.relays_per_ip))
         self._checks = Checks(self.registry, params, probe, self.own_clock)
+        self._refusals = Refusals()
         self._issuer = Issuer(
             store, self.registry, params=params, random_bytes=random_bytes, run_blocking=run_blocking
         )
@@ -85,19 +95,30 @@ class DirectoryAuthority:
         descriptor, wall = open_descriptor_untrusted(data), self.own_clock.now(self.registry)
         self.own_clock.heard(descriptor.identity, source, descriptor.published)
         answer = self.registry.submit(descriptor, source, wall)
+        self._remember(descriptor, answer, source)
         self._checks.look_at_newcomers()
         if answer.clocks and self.own_clock.doubt:
             return answer._replace(why=f"{answer.why} ({self.own_clock.doubt})")
         return answer
+
+    def _remember(self, descriptor: RelayDescriptor, answer: Answer, source: str) -> None:
+        if answer.verdict is Verdict.ACCEPTED:
+            self._refusals.taken(descriptor.identity)
+        else:
+            source, now = plain_host(source), self.clock.monotonic()
+            hosts = {address.host for address in descriptor.addresses}
+            self._refusals.refused(descriptor.identity, answer.why, now, source=source, hosts=hosts)
 
     def status(self, identity: bytes) -> Status:
         """Where a relay stands: listed, reached, checking, failing or unknown, and why."""
         status = self.registry.status(identity)
         if identity in self._issuer.listed:
             return Status("listed", status.why if status.word in ("failing", "reached") else "")
-        if status.word == "reached":
-            return Status("reached", status.why or "it answered and comes with the next consensus")
-        return status
+        if status.word != "reached":
+            return status
+        if len(self._issuer.listed) >= CONSENSUS_RELAYS_MOST:
+            return Status("reached", "it answered, but the list is full, and those known longest stay in it")
+        return Status("reached", status.why or "it answered and comes with the next consensus")
 
     @property
     def known(self) -> int:
@@ -111,31 +132,62 @@ class DirectoryAuthority:
             relays_listed=len(self._issuer.listed),
             relays_known=self.known,
             consensus_age_seconds=None if consensus is None else max(0, wall - consensus.valid_after),
+            healthy=not self.why_not_well(),
+            clock_doubted=bool(self.clock_doubt),
             answers={str(status): count for status, count in sorted(self.answers.items())},
         )
+
+    def known_of(self, identity: bytes) -> tuple[Entry | None, Status]:
+        """What is known of a relay, and where it stands."""
+        return self.registry.entry(identity), self.status(identity)
 
     def told(self, identity: bytes) -> dict[str, object]:
         """Where a relay stands, for the relay itself: under names that do not change, with its last
         descriptor. A relay that said something else learns from this that another program has its keys."""
-        status, newest = self.status(identity), self.registry.newest(identity)
+        entry, status = self.known_of(identity)
+        refused = None
+        if status.word != "listed":
+            refused = self._refusals.why(identity, self.clock.monotonic())
+        if entry is not None:
+            return record(entry, status, self.clock.wall()) | {"refused": refused}
+        names = ("address", "published", "since", *NO_CHECKS, "software")
         return {
             "id": identity.hex(),
+            "nickname": None,
             "status": status.word,
             "known": status.word != "unknown",
             "listed": status.word == "listed",
             "why": status.why,
-            "address": newest.address if newest is not None else None,
-            "published": newest.published if newest is not None else None,
+            **dict.fromkeys(names),
+            "refused": refused,
         }
 
     def unlisted(self) -> tuple[Entry, ...]:
-        """The relays that are known and not listed."""
-        return self.registry.unlisted()
+        """The relays that are known and not in the last consensus, sorted by nickname."""
+        return self.registry.besides(self._issuer.listed)
+
+    @property
+    def history(self) -> tuple[Point, ...]:
+        """The last day."""
+        return self._issuer.history
 
     @property
     def clock_doubt(self) -> str:
         """Why this directory's own clock is likely wrong, in a sentence; empty when nothing says so."""
         return self.own_clock.doubt
+
+    def why_not_well(self) -> str:
+        """Why nobody should rely on this directory now, in a sentence; empty if all is well. What relays say
+        of its clock does not count here: three strangers could say it."""
+        consensus, interval = self.consensus, self.params.interval_seconds
+        if consensus is None:
+            return "This directory has no consensus yet."
+        late = self.clock.wall() - consensus.fresh_until
+        if late > interval:
+            return "No new consensus could be made in time."
+        if late < -(interval + EARLY_SECONDS):
+            return "This directory's clock is wrong: its last consensus lies far in the future."
+        return ""
 
     # The work.
 
@@ -166,6 +218,7 @@ class DirectoryAuthority:
         depends on it is shown, and the last consensus stands."""
         wall = self.own_clock.now(self.registry)
         self.own_clock.look()
+        self.registry.unlist_ended(wall)
         return await self._issuer.issue(wall)
 
     async def _sleep_until(self, wall: int, latest: float) -> None:

@@ -26,7 +26,7 @@ class Probe(Protocol):
     """Makes a link handshake to a relay at each of the addresses that the descriptor has."""
 
     async def __call__(self, descriptor: RelayDescriptor, /) -> Probed:
-        """Where it answered, and why not at the others."""
+        """Where it did not answer, and why."""
 
     @property
     def slower_seconds(self) -> float:
@@ -72,7 +72,7 @@ class Checks:
             return
         self.round_going = True
         try:
-            todo = iter(self._registry.start_round())
+            todo = iter(self._registry.start_round(self._own_clock.now(self._registry)))
 
             async def worker() -> None:
                 for descriptor in todo:
@@ -91,7 +91,8 @@ class Checks:
             self.round_going = False
 
     async def _check(self, descriptor: RelayDescriptor) -> None:
-        probed = Probed((), f"no answer within {self._seconds:g} seconds")
+        why = f"no answer within {self._seconds:g} seconds"
+        probed = Probed(dict.fromkeys(descriptor.addresses, why), why)
         try:
             async with self._probes:
                 with trio.move_on_after(self._seconds):
@@ -102,4 +103,4 @@ class Checks:
             self._registry.abandoned(descriptor)
             return
         wall = self._own_clock.now(self._registry)
-        self._registry.checked(descriptor, probed.why or None, wall, probed.answered)
+        self._registry.checked(descriptor, probed.why or None, wall, probed.missed)

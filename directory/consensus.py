@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from statistics import median_low
 
 from onionshh.core.base.params import Params
-from onionshh.directory.registry import Listed
+from onionshh.directory.entry import Listed
 from onionshh.geometry import HASH
 from onionshh.ids import RandomBytes
 from onionshh.wire import consensus as wire

@@ -7,12 +7,14 @@ consensus that turns out to be from the future: nobody with a right clock took i
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from onionshh.core.base.params import Params
 from onionshh.core.base.words import amount, utc
 from onionshh.core.trust import EARLY_SECONDS
 from onionshh.crypto.primitives import sha3_256
 from onionshh.directory.consensus import build, kept_random, next_random
+from onionshh.directory.history import added
 from onionshh.directory.registry import Registry
 from onionshh.directory.signing import sign_consensus
 from onionshh.directory.store import AuthorityStore, KeptState
@@ -22,6 +24,15 @@ from onionshh.net.store import RunBlocking
 from onionshh.wire.consensus import Consensus
 
 log = logging.getLogger("onionshh.directory")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What everyone may see: the last consensus as it was signed, the same decoded, and its relays."""
+
+    document: bytes = b""
+    consensus: Consensus | None = None
+    listed: frozenset[bytes] = frozenset()
 
 
 class Issuer:
@@ -48,11 +59,26 @@ class Issuer:
         self._valid_after = max(state.valid_after, last.valid_after if last is not None else 0)
         self._previous = sha3_256(last.encode_body()) if last is not None else b""
         """The hash of the last consensus's body."""
-        self.document = b""
+        self._due = last.fresh_until if last is not None else 0
+        """When the next consensus should come, 0 if that is not known."""
+        self._shown = _Shown()
+        self.history = state.history
+        """The last day."""
+
+    @property
+    def document(self) -> bytes:
         """The last consensus as it was signed, b"" before the first."""
-        self.consensus: Consensus | None = None
-        self.listed: frozenset[bytes] = frozenset()
+        return self._shown.document
+
+    @property
+    def consensus(self) -> Consensus | None:
+        """The same, decoded; None before the first."""
+        return self._shown.consensus
+
+    @property
+    def listed(self) -> frozenset[bytes]:
         """The relays of that consensus."""
+        return self._shown.listed
 
     async def issue(self, wall: int) -> bool:
         """Build, write, sign and show a consensus of now. False when the disk refuses: then nothing that
@@ -66,9 +92,9 @@ class Issuer:
             random_bytes=self._random_bytes,
         )
         kept = kept_random(self._shared_random, shared_random)
-        state = KeptState(valid_after, kept, self._registry.entries()).encode()
+        listed = self._registry.listed()
         consensus = build(
-            self._registry.listed(),
+            listed,
             network=self._store.network.name,
             params=self._params,
             shared_random=shared_random,
@@ -77,6 +103,16 @@ class Issuer:
         )
         body = consensus.encode_body()
         document = sign_consensus(body, [self._store.key])
+        rows = frozenset(row.identity for row in consensus.relays)
+        history = added(
+            self.history,
+            at=valid_after,
+            due=self._due,
+            interval=self._params.interval_seconds,
+            relays=len(rows),
+            bandwidth=sum(r.descriptor.bandwidth for r in listed if r.descriptor.identity in rows),
+        )
+        state = KeptState(valid_after, kept, self._registry.entries(), history).encode()
 
         def write() -> None:
             self._store.save_state(state)
@@ -92,11 +128,11 @@ class Issuer:
         self._valid_after = valid_after
         self._shared_random = kept
         self._previous = sha3_256(body)
-        self.document = document
-        self.consensus = consensus
-        self.listed = frozenset(row.identity for row in consensus.relays)
-        if len(self.listed) != before:
-            log.info("consensus of %d relays (before: %d)", len(self.listed), before)
+        self._due = consensus.fresh_until
+        self.history = history
+        self._shown = _Shown(document, consensus, rows)
+        if len(rows) != before:
+            log.info("consensus of %d relays (before: %d)", len(rows), before)
         return True
 
     def _step_back(self, wall: int) -> None:

@@ -15,27 +15,39 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from onionshh.core.base.addresses import host_group, plain_host
 from onionshh.core.base.params import Params
 from onionshh.core.base.words import utc
+from onionshh.directory import certificates
+from onionshh.directory.entry import (
+    CLOCK_SECONDS,
+    WHY_CHARACTERS,
+    Entry,
+    Listed,
+    Status,
+    but_for_addresses,
+    by_name,
+    follows,
+    status_of,
+)
 from onionshh.directory.places import Places
+from onionshh.directory.rules import DESCRIPTOR_LIFE_SECONDS, date_problem
 from onionshh.ids import RelayId
 from onionshh.wire.descriptor import PROTOCOL_VERSION, Address, RelayDescriptor
 
 MOST_KNOWN = 10_000
-CLOCK_SECONDS = 600
-DESCRIPTOR_LIFE_SECONDS = 24 * 3600
 FORGET_SECONDS = 2 * DESCRIPTOR_LIFE_SECONDS
 """Longer than a descriptor lives, so that no replay can bring back a relay that was forgotten."""
 POSTS_PER_INTERVAL = 64
+UNSEEN_INTERVALS = 3
+"""After so long without a check, a relay's uptime is counted anew: the directory was not there to see it."""
 ADDRESSES_MOST = 10_000
 """This many are counted. Any further address is not refused: else the owner of a large network could shut all
 others out."""
-WHY_CHARACTERS = 200
 
 
 class Verdict(enum.Enum):
@@ -55,48 +67,12 @@ class Answer(NamedTuple):
     clocks: bool = False
 
 
-class Listed(NamedTuple):
-    """A relay that answered, with the descriptor it answered under and since when it is listed."""
-
-    descriptor: RelayDescriptor
-    first_seen: int
-
-
-class Status(NamedTuple):
-    """`word` is one of reached, checking, failing, unknown; `why` says more to the relay's operator."""
-
-    word: str
-    why: str
-
-
 class RoundResult(NamedTuple):
     """How many relays a round checked, how many did not answer, whether the failures were set aside."""
 
     checked: int
     failed: int
     held: bool
-
-
-@dataclass(slots=True)
-class Entry:
-    """One relay. `newest` is its last descriptor, `checked` the one under which it is listed (or None), with
-    the addresses at which it answered and no others. Times are Unix seconds, 0 for never. `failures` are
-    failed checks in a row. `missed`: the addresses at which it did not answer when it was last asked."""
-
-    newest: RelayDescriptor
-    heard: int
-    checked: RelayDescriptor | None = None
-    first_seen: int = 0
-    last_good: int = 0
-    failures: int = 0
-    why: str = ""
-    missed: frozenset[Address] = frozenset()
-
-    def claims(self, address: Address) -> tuple[bool, bool, bool, int, RelayId]:
-        """How well its claim to an address stands, the best first."""
-        answered = self.checked is not None and address in self.checked.addresses
-        unlisted = self.checked is None
-        return not answered, address in self.missed, unlisted, -self.heard, self.newest.identity
 
 
 class Registry:
@@ -139,14 +115,20 @@ class Registry:
         why = self._places.problem(descriptor.addresses, source)
         if why:
             return Answer(Verdict.FORBIDDEN, why)
-        why = self._date_problem(descriptor, wall)
+        why = date_problem(descriptor.published, wall) or certificates.problem(descriptor, wall)
         if why:
             return Answer(Verdict.FORBIDDEN, why, clocks=True)
         if PROTOCOL_VERSION not in descriptor.versions:
             return Answer(Verdict.FORBIDDEN, f"this network speaks protocol version {PROTOCOL_VERSION}")
         entry = self._entries.get(descriptor.identity)
         if entry is not None and entry.newest != descriptor:
-            if not _follows(descriptor, entry.newest, wall):
+            if certificates.lead(descriptor, entry.newest) < 0:
+                return Answer(
+                    Verdict.STALE,
+                    "a signing key of this relay that ends later is known, and counts in place of this one;"
+                    " use that one, or make one that ends later still",
+                )
+            if not follows(descriptor, entry.newest, wall):
                 return Answer(
                     Verdict.STALE,
                     f"a descriptor published at {entry.newest.published} ({utc(entry.newest.published)}) is"
@@ -168,21 +150,11 @@ class Registry:
         entry.heard = max(entry.heard, wall)
         self._places.add(descriptor)
         untried = tuple(address for address in descriptor.addresses if address not in self._tried)
-        if untried and (entry.checked is None or entry.checked.published != descriptor.published):
+        if untried and (entry.checked is None or not but_for_addresses(entry.checked, descriptor)):
             self._start(untried)
             self._tried_fresh.update(untried)
             self._fresh.append(replace(descriptor, addresses=untried))
         return Answer(Verdict.ACCEPTED)
-
-    def _date_problem(self, descriptor: RelayDescriptor, wall: int) -> str:
-        ahead = descriptor.published - wall
-        if -DESCRIPTOR_LIFE_SECONDS <= ahead <= CLOCK_SECONDS:
-            return ""
-        way = "ahead of" if ahead > 0 else "behind"
-        return (
-            f"the relay's clock is about {abs(ahead)} seconds {way} the directory's: the descriptor is of"
-            f" {utc(descriptor.published)}, here it is {utc(wall)}; set right whichever is wrong"
-        )
 
     def _is_alive(self, identity: RelayId) -> bool:
         """Whether it has not failed its checks."""
@@ -210,9 +182,9 @@ class Registry:
         fresh, self._fresh = tuple(self._fresh), []
         return fresh
 
-    def start_round(self) -> tuple[RelayDescriptor, ...]:
+    def start_round(self, wall: int) -> tuple[RelayDescriptor, ...]:
         """All that must be checked in this interval, each with the addresses to ask at. Empty while a round
-        goes on.
+        goes on. A relay whose signing key is over cannot be listed, so it is not asked.
 
         If several relays claim one address, the one that answered there is asked, else a listed one, else the
         one heard of last; one that was not there when it was asked comes behind the others.
@@ -221,17 +193,16 @@ class Registry:
             return ()
         self._posts.clear()
         skip = self._tried_fresh | self._in_flight
+        asked = [e for e in self._entries.values() if not self._is_over(e.newest, wall)]
         owners: dict[Address, Entry] = {}
-        for entry in self._entries.values():
+        for entry in asked:
             for address in entry.newest.addresses:
                 if address not in skip:
                     owners[address] = min(
                         owners.get(address, entry), entry, key=lambda claimant: claimant.claims(address)
                     )
         todo: list[RelayDescriptor] = []
-        for entry in sorted(
-            self._entries.values(), key=lambda entry: entry.claims(entry.newest.addresses[0])
-        ):
+        for entry in sorted(asked, key=lambda entry: entry.claims(entry.newest.addresses[0])):
             its = tuple(address for address in entry.newest.addresses if owners.get(address) is entry)
             if its:
                 todo.append(replace(entry.newest, addresses=its))
@@ -246,26 +217,27 @@ class Registry:
         descriptor: RelayDescriptor,
         why: str | None,
         wall: int,
-        answered: tuple[Address, ...] | None = None,
+        missed: Mapping[Address, str] | None = None,
     ) -> None:
-        """A check is over. `why` is None if the relay answered at each address, else the reason in words.
-        `answered`: where it answered, without it all or nothing by `why`."""
+        """A check is over. `why` is None if nothing is wrong, else the reason in words. `missed`: why the
+        relay did not answer where it did not; without it, all or nothing by `why`."""
         self._in_flight.difference_update(descriptor.addresses)
         entry = self._entries.get(descriptor.identity)
-        if entry is None:
+        if entry is None or self._is_over(descriptor, wall):
             return
-        if answered is None:
-            answered = descriptor.addresses if why is None else ()
-        why = None if why is None else "".join(c for c in why if c.isprintable())[:WHY_CHARACTERS]
-        entry.missed = entry.missed.union(descriptor.addresses).difference(answered)
-        entry.missed = entry.missed.intersection(entry.newest.addresses)
-        if answered or why is None:
-            self._good(entry, descriptor, answered, why or "", wall)
+        if missed is None:
+            missed = {} if why is None else dict.fromkeys(descriptor.addresses, why)
+        why = _printable(why or "")
+        answered = tuple(address for address in descriptor.addresses if address not in missed)
+        entry.asked_at(descriptor.addresses, {address: _printable(missed[address]) for address in missed})
+        if answered:
+            self._good(entry, descriptor, answered, why, wall)
             return
+        entry.tested = max(entry.tested, wall)
         if self._round is not None and descriptor.identity in self._round:
             self._round[descriptor.identity] = why  # weighed when the round is over
         else:
-            self._failed(entry, why)
+            self._failed(entry, why, wall)
 
     def abandoned(self, descriptor: RelayDescriptor) -> None:
         """A check ended without a result: it counts neither way."""
@@ -284,7 +256,7 @@ class Registry:
         for identity, why in failed.items():
             entry = self._entries.get(identity)
             if entry is not None and not (held and entry.checked is not None):
-                self._failed(entry, why)
+                self._failed(entry, why, wall)
         gone = [
             identity
             for identity, entry in self._entries.items()
@@ -296,6 +268,21 @@ class Registry:
             self.forget(identity)
         return RoundResult(len(results), len(failed), held)
 
+    def unlist_ended(self, wall: int) -> None:
+        """It is `wall` now: list no relay any more under a signing key that is over."""
+        if not self.sure:
+            return
+        for entry in self._entries.values():
+            if entry.checked is not None and certificates.is_over(entry.checked, wall):
+                entry.checked = None
+            if entry.checked is None and certificates.is_over(entry.newest, wall):
+                entry.failures = max(entry.failures, 1)
+                entry.why = certificates.problem(entry.newest, wall)
+
+    def _is_over(self, descriptor: RelayDescriptor, wall: int) -> bool:
+        """Whether its signing key is over, as far as the clock is sure."""
+        return self.sure and certificates.is_over(descriptor, wall)
+
     def _start(self, addresses: Sequence[Address]) -> None:
         self._tried.update(addresses)
         self._in_flight.update(addresses)
@@ -305,58 +292,59 @@ class Registry:
     ) -> None:
         """It answered at some of the addresses where it was asked. What is known of others stays. `why`: why
         it did not answer where it did not."""
-        if entry.checked is None and (
-            not entry.first_seen or (self.sure and wall - entry.last_good > self.params.seen_gap_seconds)
-        ):
-            entry.first_seen = wall
         before = entry.checked
-        if before is not None and before.published == asked.published:
+        if before is None:
+            entry.turned = wall
+            if not entry.first_seen or (self.sure and wall - entry.last_good > self.params.seen_gap_seconds):
+                entry.first_seen = wall
+        if before is not None and but_for_addresses(before, asked):
             kept = (address for address in before.addresses if address not in asked.addresses)
             entry.checked = replace(asked, addresses=tuple(sorted({*answered, *kept})))
-        elif before is None or _follows(asked, before, wall):
+        elif before is None or follows(asked, before, wall):
             entry.checked = replace(asked, addresses=answered)
-        entry.last_good = max(entry.last_good, wall)
+        unseen = UNSEEN_INTERVALS * self.params.interval_seconds
+        if not entry.up_since or wall - entry.last_good > unseen:  # nobody looked in between
+            entry.up_since = wall
+        entry.last_good = entry.tested = max(entry.last_good, entry.tested, wall)
         entry.failures = 0
         entry.why = why
 
-    def _failed(self, entry: Entry, why: str) -> None:
+    def _failed(self, entry: Entry, why: str, wall: int) -> None:
         entry.failures += 1
         entry.why = why
+        entry.up_since = 0
         if entry.failures >= self.params.failed_checks:
+            if entry.checked is not None:
+                entry.turned = wall
             entry.checked = None
 
     # Dates in the future.
 
     def first_of_the_future(self, wall: int) -> int:
         """The earliest date that shows that a clock ran ahead (Unix seconds), 0 if there is none."""
-        ahead = [d for e in self._entries.values() for d in _dates(e) if d > wall + CLOCK_SECONDS]
+        ahead = [d for e in self._entries.values() for d in e.dates if d > wall + CLOCK_SECONDS]
         return min(ahead, default=0)
 
     def bring_back(self, wall: int) -> None:
         """It is surely `wall` now: set all later dates back to it."""
         for entry in self._entries.values():
-            entry.newest = _brought_back(entry.newest, wall)
-            entry.checked = _brought_back(entry.checked, wall) if entry.checked is not None else None
-            entry.heard = min(entry.heard, wall)
-            entry.first_seen = min(entry.first_seen, wall)
-            entry.last_good = min(entry.last_good, wall)
+            entry.bring_back(wall)
 
     # What is known.
 
-    def newest(self, identity: bytes) -> RelayDescriptor | None:
-        """The last descriptor of a relay."""
-        entry = self._entries.get(RelayId(identity))
-        return entry.newest if entry is not None else None
+    def entry(self, identity: bytes) -> Entry | None:
+        """What is known of a relay."""
+        return self._entries.get(RelayId(identity))
 
     def listed(self) -> tuple[Listed, ...]:
         """The relays to list, sorted by identity."""
         rows = [Listed(e.checked, e.first_seen) for e in self._entries.values() if e.checked is not None]
         return tuple(sorted(rows, key=lambda row: row.descriptor.identity))
 
-    def unlisted(self) -> tuple[Entry, ...]:
-        """The relays that are known and not to be listed, sorted by nickname."""
-        rows = [entry for entry in self._entries.values() if entry.checked is None]
-        return tuple(sorted(rows, key=lambda entry: (entry.newest.nickname, entry.newest.identity)))
+    def besides(self, listed: Container[bytes]) -> tuple[Entry, ...]:
+        """All relays but those, sorted by nickname."""
+        rows = [entry for identity, entry in self._entries.items() if identity not in listed]
+        return tuple(sorted(rows, key=lambda entry: (by_name(entry.newest.nickname), entry.newest.identity)))
 
     def status(self, identity: bytes) -> Status:
         """Where a relay stands."""
@@ -380,26 +368,6 @@ class Registry:
         self._places.remove(self._entries.pop(identity).newest)
 
 
-def _follows(descriptor: RelayDescriptor, known: RelayDescriptor, wall: int) -> bool:
-    """Whether it is later than the known descriptor, or the known one is from the future."""
-    return descriptor.published > known.published or known.published > wall + CLOCK_SECONDS
-
-
-def _dates(entry: Entry) -> tuple[int, ...]:
-    checked = entry.checked.published if entry.checked is not None else 0
-    return entry.newest.published, checked, entry.heard, entry.first_seen, entry.last_good
-
-
-def _brought_back(descriptor: RelayDescriptor, wall: int) -> RelayDescriptor:
-    if descriptor.published <= wall + CLOCK_SECONDS:
-        return descriptor
-    return replace(descriptor, published=wall)
-
-
-def status_of(entry: Entry) -> Status:
-    """Where a relay stands, by what is known of it."""
-    if entry.failures:
-        return Status("failing", entry.why)
-    if entry.checked is None:
-        return Status("checking", f"{entry.newest.address} is being checked, or will be in the next interval")
-    return Status("reached", entry.why)
+def _printable(why: str) -> str:
+    """A reason as it is kept. It may be a stranger's words."""
+    return "".join(c for c in why if c.isprintable())[:WHY_CHARACTERS]

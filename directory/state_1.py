@@ -1,4 +1,5 @@
-"""Brings an authority's state of version 1 up to version 2, before anything of it is read (SPEC 8).
+"""Brings an authority's state of version 1 up to version 2, before anything of it is read (SPEC 8). What
+follows, state_2.py does.
 
 Version 1 had at most eight random rows, and relay descriptors of version 1, which name one host and port. All
 that they say is kept: the last date, the random values, and since when each relay is listed. A relay's

@@ -1,8 +1,8 @@
 """What an authority keeps on disk: its key, what it knows of the relays, its last consensus (SPEC 8, 10).
 
     authority   version, the signing seed, the network's name; written once, mode 0600: back this up
-    state       version, last valid-after, shared random rows, relays; replaced whole every interval. A state
-                of version 1 is read too (state_1.py)
+    state       version, last valid-after, shared random rows, relays, the last day; replaced whole every
+                interval. A state of version 1, 2 or 3 is read too (state_1.py, state_2.py, state_3.py)
     consensus   the last signed document as it was published
 
 `state` goes to disk before the consensus that is made from it is published. So a shared random value that
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from onionshh import geometry as g
 from onionshh.advice import advice
@@ -28,9 +29,11 @@ from onionshh.config import (
 )
 from onionshh.core.trust import read_consensus_untrusted
 from onionshh.crypto.identity import SigningKey
-from onionshh.directory import state_1
+from onionshh.directory import state_1, state_2, state_3
 from onionshh.directory.consensus import RANDOM_KEPT_MOST
-from onionshh.directory.registry import MOST_KNOWN, Entry
+from onionshh.directory.entry import Entry
+from onionshh.directory.history import POINTS_MOST, Point
+from onionshh.directory.registry import MOST_KNOWN
 from onionshh.errors import BadData, BadNetworkFile, ProtocolError
 from onionshh.ids import RandomBytes
 from onionshh.net.store import DataDirectory, atomic_write, read_file
@@ -40,7 +43,7 @@ from onionshh.wire.consensus import Consensus, SharedRandom
 from onionshh.wire.packing import Bin, Int, ListOf, Text, fields, pack, unpack_untrusted, version_untrusted
 
 AUTHORITY_VERSION = 1
-STATE_VERSION = 2
+STATE_VERSION = 4
 STATE_MAX = 64 * 1024 * 1024
 
 _AUTHORITY = fields(Int(255), Bin(g.KEY), Text(NAME_MOST))
@@ -57,9 +60,14 @@ _STATE = fields(
             Int(),  # last good check
             Int(),  # failures in a row
             Text(1000),  # why the last check failed
+            Int(),  # last check
+            Int(),  # answers since
+            Int(),  # listed or not since
+            ListOf(Text(1000), wire_descriptor.ADDRESSES_MOST),  # why not, at each address; empty: it did
         ),
         MOST_KNOWN,
     ),
+    ListOf(fields(Int(), Int(), Int(), Int(), Int(), Int()), POINTS_MOST),  # history, a Point each
 )
 
 
@@ -71,6 +79,7 @@ class KeptState:
     valid_after: int = 0
     shared_random: tuple[SharedRandom, ...] = ()
     entries: tuple[Entry, ...] = ()
+    history: tuple[Point, ...] = ()
 
     def encode(self) -> bytes:
         """The bytes for the disk. Encoding is apart from writing, so that no thread sees a relay change."""
@@ -83,10 +92,14 @@ class KeptState:
                 entry.last_good,
                 entry.failures,
                 entry.why,
+                entry.tested,
+                entry.up_since,
+                entry.turned,
+                [entry.missed.get(address, "") for address in entry.newest.addresses] if entry.missed else (),
             )
             for entry in self.entries
         ]
-        return pack((STATE_VERSION, self.valid_after, self.shared_random, rows))
+        return pack((STATE_VERSION, self.valid_after, self.shared_random, rows, self.history))
 
 
 class AuthorityStore:
@@ -98,7 +111,7 @@ class AuthorityStore:
         self.network = network
 
     def load_state(self) -> KeptState:
-        """The state that was saved last, by this version or the one before. BadData when it is damaged."""
+        """The state that was saved last, by this version or an earlier one. BadData when it is damaged."""
         path = self.folder / "state"
         data = read_file(path, STATE_MAX)
         if data is None:
@@ -106,14 +119,21 @@ class AuthorityStore:
         try:
             version = version_untrusted(data)
             if version == state_1.VERSION:
-                data, version = state_1.brought_up_untrusted(data), STATE_VERSION
+                data, version = state_1.brought_up_untrusted(data), state_2.VERSION
+            if version == state_2.VERSION:
+                data, version = state_2.brought_up_untrusted(data), state_3.VERSION
+            if version == state_3.VERSION:
+                data, version = state_3.brought_up_untrusted(data), STATE_VERSION
             if version is None:
                 raise ProtocolError(Reason.DOCUMENT_SHAPE)
             if version != STATE_VERSION:
                 raise BadData(_other_version(path, version, STATE_VERSION))
-            _, valid_after, random, rows = unpack_untrusted(data, _STATE, STATE_MAX)
+            _, valid_after, random, rows, history = unpack_untrusted(data, _STATE, STATE_MAX)
             return KeptState(
-                valid_after, tuple(map(SharedRandom._make, random)), tuple(_entry(*row) for row in rows)
+                valid_after,
+                tuple(map(SharedRandom._make, random)),
+                tuple(_entry(*row) for row in rows),
+                tuple(map(Point._make, history)),
             )
         except ProtocolError as error:
             raise BadData(
@@ -217,10 +237,9 @@ def _other_version(path: Path, version: int, known: int) -> str:
     return f"{path} was written by another version of onionshh (format {version}, not {known})."
 
 
-def _entry(
-    newest: bytes, checked: bytes, heard: int, first_seen: int, last_good: int, failures: int, why: str
-) -> Entry:
+def _entry(newest: bytes, checked: bytes, heard: int, *rest: Any) -> Entry:
     decode = wire_descriptor.decode_body_untrusted
-    return Entry(
-        decode(newest), heard, decode(checked) if checked else None, first_seen, last_good, failures, why
-    )
+    *between, whys = rest
+    made = Entry(decode(newest), heard, decode(checked) if checked else None, *between)
+    made.missed = {address: why for address, why in zip(made.newest.addresses, whys, strict=False) if why}
+    return made

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from onionshh.core.base.addresses import host_group
 from onionshh.core.base.words import amount, utc
-from onionshh.directory.registry import CLOCK_SECONDS
+from onionshh.directory.entry import CLOCK_SECONDS
 
 LEAST = 3
 MOST = 1024

@@ -25,6 +25,8 @@ class Reason(StrEnum):
 
     # Links.
 
+    CERTIFICATE = "certificate", "The certificate of a relay's signing key was not valid."
+    CERTIFICATE_OVER = "certificate-over", "The time of a relay's signing key had ended."
     CONNECTION_FAILED = "connection-failed", "No connection to a relay could be made; its log line says more."
     FRAME_OPEN = "frame-open", "A link frame was changed on the way, or sealed with another key."
     FRAME_SIZE = "frame-size", "A link frame had a wrong length."

@@ -307,7 +307,7 @@ class Control:
         talk = circuit.conversation
         leg = circuit.inward
         while (outgoing := talk.next_payload()) is not None:
-            if len(leg.queue.cells) >= self.queue_cap:
+            if leg.is_full(self.queue_cap):
                 self.end(circuit, Reason.QUEUE_FULL)
                 return
             tag, rest = circuit.layers.originate(RELAY, outgoing.payload)

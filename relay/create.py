@@ -68,6 +68,10 @@ class Creates:
         self._drops = drops
         self._random_bytes = random_bytes
         self._limits = CreateLimits()
+        self.served = 0
+        """How many were answered with a circuit so far."""
+        self.refused = 0
+        """How many were refused so far, for whatever reason."""
         self.waiting: deque[WaitingCreate] = deque()
         self.accepts = frozenset((EXTEND,))
         """The messages that a new circuit takes for this relay. All circuits share this set."""
@@ -150,6 +154,7 @@ class Creates:
         circuit = RelayCircuit(layers, conversation, binding, privacy_class, port, circuit_id)
         port.legs[circuit_id] = circuit.inward
         push_handshake(circuit.inward, CREATED, CREATED_MORE, answer.reply, self._random_bytes)
+        self.served += 1
         return circuit
 
     def expire(self, ports: Iterable[LinkPort]) -> None:
@@ -163,6 +168,7 @@ class Creates:
     def refuse(self, port: LinkPort, circuit_id: int, reason: Reason) -> None:
         """Answer with DESTROY, and count why."""
         self._drops.count(reason)
+        self.refused += 1
         port.creating.pop(circuit_id, None)
         if not _refusals_unread(port):
             port.refuse(circuit_id, self._random_bytes)
@@ -175,4 +181,5 @@ def push_handshake(leg: Leg, first: int, more: int, message: bytes, random_bytes
 
 
 def _refusals_unread(port: LinkPort) -> bool:
-    return len(port.refusals.cells) > REFUSALS_WAITING_MOST
+    outbox = port.outbox
+    return outbox.waiting > REFUSALS_WAITING_MOST and outbox.count(port.refusals) > REFUSALS_WAITING_MOST

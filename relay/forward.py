@@ -7,6 +7,7 @@ relay, set-up, ends.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
 from onionshh.core.base.drops import Drops
@@ -23,7 +24,7 @@ from onionshh.relay.control import Control
 from onionshh.relay.create import Creates
 from onionshh.relay.extend import Extends, WantedLink
 from onionshh.relay.resting import Resting
-from onionshh.relay.state import Event, Leg, RelayCircuit
+from onionshh.relay.state import Event, Leg, RelayCircuit, Stage
 from onionshh.wire.cell import HEADER, RELAY
 
 _REST = CELL_HEADER + TAG
@@ -77,6 +78,11 @@ class Switch:
         """The circuits that have not ended."""
         return self.control.circuits
 
+    def by_stage(self) -> dict[str, int]:
+        """How many circuits are in each stage. This looks at every circuit."""
+        counts = Counter(circuit.stage for circuit in self.circuits)
+        return {stage.name.lower(): counts[stage] for stage in Stage if stage is not Stage.ENDED}
+
     @property
     def rested(self) -> int:
         """Circuits that gave up their cipher contexts so far."""
@@ -112,27 +118,26 @@ class Switch:
                 continue
             tag = frame[at + CELL_HEADER : at + _REST]
             rest = frame[at + _REST : at + CELL]
-            circuit = leg.circuit
-            circuit.used = True
+            leg.used = True
             if leg.outward:
-                tag, rest = circuit.layers.inbound(RELAY, tag, rest)
+                tag, rest = leg.layer.encrypt(RELAY, tag, rest)
             else:
-                came, (tag, rest, mine) = tag, circuit.layers.outbound(RELAY, tag, rest)
+                came, (tag, rest, mine) = tag, leg.layer.outbound(RELAY, tag, rest)
                 if mine:
-                    control.recognised(circuit, rest, came, early=False)
+                    control.recognised(leg.circuit, rest, came, early=False)
                     continue
-                join = circuit.join
-                if join is not None:
-                    tag, rest = join.layers.inbound(RELAY, tag, rest)
+                beyond = leg.beyond
+                if beyond is not None:
+                    tag, rest = beyond.encrypt(RELAY, tag, rest)
             out = leg.onward
             if out is None:
-                control.move(circuit, Event.CELL_IN if leg.outward else Event.CELL_OUT)
+                control.move(leg.circuit, Event.CELL_IN if leg.outward else Event.CELL_OUT)
                 continue
-            queue = out.queue
-            if len(queue.cells) >= cap:
-                control.end(circuit, Reason.QUEUE_FULL)
+            outbox = out.outbox
+            if outbox.waiting >= cap and out.is_full(cap):
+                control.end(leg.circuit, Reason.QUEUE_FULL)
                 continue
-            out.outbox.push(queue, out.header + tag + rest)
+            outbox.push(out.queue, out.header + tag + rest)
             forwarded += 1
         self.cells_forwarded += forwarded
 

@@ -215,19 +215,20 @@ class Publisher:
     async def offer(self) -> bool:
         """Send our descriptor to every authority. Returns whether any took it."""
         published = self._dates.next(self._clock.best())
-        about = self.about
+        about, signer = self.about, self._keys.signer
         descriptor = RelayDescriptor(
             identity=self._keys.relay_id,
             onion_key=self._keys.onion_key.public,
             nickname=about.nickname,
             addresses=about.addresses,
+            signing=signer.signing,
             family=tuple(sorted(about.family)),
             bandwidth=about.bandwidth,
             capabilities=about.capabilities,
             software=SOFTWARE,
             published=published,
         )
-        document = sign_descriptor(descriptor, self._keys.identity)
+        document = sign_descriptor(descriptor, signer.key)
         taken = False
         for authority in self._authorities:
             try:

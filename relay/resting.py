@@ -27,8 +27,6 @@ class Resting:
             self._to_look_at = list(circuits)
         looked_at, self._to_look_at = self._to_look_at[:REST_A_TICK], self._to_look_at[REST_A_TICK:]
         for circuit in looked_at:
-            if circuit.used:
-                circuit.used = False
-            elif circuit.stage is not Stage.ENDED and not circuit.layers.resting:
+            if not circuit.used_since() and circuit.stage is not Stage.ENDED and not circuit.layers.resting:
                 circuit.layers.rest()
                 self.rested += 1

@@ -31,6 +31,7 @@ from onionshh.relay.forward import Switch
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.mirror import Mirror
 from onionshh.relay.publish import About, Publisher
+from onionshh.relay.renewal import Renewal
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import Consensus, RelayRow
 from onionshh.wire.descriptor import CAPABILITY_MAILBOXES, CAPABILITY_RING
@@ -59,9 +60,17 @@ class RelayStatistics:
     """What a relay did so far and how it stands now: counts and names of drops, no address, no id."""
 
     circuits: int
+    circuits_by_stage: Mapping[str, int]
+    """The same by their stage (relay/state.py)."""
     cells_forwarded: int
     handshakes_waiting: int
     """CREATEs that wait for their answer."""
+    handshakes_served: int
+    """CREATEs that were answered with a circuit."""
+    handshakes_refused: int
+    """CREATEs that were refused."""
+    listed: bool
+    """Whether the consensus it has is valid and lists this relay."""
     consensus_age_seconds: int | None
     """Since the consensus it has became valid; None before the first one."""
     links: LinkStatistics
@@ -69,6 +78,8 @@ class RelayStatistics:
     drops: Mapping[str, int]
     roles: Mapping[str, int]
     """What the mounted roles count, such as items in mailboxes, what room there is, and what it costs."""
+    signing_key_seconds_left: int | None = None
+    """Until its signing key is over, negative after that; None for a relay that has its identity at hand."""
 
 
 class Relay:
@@ -114,7 +125,7 @@ class Relay:
             chance=chance,
             memory=self.memory,
             drops=self.drops,
-            identity=self.keys.identity,
+            identity=lambda: self.keys.signer,
             reader=reader,
             after_read=self._driver.after_read,
             on_tick=self._driver.tick,
@@ -130,6 +141,7 @@ class Relay:
             chance=chance,
             say=say,
         )
+        self._renewal = Renewal(self.keys, folder, say)
 
     def _capabilities(self) -> int:
         """What the mounted roles can do beyond what every relay can."""
@@ -183,7 +195,8 @@ class Relay:
         )
 
     async def _turn_keys(self) -> None:
-        """Make a new onion key when its time has come, and tell the directory at once."""
+        """Make a new onion key when its time has come, take a new signing key when one was put there, and
+        tell the directory at once."""
         noted: Consensus | None = None
         full = Condition(logger.error)
         while True:
@@ -200,6 +213,8 @@ class Relay:
                 full.over("onion keys can be kept again")
             except OSError as error:
                 full.holds(f"a new onion key could not be kept, the old one serves on: {error}")
+            if self._renewal.look(self._clock.earliest(), self._clock.best()):
+                self.publisher.now.send()
             with trio.move_on_after(KEY_CHECK_SECONDS):
                 await self.keeper.changed()
 
@@ -210,18 +225,39 @@ class Relay:
 
     def statistics(self) -> RelayStatistics:
         """The numbers of this moment."""
-        view = self.keeper.view
+        view, creates = self.keeper.view, self.switch.control.creates
         age = None if view is None else max(0, self._clock.best() - view.consensus.valid_after)
         return RelayStatistics(
             circuits=len(self.switch.circuits),
+            circuits_by_stage=self.switch.by_stage(),
             cells_forwarded=self.switch.cells_forwarded,
-            handshakes_waiting=len(self.switch.control.creates.waiting),
+            handshakes_waiting=len(creates.waiting),
+            handshakes_served=creates.served,
+            handshakes_refused=creates.refused,
+            listed=not self.why_not_well(),
             consensus_age_seconds=age,
             links=self.links.statistics(),
             memory=self.memory.statistics(),
             drops=self.drops.by_name(),
             roles=self.switch.control.mounted.statistics(),
+            signing_key_seconds_left=self._renewal.seconds_left(self._clock.best()),
         )
+
+    def why_not_well(self) -> str:
+        """Why others do not use this relay now, in a sentence without addresses; empty if they do."""
+        view = self.keeper.current
+        if self.keeper.view is None:
+            return "This relay has no consensus yet."
+        if view is None and self.keeper.out_of_time:
+            return "The consensus that this relay has is over, and its clock and the network's differ."
+        if view is None:
+            return "The consensus that this relay has is over, and no newer one could be had."
+        left = self._renewal.seconds_left(self._clock.best())
+        if view.relay(self.keys.relay_id) is None and left is not None and left <= 0:
+            return "This relay's signing key is over, so no directory lists it."
+        if view.relay(self.keys.relay_id) is None:
+            return "The consensus does not list this relay; what it says on stdout has the reason."
+        return ""
 
     def _find(self, identity: RelayId) -> RelayRow | None:
         view = self.keeper.view

@@ -37,7 +37,7 @@ from onionshh.core.circuit.conversation import Conversation
 from onionshh.core.link.outbox import CellQueue
 from onionshh.core.link.port import LinkPort
 from onionshh.core.roles import Origin, Role
-from onionshh.crypto.layers import RelayLayers
+from onionshh.crypto.layers import RelayLayer, RelayLayers
 from onionshh.errors import ProtocolError
 from onionshh.geometry import CIRCUIT_SERVER
 from onionshh.reasons import Reason
@@ -135,28 +135,60 @@ def after(stage: Stage, event: Event) -> Stage:
 class LegOutbox(Protocol):
     """Takes a leg's cells: its link's outbox, or one in its place that holds cells back."""
 
+    @property
+    def waiting(self) -> int:
+        """Cells of all circuits that wait."""
+
     def push(self, queue: CellQueue, cell: bytes, /) -> None:
         """Add a cell at the end of this leg's queue."""
+
+    def count(self, queue: CellQueue, /) -> int:
+        """How many cells of this queue wait. Afterwards `queue.since` is known."""
 
     def discard(self, queue: CellQueue, /) -> int:
         """The circuit ends: forget what waits. Returns how many cells that were."""
 
 
 class Leg:
-    """One side of a circuit at one link. `header` opens every RELAY cell that leaves here."""
+    """One side of a circuit at one link. `header` opens every RELAY cell that leaves here.
 
-    __slots__ = ("circuit", "circuit_id", "header", "onward", "outbox", "outward", "port", "queue")
+    What the forwarding loop needs of a circuit is here: the fewer objects a cell touches, the better.
+    """
+
+    __slots__ = (
+        "beyond",
+        "circuit",
+        "circuit_id",
+        "header",
+        "layer",
+        "onward",
+        "outbox",
+        "outward",
+        "port",
+        "queue",
+        "used",
+    )
 
     def __init__(self, circuit: RelayCircuit, port: LinkPort, circuit_id: int, *, outward: bool) -> None:
         self.circuit = circuit
         self.port = port
         self.circuit_id = circuit_id
         self.outward = outward
+        self.layer = circuit.layers.backward if outward else circuit.layers.forward
+        """The layer for cells that came over this leg."""
+        self.beyond: RelayLayer | None = None
+        """After a join: the other circuit's layer, for cells that came over this leg."""
         self.onward: Leg | None = None
         """Where a RELAY cell goes that came over this leg and is not for this relay."""
+        self.used = True
+        """Whether a RELAY cell came over it since the switch last looked."""
         self.queue = CellQueue()
         self.outbox: LegOutbox = port.outbox
         self.header = HEADER.pack(circuit_id, RELAY)
+
+    def is_full(self, most: int) -> bool:
+        """Whether so many cells wait to leave here."""
+        return self.outbox.waiting >= most and self.outbox.count(self.queue) >= most
 
 
 class RelayCircuit:
@@ -174,7 +206,6 @@ class RelayCircuit:
         "privacy_class",
         "roles",
         "stage",
-        "used",
     )
 
     def __init__(
@@ -199,8 +230,6 @@ class RelayCircuit:
         self.extending: HandshakeParts | None = None
         """The next hop's answer as far as it came, from the EXTEND on until it is whole."""
         self.roles: tuple[Role, ...] = ()
-        self.used = True
-        """Whether a cell came since the switch last looked. A circuit that is not used rests."""
 
     def move(self, event: Event) -> None:
         """Move by the table. ProtocolError: the circuit ends for this reason."""
@@ -255,10 +284,17 @@ class RelayCircuit:
     @property
     def holds_since(self) -> float | None:
         """When the oldest cell or partial message that it keeps in memory came; None if it keeps nothing."""
-        times = [leg.queue.since for leg in self.legs if leg.queue.cells]
+        times = [leg.queue.since for leg in self.legs if leg.outbox.count(leg.queue)]
         if self.conversation.charged_bytes:
             times.append(self.conversation.charged_since)
         return min(times, default=None)
+
+    def used_since(self) -> bool:
+        """Whether a RELAY cell came since this was asked last. A circuit that is not used rests."""
+        used = any(leg.used for leg in self.legs)
+        for leg in self.legs:
+            leg.used = False
+        return used
 
     @property
     def waiting_messages(self) -> int:
@@ -267,10 +303,11 @@ class RelayCircuit:
 
     def _route(self) -> None:
         """Set where a cell goes that comes over either leg."""
-        self.inward.onward = None
+        self.inward.onward = self.inward.beyond = None
         if self.outward is not None:
             self.outward.onward = None
         if self.stage is Stage.EXTENDED and self.outward is not None:
             self.inward.onward, self.outward.onward = self.outward, self.inward
         elif self.stage is Stage.JOINED and self.join is not None:
             self.inward.onward = self.join.inward
+            self.inward.beyond = self.join.layers.backward

@@ -137,6 +137,11 @@ class Introducer:
         """Circuits for which anything is kept, of endpoints and of visitors."""
         return len(self._key_of) + len(self._visits)
 
+    def statistics(self) -> Mapping[str, int]:
+        """Keys that are established, and introductions that wait at gates."""
+        waiting = sum(len(endpoint.gate) for endpoint in self._crowded.values())
+        return {"introduction_keys": self.established, "introductions_waiting": waiting}
+
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int
     ) -> tuple[RoleAction, ...]:

@@ -14,7 +14,7 @@ origin that has most (`shares.py`). An honest visitor waits for seconds, a flood
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +52,10 @@ class Meeting:
     def waiting(self) -> int:
         """Cookies that wait."""
         return len(self._waiting)
+
+    def statistics(self) -> Mapping[str, int]:
+        """Cookies that wait."""
+        return {"cookies": self.waiting}
 
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int

@@ -21,7 +21,7 @@ proof costs less to check than the signatures, so it is checked first.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -130,6 +130,10 @@ class Ring:
     def askers(self) -> int:
         """Circuits whose requests are counted."""
         return len(self._requests)
+
+    def statistics(self) -> Mapping[str, int]:
+        """Descriptors that are kept, and their size."""
+        return {"descriptors": self.kept, "descriptor_bytes": self.kept_bytes}
 
     def handle(
         self, circuit: CircuitHandle, message_type: int, body: bytes, now: float, wall: int

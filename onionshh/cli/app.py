@@ -16,6 +16,7 @@ COMMANDS = {
     "network": "Run a whole network on this machine: a directory and relays, in one process.",
     "directory": "Run a directory: it checks relays, and tells everyone which relays there are.",
     "relay": "Run a relay: it passes on cells that it cannot read.",
+    "master": "Keep a relay's identity on another machine, and make signing keys for the relay.",
     "host": "Host an endpoint and show the whispers that come, or answer them.",
     "whisper": "Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin.",
     "send": "Send a file of up to 8 MiB to an endpoint, in parts.",

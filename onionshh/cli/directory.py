@@ -11,6 +11,8 @@ import click
 import trio
 
 from onionshh.cli.ending import run
+from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
+from onionshh.cli.metrics.samples import of_directory
 from onionshh.cli.options import (
     PATH,
     as_usage,
@@ -27,7 +29,8 @@ from onionshh.cli.statistics import Statistics
 from onionshh.cli.talk import counted, note, tell, utter
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params, default_params, parse_override
-from onionshh.directory.authority import DirectoryAuthority
+from onionshh.directory.authority import DirectoryAuthority, DirectoryStatistics
+from onionshh.directory.changes import changes
 from onionshh.directory.serve import choose_params, is_loopback, serve
 from onionshh.directory.store import AuthorityStore, create_or_open
 from onionshh.net.clocks import Clock
@@ -36,6 +39,7 @@ from onionshh.net.probe import LinkProbe
 from onionshh.net.socks import dialer_of
 from onionshh.net.store import DataDirectory
 from onionshh.net.transport import Dialer
+from onionshh.wire.consensus import Consensus
 from onionshh.wire.descriptor import format_address
 
 WATCH_SECONDS = 1.0
@@ -55,6 +59,7 @@ WATCH_SECONDS = 1.0
 @network_option("The network file; the first start writes it.", found=False)
 @click.option("--interval", type=int, metavar="SECONDS", help="Time from one consensus to the next.")
 @click.option("--param", multiple=True, metavar="NAME=VALUE", help="A consensus parameter; may be repeated.")
+@metrics_option
 @bind_option
 @via_option
 def directory(
@@ -63,6 +68,7 @@ def directory(
     network: Path,
     interval: int | None,
     param: tuple[str, ...],
+    metrics: str | None,
     bind: str | None,
     via: str | None,
 ) -> int:
@@ -72,8 +78,9 @@ def directory(
     FILE. Everyone who joins the network needs a copy of that file. A directory that listens on a loopback
     address starts a one-machine network: a consensus every 5 seconds and no limits per address.
 
-    It says how many relays are listed whenever that changes. SIGUSR1 asks for its statistics, as one line
-    of JSON.
+    It says which relays come and go and why, and how many are listed. SIGUSR1 asks for its statistics, as
+    one line of JSON. At its URL it has a page for people, and GET /health answers 200, or 503 and why nobody
+    should rely on it now. With --metrics it serves rounded numbers at /metrics.
 
     \b
     Examples:
@@ -82,6 +89,7 @@ def directory(
     """
     host, port = host_port(listen, "--listen")
     check_bind(bind)
+    check_metrics(metrics)
     overrides = _overrides(interval, param)
     check_params(host, overrides)
     with DataDirectory(data).lock():
@@ -89,13 +97,16 @@ def directory(
     listener = listen_http(host, port)
     port = listener.getsockname()[1]
     url = f"http://{format_address(host, port)}"
-    with listener, create_or_open(data, network, url=url, random_bytes=os.urandom) as store:
+    with (
+        listener,
+        metrics_listener(metrics, "directory") as numbers,
+        create_or_open(data, network, url=url, random_bytes=os.urandom) as store,
+    ):
         with as_usage():
             params = choose_params(host, store.network, overrides)
         this_run = _Directory(store, network, url)
-        return run(
-            lambda: this_run.run(listener, params, dialer_of(bind, via_of(via))), report=this_run.report
-        )
+        dialer = dialer_of(bind, via_of(via))
+        return run(lambda: this_run.run(listener, params, dialer, numbers), report=this_run.report)
 
 
 def check_params(host: str, overrides: dict[str, int]) -> None:
@@ -136,10 +147,19 @@ class _Directory:
         self._authority: DirectoryAuthority | None = None
         self._statistics = Statistics("directory")
 
-    async def run(self, listener: socket.socket, params: Params, dialer: Dialer) -> int:
+    async def run(
+        self,
+        listener: socket.socket,
+        params: Params,
+        dialer: Dialer,
+        numbers: socket.socket | None,
+    ) -> int:
         """Run until cancelled."""
         store, network = self._store, self._network
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                serve_metrics, numbers, "directory", lambda: of_directory(self.record()), self.why_not_well
+            )
             self._authority = await nursery.start(
                 lambda task_status: serve_authority(store, listener, params, dialer, task_status=task_status)
             )
@@ -152,12 +172,17 @@ class _Directory:
         return 0
 
     def report(self) -> None:
-        """What this directory did so far."""
-        from onionshh.directory.authority import DirectoryStatistics
+        """Say what this directory did so far."""
+        utter(self._statistics.line(self.record()))
 
+    def record(self) -> DirectoryStatistics:
+        """What this directory did so far."""
+        return DirectoryStatistics() if self._authority is None else self._authority.statistics()
+
+    def why_not_well(self) -> str:
+        """Why nobody should rely on it now, in a sentence; empty if all is well."""
         authority = self._authority
-        record = DirectoryStatistics() if authority is None else authority.statistics()
-        utter(self._statistics.line(record))
+        return "This directory has no consensus yet." if authority is None else authority.why_not_well()
 
 
 def _warn_of_urls(store: AuthorityStore, url: str, network: Path) -> None:
@@ -171,15 +196,18 @@ def _warn_of_urls(store: AuthorityStore, url: str, network: Path) -> None:
 
 
 async def watch(authority: DirectoryAuthority) -> None:
-    """Say how many relays are listed, and when no new list comes."""
+    """Say which relays came and left, how many are listed, and when no new list comes."""
     stale = Trouble("a new consensus is out again.")
-    before = -1
+    before: Consensus | None = None
     while True:
         consensus = authority.consensus
-        listed = len(consensus.relays) if consensus is not None else 0
-        if listed != before:
-            tell(f"{counted(listed, 'relay')} listed")
-            before = listed
+        if consensus is not None and consensus is not before:
+            if before is not None:
+                for line in changes(before, consensus, authority.known_of):
+                    tell(line)
+            if before is None or len(before.relays) != len(consensus.relays):
+                tell(f"{counted(len(consensus.relays), 'relay')} listed")
+            before = consensus
         if consensus is not None:
             late = authority.clock.wall() - consensus.fresh_until
             if late > authority.params.interval_seconds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.handling import Handling, Patience, Tally
 from onionshh.cli.lines import LineReader, Output
+from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
+from onionshh.cli.metrics.samples import of_host
 from onionshh.cli.options import (
     PATH,
     bind_option,
@@ -64,7 +67,8 @@ While the disk is full, the transfer waits.
 Visitors may leave whispers with relays while the endpoint is away, for up to 7 days. It takes them when it
 starts, and looks for more every 10 to 20 minutes.
 
-SIGUSR1 asks for statistics, as one line of JSON.
+SIGUSR1 asks for statistics, as one line of JSON. With --metrics it serves rounded numbers at /metrics. Keep
+them to yourself: whoever reads them while sending you whispers may find out whose endpoint this is.
 
 \b
 With --json, one object per line:
@@ -127,6 +131,7 @@ Examples:
 @click.option("--senders", is_flag=True, help="Check who visitors say they are, and show it.")
 @click.option("--no-inbox", is_flag=True, help="Take no whispers that are left while it is away.")
 @verbose_option
+@metrics_option
 @bind_option
 @via_option
 @json_option
@@ -140,6 +145,7 @@ def host(
     no_receipts: bool,
     senders: bool,
     no_inbox: bool,
+    metrics: str | None,
     bind: str | None,
     via: str | None,
     as_json: bool,
@@ -151,6 +157,7 @@ def host(
         raise Usage("--no-receipts and --receive exclude each other: a transfer needs receipts.")
     command = parse_command(program) if program is not None else None
     check_bind(bind)
+    check_metrics(metrics)
     check_reach(bind, network_file_when_there(network), via)
     folder = DataDirectory(data)
     with folder.lock():
@@ -158,12 +165,14 @@ def host(
         terms = _Terms(introducers, receipts=not no_receipts, senders=senders, inbox=not no_inbox)
         received = None if receive is None else ReceivedFiles(receive)
         this_run = _Host(way, terms, echo, command, received, as_json=as_json)
-        return run(lambda: _run(this_run), report=this_run.report)
+        with metrics_listener(metrics, "host") as numbers:
+            return run(lambda: _run(this_run, numbers), report=this_run.report)
 
 
-async def _run(host: _Host) -> int:
+async def _run(host: _Host, numbers: socket.socket | None) -> int:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(host.voice.run)
+        nursery.start_soon(serve_metrics, numbers, "host", lambda: of_host(host.record()))
         await host.run()
         nursery.cancel_scope.cancel()
     return 0
@@ -268,34 +277,43 @@ class _Host:
         self._joined = None
 
     def report(self) -> None:
-        """What this endpoint did so far."""
-        self.voice.statistics(self._record())
+        """Say what this endpoint did so far."""
+        self.voice.statistics(self.record())
 
-    def _record(self) -> HostStatistics:
+    def record(self) -> HostStatistics:
+        """What this endpoint did so far."""
         if self._joined is None:
             return HostStatistics()
-        node, endpoint, tally = self._joined[0].status(), self._joined[1].status(), self._tally
         since = self._standing.since
-        return HostStatistics(
-            joined=True,
-            online=node.online,
-            guards_up=node.guards_up,
-            relays=node.relays,
-            consensus_age_seconds=node.consensus_age_seconds,
-            circuits=node.circuits,
-            reachable=endpoint.reachable,
-            seconds=None if since is None else round(trio.current_time() - since, 1),
-            introducers=endpoint.introducers,
-            visitors=endpoint.visitors,
-            taken=tally.taken,
-            finished=tally.finished,
-            unfinished=endpoint.unfinished,
-            kept=tally.kept,
-            given_up=endpoint.given_up,
-            replies_waiting=endpoint.replies_waiting,
-            transfers=endpoint.transfers,
-            drops=node.drops,
-        )
+        seconds = None if since is None else round(trio.current_time() - since, 1)
+        return numbers_of(*self._joined, self._tally, seconds)
+
+
+def numbers_of(node: Node, endpoint: Endpoint, tally: Tally, seconds: float | None) -> HostStatistics:
+    """How a node and its endpoint stand now. `seconds`: since reachability was last gained or lost."""
+    here, there = node.status(), endpoint.status()
+    return HostStatistics(
+        joined=True,
+        online=here.online,
+        guards_up=here.guards_up,
+        relays=here.relays,
+        consensus_age_seconds=here.consensus_age_seconds,
+        circuits=here.circuits,
+        reachable=there.reachable,
+        seconds=seconds,
+        introducers=there.introducers,
+        visitors=there.visitors,
+        taken=tally.taken,
+        finished=tally.finished,
+        unfinished=there.unfinished,
+        kept=tally.kept,
+        given_up=there.given_up,
+        replies_waiting=there.replies_waiting,
+        transfers=there.transfers,
+        effort=there.effort,
+        inbox_crowded=there.inbox_crowded,
+        drops=here.drops,
+    )
 
 
 async def _mention_transfers(endpoint: Endpoint) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,6 +17,8 @@ import trio
 
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
+from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
+from onionshh.cli.metrics.samples import of_relay
 from onionshh.cli.options import (
     PATH,
     bind_option,
@@ -101,6 +104,7 @@ REPORT_SECONDS = 3600.0
     default=0,
     help="Limit in bytes per second; 0: no limit.",
 )
+@metrics_option
 @bind_option
 @via_option
 def relay(
@@ -112,13 +116,16 @@ def relay(
     onion: str | None,
     family: tuple[str, ...],
     rate: int,
+    metrics: str | None,
     bind: str | None,
     via: str | None,
 ) -> int:
     """Run a relay: it passes on cells that it cannot read.
 
     It says when the directory lists it, or why not, and once an hour what it did. SIGUSR1 asks for its
-    statistics, as one line of JSON. Back up the file `relay-keys` in DIR: with it the relay keeps its id.
+    statistics, as one line of JSON. With --metrics it serves rounded numbers at /metrics, and at /health
+    whether it is listed. Back up the file `relay-keys` in DIR: with it the relay keeps its id.
+    To keep the id on another machine, see `onionshh master`.
 
     \b
     Examples:
@@ -128,6 +135,7 @@ def relay(
     """
     options = wanted(listen, advertise, onion)
     check_bind(bind)
+    check_metrics(metrics)
     if not good_nickname(nickname):
         raise Usage(f"--nickname needs 1 to 19 letters, digits or dashes, not {nickname!r}.")
     members = _family(family)
@@ -135,6 +143,7 @@ def relay(
     check_reach(bind, file, via)
     folder = DataDirectory(data)
     with folder.lock(), ExitStack() as held:
+        numbers = held.enter_context(metrics_listener(metrics, "relay"))
         places = opened(options, folder, held)
         # All relays of a family may share one list, so our own id in it is left out.
         ours = RelayKeys(folder, os.urandom).relay_id
@@ -148,12 +157,8 @@ def relay(
         made = make_relay(
             file, folder, places.listeners, about, bind, proxy, reader=reader, rate=rate, say=tell
         )
-        statistics = Statistics("relay")
-        return run(
-            lambda: _run(made, about, None if places.service is None else places.service(tell)),
-            on=reader,
-            report=lambda: utter(statistics.line(made.statistics(), cipher=CIPHER.name)),
-        )
+        service = None if places.service is None else places.service(tell)
+        return _run_on(reader, made, service, numbers)
 
 
 def make_relay(
@@ -189,7 +194,30 @@ def _roles(mounting: Mounting) -> tuple[Role, ...]:
     return roles(mounting.relay_id, mounting.params, mounting.view, mounting.wall, mounting.folder)
 
 
-async def _run(made: Relay, about: About, service: OnionService | None) -> int:
+def _run_on(
+    reader: HostedReader, made: Relay, service: OnionService | None, numbers: socket.socket | None
+) -> int:
+    statistics = Statistics("relay")
+    return run(
+        lambda: _run_with_numbers(made, service, numbers),
+        on=reader,
+        report=lambda: utter(statistics.line(made.statistics(), cipher=CIPHER.name)),
+    )
+
+
+async def _run_with_numbers(made: Relay, service: OnionService | None, numbers: socket.socket | None) -> int:
+    """Whoever asks for its health is answered from the start, also while no directory is there yet."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            serve_metrics, numbers, "relay", lambda: of_relay(made.statistics()), made.why_not_well
+        )
+        status = await _run(made, service)
+        nursery.cancel_scope.cancel()
+    return status
+
+
+async def _run(made: Relay, service: OnionService | None) -> int:
+    about = made.publisher.about
     tell(f"relay {about.nickname}, id {made.keys.relay_id.hex()}")
     tell(f"cipher: {CIPHER.name}")
     async with trio.open_nursery() as nursery:

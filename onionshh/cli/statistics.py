@@ -48,6 +48,10 @@ class HostStatistics:
     given_up: int = 0
     replies_waiting: int = 0
     transfers: int = 0
+    effort: int = 0
+    """How much work strangers must prove before they are let in, in tries."""
+    inbox_crowded: bool = False
+    """Whether its inbox at the relays was found half full within a day."""
     drops: Mapping[str, int] = field(default_factory=dict)
 
 

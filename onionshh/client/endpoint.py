@@ -46,6 +46,10 @@ class EndpointStatus:
     """How many replies wait for their visitors."""
     transfers: int
     """How many transfers the program has not finished yet, those that still come included."""
+    effort: int
+    """How much work strangers must prove before they are let in, in tries on average. 0: none."""
+    inbox_crowded: bool
+    """Whether its inbox at the relays was found half full within a day. False without an inbox."""
 
 
 class Endpoint:
@@ -313,6 +317,8 @@ class Endpoint:
             given_up=receiver.inbox.given_up,
             replies_waiting=len(receiver.replies),
             transfers=parts.peers.transfers.machine.unfinished,
+            effort=parts.introducers.effort,
+            inbox_crowded=parts.inbox is not None and parts.inbox.crowded,
         )
 
     def _running(self) -> Hosting:

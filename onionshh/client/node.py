@@ -15,10 +15,7 @@ import trio
 
 from onionshh.client.arguments import check_name, check_seconds, check_whole, relay_ids
 from onionshh.client.assemble import assembled
-from onionshh.client.board.board import Board
-from onionshh.client.contact import Contact
 from onionshh.client.context import Context
-from onionshh.client.correspondence import Terms
 from onionshh.client.identities import Identity
 from onionshh.client.one_machine import find_network
 from onionshh.core.base.classes import INTRODUCTION_HOPS, MOST_HOPS, check_hops, privacy_class, reveals
@@ -36,6 +33,8 @@ from onionshh.net.tcp import check_local
 from onionshh.net.via import parse_via
 
 if TYPE_CHECKING:
+    from onionshh.client.board.board import Board
+    from onionshh.client.contact import Contact
     from onionshh.client.endpoint import Endpoint
     from onionshh.client.meeting.meeting import Meeting
 
@@ -165,7 +164,7 @@ class Node:
         self._context.check_open()
         if not isinstance(identity, IdentityKeys):
             identity = Identity.load_or_create(identity, self._context.chance.bytes)
-        # A program that only visits needs neither a database nor the rest of what hosting needs.
+        # Each kind of program loads what it uses: hosting, visiting and boards take some megabytes each.
         from onionshh.client.endpoint import Endpoint
 
         return Endpoint(
@@ -223,10 +222,6 @@ class Node:
             async with node.contact(address, privacy="flash", hops=1) as contact:
                 receipt = await contact.whisper(b"hello")
                 print(receipt.hops)  # 1
-            try:
-                node.contact("shh1qq")
-            except onionshh.BadAddress as error:
-                print(error)  # An address has 63 characters and this one has 6, 57 missing; …
         ```
         """
         self._context.check_open()
@@ -236,6 +231,9 @@ class Node:
         if not session and (way_back or sender is not None):
             raise ValueError("A way back and a sender belong to a session: with session=False there is none.")
         shown, kind, hops = self._sender_key(sender), privacy_class(privacy), check_hops(hops)
+        from onionshh.client.contact import Contact
+        from onionshh.client.correspondence import Terms
+
         terms = Terms(key, kind, hops, background, session, shown, way_back, store)
         return Contact(self._context, encode_address(key), terms, name)
 
@@ -261,6 +259,8 @@ class Node:
             check_name("name", name, NAME_MOST)
         if author is not None and not isinstance(author, IdentityKeys):
             raise TypeError(f"An author is an Identity, not {type(author).__name__}.")
+        from onionshh.client.board.board import Board
+
         return Board(self._context, Topic.of(topic), author, name)
 
     def meet(self, secret: bytes, *, name: str | None = None) -> Meeting:

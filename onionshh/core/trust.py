@@ -11,8 +11,10 @@ from typing import Protocol
 
 from onionshh.config import NetworkFile
 from onionshh.core.base.params import Params
+from onionshh.core.certificate import open_signing_untrusted
 from onionshh.crypto.identity import verify_untrusted
 from onionshh.errors import CryptoError, ProtocolError
+from onionshh.geometry import KEY
 from onionshh.reasons import Reason
 from onionshh.wire import consensus as wire_consensus
 from onionshh.wire import descriptor as wire_descriptor
@@ -56,18 +58,23 @@ class ConsensusExpired(ConsensusOutOfTime):
 
 
 def sign_descriptor(descriptor: RelayDescriptor, key: Signer) -> bytes:
-    """The signed document of a relay's descriptor. `key` is the identity in the descriptor."""
-    if key.public != descriptor.identity:
-        raise ValueError("the key must be the identity in the descriptor")
+    """The signed document of a relay's descriptor. `key` is the signing key in the descriptor, and if there
+    is none the identity."""
+    if key.public != (descriptor.signing[:KEY] or descriptor.identity):
+        raise ValueError("the key must be the signing key in the descriptor, or its identity if it has none")
     body = descriptor.encode_body()
     return wire_descriptor.join(body, key.sign(wire_descriptor.SIGNED + body))
 
 
 def open_descriptor_untrusted(data: bytes) -> RelayDescriptor:
-    """The relay descriptor in a signed document. The registry checks its dates and address, this does not."""
+    """The relay descriptor in a signed document: its identity has signed it, or has signed for the key that
+    did. The registry checks dates, the certificate's too, and the address; this does not."""
     body, signature = wire_descriptor.split_untrusted(data)
     descriptor = wire_descriptor.decode_body_untrusted(body)
-    verify_untrusted(descriptor.identity, signature, wire_descriptor.SIGNED + body)
+    signer: bytes = descriptor.identity
+    if descriptor.signing:
+        signer = open_signing_untrusted(descriptor.identity, descriptor.signing).key
+    verify_untrusted(signer, signature, wire_descriptor.SIGNED + body)
     return descriptor
 
 

@@ -10,6 +10,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -31,8 +32,8 @@ typedef struct {
     EVP_CIPHER_CTX *universal; /* GMAC under KU */
     EVP_CIPHER_CTX *keystream; /* AES-128-CTR under K */
     EVP_CIPHER_CTX *start;     /* AES-128 under B */
-    PyObject *other_universal; /* other hashes than these two: published vectors have some. Else NULL */
-    PyObject *other_start;
+    PyObject *other_universal; /* other hashes than these two, for published vectors; else NULL. They must */
+    PyObject *other_start;     /* not refer to the layer: the garbage collector does not look in here */
 } Layer;
 
 static const byte FIXED_NONCE[NONCE], ZEROS[STATE];
@@ -74,7 +75,7 @@ static int masked_block(Layer *self, const byte *tweak, const byte *left, const 
         fine = EVP_EncryptInit_ex(gmac, NULL, NULL, NULL, FIXED_NONCE) &&
                EVP_EncryptUpdate(gmac, NULL, &size, data, sizeof data) &&
                EVP_EncryptFinal_ex(gmac, mask, &size) &&
-               EVP_CIPHER_CTX_ctrl(gmac, EVP_CTRL_AEAD_GET_TAG, BLOCK, mask);
+               EVP_CIPHER_CTX_ctrl(gmac, EVP_CTRL_AEAD_GET_TAG, BLOCK, mask) > 0;
     if (fine) {
         for (at = 0; at < BLOCK; at++)
             block[at] = left[at] ^ mask[at];
@@ -120,52 +121,51 @@ static const byte *sized_bytes(PyObject *value, Py_ssize_t size, const char *nam
     return NULL;
 }
 
-/* The end of a call that has no result. */
-static PyObject *failed(PyObject *half_made)
+/* What a call returns: `result` if all went well. If not, nothing of what it wrote stays anywhere. */
+static PyObject *ended(int fine, PyObject *result)
 {
-    Py_XDECREF(half_made);
+    if (fine)
+        return result;
+    if (result != NULL)
+        OPENSSL_cleanse(PyBytes_AsString(result), (size_t)PyBytes_Size(result));
+    Py_XDECREF(result);
     if (!PyErr_Occurred())
         PyErr_SetString(PyExc_RuntimeError, "OpenSSL could not encipher a cell");
+    ERR_clear_error(); /* else Python's ssl would take it for its own */
     return NULL;
-}
-
-/* A tuple of 16 and 493 bytes, and where to write them. */
-static PyObject *new_parts(byte **left, byte **right)
-{
-    PyObject *parts = PyTuple_New(2), *one = PyBytes_FromStringAndSize(NULL, LEFT);
-    PyObject *other = PyBytes_FromStringAndSize(NULL, RIGHT);
-    if (parts != NULL && one != NULL && other != NULL) {
-        *left = (byte *)PyBytes_AsString(one);
-        *right = (byte *)PyBytes_AsString(other);
-        PyTuple_SetItem(parts, 0, one); /* takes the reference */
-        PyTuple_SetItem(parts, 1, other);
-        return parts;
-    }
-    Py_XDECREF(one);
-    Py_XDECREF(other);
-    return failed(parts);
 }
 
 static PyObject *cell(Layer *self, PyObject *const *arguments, Py_ssize_t count, int encrypts)
 {
     const byte *tweak, *left, *right;
     byte *new_left, *new_right;
-    PyObject *parts;
-    int fine;
+    PyObject *one, *other, *parts = NULL;
+    int fine = 0;
     if (count != 3)
         return PyErr_Format(PyExc_TypeError, "a cell is 3 arguments: tweak, left, right; not %zd", count);
     if ((tweak = sized_bytes(arguments[0], TWEAK, "tweak")) == NULL ||
         (left = sized_bytes(arguments[1], LEFT, "left")) == NULL ||
-        (right = sized_bytes(arguments[2], RIGHT, "right")) == NULL ||
-        (parts = new_parts(&new_left, &new_right)) == NULL)
+        (right = sized_bytes(arguments[2], RIGHT, "right")) == NULL)
         return NULL;
-    if (encrypts)
-        fine = masked_block(self, tweak, left, right, new_left) &&
-               mask_stream(self, new_left, 0, right, RIGHT, new_right);
-    else
-        fine = mask_stream(self, left, 0, right, RIGHT, new_right) &&
-               masked_block(self, tweak, left, new_right, new_left);
-    return fine ? parts : failed(parts);
+    one = PyBytes_FromStringAndSize(NULL, LEFT);
+    other = PyBytes_FromStringAndSize(NULL, RIGHT);
+    if (one != NULL && other != NULL) {
+        new_left = (byte *)PyBytes_AsString(one);
+        new_right = (byte *)PyBytes_AsString(other);
+        if (encrypts)
+            fine = masked_block(self, tweak, left, right, new_left) &&
+                   mask_stream(self, new_left, 0, right, RIGHT, new_right);
+        else
+            fine = mask_stream(self, left, 0, right, RIGHT, new_right) &&
+                   masked_block(self, tweak, left, new_right, new_left);
+        /* Nobody sees the parts before they are whole: a tuple is known to the garbage collector. */
+        fine = fine && (parts = PyTuple_Pack(2, one, other)) != NULL;
+    }
+    one = ended(fine, one);
+    other = ended(fine, other);
+    Py_XDECREF(one);
+    Py_XDECREF(other);
+    return parts;
 }
 
 static PyObject *encrypt(Layer *self, PyObject *const *arguments, Py_ssize_t count)
@@ -182,9 +182,9 @@ static PyObject *next_state(Layer *self, PyObject *argument)
 {
     const byte *seed = sized_bytes(argument, BLOCK, "seed");
     PyObject *state = seed == NULL ? NULL : PyBytes_FromStringAndSize(NULL, STATE);
-    if (state == NULL || mask_stream(self, seed, UPDATE_BLOCK, ZEROS, STATE, (byte *)PyBytes_AsString(state)))
-        return state;
-    return failed(state);
+    if (state == NULL)
+        return NULL;
+    return ended(mask_stream(self, seed, UPDATE_BLOCK, ZEROS, STATE, (byte *)PyBytes_AsString(state)), state);
 }
 
 /* Objects. A new one is whole or not there: all is done in `new`. */
@@ -196,6 +196,7 @@ static EVP_CIPHER_CTX *keyed(const EVP_CIPHER *cipher, const byte *key, int encr
         EVP_CIPHER_CTX_set_padding(context, 0))
         return context;
     EVP_CIPHER_CTX_free(context);
+    ERR_clear_error();
     return NULL;
 }
 
@@ -206,21 +207,28 @@ static PyObject *new_layer(PyTypeObject *type, PyObject *arguments, PyObject *na
     PyObject *given, *hashes = Py_None;
     const byte *keys;
     Layer *self;
+    int whole = 0;
     if (ciphers == NULL || !PyArg_ParseTupleAndKeywords(arguments, named, "O|O", names, &given, &hashes) ||
         (keys = sized_bytes(given, KEYS, "keys")) == NULL ||
         (self = (Layer *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0)) == NULL)
         return NULL; /* the memory of a new object is zeros */
+    Py_INCREF(given); /* `hashes` runs code, which may reach and clear the dict of the named arguments */
+    Py_INCREF(hashes);
     self->block = keyed(ciphers->ecb, keys, encrypts);
     self->universal = keyed(ciphers->gcm, keys + 16, 1);
     self->keystream = keyed(ciphers->ctr, keys + 32, 1);
     self->start = keyed(ciphers->ecb, keys + 48, 1);
     if (!self->block || !self->universal || !self->keystream || !self->start)
-        PyErr_NoMemory();
+        PyErr_SetString(PyExc_RuntimeError, "OpenSSL could not make a cipher");
     else if (hashes == Py_None ||
              ((self->other_universal = PyObject_CallMethod(hashes, "universal", "y#", keys + 16,
                                                            (Py_ssize_t)BLOCK)) != NULL &&
               (self->other_start = PyObject_CallMethod(hashes, "counter_start", "y#", keys + 48,
                                                        (Py_ssize_t)BLOCK)) != NULL))
+        whole = 1;
+    Py_DECREF(given);
+    Py_DECREF(hashes);
+    if (whole)
         return (PyObject *)self;
     Py_DECREF(self);
     return NULL;
@@ -288,6 +296,7 @@ static int execute(PyObject *module)
     ciphers->gcm = EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL);
     if (ciphers->ecb == NULL || ciphers->ctr == NULL || ciphers->gcm == NULL) {
         PyErr_SetString(PyExc_ImportError, "this OpenSSL has no AES-128");
+        ERR_clear_error();
         return -1;
     }
     return add_type(module, &encryptor) < 0 || add_type(module, &decryptor) < 0 ? -1 : 0;

@@ -23,6 +23,7 @@ from onionshh.net.via import Via
 HTTP_TIMEOUT_SECONDS = 10.0
 DATE_CHARACTERS = 64
 REPLY_MOST = 64 * 1024
+UNLISTED_MOST = 4 * 1024 * 1024
 
 
 class DirectoryUnreachable(Exception):
@@ -129,6 +130,16 @@ class HttpSource:
     async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
         _, data = await self._ask(authority, "GET", f"/relay/{relay.hex()}", REPLY_MOST)
         return _object(data)
+
+    async def unlisted(self, authority: Authority) -> tuple[tuple[dict[str, object], ...], int]:
+        """The relays that the authority knows and does not list, as it tells them, and how many more there
+        are. Raises DirectoryUnreachable."""
+        status, data = await self._ask(authority, "GET", "/unlisted", UNLISTED_MOST)
+        told = _object(data)
+        relays, left_off = told.get("relays"), told.get("left_off")
+        if status != 200 or not isinstance(relays, list) or not isinstance(left_off, int):
+            raise DirectoryUnreachable(f"HTTP {status}, and no list of relays")
+        return tuple(relay for relay in relays if isinstance(relay, dict)), max(0, left_off)
 
     def date(self, authority: Authority) -> int | None:
         return self._dates.get(authority.url)

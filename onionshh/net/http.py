@@ -72,8 +72,9 @@ class _Refused(Exception):
         self.status = status
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Port 0 means any free port. Raises Error, which says what to do."""
+def listen(host: str, port: int, option: str = "--listen") -> socket.socket:
+    """A listening socket. Port 0 means any free port. Raises Error, which says what to do. `option`: where
+    the address was given."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -88,7 +89,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        advice = "Stop the program that uses it, or give another --listen address."
+        advice = f"Stop the program that uses it, or give another {option} address."
         if error.errno == errno.EADDRNOTAVAIL:
             advice = "Give an address of this machine."
         raise Error(f"Cannot listen on {format_address(host, port)}: {error.strerror}. {advice}") from error

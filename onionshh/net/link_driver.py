@@ -23,13 +23,15 @@ from onionshh.reasons import Reason
 
 
 class Sent:
-    """How much has left over all links of a node."""
+    """How much has left over all links of a node, and how many bytes have come."""
 
-    __slots__ = ("cells", "frames")
+    __slots__ = ("bytes", "bytes_received", "cells", "frames")
 
     def __init__(self) -> None:
         self.cells = 0
         self.frames = 0
+        self.bytes = 0
+        self.bytes_received = 0
 
 
 class Home(Protocol):
@@ -128,6 +130,7 @@ class LinkDriver:
             data = b""
         if data is None:
             return 0
+        self._sent.bytes_received += len(data)
         machine = self.machine
         machine.receive_data(data, now)
         if machine.timers.nearer:
@@ -201,6 +204,7 @@ class LinkDriver:
     def _send(self, now: float) -> bool:
         """Send unsent bytes; returns whether the kernel took all of them."""
         took = self.stream.send_some(self._unsent)
+        self._sent.bytes += took
         all_of_it = took == len(self._unsent)
         if took or not self._blocked:
             self.machine.sent(now, blocked=not all_of_it)

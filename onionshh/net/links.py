@@ -15,10 +15,10 @@ import trio
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import Params
+from onionshh.core.certificate import RelaySigner
 from onionshh.core.link.link import LinkInitiator, LinkResponder
 from onionshh.core.link.outbox import Memory
 from onionshh.core.link.port import FrameSink, LinkPort
-from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.ids import RelayId
@@ -49,7 +49,7 @@ class LinkFailed(Exception):
 
 
 class LinkSet:
-    """Links by relay. `identity`: a relay's own key, which proves its links; None for other nodes. `reader`
+    """Links by relay. `identity`: what a relay proves its links with now; None for other nodes. `reader`
     watches the streams; the default is the dialer's kind. `after_read` is called after each pass and returns
     whether it wants to be called again soon. `on_tick` is called once per second.
     """
@@ -64,7 +64,7 @@ class LinkSet:
         chance: Chance,
         memory: Memory,
         drops: Drops,
-        identity: SigningKey | None = None,
+        identity: Callable[[], RelaySigner] | None = None,
         reader: Reader | None = None,
         after_read: Callable[[], bool] = lambda: False,
         on_tick: Callable[[float], None] = lambda now: None,
@@ -157,6 +157,7 @@ class LinkSet:
                 identity=identity,
                 onion_keys=onion_keys(),
                 is_relay=is_relay,
+                earliest=self._clock.earliest(),
                 params=self._params(),
                 chance=self._chance,
                 now=now,
@@ -228,7 +229,7 @@ class LinkSet:
                 machine = LinkInitiator(
                     responder=relay.identity,
                     onion_key=relay.onion_key,
-                    identity=self._identity,
+                    identity=self._identity() if self._identity is not None else None,
                     params=self._params(),
                     chance=self._chance,
                     now=now,

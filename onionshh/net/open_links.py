@@ -44,6 +44,10 @@ class LinkStatistics:
     """Cells that have left, with padding counted."""
     frames_sent: int
     """Frames that have left."""
+    bytes_sent: int
+    """Bytes that the kernel has taken, with handshakes counted."""
+    bytes_received: int
+    """Bytes that have come, with handshakes counted."""
     unsent_bytes: int
     """Sealed bytes that the kernel has not taken yet."""
     deadlines: int
@@ -120,6 +124,8 @@ class OpenLinks:
             addresses=self.strangers.addresses,
             cells_sent=self.sent.cells,
             frames_sent=self.sent.frames,
+            bytes_sent=self.sent.bytes,
+            bytes_received=self.sent.bytes_received,
             unsent_bytes=sum(driver.unsent_bytes for driver in self._drivers),
             deadlines=len(self.timers),
         )

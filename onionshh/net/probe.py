@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import trio
@@ -24,9 +25,10 @@ _IN_WORDS = {
 
 
 class Probed(NamedTuple):
-    """Where a relay answered, and why not at the other addresses: empty if there are none."""
+    """What came of a check. `missed`: where the relay did not answer, and why. `why`: what is said of it in
+    one sentence; empty if it answered wherever it could be asked."""
 
-    answered: tuple[Address, ...]
+    missed: Mapping[Address, str]
     why: str = ""
 
 
@@ -57,7 +59,7 @@ class LinkProbe:
     async def __call__(self, descriptor: RelayDescriptor, /) -> Probed:
         """Whether the relay proves its keys at each address. All are tried at once."""
         turns = in_turn(self._dialer, descriptor.addresses)
-        whys: dict[Address, str | None] = {}
+        whys: dict[Address, str | None] = dict.fromkeys(descriptor.addresses, ONLY_TOR)
 
         async def one(address: Address) -> None:
             seconds = check_seconds(self._params, self._dialer.slower_seconds)
@@ -68,9 +70,9 @@ class LinkProbe:
         async with trio.open_nursery() as nursery:
             for address in turns:
                 nursery.start_soon(one, address)
-        answered = tuple(address for address in descriptor.addresses if whys.get(address, "") is None)
-        why = next((whys[address] for address in turns if whys[address]), None)
-        return Probed(answered, why or ("" if turns else ONLY_TOR))
+        missed = {address: why for address, why in whys.items() if why is not None}
+        why = next((missed[address] for address in turns if address in missed), "" if turns else ONLY_TOR)
+        return Probed(missed, why)
 
     async def _check(self, descriptor: RelayDescriptor, address: Address) -> str | None:
         """None if the relay proved its keys at this address, else why not."""

@@ -137,11 +137,14 @@ def read_file(path: Path, most_bytes: int = 16 * 1024 * 1024, *, secret: bool = 
     try:
         # O_NONBLOCK: if there is a pipe, opening it would wait without end.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
                 raise BadData(f"{path} is not a file; move it away.")
             if secret:
                 close_to_others(file.fileno(), path, "if one of them may have read it, make a new one")
-            data = file.read(most_bytes + 1)
+            # Python makes room for all it may read. To free many megabytes once lets the C library keep as
+            # much from then on.
+            data = file.read(min(found.st_size, most_bytes) + 1)
     except FileNotFoundError:
         return None
     except OSError as error:

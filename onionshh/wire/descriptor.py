@@ -1,10 +1,11 @@
 """Relay descriptors: what a relay says about itself, under its own signature (SPEC 8).
 
-The document is `[body bin, signature bin 64]`. The relay's identity signs `SIGNED ‖ body`. The signature is
-checked over the bytes exactly as received. core/trust.py signs and checks; this file has the shape.
+The document is `[body bin, signature bin 64]`. The relay's identity signs `SIGNED ‖ body`, or the signing
+key in `signing` does if that is not empty. The signature is checked over the bytes exactly as received.
+core/trust.py signs and checks, core/certificate.py knows what is in `signing`; this file has the shape.
 
-A relay has an IPv4 address, an IPv6 address, an onion service, or several of these. Two fields have no use
-yet: `signing` and `paced`. They have their place in the format so that it need not change when they get one.
+A relay has an IPv4 address, an IPv6 address, an onion service, or several of these. `paced` has no use yet.
+It has its place in the format so that the format need not change when it gets one.
 """
 
 from __future__ import annotations

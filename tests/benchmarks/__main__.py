@@ -7,16 +7,16 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from onionshh.core.base.params import default_params
+from onionshh.crypto import uiv
 from tests.benchmarks import (
     board_sizes,
     boards,
@@ -32,16 +32,16 @@ from tests.benchmarks import (
     sessions,
     work,
 )
-from tests.benchmarks.measured import Measured
+from tests.benchmarks.measured import Measured, in_python
 from tests.benchmarks.onion import OnionNetwork
 from tests.benchmarks.picture import draw
+from tests.benchmarks.table import CIPHERS, PYTHON, ROWS, print_table
 
 RESULTS = Path(__file__).parent / "results"
 RELAYS = 7
 ROUNDS = 3
 TOR_SETTLE_SECONDS = 45.0
 TOR_STARTS = 3
-HELP_SECONDS_MOST = 0.4
 
 
 def main() -> int:
@@ -56,58 +56,51 @@ def main() -> int:
         f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, {RELAYS} relays"
     )
     RESULTS.mkdir(exist_ok=True)
+    if uiv.compiled() is None:
+        print("the cipher is not compiled here: its column is empty")
     grown: list[Measured] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onionshh-bench-")))
-        (folder / "onionshh").mkdir()
         if asked.only == "growth":
-            onion = _start_onion(folder, stack)
+            ours = _start_ours(folder, stack)
         else:
-            onion = _beside_tor(folder, stack, asked.rounds)
+            ours = _beside_tor(folder, stack, asked.rounds)
         if asked.only != "beside":
-            grown = [
-                *crowd.measure(onion),
-                *sessions.measure(onion),
-                *mailboxes.measure(onion),
-                *letters.measure(onion),
-                *boards.measure(onion),
-            ]
-    # The network has ended: nothing runs beside what is measured within one process.
+            grown = _over_networks(ours)
+    # The networks have ended: nothing runs beside what is measured within one process.
     if asked.only != "beside":
         _growth(grown)
     return 0
 
 
-def _beside_tor(folder: Path, outer: ExitStack, rounds: int) -> OnionNetwork:
-    """The first table. Returns our network, which runs until `outer` ends; C tor's has ended."""
+def _beside_tor(folder: Path, outer: ExitStack, rounds: int) -> dict[str, OnionNetwork]:
+    """The first table. Returns our networks, which run until `outer` ends; C tor's has ended."""
     missing = ctor.available()
     print(missing or f"C tor {ctor.version()}", flush=True)
     with ExitStack() as stack:
         tor = None
         if missing is None:
             tor = _start_tor(folder, stack)
-        onion = _start_onion(folder, outer)
+        ours = _start_ours(folder, outer)
         for number in range(rounds):
-            rows.measure(tor, onion, number)
-            rows.ROWS["relay-start"].onionshh.append(_relay_start(onion, number) * 1e3)
+            rows.measure(tor, ours, number)
             print(f"round {number + 1} of {rounds} done", flush=True)
-    results = [row.result() for row in rows.ROWS.values()]
-    helped = sorted(_help_seconds() for _ in range(5))[2]
-    results.append(
-        {
-            "row": "onionshh --help",
-            "unit": "s",
-            "tor": None,
-            "onionshh": round(helped, 3),
-            "ratio": None,
-            "bar": f"≤ {HELP_SECONDS_MOST:g} s",
-            "holds": helped <= HELP_SECONDS_MOST,
-        }
-    )
-    _print(results)
+    results = [row.result() for row in ROWS.values()]
+    print_table(results)
     _write("beside-tor.json", results)
     draw(results, "onionshh beside C tor: ratio, C tor = 1, tick = bar", RESULTS / "beside-tor.svg")
-    return onion
+    return ours
+
+
+def _over_networks(ours: Mapping[str, OnionNetwork]) -> list[Measured]:
+    """What is measured over a network that runs. Rows of sessions, mailboxes and many at once with both
+    ciphers."""
+    measured = {
+        cipher: [one for part in (crowd, sessions, mailboxes, letters) for one in part.measure(onion)]
+        for cipher, onion in ours.items()
+    }
+    first = next(iter(ours.values()))
+    return [*in_python(next(iter(measured.values())), measured[PYTHON]), *boards.measure(first)]
 
 
 def _growth(over_network: list[Measured]) -> None:
@@ -132,10 +125,16 @@ def _write(name: str, results: Sequence[dict[str, Any]]) -> None:
     (RESULTS / name).write_text(text + "\n", encoding="utf-8")
 
 
-def _start_onion(folder: Path, stack: ExitStack) -> OnionNetwork:
-    onion = OnionNetwork(folder / "onionshh", RELAYS)
-    stack.callback(onion.stop)
-    return onion
+def _start_ours(folder: Path, stack: ExitStack) -> dict[str, OnionNetwork]:
+    """Our network with each cipher that is there."""
+    ours = {}
+    for cipher in CIPHERS:
+        if cipher == PYTHON or uiv.compiled() is not None:
+            path = folder / cipher
+            path.mkdir()
+            ours[cipher] = onion = OnionNetwork(path, RELAYS, pure=cipher == PYTHON)
+            stack.callback(onion.stop)
+    return ours
 
 
 def _start_tor(folder: Path, stack: ExitStack) -> ctor.TorNetwork:
@@ -164,31 +163,6 @@ def _answers(tor: ctor.TorNetwork) -> bool:
         except OSError:
             time.sleep(1)
     return False
-
-
-def _relay_start(onion: OnionNetwork, number: int) -> float:
-    """Seconds from starting a relay's process to its taking links."""
-    started = time.perf_counter()
-    relay = onion.start_relay(100 + number)
-    relay.wait_for("links are taken")
-    seconds = time.perf_counter() - started
-    relay.stop()
-    return seconds
-
-
-def _help_seconds() -> float:
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "onionshh", "--help"], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
-
-
-def _print(results: list[dict[str, object]]) -> None:
-    print(f"\n{'row':72} {'C tor':>9} {'onionshh':>9}  {'ratio':>6}  bar")
-    for one in results:
-        tor, ours, ratio = (("–" if one[key] is None else one[key]) for key in ("tor", "onionshh", "ratio"))
-        holds = {True: "holds", False: "FAILS", None: ""}[one["holds"]]  # type: ignore[index]
-        name = f"{one['row']} ({one['unit']})"
-        print(f"{name:72} {tor:>9} {ours:>9}  {ratio:>6}  {one['bar'] or 'report':8} {holds}")
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def _p99(values: Sequence[float]) -> float:
 
 def _program(net: OnionNetwork, name: str) -> Child:
     command = [sys.executable, "-m", "tests.benchmarks.boards", str(net.file), str(net.folder / f"b-{name}")]
-    return Child(command, log=net.folder / f"b-{name}.log")
+    return Child(command, log=net.folder / f"b-{name}.log", environment=net.environment)
 
 
 class Program:

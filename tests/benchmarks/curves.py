@@ -122,7 +122,10 @@ def draw(results: Sequence[Measured], path: Path) -> None:
     parts: list[str] = []
     for panel, wanted in zip(places, chosen, strict=True):
         rows = [(part, one) for part in wanted for name, one in by_row.items() if part in name and one.values]
-        parts += panel.draw([(name.partition(", ")[2], one) for name, one in rows])
+        lines = [(name.partition(", ")[2], one) for name, one in rows]
+        if len(rows) == 1 and rows[0][1].python is not None:
+            lines = [("cipher compiled", rows[0][1]), ("in Python", rows[0][1].python)]
+        parts += panel.draw(lines)
     parts += _trips(
         half + _LEFT, _TOP + _PANEL_HEIGHT, [one for one in results if "round trip of" in one.row]
     )

@@ -6,13 +6,15 @@ Each measurement is a process of its own, so that none counts what another left 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.measured import Measured, single
+from tests.benchmarks.measured import Measured, in_python, single
+from tests.benchmarks.processes import environment
 
 CPU_RATIOS = {1_000: 1.6, 10_000: 1.8}
 """How many times the CPU of a cell at one circuit a cell may take at so many."""
@@ -22,11 +24,16 @@ TAKE_SECONDS, TAKE_MB, STALL_MS = 0.2, 20.0, 20.0
 
 def measure() -> list[Measured]:
     """Every row of this file; about 10 seconds."""
-    return [_cpu(), *_memory(), *_consensus()]
+    return [*in_python([_cpu(pure=False)], [_cpu(pure=True)]), *_memory(), *_consensus()]
 
 
-def _cpu() -> Measured:
-    told = {int(count): value for count, value in _child("circuits", "cpu").items()}
+def cpu_by_circuits(*, pure: bool) -> dict[int, float]:
+    """Microseconds a forwarded cell takes at a switch, by its circuits."""
+    return {int(count): value for count, value in _child("circuits", "cpu", pure=pure).items()}
+
+
+def _cpu(*, pure: bool) -> Measured:
+    told = cpu_by_circuits(pure=pure)
     first = told[min(told)]
     return Measured(
         "CPU per forwarded cell, by circuits on the relay",
@@ -64,8 +71,9 @@ def _consensus() -> list[Measured]:
     ]
 
 
-def _child(module: str, *arguments: str) -> dict[str, Any]:
+def _child(module: str, *arguments: str, pure: bool = False) -> dict[str, Any]:
     command = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    beside = {**os.environ, **environment(pure=pure)}
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=beside).stdout
     told: dict[str, Any] = json.loads(output)
     return told

@@ -123,7 +123,7 @@ def _at(net: OnionNetwork, rate: int) -> dict[str, float]:
 def _sender(net: OnionNetwork, rate: int, number: int) -> Child:
     name = f"junk-{rate}-{number}"
     command = [sys.executable, "-m", "tests.benchmarks.junk", str(net.file), str(net.folder / name)]
-    return Child(command, log=net.folder / f"{name}.log")
+    return Child(command, log=net.folder / f"{name}.log", environment=net.environment)
 
 
 class Sender:

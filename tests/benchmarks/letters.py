@@ -8,6 +8,7 @@ printed last by each is one line of JSON.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -56,7 +57,13 @@ def measure(net: OnionNetwork) -> list[Measured]:
 def _cells_a_reading(net: OnionNetwork, folder: Path) -> float:
     """Cells that relays send for one reading, without what they send anyway."""
     command = [sys.executable, "-m", "tests.benchmarks.letters", "read", str(net.file), str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **net.environment},
+    ) as child:
         if child.stdin is None or child.stdout is None:
             raise RuntimeError("a pipe is missing")
         child.stdout.readline()  # it is reachable, and has read its inbox once
@@ -74,7 +81,9 @@ def _cells_a_reading(net: OnionNetwork, folder: Path) -> float:
 
 def _child(net: OnionNetwork, do: str, folder: Path, *arguments: str) -> Any:
     command = [sys.executable, "-m", "tests.benchmarks.letters", do, str(net.file), str(folder), *arguments]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
+    beside = {**os.environ, **net.environment}
+    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=beside)
+    return json.loads(ran.stdout.splitlines()[-1])
 
 
 async def _host(network: str, folder: Path, letters: int) -> None:

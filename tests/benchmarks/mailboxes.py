@@ -112,7 +112,7 @@ def _p99(milliseconds: Sequence[float]) -> float:
 
 def _program(net: OnionNetwork, name: str) -> Child:
     command = [sys.executable, "-m", "tests.benchmarks.mailboxes", str(net.file), str(net.folder / name)]
-    return Child(command, log=net.folder / f"{name}.log")
+    return Child(command, log=net.folder / f"{name}.log", environment=net.environment)
 
 
 class Mail:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -12,7 +12,8 @@ class Measured:
     """`values` by circuits, visitors or whatever grows, or one `value`; neither when it could not be had.
 
     `limits` holds the bar as numbers, under the same keys as `values` or under 0 for a single one; `bar` says
-    it in words. `why`: why there is no figure, or why it is what it is.
+    it in words. `why`: why there is no figure, or why it is what it is. `python`: the same with the cipher in
+    Python, whose bar nobody has set.
     """
 
     row: str
@@ -22,6 +23,7 @@ class Measured:
     bar: str = ""
     limits: Mapping[int, float] = field(default_factory=dict)
     why: str = ""
+    python: Measured | None = None
 
     @property
     def holds(self) -> bool | None:
@@ -37,6 +39,9 @@ class Measured:
             result["value"] = rounded(self.value)
         if self.values:
             result["values"] = {str(key): rounded(value) for key, value in self.values.items()}
+        if self.python is not None:
+            told = self.python.as_dict()
+            result["python"] = told.get("values", told.get("value"))
         result["bar"] = self.bar or None
         if self.limits:
             result["limits"] = {str(key): rounded(value) for key, value in self.limits.items()}
@@ -47,14 +52,24 @@ class Measured:
 
     def line(self) -> str:
         """The line of the table that is printed."""
-        if self.values:
-            figures = "  ".join(f"{key}: {rounded(value):g}" for key, value in self.values.items())
-        else:
-            figures = "–" if self.value is None else f"{rounded(self.value):g}"
+        figures = self._figures()
+        if self.python is not None:
+            figures = f"{figures}  (Python {self.python._figures()})"
         verdict = {True: "holds", False: "FAILS", None: ""}[self.holds]
         name = f"{self.row} ({self.unit})" if self.unit else self.row
         text = f"{name:64} {figures:52} {self.bar or 'report':44} {verdict}".rstrip()
         return f"{text}\n    {self.why}" if self.why else text
+
+    def _figures(self) -> str:
+        if self.values:
+            return "  ".join(f"{key}: {rounded(value):g}" for key, value in self.values.items())
+        return "–" if self.value is None else f"{rounded(self.value):g}"
+
+
+def in_python(compiled: Sequence[Measured], pure: Sequence[Measured]) -> list[Measured]:
+    """These rows, each with the same row of a run with the cipher in Python, where there is one."""
+    by_row = {one.row: one for one in pure}
+    return [replace(one, python=by_row.get(one.row)) for one in compiled]
 
 
 def single(row: str, unit: str, value: float, most: float | None = None) -> Measured:

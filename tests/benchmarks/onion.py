@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks.processes import Child
+from tests.benchmarks.processes import Child, environment
 
 LISTED_SECONDS = 60.0
 _ONIONSHH = [sys.executable, "-m", "onionshh"]
@@ -16,10 +19,11 @@ _ONIONSHH = [sys.executable, "-m", "onionshh"]
 
 class OnionNetwork:
     """Every part a process of its own. `visitor.ask(do=…)` drives what is measured. `params`: consensus
-    parameters, each NAME=VALUE."""
+    parameters, each NAME=VALUE. `pure`: with the cipher in Python."""
 
-    def __init__(self, folder: Path, relays: int, params: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, relays: int, params: Sequence[str] = (), *, pure: bool = False) -> None:
         self.folder = folder
+        self.environment = environment(pure=pure)
         self.file = folder / "network.toml"
         self._children: list[Child] = []
         self._start(
@@ -75,6 +79,20 @@ class OnionNetwork:
             "visitor": self.visitor.memory_kib(),
         }
 
+    def help_seconds(self) -> float:
+        """How long `onionshh --help` takes, the median of five."""
+        seconds = []
+        for _ in range(5):
+            started = time.perf_counter()
+            subprocess.run(
+                [*_ONIONSHH, "--help"],
+                check=True,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, **self.environment},
+            )
+            seconds.append(time.perf_counter() - started)
+        return statistics.median(seconds)
+
     def stop(self) -> None:
         """End every process that was started here."""
         for child in reversed(self._children):
@@ -82,7 +100,7 @@ class OnionNetwork:
 
     def _start(self, *arguments: str) -> Child:
         log = self.folder / f"{arguments[0]}{len(self._children)}.log"
-        child = Child([*_ONIONSHH, *arguments], log=log)
+        child = Child([*_ONIONSHH, *arguments], log=log, environment=self.environment)
         self._children.append(child)
         return child
 
@@ -91,6 +109,6 @@ class OnionNetwork:
         command = [
             sys.executable, "-m", f"tests.benchmarks.{module}", str(self.file), str(self.folder / name)
         ]  # fmt: skip
-        child = Child(command, log=self.folder / f"{name}.log")
+        child = Child(command, log=self.folder / f"{name}.log", environment=self.environment)
         self._children.append(child)
         return child

@@ -97,6 +97,12 @@ class Child:
                 self._lines.put(line.decode(errors="replace").rstrip("\n"))
 
 
+def environment(*, pure: bool) -> dict[str, str]:
+    """What a process of ours finds besides what is here: which cipher to take, and leave to keep compiled
+    modules, as an installed program does. Without, each start compiles all of them and keeps that memory."""
+    return {"ONIONSHH_PURE": "1" if pure else "", "PYTHONDONTWRITEBYTECODE": ""}
+
+
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process, seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()

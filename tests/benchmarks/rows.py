@@ -1,4 +1,4 @@
-"""The rows of the table: what is measured on both networks, and the bar each must hold."""
+"""The rows of the table: how each is measured, on C tor and on ours with either cipher."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from stem import ControllerError
 
+from tests.benchmarks import growth
 from tests.benchmarks.ctor import TorNetwork
 from tests.benchmarks.onion import OnionNetwork
+from tests.benchmarks.table import PYTHON, ROWS
 
 BULK_BYTES = 26_000_000
 CONNECTS = 15
@@ -28,62 +30,10 @@ BUILDS_AT_ONCE = 200
 TOR_LISTS_SECONDS = 30.0
 QUIET_CONTACTS = 64
 QUIET_SECONDS = 6.0
+_CIRCUITS = (1_000, 10_000)
 QUIET_RATES = (115.0, 350.0)
 """Whispers a second over all 64 that come to about 200 and 600 cells a second at each relay."""
 
-
-@dataclass(slots=True)
-class Row:
-    """One line of the table. `least`: the ratio must be at least the bar, else at most. None: reported."""
-
-    name: str
-    unit: str
-    bar: float | None = None
-    least: bool = False
-    tor: list[float] = field(default_factory=list)
-    onionshh: list[float] = field(default_factory=list)
-
-    def result(self) -> dict[str, object]:
-        """{row, unit, tor, onionshh, ratio, bar, holds}; medians of the rounds."""
-        tor = statistics.median(self.tor) if self.tor else None
-        ours = statistics.median(self.onionshh) if self.onionshh else None
-        ratio = ours / tor if tor and ours is not None else None
-        holds = None
-        if ratio is not None and self.bar is not None:
-            holds = ratio >= self.bar if self.least else ratio <= self.bar
-        bar = None if self.bar is None else f"{'≥' if self.least else '≤'} {self.bar:g}"
-        return {
-            "row": self.name,
-            "unit": self.unit,
-            "tor": _rounded(tor),
-            "onionshh": _rounded(ours),
-            "ratio": _rounded(ratio),
-            "bar": bar,
-            "holds": holds,
-        }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")
-
-
-ROWS = {
-    "bulk-cpu": Row("relay CPU per cell, bulk through a rendezvous", "µs", 1.0),
-    "quiet-200": Row("relay CPU per cell, 64 quiet circuits, about 200 cells/s a relay", "µs", 2.5),
-    "quiet-600": Row("relay CPU per cell, 64 quiet circuits, about 600 cells/s a relay", "µs", 2.5),
-    "connect": Row("connect by address to first byte back, fresh circuits", "ms", 0.35),
-    "connect-cold": Row("the same, nothing warm but the consensus", "ms"),
-    "round-trip": Row("round trip of 256 B, median", "ms", 0.25),
-    "round-trip-p99": Row("round trip of 256 B, p99", "ms", 0.25),
-    "bulk-rate": Row("bulk rate, one circuit through a rendezvous", "MB/s", 1.0, least=True),
-    "build": Row("build of a circuit of three relays, median", "ms", 0.4),
-    "build-rate": Row("circuits of three relays built a second", "1/s", 0.5, least=True),
-    "build-cpu": Row("relay CPU per circuit built and relay", "µs", 1.5),
-    "memory-relay": Row("memory of a relay", "MiB", 0.5),
-    "memory-endpoint": Row("memory of an endpoint", "MiB", 1.1),
-    "memory-visitor": Row("memory of a visitor", "MiB", 1.1),
-    "relay-start": Row("start of a relay to its first link answered", "ms"),
-}
 
 Record = Callable[[str, float], None]
 
@@ -122,31 +72,61 @@ def idle_rate(net: TorNetwork | OnionNetwork, seconds: float = 4.0) -> float:
     return span.cpu_seconds / span.seconds
 
 
-def measure(tor: TorNetwork | None, onion: OnionNetwork, number: int) -> None:
+def measure(tor: TorNetwork | None, ours: Mapping[str, OnionNetwork], number: int) -> None:
     """One round. Each part on C tor, then at once on ours: a shared machine is another one a minute later.
 
-    A private network of so few relays stumbles now and then: what could not be measured on C tor is said,
-    and is missing from this round. `number` keeps the rounds' isolation apart.
+    `ours`: our network with each cipher. A private C tor network of so few relays stumbles now and then: what
+    could not be measured on it is said, and is missing from this round. `number` keeps the rounds' isolation
+    apart.
     """
     for what, on_tor, on_ours in _PARTS:
         if tor is not None:
             try:
-                on_tor(tor, _record_tor, number)
+                on_tor(tor, _to_tor, number)
             except (OSError, RuntimeError, ControllerError) as error:
                 print(f"C tor, {what}: not measured in this round: {error}", flush=True)
-        on_ours(onion, _record_ours)
-    for net, record in ((tor, _record_tor), (onion, _record_ours)):
-        if net is not None:
-            for part, kib in net.memory_kib().items():
-                record(f"memory-{part}", kib / 1024)
+        for cipher, onion in ours.items():
+            on_ours(onion, _to_ours(cipher))
+    for cipher, onion in ours.items():
+        record = _to_ours(cipher)
+        _memory(onion, record)
+        _many_circuits(cipher, record)
+        record("relay-start", _relay_start(onion, number) * 1e3)
+        record("help", onion.help_seconds() * 1e3)
+    if tor is not None:
+        _memory(tor, _to_tor)
 
 
-def _record_tor(name: str, value: float) -> None:
+def _to_tor(name: str, value: float) -> None:
     ROWS[name].tor.append(value)
+    if name == "bulk-cpu":
+        for count in _CIRCUITS:
+            ROWS[f"circuits-{count}"].tor.append(value)
 
 
-def _record_ours(name: str, value: float) -> None:
-    ROWS[name].onionshh.append(value)
+def _to_ours(cipher: str) -> Record:
+    return lambda name, value: ROWS[name].ours[cipher].append(value)
+
+
+def _memory(net: TorNetwork | OnionNetwork, record: Record) -> None:
+    for part, kib in net.memory_kib().items():
+        record(f"memory-{part}", kib / 1024)
+
+
+def _many_circuits(cipher: str, record: Record) -> None:
+    told = growth.cpu_by_circuits(pure=cipher == PYTHON)
+    for count in _CIRCUITS:
+        record(f"circuits-{count}", told[count])
+
+
+def _relay_start(onion: OnionNetwork, number: int) -> float:
+    """Seconds from starting a relay's process to its taking links."""
+    started = time.perf_counter()
+    relay = onion.start_relay(100 + number)
+    relay.wait_for("links are taken")
+    seconds = time.perf_counter() - started
+    relay.stop()
+    return seconds
 
 
 def _our_connects(net: OnionNetwork, record: Record) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -41,18 +42,33 @@ async def test_a_list_that_is_made_no_more_is_said_once_and_so_is_its_end(
         nursery.cancel_scope.cancel()
 
 
-async def test_how_many_are_listed_is_said_when_it_changes(
+async def test_who_comes_and_goes_is_said_and_how_many_are_listed(
     autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with small(2) as net, trio.open_nursery() as nursery:
+    async with small(4) as net, trio.open_nursery() as nursery:
         nursery.start_soon(watch, net.authority)
         await trio.sleep(300)
-        await net.add_relay()
+        relay = await net.add_relay()
+        await net.settled()
+        await trio.sleep(300)
+        await relay.stop()
+        await trio.sleep(300)
+        await net.add_relay(again=relay)
         await net.settled()
         await trio.sleep(300)
         nursery.cancel_scope.cancel()
     said = [line.partition(" ")[2] for line in capsys.readouterr().out.splitlines()]
-    assert said == ["2 relays listed", "3 relays listed"]
+    named = re.sub(r"\([0-9a-f]{8}\)", "(ID)", "\n".join(said)).splitlines()
+    gone = "relay5 (ID) left: it did not answer its last 2 checks: no connection to its address: "
+    assert named[3].startswith(gone)
+    assert named[:3] + named[4:] == [
+        "4 relays listed",
+        "relay5 (ID) came: it is new, and answered its check",
+        "5 relays listed",
+        "4 relays listed",
+        "relay5 (ID) came back: it answers again",
+        "5 relays listed",
+    ]
 
 
 @pytest.mark.parametrize(

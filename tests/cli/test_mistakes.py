@@ -451,12 +451,15 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
     "command, options",
     [
         ("demo", "--relays --hops"),
-        ("directory", "--listen --data --network --interval --param --bind --via"),
-        ("relay", "--network --listen --data --nickname --advertise --onion --family --rate --bind --via"),
+        ("directory", "--listen --data --network --interval --param --metrics --bind --via"),
+        (
+            "relay",
+            "--network --listen --data --nickname --advertise --onion --family --rate --metrics --bind --via",
+        ),
         (
             "host",
             "--network --data --echo --exec --receive --introducers --no-receipts --senders --no-inbox"
-            " --verbose --bind --via --json",
+            " --verbose --metrics --bind --via --json",
         ),
         (
             "whisper",
@@ -478,7 +481,7 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
         ),
         ("meet", "--network --ttl --name --stay --data --verbose --bind --via --json"),
         ("contacts", "--network --data --forget --json"),
-        ("relays", "--network --bind --via --json"),
+        ("relays", "--network --why --bind --via --json"),
         ("address", "--data"),
     ],
 )
@@ -495,8 +498,9 @@ def test_help_has_every_option_and_an_example(
 def test_help_lists_the_commands_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
     listed = helped("", capsys).partition("\nCommands:\n")[2]
     found = re.findall(r"^  (\w+) ", listed, re.MULTILINE)
-    first = ["demo", "network", "directory", "relay", "host", "whisper", "send", "post", "board", "meet"]
-    assert found == [*first, "contacts", "relays", "reasons", "address"]
+    running = ["demo", "network", "directory", "relay", "master", "host"]
+    talking = ["whisper", "send", "post", "board", "meet"]
+    assert found == [*running, *talking, "contacts", "relays", "reasons", "address"]
 
 
 def test_the_environment_asks_for_no_completion(

@@ -13,6 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+import onionshh
 from onionshh import testing
 from onionshh.cli import main
 from onionshh.cli.relays import WIDE
@@ -74,6 +75,8 @@ def test_a_table_whose_shares_are_a_whole(served: Path, capsys: Captured) -> Non
     assert main(["relays", "--network", str(served)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:2] == ["Nickname", "Address"]
+    assert [line.split()[0] for line in lines[1 : 1 + RELAYS]] == ["relay1", "relay2", "relay3"]
+    assert all(f" onionshh {onionshh.__version__} " in line for line in lines[1 : 1 + RELAYS])
     assert max(map(len, lines)) <= WIDE  # in a file or a pipe no terminal says how wide it is
     shares = [float(line.partition(" %")[0].split()[-1]) for line in lines[1 : 1 + RELAYS]]
     assert sum(shares) == pytest.approx(100, abs=0.2)

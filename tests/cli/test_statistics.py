@@ -18,8 +18,12 @@ from tests.client.world import hosted, small
 
 RELAY = RelayStatistics(
     circuits=3,
+    circuits_by_stage={"open": 2, "joined": 1},
     cells_forwarded=8,
     handshakes_waiting=1,
+    handshakes_served=7,
+    handshakes_refused=2,
+    listed=True,
     consensus_age_seconds=40,
     links=LinkStatistics(
         relays=2,
@@ -29,6 +33,8 @@ RELAY = RelayStatistics(
         addresses=2,
         cells_sent=10,
         frames_sent=5,
+        bytes_sent=5300,
+        bytes_received=4700,
         unsent_bytes=0,
         deadlines=4,
     ),
@@ -53,8 +59,13 @@ def test_a_record_is_one_line_of_json_with_sorted_keys() -> None:
     assert found.pop("up_seconds") >= 0
     assert found == {
         "circuits": 3,
+        "circuits_by_stage": {"open": 2, "joined": 1},
         "cells_forwarded": 8,
         "handshakes_waiting": 1,
+        "handshakes_served": 7,
+        "handshakes_refused": 2,
+        "listed": True,
+        "signing_key_seconds_left": None,
         "consensus_age_seconds": 40,
         "links": {
             "relays": 2,
@@ -64,6 +75,8 @@ def test_a_record_is_one_line_of_json_with_sorted_keys() -> None:
             "addresses": 2,
             "cells_sent": 10,
             "frames_sent": 5,
+            "bytes_sent": 5300,
+            "bytes_received": 4700,
             "unsent_bytes": 0,
             "deadlines": 4,
         },

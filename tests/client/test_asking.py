@@ -62,6 +62,7 @@ async def test_the_numbers_of_a_moment(autojump_clock: MockClock) -> None:
             status = endpoint.status()
             assert (status.reachable, status.why, status.introducers) == (True, "", 2)
             assert (status.visitors, status.unfinished, status.replies_waiting) == (1, 1, 0)
+            assert (status.effort, status.inbox_crowded) == (0, False)
             here = visitor.status()
             assert here.online
             assert here.guards_up >= 1

@@ -133,8 +133,10 @@ async def test_under_junk_strangers_work_and_peers_do_not(autojump_clock: MockCl
                 await flood.run(introducers.entries)
 
         nursery.start_soon(flooded)
+        assert endpoint.status().effort == 0
         proof = await waits_for(visitor, endpoint, 2, wanted=True)
         assert proof is not None
+        assert endpoint.status().effort >= START_EFFORT
         flood.pause = 3.0
         await strangers_get_in(net, endpoint, proof)
         # Who has a session goes on with it, and works for nothing.

@@ -6,6 +6,7 @@ nothing. `Stranger` speaks the visitor's part by hand, to send what no visitor o
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -39,6 +40,7 @@ WALL = 1_790_000_000 // 86400 * 86400 + 36_000
 """Ten hours into a day: the period's second half is far, its grace over."""
 
 PATIENCE_SECONDS = 120.0
+THREADS_SECONDS = 0.005
 
 QUIET = {
     "client_padding_min_ms": 60_000,
@@ -131,8 +133,17 @@ async def until(true: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> 
     step = 0.05
     with trio.fail_after(seconds):
         while not true():
+            await _threads_turn()
             await trio.sleep(step)
             step = min(1.0, 1.2 * step)
+
+
+async def _threads_turn() -> None:
+    """Let threads work for a moment, during which virtual time stands still: it does not wait for them."""
+    limiter = trio.to_thread.current_default_thread_limiter()
+    end = time.perf_counter() + THREADS_SECONDS
+    while limiter.borrowed_tokens and time.perf_counter() < end:
+        await trio.lowlevel.checkpoint()
 
 
 async def echo(endpoint: Endpoint) -> None:

@@ -10,6 +10,7 @@ import pytest
 from onionshh import geometry as g
 from onionshh.config import Authority, NetworkFile
 from onionshh.core.base.params import Params
+from onionshh.core.certificate import certify
 from onionshh.core.trust import (
     ConsensusExpired,
     ConsensusNotYet,
@@ -219,6 +220,47 @@ def test_a_descriptor_with_no_key_to_speak_of() -> None:
 
 def test_every_flipped_bit_of_a_descriptor_is_refused() -> None:
     good = sign_descriptor(WORD, RELAY)
+    for bit in range(8 * len(good)):
+        data = bytearray(good)
+        data[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ProtocolError):
+            open_descriptor_untrusted(bytes(data))
+
+
+SIGNING_KEY = SigningKey(b"k" * 32)
+SIGNED_WORD = replace(WORD, signing=certify(RELAY, SIGNING_KEY.public, NOW + 86_400).encode())
+
+
+def test_a_descriptor_with_a_signing_key_is_signed_by_that_key() -> None:
+    assert open_descriptor_untrusted(sign_descriptor(SIGNED_WORD, SIGNING_KEY)) == SIGNED_WORD
+    with pytest.raises(ValueError, match="signing key"):
+        sign_descriptor(SIGNED_WORD, RELAY)
+    body = SIGNED_WORD.encode_body()
+    for key in (RELAY, STRANGER):  # not even by the identity: one document has one right signer
+        with pytest.raises(CryptoError):
+            open_descriptor_untrusted(wire_descriptor.join(body, key.sign(wire_descriptor.SIGNED + body)))
+
+
+def test_nobody_but_the_identity_certifies_a_signing_key() -> None:
+    certificate = certify(RELAY, SIGNING_KEY.public, NOW + 86_400)
+    for signing in (
+        certify(STRANGER, SIGNING_KEY.public, NOW + 86_400),
+        replace(certificate, expires=NOW + 86_401),
+        replace(certificate, key=SIGNING_KEY.public, signature=bytes(64)),
+    ):
+        forged = replace(WORD, signing=signing.encode())
+        with pytest.raises(ProtocolError, match=Reason.CERTIFICATE):
+            open_descriptor_untrusted(sign_descriptor(forged, SIGNING_KEY))
+
+
+def test_whoever_has_the_signing_key_cannot_leave_its_certificate_out() -> None:
+    body = WORD.encode_body()
+    with pytest.raises(CryptoError):
+        open_descriptor_untrusted(wire_descriptor.join(body, SIGNING_KEY.sign(wire_descriptor.SIGNED + body)))
+
+
+def test_every_flipped_bit_of_a_descriptor_with_a_signing_key_is_refused() -> None:
+    good = sign_descriptor(SIGNED_WORD, SIGNING_KEY)
     for bit in range(8 * len(good)):
         data = bytearray(good)
         data[bit // 8] ^= 1 << bit % 8

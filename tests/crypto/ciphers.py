@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -30,3 +33,17 @@ def with_polyval(cipher: Cipher) -> Cipher:
         partial(_uiv.UIVEncryptor, hashes=POLYVAL),
         partial(_uiv.UIVDecryptor, hashes=POLYVAL),
     )
+
+
+def in_threads(work: Callable[[int], None], count: int) -> None:
+    """Let as many threads work at once, each with its number, taking turns as often as can be."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)

@@ -6,23 +6,28 @@
 from __future__ import annotations
 
 import copy
+import gc
+import os
 import pickle
+import re
+import shutil
 import subprocess
 import sys
-import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from onionshh.crypto.uiv_python import Hashes
 from onionshh.geometry import LAYER_KEYS, PAYLOAD, TAG
-from tests.crypto.ciphers import COMPILED
+from tests.crypto.ciphers import COMPILED, in_threads
 from tests.crypto.comparing import compare
 
 if COMPILED is None:
     pytest.skip("the compiled cipher was not built", allow_module_level=True)
 
 from onionshh.crypto import _uiv
+from tests.crypto import failing
 from tests.crypto.hostile_calls import GOOD, KEYS, SEED, TYPES, Odd, cell
 
 each_type = pytest.mark.parametrize("made", TYPES)
@@ -135,16 +140,7 @@ def test_one_object_in_four_threads() -> None:
             if layer.encrypt(*cells[number]) != expected[number]:
                 wrong.append(number)
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    in_threads(work, 4)
     assert not wrong
 
 
@@ -154,3 +150,63 @@ def test_many_calls_leave_nothing_behind() -> None:
     # In a process of its own: here, what other tests left would count, too.
     said = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert (said.returncode, said.stdout, said.stderr) == (0, "60000 calls left nothing behind\n", "")
+
+
+class Meddling:
+    """A hash that looks for what the call holds, and takes it away or keeps it."""
+
+    def __init__(self) -> None:
+        self.kept: list[object] = []
+
+    def universal(self, key: bytes) -> Meddling:
+        for one in gc.get_objects():
+            if type(one) is dict and set(one) == {"keys", "hashes"}:
+                one.clear()
+        return self
+
+    counter_start = universal
+
+    def encrypt(self, *_: object) -> bytes:
+        self.kept += (
+            one for one in gc.get_objects() if type(one) is tuple and list(map(_size, one)) == [TAG, PAYLOAD]
+        )
+        return bytes(TAG)
+
+    def update(self, *_: object) -> bytes:
+        return bytes(TAG)
+
+
+def _size(value: object) -> int:
+    return len(value) if type(value) is bytes else -1
+
+
+@each_type
+def test_hashes_reach_nothing_that_is_half_made(made: Any) -> None:
+    """Neither the arguments of the call that makes a layer, nor a cell before it is whole."""
+    hashes = Meddling()
+
+    def named() -> dict[str, Any]:
+        return {"keys": bytes(bytearray(KEYS)), "hashes": hashes}
+
+    layer = made(**named())
+    first = cell(layer)(*GOOD)
+    assert hashes.kept == []
+    assert cell(layer)(*GOOD) == first
+
+
+def test_a_failure_of_openssl_is_an_exception_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    library = tmp_path / "failing.so"
+    failing.build(compiler, library)
+    said = subprocess.run(
+        [sys.executable, "-m", "tests.crypto.failing", str(library)],
+        env={**os.environ, "LD_PRELOAD": str(library)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (said.returncode, said.stderr) == (0, "")
+    assert re.fullmatch(r"\d+ failures of OpenSSL in \S+, each an exception\n", said.stdout)
+    assert int(said.stdout.split()[0]) > 40

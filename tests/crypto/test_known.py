@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -233,6 +234,7 @@ def test_what_relays_and_authorities_sign() -> None:
     relay = trust.open_descriptor_untrusted(h(kept["relay"]))
     assert [list(address) for address in relay.addresses] == kept["addresses"]
     assert (len(relay.signing), relay.paced, relay.software) == (104, (64, 1), "onionshh 0.1.0")
+    assert trust.open_descriptor_untrusted(h(kept["plain"])) == replace(relay, signing=b"")
     network = NetworkFile("known answers", 1, (Authority("http://127.0.0.1:1", h(kept["authority"])),))
     consensus = trust.read_consensus_untrusted(h(kept["consensus"]), network)
     assert (consensus.crowd, len(consensus.previous), len(consensus.votes)) == ((640, 2), 32, 1)

@@ -7,18 +7,18 @@ from onionshh.crypto.handshake import ClientHandshake, Suite, respond
 from onionshh.crypto.identity import Blinding, blind_public, blind_secret, subcredential
 from onionshh.crypto.layers import ClientLayers, Layer, RelayLayers
 from onionshh.crypto.primitives import KeyPair
-from onionshh.crypto.uiv import Cipher
+from onionshh.crypto.uiv import Cipher, Decryptor, Encryptor
 from tests.crypto.ciphers import each, with_polyval
 from tests.crypto.polyval import polyval
 from tests.crypto.published import published
 
 
-def place(layer: Layer, state: list[bytes]) -> None:
+def place(layer: Layer[Encryptor] | Layer[Decryptor], state: list[bytes]) -> None:
     """Put a layer where the vector begins: keys, N and T."""
     layer.keys, layer.nonce, layer.chain = state
 
 
-def standing(layer: Layer) -> list[bytes]:
+def standing(layer: Layer[Encryptor] | Layer[Decryptor]) -> list[bytes]:
     return [layer.keys, layer.nonce, layer.chain]
 
 

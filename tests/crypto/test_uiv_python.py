@@ -3,11 +3,9 @@ in `test_uiv.py` (SPEC 3)."""
 
 from __future__ import annotations
 
-import sys
-import threading
-
 from onionshh.crypto.uiv_python import UIVDecryptor, UIVEncryptor
 from onionshh.geometry import LAYER_KEYS, PAYLOAD, TAG
+from tests.crypto.ciphers import in_threads
 from tests.seeded import seeded
 
 
@@ -25,14 +23,5 @@ def test_ciphers_made_in_many_threads_keep_to_their_own_keys() -> None:
             if UIVDecryptor(keys[number]).decrypt(tweak, *expected[number]) != cell:
                 wrong.append(number)
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [threading.Thread(target=make, args=(number,)) for number in range(len(keys))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    in_threads(make, len(keys))
     assert not wrong

@@ -1,4 +1,4 @@
-"""Documents and files of version 1, byte for byte as the version before wrote them."""
+"""Documents and files of earlier versions, byte for byte as those versions wrote them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import sha3_256
 from onionshh.directory.signing import sign_consensus
 from onionshh.wire.packing import pack
-from tests.directory.world import AUTHORITY_KEY, NETWORK, WALL, relay_key
+from tests.directory.world import AUTHORITY_KEY, NETWORK, WALL, descriptor, relay_key
 
 RANDOM = tuple((WALL // 86_400 + at, bytes((at + 9,)) * 32, WALL + at) for at in (-1, 0, -3, -2))
 """The rows of a state: two that are published, and two of days that a clock has left."""
@@ -41,6 +41,27 @@ def state(hosts: tuple[str, ...] = ("8.0.1.1", "2001:db8::2")) -> bytes:
         (body(3, "8.0.3.1"), b"", WALL, 0, 0, 3, "no route"),
     )
     return pack((1, WALL, RANDOM, relays))
+
+
+def state_2() -> bytes:
+    """A directory's state of version 2: relay 1 is listed for nine days, relay 2 never answered."""
+    one, two = descriptor(1).encode_body(), descriptor(2).encode_body()
+    relays = (
+        (one, one, WALL, WALL - 9 * 86_400, WALL - 3, 0, ""),
+        (two, b"", WALL, 0, 0, 3, "no route"),
+    )
+    return pack((2, WALL, RANDOM, relays))
+
+
+def state_3() -> bytes:
+    """The same of version 3: when each was checked, and a point of the last day."""
+    one, two = descriptor(1).encode_body(), descriptor(2).encode_body()
+    since = WALL - 9 * 86_400
+    relays = (
+        (one, one, WALL, since, WALL - 3, 0, "", WALL - 3, WALL - 7200, since),
+        (two, b"", WALL, 0, 0, 3, "no route", WALL - 3, 0, 0),
+    )
+    return pack((3, WALL, RANDOM, relays, ((WALL - 300, 1, 2_000_000, 1, 0, 0),)))
 
 
 def consensus(*, valid_after: int = WALL, key: SigningKey = AUTHORITY_KEY) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import trio
 from starlette.applications import Starlette
 from trio.testing import MockClock
@@ -16,8 +17,10 @@ from trio.testing import MockClock
 from onionshh.config import parse_network_file
 from onionshh.core.base.params import Params
 from onionshh.core.trust import open_consensus_untrusted, sign_descriptor
-from onionshh.directory.app import BODY_MAX, app
+from onionshh.directory import app as module
+from onionshh.directory.app import BODY_MAX, PAGE_SECONDS, app
 from onionshh.directory.authority import DirectoryAuthority
+from onionshh.directory.page import Facts
 from onionshh.net.clocks import Clock
 from onionshh.net.store import run_inline
 from tests.directory.world import (
@@ -30,18 +33,19 @@ from tests.directory.world import (
     signed,
     store_in,
 )
+from tests.net.test_clocks import Jumping
 from tests.seeded import seeded
 
 
 @asynccontextmanager
 async def serving(
-    path: Path, prober: Prober | None = None, params: Params | None = None
+    path: Path, prober: Prober | None = None, params: Params | None = None, clock: Clock | None = None
 ) -> AsyncIterator[Starlette]:
     """What a running authority says over HTTP."""
     authority = DirectoryAuthority(
         store_in(path),
         params=params or one_machine(),
-        clock=Clock(WALL),
+        clock=clock or Clock(WALL),
         probe=prober or Prober(),
         random_bytes=seeded(1),
         run_blocking=run_inline,
@@ -54,17 +58,22 @@ async def serving(
 
 @asynccontextmanager
 async def client(
-    path: Path, prober: Prober | None = None, params: Params | None = None, source: str = "127.0.0.1"
+    path: Path,
+    prober: Prober | None = None,
+    params: Params | None = None,
+    source: str = "127.0.0.1",
+    clock: Clock | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a running authority, seen by it at the address `source`."""
-    async with serving(path, prober, params) as application:
+    async with serving(path, prober, params, clock) as application:
         transport = httpx.ASGITransport(application, client=(source, 4711))
         async with httpx.AsyncClient(transport=transport, base_url="http://directory") as http:
             yield http
 
 
 def local(number: int, published: int = WALL) -> bytes:
-    return signed(number, host="127.0.0.1", port=9000 + number, published=published)
+    where = {"host": "127.0.0.1", "port": 9000 + number}
+    return signed(number, **where, published=published, software="onionshh 0.1.0")
 
 
 async def test_a_relay_from_its_first_word_to_its_row(autojump_clock: MockClock, tmp_path: Path) -> None:
@@ -89,6 +98,14 @@ async def test_a_relay_from_its_first_word_to_its_row(autojump_clock: MockClock,
             "why": "",
             "address": "127.0.0.1:9001",
             "published": WALL,
+            "nickname": "relay1",
+            "since": WALL,
+            "last_check": WALL,
+            "answered": True,
+            "up_hours": 0,
+            "places": [{"address": "127.0.0.1:9001", "answered": True, "why": ""}],
+            "software": "onionshh 0.1.0",
+            "refused": None,
         }
         assert (await http.get("/relays")).json() == [
             {
@@ -99,7 +116,11 @@ async def test_a_relay_from_its_first_word_to_its_row(autojump_clock: MockClock,
                 "flags": ["GUARD", "RING", "FAST"],
                 "weight": 1,
                 "first_seen": WALL,
-                "software": "",
+                "software": "onionshh 0.1.0",
+                "last_check": WALL,
+                "answered": True,
+                "up_hours": 0,
+                "places": [{"address": "127.0.0.1:9001", "answered": True, "why": ""}],
             }
         ]
 
@@ -114,7 +135,26 @@ async def test_a_relay_is_told_why_it_is_not_listed(autojump_clock: MockClock, t
         assert told["why"] == "connection refused"
         page = (await http.get("/")).text
         assert "connection refused" in page
-        assert "0 relays listed, 1 known and not listed" in page
+        assert "0 relays are listed, and 1 more is known and not listed" in page
+        assert "It did not answer its last check: connection refused." in page
+
+
+async def test_its_health_is_a_word_or_a_sentence(autojump_clock: MockClock, tmp_path: Path) -> None:
+    clock = Jumping(WALL)
+    async with client(tmp_path, clock=clock) as http:
+        await trio.sleep(0.5)
+        well = await http.get("/health")
+        assert (well.status_code, well.text) == (200, "ok\n")
+        assert well.headers["cache-control"] == "no-store"
+        assert (await http.head("/health")).status_code == 200
+        clock.ahead = 3600
+        late = await http.get("/health")
+        assert (late.status_code, late.text) == (503, "No new consensus could be made in time.\n")
+        clock.ahead = -3600
+        early = await http.get("/health")
+        assert early.status_code == 503
+        assert early.text.startswith("This directory's clock is wrong: ")
+        assert (await http.post("/health")).status_code == 405
 
 
 async def test_the_consensus_and_its_caching(autojump_clock: MockClock, tmp_path: Path) -> None:
@@ -180,7 +220,10 @@ async def test_rules_of_a_public_network_reach_the_operator(
         assert (await http.post("/relay", content=signed(1))).status_code == 202
         other = await http.post("/relay", content=signed(2))
         assert other.status_code == 403
-        assert "advertises 8.0.2.1" in other.json()["why"]
+        assert "this came from 8.0.1.1 but advertises 8.0.2.1" in other.json()["why"]
+        told = (await http.get(f"/relay/{descriptor(2).identity.hex()}")).json()
+        assert (told["known"], told["status"]) == (False, "unknown")
+        assert "this came from another address but advertises 8.0.2.1" in told["refused"]
         for i in range(70):
             last = await http.post("/relay", content=signed(1, published=WALL + i))
         assert last.status_code == 429
@@ -205,16 +248,56 @@ async def test_the_page_shows_what_there_is_and_lets_nothing_through_unescaped(
         await trio.sleep(6)
         page = await http.get("/")
         assert page.headers["content-type"].startswith("text/html")
-        assert "default-src 'none'" in page.headers["content-security-policy"]
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
         text = page.text
-        assert "1 relays listed, 1 known and not listed" in text
-        for part in ("relay1", "127.0.0.1:9001", "GUARD RING FAST", "100.0 %", "relay2", "&lt;script&gt;"):
+        assert "1 relay is listed, and 1 more is known and not listed" in text
+        for part in ("relay1", "127.0.0.1:9001", "<li>Guard</li>", "100.0 %", "relay2", "&lt;script&gt;"):
             assert part in text
         assert evil not in text
         assert "2023-11-14 01:00:05 UTC" in text
         shown = text.partition("<pre>")[2].partition("</pre>")[0].replace("&quot;", '"')
         assert parse_network_file(shown) == NETWORK
         json.dumps((await http.get("/relays")).json())
+
+
+async def test_relays_that_are_not_listed_are_told_to_programs(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that are known are told, no more than so many, and the rest are counted."""
+    monkeypatch.setattr(module, "UNLISTED_MOST", 2)
+    dead = {f"127.0.0.1:{9000 + number}": "connection refused" for number in (2, 3, 4)}
+    async with client(tmp_path, Prober(dead=dead)) as http:
+        assert (await http.get("/unlisted")).json() == {"relays": [], "left_off": 0}
+        for number in (1, 2, 3, 4):
+            await http.post("/relay", content=local(number))
+        await trio.sleep(PAGE_SECONDS + 6)
+        answer = (await http.get("/unlisted")).json()
+        assert [relay["nickname"] for relay in answer["relays"]] == ["relay2", "relay3"]
+        assert answer["left_off"] == 1
+        told = answer["relays"][0]
+        assert told == (await http.get(f"/relay/{told['id']}")).json()
+        assert (told["status"], told["answered"], told["why"]) == ("failing", False, "connection refused")
+
+
+async def test_the_page_is_made_once_for_all_who_ask_within_some_seconds(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = 0
+
+    def page(facts: Facts) -> str:
+        nonlocal made
+        made += 1
+        return f"page {made}"
+
+    monkeypatch.setattr(module, "page", page)
+    async with client(tmp_path) as http:
+        for _ in range(20):
+            assert (await http.get("/")).text == "page 1"
+            await http.get("/unlisted")
+        await trio.sleep(PAGE_SECONDS)
+        assert (await http.get("/")).text == "page 2"
 
 
 async def test_no_descriptor_can_carry_markup(autojump_clock: MockClock, tmp_path: Path) -> None:

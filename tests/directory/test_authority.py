@@ -12,15 +12,18 @@ from trio.testing import MockClock
 
 from onionshh.core.base.params import Params
 from onionshh.core.trust import open_consensus_untrusted
+from onionshh.directory import authority as module
 from onionshh.directory.authority import DirectoryAuthority
 from onionshh.directory.checks import PROBES_AT_ONCE
 from onionshh.directory.consensus import RANDOM_KEPT_MOST
+from onionshh.directory.history import Total, total
 from onionshh.directory.places import NOT_OVER_TOR
 from onionshh.directory.registry import Verdict
 from onionshh.directory.store import AuthorityStore
 from onionshh.errors import BadData, ProtocolError
 from onionshh.net.clocks import Clock
 from onionshh.net.store import run_inline
+from onionshh.wire import consensus as wire
 from onionshh.wire.consensus import Consensus
 from onionshh.wire.descriptor import Address
 from tests.directory.world import NETWORK, WALL, Prober, descriptor, one_machine, signed, store_in
@@ -209,6 +212,68 @@ async def test_a_crash_changes_nothing(autojump_clock: MockClock, tmp_path: Path
         assert stale.verdict is Verdict.STALE
 
 
+async def test_the_last_day_survives_a_restart_and_shows_the_time_in_between(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with running(tmp_path, Prober()) as authority:
+        submit(authority, 1, 2)
+        await trio.sleep(601)
+        before = authority.history
+        assert total(before) == Total(121, 0, 0)
+        assert (before[-1].relays, before[-1].bandwidth) == (2, 4_000_000)
+    async with running(tmp_path, Prober(), wall=WALL + 654, seed=2) as authority:
+        assert len(authority.history) == len(before)
+        assert total(authority.history) == Total(122, 1, 9)
+        await trio.sleep(30)
+        assert total(authority.history).late == 1
+
+
+async def test_a_disk_that_refuses_shows_as_consensuses_that_did_not_come(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    plain = store_in(tmp_path)
+    disk = FullDisk(plain.folder, plain.key, plain.network)
+    async with running(tmp_path, Prober(), store=lambda path: disk) as authority:
+        await trio.sleep(12)
+        disk.full = True
+        await trio.sleep(20)
+        disk.full = False
+        await trio.sleep(10)
+        assert total(authority.history).missed == 4
+
+
+async def test_a_relay_for_which_the_list_has_no_room_is_told_so(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "CONSENSUS_RELAYS_MOST", 2)
+    monkeypatch.setattr(module, "CONSENSUS_RELAYS_MOST", 2)
+    async with running(tmp_path, Prober()) as authority:
+        submit(authority, 1, 2)
+        await trio.sleep(6)
+        submit(authority, 3)
+        await trio.sleep(6)
+        assert names(authority) == ["relay1", "relay2"]
+        assert "the list is full" in authority.status(descriptor(3).identity).why
+        assert [entry.newest.nickname for entry in authority.unlisted()] == ["relay3"]
+
+
+async def test_a_refusal_is_remembered_until_a_descriptor_is_taken(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    identity = descriptor(1).identity
+    async with running(tmp_path, Prober()) as authority:
+        authority.submit_untrusted(local(1, WALL + 3600), "127.0.0.1")
+        told = authority.told(identity)
+        assert (told["status"], told["known"]) == ("unknown", False)
+        assert "ahead of the directory's" in str(told["refused"])
+        submit(authority, 1)
+        assert authority.told(identity)["refused"] is None
+        authority.submit_untrusted(local(1, WALL - 1), "127.0.0.1")
+        assert "is known, this one says" in str(authority.told(identity)["refused"])
+        await trio.sleep(6)
+        assert authority.told(identity)["refused"] is None, "it is listed: that says enough"
+
+
 async def test_a_clock_set_back_a_little_never_makes_an_older_consensus(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
@@ -350,6 +415,8 @@ async def test_the_directory_is_told_that_its_clock_is_the_odd_one(
         clock.ahead = 7200
         await trio.sleep(30)
         assert "about 2 hours ahead of that of 4 of the 4 relays heard lately" in authority.clock_doubt
+        assert authority.statistics().clock_doubted
+        assert "relays say" not in authority.why_not_well()  # strangers do not make it unwell
         clock.ahead = -DAY
         await trio.sleep(30)
         answer = authority.submit_untrusted(local(5, WALL + 66), "127.0.0.1")
@@ -359,6 +426,7 @@ async def test_the_directory_is_told_that_its_clock_is_the_odd_one(
         clock.ahead = 0
         await trio.sleep(30)
         assert authority.clock_doubt == ""
+        assert not authority.statistics().clock_doubted
     lines = [r.message for r in caplog.records if "relays" in r.message and "clock" in r.message]
     assert len(lines) == 2
     assert "agree with this directory's clock again" in lines[1]
@@ -408,12 +476,16 @@ async def test_a_full_disk_stops_new_consensuses_and_says_so(
     async with running(tmp_path, Prober(), store=lambda path: disk) as authority:
         before = authority.document
         disk.full = True
+        assert (authority.why_not_well(), authority.statistics().healthy) == ("", True)
         await trio.sleep(11)
         assert authority.document == before
         assert "No space left" in caplog.text
+        assert authority.why_not_well() == "No new consensus could be made in time."
+        assert not authority.statistics().healthy
         disk.full = False
         await trio.sleep(5)
         assert current(authority).valid_after == WALL + 15
+        assert authority.why_not_well() == ""
     disk.full = True
     with pytest.RaisesGroup(pytest.RaisesExc(BadData, match="cannot write")):
         async with running(tmp_path, Prober(), store=lambda path: disk):
@@ -468,3 +540,11 @@ async def test_a_listed_relay_is_told_where_it_did_not_answer(
         assert authority.consensus is not None
         assert [row.addresses for row in authority.consensus.relays] == [addresses[:1]]
         assert authority.status(descriptor(1).identity) == ("listed", "no route")
+        assert authority.told(descriptor(1).identity)["places"] == [
+            {"address": "127.0.0.1:9001", "answered": True, "why": ""},
+            {"address": "[::1]:9001", "answered": False, "why": "no route"},
+        ]
+    async with running(tmp_path, Prober()) as again:
+        known, _ = again.known_of(descriptor(1).identity)
+        assert known is not None
+        assert known.missed == {addresses[1]: "no route"}

@@ -18,7 +18,7 @@ from onionshh.directory.consensus import (
     periods_before,
     weights_of,
 )
-from onionshh.directory.registry import Listed
+from onionshh.directory.entry import Listed
 from onionshh.ids import RelayId
 from onionshh.wire import consensus as wire
 from onionshh.wire.consensus import MOST_RANDOM, Consensus, SharedRandom

@@ -10,8 +10,9 @@ from onionshh.core.base.params import Params
 from onionshh.directory import places
 from onionshh.directory import registry as module
 from onionshh.directory.registry import FORGET_SECONDS, POSTS_PER_INTERVAL, Registry, RoundResult, Verdict
+from onionshh.directory.rules import DESCRIPTOR_LIFE_SECONDS
 from onionshh.wire.descriptor import Address, RelayDescriptor
-from tests.directory.world import WALL, descriptor
+from tests.directory.world import WALL, descriptor, signer
 
 HOUR = 3600
 
@@ -46,7 +47,7 @@ def is_one_of(word: RelayDescriptor, numbers: tuple[int, ...]) -> bool:
 
 
 def run_round(registry: Registry, wall: int, dead: tuple[int, ...] = ()) -> RoundResult:
-    for word in registry.start_round():
+    for word in registry.start_round(WALL):
         registry.checked(word, "refused" if is_one_of(word, dead) else None, wall)
     return registry.end_round(wall)
 
@@ -86,7 +87,7 @@ def test_a_relay_that_does_not_answer_is_told_why() -> None:
     assert status.why.startswith("connection refused[2Jxx")
     assert status.why.isprintable()
     assert len(status.why) < 300
-    assert [entry.newest.nickname for entry in registry.unlisted()] == ["relay1"]
+    assert [entry.newest.nickname for entry in registry.besides(())] == ["relay1"]
 
 
 def test_an_unknown_relay() -> None:
@@ -261,9 +262,9 @@ def test_an_address_is_checked_once_an_interval_whatever_is_sent_in() -> None:
 def test_a_round_checks_everyone_once() -> None:
     registry = with_relays(3)
     run_round(registry, WALL)
-    words = registry.start_round()
+    words = registry.start_round(WALL)
     assert sorted(word.nickname for word in words) == ["relay0", "relay1", "relay2"]
-    assert registry.start_round() == ()
+    assert registry.start_round(WALL) == ()
     registry.end_round(WALL)
 
 
@@ -273,7 +274,7 @@ def test_two_relays_that_claim_one_address_get_one_check_and_the_listed_one_is_a
     submit(registry, 2, host="8.0.0.1", wall=WALL + 1)
     assert registry.take_fresh() == ()
     run_round(registry, WALL)
-    (asked,) = registry.start_round()
+    (asked,) = registry.start_round(WALL)
     assert asked.nickname == "relay0"
     answer(registry, asked)
     registry.end_round(WALL)
@@ -284,19 +285,19 @@ def test_two_relays_that_claim_one_address_get_one_check_and_the_listed_one_is_a
         assert listed(registry) == ["relay0"]
         run_round(registry, WALL, dead=(0,))
     assert listed(registry) == []
-    assert [word.nickname for word in registry.start_round()] == ["relay2"]
+    assert [word.nickname for word in registry.start_round(WALL)] == ["relay2"]
 
 
 def test_an_address_under_check_is_not_asked_a_second_time() -> None:
     registry = Registry(params())
     submit(registry, 1)
     (word,) = registry.take_fresh()
-    assert registry.start_round() == ()
+    assert registry.start_round(WALL) == ()
     assert registry.end_round(WALL).checked == 0
-    assert registry.start_round() == ()
+    assert registry.start_round(WALL) == ()
     registry.end_round(WALL)
     answer(registry, word)
-    assert [each.nickname for each in registry.start_round()] == ["relay1"]
+    assert [each.nickname for each in registry.start_round(WALL)] == ["relay1"]
 
 
 def test_a_relay_leaves_after_two_failed_checks_in_a_row() -> None:
@@ -386,7 +387,7 @@ def test_an_abandoned_check_counts_neither_way() -> None:
     registry = with_relays(3)
     run_round(registry, WALL)
     for _ in range(5):
-        for word in registry.start_round():
+        for word in registry.start_round(WALL):
             registry.abandoned(word)
         assert registry.end_round(WALL) == RoundResult(3, 0, False)
     assert len(listed(registry)) == 3
@@ -425,11 +426,51 @@ def test_a_gap_of_the_authority_itself_is_no_gap() -> None:
     assert registry.listed()[0].first_seen == WALL
 
 
+# What is told of checks.
+
+
+def test_since_when_a_relay_answers_and_is_listed() -> None:
+    registry = with_relays(5)
+    entry = registry.entry(descriptor(1).identity)
+    assert entry is not None
+    assert (entry.tested, entry.up_since, entry.turned) == (WALL, WALL, WALL)
+    run_round(registry, WALL + HOUR)
+    run_round(registry, WALL + 2 * HOUR, dead=(1,))
+    assert (entry.tested, entry.up_since, entry.turned) == (WALL + 2 * HOUR, 0, WALL)
+    run_round(registry, WALL + 3 * HOUR, dead=(1,))
+    assert (entry.checked, entry.turned) == (None, WALL + 3 * HOUR)
+    run_round(registry, WALL + 4 * HOUR)
+    assert (entry.tested, entry.up_since, entry.turned) == (WALL + 4 * HOUR,) * 3
+    assert entry.first_seen == WALL
+
+
+def test_a_failure_that_is_set_aside_is_told_and_ends_no_uptime() -> None:
+    registry = with_relays(3)
+    run_round(registry, WALL + HOUR, dead=(0, 1, 2))
+    run_round(registry, WALL + 2 * HOUR, dead=(0, 1, 2))
+    entry = registry.entry(descriptor(1).identity)
+    assert entry is not None
+    assert (entry.answered, entry.failures, entry.up_since) == (False, 0, WALL)
+    run_round(registry, WALL + 3 * HOUR)
+    assert entry.up_hours(WALL + 3 * HOUR) == 3
+
+
+def test_uptime_is_counted_anew_after_a_time_in_which_nobody_looked() -> None:
+    registry = with_relays(1)
+    run_round(registry, WALL + HOUR)
+    entry = registry.entry(descriptor(0).identity)
+    assert entry is not None
+    run_round(registry, WALL + 3 * HOUR)
+    assert entry.up_since == WALL
+    run_round(registry, WALL + 7 * HOUR)
+    assert entry.up_since == WALL + 7 * HOUR
+
+
 # Bounds.
 
 
 def test_relays_not_heard_of_are_forgotten_after_any_descriptor_of_theirs_is_too_old() -> None:
-    assert FORGET_SECONDS > module.DESCRIPTOR_LIFE_SECONDS
+    assert FORGET_SECONDS > DESCRIPTOR_LIFE_SECONDS
     registry = with_relays(3)
     submit(registry, 9)
     check_newcomers(registry, dead=(9,))
@@ -504,14 +545,14 @@ def test_a_relay_is_listed_with_the_addresses_at_which_it_answered() -> None:
     assert submit(registry, 1, addresses=(FOUR, SIX)) == "accepted"
     (word,) = registry.take_fresh()
     assert word.addresses == (FOUR, SIX)
-    registry.checked(word, "no route", WALL, (FOUR,))
+    registry.checked(word, "no route", WALL, {SIX: "no route"})
     assert addresses(registry) == {"relay1": (FOUR,)}
     assert registry.status(word.identity) == ("reached", "no route")
     assert submit(registry, 1, addresses=(FOUR, SIX)) == "accepted"  # the same word asks for no new check
     assert registry.take_fresh() == ()
-    registry.start_round()
+    registry.start_round(WALL)
     registry.end_round(WALL)
-    (word,) = registry.start_round()
+    (word,) = registry.start_round(WALL)
     assert word.addresses == (FOUR, SIX)
     registry.checked(word, None, WALL)
     registry.end_round(WALL)
@@ -526,13 +567,34 @@ def test_a_relay_leaves_only_when_it_answers_nowhere() -> None:
     registry = Registry(params(held_rounds=0))
     submit(registry, 1, addresses=(FOUR, SIX))
     check_newcomers(registry)
-    registry.start_round()
+    registry.start_round(WALL)
     registry.end_round(WALL)
-    for answered, listed_at in (((SIX,), (SIX,)), ((), (SIX,)), ((), None)):
-        (word,) = registry.start_round()
-        registry.checked(word, "gone", WALL, answered)
+    for missed, listed_at in (((FOUR,), (SIX,)), ((FOUR, SIX), (SIX,)), ((FOUR, SIX), None)):
+        (word,) = registry.start_round(WALL)
+        registry.checked(word, "gone", WALL, dict.fromkeys(missed, "gone"))
         registry.end_round(WALL)
         assert addresses(registry) == ({} if listed_at is None else {"relay1": listed_at})
+
+
+def test_a_later_signing_key_counts_at_every_address() -> None:
+    """Descriptors of one date under two signing keys are two descriptors."""
+    early, late = (signer(1, WALL + days * 86_400).signing for days in (10, 20))
+    registry = Registry(params())
+    submit(registry, 1, addresses=(FOUR, SIX), signing=early)
+    (old,) = registry.take_fresh()
+    registry.checked(old, None, WALL)
+    registry.start_round(WALL)
+    registry.end_round(WALL)
+    assert submit(registry, 1, addresses=(FOUR, SIX), signing=late) == "accepted"
+    (word,) = registry.take_fresh()
+    assert (word.addresses, word.signing) == ((FOUR, SIX), late)
+    registry.checked(word, "no route", WALL, {SIX: "no route"})
+    registry.checked(old, None, WALL)  # an answer that took long
+    [listed] = registry.listed()
+    assert (listed.descriptor.signing, listed.descriptor.addresses) == (late, (FOUR,))
+    registry.start_round(WALL)
+    registry.end_round(WALL)
+    assert registry.start_round(WALL + 21 * 86_400) == ()
 
 
 def test_each_address_is_judged_and_counted() -> None:
@@ -555,16 +617,16 @@ def test_whoever_names_anothers_address_does_not_keep_it_out() -> None:
     thief = (Address.of("8.0.9.9", 1), SIX)
     submit(registry, 9, addresses=thief)
     (word,) = registry.take_fresh()
-    registry.checked(word, "wrong keys", WALL, thief[:1])
+    registry.checked(word, "wrong keys", WALL, {SIX: "wrong keys"})
     submit(registry, 1, addresses=(FOUR, SIX))
     (word,) = registry.take_fresh()
     assert word.addresses == (FOUR,)  # the other address was asked in this interval
     registry.checked(word, None, WALL)
-    registry.start_round()
+    registry.start_round(WALL)
     registry.end_round(WALL)
     for _ in range(3):
         submit(registry, 9, addresses=thief, wall=WALL + 1)  # heard of last
-        asked = {word.nickname: word for word in registry.start_round()}
+        asked = {word.nickname: word for word in registry.start_round(WALL)}
         assert asked["relay1"].addresses == (FOUR, SIX)
         assert asked["relay9"].addresses == thief[:1]
         for word in asked.values():

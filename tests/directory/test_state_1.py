@@ -7,8 +7,7 @@ from random import Random
 
 import pytest
 
-from onionshh.directory import state_1
-from onionshh.directory.store import STATE_VERSION
+from onionshh.directory import state_1, state_2
 from onionshh.errors import ProtocolError
 from onionshh.wire.descriptor import IPV4, IPV6
 from onionshh.wire.packing import pack, version_untrusted
@@ -18,7 +17,7 @@ from tests.directory.world import WALL, relay_key, store_in
 
 def test_all_that_it_says_is_kept(tmp_path: Path) -> None:
     data = state_1.brought_up_untrusted(old.state())
-    assert version_untrusted(data) == STATE_VERSION
+    assert version_untrusted(data) == state_2.VERSION
     store = store_in(tmp_path)
     store.save_state(data)
     state = store.load_state()

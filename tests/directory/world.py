@@ -12,6 +12,7 @@ import trio
 from onionshh.config import Authority as AuthorityAddress
 from onionshh.config import NetworkFile
 from onionshh.core.base.params import Params, default_params
+from onionshh.core.certificate import RelaySigner, certify
 from onionshh.core.trust import sign_descriptor
 from onionshh.crypto.identity import SigningKey
 from onionshh.directory.store import AuthorityStore
@@ -47,6 +48,13 @@ def signed(number: int, **changes: Any) -> bytes:
     return sign_descriptor(descriptor(number, **changes), relay_key(number))
 
 
+def signer(number: int, expires: int) -> RelaySigner:
+    """A signing key of relay `number` until then."""
+    key = SigningKey((number << 64 | expires).to_bytes(32, "big"))
+    master = relay_key(number)
+    return RelaySigner(RelayId(master.public), key, certify(master, key.public, expires))
+
+
 @dataclass
 class Prober:
     """Answers for every address, except those in `dead` (address -> reason) and those in `silent`."""
@@ -71,9 +79,8 @@ class Prober:
             if not self.broken.isdisjoint(map(str, relay.addresses)):
                 raise RuntimeError("a fault in the probe itself")
             await trio.sleep(0.01)
-            dead = [self.dead[str(one)] for one in relay.addresses if str(one) in self.dead]
-            answered = tuple(one for one in relay.addresses if str(one) not in self.dead)
-            return Probed(answered, dead[0] if dead else "")
+            missed = {one: self.dead[str(one)] for one in relay.addresses if str(one) in self.dead}
+            return Probed(missed, next(iter(missed.values()), ""))
         finally:
             self.at_once -= 1
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import trio
 from trio.testing import MockClock, memory_stream_pair
 
+from onionshh.directory import state_1, state_2, state_3
 from onionshh.directory.app import app
 from onionshh.directory.authority import DirectoryAuthority
-from onionshh.directory.state_1 import brought_up_untrusted
 from onionshh.net.clocks import Clock
 from onionshh.net.http import Limits, serve_connection
 from onionshh.net.store import run_inline
 from onionshh.wire import descriptor as wire_descriptor
 from tests.directory import old
 from tests.directory.world import WALL, Prober, one_machine, signed, store_in
-from tests.fuzz.doors import relay_document
+from tests.fuzz.doors import CERTIFIED_BODY, certified_document, relay_document
 from tests.fuzz.target import Left, Target
 from tests.seeded import seeded
 
@@ -112,7 +112,9 @@ def _request(start: str, *headers: str, body: bytes = b"") -> bytes:
 
 
 DIRECTORY = (
-    Target("directory.state_1.brought_up_untrusted", brought_up_untrusted, (old.state(),)),
+    Target("directory.state_1.brought_up_untrusted", state_1.brought_up_untrusted, (old.state(),)),
+    Target("directory.state_2.brought_up_untrusted", state_2.brought_up_untrusted, (old.state_2(),)),
+    Target("directory.state_3.brought_up_untrusted", state_3.brought_up_untrusted, (old.state_3(),)),
     Target("directory.authority.DirectoryAuthority.submit_untrusted", _submit, (_RELAY,)),
     Target(
         "directory.authority.DirectoryAuthority.submit_untrusted:signed",
@@ -120,10 +122,18 @@ DIRECTORY = (
         (_RELAY_BODY,),
     ),
     Target(
+        "directory.authority.DirectoryAuthority.submit_untrusted:certified",
+        lambda data: _submit(certified_document(data)),
+        (CERTIFIED_BODY,),
+    ),
+    Target(
         "directory.http.serve_connection",
         _serve,
         (
-            _request("GET /") + _request("GET /consensus", 'If-None-Match: "x"') + _request("HEAD /relays"),
+            _request("GET /")
+            + _request("GET /consensus", 'If-None-Match: "x"')
+            + _request("HEAD /relays")
+            + _request("GET /unlisted"),
             _request("POST /relay", f"Content-Length: {len(_RELAY)}", "Expect: 100-continue", body=_RELAY),
             _request("POST /relay", "Transfer-Encoding: chunked", body=b"5\r\nhello\r\n0\r\n\r\n"),
             _request(f"GET /relay/{'0' * 64}?q=%41"),

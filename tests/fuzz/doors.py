@@ -7,6 +7,7 @@ from dataclasses import replace
 from onionshh import geometry as g
 from onionshh.config import NetworkFile, format_network_file, parse_network_file
 from onionshh.core.base.params import Params
+from onionshh.core.certificate import open_signing_untrusted
 from onionshh.core.delivery.parts import PART_DATA, Part, TransferId
 from onionshh.core.delivery.record import (
     ASK,
@@ -63,7 +64,7 @@ from tests.core import networks
 from tests.core.endpoint import test_descriptor, test_introduce
 from tests.core.endpoint.test_descriptor import CERTIFIED, IDENTITY, PERIOD, PERIOD_KEY, WALL
 from tests.core.endpoint.test_introduce import AUTH, SUBCREDENTIAL, introduce
-from tests.directory.world import AUTHORITY_KEY, NETWORK, relay_key, signed
+from tests.directory.world import AUTHORITY_KEY, NETWORK, descriptor, relay_key, signed, signer
 from tests.fuzz.target import Left, Script, Target, string
 from tests.seeded import seeded
 
@@ -203,11 +204,12 @@ _RELAY = signed(1)
 _LARGE = signed(
     3,
     addresses=_ADDRESSES,
-    signing=bytes(wire_descriptor.SIGNING),
     software="onionshh 0.1.0",
     paced=wire_descriptor.Paced(64, 1),
 )
 _RELAY_BODY = wire_descriptor.split_untrusted(_RELAY)[0]
+_RELAY_SIGNER = signer(1, 1_700_086_400)
+CERTIFIED_BODY = replace(descriptor(1), signing=_RELAY_SIGNER.signing).encode_body()
 _PAIRS = ListOf(fields(Text(64), Int()), wire_consensus.MOST_PARAMS)
 
 
@@ -218,6 +220,11 @@ def _open_consensus(data: bytes) -> None:
 def relay_document(body: bytes) -> bytes:
     """A relay's descriptor that says anything, under a good signature."""
     return wire_descriptor.join(body, relay_key(1).sign(wire_descriptor.SIGNED + body))
+
+
+def certified_document(body: bytes) -> bytes:
+    """The same under a good signature by a signing key; whether its certificate is there is for the body."""
+    return wire_descriptor.join(body, _RELAY_SIGNER.sign(wire_descriptor.SIGNED + body))
 
 
 # Descriptors of endpoints.
@@ -483,6 +490,16 @@ DOORS = (
         "core.trust.open_descriptor_untrusted:signed",
         lambda data: open_descriptor_untrusted(relay_document(data)),
         (_RELAY_BODY,),
+    ),
+    Target(
+        "core.trust.open_descriptor_untrusted:certified",
+        lambda data: open_descriptor_untrusted(certified_document(data)),
+        (CERTIFIED_BODY,),
+    ),
+    Target(
+        "core.certificate.open_signing_untrusted",
+        lambda data: open_signing_untrusted(_RELAY_SIGNER.identity, data),
+        (_RELAY_SIGNER.signing,),
     ),
     Target(
         "core.trust.read_consensus_untrusted",

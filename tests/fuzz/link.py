@@ -5,6 +5,7 @@ from __future__ import annotations
 from onionshh import geometry as g
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
+from onionshh.core.certificate import certify
 from onionshh.core.link.link import Link, LinkInitiator, LinkResponder
 from onionshh.core.link.opening import link_auth_text
 from onionshh.crypto import handshake
@@ -18,7 +19,9 @@ from tests.seeded import seeded
 
 _ONION = KeyPair.generate(seeded(1))
 _RELAY_KEY = SigningKey.generate(seeded(2))
+_SIGNING_KEY = SigningKey.generate(seeded(7))
 _SERVER = RelayId(seeded(3)(g.KEY))
+_NOW = 1_700_000_000
 
 
 def _initiator() -> LinkInitiator:
@@ -37,6 +40,7 @@ def _responder() -> LinkResponder:
         identity=_SERVER,
         onion_keys=(_ONION,),
         is_relay=lambda identity: identity == _RELAY_KEY.public,
+        earliest=_NOW,
         params=Params(),
         chance=Chance(seeded(5)),
         now=0.0,
@@ -87,7 +91,8 @@ class _Dialler:
 
 def _keyed(data: bytes) -> None:
     """The size of the pieces in which all comes, then of each frame how many cells it is filled up to, and
-    its plaintext. A first frame of 0 cells and nothing is the proof of a relay."""
+    its plaintext. A first frame of 0 cells and nothing is the proof of a relay, one of 0 cells and 8 bytes
+    the proof by a signing key that ends then."""
     script, dialler = Script(data), _Dialler()
     size = script.number(2) + 1
     sent = bytearray()
@@ -95,6 +100,8 @@ def _keyed(data: bytes) -> None:
         cells, plain = script.number(1), script.string()
         if not (sent or cells or plain):
             plain = _proof(dialler.binding)
+        elif not (sent or cells) and len(plain) == 8:
+            plain = _certified_proof(dialler.binding, int.from_bytes(plain, "big"))
         sent += dialler.frame(plain.ljust(cells * g.CELL, b"\0"))
     _feed(dialler.link, bytes(sent), size)
 
@@ -102,6 +109,13 @@ def _keyed(data: bytes) -> None:
 def _proof(binding: bytes) -> bytes:
     signed = _RELAY_KEY.sign(link_auth_text(binding, _SERVER))
     return pack_cell(0, LINK_AUTH, (b"\1" + _RELAY_KEY.public + signed).ljust(g.BODY, b"\0"))
+
+
+def _certified_proof(binding: bytes, expires: int) -> bytes:
+    certificate = certify(_RELAY_KEY, _SIGNING_KEY.public, expires).encode()
+    signed = _SIGNING_KEY.sign(link_auth_text(binding, _SERVER))
+    body = b"\2" + _RELAY_KEY.public + certificate + signed
+    return pack_cell(0, LINK_AUTH, body.ljust(g.BODY, b"\0"))
 
 
 def _answer(data: bytes) -> None:
@@ -157,6 +171,8 @@ LINKS = (
         (
             b"\xff\xff" + _ANONYMOUS + b"\3" + _PADDING,
             b"\2\0" + b"\0" + string(b"") + b"\x7f" + _PADDING,
+            b"\xff\xff" + b"\0" + string((_NOW + 1).to_bytes(8, "big")) + b"\3" + _PADDING,
+            b"\xff\xff" + b"\1" + string(_certified_proof(bytes(32), _NOW)),
         ),
     ),
 )

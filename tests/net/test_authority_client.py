@@ -77,6 +77,29 @@ async def test_an_answer_that_is_too_large_is_not_read_to_its_end(autojump_clock
         assert body.sent <= most + 65536
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (404, "Not Found"),
+        (200, "junk"),
+        (200, "[]"),
+        (200, '{"relays": {}, "left_off": 0}'),
+        (200, '{"relays": [], "left_off": "x"}'),
+        (500, '{"relays": [], "left_off": 0}'),
+    ],
+)
+async def test_what_is_no_list_of_relays_that_are_not_listed(status: int, said: str) -> None:
+    source = source_of(lambda request, content: answer_of(status, said))
+    with pytest.raises(DirectoryUnreachable, match=f"HTTP {status}"):
+        await source.unlisted(AUTHORITY)
+
+
+async def test_relays_that_are_not_listed_are_taken_as_objects_and_nothing_else() -> None:
+    said = '{"relays": [{"id": "ab"}, 7, null], "left_off": 3}'
+    source = source_of(lambda request, content: answer_of(200, said))
+    assert await source.unlisted(AUTHORITY) == (({"id": "ab"},), 3)
+
+
 async def test_an_answer_that_drips_or_never_comes_is_given_up(autojump_clock: MockClock) -> None:
     started = trio.current_time()
     drip = source_of(lambda request, content: httpcore.Response(200, content=Body(b"x", float("inf"), 1.0)))

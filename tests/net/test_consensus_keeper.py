@@ -25,7 +25,7 @@ from onionshh.core.paths.path import PathImpossible
 from onionshh.core.trust import open_consensus_untrusted
 from onionshh.crypto.identity import SigningKey
 from onionshh.directory.consensus import build
-from onionshh.directory.registry import Listed
+from onionshh.directory.entry import Listed
 from onionshh.directory.signing import sign_consensus
 from onionshh.errors import ClockWrong, NetworkUnreachable, NoDirectory
 from onionshh.ids import RelayId

@@ -118,6 +118,7 @@ async def pair(*, open_it: bool = True) -> Both:
         identity=identity,
         onion_keys=[ONION],
         is_relay=lambda relay: False,
+        earliest=0,
         params=PARAMS,
         chance=Chance(seeded(1)),
         now=now,
@@ -149,8 +150,11 @@ async def test_frames_of_an_open_link_go_to_the_sink(autojump_clock: MockClock) 
     both = await pair()
     assert both.node.sink.opened == [both.port]
     frames = [padding(1), padding(2) + padding(3)]
-    both.from_peer(b"".join(both.peer.machine.seal(frame) for frame in frames))
+    before = both.node.sent.bytes_received
+    sealed = b"".join(both.peer.machine.seal(frame) for frame in frames)
+    both.from_peer(sealed)
     assert both.node.sink.frames == frames
+    assert (before > 0, both.node.sent.bytes_received - before) == (True, len(sealed))
 
 
 async def test_what_waits_leaves_in_as_few_frames_as_hold_it(autojump_clock: MockClock) -> None:
@@ -159,6 +163,7 @@ async def test_what_waits_leaves_in_as_few_frames_as_hold_it(autojump_clock: Moc
     both.queue(*cells)
     both.flush()
     assert (both.node.sent.cells, both.node.sent.frames) == (len(cells), 2)
+    assert both.node.sent.bytes > len(cells) * CELL
     assert await both.arrived(len(cells)) == cells
     both.flush()
     assert both.node.sent.frames == 2

@@ -218,6 +218,7 @@ async def test_a_peer_that_leaves_before_our_proof_leaves_no_link_behind(autojum
                     identity=relay.identity,
                     onion_keys=[relay.onion],
                     is_relay=lambda identity: False,
+                    earliest=0,
                     params=world.params,
                     chance=Chance(seeded(1)),
                     now=0.0,
@@ -586,7 +587,7 @@ async def flood(relay: Relay, port: LinkPort, stop: Callable[[], bool]) -> int:
     most, queue = 0, CellQueue()
     while not stop():
         for _ in range(64):
-            if len(queue.cells) < 256:
+            if port.outbox.count(queue) < 256:
                 port.outbox.push(queue, pack_cell(7, RELAY, bytes(BODY)))
         most = max(most, relay.memory.used_bytes)
         relay.links.flush()

@@ -15,6 +15,7 @@ import trio.testing
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.drops import Drops
 from onionshh.core.base.params import ONE_MACHINE, Params
+from onionshh.core.certificate import RelaySigner
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.link.link import Link, LinkClosed, LinkInitiator, LinkOpen, LinkResponder
 from onionshh.core.link.outbox import Memory
@@ -87,7 +88,7 @@ class Relay:
             chance=Chance(seeded(300 + number)),
             memory=self.memory,
             drops=self.drops,
-            identity=self.key,
+            identity=lambda: RelaySigner.of(self.key),
             after_read=self.driver.after_read,
             on_tick=self.driver.tick,
             throttle=world.throttle,
@@ -279,7 +280,7 @@ async def dial_as_peer(
     machine = LinkInitiator(
         responder=relay.identity,
         onion_key=relay.onion.public,
-        identity=identity,
+        identity=RelaySigner.of(identity) if identity is not None else None,
         params=relay.world.params,
         chance=Chance(seeded(66)),
         now=trio.current_time(),
@@ -297,6 +298,7 @@ async def answer_as_peer(listener: Listener, relay: Relay) -> Peer:
         identity=relay.identity,
         onion_keys=[relay.onion],
         is_relay=lambda identity: False,
+        earliest=0,
         params=relay.world.params,
         chance=Chance(seeded(67)),
         now=trio.current_time(),

@@ -66,6 +66,19 @@ def test_an_id_of_the_initiators_half_is_answered_in_three_cells() -> None:
     create(client, INITIATOR_BIT | 7, create_bodies(client, relay))
     assert answers(net, client, INITIATOR_BIT | 7) == [CREATED, CREATED_MORE, CREATED_MORE]
     assert not net.ended_links
+    creates = relay.switch.control.creates
+    assert (creates.served, creates.refused) == (1, 0)
+
+
+def test_what_is_served_and_what_is_refused_is_counted() -> None:
+    net, relay, client = one()
+    good = create_bodies(client, relay)
+    create(client, INITIATOR_BIT | 7, good)
+    create(client, INITIATOR_BIT | 8, [bytes(len(body)) for body in good])
+    create(client, INITIATOR_BIT | 9, [good[0], good[0], good[0], good[0]])
+    creates = relay.switch.control.creates
+    assert creates.served == 1
+    assert creates.refused == sum(DESTROY in answers(net, client, INITIATOR_BIT | n) for n in (7, 8, 9)) > 0
 
 
 @pytest.mark.parametrize("circuit_id", [7, INITIATOR_BIT - 1, INITIATOR_BIT])
@@ -444,7 +457,7 @@ def test_circuits_that_end_honestly_are_no_refusals(monkeypatch: pytest.MonkeyPa
     net.stuck.add(link)  # A's socket to B is full for a moment
     net.cut(stranger.port)
     net.settle()
-    assert len(link.control.cells) == 20
+    assert link.outbox.count(link.control) == 20
     circuit = other.circuit()
     other.extend(circuit, b)
     other.extend(circuit, a)  # over the very same link
@@ -464,7 +477,7 @@ def test_half_made_circuits_that_run_out_fill_no_link_either(monkeypatch: pytest
         client.raw(INITIATOR_BIT | number, CREATE, bytes(BODY))
     net.tick(11)
     assert relay.drops.counts[Reason.CREATE_UNFINISHED] == 300
-    assert len(client.guard_port.refusals.cells) == 65
+    assert client.guard_port.outbox.count(client.guard_port.refusals) == 65
     assert not client.guard_port.creating
 
 

@@ -109,6 +109,9 @@ def test_forwarded_cells_are_counted_and_change_at_every_hop() -> None:
     client.send(circuit, ASK, b"once")
     forwarded = [switch.cells_forwarded - one for switch, one in zip(switches(net), before, strict=True)]
     assert forwarded == [2, 2, 0]  # the question and its answer
+    extended = [switch.by_stage()["extended"] for switch in switches(net)]
+    assert extended == [1, 1, 0]
+    assert relays[2].switch.by_stage()["open"] == 1
     assert len(seen) == len(set(seen)) == 6
 
 
@@ -167,6 +170,8 @@ def test_end_to_end_messages_cross_the_point_both_ways(visitor_hops: int, endpoi
     pair.endpoint.send(pair.answer, m.RECORD, large)
     pair.visitor.send(pair.circuit, m.RECORD, large)
     pair.endpoint.send(pair.answer, m.RECORD, small)
+    joined = {"open": 0, "dialling": 0, "extending": 0, "extended": 0, "joined": 2}
+    assert pair.point.switch.by_stage() == joined
     end = endpoint_hops + 1
     assert pair.answer.messages == [(end, m.RECORD, small), (end, m.RECORD, large)]
     end = visitor_hops + 1

@@ -30,7 +30,7 @@ def test_keys_are_made_once_and_come_back(tmp_path: Path) -> None:
     folder = DataDirectory(tmp_path / "relay")
     first = RelayKeys(folder, seeded(1))
     again = RelayKeys(folder, seeded(2))
-    assert again.relay_id == first.relay_id == first.identity.public
+    assert again.relay_id == first.relay_id == first.signer.key.public
     assert again.onion_key == first.onion_key
     assert again.onion_keys() == first.onion_keys()
     assert len(first.onion_keys()) == 1
@@ -122,7 +122,7 @@ def test_a_damaged_file_is_refused_with_its_name(tmp_path: Path, damage: str) ->
             "flip": bytes((data[0] ^ 0x10,)) + data[1:],
             "empty": b"",
             "junk": data + b"\0",
-            "version": data[:1] + b"\x02" + data[2:],
+            "version": data[:1] + b"\x03" + data[2:],
         }[damage]
     )
     before = path.read_bytes()
@@ -133,10 +133,10 @@ def test_a_damaged_file_is_refused_with_its_name(tmp_path: Path, damage: str) ->
 
 def test_no_secret_shows(tmp_path: Path) -> None:
     keys = RelayKeys(DataDirectory(tmp_path), seeded(1))
-    shown = repr(keys) + repr(keys.onion_keys()) + repr(keys.identity) + repr(vars(keys))
-    assert keys.identity.seed.hex() not in shown
+    shown = repr(keys) + repr(keys.onion_keys()) + repr(keys.signer) + repr(vars(keys))
+    assert keys.signer.key.seed.hex() not in shown
     assert repr(keys.onion_key.private) not in shown
-    assert repr(keys.identity.seed) not in shown
+    assert repr(keys.signer.key.seed) not in shown
 
 
 def test_without_a_disk_the_old_key_serves_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

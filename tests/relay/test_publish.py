@@ -169,8 +169,9 @@ async def test_what_a_relay_says_of_itself(autojump_clock: MockClock, tmp_path: 
     """Its one address and its software; nothing of what is not used yet."""
     async with world(tmp_path) as w, w.running():
         await w.until(lambda: w.listed_at == ["127.0.0.1:9001"], 60)
-        said = w.authority.registry.newest(w.keys["relay"].relay_id)
-        assert said is not None
+        known = w.authority.registry.entry(w.keys["relay"].relay_id)
+        assert known is not None
+        said = known.newest
         assert said.addresses == ((IPV4, "127.0.0.1", 9001),)
         assert said.software == SOFTWARE == f"onionshh {__version__}"
         assert (said.signing, said.paced, said.capabilities) == (b"", (0, 0), CAPABILITY_RING)

@@ -23,6 +23,7 @@ from onionshh.relay.mirror import Mirror
 from onionshh.relay.publish import About
 from onionshh.relay.serve import Mounting, Relay
 from simulations.world import Parrot
+from tests.client.world import WrongClock
 from tests.seeded import seeded
 
 WALL = 1_700_000_000
@@ -45,6 +46,29 @@ class NoAnswer:
 
     def date(self, authority: Authority) -> int | None:
         return None
+
+
+class Falling:
+    """A directory that is there until it is `down`."""
+
+    def __init__(self, there: DirectorySource) -> None:
+        self._there = there
+        self.down = False
+
+    def _now(self) -> DirectorySource:
+        return NoAnswer() if self.down else self._there
+
+    async def consensus(self, authority: Authority) -> bytes:
+        return await self._now().consensus(authority)
+
+    async def publish(self, authority: Authority, descriptor: bytes) -> str | None:
+        return await self._now().publish(authority, descriptor)
+
+    async def status(self, authority: Authority, relay: RelayId) -> dict[str, object]:
+        return await self._now().status(authority, relay)
+
+    def date(self, authority: Authority) -> int | None:
+        return self._now().date(authority)
 
 
 class Operator:
@@ -124,6 +148,8 @@ async def test_its_numbers_are_of_this_moment_and_nothing_tells_who(autojump_clo
         mine = Operator(net)
         before = mine.relay.statistics()
         assert (before.circuits, before.consensus_age_seconds, before.drops) == (0, None, {})
+        assert set(before.circuits_by_stage.values()) == {0}
+        assert (before.handshakes_served, before.handshakes_refused, before.listed) == (0, 0, False)
         await nursery.start(lambda task_status: mine.relay.run(task_status=task_status))
         mine.relay.drops.count(Reason.UNKNOWN_CIRCUIT, 3)
         await trio.sleep(60)
@@ -131,8 +157,60 @@ async def test_its_numbers_are_of_this_moment_and_nothing_tells_who(autojump_clo
         assert numbers.consensus_age_seconds is not None
         assert 0 <= numbers.consensus_age_seconds <= 60
         assert numbers.drops["unknown-circuit"] == 3
+        assert sum(numbers.circuits_by_stage.values()) == numbers.circuits
         assert HOST not in repr(numbers)
         assert mine.relay.keys.relay_id.hex()[:8] not in repr(numbers)
+        nursery.cancel_scope.cancel()
+
+
+async def test_it_says_why_others_do_not_use_it(autojump_clock: MockClock) -> None:
+    async with (
+        testing.network(3, params=QUICK, wall_start=WALL, seed=1) as net,
+        trio.open_nursery() as nursery,
+    ):
+        relay = Operator(net).relay
+        assert relay.why_not_well() == "This relay has no consensus yet."
+        await nursery.start(lambda task_status: relay.run(task_status=task_status))
+        assert relay.why_not_well().startswith("The consensus does not list this relay")
+        with trio.fail_after(600):
+            while relay.why_not_well():
+                await trio.sleep(1)
+        assert relay.statistics().listed
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_clock_that_keeps_it_from_the_next_consensus_is_named(autojump_clock: MockClock) -> None:
+    async with (
+        testing.network(3, params=QUICK, wall_start=WALL, seed=1) as net,
+        trio.open_nursery() as nursery,
+    ):
+        clock = WrongClock(net)
+        relay = Operator(net, clock=clock).relay
+        await nursery.start(lambda task_status: relay.run(task_status=task_status))
+        clock.shift = -86_400
+        await trio.sleep(QUICK["valid_seconds"] + 600)
+        assert relay.why_not_well() == (
+            "The consensus that this relay has is over, and its clock and the network's differ."
+        )
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_consensus_that_is_over_is_named(autojump_clock: MockClock) -> None:
+    async with (
+        testing.network(3, params=QUICK, wall_start=WALL, seed=1) as net,
+        trio.open_nursery() as nursery,
+    ):
+        source = Falling(net.source(HOST))
+        relay = Operator(net, source=source).relay
+        await nursery.start(lambda task_status: relay.run(task_status=task_status))
+        with trio.fail_after(600):
+            while relay.why_not_well():
+                await trio.sleep(1)
+        source.down = True
+        await trio.sleep(QUICK["valid_seconds"] + 120)
+        assert relay.why_not_well() == (
+            "The consensus that this relay has is over, and no newer one could be had."
+        )
         nursery.cancel_scope.cancel()
 
 

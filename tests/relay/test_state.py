@@ -163,8 +163,15 @@ class DelayLine:
         self._outbox = outbox
         self.held: list[tuple[CellQueue, bytes]] = []
 
+    @property
+    def waiting(self) -> int:
+        return len(self.held) + self._outbox.waiting
+
     def push(self, queue: CellQueue, cell: bytes) -> None:
         self.held.append((queue, cell))
+
+    def count(self, queue: CellQueue) -> int:
+        return sum(owner is queue for owner, _ in self.held) + self._outbox.count(queue)
 
     def discard(self, queue: CellQueue) -> int:
         self.held.clear()

@@ -132,6 +132,7 @@ def test_a_later_circuit_of_the_same_endpoint_takes_over() -> None:
     assert second.got[-1][0] == m.INTRODUCE2
     assert len(first.got) == 1
     assert role.established == 1
+    assert role.statistics() == {"introduction_keys": 1, "introductions_waiting": 0}
 
 
 def test_a_key_ends_with_its_circuit() -> None:

@@ -82,6 +82,13 @@ def later(relay: Relay, seconds: float) -> None:
     relay.tick()
 
 
+def test_those_at_the_gates_are_counted() -> None:
+    relay, role, _ = gated()
+    for number in range(3):
+        comes(relay, number)
+    assert role.statistics() == {"introduction_keys": 1, "introductions_waiting": 3}
+
+
 # What the endpoint wants.
 
 

@@ -44,6 +44,7 @@ def test_two_circuits_that_show_the_same_cookie_become_one() -> None:
     assert endpoint.joined
     assert not stranger.joined
     assert role.waiting == 1
+    assert role.statistics() == {"cookies": 1}
 
 
 def test_a_cookie_works_once() -> None:

@@ -158,6 +158,7 @@ def test_a_later_revision_replaces_and_an_earlier_or_equal_one_is_stale() -> Non
     assert publish(relay, document(revision=6)) == m.STORED
     assert fetch(relay).descriptor == document(revision=6)
     assert (role.kept, role.kept_bytes) == (1, g.DESCRIPTOR)
+    assert role.statistics() == {"descriptors": 1, "descriptor_bytes": g.DESCRIPTOR}
     assert relay.drops == [Reason.PUBLISH_STALE] * 2
 
 

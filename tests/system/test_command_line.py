@@ -467,3 +467,21 @@ def test_ended_before_there_was_anything_to_send(network: Network, tmp_path: Pat
         until(lambda: heeds(visitor, signal.SIGTERM))  # SIGINT as well then; Python itself heeds that earlier
         visitor.process.send_signal(signal.SIGINT)
         assert visitor.wait() == 1
+
+
+def test_a_relay_is_asked_for_by_its_own_id(network: Network) -> None:
+    """Scripts go by the exit status: 0 for listed, 3 for not."""
+    for identity, status, said in (
+        (network.rows[0]["id"], 0, "  listed since "),
+        ("ab" * 32, 3, "  not known to the directory: "),
+    ):
+        command = ("relays", "--network", network.file, "--why", identity)
+        done = subprocess.run(
+            [*COMMAND, *map(str, command)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (status, "")
+        assert said in done.stdout

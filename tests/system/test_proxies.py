@@ -107,6 +107,9 @@ def test_everything_goes_through_the_proxy_or_not_at_all(
                 assert status == 0
                 assert [json.loads(line)["nickname"] for line in out.splitlines()] != []
                 assert set(touched) == {f"CONNECT 127.0.0.1:{proxy.port}"}
+                status, out, said, touched = audited("relays", "--why", *via)
+                assert (status, out) == (0, "0 relays are known and not listed.\n"), said
+                assert set(touched) == {f"CONNECT 127.0.0.1:{proxy.port}"}
         # The proxy has gone.
         status, _, said, touched = audited("whisper", address, "hello", "--data", tmp_path / "w", *via)
         assert status == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -57,7 +58,7 @@ class Network:
         control = f"127.0.0.1:{self.tor.control_port('service')}"
         name = f"hidden{number}"
         command = ("relay", "--network", self.file, "--onion", control, "--data", self.folder / name)
-        return self.start(*command, "--nickname", name)
+        return self.start(*command, "--nickname", name, "--metrics", "0")
 
     def rows(self, *options: object) -> list[dict[str, Any]]:
         done = subprocess.run(
@@ -139,6 +140,22 @@ def test_relays_with_an_onion_address_alone_carry_whispers(network: Network, tmp
     done = network.whisper(tmp_path / "v", *network.via)
     assert (done.returncode, done.stdout) == (0, b"hello"), done.stderr
     assert sum(map(forwarded, network.hidden)) > before
+
+
+def test_their_health_is_told_beside_the_onion_service(network: Network) -> None:
+    line = network.hidden[1].until(
+        lambda line: "numbers for Prometheus are at" in line, of=network.hidden[1].errors
+    )
+    with urllib.request.urlopen(line.split()[-1].replace("/metrics", "/health")) as answer:
+        assert (answer.status, answer.read()) == (200, b"ok\n")
+
+
+def test_a_directory_says_what_it_knows_of_them(network: Network) -> None:
+    identity = next(row["id"] for row in network.rows() if row["nickname"] == "hidden1")
+    why = [*COMMAND, "relays", "--network", str(network.file), "--json", "--why", identity]
+    done = subprocess.run(why, capture_output=True, timeout=PATIENCE_SECONDS, check=True)
+    [place] = json.loads(done.stdout)["places"]
+    assert place == {"address": network.onions()["hidden1"], "answered": True, "why": ""}
 
 
 def test_nodes_without_tor_never_meet_them(network: Network, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from onionshh.core.board.entry import Entry, seal_entry, split_post
 from onionshh.core.board.topic import Topic
+from onionshh.core.certificate import certify
 from onionshh.core.delivery import record
 from onionshh.core.endpoint.descriptor import build_descriptor
 from onionshh.core.endpoint.introduce import Introduction, open_introduction_untrusted
@@ -388,16 +389,17 @@ def directory() -> Rows:
     """A relay's descriptor, a consensus of three relays, and the proof of the second row."""
     draw = fixed("directory")
     key, authority = SigningKey(draw(32)), SigningKey(draw(32))
+    onion_key, signing = draw(32), SigningKey(draw(SIGNING)[:32])
     relay = RelayDescriptor(
         identity=RelayId(key.public),
-        onion_key=draw(32),
+        onion_key=onion_key,
         nickname="known",
         addresses=(
             Address.of("192.0.2.1", 9001),
             Address.of("2001:db8::1", 9001),
             Address.of("a2" * 28 + ".onion", 443),
         ),
-        signing=draw(SIGNING),
+        signing=certify(key, signing.public, 1_730_592_000).encode(),
         family=tuple(sorted(RelayId(draw(32)) for _ in range(2))),
         bandwidth=10_000_000,
         capabilities=CAPABILITY_RING | CAPABILITY_MAILBOXES,
@@ -434,10 +436,12 @@ def directory() -> Rows:
     )
     leaves = [merkle.Leaf(pack(row), row.weight) for row in consensus.relays]
     return {
-        "about": "relay: a signed relay descriptor, and addresses: what it names. consensus: a document that "
+        "about": "relay: a relay descriptor signed by a signing key. plain: the same by the identity. "
+        "addresses: what it names. consensus: a document that "
         "the authority signed. root: over its rows. proof: of row 1, [hash, weight] of each neighbour. "
         "place: the weight before that row, and of all",
-        "relay": sign_descriptor(relay, key).hex(),
+        "relay": sign_descriptor(relay, signing).hex(),
+        "plain": sign_descriptor(replace(relay, signing=b""), key).hex(),
         "addresses": [list(address) for address in relay.addresses],
         "authority": authority.public.hex(),
         "consensus": sign_consensus(consensus.encode_body(), [authority]).hex(),

@@ -122,6 +122,11 @@ class Introducers:
         """Whether as many stand as are wanted and can be had."""
         return self._set.complete(self._context.keeper.current, self._now())
 
+    @property
+    def effort(self) -> int:
+        """How much work strangers must prove now, in tries; 0 for none."""
+        return 0 if self.proof is None else self.proof.effort
+
     async def changed(self) -> None:
         """Wait until `entries` changes."""
         await self._changed.wait()

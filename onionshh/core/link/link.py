@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
 from onionshh.core.base.timers import NEVER, Timers
+from onionshh.core.certificate import RelaySigner
 from onionshh.core.link.opening import Answering, Asking, Opened, Opening
-from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import FrameCipher, KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.geometry import AEAD_TAG, BODY, CELL, FRAME_CELLS, FRAME_HEADER, LINK_FLIGHT
@@ -307,14 +307,14 @@ class Link:
 
 
 class LinkInitiator(Link):
-    """The end that connects. `identity` is a relay's own key, None for everyone else."""
+    """The end that connects. `identity` is what a relay signs with, None for everyone else."""
 
     def __init__(
         self,
         *,
         responder: RelayId,
         onion_key: bytes,
-        identity: SigningKey | None,
+        identity: RelaySigner | None,
         params: Params,
         chance: Chance,
         now: float,
@@ -324,7 +324,8 @@ class LinkInitiator(Link):
 
 
 class LinkResponder(Link):
-    """The listening end, always a relay. `is_relay` tells whether an identity is in the consensus."""
+    """The listening end, always a relay. `is_relay` tells whether an identity is in the consensus.
+    `earliest`: a time that has certainly passed, Unix seconds."""
 
     def __init__(
         self,
@@ -332,9 +333,10 @@ class LinkResponder(Link):
         identity: RelayId,
         onion_keys: Sequence[KeyPair],
         is_relay: Callable[[RelayId], bool],
+        earliest: int,
         params: Params,
         chance: Chance,
         now: float,
     ) -> None:
-        answering = Answering(identity, onion_keys, is_relay, chance.bytes)
+        answering = Answering(identity, onion_keys, is_relay, chance.bytes, earliest)
         super().__init__(answering, params=params, chance=chance, now=now)

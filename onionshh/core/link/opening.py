@@ -14,13 +14,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from onionshh import geometry as g
+from onionshh.core.certificate import RelaySigner, is_over, open_signing_untrusted
 from onionshh.crypto import handshake
-from onionshh.crypto.identity import SigningKey, verify_untrusted
+from onionshh.crypto.identity import verify_untrusted
 from onionshh.crypto.primitives import FrameCipher, KeyPair
 from onionshh.errors import ProtocolError
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.reasons import Reason
 from onionshh.wire.cell import LINK_AUTH, split_cells
+from onionshh.wire.descriptor import SIGNING
+
+NOBODY, BY_IDENTITY, BY_SIGNING_KEY = range(3)
+"""How a LINK_AUTH begins: no claim; relay id 32 ‖ signature 64; relay id 32 ‖ signing 104 ‖ signature 64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +70,10 @@ class Opening(abc.ABC):
 
 
 class Asking(Opening):
-    """The end that connects. `identity` is a relay's own key, None for everyone else."""
+    """The end that connects. `identity` is what a relay signs with, None for everyone else."""
 
     def __init__(
-        self, responder: RelayId, onion_key: bytes, identity: SigningKey | None, random_bytes: RandomBytes
+        self, responder: RelayId, onion_key: bytes, identity: RelaySigner | None, random_bytes: RandomBytes
     ) -> None:
         self._responder = responder
         self._identity = identity
@@ -86,10 +91,12 @@ class Asking(Opening):
             flight, server_message_bytes=g.LINK_SERVER_MESSAGE, keystream_bytes=g.LINK_KEYSTREAM
         )
         forward, backward, binding = _split(finished.keystream)
-        proof = b"\x00"
+        proof = bytes((NOBODY,))
         if self._identity is not None:
-            text = link_auth_text(binding, self._responder)
-            proof = b"\x01" + self._identity.public + self._identity.sign(text)
+            signing = self._identity.signing
+            kind = bytes((BY_SIGNING_KEY if signing else BY_IDENTITY,))
+            signature = self._identity.sign(link_auth_text(binding, self._responder))
+            proof = kind + self._identity.identity + signing + signature
         return Crossed(
             seal_key=FrameCipher(forward),
             open_key=FrameCipher(backward),
@@ -102,7 +109,8 @@ class Asking(Opening):
 
 
 class Answering(Opening):
-    """The end that listens, always a relay. `is_relay`: whether an identity is in the consensus."""
+    """The end that listens, always a relay. `is_relay`: whether an identity is in the consensus. `earliest`:
+    a time that has certainly passed (Unix seconds, 0 if none is known): it ends certificates."""
 
     def __init__(
         self,
@@ -110,11 +118,13 @@ class Answering(Opening):
         onion_keys: Sequence[KeyPair],
         is_relay: Callable[[RelayId], bool],
         random_bytes: RandomBytes,
+        earliest: int,
     ) -> None:
         self._identity = identity
         self._onion_keys = onion_keys
         self._is_relay = is_relay
         self._random_bytes = random_bytes
+        self._earliest = earliest
         self._binding = b""
 
     def cross(self, flight: bytes) -> Crossed:
@@ -135,15 +145,24 @@ class Answering(Opening):
         if len(plain) != g.CELL:
             raise ProtocolError(Reason.LINK_AUTH_SHAPE)
         ((circuit_id, command, body),) = split_cells(plain)
-        if circuit_id != 0 or command != LINK_AUTH or body[0] > 1:
+        if circuit_id != 0 or command != LINK_AUTH or body[0] > BY_SIGNING_KEY:
             raise ProtocolError(Reason.LINK_AUTH_SHAPE)
-        if body[0] == 0:
+        if body[0] == NOBODY:
             return Opened(None, relays_at_both_ends=False)
-        claimed = RelayId(body[1 : 1 + g.KEY])
-        signature = body[1 + g.KEY : 1 + g.KEY + g.SIGNATURE]
-        verify_untrusted(claimed, signature, link_auth_text(self._binding, self._identity))
+        claimed, rest = RelayId(body[1 : 1 + g.KEY]), body[1 + g.KEY :]
+        signer: bytes = claimed
+        if body[0] == BY_SIGNING_KEY:
+            signer, rest = self._certified(claimed, rest[:SIGNING]), rest[SIGNING:]
+        verify_untrusted(signer, rest[: g.SIGNATURE], link_auth_text(self._binding, self._identity))
         known = self._is_relay(claimed)
         return Opened(claimed if known else None, relays_at_both_ends=known)
+
+    def _certified(self, claimed: RelayId, signing: bytes) -> bytes:
+        """The key that this relay may sign with now."""
+        certificate = open_signing_untrusted(claimed, signing)
+        if is_over(certificate, self._earliest):
+            raise ProtocolError(Reason.CERTIFICATE_OVER)
+        return certificate.key
 
 
 def _split(keystream: bytes) -> tuple[bytes, bytes, bytes]:

@@ -88,7 +88,7 @@ class LinkPort:
 
     def holds_since(self) -> float | None:
         """Since when unread refusals wait here; None if there are too few to end the link for."""
-        return self.refusals.since if len(self.refusals.cells) > REFUSALS_HELD_LEAST else None
+        return self.refusals.since if self.outbox.count(self.refusals) > REFUSALS_HELD_LEAST else None
 
     def theirs(self, circuit_id: int) -> bool:
         """Whether the other end may pick this id: it is in that end's half and not kept free."""

@@ -12,6 +12,7 @@ import pytest
 from onionshh import geometry as g
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
+from onionshh.core.certificate import RelaySigner
 from onionshh.core.link.link import (
     Link,
     LinkClosed,
@@ -50,7 +51,7 @@ def initiator(
     return LinkInitiator(
         responder=SERVER_ID,
         onion_key=key,
-        identity=identity,
+        identity=RelaySigner.of(identity) if identity is not None else None,
         params=params,
         chance=Chance(seeded(seed)),
         now=now,
@@ -64,6 +65,7 @@ def responder(
         identity=SERVER_ID,
         onion_keys=keys,
         is_relay=lambda identity: known and identity == DIALLER.public,
+        earliest=0,
         params=PARAMS,
         chance=Chance(seeded(seed)),
         now=now,
@@ -327,7 +329,7 @@ def test_a_flipped_bit_in_a_proof(at: int) -> None:
 @pytest.mark.parametrize(
     "cells",
     [
-        auth(b"\x02"),
+        auth(b"\x03"),
         auth(b"\xff"),
         auth(b"\x00", circuit_id=1),
         auth(b"\x00", command=PADDING),

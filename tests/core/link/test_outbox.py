@@ -78,11 +78,36 @@ def test_a_queue_knows_since_when_it_waits() -> None:
     outbox, queue = box(memory), CellQueue()
     for memory.now in (5.0, 7.0):
         outbox.push(queue, cell("x"))
-    assert queue.since == 5.0
+        outbox.untouch()
+    assert (outbox.count(queue), queue.since) == (2, 5.0)
     outbox.take(99)
     memory.now = 9.0
     outbox.push(queue, cell("x"))
-    assert queue.since == 9.0
+    assert (outbox.count(queue), queue.since) == (1, 9.0)
+
+
+def test_what_a_flush_leaves_behind_keeps_its_time() -> None:
+    memory = Memory(1 << 20)
+    outbox, early, late = box(memory), CellQueue(), CellQueue()
+    memory.now = 5.0
+    outbox.push(early, cell("a"))
+    outbox.untouch()  # the link takes nothing now
+    memory.now = 7.0
+    outbox.push(late, cell("b"))
+    assert outbox.count(late) == outbox.count(early) == 1
+    assert (early.since, late.since) == (5.0, 7.0)
+    assert names(outbox.take(99)) == ["a", "b"]
+
+
+def test_cells_leave_in_order_whether_they_were_sorted_or_not() -> None:
+    outbox, one, other = box(), CellQueue(), CellQueue()
+    outbox.push(one, cell("a0"))
+    assert (outbox.count(one), outbox.count(other)) == (1, 0)
+    outbox.push(one, cell("a1"))
+    outbox.push(other, cell("b0"))
+    assert names(outbox.take(99)) == ["a0", "a1", "b0"]
+    assert not one.cells
+    assert not other.cells
 
 
 @pytest.mark.parametrize("queue", [CellQueue(), ControlQueue()])
@@ -112,7 +137,7 @@ def test_a_queue_that_stands_still_ages() -> None:
         for _ in range(200):
             other.push(bulk, cell("y"))
         other.take(127)
-    assert queue.since == 1.0
+    assert (outbox.count(queue), queue.since) == (3, 1.0)
 
 
 def test_what_was_noted_before_a_queue_was_empty_makes_no_cell_older_or_younger() -> None:
@@ -121,12 +146,14 @@ def test_what_was_noted_before_a_queue_was_empty_makes_no_cell_older_or_younger(
     for memory.now in (1.0, 2.0):
         for _ in range(10):
             outbox.push(queue, cell("x"))
+        outbox.untouch()
         outbox.take(2)  # notes what stands
     outbox.take(99)
     for memory.now in (9.0, 10.0, 11.0, 12.0):
         came = 9.0 if memory.now < 12 else 10.0  # two leave a second: of ten, those of the first by then
         for _ in range(5):
             outbox.push(queue, cell("y"))
+        outbox.untouch()
         outbox.take(2)
         assert 9.0 <= queue.since <= came
 

@@ -1,0 +1,1 @@
+"""Numbers for Prometheus: `--metrics` of `relay`, `directory` and `host`."""
