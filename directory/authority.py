@@ -18,7 +18,7 @@ from onionshh.core.base.params import Params
 from onionshh.core.trust import EARLY_SECONDS, open_descriptor_untrusted
 from onionshh.directory.checks import Checks, Probe
 from onionshh.directory.consensus import next_boundary
-from onionshh.directory.entry import Entry, Status, record
+from onionshh.directory.entry import NO_CHECKS, Entry, Status, record
 from onionshh.directory.history import Point
 from onionshh.directory.issuer import Issuer
 from onionshh.directory.own_clock import OwnClock
@@ -69,7 +69,7 @@ class DirectoryAuthority:
         self.clock = clock
         self.answers: Counter[int] = Counter()
         """HTTP answers given, by their status."""
-        self.registry = Registry(params)
+        self.registry = Registry(params, over_tor=probe.reaches_onions)
         self.own_clock = OwnClock(clock, by_address=bool(params.relays_per_ip))
         self._checks = Checks(self.registry, probe, self.own_clock)
         self._refusals = Refusals()
@@ -115,18 +115,19 @@ class DirectoryAuthority:
             self._refusals.taken(descriptor.identity)
         else:
             source, now = plain_host(source), self.clock.monotonic()
-            self._refusals.refused(descriptor.identity, answer.why, now, source=source, host=descriptor.host)
+            hosts = {address.host for address in descriptor.addresses}
+            self._refusals.refused(descriptor.identity, answer.why, now, source=source, hosts=hosts)
 
     def status(self, identity: bytes) -> Status:
         """Where a relay stands: listed, reached, checking, failing or unknown, and why."""
         status = self.registry.status(identity)
         if identity in self._issuer.listed:
-            return Status("listed", status.why if status.word == "failing" else "")
+            return Status("listed", status.why if status.word in ("failing", "reached") else "")
         if status.word != "reached":
             return status
         if len(self._issuer.listed) >= CONSENSUS_RELAYS_MOST:
             return Status("reached", "it answered, but the list is full, and those known longest stay in it")
-        return Status("reached", "it answered and comes with the next consensus")
+        return Status("reached", status.why or "it answered and comes with the next consensus")
 
     @property
     def known(self) -> int:
@@ -158,7 +159,7 @@ class DirectoryAuthority:
             refused = self._refusals.why(identity, self.clock.monotonic())
         if entry is not None:
             return record(entry, status, self.clock.wall()) | {"refused": refused}
-        names = ("address", "published", "since", "last_check", "answered", "up_hours", "software")
+        names = ("address", "published", "since", *NO_CHECKS, "software")
         return {
             "id": identity.hex(),
             "nickname": None,

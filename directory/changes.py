@@ -56,6 +56,6 @@ def _why_it_left(row: RelayRow, known: Known) -> str:
     if entry is None:
         return "this directory does not know it any more"
     why = explained(entry, status).removesuffix(".")
-    for address in {entry.newest.address, row.address}:
-        why = why.replace(address, "its address")
+    for address in {*entry.newest.addresses, *row.addresses}:
+        why = why.replace(str(address), "its address")
     return f"{why[0].lower()}{why[1:]}"

@@ -7,20 +7,34 @@ does that. A round that takes longer than its time goes on, and counts for the n
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import trio
 
 from onionshh.directory.own_clock import OwnClock
 from onionshh.directory.registry import Registry
 from onionshh.net.conditions import Condition
+from onionshh.net.probe import Probed, check_seconds
 from onionshh.net.signals import Poke
 from onionshh.wire.descriptor import RelayDescriptor
 
 log = logging.getLogger("onionshh.directory")
 
-Probe = Callable[[RelayDescriptor], Awaitable[str | None]]
-"""Makes a link handshake to a relay: None if it answered, else the reason in words."""
+
+class Probe(Protocol):
+    """Makes a link handshake to a relay at each of the addresses that the descriptor has."""
+
+    async def __call__(self, descriptor: RelayDescriptor, /) -> Probed:
+        """Where it did not answer, and why."""
+
+    @property
+    def slower_seconds(self) -> float:
+        """How much longer than over a direct connection it may take."""
+
+    @property
+    def reaches_onions(self) -> bool:
+        """Whether it reaches onion services."""
+
 
 PROBES_AT_ONCE = 64
 _GRACE_SECONDS = 1
@@ -76,16 +90,17 @@ class Checks:
             self.round_going = False
 
     async def _check(self, descriptor: RelayDescriptor) -> None:
-        params = self._registry.params
-        seconds = min(params.handshake_seconds, params.interval_seconds) + _GRACE_SECONDS
-        why: str | None = f"no answer within {seconds} seconds"
+        seconds = check_seconds(self._registry.params, self._probe.slower_seconds) + _GRACE_SECONDS
+        why = f"no answer within {seconds:g} seconds"
+        probed = Probed(dict.fromkeys(descriptor.addresses, why), why)
         try:
             async with self._probes:
                 with trio.move_on_after(seconds):
-                    why = await self._probe(descriptor)
+                    probed = await self._probe(descriptor)
         except Exception:
             # The probe's own fault says nothing about the relay, and must not end the directory.
             log.exception("a check failed inside the directory")
             self._registry.abandoned(descriptor)
             return
-        self._registry.checked(descriptor, why, self._own_clock.now(self._registry))
+        wall = self._own_clock.now(self._registry)
+        self._registry.checked(descriptor, probed.why or None, wall, probed.missed)

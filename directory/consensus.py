@@ -15,7 +15,7 @@ from onionshh.geometry import HASH
 from onionshh.ids import RandomBytes
 from onionshh.wire import consensus as wire
 from onionshh.wire.consensus import Consensus, RelayRow, SharedRandom
-from onionshh.wire.descriptor import CAPABILITY_RING, Paced
+from onionshh.wire.descriptor import CAPABILITY_RING, Paced, RelayDescriptor, only_over_tor
 
 RANDOM_SECONDS = 7 * 86_400
 """So long after its period a random value is still in the consensus: a letter waits for as long."""
@@ -36,21 +36,21 @@ def build(
     of the body before it, empty if there is none.
 
     When there are more relays than a document holds, those that were known longest stay: thousands of
-    newcomers cannot push them out. A relay's row has the address that was checked, and no other.
+    newcomers cannot push them out. A relay's row has the addresses that were checked, and no others.
     """
     # A clock that ran ahead wrote dates in the future.
     since = (relay._replace(first_seen=min(relay.first_seen, valid_after)) for relay in listed)
     oldest_first = sorted(since, key=lambda relay: (relay.first_seen, relay.descriptor.identity))
     kept = oldest_first[: wire.CONSENSUS_RELAYS_MOST]
     kept.sort(key=lambda relay: relay.descriptor.identity)
-    weights = capped_weights([relay.descriptor.bandwidth for relay in kept], params.weight_cap_percent)
+    weights = weights_of([relay.descriptor for relay in kept], params.weight_cap_percent)
     guard_age = guard_age_seconds(kept, params, valid_after)
     rows = tuple(
         RelayRow(
             identity=relay.descriptor.identity,
             onion_key=relay.descriptor.onion_key,
             nickname=relay.descriptor.nickname,
-            addresses=relay.descriptor.addresses[:1],
+            addresses=relay.descriptor.addresses,
             weight=weight,
             flags=flags_of(relay, params, guard_age, valid_after),
             first_seen=relay.first_seen,
@@ -117,6 +117,23 @@ def kept_random(held: Sequence[SharedRandom], rows: Sequence[SharedRandom]) -> t
     return (*reversed(rows), *(row for row in held if row.period not in now))[:RANDOM_KEPT_MOST]
 
 
+def weights_of(descriptors: Sequence[RelayDescriptor], cap_percent: int) -> list[int]:
+    """Each relay's weight. Relays that only tor reaches cost their owner no address, so all of them together
+    weigh no more than the heaviest other relay. Each weighs at least 1, so with few others all are scaled."""
+    hidden = [one.bandwidth for one in descriptors if only_over_tor(one.addresses)]
+    others = capped_weights(
+        [one.bandwidth for one in descriptors if not only_over_tor(one.addresses)], cap_percent
+    )
+    if not hidden:
+        return others
+    heaviest, claims = max(others, default=1), sum(hidden) or 1
+    scale = 1 if heaviest >= len(hidden) else len(hidden)
+    room = scale * heaviest - len(hidden)
+    shares = iter([min(max(1, scale * claim), 1 + room * claim // claims) for claim in hidden])
+    rest = iter([scale * weight for weight in others])
+    return [next(shares if only_over_tor(one.addresses) else rest) for one in descriptors]
+
+
 def capped_weights(claims: Sequence[int], cap_percent: int) -> list[int]:
     """Each relay's weight: its bandwidth claim, but at most max(cap, 1/n) of the whole.
 
@@ -149,11 +166,11 @@ def guard_age_seconds(listed: Sequence[Listed], params: Params, valid_after: int
 
 
 def flags_of(relay: Listed, params: Params, guard_age: int, valid_after: int) -> int:
-    """GUARD by age, RING by what the relay offers, FAST by what it claims."""
+    """GUARD by age, RING by what the relay offers (where everyone reaches it), FAST by what it claims."""
     flags = 0
     if valid_after - relay.first_seen >= guard_age:
         flags |= wire.GUARD
-    if relay.descriptor.capabilities & CAPABILITY_RING:
+    if relay.descriptor.capabilities & CAPABILITY_RING and not only_over_tor(relay.descriptor.addresses):
         flags |= wire.RING
     if relay.descriptor.bandwidth >= params.fast_bytes_per_second:
         flags |= wire.FAST

@@ -7,12 +7,14 @@ the same thing in the words of this file.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from onionshh.directory import certificates
-from onionshh.wire.descriptor import RelayDescriptor
+from onionshh.ids import RelayId
+from onionshh.wire.descriptor import Address, RelayDescriptor
 
 CLOCK_SECONDS = 600
 WHY_CHARACTERS = 200
@@ -34,10 +36,21 @@ class Status(NamedTuple):
     why: str
 
 
+class Place(NamedTuple):
+    """One address of a relay, whether it answered there when it was last asked (None: it was not asked yet),
+    and why not."""
+
+    address: Address
+    answered: bool | None
+    why: str = ""
+
+
 @dataclass(slots=True)
 class Entry:
-    """One relay. `newest` is its last descriptor, `checked` the one under which it is listed (or None). Times
-    are Unix seconds, 0 for never or not known. `failures` are failed checks in a row that count.
+    """One relay. `newest` is its last descriptor, `checked` the one under which it is listed (or None), with
+    the addresses at which it answered and no others. Times are Unix seconds, 0 for never or not known.
+    `failures` are failed checks in a row that count. `missed`: the addresses of `newest` at which it did not
+    answer when it was last asked, and why.
 
     `tested` is when the last check ended, whatever came of it. Since `up_since` it has answered every check.
     Since `turned` it is listed, or not listed any more.
@@ -53,6 +66,30 @@ class Entry:
     tested: int = 0
     up_since: int = 0
     turned: int = 0
+    missed: Mapping[Address, str] = field(default_factory=dict)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All its addresses, in the order of its descriptor."""
+        there = self.checked.addresses if self.checked is not None else ()
+        return tuple(
+            Place(address, False, self.missed[address].replace(str(address), "this address"))
+            if address in self.missed
+            else Place(address, True if address in there else None)
+            for address in self.newest.addresses
+        )
+
+    def asked_at(self, addresses: Sequence[Address], missed: Mapping[Address, str]) -> None:
+        """It was asked at these addresses, and did not answer at those in `missed`."""
+        before = {address: why for address, why in self.missed.items() if address not in addresses}
+        known = {**before, **missed}
+        self.missed = {address: known[address] for address in self.newest.addresses if address in known}
+
+    def claims(self, address: Address) -> tuple[bool, bool, bool, int, RelayId]:
+        """How well its claim to an address stands, the best first."""
+        answered = self.checked is not None and address in self.checked.addresses
+        unlisted = self.checked is None
+        return not answered, address in self.missed, unlisted, -self.heard, self.newest.identity
 
     @property
     def answered(self) -> bool | None:
@@ -93,8 +130,10 @@ def status_of(entry: Entry) -> Status:
     if entry.failures:
         return Status("failing", entry.why)
     if entry.checked is None:
-        return Status("checking", f"{entry.newest.address} is being checked, or will be in the next interval")
-    return Status("reached", "")
+        where = " and ".join(map(str, entry.newest.addresses))
+        are = "is" if len(entry.newest.addresses) == 1 else "are"
+        return Status("checking", f"{where} {are} being checked, or will be in the next interval")
+    return Status("reached", entry.why)
 
 
 def explained(entry: Entry, status: Status) -> str:
@@ -130,10 +169,14 @@ def checks(entry: Entry, wall: int) -> dict[str, object]:
         "last_check": entry.tested or None,
         "answered": entry.answered,
         "up_hours": entry.up_hours(wall),
+        "places": [
+            {"address": str(place.address), "answered": place.answered, "why": place.why}
+            for place in entry.places
+        ],
     }
 
 
-NO_CHECKS: Final = MappingProxyType(dict.fromkeys(("last_check", "answered", "up_hours")))
+NO_CHECKS: Final = MappingProxyType(dict.fromkeys(("last_check", "answered", "up_hours", "places")))
 """The same for a relay of which nothing is known any more."""
 
 
@@ -161,9 +204,9 @@ def follows(descriptor: RelayDescriptor, known: RelayDescriptor, wall: int) -> b
     return descriptor.published > known.published or known.published > wall + CLOCK_SECONDS
 
 
-def address_of(descriptor: RelayDescriptor) -> tuple[str, int]:
-    """The address, which is checked at most once per interval."""
-    return descriptor.host, descriptor.port
+def but_for_addresses(one: RelayDescriptor, other: RelayDescriptor) -> bool:
+    """Whether both are of one descriptor, perhaps with some of its addresses alone."""
+    return replace(one, addresses=other.addresses) == other
 
 
 def _brought_back(descriptor: RelayDescriptor, wall: int) -> RelayDescriptor:

@@ -6,14 +6,14 @@ reasons) is escaped where it enters the page. At most `LISTED_SHOWN` and `UNLIST
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from onionshh.core.base.params import Params
 from onionshh.core.base.words import utc
 from onionshh.directory.day import day
-from onionshh.directory.entry import Entry, Status, by_name, explained, up_words
+from onionshh.directory.entry import Entry, Place, Status, by_name, explained, up_words
 from onionshh.directory.figures import ago, every, moment, number, span
 from onionshh.directory.history import Point
 from onionshh.directory.page_style import SCRIPT, STYLE
@@ -112,7 +112,7 @@ def _listed_row(row: RelayRow, entry: Entry | None, whole: int, now: int) -> str
     return "".join(
         (
             '<tr role="row">',
-            _named(row.nickname, row.address, row.identity),
+            _named(row.nickname, _listed_at(row, entry), row.identity),
             _cell("Flags", f'<ul class="flags">{flags}</ul>' if flags else "none"),
             _cell("Version", escape(row.software) or "not said", "software"),
             _cell("Last check", _check(entry, now)),
@@ -122,6 +122,15 @@ def _listed_row(row: RelayRow, entry: Entry | None, whole: int, now: int) -> str
             "</tr>\n",
         )
     )
+
+
+def _listed_at(row: RelayRow, entry: Entry | None) -> Iterator[str]:
+    """The addresses of a listed relay, and those that it names besides, with why they are not in the list."""
+    places = {place.address: place for place in entry.places} if entry is not None else {}
+    for address in row.addresses:
+        yield _address(places.pop(address, Place(address, True)))
+    for place in places.values():
+        yield _address(place, otherwise="not in this list")
 
 
 def _versions(rows: Sequence[RelayRow]) -> str:
@@ -160,13 +169,19 @@ def _unlisted_row(entry: Entry, status: Status, now: int) -> str:
     return "".join(
         (
             '<tr role="row">',
-            _named(relay.nickname, relay.address, relay.identity),
+            _named(relay.nickname, _not_listed_at(entry), relay.identity),
             _cell("Why", why + _gone(entry, now)),
             _cell("Last check", _check(entry, now)),
             _cell("Version", escape(relay.software) or "not said", "software"),
             "</tr>\n",
         )
     )
+
+
+def _not_listed_at(entry: Entry) -> Iterator[str]:
+    """The addresses of a relay that is not listed. Of one alone it is said elsewhere what came of it."""
+    for place in entry.places:
+        yield _address(place if len(entry.places) > 1 else Place(place.address, None))
 
 
 def _gone(entry: Entry, now: int) -> str:
@@ -199,13 +214,21 @@ def _left_off(count: int, shown: int, path: str) -> str:
     return f' The first {number(shown)} of {number(count)}; <a href="{path}">the others as JSON</a>.'
 
 
-def _named(nickname: str, address: str, identity: bytes) -> str:
+def _named(nickname: str, addresses: Iterable[str], identity: bytes) -> str:
     name = escape(nickname)
     return (
         f'<th scope="row" role="rowheader"><span class="name">{name}</span>'
-        f' <span class="address">{escape(address)}</span>'
+        f"{''.join(addresses)}"
         f'<div class="ident"><code class="id" data-name="{name}">{identity.hex()}</code></div></th>'
     )
+
+
+def _address(place: Place, *, otherwise: str = "") -> str:
+    """An address in a line of its own, and why the directory did not reach the relay there, or what to say
+    `otherwise`."""
+    said = f"not reached: {place.why}" if place.answered is False else otherwise
+    why = f'<span class="missed">{escape(said)}</span>' if said else ""
+    return f' <span class="address">{escape(str(place.address))}{why}</span>'
 
 
 def _cell(label: str, value: str, kind: str = "") -> str:
@@ -241,8 +264,9 @@ def _words(params: Params) -> str:
         ("Version", "The program that the relay says it runs. Nobody checks that."),
         (
             "Last check",
-            f"The directory connects to each relay {often} and sees whether it holds its keys. A relay"
-            f" leaves the list after {number(params.failed_checks)} checks in a row without an answer.",
+            f"The directory connects to each relay {often}, at each of its addresses, and sees whether it"
+            f" holds its keys. A relay leaves the list after {number(params.failed_checks)} checks in a row"
+            " without an answer at any of them.",
         ),
         ("Answers for", "For so long the relay has answered every check of this directory, in whole hours."),
         (

@@ -98,7 +98,8 @@ tbody tr{border-top:1px solid var(--line)}
 th:first-child,td:first-child{padding-left:1.2rem}
 th:last-child,td:last-child{padding-right:1.2rem}
 .name{font-weight:650;font-size:1rem;overflow-wrap:anywhere}
-.address{color:var(--quiet);overflow-wrap:anywhere}
+.address{display:block;color:var(--quiet);overflow-wrap:anywhere}
+.missed{display:block;color:var(--late);font-size:.8rem;line-height:1.45}
 code,pre{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}
 .ident{display:flex;align-items:center;flex-wrap:wrap;gap:.3rem .6rem;margin-top:.3rem}
 .id{display:block;max-width:32ch;font-size:.75rem;line-height:1.45;color:var(--quiet);overflow-wrap:anywhere;

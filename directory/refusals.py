@@ -2,11 +2,12 @@
 
 A refused descriptor leaves nothing in the registry. Its relay was told why, but who looks after the relay may
 not have seen that. Anyone can make ids, so only so many are remembered: the oldest goes first. No address is
-remembered but the one that a relay advertises itself.
+remembered but those that a relay advertises itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from onionshh.core.base.words import amount
@@ -29,9 +30,9 @@ class Refusals:
     def __len__(self) -> int:
         return len(self._last)
 
-    def refused(self, identity: bytes, why: str, now: float, *, source: str, host: str) -> None:
-        """A descriptor was refused. It came from the IP address `source` and advertises `host`."""
-        if source and source != host:
+    def refused(self, identity: bytes, why: str, now: float, *, source: str, hosts: Collection[str]) -> None:
+        """A descriptor was refused. It came from the IP address `source` and advertises `hosts`."""
+        if source and source not in hosts:
             why = why.replace(source, "another address")
         self._last.pop(identity, None)
         if len(self._last) >= MOST:

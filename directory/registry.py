@@ -4,7 +4,8 @@ A relay announces itself by descriptor. It is listed once it has answered at the
 as it goes on answering. The registry says which addresses to check and is told the results; it never touches
 the network. There are two kinds of checks: at once for a new descriptor, and in rounds, one per interval, for
 all relays. In both, an address is checked at most once per interval, so that nobody can use the authority to
-disturb a stranger's machine.
+disturb a stranger's machine. A relay is checked at each of its addresses and listed with those at which it
+answered. If several relays claim one address, it is the place of the one that answered there before.
 
 A date in the future was written while a clock ran ahead. It does not count, and is brought back once it is
 sure that the clock is right now (`bring_back`).
@@ -14,7 +15,8 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from onionshh.core.base.addresses import host_group, plain_host
@@ -27,14 +29,15 @@ from onionshh.directory.entry import (
     Entry,
     Listed,
     Status,
-    address_of,
+    but_for_addresses,
     by_name,
     follows,
     status_of,
 )
-from onionshh.directory.rules import DESCRIPTOR_LIFE_SECONDS, address_problem, date_problem
+from onionshh.directory.places import Places
+from onionshh.directory.rules import DESCRIPTOR_LIFE_SECONDS, date_problem
 from onionshh.ids import RelayId
-from onionshh.wire.descriptor import PROTOCOL_VERSION, RelayDescriptor
+from onionshh.wire.descriptor import PROTOCOL_VERSION, Address, RelayDescriptor
 
 MOST_KNOWN = 10_000
 FORGET_SECONDS = 2 * DESCRIPTOR_LIFE_SECONDS
@@ -73,20 +76,20 @@ class RoundResult(NamedTuple):
 
 
 class Registry:
-    """All relays that one authority knows, at most `most_known` of them."""
+    """All relays that one authority knows, at most `most_known`. `over_tor`: it reaches onion services."""
 
-    def __init__(self, params: Params, *, most_known: int = MOST_KNOWN) -> None:
+    def __init__(self, params: Params, *, most_known: int = MOST_KNOWN, over_tor: bool = False) -> None:
         self.params = params
         self.sure = True
         """Whether the clock has not jumped for a while. Until then, nothing expires because of it."""
         self._most_known = most_known
         self._entries: dict[RelayId, Entry] = {}
-        self._by_host: dict[str, set[RelayId]] = {}
+        self._places = Places(params, over_tor=over_tor)
         self._posts: Counter[str] = Counter()
         self._fresh: list[RelayDescriptor] = []
-        self._in_flight: set[tuple[str, int]] = set()
-        self._tried: set[tuple[str, int]] = set()  # addresses checked since the last round began
-        self._tried_fresh: set[tuple[str, int]] = set()  # those of them outside a round
+        self._in_flight: set[Address] = set()
+        self._tried: set[Address] = set()  # addresses checked since the last round began
+        self._tried_fresh: set[Address] = set()  # those of them outside a round
         self._round: dict[RelayId, str | None] | None = None
         self._bad_rounds = 0  # rounds in a row in which most of the list failed
 
@@ -109,7 +112,7 @@ class Registry:
                 self._posts[group] += 1
             if self._posts[group] > POSTS_PER_INTERVAL:
                 return Answer(Verdict.BUSY, "too many descriptors came from here; wait for the next interval")
-        why = address_problem(descriptor.host, source, self.params)
+        why = self._places.problem(descriptor.addresses, source)
         if why:
             return Answer(Verdict.FORBIDDEN, why)
         why = date_problem(descriptor.published, wall) or certificates.problem(descriptor, wall)
@@ -132,41 +135,31 @@ class Registry:
                     f" known, this one says {descriptor.published}; does another relay run with these keys,"
                     " or was a clock wrong?",
                 )
-            why = self._crowd_problem(descriptor)
+            why = self._places.crowd_problem(descriptor, self._is_alive)
             if why:
                 return Answer(Verdict.FORBIDDEN, why)
-            self._leave_host(entry.newest)
+            self._places.remove(entry.newest)
             entry.newest = descriptor
         elif entry is None:
-            why = self._crowd_problem(descriptor)
+            why = self._places.crowd_problem(descriptor, self._is_alive)
             if why:
                 return Answer(Verdict.FORBIDDEN, why)
             if len(self._entries) >= self._most_known and not self._evict(wall):
                 return Answer(Verdict.BUSY, "this directory knows as many relays as it can")
             entry = self._entries[descriptor.identity] = Entry(descriptor, wall)
         entry.heard = max(entry.heard, wall)
-        self._host_set(descriptor).add(descriptor.identity)
-        if entry.checked != descriptor and address_of(descriptor) not in self._tried:
-            self._start(descriptor)
-            self._tried_fresh.add(address_of(descriptor))
-            self._fresh.append(descriptor)
+        self._places.add(descriptor)
+        untried = tuple(address for address in descriptor.addresses if address not in self._tried)
+        if untried and (entry.checked is None or not but_for_addresses(entry.checked, descriptor)):
+            self._start(untried)
+            self._tried_fresh.update(untried)
+            self._fresh.append(replace(descriptor, addresses=untried))
         return Answer(Verdict.ACCEPTED)
 
-    def _crowd_problem(self, descriptor: RelayDescriptor) -> str:
-        """At most `relays_per_ip` relays per address. One that fails its checks gives its place to a new
-        one."""
-        limit = self.params.relays_per_ip
-        if not limit:
-            return ""
-        there = self._by_host.get(host_group(descriptor.host), set()) - {descriptor.identity}
-        alive = [
-            identity
-            for identity in there
-            if self._entries[identity].checked or not self._entries[identity].failures
-        ]
-        if len(alive) < limit:
-            return ""
-        return f"there are {len(alive)} relays at {descriptor.host} already, the most this network allows"
+    def _is_alive(self, identity: RelayId) -> bool:
+        """Whether it has not failed its checks."""
+        entry = self._entries[identity]
+        return entry.checked is not None or not entry.failures
 
     def _evict(self, wall: int) -> bool:
         """Make room by forgetting a failing relay: the one not heard of for longest, or heard of in the
@@ -184,45 +177,63 @@ class Registry:
     # What is to be checked, and what came of it.
 
     def take_fresh(self) -> tuple[RelayDescriptor, ...]:
-        """New descriptors to check at once; each must come back through `checked`."""
+        """New descriptors to check at once, each with the addresses to ask at; each must come back through
+        `checked`."""
         fresh, self._fresh = tuple(self._fresh), []
         return fresh
 
     def start_round(self, wall: int) -> tuple[RelayDescriptor, ...]:
-        """All that must be checked in this interval, one descriptor per address. Empty while a round goes on.
-        A relay whose signing key is over cannot be listed, so it is not asked.
+        """All that must be checked in this interval, each with the addresses to ask at. Empty while a round
+        goes on. A relay whose signing key is over cannot be listed, so it is not asked.
 
-        If two relays claim one address, the listed one is asked, else the one heard of last.
+        If several relays claim one address, the one that answered there is asked, else a listed one, else the
+        one heard of last; one that was not there when it was asked comes behind the others.
         """
         if self._round is not None:
             return ()
         self._posts.clear()
         skip = self._tried_fresh | self._in_flight
+        asked = [e for e in self._entries.values() if not self._is_over(e.newest, wall)]
+        owners: dict[Address, Entry] = {}
+        for entry in asked:
+            for address in entry.newest.addresses:
+                if address not in skip:
+                    owners[address] = min(
+                        owners.get(address, entry), entry, key=lambda claimant: claimant.claims(address)
+                    )
         todo: list[RelayDescriptor] = []
-        taken = set(skip)
-        order = sorted(self._entries.values(), key=lambda e: (e.checked is None, -e.heard, e.newest.identity))
-        for entry in order:
-            address = address_of(entry.newest)
-            if address not in taken and not (self.sure and certificates.is_over(entry.newest, wall)):
-                taken.add(address)
-                todo.append(entry.newest)
+        for entry in sorted(asked, key=lambda entry: entry.claims(entry.newest.addresses[0])):
+            its = tuple(address for address in entry.newest.addresses if owners.get(address) is entry)
+            if its:
+                todo.append(replace(entry.newest, addresses=its))
         self._tried, self._tried_fresh = set(self._in_flight), set()
         for descriptor in todo:
-            self._start(descriptor)
+            self._start(descriptor.addresses)
         self._round = {descriptor.identity: None for descriptor in todo}
         return tuple(todo)
 
-    def checked(self, descriptor: RelayDescriptor, why: str | None, wall: int) -> None:
-        """A check is over: `why` is None if the relay answered, else the reason in words."""
-        self._in_flight.discard(address_of(descriptor))
+    def checked(
+        self,
+        descriptor: RelayDescriptor,
+        why: str | None,
+        wall: int,
+        missed: Mapping[Address, str] | None = None,
+    ) -> None:
+        """A check is over. `why` is None if nothing is wrong, else the reason in words. `missed`: why the
+        relay did not answer where it did not; without it, all or nothing by `why`."""
+        self._in_flight.difference_update(descriptor.addresses)
         entry = self._entries.get(descriptor.identity)
-        if entry is None or (self.sure and certificates.is_over(descriptor, wall)):
+        if entry is None or self._is_over(descriptor, wall):
             return
-        if why is None:
-            self._good(entry, descriptor, wall)
+        if missed is None:
+            missed = {} if why is None else dict.fromkeys(descriptor.addresses, why)
+        why = _printable(why or "")
+        answered = tuple(address for address in descriptor.addresses if address not in missed)
+        entry.asked_at(descriptor.addresses, {address: _printable(missed[address]) for address in missed})
+        if answered:
+            self._good(entry, descriptor, answered, why, wall)
             return
         entry.tested = max(entry.tested, wall)
-        why = "".join(c for c in why if c.isprintable())[:WHY_CHARACTERS]
         if self._round is not None and descriptor.identity in self._round:
             self._round[descriptor.identity] = why  # weighed when the round is over
         else:
@@ -230,7 +241,7 @@ class Registry:
 
     def abandoned(self, descriptor: RelayDescriptor) -> None:
         """A check ended without a result: it counts neither way."""
-        self._in_flight.discard(address_of(descriptor))
+        self._in_flight.difference_update(descriptor.addresses)
 
     def end_round(self, wall: int) -> RoundResult:
         """All checks of the round are done. When more than half of the listed relays failed, the authority's
@@ -268,23 +279,35 @@ class Registry:
                 entry.failures = max(entry.failures, 1)
                 entry.why = certificates.problem(entry.newest, wall)
 
-    def _start(self, descriptor: RelayDescriptor) -> None:
-        self._tried.add(address_of(descriptor))
-        self._in_flight.add(address_of(descriptor))
+    def _is_over(self, descriptor: RelayDescriptor, wall: int) -> bool:
+        """Whether its signing key is over, as far as the clock is sure."""
+        return self.sure and certificates.is_over(descriptor, wall)
 
-    def _good(self, entry: Entry, descriptor: RelayDescriptor, wall: int) -> None:
-        if entry.checked is None:
+    def _start(self, addresses: Sequence[Address]) -> None:
+        self._tried.update(addresses)
+        self._in_flight.update(addresses)
+
+    def _good(
+        self, entry: Entry, asked: RelayDescriptor, answered: tuple[Address, ...], why: str, wall: int
+    ) -> None:
+        """It answered at some of the addresses where it was asked. What is known of others stays. `why`: why
+        it did not answer where it did not."""
+        before = entry.checked
+        if before is None:
             entry.turned = wall
             if not entry.first_seen or (self.sure and wall - entry.last_good > self.params.seen_gap_seconds):
                 entry.first_seen = wall
-        if entry.checked is None or descriptor == entry.checked or follows(descriptor, entry.checked, wall):
-            entry.checked = descriptor
+        if before is not None and but_for_addresses(before, asked):
+            kept = (address for address in before.addresses if address not in asked.addresses)
+            entry.checked = replace(asked, addresses=tuple(sorted({*answered, *kept})))
+        elif before is None or follows(asked, before, wall):
+            entry.checked = replace(asked, addresses=answered)
         unseen = UNSEEN_INTERVALS * self.params.interval_seconds
         if not entry.up_since or wall - entry.last_good > unseen:  # nobody looked in between
             entry.up_since = wall
         entry.last_good = entry.tested = max(entry.last_good, entry.tested, wall)
         entry.failures = 0
-        entry.why = ""
+        entry.why = why
 
     def _failed(self, entry: Entry, why: str, wall: int) -> None:
         entry.failures += 1
@@ -338,19 +361,13 @@ class Registry:
         """Take back what `entries` gave before a restart."""
         for entry in entries[: self._most_known]:
             self._entries[entry.newest.identity] = entry
-            self._host_set(entry.newest).add(entry.newest.identity)
+            self._places.add(entry.newest)
 
     def forget(self, identity: RelayId) -> None:
         """Forget this relay."""
-        entry = self._entries.pop(identity)
-        self._leave_host(entry.newest)
+        self._places.remove(self._entries.pop(identity).newest)
 
-    def _host_set(self, descriptor: RelayDescriptor) -> set[RelayId]:
-        return self._by_host.setdefault(host_group(descriptor.host), set())
 
-    def _leave_host(self, descriptor: RelayDescriptor) -> None:
-        key = host_group(descriptor.host)
-        there = self._by_host.get(key, set())
-        there.discard(descriptor.identity)
-        if not there:
-            self._by_host.pop(key, None)
+def _printable(why: str) -> str:
+    """A reason as it is kept. It may be a stranger's words."""
+    return "".join(c for c in why if c.isprintable())[:WHY_CHARACTERS]

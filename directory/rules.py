@@ -1,35 +1,11 @@
-"""What a relay's descriptor must keep to before anything else is asked (SPEC 8). Pure.
-
-Each rule answers with a sentence for the relay's operator, empty if the descriptor keeps to it.
-"""
+"""Which date a relay's descriptor may have (SPEC 8). Pure."""
 
 from __future__ import annotations
 
-import ipaddress
-
-from onionshh.core.base.params import Params
 from onionshh.core.base.words import utc
 from onionshh.directory.entry import CLOCK_SECONDS
 
 DESCRIPTOR_LIFE_SECONDS = 24 * 3600
-
-
-def address_problem(host: str, source: str, params: Params) -> str:
-    """Why a relay that posts from the IP address `source` may not advertise this host."""
-    address = ipaddress.ip_address(host)
-    if address.is_unspecified or address.is_multicast:
-        return f"{host} is not an address that a relay can be reached at"
-    if params.private_address_rule and not address.is_global:
-        return (
-            f"{host} is not reachable from the internet; advertise a public address"
-            " (networks of private addresses set the parameter private_address_rule=0)"
-        )
-    if params.advertised_ip_rule and source != host:
-        return (
-            f"this came from {source} but advertises {host}; a relay announces itself from the address it"
-            " advertises (--bind, --advertise)"
-        )
-    return ""
 
 
 def date_problem(published: int, wall: int) -> str:

@@ -51,7 +51,7 @@ async def serve(
 ) -> None:
     """Run an authority on a listening socket (`http.listen`) until cancelled; started when it answers.
 
-    `probe` makes a link handshake to a relay and returns None, or in words why it could not.
+    `probe` makes a link handshake to a relay at each of its addresses.
     """
     authority = DirectoryAuthority(
         store,

@@ -2,7 +2,7 @@
 
     authority   version, the signing seed, the network's name; written once, mode 0600: back this up
     state       version, last valid-after, shared random rows, relays, the last day; replaced whole every
-                interval. A state of version 1 or 2 is read too (state_1.py, state_2.py)
+                interval. A state of version 1, 2 or 3 is read too (state_1.py, state_2.py, state_3.py)
     consensus   the last signed document as it was published
 
 `state` goes to disk before the consensus that is made from it is published. So a shared random value that
@@ -29,7 +29,7 @@ from onionshh.config import (
 )
 from onionshh.core.trust import read_consensus_untrusted
 from onionshh.crypto.identity import SigningKey
-from onionshh.directory import state_1, state_2
+from onionshh.directory import state_1, state_2, state_3
 from onionshh.directory.consensus import RANDOM_KEPT_MOST
 from onionshh.directory.entry import Entry
 from onionshh.directory.history import POINTS_MOST, Point
@@ -43,7 +43,7 @@ from onionshh.wire.consensus import Consensus, SharedRandom
 from onionshh.wire.packing import Bin, Int, ListOf, Text, fields, pack, unpack_untrusted, version_untrusted
 
 AUTHORITY_VERSION = 1
-STATE_VERSION = 3
+STATE_VERSION = 4
 STATE_MAX = 64 * 1024 * 1024
 
 _AUTHORITY = fields(Int(255), Bin(g.KEY), Text(NAME_MOST))
@@ -63,6 +63,7 @@ _STATE = fields(
             Int(),  # last check
             Int(),  # answers since
             Int(),  # listed or not since
+            ListOf(Text(1000), wire_descriptor.ADDRESSES_MOST),  # why not, at each address; empty: it did
         ),
         MOST_KNOWN,
     ),
@@ -94,6 +95,7 @@ class KeptState:
                 entry.tested,
                 entry.up_since,
                 entry.turned,
+                [entry.missed.get(address, "") for address in entry.newest.addresses] if entry.missed else (),
             )
             for entry in self.entries
         ]
@@ -119,7 +121,9 @@ class AuthorityStore:
             if version == state_1.VERSION:
                 data, version = state_1.brought_up_untrusted(data), state_2.VERSION
             if version == state_2.VERSION:
-                data, version = state_2.brought_up_untrusted(data), STATE_VERSION
+                data, version = state_2.brought_up_untrusted(data), state_3.VERSION
+            if version == state_3.VERSION:
+                data, version = state_3.brought_up_untrusted(data), STATE_VERSION
             if version is None:
                 raise ProtocolError(Reason.DOCUMENT_SHAPE)
             if version != STATE_VERSION:
@@ -245,4 +249,7 @@ def _other_version(path: Path, version: int, known: int) -> str:
 
 def _entry(newest: bytes, checked: bytes, heard: int, *rest: Any) -> Entry:
     decode = wire_descriptor.decode_body_untrusted
-    return Entry(decode(newest), heard, decode(checked) if checked else None, *rest)
+    *between, whys = rest
+    made = Entry(decode(newest), heard, decode(checked) if checked else None, *between)
+    made.missed = {address: why for address, why in zip(made.newest.addresses, whys, strict=False) if why}
+    return made

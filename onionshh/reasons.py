@@ -186,7 +186,7 @@ class Reason(StrEnum):
 
     CONSENSUS_ADDRESS = (
         "consensus-address",
-        "A relay in a list has no IP address, or its addresses are not in order.",
+        "The addresses of a relay in a list are not in order.",
     )
     CONSENSUS_DATES = "consensus-dates", "The dates of a list of relays contradict each other."
     CONSENSUS_EXPIRED = (

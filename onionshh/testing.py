@@ -20,7 +20,6 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -43,7 +42,7 @@ from onionshh.net.authority_client import DirectorySource
 from onionshh.net.background import background
 from onionshh.net.clocks import Clock
 from onionshh.net.memory import MemoryNetwork
-from onionshh.net.probe import probe
+from onionshh.net.probe import LinkProbe
 from onionshh.net.store import DataDirectory, RunBlocking, RunWhereQuick, run_inline
 from onionshh.net.tcp import TcpDialer, TcpListener
 from onionshh.net.transport import Dialer, Listener
@@ -213,7 +212,7 @@ class Network:
             network=self.file,
             source=self.source(host),
             dialer=self.dialer(host),
-            listener=listener,
+            listeners=[listener],
             folder=DataDirectory(self.folder / name),
             about=about,
             clock=self.clock,
@@ -346,7 +345,7 @@ async def network(
         store = stack.enter_context(_authority_store(folder, random_bytes))
         chosen = default_params(one_machine=True).with_overrides(params or {})
         dialer: Dialer = memory.dialer("authority") if memory else TcpDialer()
-        check = partial(probe, dialer=dialer, clock=clock, params=chosen, chance=Chance(random_bytes))
+        check = LinkProbe(dialer=dialer, clock=clock, params=chosen, chance=Chance(random_bytes))
         authority = DirectoryAuthority(
             store,
             params=chosen,

@@ -7,7 +7,7 @@ is open, and be refused again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
@@ -24,10 +24,10 @@ LOOK_SECONDS = 0.1
 class Leaving:
     """Waits for a relay's circuits to end."""
 
-    def __init__(self, switch: Switch, links: LinkSet, listener: Listener, clock: Clock) -> None:
+    def __init__(self, switch: Switch, links: LinkSet, listeners: Sequence[Listener], clock: Clock) -> None:
         self._switch = switch
         self._links = links
-        self.listener = listener
+        self.listeners = listeners
         self._clock = clock
         self._begun = trio.Event()
 
@@ -42,7 +42,8 @@ class Leaving:
         """Take nothing new, and return once no circuit is left or the time is over. Returns how many are
         left. They end with their links."""
         self._begun.set()
-        self.listener.close()
+        for listener in self.listeners:
+            listener.close()
         self._switch.drain(self._clock.monotonic())
         with trio.move_on_after(seconds):
             while self._switch.busy:

@@ -27,7 +27,7 @@ from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.net.signals import Poke
 from onionshh.relay.keys import RelayKeys
 from onionshh.wire.consensus import RelayRow
-from onionshh.wire.descriptor import CAPABILITY_RING, Address, RelayDescriptor, format_address
+from onionshh.wire.descriptor import CAPABILITY_RING, Address, RelayDescriptor
 
 SOFTWARE = f"onionshh {__version__}"
 AGAIN_SECONDS = 12 * 3600
@@ -50,6 +50,13 @@ class About:
     family: tuple[RelayId, ...] = ()
     bandwidth: int = 10_000_000
     capabilities: int = CAPABILITY_RING
+    more: tuple[Address, ...] = ()
+    """Where else it is reached."""
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """All its addresses, in the order of a descriptor."""
+        return tuple(sorted({Address.of(self.host, self.port), *self.more}))
 
 
 class Dates:
@@ -213,7 +220,7 @@ class Publisher:
             identity=self._keys.relay_id,
             onion_key=self._keys.onion_key.public,
             nickname=about.nickname,
-            addresses=(Address.of(about.host, about.port),),
+            addresses=about.addresses,
             signing=signer.signing,
             family=tuple(sorted(about.family)),
             bandwidth=about.bandwidth,
@@ -247,8 +254,8 @@ class Publisher:
             now, view = self._clock.monotonic(), self._keeper.current
             row = view.relay(self._keys.relay_id) if view is not None else None
             well = row is not None and self._is_ours(row)
-            if well:
-                self.reports.tell("listed")
+            if row is not None and well:
+                self.reports.tell(self._listed_where(row))
                 self._corrections.all_is_well(now)
             elif view is None:
                 self.reports.tell("not listed: the consensus it has is over, and no newer one could be had")
@@ -262,11 +269,17 @@ class Publisher:
 
     @property
     def _address(self) -> str:
-        return format_address(self.about.host, self.about.port)
+        return str(self.about.addresses[0])
 
     def _is_ours(self, row: RelayRow) -> bool:
         ours = [pair.public for pair in self._keys.onion_keys()]
-        return row.address == self._address and row.onion_key in ours
+        return set(row.addresses) <= set(self.about.addresses) and row.onion_key in ours
+
+    def _listed_where(self, row: RelayRow) -> str:
+        missing = [str(address) for address in self.about.addresses if address not in row.addresses]
+        if not missing:
+            return "listed"
+        return f"listed at {row.address}; the directory did not reach it at {' and '.join(missing)}"
 
     async def _ask(self, view: View | None, row: RelayRow | None) -> None:
         """Ask what the directories know of us, and why we are not listed as we said, if we are not."""
@@ -290,7 +303,7 @@ class Publisher:
                 self._correct(f"{authority.url} holds an older descriptor than the last that it took")
             elif view is None or (row is not None and self._is_ours(row)):
                 pass
-            elif row is not None and row.address != self._address:
+            elif row is not None and not set(row.addresses) <= set(self.about.addresses):
                 tell(f"listed at {row.address}, its old address; the next list will have the new one")
             elif row is not None:
                 tell("listed with its old onion key; the next list will have the new one")

@@ -99,7 +99,7 @@ class Relay:
         network: NetworkFile,
         source: DirectorySource,
         dialer: Dialer,
-        listener: Listener,
+        listeners: Sequence[Listener],
         folder: DataDirectory,
         about: About,
         clock: Clock,
@@ -139,7 +139,7 @@ class Relay:
             on_tick=self._driver.tick,
             throttle=Throttle(rate_bytes) if rate_bytes else None,
         )
-        self.leaving = Leaving(self.switch, self.links, listener, clock)
+        self.leaving = Leaving(self.switch, self.links, listeners, clock)
         self.publisher = Publisher(
             about=replace(about, capabilities=self._capabilities()),
             keys=self.keys,
@@ -214,8 +214,13 @@ class Relay:
             self.links.resume()
 
     async def _serve(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for listener in self.leaving.listeners:
+                nursery.start_soon(self._serve_at, listener)
+
+    async def _serve_at(self, listener: Listener) -> None:
         await self.links.serve(
-            self.leaving.listener,
+            listener,
             identity=self.keys.relay_id,
             onion_keys=self.keys.onion_keys,
             is_relay=self._knows,

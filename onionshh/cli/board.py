@@ -22,6 +22,7 @@ from onionshh.cli.options import (
     folder_option,
     json_option,
     network_option,
+    via_option,
 )
 from onionshh.cli.talk import counted, encoded, note
 from onionshh.cli.text import printable
@@ -72,6 +73,7 @@ Arguments:
 @folder_option
 @verbose_option
 @bind_option
+@via_option
 @json_option
 def board(
     topic: str | None,
@@ -83,6 +85,7 @@ def board(
     name: str | None,
     data: Path | None,
     bind: str | None,
+    via: str | None,
     as_json: bool,
 ) -> int:
     """Show what lies on a board: all posts that have not expired, or with --watch also what comes."""
@@ -100,8 +103,8 @@ def board(
     check_bind(bind)
     found = topic_of(topic, topic_file)
     joined = read_network_file(network)
-    check_reach(bind, joined)
-    node = join(network, data_dir=data or network_folder(joined), bind=bind)
+    check_reach(bind, joined, via)
+    node = join(network, data_dir=data or network_folder(joined), bind=bind, via=via)
     task = _Task(found, name, after or "", limit or READ_MOST, watch, as_json)
     return run(lambda: _show(task, node))
 

@@ -26,6 +26,8 @@ from onionshh.cli.options import (
     host_port,
     is_wildcard,
     network_option,
+    via_of,
+    via_option,
 )
 from onionshh.cli.remarks import Trouble
 from onionshh.cli.service import ready, status
@@ -40,11 +42,12 @@ from onionshh.directory.serve import choose_params, is_loopback, serve
 from onionshh.directory.store import AuthorityStore, create_or_open
 from onionshh.net.clocks import Clock
 from onionshh.net.http import listen as listen_http
-from onionshh.net.probe import probe
+from onionshh.net.probe import LinkProbe
+from onionshh.net.socks import dialer_of
 from onionshh.net.store import DataDirectory
-from onionshh.net.tcp import TcpDialer
+from onionshh.net.transport import Dialer
 from onionshh.wire.consensus import Consensus
-from onionshh.wire.descriptor import RelayDescriptor, format_address
+from onionshh.wire.descriptor import format_address
 
 WATCH_SECONDS = 1.0
 LIVE: Final = frozenset({"interval", "param"})
@@ -74,6 +77,7 @@ LIVE: Final = frozenset({"interval", "param"})
 @log_options
 @metrics_option
 @bind_option
+@via_option
 def directory(
     listen: str,
     data: Path,
@@ -82,6 +86,7 @@ def directory(
     param: tuple[str, ...],
     metrics: str | None,
     bind: str | None,
+    via: str | None,
 ) -> int:
     """Run a directory: it checks relays, and tells everyone which relays there are.
 
@@ -118,7 +123,8 @@ def directory(
             params = choose_params(host, store.network, overrides)
         this_run = _Directory(store, network, url, data)
         reload_with(LIVE, lambda now: this_run.take_up(host, now))
-        return run(lambda: this_run.run(listener, params, bind, numbers), report=this_run.report)
+        dialer = dialer_of(bind, via_of(via))
+        return run(lambda: this_run.run(listener, params, dialer, numbers), report=this_run.report)
 
 
 def check_params(host: str, overrides: dict[str, int]) -> None:
@@ -131,22 +137,19 @@ async def serve_authority(
     store: AuthorityStore,
     listener: socket.socket,
     params: Params,
-    bind: str | None,
+    dialer: Dialer,
     *,
     task_status: trio.TaskStatus[DirectoryAuthority],
 ) -> None:
-    """Run the authority with its HTTP and its probe over TCP, until cancelled. Started once it answers."""
-    clock, dialer, chance = Clock(), TcpDialer(bind), Chance(os.urandom)
-
-    async def check(descriptor: RelayDescriptor) -> str | None:
-        return await probe(descriptor, dialer=dialer, clock=clock, params=params, chance=chance)
-
+    """Run the authority with its HTTP and its probe, until cancelled. Started once it answers. `dialer`: by
+    which relays are checked."""
+    clock = Clock()
     await serve(
         store,
         listener,
         params=params,
         clock=clock,
-        probe=check,
+        probe=LinkProbe(dialer=dialer, clock=clock, params=params, chance=Chance(os.urandom)),
         random_bytes=os.urandom,
         task_status=task_status,
     )
@@ -167,7 +170,7 @@ class _Directory:
         self,
         listener: socket.socket,
         params: Params,
-        bind: str | None,
+        dialer: Dialer,
         numbers: socket.socket | None,
     ) -> int:
         """Run until cancelled."""
@@ -178,7 +181,7 @@ class _Directory:
             )
             nursery.start_soon(serve_status, self._data, "directory", self.record, self.why_not_well)
             self._authority = await nursery.start(
-                lambda task_status: serve_authority(store, listener, params, bind, task_status=task_status)
+                lambda task_status: serve_authority(store, listener, params, dialer, task_status=task_status)
             )
             ready("answers; no relay is listed yet")
             tell(f"directory of {store.network.name} at {self._url} (a page for people, too)")

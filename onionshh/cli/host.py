@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -22,7 +22,15 @@ from onionshh.cli.log_lines import INFO
 from onionshh.cli.logs import log_options
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
 from onionshh.cli.metrics.samples import of_host
-from onionshh.cli.options import PATH, bind_option, check_bind, check_reach, json_option, network_option
+from onionshh.cli.options import (
+    PATH,
+    bind_option,
+    check_bind,
+    check_reach,
+    json_option,
+    network_option,
+    via_option,
+)
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
 from onionshh.cli.received import ReceivedFiles
 from onionshh.cli.replying import LIVE, Replying, take_up
@@ -130,6 +138,7 @@ Examples:
 @log_options
 @metrics_option
 @bind_option
+@via_option
 @json_option
 def host(
     network: Path,
@@ -143,6 +152,7 @@ def host(
     no_inbox: bool,
     metrics: str | None,
     bind: str | None,
+    via: str | None,
     as_json: bool,
 ) -> int:
     """Host an endpoint and show the whispers that come, or answer them."""
@@ -151,12 +161,13 @@ def host(
         raise Usage("--no-receipts and --receive exclude each other: a transfer needs receipts.")
     check_bind(bind)
     check_metrics(metrics)
-    check_reach(bind, network_file_when_there(network))
+    check_reach(bind, network_file_when_there(network), via)
     folder = DataDirectory(data)
     with folder.lock():
+        way = _Way(network, data, bind, via)
         terms = _Terms(introducers, receipts=not no_receipts, senders=senders, inbox=not no_inbox)
         received = None if receive is None else ReceivedFiles(receive)
-        this_run = _Host(network, data, bind, terms, replying, received, as_json=as_json)
+        this_run = _Host(way, terms, replying, received, as_json=as_json)
         reload_with(LIVE, lambda now: take_up(replying, received, now))
         with metrics_listener(metrics, "host") as numbers:
             return run(lambda: _run(this_run, numbers, data), report=this_run.report)
@@ -170,6 +181,20 @@ async def _run(host: _Host, numbers: socket.socket | None, data: Path) -> int:
         await host.run()
         nursery.cancel_scope.cancel()
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How the node joins: see `join`."""
+
+    network: Path
+    data: Path
+    bind: str | None
+    via: str | None = field(repr=False)
+
+    def join(self) -> AbstractAsyncContextManager[Node]:
+        """Join, for the block."""
+        return join(self.network, data_dir=self.data, bind=self.bind, via=self.via)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,18 +212,14 @@ class _Host:
 
     def __init__(
         self,
-        network: Path,
-        data: Path,
-        bind: str | None,
+        way: _Way,
         terms: _Terms,
         replying: Replying,
         received: ReceivedFiles | None,
         *,
         as_json: bool,
     ) -> None:
-        self._network = network
-        self._data = data
-        self._bind = bind
+        self._way = way
         self._terms = terms
         self._replying = replying
         self._received = received
@@ -210,13 +231,11 @@ class _Host:
 
     async def run(self) -> None:
         """Host until the endpoint is closed."""
-        identity = Identity.load_or_create(self._data / IDENTITY_FILE)
+        identity = Identity.load_or_create(self._way.data / IDENTITY_FILE)
         self.voice.address(identity.address)
         status("waits for the directory to answer")
         async with AsyncExitStack() as stack:
-            node = await until_directory_answers(
-                lambda: stack.enter_async_context(join(self._network, data_dir=self._data, bind=self._bind))
-            )
+            node = await until_directory_answers(lambda: stack.enter_async_context(self._way.join()))
             hosted = node.host(
                 identity,
                 introducers=self._terms.introducers,

@@ -26,6 +26,7 @@ from onionshh.cli.options import (
     folder_option,
     json_option,
     network_option,
+    via_option,
 )
 from onionshh.cli.sources import STDIN, read_secret
 from onionshh.cli.talk import counted, encoded, note, stamped
@@ -92,6 +93,7 @@ Arguments:
 @folder_option
 @verbose_option
 @bind_option
+@via_option
 @json_option
 def meet(
     secretfile: Path,
@@ -101,6 +103,7 @@ def meet(
     stay: bool,
     data: Path | None,
     bind: str | None,
+    via: str | None,
     as_json: bool,
 ) -> int:
     """Talk with whoever has the same secret: neither needs an address."""
@@ -111,8 +114,8 @@ def meet(
         raise Usage("The secret cannot come on stdin: that is for what you say.")
     secret = read_secret(secretfile, "secret")
     joined = read_network_file(network)
-    check_reach(bind, joined)
-    node = join(network, data_dir=data or network_folder(joined), bind=bind)
+    check_reach(bind, joined, via)
+    node = join(network, data_dir=data or network_folder(joined), bind=bind, via=via)
     if stay:
         when_ended(0)
     talk = _Talk(secret, name, ttl, stay=stay, as_json=as_json)

@@ -17,7 +17,7 @@ from onionshh.directory.store import create_or_open
 from onionshh.errors import Error
 from onionshh.net.http import listen
 from onionshh.net.store import DataDirectory
-from onionshh.net.tcp import TcpListener
+from onionshh.net.tcp import TcpDialer, TcpListener
 from onionshh.relay.publish import About
 
 LOOPBACK = "127.0.0.1"
@@ -40,7 +40,7 @@ async def start_authority(
     )
     params = choose_params(LOOPBACK, store.network, {"interval_seconds": INTERVAL_SECONDS})
     authority: DirectoryAuthority = await nursery.start(
-        lambda task_status: serve_authority(store, listener, params, None, task_status=task_status)
+        lambda task_status: serve_authority(store, listener, params, TcpDialer(), task_status=task_status)
     )
     return authority
 
@@ -54,9 +54,7 @@ async def start_relays(
         listener = TcpListener(LOOPBACK, 0)
         held.callback(listener.close)
         about = About(name, *listener.address)
-        relay = make_relay(
-            network, DataDirectory(folder / name), listener, about, None, say=lambda line: None
-        )
+        relay = make_relay(network, DataDirectory(folder / name), [listener], about, say=lambda line: None)
         await nursery.start(lambda task_status, relay=relay: relay.run(task_status=task_status))
 
 

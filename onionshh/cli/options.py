@@ -22,6 +22,7 @@ from onionshh.cli.talk import note
 from onionshh.client.one_machine import find_network
 from onionshh.config import NetworkFile
 from onionshh.net.tcp import check_local
+from onionshh.net.via import Via, parse_via
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -107,6 +108,31 @@ def bind_option(command: F) -> F:
     return click.option("--bind", metavar="ADDRESS", help=said)(command)
 
 
+def via_option(command: F) -> F:
+    """`--via`, or ONIONSHH_VIA: a text that `parse_via` takes."""
+    said = (
+        "The proxy through which everything leaves: socks5://HOST:PORT, socks5://USER:PASSWORD@HOST:PORT, or"
+        " tor (tor=HOST:PORT). Others see command lines: put a password into the variable."
+    )
+    return click.option(
+        "--via", envvar="ONIONSHH_VIA", show_envvar=True, metavar="PROXY", callback=_via_checked, help=said
+    )(command)
+
+
+def _via_checked(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    if given is not None:
+        try:
+            parse_via(given)
+        except ValueError as error:
+            raise Usage(f"--{error}") from None
+    return given
+
+
+def via_of(text: str | None) -> Via | None:
+    """The proxy of `--via`, which was checked already."""
+    return None if text is None else parse_via(text)
+
+
 def class_options(command: F) -> F:
     """`--hops`, and `--class` as `privacy`."""
     hops = click.option(
@@ -173,8 +199,11 @@ def check_bind(bind: str | None) -> None:
         raise Usage(f"--bind needs an IP address of this machine, not {bind!r}.") from error
 
 
-def check_reach(bind: str | None, network: NetworkFile) -> None:
-    """Check that a directory of this network can be reached from this address at all. Usage."""
+def check_reach(bind: str | None, network: NetworkFile, via: str | None = None) -> None:
+    """Check that a directory of this network can be reached from this address at all. Usage. Where a proxy
+    leads, only it knows."""
+    if via is not None:
+        return
     theirs = [_as_address(urlsplit(authority.url).hostname) for authority in network.authorities]
     if bind is None or None in theirs:  # a name is looked up only when the directory is asked
         return

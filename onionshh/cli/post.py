@@ -28,6 +28,7 @@ from onionshh.cli.options import (
     folder_option,
     json_option,
     network_option,
+    via_option,
 )
 from onionshh.cli.sources import STDIN, read_source
 from onionshh.cli.talk import note
@@ -118,6 +119,7 @@ Arguments:
 @folder_option
 @verbose_option
 @bind_option
+@via_option
 @json_option
 def post(
     topic: str | None,
@@ -134,6 +136,7 @@ def post(
     wait: float,
     data: Path | None,
     bind: str | None,
+    via: str | None,
     as_json: bool,
 ) -> int:
     """Post on a board: at most 65 535 bytes, from the command line, a file or stdin."""
@@ -157,10 +160,10 @@ def post(
     with as_usage():
         identity = None if author is None else Identity.load_or_create(author)
     joined = read_network_file(network)
-    check_reach(bind, joined)
+    check_reach(bind, joined, via)
     task = _Task(board, identity, name, body, ttl, wait, mine, recall, extend)
     teller = _Teller(name is not None, as_json=as_json)
-    node = join(network, data_dir=data or network_folder(joined), bind=bind)
+    node = join(network, data_dir=data or network_folder(joined), bind=bind, via=via)
     status = run(lambda: _do(task, node, teller))
     if ended_by_signal() and not teller.is_told:
         teller.nothing_was_done()

@@ -6,17 +6,18 @@ import contextlib
 import gc
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import trio
 
 from onionshh.cli.completing import relay_ids
 from onionshh.cli.config.reloading import reload_with
-from onionshh.cli.draining import DRAIN_SECONDS, drain_on_sigterm, drain_option
+from onionshh.cli.draining import drain_on_sigterm, drain_option
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.log_lines import INFO, WARNING
@@ -29,11 +30,12 @@ from onionshh.cli.options import (
     bind_option,
     check_bind,
     check_reach,
-    host_port,
-    is_wildcard,
     network_option,
+    via_of,
+    via_option,
 )
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
+from onionshh.cli.relay_addresses import Places, advertised, opened, wanted
 from onionshh.cli.service import ready, status
 from onionshh.cli.statistics import Statistics, in_words
 from onionshh.cli.status_socket import serve_status
@@ -47,15 +49,19 @@ from onionshh.ids import RelayId
 from onionshh.net.authority_client import HttpSource
 from onionshh.net.clocks import Clock
 from onionshh.net.hosted import HostedReader
+from onionshh.net.socks import dialer_of
 from onionshh.net.store import DataDirectory
-from onionshh.net.tcp import TcpDialer, TcpListener
-from onionshh.net.transport import Reader
+from onionshh.net.transport import Listener, Reader
+from onionshh.net.via import Via
 from onionshh.relay.accounting import Monthly
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.publish import About
 from onionshh.relay.serve import Mounting, Relay
 from onionshh.rendezvous.serve import roles
-from onionshh.wire.descriptor import FAMILY_MOST, canonical_host, format_address, good_nickname
+from onionshh.wire.descriptor import FAMILY_MOST, Address, good_nickname, only_over_tor
+
+if TYPE_CHECKING:
+    from onionshh.net.tor import OnionService
 
 NICKNAME = "unnamed"
 REPORT_SECONDS = 3600.0
@@ -66,7 +72,10 @@ LIVE: Final = frozenset({"nickname", "advertise", "family", "rate"})
 @click.command()
 @network_option()
 @click.option(
-    "--listen", metavar="HOST:PORT", required=True, help="Where links are accepted; port 0: any free port."
+    "--listen",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Where links are accepted; port 0: any free port. May be given twice, for IPv4 and IPv6.",
 )
 @click.option(
     "--data",
@@ -82,7 +91,16 @@ LIVE: Final = frozenset({"nickname", "advertise", "family", "rate"})
     help="1 to 19 letters, digits, dashes; for people only.",
 )
 @click.option(
-    "--advertise", metavar="HOST:PORT", help="Where others reach it, if not at the --listen address."
+    "--advertise",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Where others reach it, if not at the --listen address. May be given twice, for IPv4 and IPv6.",
+)
+@click.option(
+    "--onion",
+    metavar="CONTROL",
+    help="Be an onion service, too, or nothing else without --listen. CONTROL: HOST:PORT or the socket of"
+    " tor's control port; a password for it in ONIONSHH_TOR_PASSWORD.",
 )
 @click.option(
     "--family",
@@ -103,12 +121,14 @@ LIVE: Final = frozenset({"nickname", "advertise", "family", "rate"})
 @log_options
 @metrics_option
 @bind_option
+@via_option
 def relay(
     network: Path,
-    listen: str,
+    listen: tuple[str, ...],
     data: Path,
     nickname: str,
-    advertise: str | None,
+    advertise: tuple[str, ...],
+    onion: str | None,
     family: tuple[str, ...],
     rate: int,
     monthly: int | None,
@@ -116,6 +136,7 @@ def relay(
     drain_seconds: int,
     metrics: str | None,
     bind: str | None,
+    via: str | None,
 ) -> int:
     """Run a relay: it passes on cells that it cannot read.
 
@@ -133,43 +154,39 @@ def relay(
     Examples:
       onionshh relay --network net.toml --listen 127.0.0.1:0 --data relay1
       onionshh relay --network net.toml --listen 0.0.0.0:9001 --advertise 192.0.2.7:9001 --data relay1
+      onionshh relay --network net.toml --onion 127.0.0.1:9051 --data relay1
     """
-    host, port = host_port(listen, "--listen")
+    options = wanted(listen, advertise, onion)
     check_bind(bind)
     check_metrics(metrics)
     amount = monthly_of(monthly, month_day)
     _check_nickname(nickname)
     members = _family(family)
-    if advertise is not None:
-        host_port(advertise, "--advertise")
-    elif is_wildcard(host):
-        raise Usage(f"--listen {listen} is not an address that others can reach: add --advertise HOST:PORT.")
     file = network_file_when_there(network)
-    check_reach(bind, file)
+    check_reach(bind, file, via)
     folder = DataDirectory(data)
-    with folder.lock(), metrics_listener(metrics, "relay") as numbers:
-        listener = TcpListener(host, port)
-        try:
-            # All relays of a family may share one list, so our own id in it is left out.
-            ours = RelayKeys(folder, os.urandom).relay_id
-            family_of_others = tuple(member for member in members if member != ours)
-            about = _about(nickname, advertise, family_of_others, rate, listener.address)
-            _ask_for_long_turns()
-            reader = HostedReader()
-            given = (file, folder, listener, about, bind)
-            made = make_relay(*given, reader=reader, rate=rate, monthly=amount, say=say_standing)
-            reload_with(LIVE, lambda now: take_up(made, now, listener.address))
-            return _run_on(reader, made, about, numbers, data, drain_seconds)
-        finally:
-            listener.close()
+    with folder.lock(), ExitStack() as held:
+        numbers = held.enter_context(metrics_listener(metrics, "relay"))
+        places = opened(options, folder, held)
+        # All relays of a family may share one list, so our own id in it is left out.
+        ours = RelayKeys(folder, os.urandom).relay_id
+        about = _about(nickname, places.addresses, (one for one in members if one != ours), rate)
+        _ask_for_long_turns()
+        reader = HostedReader()
+        given = (file, folder, places.listeners, about, bind, via_of(via))
+        made = make_relay(*given, reader=reader, rate=rate, monthly=amount, say=say_standing)
+        reload_with(LIVE, lambda now: take_up(made, now, places))
+        service = None if places.service is None else places.service(tell)
+        return _run_on(reader, _Running(made, service, numbers, data, drain_seconds))
 
 
 def make_relay(
     network: NetworkFile,
     folder: DataDirectory,
-    listener: TcpListener,
+    listeners: Sequence[Listener],
     about: About,
-    bind: str | None,
+    bind: str | None = None,
+    via: Via | None = None,
     *,
     reader: Reader | None = None,
     rate: int = 0,
@@ -179,9 +196,9 @@ def make_relay(
     """A relay on TCP with every role mounted."""
     return Relay(
         network=network,
-        source=HttpSource(bind),
-        dialer=TcpDialer(bind),
-        listener=listener,
+        source=HttpSource(bind, via=via),
+        dialer=dialer_of(bind, via),
+        listeners=listeners,
         reader=reader,
         folder=folder,
         about=about,
@@ -199,19 +216,18 @@ def _check_nickname(nickname: str) -> None:
         raise Usage(f"--nickname needs 1 to 19 letters, digits or dashes, not {nickname!r}.")
 
 
-def _about(
-    nickname: str, advertise: str | None, family: tuple[RelayId, ...], rate: int, bound: tuple[str, int]
-) -> About:
-    about = About(nickname, *_advertised(advertise, bound), family)
+def _about(nickname: str, addresses: Sequence[Address], family: Iterable[RelayId], rate: int) -> About:
+    first, *more = addresses
+    about = About(nickname, first.host, first.port, tuple(family), more=tuple(more))
     return replace(about, bandwidth=rate) if rate else about
 
 
-def take_up(made: Relay, now: Mapping[str, Any], bound: tuple[str, int]) -> tuple[str, ...]:
+def take_up(made: Relay, now: Mapping[str, Any], places: Places) -> tuple[str, ...]:
     """The relay's options are these now: it publishes itself anew, and reads at the new rate. Usage."""
     _check_nickname(now["nickname"])
-    family = tuple(member for member in _family(now["family"]) if member != made.keys.relay_id)
-    about = _about(now["nickname"], now["advertise"], family, now["rate"], bound)
-    made.change(about, now["rate"])
+    family = (member for member in _family(now["family"]) if member != made.keys.relay_id)
+    addresses = advertised(now["advertise"], places)
+    made.change(_about(now["nickname"], addresses, family, now["rate"]), now["rate"])
     return ()
 
 
@@ -225,48 +241,56 @@ def say_standing(line: str) -> None:
     status(line)
 
 
-def _run_on(
-    reader: HostedReader,
-    made: Relay,
-    about: About,
-    numbers: socket.socket | None,
-    data: Path,
-    drain_seconds: int = DRAIN_SECONDS,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """One run of this command."""
+
+    made: Relay
+    service: OnionService | None
+    numbers: socket.socket | None
+    data: Path
+    drain_seconds: int
+
+
+def _run_on(reader: HostedReader, it: _Running) -> int:
     statistics = Statistics("relay")
     return run(
-        lambda: _run_with_numbers(made, about, numbers, data, drain_seconds),
+        lambda: _run_with_numbers(it),
         on=reader,
-        report=lambda: utter(statistics.line(made.statistics(), cipher=CIPHER.name)),
+        report=lambda: utter(statistics.line(it.made.statistics(), cipher=CIPHER.name)),
     )
 
 
-async def _run_with_numbers(
-    made: Relay, about: About, numbers: socket.socket | None, data: Path, drain_seconds: int
-) -> int:
+async def _run_with_numbers(it: _Running) -> int:
     """Whoever asks for its health is answered from the start, also while no directory is there yet."""
+    made = it.made
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
-            serve_metrics, numbers, "relay", lambda: of_relay(made.statistics()), made.why_not_well
+            serve_metrics, it.numbers, "relay", lambda: of_relay(made.statistics()), made.why_not_well
         )
-        nursery.start_soon(serve_status, data, "relay", made.statistics, made.why_not_well)
-        ended_with = await _run(made, about, drain_seconds)
+        nursery.start_soon(serve_status, it.data, "relay", made.statistics, made.why_not_well)
+        ended_with = await _run(it)
         nursery.cancel_scope.cancel()
     return ended_with
 
 
-async def _run(made: Relay, about: About, drain_seconds: int) -> int:
+async def _run(it: _Running) -> int:
+    made, service = it.made, it.service
+    about = made.publisher.about
     tell(f"relay {about.nickname}, id {made.keys.relay_id.hex()}")
     tell(f"cipher: {CIPHER.name}")
     status("waits for the directory to answer")
-    await until_directory_answers(made.first)
     async with trio.open_nursery() as nursery:
+        if service is not None and only_over_tor(about.addresses):
+            await nursery.start(_keep_up, service)  # a check before that could only fail
+        elif service is not None:
+            nursery.start_soon(service.run)
+        await until_directory_answers(made.first)
         await nursery.start(lambda task_status: made.run(task_status=task_status))
-        tell(
-            f"links are taken at {format_address(about.host, about.port)}; waiting for the directory's check"
-        )
+        where = " and ".join(map(str, about.addresses))
+        tell(f"links are taken at {where}; waiting for the directory's check")
         ready("links are taken; waits for the directory's check")
-        drain_on_sigterm(made, drain_seconds)
+        drain_on_sigterm(made, it.drain_seconds)
         gc.collect()
         gc.freeze()  # what exists now stays, so later collections need not look at it
         nursery.start_soon(report_hourly, made)
@@ -276,6 +300,11 @@ async def _run(made: Relay, about: About, drain_seconds: int) -> int:
 def tell_standing(line: str) -> None:
     """Say how this relay stands. That it is listed is as it should be; all else is a warning."""
     tell(line, INFO if line.startswith("listed") else WARNING)
+
+
+async def _keep_up(service: OnionService, *, task_status: trio.TaskStatus[None]) -> None:
+    tell("asking tor for the onion service")
+    await service.run(task_status=task_status)
 
 
 async def report_hourly(made: Relay) -> None:
@@ -291,16 +320,6 @@ def _ask_for_long_turns() -> None:
     if hasattr(os, "SCHED_BATCH"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
-def _advertised(advertise: str | None, bound: tuple[str, int]) -> tuple[str, int]:
-    """Host and port for the descriptor. The host is an IP address in its canonical form."""
-    given, port = bound if advertise is None else host_port(advertise, "--advertise")
-    host = canonical_host(given)
-    if host is None or is_wildcard(host) or not port:
-        option = "--listen" if advertise is None else "--advertise"
-        raise Usage(f"{option} needs an IP address and a port that others reach, not {given}:{port}.")
-    return host, port
 
 
 def _family(texts: Iterable[str]) -> tuple[RelayId, ...]:

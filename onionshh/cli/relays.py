@@ -14,7 +14,15 @@ from rich.text import Text
 
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
-from onionshh.cli.options import bind_option, check_bind, check_reach, json_option, network_option
+from onionshh.cli.options import (
+    bind_option,
+    check_bind,
+    check_reach,
+    json_option,
+    network_option,
+    via_of,
+    via_option,
+)
 from onionshh.cli.text import one_line
 from onionshh.cli.why import NOT_LISTED_STATUS, ask, relay_id, show, show_objects
 from onionshh.core.base.chance import Chance
@@ -38,7 +46,7 @@ With --json, one object per line:
    "flags": ["GUARD", …], "weight": 123, "first_seen": Unix seconds, "software": "…"}
 
 \b
-Links are made to `address`. `addresses` is all that are listed, it among them.
+`addresses` is all that are listed, `address` the first of them: an IP address, if there is one.
 
 With --why, the relays that the directory knows and does not list are shown, and the reason for each. With
 an ID (64 hex digits, which `onionshh relay` says when it starts), it is said what the directory knows of
@@ -50,6 +58,7 @@ With --why --json, one object per line:
   {"id": "…", "nickname": "…", "status": "listed|reached|checking|failing|unknown", "known": true,
    "listed": false, "why": "…", "address": "HOST:PORT", "published": Unix seconds, "since": Unix seconds
    or null, "last_check": Unix seconds or null, "answered": true, false or null, "up_hours": 12 or null,
+   "places": [{"address": "HOST:PORT", "answered": true, false or null, "why": "…"}, …],
    "software": "…", "refused": "…" or null}
 
 \b
@@ -69,19 +78,22 @@ Examples:
 @network_option()
 @click.option("--why", is_flag=True, help="Say why relays that the directory knows are not listed.")
 @bind_option
+@via_option
 @json_option
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-def relays(network: Path, bind: str | None, as_json: bool, why: bool, ids: tuple[str, ...]) -> int:
+def relays(
+    network: Path, bind: str | None, via: str | None, as_json: bool, why: bool, ids: tuple[str, ...]
+) -> int:
     """The command; `HELP` says what it does."""
     if ids and not why:
         raise Usage("Give --why with an ID: then it is said what the directory knows of that relay.")
     named = [relay_id(text) for text in ids]
     check_bind(bind)
     file = read_network_file(network)
-    check_reach(bind, file)
+    check_reach(bind, file, via)
 
     async def explain() -> int:
-        answer = await ask(HttpSource(bind), file.authorities, named)
+        answer = await ask(HttpSource(bind, via=via_of(via)), file.authorities, named)
         if as_json:
             show_objects(answer)
         else:
@@ -91,7 +103,7 @@ def relays(network: Path, bind: str | None, as_json: bool, why: bool, ids: tuple
     async def fetch() -> int:
         keeper = ConsensusKeeper(
             network=file,
-            source=HttpSource(bind),
+            source=HttpSource(bind, via=via_of(via)),
             clock=Clock(),
             chance=Chance(os.urandom),
             folder=InMemory(),

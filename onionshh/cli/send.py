@@ -32,6 +32,7 @@ from onionshh.cli.options import (
     folder_option,
     json_option,
     network_option,
+    via_option,
 )
 from onionshh.cli.sources import STDIN
 from onionshh.cli.talk import counted, note
@@ -102,6 +103,7 @@ Arguments:
 @folder_option
 @verbose_option
 @bind_option
+@via_option
 @json_option
 def send(
     address: str | None,
@@ -114,6 +116,7 @@ def send(
     name: str | None,
     data: Path | None,
     bind: str | None,
+    via: str | None,
     as_json: bool,
 ) -> int:
     """Send a file of up to 8 MiB to an endpoint, in parts."""
@@ -127,11 +130,11 @@ def send(
         raise Usage("stdin cannot be both the address and what is sent; give the address another way.")
     to = whom(address, address_file, file)
     joined = read_network_file(network)
-    check_reach(bind, joined)
+    check_reach(bind, joined, via)
     with _Opened(file) as opened:
         parcel = _Parcel(to, opened, privacy, hops, ttl, name)
         teller = Teller(as_json=as_json)
-        node = join(network, data_dir=data or network_folder(joined), bind=bind)
+        node = join(network, data_dir=data or network_folder(joined), bind=bind, via=via)
         status = run(lambda: _send(parcel, node, teller))
         teller.end()
         return status

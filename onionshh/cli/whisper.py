@@ -26,6 +26,7 @@ from onionshh.cli.options import (
     folder_option,
     json_option,
     network_option,
+    via_option,
 )
 from onionshh.cli.sources import STDIN, read_source
 from onionshh.cli.storing import COPIES_SECONDS, can_be_stored, is_being_stored, usual_tries
@@ -143,6 +144,7 @@ Arguments:
 @folder_option
 @verbose_option
 @bind_option
+@via_option
 @json_option
 def whisper(
     address: str | None,
@@ -159,6 +161,7 @@ def whisper(
     no_receipt: bool,
     data: Path | None,
     bind: str | None,
+    via: str | None,
     as_json: bool,
 ) -> int:
     """Whisper to an endpoint: at most 65 535 bytes, from the command line, a file or stdin."""
@@ -166,10 +169,10 @@ def whisper(
     check_bind(bind)
     to, what = _whom_and_what(address, text, address_file, file)
     joined = read_network_file(network)
-    check_reach(bind, joined)
+    check_reach(bind, joined, via)
     letter = Letter(to, _body(what), privacy, hops, ttl, name, receipt=not no_receipt, store=not no_store)
     teller = Teller(privacy, wait, as_json=as_json, named=name is not None)
-    node = join(network, data_dir=data or network_folder(joined), bind=bind)
+    node = join(network, data_dir=data or network_folder(joined), bind=bind, via=via)
     return _run(letter, node, wait, teller)
 
 

@@ -26,6 +26,8 @@ from onionshh.net.authority_client import DirectoryUnreachable, HttpSource
 NOT_LISTED_STATUS = 3
 """The exit status when a relay that was named is not listed."""
 _HOURS_OF_DAYS = 48
+PLACES_SHOWN = 8
+"""More than a relay has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ def show(answer: Answer, *, named: bool) -> None:
     """For a person: some lines for each relay, and how many there are."""
     console = Console()
     for relay in answer.relays:
-        head = " ".join(filter(None, (_text(relay, "nickname"), _text(relay, "address"))))
+        address = "" if len(_places(relay)) > 1 else _text(relay, "address")
+        head = " ".join(filter(None, (_text(relay, "nickname"), address)))
         console.print(Text(head or "not known", style="bold"), soft_wrap=True)
         for line in _lines(relay):
             console.print(Text(f"  {line}"), soft_wrap=True)
@@ -104,11 +107,15 @@ def _lines(relay: dict[str, object]) -> list[str]:
     standing = "listed" if listed else "not listed"
     if isinstance(since, int):
         standing += f" since {utc(since)}"
+    places = _places(relay)
+    if listed and len(places) > 1:
+        why = ""  # it is about some of these places, and said with them
     if relay.get("known") is False:
         standing = "not known to the directory"
     lines = [f"id {_text(relay, 'id')}", f"{standing}: {why}" if why else standing]
     if refused:
         lines.append(f"its last descriptor was {refused}")
+    lines += places if len(places) > 1 else ()
     tested, answered = relay.get("last_check"), relay.get("answered")
     if isinstance(tested, int):
         lines.append(f"last check {utc(tested)}: {'answered' if answered is True else 'no answer'}")
@@ -117,6 +124,21 @@ def _lines(relay: dict[str, object]) -> list[str]:
         lines.append(f"answers every check for {_hours(hours)}")
     if _text(relay, "software"):
         lines.append(f"version {_text(relay, 'software')}")
+    return lines
+
+
+def _places(relay: dict[str, object]) -> list[str]:
+    """A line for each address at which the relay says it is."""
+    told = relay.get("places")
+    lines = []
+    for place in told[:PLACES_SHOWN] if isinstance(told, list) else ():
+        address = _text(place, "address") if isinstance(place, dict) else ""
+        if address:
+            answered, why = place.get("answered"), _text(place, "why")
+            word = "answered" if answered is True else "not asked yet"
+            if answered is False:
+                word = f"not reached: {why}" if why else "not reached"
+            lines.append(f"at {address}: {word}")
     return lines
 
 

@@ -73,7 +73,7 @@ async def assembled(
         over_circuit=lambda valid_after: _newer_consensus(builder, guard_file, valid_after),
     )
     links, circuits = _links_and_circuits(lambda: _params(keeper), dialer, clock, chance, drops)
-    guard_file = GuardFile(folder, chance, own_relays)
+    guard_file = GuardFile(folder, chance, own_relays, over_tor=dialer.reaches_onions)
     builder = CircuitBuilder(
         links=links,
         circuits=circuits,

@@ -27,8 +27,10 @@ from onionshh.net.authority_client import HttpSource
 from onionshh.net.clocks import Clock
 from onionshh.net.memory_folder import InMemory
 from onionshh.net.network_file import read_network_file
+from onionshh.net.socks import dialer_of
 from onionshh.net.store import DataDirectory
-from onionshh.net.tcp import TcpDialer, check_local
+from onionshh.net.tcp import check_local
+from onionshh.net.via import parse_via
 
 if TYPE_CHECKING:
     from onionshh.client.board.board import Board
@@ -322,7 +324,7 @@ class Node:
         return NodeStatus(
             online=self.online,
             guards_up=context.builder.guards_up,
-            relays=0 if view is None else len(view.relays),
+            relays=0 if view is None else len(view.consensus.relays),
             consensus_age_seconds=age,
             circuits=len(context.circuits.circuits),
             drops=self.drops(),
@@ -340,6 +342,7 @@ async def join(
     data_dir: str | Path | None,
     wait_seconds: float = 0.0,
     bind: str | None = None,
+    via: str | None = None,
     own_relays: Iterable[str] = (),
     introduction_hops: int = INTRODUCTION_HOPS,
 ) -> AsyncIterator[Node]:
@@ -354,6 +357,8 @@ async def join(
     - `wait_seconds`: how long to try again while no directory answers or the clocks differ. With 0 there is
       one try.
     - `bind`: the local IP address of every outgoing connection, one that this machine has.
+    - `via`: the proxy of everything that goes out, links and HTTP: `socks5://HOST:PORT` (or with
+      `USER:PASSWORD@`), `tor` or `tor=HOST:PORT`. It looks names up, and nothing goes around it.
     - `own_relays`: the identities (64 hex digits each) of relays that you run. They are never on a path.
     - `introduction_hops`: relays between this node and an introducer or ring relay, 0 to 3. Leave it alone
       unless you know why: with 1 the guard learns which relays this node asks, and with 0 the relay that is
@@ -379,13 +384,13 @@ async def join(
     check_whole("introduction_hops", introduction_hops, 0, MOST_HOPS)
     if bind is not None:
         check_local(bind)
-    own = relay_ids("own_relays", own_relays)
+    own, proxy = relay_ids("own_relays", own_relays), None if via is None else parse_via(via)
     async with assembled(
         read_network_file(find_network() if network is None else network),
         folder=InMemory() if data_dir is None else DataDirectory(data_dir),
         wait_seconds=wait_seconds,
-        source=HttpSource(bind),
-        dialer=TcpDialer(bind),
+        source=HttpSource(bind, via=proxy),
+        dialer=dialer_of(bind, proxy),
         clock=Clock(),
         own_relays=own,
         introduction_hops=introduction_hops,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -15,7 +16,9 @@ import trio
 
 from onionshh.config import Authority
 from onionshh.geometry import CONSENSUS_MAX
-from onionshh.ids import RelayId
+from onionshh.ids import RandomBytes, RelayId
+from onionshh.net.socks import SocksBackend
+from onionshh.net.via import Via
 
 HTTP_TIMEOUT_SECONDS = 10.0
 DATE_CHARACTERS = 64
@@ -54,19 +57,26 @@ _HTTP_ERRORS = (
 
 
 class HttpSource:
-    """Asks authorities over HTTP. `bind`: local address of all connections. `network`: a test's network."""
+    """Asks authorities over HTTP. `bind`: local address of all connections. `via`: the proxy that they go
+    through. `network`: a test's network."""
 
     def __init__(
-        self, bind: str | None = None, network: httpcore.AsyncConnectionInterface | None = None
+        self,
+        bind: str | None = None,
+        network: httpcore.AsyncConnectionInterface | None = None,
+        via: Via | None = None,
+        random_bytes: RandomBytes = os.urandom,
     ) -> None:
         self._bind = bind
+        self._backend = None if via is None else SocksBackend(via, random_bytes)
+        self._seconds = HTTP_TIMEOUT_SECONDS + (0.0 if via is None else via.slower_seconds)
         self._network = network
         self._tls: ssl.SSLContext | None = None
         self._dates: dict[str, int | None] = {}
 
     @asynccontextmanager
     async def _request(self, method: str, url: str, content: bytes) -> AsyncIterator[httpcore.Response]:
-        waits = dict.fromkeys(("connect", "read", "write", "pool"), HTTP_TIMEOUT_SECONDS)
+        waits = dict.fromkeys(("connect", "read", "write", "pool"), self._seconds)
         if self._network is not None:
             async with self._network.stream(method, url, content=content) as response:
                 yield response
@@ -76,7 +86,9 @@ class HttpSource:
         if url.startswith("https:") and self._tls is None:
             self._tls = ssl.create_default_context()
         async with (
-            httpcore.AsyncConnectionPool(ssl_context=self._tls, local_address=self._bind) as connections,
+            httpcore.AsyncConnectionPool(
+                ssl_context=self._tls, local_address=self._bind, network_backend=self._backend
+            ) as connections,
             connections.stream(method, url, content=content, extensions={"timeout": waits}) as response,
         ):
             yield response
@@ -86,7 +98,7 @@ class HttpSource:
     ) -> tuple[int, bytes]:
         url = f"{authority.url.rstrip('/')}{path}"
         try:
-            with trio.fail_after(2 * HTTP_TIMEOUT_SECONDS):
+            with trio.fail_after(HTTP_TIMEOUT_SECONDS + self._seconds):
                 async with (
                     self._request(method, url, content) as response,
                     aclosing(response.aiter_stream()) as parts,  # type: ignore[type-var]

@@ -2,6 +2,9 @@
 
 Each update reads the file, changes it and writes it back under a lock. So two processes that start at the
 same time draw only one sample.
+
+A node that goes out over C tor has files of its own, also in a folder that it shares: relays that it meets
+over tor must not be those that know its IP address from other days, and only it reaches some of them.
 """
 
 from __future__ import annotations
@@ -21,12 +24,15 @@ from onionshh.errors import BadData, NetworkUnreachable, ProtocolError
 from onionshh.ids import RelayId
 from onionshh.net.conditions import Condition
 from onionshh.net.store import Folder
+from onionshh.wire.descriptor import Address
 
 logger = logging.getLogger("onionshh.net")
 
 OFFLINE_SECONDS = 10.0
 GUARDS_FILE = "guards"
 LAYER_TWO_FILE = "guards-layer-two"
+OVER_TOR_FILES = ("guards-tor", "guards-tor-layer-two")
+"""The same two of a node with C tor."""
 
 T = TypeVar("T")
 
@@ -39,20 +45,36 @@ class GuardFile:
     """The guards of one node. From its first pinned circuit on, also its layer-two guards: one set for the
     whole node, for all that it hosts and for all whom it visits."""
 
-    def __init__(self, folder: Folder, chance: Chance, own_relays: frozenset[RelayId] = frozenset()) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        chance: Chance,
+        own_relays: frozenset[RelayId] = frozenset(),
+        *,
+        over_tor: bool = False,
+    ) -> None:
         self._folder = folder
+        self._over_tor = over_tor
         self._chance = chance
         self._own_relays = own_relays
         self.guards = GuardSet()
         self.layer_two = LayerTwoGuards()
         self.offline = False
         """Whether all guards have been down for a while: we have no network, or their addresses changed."""
-        self._places: dict[RelayId, tuple[str, int]] = {}
+        self._places: dict[RelayId, tuple[Address, ...]] = {}
         self._seen: dict[str, bytes] = {}
         self._unwritten: set[str] = set()
         self._not_kept, self._not_had = Condition(logger.warning), Condition(logger.warning)
         self._begun: set[str] = set()
         """Files that this process has read or written once. It can then continue without the disk."""
+
+    @property
+    def _guards_file(self) -> str:
+        return OVER_TOR_FILES[0] if self._over_tor else GUARDS_FILE
+
+    @property
+    def _layer_two_file(self) -> str:
+        return OVER_TOR_FILES[1] if self._over_tor else LAYER_TWO_FILE
 
     def update(self, view: View) -> None:
         """Follow a new consensus, and write changes to disk. BadData if a file is damaged.
@@ -60,34 +82,38 @@ class GuardFile:
         The layer-two guards are drawn later, at first use. But if they are on disk, a damaged file is told
         now, at the start, where a person sees it."""
         with self._alone():
-            pinned = LAYER_TWO_FILE in self._begun
+            pinned = self._layer_two_file in self._begun
             if not self._begun:
-                pinned = self._folder.read(LAYER_TWO_FILE) is not None
+                pinned = self._folder.read(self._layer_two_file) is not None
             self._update_guards(view)
             if pinned:
                 self._update_layer_two(view)
         self._see_who_moved(view)
 
     def _update_guards(self, view: View) -> None:
-        document = self._changed_on_disk(GUARDS_FILE)
+        document = self._changed_on_disk(self._guards_file)
         if document is not None:
-            self.guards = self._parsed(GUARDS_FILE, document, GuardSet.from_document_untrusted, self.guards)
-        changed = self.guards.update(view, view.consensus.valid_after, self._chance, self._own_relays)
-        self._keep(GUARDS_FILE, self.guards.to_document(), changed)
+            self.guards = self._parsed(
+                self._guards_file, document, GuardSet.from_document_untrusted, self.guards
+            )
+        changed = self.guards.update(
+            view, view.consensus.valid_after, self._chance, self._own_relays, over_tor=self._over_tor
+        )
+        self._keep(self._guards_file, self.guards.to_document(), changed)
 
     def _update_layer_two(self, view: View) -> None:
         """Update the layer-two guards, which are never guards in use."""
-        document = self._changed_on_disk(LAYER_TWO_FILE)
+        document = self._changed_on_disk(self._layer_two_file)
         if document is not None:
             parse = LayerTwoGuards.from_document_untrusted
-            self.layer_two = self._parsed(LAYER_TWO_FILE, document, parse, self.layer_two)
+            self.layer_two = self._parsed(self._layer_two_file, document, parse, self.layer_two)
         usable, dated = self.guards.usable(view), view.consensus.valid_after
         changed = self.layer_two.update(view, dated, self._chance, usable, self._own_relays)
-        self._keep(LAYER_TWO_FILE, self.layer_two.to_document(), changed)
+        self._keep(self._layer_two_file, self.layer_two.to_document(), changed)
 
     def _see_who_moved(self, view: View) -> None:
         rows = [row for row in map(view.relay, self.guards.sample) if row is not None]
-        places = {row.identity: (row.host, row.port) for row in rows}
+        places = {row.identity: row.addresses for row in rows}
         for identity, place in places.items():
             if self._places.get(identity, place) != place:
                 self.guards.moved(identity, trio.current_time())
@@ -118,7 +144,7 @@ class GuardFile:
     def second_hops(self, view: View) -> list[RelayId]:
         """The layer-two guards, in random order. The first use draws them; from then on `update` keeps them
         current. The first use raises BadData if the file is damaged, OSError if it cannot be written."""
-        if LAYER_TWO_FILE not in self._begun:
+        if self._layer_two_file not in self._begun:
             with self._alone():
                 self._update_layer_two(view)
         return self._chance.shuffled(self.layer_two.usable(view, self.guards.usable(view)))

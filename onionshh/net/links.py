@@ -25,6 +25,7 @@ from onionshh.ids import RelayId
 from onionshh.net.background import background
 from onionshh.net.clocks import Clock
 from onionshh.net.conditions import Condition
+from onionshh.net.dialling import dial_any
 from onionshh.net.link_driver import LinkDriver, Sent
 from onionshh.net.link_loop import LinkLoop
 from onionshh.net.open_links import LinkStatistics, OpenLinks
@@ -244,8 +245,9 @@ class LinkSet:
         stream: Stream | None = None
         driver: LinkDriver | None = None
         try:
-            with trio.move_on_after(self._params().handshake_seconds):
-                stream = await self._dialer.dial(relay.host, relay.port)
+            seconds = self._params().handshake_seconds + self._dialer.slower_seconds
+            with trio.move_on_after(seconds):
+                stream = await dial_any(self._dialer, relay.addresses, seconds)
                 if self._resting is not None:
                     raise ProtocolError(self._resting)
                 now = self._clock.monotonic()

@@ -184,6 +184,8 @@ class MemoryNetwork:
         """(from, to) of every stream that was ever opened, for tests of who connects to whom."""
         self.places: dict[str, int] = {}
         """How many streams a host may have. Hosts that are not here have no limit."""
+        self.reaching_onions: set[str] = set()
+        """The hosts that reach onion services, as those with C tor do."""
         self._streams: dict[MemoryStream, tuple[str, str]] = {}
         self._cut: set[str] = set()
         self._held: set[str] = set()
@@ -253,6 +255,14 @@ class MemoryDialer:
     @property
     def places(self) -> int:
         return self._network.places.get(self._host, sys.maxsize)
+
+    @property
+    def slower_seconds(self) -> float:
+        return 0.0
+
+    @property
+    def reaches_onions(self) -> bool:
+        return self._host in self._network.reaching_onions
 
     async def dial(self, host: str, port: int) -> MemoryStream:
         await trio.lowlevel.checkpoint()

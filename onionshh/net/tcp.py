@@ -22,6 +22,8 @@ from onionshh.net.transport import READ_BYTES, NoRoom, StreamBroken, Watched, Wo
 NOTSENT_LOWAT_BYTES = 64 * 1024
 LISTEN_BACKLOG = 256
 ACCEPT_PAUSE_SECONDS = 0.2
+ONION_END = ".onion"
+ONLY_TOR = "only C tor reaches an onion service (--via tor)"
 
 
 class PortInUse(Error):
@@ -147,38 +149,61 @@ class TcpDialer:
     def places(self) -> int:
         return for_links()
 
+    @property
+    def slower_seconds(self) -> float:
+        return 0.0
+
+    @property
+    def reaches_onions(self) -> bool:
+        return False
+
     async def dial(self, host: str, port: int) -> TcpStream:
-        sock: socket.socket | None = None
+        sock = await connected_socket(host, port, self.bind)
         try:
-            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            family, _, _, _, address = found[0]
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            sock.setblocking(False)
-            if self.bind is not None:
-                sock.bind((self.bind, 0))
-            await trio.socket.from_stdlib_socket(sock).connect(address)
-            return TcpStream(sock, str(address[0]))
-        except (OSError, UnicodeError) as error:  # UnicodeError: the host is not even a possible name
-            if sock is not None:
-                sock.close()
-            raise StreamBroken(getattr(error, "strerror", None) or "connection failed") from error
-        except BaseException:
-            if sock is not None:
-                sock.close()
-            raise
+            return TcpStream(sock, str(sock.getpeername()[0]))
+        except OSError as error:  # it ended before it began
+            sock.close()
+            raise StreamBroken(error.strerror or "connection failed") from error
 
     def reader(self) -> TcpReader:
         return TcpReader()
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A bound, listening, non-blocking socket. Raises PortInUse, which says what is wrong."""
+async def connected_socket(host: str, port: int, bind: str | None) -> socket.socket:
+    """A socket that is connected to this address, from the local address `bind`. Raises StreamBroken."""
+    sock: socket.socket | None = None
+    if host.endswith(ONION_END):  # nobody is asked for the address of such a name
+        raise StreamBroken(ONLY_TOR)
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        if bind is not None:
+            sock.bind((bind, 0))
+        await trio.socket.from_stdlib_socket(sock).connect(address)
+        return sock
+    except (OSError, UnicodeError) as error:  # UnicodeError: the host is not even a possible name
+        if sock is not None:
+            sock.close()
+        raise StreamBroken(getattr(error, "strerror", None) or "connection failed") from error
+    except BaseException:
+        if sock is not None:
+            sock.close()
+        raise
+
+
+def listening_socket(host: str, port: int, *, only_ipv6: bool = False) -> socket.socket:
+    """A bound, listening, non-blocking socket. `only_ipv6`: one for IPv6 leaves IPv4 to another. Raises
+    PortInUse, which says what is wrong."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if only_ipv6 and family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.setblocking(False)
             sock.bind(address)
             sock.listen(LISTEN_BACKLOG)
@@ -201,8 +226,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
 class TcpListener:
     """Accepts TCP connections on one address."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._sock = listening_socket(host, port)
+    def __init__(self, host: str, port: int, *, only_ipv6: bool = False) -> None:
+        self._sock = listening_socket(host, port, only_ipv6=only_ipv6)
         bound = self._sock.getsockname()
         self.address: tuple[str, int] = (str(bound[0]), int(bound[1]))
 

@@ -77,6 +77,14 @@ class Dialer(Protocol):
     def places(self) -> int:
         """How many streams there may be at one time, dialled and accepted."""
 
+    @property
+    def slower_seconds(self) -> float:
+        """How much longer than a direct connection one may take: 0 where there is no proxy."""
+
+    @property
+    def reaches_onions(self) -> bool:
+        """Whether `dial` takes the host of an onion service."""
+
     async def dial(self, host: str, port: int) -> Stream:
         """A stream to this address. Raises StreamBroken with the reason."""
 

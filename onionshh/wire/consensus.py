@@ -32,6 +32,7 @@ from onionshh.wire.descriptor import (
     Paced,
     addresses_of,
     in_order,
+    only_over_tor,
 )
 from onionshh.wire.packing import (
     Bin,
@@ -97,7 +98,7 @@ _BODY = fields(
 class RelayRow(NamedTuple):
     """One relay as the authorities list it. The fields are in wire order.
 
-    `onion_key` is X25519, `addresses` are sorted, an IP address first, `weight` has no unit (only ratios have
+    `onion_key` is X25519, `addresses` are sorted, IP addresses first, `weight` has no unit (only ratios have
     a meaning), `flags` has the bits GUARD RING FAST, `first_seen` is in Unix seconds, `family` is sorted
     identities, `software` is ASCII for people.
     """
@@ -115,18 +116,23 @@ class RelayRow(NamedTuple):
 
     @property
     def host(self) -> str:
-        """The host of the address that is dialled: the first IP address."""
+        """The host of the first address: an IP address, if there is one."""
         return self.addresses[0].host
 
     @property
     def port(self) -> int:
-        """The port of the address that is dialled."""
+        """The port of the first address."""
         return self.addresses[0].port
 
     @property
     def address(self) -> str:
-        """The address that is dialled, as `host:port`, an IPv6 host in brackets."""
+        """The first address, as `host:port`, an IPv6 host in brackets."""
         return str(self.addresses[0])
+
+    @property
+    def only_over_tor(self) -> bool:
+        """Whether it has no IP address: only a node with C tor reaches it."""
+        return only_over_tor(self.addresses)
 
     @property
     def flag_names(self) -> tuple[str, ...]:

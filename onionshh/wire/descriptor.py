@@ -4,8 +4,8 @@ The document is `[body bin, signature bin 64]`. The relay's identity signs `SIGN
 key in `signing` does if that is not empty. The signature is checked over the bytes exactly as received.
 core/trust.py signs and checks, core/certificate.py knows what is in `signing`; this file has the shape.
 
-Some fields have no use yet: addresses after the first, onion addresses, `paced`. They have their place in
-the format so that it need not change when they get one.
+A relay has an IPv4 address, an IPv6 address, an onion service, or several of these. `paced` has no use yet.
+It has its place in the format so that the format need not change when it gets one.
 """
 
 from __future__ import annotations
@@ -118,6 +118,12 @@ class Paced(NamedTuple):
 
 NONE_PACED: Final = Paced()
 
+
+def only_over_tor(addresses: Sequence[Address]) -> bool:
+    """Whether all of these sorted addresses are onion services: only a node with C tor reaches the relay."""
+    return addresses[0].kind == ONION
+
+
 Item = TypeVar("Item", bytes, int, Address)
 
 
@@ -125,10 +131,10 @@ Item = TypeVar("Item", bytes, int, Address)
 class RelayDescriptor:
     """What one relay says about itself; nothing here shows whether it is true.
 
-    `addresses` are sorted, so an IP address comes first; there is at least one. `family` has the sorted
-    identities of the operator's other relays. `bandwidth` is the claim in bytes per second, `capabilities`
-    has bits, `versions` is sorted, `software` is ASCII for people, `published` is in Unix seconds. `signing`
-    is empty or `SIGNING` bytes.
+    `addresses` are sorted, so an IP address comes first if there is one; there is at least one address.
+    `family` has the sorted identities of the operator's other relays. `bandwidth` is the claim in bytes per
+    second, `capabilities` has bits, `versions` is sorted, `software` is ASCII for people, `published` is in
+    Unix seconds. `signing` is empty or `SIGNING` bytes.
     """
 
     identity: RelayId
@@ -146,17 +152,17 @@ class RelayDescriptor:
 
     @property
     def host(self) -> str:
-        """The host of the address that is dialled: the first IP address."""
+        """The host of the first address: an IP address, if there is one."""
         return self.addresses[0].host
 
     @property
     def port(self) -> int:
-        """The port of the address that is dialled."""
+        """The port of the first address."""
         return self.addresses[0].port
 
     @property
     def address(self) -> str:
-        """The address that is dialled, as `host:port`, an IPv6 host in brackets."""
+        """The first address, as `host:port`, an IPv6 host in brackets."""
         return str(self.addresses[0])
 
     def encode_body(self) -> bytes:
@@ -223,8 +229,8 @@ def addresses_of(rows: Iterable[tuple[int, str, int]]) -> tuple[Address, ...]:
 
 
 def in_order(addresses: Sequence[Address]) -> bool:
-    """Whether the addresses are sorted, each is there once, and the first is an IP address."""
-    return addresses[0].kind in (IPV4, IPV6) and (len(addresses) == 1 or strictly_rising(addresses))
+    """Whether the addresses are sorted, each is there once, and all are of a known kind."""
+    return addresses[0].kind >= IPV4 and (len(addresses) == 1 or strictly_rising(addresses))
 
 
 def _is_canonical(address: Address) -> bool:

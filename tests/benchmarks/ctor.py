@@ -16,7 +16,6 @@ import subprocess
 import time
 from pathlib import Path
 
-from stem import ControllerError
 from stem.control import Controller
 
 from tests.benchmarks.processes import cpu_seconds, memory_kib
@@ -152,9 +151,9 @@ class TorNetwork:
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             self._check_running()
-            with contextlib.suppress(ControllerError):
-                listed = {one.nickname for one in self.controller("authority").get_network_statuses()}
-                if listed.issuperset(self.relays):
+            with contextlib.suppress(FileNotFoundError):
+                consensus = (self._folder_of("authority") / "cached-microdesc-consensus").read_text()
+                if set(re.findall(r"^r (\S+)", consensus, re.MULTILINE)).issuperset(self.relays):
                     return
             time.sleep(0.5)
         raise RuntimeError("the C tor network's consensus does not list its relays")
@@ -221,6 +220,20 @@ class TorNetwork:
             held = self._controllers[name] = Controller.from_port(port=self._control[name])
             held.authenticate()
         return held
+
+    def control_port(self, name: str) -> int:
+        """The control port of one process."""
+        return self._control[name]
+
+    def end(self, name: str) -> None:
+        """End one process, as a crash would."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def run_again(self, name: str) -> None:
+        """Start a process that has ended."""
+        self._run(name)
 
     def relay_cpu_seconds(self) -> float:
         """CPU of all relays so far."""

@@ -145,6 +145,8 @@ def test_whisper_too_large(
         (("whisper", ADDRESS, "x", "--wait", "nan"), "--wait"),
         (("whisper", ADDRESS, "x", "--wait", "-1"), "--wait"),
         (("whisper", ADDRESS, "x", "--bind", "192.0.2.1"), "--bind"),
+        (("whisper", ADDRESS, "x", "--via", "http://h:1"), "--via: that is not a proxy"),
+        (("relay", "--data", "d", "--listen", "127.0.0.1:0", "--via", "tor="), "needs a host and a port"),
         (("whisper", ADDRESS, "x", "--nonsense"), "--nonsense"),
         (("post", "chess", "x", "--bind", "192.0.2.1"), "--bind"),
         (("post", "chess", "x", "--nonsense"), "--nonsense"),
@@ -451,39 +453,39 @@ def test_help_names_what_json_gives(command: str, names: str, capsys: pytest.Cap
         ("demo", "--relays --hops"),
         (
             "directory",
-            "--listen --data --network --interval --param --log-level --log-format --metrics --bind",
+            "--listen --data --network --interval --param --log-level --log-format --metrics --bind --via",
         ),
         (
             "relay",
-            "--network --listen --data --nickname --advertise --family --rate --monthly --month-day"
-            " --drain-seconds --log-level --log-format --metrics --bind",
+            "--network --listen --data --nickname --advertise --onion --family --rate --monthly --month-day"
+            " --drain-seconds --log-level --log-format --metrics --bind --via",
         ),
         (
             "host",
             "--network --data --echo --exec --receive --introducers --no-receipts --senders --no-inbox"
-            " --verbose --log-level --log-format --metrics --bind --json",
+            " --verbose --log-level --log-format --metrics --bind --via --json",
         ),
         (
             "whisper",
             "--network --address-file --file --hops --class --ttl --wait --name --no-store --no-receipt"
-            " --data --verbose --bind --json",
+            " --data --verbose --bind --via --json",
         ),
         (
             "send",
-            "--network --address-file --hops --class --ttl --name --data --verbose --bind --json",
+            "--network --address-file --hops --class --ttl --name --data --verbose --bind --via --json",
         ),
         (
             "post",
             "--topic-file --network --file --ttl --author --name --mine --recall --extend --wait --data"
-            " --verbose --bind --json",
+            " --verbose --bind --via --json",
         ),
         (
             "board",
-            "--topic-file --network --watch --after --limit --name --data --verbose --bind --json",
+            "--topic-file --network --watch --after --limit --name --data --verbose --bind --via --json",
         ),
-        ("meet", "--network --ttl --name --stay --data --verbose --bind --json"),
+        ("meet", "--network --ttl --name --stay --data --verbose --bind --via --json"),
         ("contacts", "--network --data --forget --json"),
-        ("relays", "--network --why --bind --json"),
+        ("relays", "--network --why --bind --via --json"),
         ("status", "--data --json"),
         ("top", "--data --interval"),
         ("address", "--data"),

@@ -10,8 +10,18 @@ import click
 import pytest
 
 from onionshh.cli.failures import Usage
-from onionshh.cli.options import DURATION, PATH, check_bind, check_reach, host_port, is_wildcard
+from onionshh.cli.options import (
+    DURATION,
+    PATH,
+    check_bind,
+    check_reach,
+    host_port,
+    is_wildcard,
+    via_of,
+    via_option,
+)
 from onionshh.config import Authority, NetworkFile
+from onionshh.net.via import Via
 
 
 @pytest.mark.parametrize(
@@ -111,6 +121,29 @@ def test_a_home_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
     with pytest.raises(click.BadParameter, match="no home folder"):
         path_of("~/me")
+
+
+def test_a_proxy_is_checked_and_its_password_never_repeated() -> None:
+    @click.command()
+    @via_option
+    def command(via: str | None) -> None:
+        given.append(via_of(via))
+
+    given: list[Via | None] = []
+    for arguments, environment, via in (
+        ([], {}, None),
+        (["--via", "tor"], {"ONIONSHH_VIA": "socks5://h:1"}, Via("127.0.0.1", 9050, tor=True)),
+        ([], {"ONIONSHH_VIA": "socks5://me:pw@h:1"}, Via("h", 1, user=b"me", password=b"pw")),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            command.main(arguments, standalone_mode=False)
+        assert given.pop() == via
+    with pytest.raises(Usage) as raised:
+        command.main(["--via", "http://me:s3cret@h:1"], standalone_mode=False)
+    assert "--via: that is not a proxy" in str(raised.value)
+    assert "s3cret" not in str(raised.value)
 
 
 # --bind

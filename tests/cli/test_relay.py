@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from onionshh.cli import main, relay
 from onionshh.cli.failures import Usage
 from onionshh.cli.relay import take_up
+from onionshh.cli.relay_addresses import Places
 from onionshh.net.store import DataDirectory
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.publish import About
@@ -108,8 +109,10 @@ async def test_a_relay_says_something_else_of_itself_and_its_links_stay(autojump
     async with small(3) as net:
         relay = net.relays[0].relay
         links = relay.links.statistics()
-        now = {"nickname": "other", "advertise": None, "family": (ID,), "rate": 50_000}
-        assert take_up(relay, now, (relay.publisher.about.host, relay.publisher.about.port)) == ()
+        now = {"nickname": "other", "advertise": (), "family": (ID,), "rate": 50_000}
+        bound = (relay.publisher.about.host, relay.publisher.about.port)
+        places = Places((), relay.publisher.about.addresses, (bound,), (), None)
+        assert take_up(relay, now, places) == ()
         await trio.sleep(130)
         consensus = net.authority.consensus
         assert consensus is not None
@@ -117,7 +120,7 @@ async def test_a_relay_says_something_else_of_itself_and_its_links_stay(autojump
         assert (row.nickname, row.family) == ("other", (bytes.fromhex(ID),))
         assert relay.publisher.about.bandwidth == 50_000
         assert relay.links.statistics().relays == links.relays
-        for wrong in ({"nickname": "not good"}, {"family": ("x",)}, {"advertise": "nowhere:1"}):
+        for wrong in ({"nickname": "not good"}, {"family": ("x",)}, {"advertise": ("nowhere:1",)}):
             with pytest.raises(Usage):
-                take_up(relay, {**now, **wrong}, ("10.0.0.1", 1))
+                take_up(relay, {**now, **wrong}, places)
         assert relay.publisher.about.nickname == "other"

@@ -178,6 +178,40 @@ def test_whatever_a_directory_says_is_shown_as_text(value: object, capsys: Captu
     assert not {"\x1b", "\u202e"} & set(out)
 
 
+PLACES = [
+    {"address": "192.0.2.1:9001", "answered": True, "why": ""},
+    {"address": "[2001:db8::1]:9001", "answered": False, "why": "no route"},
+    {"address": f"{'a2' * 28}.onion:9001", "answered": None, "why": ""},
+]
+
+
+def test_each_of_several_addresses_has_its_line(capsys: Captured) -> None:
+    show(Answer(({**LISTED, "why": "no route", "places": PLACES},)), named=True)
+    assert capsys.readouterr().out.splitlines()[:6] == [
+        "birch",
+        f"  id {ID}",
+        "  listed since 2023-11-13 22:13:20 UTC",
+        "  at 192.0.2.1:9001: answered",
+        "  at [2001:db8::1]:9001: not reached: no route",
+        f"  at {'a2' * 28}.onion:9001: not asked yet",
+    ]
+    show(Answer(({**LISTED, "places": PLACES[:1]},)), named=True)
+    assert capsys.readouterr().out.startswith(f"birch 192.0.2.1:9001\n  id {ID}\n  listed since")
+    show(Answer(({**FAILING, "places": PLACES},)), named=True)
+    assert "the clock is wrong\n  at 192.0.2.1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "places",
+    [7, "x", {}, [7, "x", None], [{"address": 7}], [{"address": "\x1b[2J", "why": "\u202e"}] * 10**4],
+)
+def test_whatever_it_says_of_addresses_is_bounded(places: object, capsys: Captured) -> None:
+    show(Answer(({**LISTED, "places": places},)), named=True)
+    out = capsys.readouterr().out
+    assert out.count("\n") < 20
+    assert not {"\x1b", "\u202e"} & set(out)
+
+
 def test_hours_of_uptime_in_words(capsys: Captured) -> None:
     for hours, said in ((0, "less than an hour"), (1, "an hour"), (47, "47 hours"), (48, "2 days")):
         show(Answer(({**LISTED, "up_hours": hours},)), named=True)

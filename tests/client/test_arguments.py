@@ -90,6 +90,7 @@ async def test_the_public_functions_check_at_the_door(autojump_clock: MockClock)
         ({"introduction_hops": 7}, "introduction_hops"),
         ({"wait_seconds": -1.0}, "wait_seconds"),
         ({"bind": "nonsense"}, "'nonsense' is not an IP address of this machine"),
+        ({"via": "http://127.0.0.1:1"}, "via: that is not a proxy; write socks5://HOST:PORT"),
         ({"bind": "203.0.113.9"}, "'203.0.113.9' is not an IP address of this machine"),
     ):
         with pytest.raises(ValueError, match=name):

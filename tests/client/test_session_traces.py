@@ -68,6 +68,9 @@ class Moving:
     def places(self) -> int:
         return self._network.dialer(self._host).places
 
+    slower_seconds = 0.0
+    reaches_onions = False
+
     async def dial(self, host: str, port: int) -> Stream:
         return await self._network.dialer(self._host).dial(host, port)
 

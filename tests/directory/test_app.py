@@ -103,6 +103,7 @@ async def test_a_relay_from_its_first_word_to_its_row(autojump_clock: MockClock,
             "last_check": WALL,
             "answered": True,
             "up_hours": 0,
+            "places": [{"address": "127.0.0.1:9001", "answered": True, "why": ""}],
             "software": "onionshh 0.1.0",
             "refused": None,
         }
@@ -119,6 +120,7 @@ async def test_a_relay_from_its_first_word_to_its_row(autojump_clock: MockClock,
                 "last_check": WALL,
                 "answered": True,
                 "up_hours": 0,
+                "places": [{"address": "127.0.0.1:9001", "answered": True, "why": ""}],
             }
         ]
 

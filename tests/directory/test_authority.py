@@ -17,6 +17,7 @@ from onionshh.directory.authority import DirectoryAuthority
 from onionshh.directory.checks import PROBES_AT_ONCE
 from onionshh.directory.consensus import RANDOM_KEPT_MOST
 from onionshh.directory.history import Total, total
+from onionshh.directory.places import NOT_OVER_TOR
 from onionshh.directory.registry import Verdict
 from onionshh.directory.store import AuthorityStore
 from onionshh.errors import BadData, ProtocolError
@@ -24,6 +25,7 @@ from onionshh.net.clocks import Clock
 from onionshh.net.store import run_inline
 from onionshh.wire import consensus as wire
 from onionshh.wire.consensus import Consensus
+from onionshh.wire.descriptor import Address
 from tests.directory.world import NETWORK, WALL, Prober, descriptor, one_machine, signed, store_in
 from tests.net.test_clocks import Jumping
 from tests.seeded import seeded
@@ -513,3 +515,36 @@ async def test_bad_input_is_one_error(autojump_clock: MockClock, tmp_path: Path)
             with pytest.raises(ProtocolError):
                 authority.submit_untrusted(bad, "127.0.0.1")
         assert authority.unlisted() == ()
+
+
+@pytest.mark.parametrize("over_tor", [False, True])
+async def test_a_relay_that_only_tor_reaches_is_listed_by_a_directory_over_tor(
+    autojump_clock: MockClock, tmp_path: Path, over_tor: bool
+) -> None:
+    service = Address.of("a2" * 28 + ".onion", 9001)
+    async with running(tmp_path, Prober(reaches_onions=over_tor, slower_seconds=50.0)) as authority:
+        answer = authority.submit_untrusted(signed(1, addresses=(service,)), "127.0.0.1")
+        assert answer.why == ("" if over_tor else NOT_OVER_TOR)
+        await trio.sleep(20)
+        assert authority.consensus is not None
+        assert [row.addresses for row in authority.consensus.relays] == ([(service,)] if over_tor else [])
+
+
+async def test_a_listed_relay_is_told_where_it_did_not_answer(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    addresses = (Address.of("127.0.0.1", 9001), Address.of("::1", 9001))
+    async with running(tmp_path, Prober(dead={"[::1]:9001": "no route"})) as authority:
+        authority.submit_untrusted(signed(1, addresses=addresses), "127.0.0.1")
+        await trio.sleep(20)
+        assert authority.consensus is not None
+        assert [row.addresses for row in authority.consensus.relays] == [addresses[:1]]
+        assert authority.status(descriptor(1).identity) == ("listed", "no route")
+        assert authority.told(descriptor(1).identity)["places"] == [
+            {"address": "127.0.0.1:9001", "answered": True, "why": ""},
+            {"address": "[::1]:9001", "answered": False, "why": "no route"},
+        ]
+    async with running(tmp_path, Prober()) as again:
+        known, _ = again.known_of(descriptor(1).identity)
+        assert known is not None
+        assert known.missed == {addresses[1]: "no route"}

@@ -7,6 +7,7 @@ from onionshh.directory.changes import NAMED_MOST, Known, changes
 from onionshh.directory.consensus import build
 from onionshh.directory.entry import Entry, Listed, Status, status_of
 from onionshh.wire.consensus import Consensus
+from onionshh.wire.descriptor import Address
 from tests.directory.world import WALL, descriptor
 
 HOUR = 3600
@@ -59,6 +60,16 @@ def test_why_a_relay_left_without_its_address() -> None:
 def test_they_are_sorted_and_those_that_came_are_first() -> None:
     lines = said(consensus(1, 3, 12), consensus(1, 20, 4))
     assert [line.split(" (")[0] for line in lines] == ["relay4", "relay20", "relay3", "relay12"]
+
+
+def test_none_of_its_addresses_is_named() -> None:
+    six = Address.of("2600::1", 9001)
+    relay = descriptor(1, addresses=(*descriptor(1).addresses, six))
+    entry = Entry(relay, WALL, None, WALL, WALL, 2, f"no connection to {six}: refused", WALL)
+    lines = said(consensus(1), consensus(), lambda identity: (entry, status_of(entry)))
+    assert [line.partition(" left: ")[2] for line in lines] == [
+        "it did not answer its last 2 checks: no connection to its address: refused"
+    ]
 
 
 def test_many_at_once_are_one_line() -> None:

@@ -16,6 +16,7 @@ from onionshh.directory.consensus import (
     next_boundary,
     next_random,
     periods_before,
+    weights_of,
 )
 from onionshh.directory.entry import Listed
 from onionshh.ids import RelayId
@@ -40,14 +41,47 @@ def test_what_a_relay_says_is_what_its_row_says() -> None:
     assert row.first_seen == WALL - 5
 
 
-def test_only_the_address_that_was_checked_is_listed() -> None:
+def test_the_addresses_that_were_checked_are_listed() -> None:
     four, six = Address.of("8.0.0.1", 1), Address.of("2001:db8::1", 2)
     onion = Address.of("a2" * 28 + ".onion", 3)
     rows = built(
         Listed(descriptor(1, addresses=(four, six, onion)), WALL),
         Listed(descriptor(2, addresses=(six, onion)), WALL),
     ).relays
-    assert {row.nickname: row.addresses for row in rows} == {"relay1": (four,), "relay2": (six,)}
+    assert {row.nickname: row.addresses for row in rows} == {
+        "relay1": (four, six, onion),
+        "relay2": (six, onion),
+    }
+
+
+def test_a_relay_that_only_tor_reaches_is_no_ring_relay() -> None:
+    onion = Address.of("a2" * 28 + ".onion", 3)
+    both = (Address.of("8.0.0.1", 1), onion)
+    rows = built(
+        Listed(descriptor(1, addresses=both), WALL), Listed(descriptor(2, addresses=(onion,)), WALL)
+    ).relays
+    assert {row.nickname: bool(row.flags & wire.RING) for row in rows} == {"relay1": True, "relay2": False}
+    assert all(row.flags & wire.GUARD for row in rows)
+
+
+@pytest.mark.parametrize("others", [0, 1, 3, 40])
+@pytest.mark.parametrize("hidden", [1, 2, 7, 100])
+@pytest.mark.parametrize("claim", [0, 5, 10**9])
+def test_all_relays_that_only_tor_reaches_weigh_no_more_than_one_other(
+    others: int, hidden: int, claim: int
+) -> None:
+    onions = [
+        descriptor(n, addresses=(Address.of("a2" * 28 + ".onion", 1 + n),), bandwidth=claim)
+        for n in range(hidden)
+    ]
+    plain = [descriptor(1000 + n, bandwidth=1000 * (1 + n)) for n in range(others)]
+    weights = weights_of([*onions, *plain], 5)
+    theirs, ours = weights[:hidden], weights[hidden:]
+    assert min(weights) >= 1
+    assert max(weights) <= 2**40
+    assert sum(theirs) <= max(ours, default=hidden)
+    scale = ours[0] // capped_weights([1000 * (1 + n) for n in range(others)], 5)[0] if others else 1
+    assert ours == [scale * weight for weight in capped_weights([1000 * (1 + n) for n in range(others)], 5)]
 
 
 def test_the_crowd_is_the_sum_of_what_the_listed_relays_say() -> None:

@@ -9,6 +9,7 @@ import pytest
 from onionshh.directory.entry import (
     Entry,
     Status,
+    but_for_addresses,
     by_name,
     checks,
     explained,
@@ -16,9 +17,12 @@ from onionshh.directory.entry import (
     status_of,
     up_words,
 )
+from onionshh.wire.descriptor import Address
 from tests.directory.world import WALL, descriptor
 
 HOUR = 3600
+FOUR, SIX = Address.of("8.0.1.1", 9001), Address.of("2600::1", 9001)
+ONION = Address.of("a2" * 28 + ".onion", 9001)
 
 
 def entry(**changes: object) -> Entry:
@@ -43,7 +47,8 @@ def test_uptime_is_in_whole_hours(later: int, hours: int) -> None:
 def test_no_uptime_without_an_answer() -> None:
     assert entry(up_since=0).up_hours(WALL) is None
     assert entry(failures=1).up_hours(WALL) is None
-    assert checks(entry(failures=1), WALL) == {"last_check": WALL, "answered": False, "up_hours": None}
+    told = checks(entry(failures=1), WALL)
+    assert (told["last_check"], told["answered"], told["up_hours"]) == (WALL, False, None)
 
 
 def test_uptime_in_words() -> None:
@@ -84,12 +89,43 @@ def test_a_reason_is_a_sentence(why: str, said: str) -> None:
 
 def test_a_record_can_be_written_as_json_and_has_no_names_but_these() -> None:
     names = (
-        "id nickname status known listed why address published since last_check answered up_hours software"
+        "id nickname status known listed why address published since last_check answered up_hours places"
+        " software"
     )
     told = record(entry(), Status("listed", ""), WALL)
     assert set(told) == set(names.split())
     assert json.loads(json.dumps(told))["up_hours"] == 1
     assert record(entry(turned=0), Status("failing", "x"), WALL)["since"] is None
+
+
+def test_each_address_is_told_with_what_came_of_it() -> None:
+    both = descriptor(1, addresses=(FOUR, SIX, ONION))
+    made = entry(newest=both, checked=descriptor(1, addresses=(FOUR,)))
+    made.asked_at((FOUR, SIX), {SIX: f"no connection to {SIX}: refused"})
+    places = [
+        {"address": "8.0.1.1:9001", "answered": True, "why": ""},
+        {"address": "[2600::1]:9001", "answered": False, "why": "no connection to this address: refused"},
+        {"address": f"{ONION.host}:9001", "answered": None, "why": ""},
+    ]
+    assert checks(made, WALL)["places"] == places
+    made.asked_at((ONION,), {ONION: "no route"})
+    assert list(made.missed) == [SIX, ONION]
+    made.asked_at((SIX,), {})
+    assert list(made.missed) == [ONION]
+    made.newest = descriptor(1, addresses=(FOUR, SIX))
+    made.asked_at((FOUR,), {})
+    assert made.missed == {}
+    new = entry(newest=both, checked=None, tested=0)
+    assert status_of(new).why == (
+        f"8.0.1.1:9001 and [2600::1]:9001 and {ONION} are being checked, or will be in the next interval"
+    )
+
+
+def test_parts_of_one_descriptor_are_known_by_all_but_their_addresses() -> None:
+    one = descriptor(1, addresses=(FOUR, SIX))
+    assert but_for_addresses(descriptor(1, addresses=(SIX,)), one)
+    assert not but_for_addresses(descriptor(1, addresses=(SIX,), published=WALL + 1), one)
+    assert not but_for_addresses(descriptor(1, addresses=(SIX,), signing=bytes(104)), one)
 
 
 def test_names_are_sorted_as_people_do() -> None:

@@ -15,7 +15,7 @@ from onionshh.directory import page as module
 from onionshh.directory.consensus import build
 from onionshh.directory.entry import Entry, Listed, Status, status_of
 from onionshh.directory.page import Facts, page
-from onionshh.wire.descriptor import RelayDescriptor
+from onionshh.wire.descriptor import Address, RelayDescriptor
 from tests.directory.world import WALL, descriptor
 
 HOUR = 3600
@@ -119,6 +119,29 @@ def test_why_a_relay_is_not_listed() -> None:
     assert "8.0.8.1:9001 is being checked, or will be in the next interval." in text
     assert descriptor(7).identity.hex() in text
     assert "1 relay is listed, and 2 more are known and not listed." in text
+
+
+def test_every_address_of_a_relay_is_shown_and_why_it_was_not_reached_there() -> None:
+    four, six = Address.of("8.0.1.1", 9001), Address.of("2600::1", 9001)
+    onion = Address.of("a2" * 28 + ".onion", 9001)
+    all_three = descriptor(1, addresses=(four, six, onion))
+    seen = descriptor(1, addresses=(four,))
+    one = entry(all_three, checked=seen, missed={six: f"no connection to {six}: <no>"})
+    two = entry(descriptor(2), missed={descriptor(2).addresses[0]: "no route"})
+    gone = entry(all_three, checked=None, failures=3, why="far", missed={four: "timed out", onion: "closed"})
+    alone = entry(descriptor(3), checked=None, failures=3, why="no way")
+    alone.missed = dict.fromkeys(alone.newest.addresses, "no way")
+    text = page(facts([one, two], [gone, alone]))
+    assert len(read(text).having("class", "address")) == 3 + 1 + 3 + 1
+    listed, unlisted = text.split('id="unlisted"')
+    assert f'>{six}<span class="missed">not reached: no connection to this address: &lt;no&gt;<' in listed
+    assert f'>{onion}<span class="missed">not in this list<' in listed
+    assert '>8.0.2.1:9001<span class="missed">not reached: no route<' in listed
+    assert f'>{four}<span class="missed">not reached: timed out<' in unlisted
+    assert f">{six}</span>" in unlisted
+    assert f'>{onion}<span class="missed">not reached: closed<' in unlisted
+    assert unlisted.count('class="missed"') == 2
+    assert unlisted.count("no way") == 1
 
 
 def test_each_flag_is_explained() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from onionshh.directory.refusals import MOST, REMEMBERED_SECONDS, Refusals
 
+HOSTS = ("8.8.8.8", "2600::1")
+
 
 def refuse(refusals: Refusals, number: int, why: str = "too late", *, now: float = 0.0) -> None:
-    refusals.refused(number.to_bytes(32, "big"), why, now, source="9.9.9.9", host="8.8.8.8")
+    refusals.refused(number.to_bytes(32, "big"), why, now, source="9.9.9.9", hosts=HOSTS)
 
 
 def why(refusals: Refusals, number: int, now: float = 0.0) -> str | None:
@@ -49,5 +51,5 @@ def test_where_a_descriptor_came_from_is_told_to_nobody() -> None:
     told = why(refusals, 1)
     assert told is not None
     assert told.endswith("this came from another address but advertises 8.8.8.8")
-    refusals.refused(bytes(32), "there are 2 relays at 8.8.8.8", 0.0, source="8.8.8.8", host="8.8.8.8")
-    assert (refusals.why(bytes(32), 0.0) or "").endswith("2 relays at 8.8.8.8")
+    refusals.refused(bytes(32), "there are 2 relays at 2600::1", 0.0, source="2600::1", hosts=HOSTS)
+    assert (refusals.why(bytes(32), 0.0) or "").endswith("2 relays at 2600::1")

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from onionshh.core.base.params import Params
+from onionshh.directory import places
 from onionshh.directory import registry as module
 from onionshh.directory.registry import FORGET_SECONDS, POSTS_PER_INTERVAL, Registry, RoundResult, Verdict
 from onionshh.directory.rules import DESCRIPTOR_LIFE_SECONDS
 from onionshh.wire.descriptor import Address, RelayDescriptor
-from tests.directory.world import WALL, descriptor
+from tests.directory.world import WALL, descriptor, signer
 
 HOUR = 3600
 
@@ -531,11 +532,124 @@ def test_posts_are_counted_by_64_and_nobody_is_shut_out_by_the_count(monkeypatch
     assert registry.counted_addresses == 2
 
 
-def test_a_relay_is_judged_by_the_address_that_is_dialled_and_by_no_other() -> None:
-    """Its first one. What it names besides is neither checked nor counted."""
+FOUR, SIX = Address.of("8.0.1.1", 9001), Address.of("2600::1", 9001)
+ONION = Address.of("a2" * 28 + ".onion", 9001)
+
+
+def addresses(registry: Registry) -> dict[str, tuple[Address, ...]]:
+    return {one.descriptor.nickname: one.descriptor.addresses for one in registry.listed()}
+
+
+def test_a_relay_is_listed_with_the_addresses_at_which_it_answered() -> None:
+    registry = Registry(params())
+    assert submit(registry, 1, addresses=(FOUR, SIX)) == "accepted"
+    (word,) = registry.take_fresh()
+    assert word.addresses == (FOUR, SIX)
+    registry.checked(word, "no route", WALL, {SIX: "no route"})
+    assert addresses(registry) == {"relay1": (FOUR,)}
+    assert registry.status(word.identity) == ("reached", "no route")
+    assert submit(registry, 1, addresses=(FOUR, SIX)) == "accepted"  # the same word asks for no new check
+    assert registry.take_fresh() == ()
+    registry.start_round(WALL)
+    registry.end_round(WALL)
+    (word,) = registry.start_round(WALL)
+    assert word.addresses == (FOUR, SIX)
+    registry.checked(word, None, WALL)
+    registry.end_round(WALL)
+    assert addresses(registry) == {"relay1": (FOUR, SIX)}
+    assert registry.status(word.identity) == ("reached", "")
+    restored = Registry(params())
+    restored.restore(registry.entries())
+    assert addresses(restored) == {"relay1": (FOUR, SIX)}
+
+
+def test_a_relay_leaves_only_when_it_answers_nowhere() -> None:
+    registry = Registry(params(held_rounds=0))
+    submit(registry, 1, addresses=(FOUR, SIX))
+    check_newcomers(registry)
+    registry.start_round(WALL)
+    registry.end_round(WALL)
+    for missed, listed_at in (((FOUR,), (SIX,)), ((FOUR, SIX), (SIX,)), ((FOUR, SIX), None)):
+        (word,) = registry.start_round(WALL)
+        registry.checked(word, "gone", WALL, dict.fromkeys(missed, "gone"))
+        registry.end_round(WALL)
+        assert addresses(registry) == ({} if listed_at is None else {"relay1": listed_at})
+
+
+def test_a_later_signing_key_counts_at_every_address() -> None:
+    """Descriptors of one date under two signing keys are two descriptors."""
+    early, late = (signer(1, WALL + days * 86_400).signing for days in (10, 20))
+    registry = Registry(params())
+    submit(registry, 1, addresses=(FOUR, SIX), signing=early)
+    (old,) = registry.take_fresh()
+    registry.checked(old, None, WALL)
+    registry.start_round(WALL)
+    registry.end_round(WALL)
+    assert submit(registry, 1, addresses=(FOUR, SIX), signing=late) == "accepted"
+    (word,) = registry.take_fresh()
+    assert (word.addresses, word.signing) == ((FOUR, SIX), late)
+    registry.checked(word, "no route", WALL, {SIX: "no route"})
+    registry.checked(old, None, WALL)  # an answer that took long
+    [listed] = registry.listed()
+    assert (listed.descriptor.signing, listed.descriptor.addresses) == (late, (FOUR,))
+    registry.start_round(WALL)
+    registry.end_round(WALL)
+    assert registry.start_round(WALL + 21 * 86_400) == ()
+
+
+def test_each_address_is_judged_and_counted() -> None:
     registry = Registry(params(relays_per_ip=1))
-    four, six = Address.of("8.0.1.1", 9001), Address.of("2001:db8::1", 9001)
-    assert submit(registry, 1, addresses=(four, six)) == "accepted"
-    assert submit(registry, 2, addresses=(six,), source="8.0.1.1") == "forbidden"
-    assert submit(registry, 3, addresses=(four,)) == "forbidden"
-    assert [word.address for word in registry.take_fresh()] == ["8.0.1.1:9001"]
+    assert submit(registry, 1, addresses=(FOUR, SIX)) == "accepted"
+    assert submit(registry, 2, addresses=(SIX,), source="2600::1") == "forbidden"
+    assert submit(registry, 3, addresses=(FOUR,)) == "forbidden"
+    assert submit(registry, 4, addresses=(Address.of("8.0.1.4", 1), SIX)) == "forbidden"
+    private = Address.of("fd00::1", 1)
+    assert submit(registry, 5, addresses=(Address.of("8.0.1.5", 1), private)) == "forbidden"
+    twice = (Address.of("8.0.1.6", 1), Address.of("8.0.1.7", 1))
+    assert submit(registry, 6, addresses=twice) == "forbidden"
+    assert submit(registry, 7, addresses=(Address.of("8.0.1.7", 1),), source="8.0.1.8") == "forbidden"
+    other = Address.of("2601::7", 1)
+    assert submit(registry, 7, addresses=(Address.of("8.0.1.7", 1), other), source="2601::7") == "accepted"
+
+
+def test_whoever_names_anothers_address_does_not_keep_it_out() -> None:
+    registry = Registry(params(relays_per_ip=5, held_rounds=0))
+    thief = (Address.of("8.0.9.9", 1), SIX)
+    submit(registry, 9, addresses=thief)
+    (word,) = registry.take_fresh()
+    registry.checked(word, "wrong keys", WALL, {SIX: "wrong keys"})
+    submit(registry, 1, addresses=(FOUR, SIX))
+    (word,) = registry.take_fresh()
+    assert word.addresses == (FOUR,)  # the other address was asked in this interval
+    registry.checked(word, None, WALL)
+    registry.start_round(WALL)
+    registry.end_round(WALL)
+    for _ in range(3):
+        submit(registry, 9, addresses=thief, wall=WALL + 1)  # heard of last
+        asked = {word.nickname: word for word in registry.start_round(WALL)}
+        assert asked["relay1"].addresses == (FOUR, SIX)
+        assert asked["relay9"].addresses == thief[:1]
+        for word in asked.values():
+            registry.checked(word, None, WALL)
+        registry.end_round(WALL)
+        assert addresses(registry) == {"relay1": (FOUR, SIX), "relay9": thief[:1]}
+
+
+def test_a_relay_that_only_tor_reaches_needs_a_directory_that_goes_over_tor() -> None:
+    for over_tor, verdict in ((False, "forbidden"), (True, "accepted")):
+        registry = Registry(params(), over_tor=over_tor)
+        word = descriptor(1, addresses=(ONION,))
+        told = registry.submit(word, "198.51.100.1", WALL)
+        assert told.verdict.value == verdict
+        assert over_tor or told.why == "only reachable over tor; this directory has no --via tor"
+
+
+def test_relays_that_only_tor_reaches_are_counted_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "ONLY_OVER_TOR_MOST", 2)
+    registry = Registry(params(), over_tor=True)
+    hosts = [letter * 56 + ".onion" for letter in "abcd"]
+    verdicts = [submit(registry, n, host=host, source="198.51.100.1") for n, host in enumerate(hosts)]
+    assert verdicts == ["accepted", "accepted", "forbidden", "forbidden"]
+    check_newcomers(registry, dead=(0,))  # it makes room
+    assert submit(registry, 3, host=hosts[3], source="198.51.100.1") == "accepted"
+    assert submit(registry, 5) == "accepted"

@@ -6,8 +6,7 @@ from random import Random
 
 import pytest
 
-from onionshh.directory import state_2
-from onionshh.directory.store import STATE_VERSION
+from onionshh.directory import state_2, state_3
 from onionshh.errors import ProtocolError
 from onionshh.wire.packing import pack, version_untrusted
 from tests.directory import old
@@ -20,7 +19,7 @@ def test_all_that_it_says_is_kept_and_the_rest_is_not_made_up() -> None:
     since = WALL - 9 * 86_400
     assert state_2.brought_up_untrusted(old.state_2()) == pack(
         (
-            STATE_VERSION,
+            state_3.VERSION,
             WALL,
             old.RANDOM,
             (
@@ -65,4 +64,4 @@ def test_truncations_and_flips_raise_one_error_or_bring_up_something() -> None:
             data = state_2.brought_up_untrusted(bytes(flipped))
         except ProtocolError:
             continue
-        assert version_untrusted(data) == STATE_VERSION
+        assert version_untrusted(data) == state_3.VERSION

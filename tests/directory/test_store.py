@@ -17,6 +17,7 @@ from onionshh.directory.signing import sign_consensus
 from onionshh.directory.store import KeptState, create_or_open
 from onionshh.errors import BadData, BadNetworkFile, DataInUse
 from onionshh.wire.consensus import Consensus, SharedRandom
+from onionshh.wire.descriptor import Address
 from onionshh.wire.packing import pack
 from tests.directory import old
 from tests.directory.world import AUTHORITY_KEY, NETWORK, WALL, descriptor, store_in
@@ -113,6 +114,8 @@ def test_a_damaged_key_is_never_replaced(tmp_path: Path) -> None:
         assert path.read_bytes() == bad
 
 
+FOUR, SIX = Address.of("8.0.4.1", 9001), Address.of("2600::4", 9001)
+ONION = Address.of("a2" * 28 + ".onion", 9001)
 STATE = KeptState(
     valid_after=WALL,
     shared_random=(SharedRandom(3, b"r" * 32, 5), SharedRandom(4, b"s" * 32, 6)),
@@ -120,6 +123,19 @@ STATE = KeptState(
         Entry(descriptor(1), WALL, descriptor(1), WALL - 9, WALL - 3, 1, "refused", WALL, 0, WALL - 9),
         Entry(descriptor(2, published=WALL + 1), WALL, None, 0, 0, 3, "no route", WALL),
         Entry(descriptor(3), WALL, descriptor(3), WALL - 9, WALL, 0, "", WALL, WALL - 8, WALL - 7),
+        Entry(
+            descriptor(4, addresses=(FOUR, SIX, ONION)),
+            WALL,
+            descriptor(4, addresses=(SIX,)),
+            WALL - 9,
+            WALL,
+            0,
+            "no route",
+            WALL,
+            WALL - 8,
+            WALL - 7,
+            {FOUR: "no route", ONION: "only tor reaches it"},
+        ),
     ),
     history=(Point(WALL - 60, 3, 2**50, 2, 1, 4), Point(WALL, 2, 0, 1, 0, 0)),
 )
@@ -137,8 +153,8 @@ def test_state_round_trip(tmp_path: Path) -> None:
 def test_damaged_state_is_refused_in_words(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     good = STATE.encode()
-    entry = pack((module.STATE_VERSION, 0, (), [(b"no descriptor", b"", 0, 0, 0, 0, "", 0, 0, 0)], ()))
-    large = b"\x95\xcc\x03" + good[2:]
+    entry = pack((module.STATE_VERSION, 0, (), [(b"no descriptor", b"", 0, 0, 0, 0, "", 0, 0, 0, ())], ()))
+    large = b"\x95\xcc\x04" + good[2:]
     for bad in (
         b"",
         good[:-1],
@@ -148,13 +164,15 @@ def test_damaged_state_is_refused_in_words(tmp_path: Path) -> None:
         large,
         old.state()[:-1],
         old.state_2()[:-1],
+        old.state_3()[:-1],
         b"\x95\x01" + good[2:],
         b"\x95\x02" + good[2:],
+        b"\x95\x03" + good[2:],
     ):
         (tmp_path / "state").write_bytes(bad)
         with pytest.raises(BadData, match="damaged"):
             store.load_state()
-    (tmp_path / "state").write_bytes(b"\x95\x04" + good[2:])
+    (tmp_path / "state").write_bytes(b"\x95\x05" + good[2:])
     with pytest.raises(BadData, match="another version"):
         store.load_state()
 
@@ -202,6 +220,18 @@ def test_a_folder_of_version_2_is_brought_up(tmp_path: Path) -> None:
     state = store.load_state()
     assert [entry.newest for entry in state.entries] == [descriptor(1), descriptor(2)]
     assert state.history == ()
+    store.save_state(state.encode())
+    assert store.load_state() == state
+
+
+def test_a_folder_of_version_3_is_brought_up(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    (tmp_path / "state").write_bytes(old.state_3())
+    state = store.load_state()
+    assert [entry.newest for entry in state.entries] == [descriptor(1), descriptor(2)]
+    assert [entry.tested for entry in state.entries] == [WALL - 3, WALL - 3]
+    assert [entry.places[0].answered for entry in state.entries] == [True, None]
+    assert state.history == (Point(WALL - 300, 1, 2_000_000, 1, 0, 0),)
     store.save_state(state.encode())
     assert store.load_state() == state
 

@@ -17,6 +17,7 @@ from onionshh.core.trust import sign_descriptor
 from onionshh.crypto.identity import SigningKey
 from onionshh.directory.store import AuthorityStore
 from onionshh.ids import RelayId
+from onionshh.net.probe import Probed
 from onionshh.net.store import DataDirectory
 from onionshh.wire.descriptor import Address, RelayDescriptor
 from tests.core.networks import addressed
@@ -65,17 +66,21 @@ class Prober:
     at_once: int = 0
     most_at_once: int = 0
 
-    async def __call__(self, relay: RelayDescriptor) -> str | None:
-        self.asked[relay.address] += 1
+    slower_seconds: float = 0.0
+    reaches_onions: bool = False
+
+    async def __call__(self, relay: RelayDescriptor, /) -> Probed:
+        self.asked.update(map(str, relay.addresses))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            if relay.address in self.silent:
+            if not self.silent.isdisjoint(map(str, relay.addresses)):
                 await trio.sleep_forever()
-            if relay.address in self.broken:
+            if not self.broken.isdisjoint(map(str, relay.addresses)):
                 raise RuntimeError("a fault in the probe itself")
             await trio.sleep(0.01)
-            return self.dead.get(relay.address)
+            missed = {one: self.dead[str(one)] for one in relay.addresses if str(one) in self.dead}
+            return Probed(missed, next(iter(missed.values()), ""))
         finally:
             self.at_once -= 1
 

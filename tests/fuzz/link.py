@@ -12,6 +12,7 @@ from onionshh.crypto import handshake
 from onionshh.crypto.identity import SigningKey
 from onionshh.crypto.primitives import FrameCipher, KeyPair
 from onionshh.ids import RelayId
+from onionshh.net.socks import Handshake, ProxyFailed
 from onionshh.wire.cell import LINK_AUTH, PADDING, pack_cell
 from tests.fuzz.target import Left, Script, Target, string
 from tests.seeded import seeded
@@ -134,7 +135,32 @@ def _flight() -> tuple[bytes, bytes]:
 _ANONYMOUS = b"\1" + string(pack_cell(0, LINK_AUTH, bytes(g.BODY)))
 _PADDING = string(pack_cell(0, PADDING, bytes(g.BODY)))
 
+
+_PROXIES = (
+    b"\x05\x02\x01\x00\x05\x00\x00\x01" + bytes(6),
+    b"\x05\x02\x01\x00\x05\x00\x00\x03\x04here\x00\x01",
+    b"\x05\x02\x01\x01",
+    b"\x05\xff",
+)
+
+
+def _proxied(data: bytes) -> None:
+    """A proxy answers with these bytes. None but those that are wanted are read."""
+    handshake, at = Handshake("relay.example", 9001, (b"user", b"password")), 0
+    try:
+        while handshake.wants:
+            handshake.data_to_send()
+            part = data[at : at + handshake.wants]
+            handshake.receive_data(part)
+            at += len(part)
+    except ProxyFailed:
+        return
+    if at > len(data):
+        raise RuntimeError("more was read than was sent")
+
+
 LINKS = (
+    Target("net.socks.Handshake.receive_data", _proxied, _PROXIES),
     Target("core.link.LinkInitiator.receive_data", _answer, (_flight()[1],)),
     Target(
         "core.link.LinkResponder.receive_data", lambda data: _feed(_responder(), data, 1000), (_flight()[0],)

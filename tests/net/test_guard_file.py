@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from onionshh.core.base.chance import Chance
 from onionshh.errors import BadData
-from onionshh.net.guard_file import GUARDS_FILE, LAYER_TWO_FILE, GuardFile
+from onionshh.net.guard_file import GUARDS_FILE, LAYER_TWO_FILE, OVER_TOR_FILES, GuardFile
 from onionshh.net.memory_folder import InMemory
 from onionshh.net.store import DataDirectory
 from tests.core.networks import DAY, START, changed, plain, view
@@ -224,3 +224,16 @@ async def test_a_guard_at_another_address_is_due_at_once(tmp_path: Path, autojum
     assert one.guards.next_retry(trio.current_time()) == []
     one.update(view(plain(40, lambda r: changed(r, port=r.port + 1) if r.identity == moved else r)))
     assert one.guards.next_retry(trio.current_time()) == [moved]
+
+
+def test_a_node_with_tor_has_guards_of_its_own(tmp_path: Path) -> None:
+    plain_node = guard_file(tmp_path, 1)
+    over_tor = GuardFile(DataDirectory(tmp_path), Chance(seeded(2)), over_tor=True)
+    for node in (plain_node, over_tor):
+        node.update(view(plain(40)))
+        node.second_hops(view(plain(40)))
+    assert plain_node.guards.sample != over_tor.guards.sample
+    assert {path.name for path in tmp_path.iterdir()} >= {GUARDS_FILE, LAYER_TWO_FILE, *OVER_TOR_FILES}
+    again = GuardFile(DataDirectory(tmp_path), Chance(seeded(3)), over_tor=True)
+    again.update(view(plain(40)))
+    assert again.guards.sample == over_tor.guards.sample

@@ -44,7 +44,7 @@ class Operator:
             network=net.file,
             source=net.source(HOST),
             dialer=net.dialer(HOST),
-            listener=listener,
+            listeners=(listener,),
             folder=DataDirectory(self.folder),
             about=About("mine", *listener.address),
             clock=clock or net.clock,

@@ -21,7 +21,7 @@ from onionshh.net.store import DataDirectory, run_inline
 from onionshh.relay.keys import RelayKeys
 from onionshh.relay.publish import CORRECT_SECONDS, SOFTWARE, About, Publisher
 from onionshh.testing import LocalSource
-from onionshh.wire.descriptor import CAPABILITY_RING, IPV4, SOFTWARE_MOST
+from onionshh.wire.descriptor import CAPABILITY_RING, IPV4, SOFTWARE_MOST, Address
 from tests.directory.world import NETWORK, WALL, Prober, one_machine, store_in
 from tests.net.test_clocks import Jumping
 from tests.seeded import seeded
@@ -337,3 +337,29 @@ async def test_relays_that_run_testify_too(autojump_clock: MockClock, tmp_path: 
         await trio.sleep(200)
         assert len(w.listed_at) == 3
         nursery.cancel_scope.cancel()
+
+
+def test_what_a_relay_with_several_addresses_says() -> None:
+    service, six = Address.of("a2" * 28 + ".onion", 9001), Address.of("2001:db8::1", 9001)
+    about = About("relay", "192.0.2.1", 9001, more=(service, six))
+    assert about.addresses == (Address.of("192.0.2.1", 9001), six, service)
+    assert About("relay", service.host, service.port).addresses == (service,)
+
+
+async def test_a_relay_says_where_the_directory_did_not_reach_it(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with world(tmp_path) as w:
+        w.prober.dead["[::1]:9001"] = "no route"
+        keeper, publisher = w.relay()
+        publisher.about = About("relay", "127.0.0.1", 9001, more=(Address.of("::1", 9001),))
+        await keeper.first()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keeper.keep)
+            nursery.start_soon(publisher.run)
+            await trio.sleep(10 * INTERVAL)
+            assert w.said[-1] == "listed at 127.0.0.1:9001; the directory did not reach it at [::1]:9001"
+            w.prober.dead.clear()
+            await trio.sleep(10 * INTERVAL)
+            assert w.said[-1] == "listed"
+            nursery.cancel_scope.cancel()

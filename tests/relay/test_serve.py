@@ -86,7 +86,7 @@ class Operator:
             network=net.file,
             source=source or net.source(HOST),
             dialer=net.dialer(HOST),
-            listener=listener,
+            listeners=[listener],
             folder=DataDirectory(net.folder / "mine"),
             about=About("mine", *listener.address),
             clock=clock or net.clock,

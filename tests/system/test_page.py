@@ -10,6 +10,7 @@ import os
 import struct
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ LISTED = 14
 AWAY = 3
 WIDTHS = (360, 1280)
 LONGEST = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535"
+ONION = Address.of("a2" * 28 + ".onion", 65535)
 WIDER_THAN = """
 [...document.querySelectorAll("body *:not(.aside):not(thead *)")]
     .filter(one => one.getBoundingClientRect().right >
@@ -46,16 +48,19 @@ def entries(wall: int) -> Iterator[Entry]:
             number,
             nickname="W" * 19 if widest else f"relay-{number}",
             software="W" * 32 if widest else "onionshh 0.1.0",
-            addresses=(address if widest else Address.of("127.0.0.1", 9000 + number),),
+            addresses=(address, ONION) if widest else (Address.of("127.0.0.1", 9000 + number),),
             published=wall - HOUR,
             bandwidth=10_000_000,
         )
         since = wall - number * 86_400
         if number < LISTED:
-            yield Entry(relay, wall, relay, since, wall - 60, 0, "", wall - 60, since, since)
+            answered = replace(relay, addresses=relay.addresses[:1])
+            missed = {ONION: "W" * 200} if widest else {}
+            yield Entry(relay, wall, answered, since, wall - 60, 0, "", wall - 60, since, since, missed)
         else:
             why = "W" * 200 if widest else f"no connection to {relay.address}: Connection refused"
-            yield Entry(relay, wall, None, 0, 0, 4, why, wall - 60, 0, wall - 5 * HOUR)
+            missed = dict.fromkeys(relay.addresses, why)
+            yield Entry(relay, wall, None, 0, 0, 4, why, wall - 60, 0, wall - 5 * HOUR, missed)
 
 
 def history(wall: int) -> tuple[Point, ...]:
@@ -133,7 +138,8 @@ def test_all_of_it_is_there(url: str, browser: Chromium) -> None:
     text = browser.evaluate("document.body.innerText")
     assert f"{LISTED} relays are listed, and {AWAY} more are known and not listed." in text
     assert "It did not answer its last 4 checks: no connection to 127.0.0.1:9015" in text
-    assert LONGEST in text
+    assert text.count(LONGEST) == text.count(str(ONION)) == 2
+    assert text.count("not reached: WWW") == 3
     ids = browser.evaluate('[...document.querySelectorAll("code.id")].map(id => id.innerText)')
     assert sorted(ids) == sorted(descriptor(number).identity.hex() for number in range(LISTED + AWAY))
     names = browser.evaluate('[...document.querySelectorAll("#listed .name")].map(name => name.innerText)')

@@ -124,7 +124,6 @@ def test_version_comes_first() -> None:
         {"relays": (row(1, addresses=()),), "count": 1},
         {"relays": (row(1, addresses=((4, "10.0.0.1", 1),)),), "count": 1},
         {"relays": (row(1, addresses=((0, "10.0.0.1", 1),)),), "count": 1},
-        {"relays": (row(1, addresses=((3, ONION_HOST, 1),)),), "count": 1},
         {"relays": (row(1, addresses=((1, "10.0.0.1", 1),) * 2),), "count": 1},
         {"relays": (row(1, addresses=((2, "::1", 1), (1, "10.0.0.1", 1))),), "count": 1},
         {"relays": (row(1, addresses=tuple((1, "10.0.0.1", port) for port in range(1, 6))),), "count": 1},
@@ -170,7 +169,7 @@ def test_the_version_before_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"addresses": ((3, ONION_HOST, 1),)}, Reason.CONSENSUS_ADDRESS),
+        ({"addresses": ((0, "10.0.0.1", 1),)}, Reason.CONSENSUS_ADDRESS),
         ({"addresses": ((1, "10.0.0.1", 1),) * 2}, Reason.CONSENSUS_ADDRESS),
         ({"addresses": ((4, "10.0.0.1", 1),)}, Reason.DOCUMENT_SHAPE),
         ({"software": "ü"}, Reason.DOCUMENT_SHAPE),

@@ -39,6 +39,7 @@ FULL = replace(GOOD, addresses=(FOUR, SIX, SERVICE), signing=bytes(range(104)))
     [
         {},
         {"addresses": (SIX,)},
+        {"addresses": (SERVICE,)},
         {"addresses": (FOUR, FOUR._replace(port=9002), SIX, SERVICE)},
         {"signing": bytes(range(104))},
         {"software": ""},
@@ -94,7 +95,6 @@ def test_the_largest_descriptor_fits() -> None:
         {"nickname": "<b>"},
         {"nickname": "line\n"},
         {"addresses": ()},
-        {"addresses": (SERVICE,)},
         {"addresses": (SIX, FOUR)},
         {"addresses": (FOUR, FOUR)},
         {"addresses": (FOUR._replace(port=9002), FOUR)},
@@ -171,7 +171,7 @@ def test_another_version_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"addresses": (SERVICE,)}, Reason.DESCRIPTOR_ADDRESS),
+        ({"addresses": (Address(0, SERVICE.host, 1),)}, Reason.DESCRIPTOR_ADDRESS),
         ({"addresses": (FOUR, FOUR)}, Reason.DESCRIPTOR_ADDRESS),
         ({"paced": (3, 0)}, Reason.DESCRIPTOR_PACED),
         ({"paced": (4, 6)}, Reason.DESCRIPTOR_PACED),
@@ -242,7 +242,11 @@ def test_addresses_as_people_write_them() -> None:
     assert [Address.of(one.host, one.port) for one in FULL.addresses] == list(FULL.addresses)
 
 
-def test_the_address_that_is_dialled_is_the_first_ip_address() -> None:
+def test_the_first_address_is_an_ip_address_if_there_is_one() -> None:
     assert (FULL.host, FULL.port, FULL.address) == (FOUR.host, FOUR.port, str(FOUR))
     only_six = replace(FULL, addresses=(SIX, SERVICE))
     assert (only_six.host, only_six.port) == (SIX.host, SIX.port)
+    only_tor = replace(FULL, addresses=(SERVICE,))
+    assert (only_tor.host, only_tor.port) == (SERVICE.host, SERVICE.port)
+    for word, hidden in ((FULL, False), (only_six, False), (only_tor, True)):
+        assert wire.only_over_tor(word.addresses) is hidden

@@ -25,7 +25,7 @@ from onionshh.errors import ProtocolError
 from onionshh.geometry import KEY
 from onionshh.ids import RelayId
 from onionshh.reasons import Reason
-from onionshh.wire.consensus import GUARD, RelayRow
+from onionshh.wire.consensus import RelayRow
 from onionshh.wire.packing import Bin, Int, ListOf, fields, pack, unpack_untrusted
 
 DAY: Final = 86_400
@@ -81,12 +81,19 @@ class GuardSet:
         return tuple(guard.identity for guard in self._guards)
 
     def update(
-        self, view: View, dated: int, chance: Chance, exclude: frozenset[RelayId] = frozenset()
+        self,
+        view: View,
+        dated: int,
+        chance: Chance,
+        exclude: frozenset[RelayId] = frozenset(),
+        *,
+        over_tor: bool = False,
     ) -> bool:
         """Follow a new consensus. True if the file on disk must be written again.
 
         Removes guards that are 120 days old or have been out of the consensus for 7 days. Fills the sample at
         its end with relays with GUARD, drawn by weight, but never with one in `exclude` (our own relays).
+        `over_tor`: this node has C tor, and guards may be relays that only tor reaches.
         """
         before = self.to_document()
         params = view.params
@@ -108,9 +115,8 @@ class GuardSet:
         ]
         room = params.guard_sample - len(self._guards)
         taken = exclude.union(self.sample)
-        self._guards += [
-            _Guard(identity, dated, 0) for identity in _draw(view.with_flag(GUARD), chance, room, taken)
-        ]
+        entries = view.entries(over_tor=over_tor)
+        self._guards += [_Guard(identity, dated, 0) for identity in _draw(entries, chance, room, taken)]
         return self.to_document() != before
 
     def usable(self, view: View) -> list[RelayId]:

@@ -76,6 +76,8 @@ def choose_path(
         target = view.any_relay(last)
         if target is None:
             raise PathImpossible(relays, 0, "the relay wanted at its end is not in the consensus")
+        if target.only_over_tor:
+            raise PathImpossible(relays, 0, "only tor reaches the relay wanted at its end")
         if last in exclude:
             raise PathImpossible(relays, 0, "the relay wanted at its end is one of our own")
     entries: list[RelayRow] | None = None
@@ -85,7 +87,8 @@ def choose_path(
             raise PathImpossible(relays, 0, "none of our guards is up to be its first hop")
     pinned: list[RelayRow] = []
     if relays > 2 or (relays == 2 and target is None):
-        pinned = [row for row in map(view.any_relay, second) if row and row.identity not in exclude]
+        rows = [row for row in map(view.any_relay, second) if row and row.identity not in exclude]
+        pinned = [row for row in rows if not row.only_over_tor]
     search = _Search(view, chance, relays, target)
     for firsts, seconds, shunned in _rounds(entries, beside, pinned, exclude, avoid):
         found = search.run(firsts, seconds, shunned)

@@ -2,6 +2,10 @@
 
 Both are kept because nodes do not change at the same moment: an EXTEND may name a relay of either. A view is
 immutable and made once per consensus. It has an index by identity; everything else is computed on request.
+
+A relay that has only an onion service is reached by nodes with C tor and by nobody else, so it can be a first
+hop for these nodes and nothing more. `relays` and what follows from it leave such relays out. Whoever draws
+anything but guards never meets one.
 """
 
 from __future__ import annotations
@@ -10,7 +14,8 @@ import ipaddress
 
 from onionshh.core.base.params import Params
 from onionshh.ids import RelayId
-from onionshh.wire.consensus import RING, Consensus, RelayRow
+from onionshh.wire.consensus import GUARD, RING, Consensus, RelayRow
+from onionshh.wire.descriptor import Address
 
 _IPV4_PREFIX_BITS = 16
 _IPV6_PREFIX_BITS = 32
@@ -28,6 +33,7 @@ class View:
         "params",
         "period",
         "previous",
+        "relays",
     )
 
     def __init__(self, consensus: Consensus, previous: Consensus | None = None) -> None:
@@ -39,13 +45,10 @@ class View:
         self._previous_by_id: dict[bytes, RelayRow] = (
             {row.identity: row for row in previous.relays} if previous is not None else {}
         )
+        self.relays = tuple(row for row in consensus.relays if not row.only_over_tor)
+        """The current relays that everyone reaches, sorted by identity."""
         self._random = {row.period: row for row in consensus.shared_random}
-        self._subnets: dict[str, bytes] = {}
-
-    @property
-    def relays(self) -> tuple[RelayRow, ...]:
-        """All current relays, sorted by identity."""
-        return self.consensus.relays
+        self._subnets: dict[tuple[Address, ...], frozenset[bytes]] = {}
 
     def relay(self, identity: RelayId | bytes) -> RelayRow | None:
         """A relay of the current consensus."""
@@ -56,8 +59,14 @@ class View:
         return self._by_id.get(identity) or self._previous_by_id.get(identity)
 
     def with_flag(self, flag: int) -> tuple[RelayRow, ...]:
-        """The current relays that have this flag bit, sorted by identity."""
-        return tuple(row for row in self.consensus.relays if row.flags & flag)
+        """The relays of `relays` that have this flag bit, sorted by identity."""
+        return tuple(row for row in self.relays if row.flags & flag)
+
+    def entries(self, *, over_tor: bool) -> tuple[RelayRow, ...]:
+        """The relays that may become a node's guards, sorted by identity. `over_tor`: the node has C tor, and
+        so it reaches onion services, too."""
+        rows = self.consensus.relays if over_tor else self.relays
+        return tuple(row for row in rows if row.flags & GUARD)
 
     def shared_random(self, period: int) -> bytes | None:
         """The random value of a period. None before it is published, and after about seven days (SPEC 10)."""
@@ -77,7 +86,7 @@ class View:
         if age == 0:
             return self.with_flag(RING)
         latest = row.published - age
-        return tuple(r for r in self.consensus.relays if r.flags & RING and r.first_seen <= latest)
+        return tuple(r for r in self.relays if r.flags & RING and r.first_seen <= latest)
 
     def same_group(self, a: RelayRow, b: RelayRow) -> bool:
         """Whether two relays must not share a path: same relay, same family, or same subnet (SPEC 6).
@@ -88,18 +97,18 @@ class View:
             return True
         if a.family and a.identity in b.family and b.identity in a.family:
             return True
-        return bool(self.params.subnet_rule) and self._subnet(a.host) == self._subnet(b.host)
+        return bool(self.params.subnet_rule) and not self._subnets_of(a).isdisjoint(self._subnets_of(b))
 
-    def _subnet(self, host: str) -> bytes:
-        """The /16 of an IPv4 address or the /32 of an IPv6 address. Other text is its own subnet."""
-        subnet = self._subnets.get(host)
-        if subnet is None:
-            subnet = self._subnets[host] = subnet_of(host)
-        return subnet
+    def _subnets_of(self, row: RelayRow) -> frozenset[bytes]:
+        """The subnets of all addresses of a relay: two relays that have one in common are too near."""
+        subnets = self._subnets.get(row.addresses)
+        if subnets is None:
+            subnets = self._subnets[row.addresses] = frozenset(subnet_of(one.host) for one in row.addresses)
+        return subnets
 
 
 def subnet_of(host: str) -> bytes:
-    """The bytes that all hosts of one subnet share: IPv4 /16, IPv6 /32."""
+    """The bytes that all hosts of one subnet share: IPv4 /16, IPv6 /32. Other text is its own subnet."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -8,7 +8,9 @@ from onionshh.core.base.chance import Chance
 from onionshh.core.paths.guards import OFFLINE_RETRY_SECONDS, GuardSet, LayerTwoGuards
 from onionshh.core.paths.view import View
 from onionshh.errors import ProtocolError
+from onionshh.ids import RelayId
 from onionshh.wire.consensus import RING
+from onionshh.wire.descriptor import Address
 from onionshh.wire.packing import Bin, Int, ListOf, fields, pack, unpack_untrusted
 from tests.core.networks import DAY, START, changed, plain, relay_id, row, view
 from tests.seeded import seeded
@@ -315,3 +317,22 @@ def test_layer_two_guards_survive_a_restart() -> None:
     assert again.sample == layer.sample
     assert again.update(network, WALL + 3600, Chance(seeded(2)), []) is False
     assert again.to_document() == layer.to_document()
+
+
+def test_only_a_node_with_tor_takes_guards_that_only_tor_reaches() -> None:
+    service = Address.of("a2" * 28 + ".onion", 9001)
+    hidden = {relay_id(number) for number in range(5)}
+    network = view([row(n, addresses=(service,)) if relay_id(n) in hidden else row(n) for n in range(12)])
+    for seed in range(20):
+        guards = GuardSet()
+        guards.update(network, WALL, Chance(seeded(seed)))
+        assert hidden.isdisjoint(guards.sample)
+        layer = LayerTwoGuards()
+        layer.update(network, WALL, Chance(seeded(seed)), guards.sample[:2])
+        assert hidden.isdisjoint(layer.sample)
+    drawn: set[RelayId] = set()
+    for seed in range(20):
+        guards = GuardSet()
+        guards.update(network, WALL, Chance(seeded(seed)), over_tor=True)
+        drawn.update(guards.sample)
+    assert hidden < drawn

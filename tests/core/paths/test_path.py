@@ -12,6 +12,7 @@ from onionshh.core.paths.view import View
 from onionshh.errors import NetworkUnreachable
 from onionshh.ids import RelayId
 from onionshh.wire.consensus import RelayRow
+from onionshh.wire.descriptor import Address
 from tests.core.networks import changed, families, plain, relay_id, row, view, without_subnets
 from tests.seeded import seeded
 
@@ -325,3 +326,18 @@ def test_targets_are_distinct_weighted_and_as_many_as_there_are() -> None:
     assert choose_target(network, Chance(seeded(1)), avoid=everyone).identity in everyone
     with pytest.raises(PathImpossible):
         choose_target(network, Chance(seeded(1)), exclude=everyone)
+
+
+def test_a_relay_that_only_tor_reaches_stands_first_and_nowhere_else() -> None:
+    service = Address.of("a2" * 28 + ".onion", 9001)
+    hidden = ids(0, 1, 2)
+    network = view([row(n, addresses=(service,)) if n < 3 else row(n) for n in range(9)])
+    for seed in range(200):
+        chance = Chance(seeded(seed))
+        path = choose_path(network, chance, relays=4, first=hidden, second=hidden)
+        assert path[0].identity in hidden
+        assert not {relay.identity for relay in path[1:]}.intersection(hidden)
+        assert choose_path(network, chance, relays=1)[0].identity not in hidden
+        assert choose_target(network, chance).identity not in hidden
+    with pytest.raises(PathImpossible, match="only tor reaches"):
+        choose_path(network, Chance(seeded(1)), relays=2, first=ids(4), last=hidden[0])

@@ -134,3 +134,34 @@ def test_subnet_sizes() -> None:
 def test_a_view_of_bad_params_is_refused() -> None:
     with pytest.raises(ProtocolError):
         View(replace(consensus(), params=(("window", 0),)))
+
+
+ONION = Address.of("a2" * 28 + ".onion", 9001)
+
+
+def test_relays_with_several_addresses_are_near_if_any_two_are() -> None:
+    four, six = Address.of("10.1.2.3", 1), Address.of("2001:db8::1", 1)
+    both = row(1, addresses=(four, six))
+    view = View(consensus())
+    assert view.same_group(both, row(2, host="10.1.99.9"))
+    assert view.same_group(both, row(2, host="2001:db8:7::1"))
+    assert view.same_group(both, row(2, addresses=(Address.of("10.9.0.1", 1), Address.of("2001:db8::2", 1))))
+    assert not view.same_group(
+        both, row(2, addresses=(Address.of("10.9.0.1", 1), Address.of("2001:db9::1", 1)))
+    )
+    assert not view.same_group(
+        row(1, addresses=(four, ONION)), row(2, addresses=(Address.of("10.9.0.1", 1),))
+    )
+
+
+def test_relays_that_only_tor_reaches_are_entries_for_those_with_tor_and_nothing_else() -> None:
+    plain, hidden, both = (
+        row(1, flags=GUARD | RING),
+        row(2, flags=GUARD | RING, addresses=(ONION,)),
+        row(3, flags=GUARD | RING, addresses=(Address.of("10.3.0.1", 1), ONION)),
+    )
+    view = View(consensus(plain, hidden, both))
+    assert view.relays == view.with_flag(GUARD) == view.entries(over_tor=False) == (plain, both)
+    assert view.entries(over_tor=True) == (plain, hidden, both)
+    assert hidden not in view.ring_relays(20_000)
+    assert view.relay(hidden.identity) == view.any_relay(hidden.identity) == hidden
