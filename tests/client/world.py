@@ -132,18 +132,19 @@ async def until(true: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> 
     """Wait for a condition; TooSlowError when it does not come true."""
     step = 0.05
     with trio.fail_after(seconds):
-        while not true():
-            await _threads_turn()
+        while not await _after_threads(true):
             await trio.sleep(step)
             step = min(1.0, 1.2 * step)
 
 
-async def _threads_turn() -> None:
-    """Let threads work for a moment, during which virtual time stands still: it does not wait for them."""
+async def _after_threads(true: Callable[[], bool]) -> bool:
+    """Whether it is true, now or once threads have worked for a moment. Virtual time stands still meanwhile:
+    it does not wait for them."""
     limiter = trio.to_thread.current_default_thread_limiter()
     end = time.perf_counter() + THREADS_SECONDS
-    while limiter.borrowed_tokens and time.perf_counter() < end:
+    while not true() and limiter.borrowed_tokens and time.perf_counter() < end:
         await trio.lowlevel.checkpoint()
+    return true()
 
 
 async def echo(endpoint: Endpoint) -> None:

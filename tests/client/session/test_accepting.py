@@ -168,6 +168,6 @@ async def test_a_silent_point_holds_no_places_of_others(
         began = trio.current_time()
         point = rest[0] if rest else next(one for one in s.net.relays if one is not silent)
         await s.take(s.resume(point.relay.keys.relay_id))
-        assert trio.current_time() - began < 2
+        assert trio.current_time() - began < 12  # the silent relay may also be a hop, once
         assert len(s.served) == 1
         nursery.cancel_scope.cancel()
