@@ -129,9 +129,10 @@ def _file_of(command: click.Command) -> Iterator[str]:
     yield _line(
         f"With --config FILE the options are also taken from the table [{command.name}] of that file, which"
         " is TOML. The keys are the names of the options without the dashes in front; an option that may be"
-        " repeated is a list, and one without a value is true or false. Paths are relative to the folder of"
-        " the file. The command line comes before the environment, the environment before the file, and the"
-        " file before the defaults. Secrets never belong in it. --print-config prints such a file."
+        " repeated is a list or a single value, and one without a value is true or false. Paths are relative"
+        " to the folder of the file. The command line comes before the environment, the environment before"
+        " the file, and the file before the defaults. Secrets never belong in it. --print-config prints such"
+        " a file."
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import trio
@@ -41,6 +42,14 @@ class NoGuardAnswers(NetworkUnreachable):
     """All guards have been down for a while: we are offline, or they are not at the listed addresses."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """What is said of the disk, once when it begins and once when it ends."""
+
+    keeping: Condition
+    having: Condition
+
+
 class GuardFile:
     """The guards of one node. From its first pinned circuit on, also its layer-two guards: one set for the
     whole node, for all that it hosts and for all whom it visits."""
@@ -64,7 +73,7 @@ class GuardFile:
         self._places: dict[RelayId, tuple[Address, ...]] = {}
         self._seen: dict[str, bytes] = {}
         self._unwritten: set[str] = set()
-        self._not_kept, self._not_had = Condition(logger.warning), Condition(logger.warning)
+        self._trouble = _Trouble(Condition(logger.warning), Condition(logger.warning))
         self._begun: set[str] = set()
         """Files that this process has read or written once. It can then continue without the disk."""
 
@@ -190,9 +199,9 @@ class GuardFile:
             if name not in self._begun:
                 raise  # if we forgot what we drew, each start would draw others
             said = f"{name} could not be written; what is in hand serves on: {in_words(error)}"
-            self._not_kept.holds(said)
+            self._trouble.keeping.holds(said)
         else:
-            self._not_kept.over(f"{name} can be written again")
+            self._trouble.keeping.over(f"{name} can be written again")
             self._unwritten.discard(name)
             self._seen[name] = document
 
@@ -204,9 +213,9 @@ class GuardFile:
             except OSError as error:
                 if not self._begun:
                     raise
-                self._not_had.holds(
+                self._trouble.having.holds(
                     f"the guards on disk cannot be had; those in hand serve on: {in_words(error)}"
                 )
             else:
-                self._not_had.over("the guards on disk can be had again")
+                self._trouble.having.over("the guards on disk can be had again")
             yield

@@ -41,7 +41,7 @@ def test_every_line_is_an_object(tmp_path: Path) -> None:
         host = Running("host", "--data", tmp_path / "host", *where, "--json")
         started.append(host)
         started[1].end()
-        gone = directory.until(lambda line: " went: " in line)
+        gone = directory.until(lambda line: " left: " in line)
         for running in (*started[2:], directory):
             running.end(signal.SIGINT)
         again = Running("relay", *at, "--data", tmp_path / "r0", *where, "--bogus")
@@ -55,7 +55,7 @@ def test_every_line_is_an_object(tmp_path: Path) -> None:
         if running is not host:
             messages(running.lines)
     assert "numbers for Prometheus" in messages(directory.errors)[0]
-    assert re.fullmatch(r"relay unnamed \([0-9a-f]{64}\) went: no connection to it: .*", messages([gone])[0])
+    assert re.fullmatch(r"unnamed \([0-9a-f]{8}\) left: it did not answer .*", messages([gone])[0])
     assert "No such option" in messages(again.errors)[0]
 
 

@@ -122,11 +122,11 @@ def _nearest(name: str, names: list[str]) -> str:
 
 
 def _checked(where: str, option: click.Option, value: Any, folder: Path) -> Any:
-    """The value as if it had been typed. A path is relative to the folder of the file."""
+    """The value as if it had been typed. A path is relative to the folder of the file. What may be given
+    several times is a list, or one value by itself."""
     if option.multiple:
-        if not isinstance(value, list):
-            raise Usage(f'{where} needs a list, as in {key_of(option)} = ["…"].')
-        return [_one(where, option, item, folder) for item in value]
+        items = value if isinstance(value, list) else [value]
+        return [_one(where, option, item, folder) for item in items]
     return _one(where, option, value, folder)
 
 

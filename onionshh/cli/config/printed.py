@@ -31,8 +31,9 @@ def printed(command: click.Command, values: click.Context) -> str:
         said = " ".join((option.help or "").split()) + must
         lines += ["", *textwrap.wrap(shown(said), WIDTH, initial_indent="# ", subsequent_indent="# ")]
         value = values.params[option.name or ""]
-        if value is None:
-            lines.append(f'# {key} = "{option.metavar or ""}"')
+        if value is None or value == ():
+            place = f'"{option.metavar or ""}"'
+            lines.append(f"# {key} = {f'[{place}]' if option.multiple else place}")
         else:
             lines.append(f"{key} = {_toml(value)}")
     return "\n".join(lines) + "\n"

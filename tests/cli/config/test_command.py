@@ -50,7 +50,7 @@ def test_command_line_then_environment_then_file_then_default(
     ran: Ran, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     got = ran("relay", "--config", file)
-    assert (got["listen"], got["rate"], got["nickname"]) == ("127.0.0.1:1", 7, "unnamed")
+    assert (got["listen"], got["rate"], got["nickname"]) == (("127.0.0.1:1",), 7, "unnamed")
     assert (got["family"], got["data"], got["network"]) == (("a", "b"), file.parent / "d", file.parent / "n")
     got = ran("relay", "--rate", 9, "--family", "c", "--data", "here", "--config", file)
     assert (got["rate"], got["family"], got["data"]) == (9, ("c",), Path("here"))
@@ -99,8 +99,8 @@ def test_a_start_can_be_read_again(file: Path) -> None:
     start = start_of(context)
     assert start is not None
     assert start.file == file
-    assert start.values().params["listen"] == "127.0.0.1:1"
+    assert start.values().params["listen"] == ("127.0.0.1:1",)
     file.write_text('[relay]\nlisten = "127.0.0.1:2"\nrate = 1\n')
     again = start.values().params
-    assert (again["listen"], again["rate"], again["data"]) == ("127.0.0.1:2", 9, None)
+    assert (again["listen"], again["rate"], again["data"]) == (("127.0.0.1:2",), 9, None)
     assert start_of(click.Context(app)) is None

@@ -101,8 +101,8 @@ def test_each_option_has_its_help_and_what_is_missing_its_place(capsys: Print) -
     for option in options_of(made("relay")).values():
         first = (option.help or "").split()[:4]
         assert " ".join(first) in text
-    assert '# listen = "HOST:PORT"' in text
-    assert "port 0: any free port. Required." in text
+    assert '# listen = ["HOST:PORT"]' in text
+    assert "port 0: any free port" in text
     assert "\nrate = 0\n" in text
 
 

@@ -292,11 +292,11 @@ async def test_a_third_who_knows_the_secret_comes_too(autojump_clock: MockClock)
     async with network() as net, net.join("one") as a, net.join("other") as b, net.join("third") as c:
         async with one.at(a) as left, other.at(b) as right:
             await both_met(left, right)
-            await delivered(left.send(b"between two"))
+            await delivered(left.send(b"between two"), seconds=500)
             await trio.sleep(30)
             async with third.at(c) as late:
                 await both_met(late)
-                await delivered(late.send(b"I am here, too"))
+                await delivered(late.send(b"I am here, too"), seconds=500)
                 await until(lambda: left.others == right.others == late.others == 2, 60)
                 assert left.problem.endswith(MANY.format(others=2))
                 # Whoever showed itself last is spoken to, and nothing goes to two of them.
