@@ -1,8 +1,8 @@
 """Brings an authority's state of version 2 up to version 3, before anything of it is read (SPEC 8).
 
-Version 2 did not say when each relay was last checked, since when it answers, and since when it is listed or
-not. It had no history of the last day. All that it says is kept. The rest is known again once
-the relay has been checked.
+Version 2 did not say when each relay was last checked, since when it answers, since when it is listed or not,
+and at which of its addresses it did not answer. It had no history of the last day. All that it says is kept.
+The rest is known again once the relay has been checked.
 """
 
 from __future__ import annotations
@@ -49,5 +49,5 @@ def brought_up_untrusted(data: bytes) -> bytes:
     for newest, checked, heard, first_seen, last_good, failures, why in relays:
         tested = 0 if failures else last_good
         turned = first_seen if checked else 0
-        rows.append((newest, checked, heard, first_seen, last_good, failures, why, tested, 0, turned))
+        rows.append((newest, checked, heard, first_seen, last_good, failures, why, tested, 0, turned, ()))
     return pack((VERSION + 1, valid_after, random, rows, ()))

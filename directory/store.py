@@ -2,7 +2,7 @@
 
     authority   version, the signing seed, the network's name; written once, mode 0600: back this up
     state       version, last valid-after, shared random rows, relays, the last day; replaced whole every
-                interval. A state of version 1, 2 or 3 is read too (state_1.py, state_2.py, state_3.py)
+                interval. A state of version 1 or 2 is read too (state_1.py, state_2.py)
     consensus   the last signed document as it was published
 
 `state` goes to disk before the consensus that is made from it is published. So a shared random value that
@@ -29,7 +29,7 @@ from onionshh.config import (
 )
 from onionshh.core.trust import read_consensus_untrusted
 from onionshh.crypto.identity import SigningKey
-from onionshh.directory import state_1, state_2, state_3
+from onionshh.directory import state_1, state_2
 from onionshh.directory.consensus import RANDOM_KEPT_MOST
 from onionshh.directory.entry import Entry
 from onionshh.directory.history import POINTS_MOST, Point
@@ -43,7 +43,7 @@ from onionshh.wire.consensus import Consensus, SharedRandom
 from onionshh.wire.packing import Bin, Int, ListOf, Text, fields, pack, unpack_untrusted, version_untrusted
 
 AUTHORITY_VERSION = 1
-STATE_VERSION = 4
+STATE_VERSION = 3
 STATE_MAX = 64 * 1024 * 1024
 
 _AUTHORITY = fields(Int(255), Bin(g.KEY), Text(NAME_MOST))
@@ -121,9 +121,7 @@ class AuthorityStore:
             if version == state_1.VERSION:
                 data, version = state_1.brought_up_untrusted(data), state_2.VERSION
             if version == state_2.VERSION:
-                data, version = state_2.brought_up_untrusted(data), state_3.VERSION
-            if version == state_3.VERSION:
-                data, version = state_3.brought_up_untrusted(data), STATE_VERSION
+                data, version = state_2.brought_up_untrusted(data), STATE_VERSION
             if version is None:
                 raise ProtocolError(Reason.DOCUMENT_SHAPE)
             if version != STATE_VERSION:

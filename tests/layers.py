@@ -85,7 +85,6 @@ LAYERS = {
     "onionshh.directory.signing": CORE,
     "onionshh.directory.state_1": CORE,
     "onionshh.directory.state_2": CORE,
-    "onionshh.directory.state_3": CORE,
     "onionshh.directory.witnesses": CORE,
     "onionshh.directory.store": APPS,
     "onionshh.directory.app": APPS,

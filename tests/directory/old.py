@@ -53,17 +53,6 @@ def state_2() -> bytes:
     return pack((2, WALL, RANDOM, relays))
 
 
-def state_3() -> bytes:
-    """The same of version 3: when each was checked, and a point of the last day."""
-    one, two = descriptor(1).encode_body(), descriptor(2).encode_body()
-    since = WALL - 9 * 86_400
-    relays = (
-        (one, one, WALL, since, WALL - 3, 0, "", WALL - 3, WALL - 7200, since),
-        (two, b"", WALL, 0, 0, 3, "no route", WALL - 3, 0, 0),
-    )
-    return pack((3, WALL, RANDOM, relays, ((WALL - 300, 1, 2_000_000, 1, 0, 0),)))
-
-
 def consensus(*, valid_after: int = WALL, key: SigningKey = AUTHORITY_KEY) -> bytes:
     """A signed list of relay 1 and no other."""
     row = (relay_key(1).public, bytes(32), "relay1", "8.0.1.1", 9001, 1, 7, WALL - 9 * 86_400, (), (1,))

@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from onionshh.directory import state_2, state_3
+from onionshh.directory import state_2
+from onionshh.directory.store import STATE_VERSION
 from onionshh.errors import ProtocolError
 from onionshh.wire.packing import pack, version_untrusted
 from tests.directory import old
@@ -19,12 +20,12 @@ def test_all_that_it_says_is_kept_and_the_rest_is_not_made_up() -> None:
     since = WALL - 9 * 86_400
     assert state_2.brought_up_untrusted(old.state_2()) == pack(
         (
-            state_3.VERSION,
+            STATE_VERSION,
             WALL,
             old.RANDOM,
             (
-                (one, one, WALL, since, WALL - 3, 0, "", WALL - 3, 0, since),
-                (two, b"", WALL, 0, 0, 3, "no route", 0, 0, 0),
+                (one, one, WALL, since, WALL - 3, 0, "", WALL - 3, 0, since, ()),
+                (two, b"", WALL, 0, 0, 3, "no route", 0, 0, 0, ()),
             ),
             (),
         )
@@ -64,4 +65,4 @@ def test_truncations_and_flips_raise_one_error_or_bring_up_something() -> None:
             data = state_2.brought_up_untrusted(bytes(flipped))
         except ProtocolError:
             continue
-        assert version_untrusted(data) == state_3.VERSION
+        assert version_untrusted(data) == STATE_VERSION

@@ -154,7 +154,7 @@ def test_damaged_state_is_refused_in_words(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     good = STATE.encode()
     entry = pack((module.STATE_VERSION, 0, (), [(b"no descriptor", b"", 0, 0, 0, 0, "", 0, 0, 0, ())], ()))
-    large = b"\x95\xcc\x04" + good[2:]
+    large = b"\x95\xcc\x03" + good[2:]
     for bad in (
         b"",
         good[:-1],
@@ -164,15 +164,13 @@ def test_damaged_state_is_refused_in_words(tmp_path: Path) -> None:
         large,
         old.state()[:-1],
         old.state_2()[:-1],
-        old.state_3()[:-1],
         b"\x95\x01" + good[2:],
         b"\x95\x02" + good[2:],
-        b"\x95\x03" + good[2:],
     ):
         (tmp_path / "state").write_bytes(bad)
         with pytest.raises(BadData, match="damaged"):
             store.load_state()
-    (tmp_path / "state").write_bytes(b"\x95\x05" + good[2:])
+    (tmp_path / "state").write_bytes(b"\x95\x04" + good[2:])
     with pytest.raises(BadData, match="another version"):
         store.load_state()
 
@@ -220,18 +218,6 @@ def test_a_folder_of_version_2_is_brought_up(tmp_path: Path) -> None:
     state = store.load_state()
     assert [entry.newest for entry in state.entries] == [descriptor(1), descriptor(2)]
     assert state.history == ()
-    store.save_state(state.encode())
-    assert store.load_state() == state
-
-
-def test_a_folder_of_version_3_is_brought_up(tmp_path: Path) -> None:
-    store = store_in(tmp_path)
-    (tmp_path / "state").write_bytes(old.state_3())
-    state = store.load_state()
-    assert [entry.newest for entry in state.entries] == [descriptor(1), descriptor(2)]
-    assert [entry.tested for entry in state.entries] == [WALL - 3, WALL - 3]
-    assert [entry.places[0].answered for entry in state.entries] == [True, None]
-    assert state.history == (Point(WALL - 300, 1, 2_000_000, 1, 0, 0),)
     store.save_state(state.encode())
     assert store.load_state() == state
 

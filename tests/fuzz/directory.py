@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 from trio.testing import MockClock, memory_stream_pair
 
-from onionshh.directory import state_1, state_2, state_3
+from onionshh.directory import state_1, state_2
 from onionshh.directory.app import app
 from onionshh.directory.authority import DirectoryAuthority
 from onionshh.net.clocks import Clock
@@ -114,7 +114,6 @@ def _request(start: str, *headers: str, body: bytes = b"") -> bytes:
 DIRECTORY = (
     Target("directory.state_1.brought_up_untrusted", state_1.brought_up_untrusted, (old.state(),)),
     Target("directory.state_2.brought_up_untrusted", state_2.brought_up_untrusted, (old.state_2(),)),
-    Target("directory.state_3.brought_up_untrusted", state_3.brought_up_untrusted, (old.state_3(),)),
     Target("directory.authority.DirectoryAuthority.submit_untrusted", _submit, (_RELAY,)),
     Target(
         "directory.authority.DirectoryAuthority.submit_untrusted:signed",
