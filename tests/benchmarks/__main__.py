@@ -10,7 +10,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -61,46 +61,49 @@ def main() -> int:
     grown: list[Measured] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onionshh-bench-")))
-        if asked.only == "growth":
-            ours = _start_ours(folder, stack)
-        else:
-            ours = _beside_tor(folder, stack, asked.rounds)
+        if asked.only != "growth":
+            _beside_tor(folder, asked.rounds)
         if asked.only != "beside":
-            grown = _over_networks(ours)
+            grown = _over_networks(folder)
     # The networks have ended: nothing runs beside what is measured within one process.
     if asked.only != "beside":
         _growth(grown)
     return 0
 
 
-def _beside_tor(folder: Path, outer: ExitStack, rounds: int) -> dict[str, OnionNetwork]:
-    """The first table. Returns our networks, which run until `outer` ends; C tor's has ended."""
+def _beside_tor(folder: Path, rounds: int) -> None:
+    """The first table."""
     missing = ctor.available()
     print(missing or f"C tor {ctor.version()}", flush=True)
     with ExitStack() as stack:
         tor = None
         if missing is None:
             tor = _start_tor(folder, stack)
-        ours = _start_ours(folder, outer)
-        for number in range(rounds):
-            rows.measure(tor, ours, number)
-            print(f"round {number + 1} of {rounds} done", flush=True)
+        for cipher in _ciphers():
+            # One of ours at a time: each wakes for its padding, and takes the caches of the others.
+            with ExitStack() as alone:
+                onion = _start(folder, cipher, alone)
+                for number in range(rounds):
+                    rows.measure(tor, onion, cipher, rounds * CIPHERS.index(cipher) + number)
+                    print(f"{cipher}: round {number + 1} of {rounds} done", flush=True)
     results = [row.result() for row in ROWS.values()]
     print_table(results)
     _write("beside-tor.json", results)
     draw(results, "onionshh beside C tor: ratio, C tor = 1, tick = bar", RESULTS / "beside-tor.svg")
-    return ours
 
 
-def _over_networks(ours: Mapping[str, OnionNetwork]) -> list[Measured]:
+def _over_networks(folder: Path) -> list[Measured]:
     """What is measured over a network that runs. Rows of sessions, mailboxes and many at once with both
     ciphers."""
-    measured = {
-        cipher: [one for part in (crowd, sessions, mailboxes, letters) for one in part.measure(onion)]
-        for cipher, onion in ours.items()
-    }
-    first = next(iter(ours.values()))
-    return [*in_python(next(iter(measured.values())), measured[PYTHON]), *boards.measure(first)]
+    measured: dict[str, list[Measured]] = {}
+    others: list[Measured] = []
+    for cipher in _ciphers():
+        with ExitStack() as alone:
+            onion = _start(folder, f"{cipher}-grown", alone)
+            parts = (crowd, sessions, mailboxes, letters)
+            measured[cipher] = [one for part in parts for one in part.measure(onion)]
+            others = others or boards.measure(onion)
+    return [*in_python(next(iter(measured.values())), measured[PYTHON]), *others]
 
 
 def _growth(over_network: list[Measured]) -> None:
@@ -125,16 +128,18 @@ def _write(name: str, results: Sequence[dict[str, Any]]) -> None:
     (RESULTS / name).write_text(text + "\n", encoding="utf-8")
 
 
-def _start_ours(folder: Path, stack: ExitStack) -> dict[str, OnionNetwork]:
-    """Our network with each cipher that is there."""
-    ours = {}
-    for cipher in CIPHERS:
-        if cipher == PYTHON or uiv.compiled() is not None:
-            path = folder / cipher
-            path.mkdir()
-            ours[cipher] = onion = OnionNetwork(path, RELAYS, pure=cipher == PYTHON)
-            stack.callback(onion.stop)
-    return ours
+def _ciphers() -> list[str]:
+    """The ciphers that are there."""
+    return [cipher for cipher in CIPHERS if cipher == PYTHON or uiv.compiled() is not None]
+
+
+def _start(folder: Path, name: str, stack: ExitStack) -> OnionNetwork:
+    """Our network with the cipher that its name begins with, until the stack ends."""
+    path = folder / name
+    path.mkdir()
+    onion = OnionNetwork(path, RELAYS, pure=name.startswith(PYTHON))
+    stack.callback(onion.stop)
+    return onion
 
 
 def _start_tor(folder: Path, stack: ExitStack) -> ctor.TorNetwork:

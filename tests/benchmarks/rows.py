@@ -9,7 +9,7 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from stem import ControllerError
@@ -72,36 +72,36 @@ def idle_rate(net: TorNetwork | OnionNetwork, seconds: float = 4.0) -> float:
     return span.cpu_seconds / span.seconds
 
 
-def measure(tor: TorNetwork | None, ours: Mapping[str, OnionNetwork], number: int) -> None:
+def measure(tor: TorNetwork | None, onion: OnionNetwork, cipher: str, number: int) -> None:
     """One round. Each part on C tor, then at once on ours: a shared machine is another one a minute later.
 
-    `ours`: our network with each cipher. A private C tor network of so few relays stumbles now and then: what
-    could not be measured on it is said, and is missing from this round. `number` keeps the rounds' isolation
-    apart.
+    A private C tor network of so few relays stumbles now and then: what could not be measured on it is said,
+    and is missing from this round. `number` keeps the rounds' isolation apart.
     """
+    to_tor, to_ours = _to_tor(cipher), _to_ours(cipher)
     for what, on_tor, on_ours in _PARTS:
         if tor is not None:
             try:
-                on_tor(tor, _to_tor, number)
+                on_tor(tor, to_tor, number)
             except (OSError, RuntimeError, ControllerError) as error:
                 print(f"C tor, {what}: not measured in this round: {error}", flush=True)
-        for cipher, onion in ours.items():
-            on_ours(onion, _to_ours(cipher))
-    for cipher, onion in ours.items():
-        record = _to_ours(cipher)
-        _memory(onion, record)
-        _many_circuits(cipher, record)
-        record("relay-start", _relay_start(onion, number) * 1e3)
-        record("help", onion.help_seconds() * 1e3)
+        on_ours(onion, to_ours)
+    _memory(onion, to_ours)
+    _many_circuits(cipher, to_ours)
+    to_ours("relay-start", _relay_start(onion, number) * 1e3)
+    to_ours("help", onion.help_seconds() * 1e3)
     if tor is not None:
-        _memory(tor, _to_tor)
+        _memory(tor, to_tor)
 
 
-def _to_tor(name: str, value: float) -> None:
-    ROWS[name].tor.append(value)
-    if name == "bulk-cpu":
-        for count in _CIRCUITS:
-            ROWS[f"circuits-{count}"].tor.append(value)
+def _to_tor(cipher: str) -> Record:
+    def record(name: str, value: float) -> None:
+        ROWS[name].tor[cipher].append(value)
+        if name == "bulk-cpu":
+            for count in _CIRCUITS:
+                ROWS[f"circuits-{count}"].tor[cipher].append(value)
+
+    return record
 
 
 def _to_ours(cipher: str) -> Record:

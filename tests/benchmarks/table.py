@@ -22,24 +22,29 @@ class Row:
     unit: str
     bars: tuple[float | None, float | None] = (None, None)
     least: bool = False
-    tor: list[float] = field(default_factory=list)
+    tor: dict[str, list[float]] = field(default_factory=lambda: {cipher: [] for cipher in CIPHERS})
+    """What C tor took beside each of ours."""
     ours: dict[str, list[float]] = field(default_factory=lambda: {cipher: [] for cipher in CIPHERS})
 
     def result(self) -> dict[str, Any]:
-        """{row, unit, tor} and for each cipher {value, ratio, range, bar, holds}; medians of the rounds.
-        `range`: the least and the greatest ratio of a round."""
-        tor = statistics.median(self.tor) if self.tor else None
+        """{row, unit, tor} and for each cipher {value, ratio, range, bar, holds}; medians of the rounds, and
+        each ratio to what C tor took in the same rounds. `range`: the least and the greatest ratio of a
+        round."""
+        of_tor = [value for cipher in CIPHERS for value in self.tor[cipher]]
+        tor = statistics.median(of_tor) if of_tor else None
         result: dict[str, Any] = {"row": self.name, "unit": self.unit, "tor": _rounded(tor)}
         for cipher, bar in zip(CIPHERS, self.bars, strict=True):
-            result[cipher] = self._column(self.ours[cipher], tor, bar)
+            result[cipher] = self._column(self.ours[cipher], self.tor[cipher], bar)
         return result
 
-    def _column(self, ours: Sequence[float], tor: float | None, bar: float | None) -> dict[str, Any] | None:
+    def _column(
+        self, ours: Sequence[float], beside: Sequence[float], bar: float | None
+    ) -> dict[str, Any] | None:
         if not ours:
             return None
         value = statistics.median(ours)
-        ratio = value / tor if tor else None
-        rounds = [one / other for one, other in zip(ours, self.tor, strict=False) if other]
+        ratio = value / statistics.median(beside) if beside else None
+        rounds = [one / other for one, other in zip(ours, beside, strict=False) if other]
         holds = None
         if ratio is not None and bar is not None:
             holds = ratio >= bar if self.least else ratio <= bar
