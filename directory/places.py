@@ -23,7 +23,7 @@ NOT_OVER_TOR = "only reachable over tor; this directory has no --via tor"
 class Places:
     """Who is at which address. `over_tor`: this directory reaches onion services."""
 
-    def __init__(self, params: Params, *, over_tor: bool) -> None:
+    def __init__(self, params: Callable[[], Params], *, over_tor: bool) -> None:
         self._params = params
         self._over_tor = over_tor
         self._by_host: dict[str, set[RelayId]] = {}
@@ -57,7 +57,7 @@ class Places:
                 return why
         if not hosts:
             return "" if self._over_tor else NOT_OVER_TOR
-        if self._params.advertised_ip_rule and source not in hosts:
+        if self._params().advertised_ip_rule and source not in hosts:
             return (
                 f"this came from {source} but advertises {' and '.join(hosts)}; a relay announces itself from"
                 " an address that it advertises (--bind, --advertise)"
@@ -68,24 +68,26 @@ class Places:
         address = ipaddress.ip_address(host)
         if address.is_unspecified or address.is_multicast:
             return f"{host} is not an address that a relay can be reached at"
-        if self._params.private_address_rule and not address.is_global:
+        if self._params().private_address_rule and not address.is_global:
             return (
                 f"{host} is not reachable from the internet; advertise a public address"
                 " (networks of private addresses set the parameter private_address_rule=0)"
             )
         return ""
 
-    def crowd_problem(self, descriptor: RelayDescriptor, alive: Callable[[RelayId], bool]) -> str:
-        """At most `relays_per_ip` relays per address. One that fails its checks (it is not `alive`) gives its
-        place to a new one."""
-        limit = self._params.relays_per_ip
+    def crowd_problem(self, descriptor: RelayDescriptor, holds: Callable[[RelayId, str], bool]) -> str:
+        """At most `relays_per_ip` relays per address. `holds`: whether a relay has a place at a host's group,
+        or anywhere for "". One that did not answer there has none, whatever it names."""
+        limit = self._params().relays_per_ip
         for address in descriptor.addresses if limit else ():
-            there = self._by_host.get(host_group(address.host), set()) - {descriptor.identity}
-            count = sum(map(alive, there))
+            group = host_group(address.host)
+            there = self._by_host.get(group, set()) - {descriptor.identity}
+            count = sum(holds(identity, group) for identity in there)
             if count >= limit:
                 return f"there are {count} relays at {address.host} already, the most this network allows"
         if only_over_tor(descriptor.addresses):
-            count = sum(map(alive, self._only_over_tor - {descriptor.identity}))
+            others = self._only_over_tor - {descriptor.identity}
+            count = sum(holds(identity, "") for identity in others)
             if count >= ONLY_OVER_TOR_MOST:
                 return f"this directory knows {count} relays that only tor reaches, the most it takes"
         return ""

@@ -84,7 +84,7 @@ class Registry:
         """Whether the clock has not jumped for a while. Until then, nothing expires because of it."""
         self._most_known = most_known
         self._entries: dict[RelayId, Entry] = {}
-        self._places = Places(params, over_tor=over_tor)
+        self._places = Places(lambda: self.params, over_tor=over_tor)
         self._posts: Counter[str] = Counter()
         self._fresh: list[RelayDescriptor] = []
         self._in_flight: set[Address] = set()
@@ -135,13 +135,13 @@ class Registry:
                     f" known, this one says {descriptor.published}; does another relay run with these keys,"
                     " or was a clock wrong?",
                 )
-            why = self._places.crowd_problem(descriptor, self._is_alive)
+            why = self._places.crowd_problem(descriptor, self._holds)
             if why:
                 return Answer(Verdict.FORBIDDEN, why)
             self._places.remove(entry.newest)
             entry.newest = descriptor
         elif entry is None:
-            why = self._places.crowd_problem(descriptor, self._is_alive)
+            why = self._places.crowd_problem(descriptor, self._holds)
             if why:
                 return Answer(Verdict.FORBIDDEN, why)
             if len(self._entries) >= self._most_known and not self._evict(wall):
@@ -156,10 +156,16 @@ class Registry:
             self._fresh.append(replace(descriptor, addresses=untried))
         return Answer(Verdict.ACCEPTED)
 
-    def _is_alive(self, identity: RelayId) -> bool:
-        """Whether it has not failed its checks."""
+    def _holds(self, identity: RelayId, group: str) -> bool:
+        """Whether it has a place at the hosts of this group, or anywhere for "": it answered there, or was
+        not asked yet. What it names besides holds no place."""
         entry = self._entries[identity]
-        return entry.checked is not None or not entry.failures
+        if entry.checked is None and entry.failures:
+            return False
+        named = entry.newest.addresses if entry.checked is None else entry.checked.addresses
+        return not group or any(
+            host_group(address.host) == group for address in named if address not in entry.missed
+        )
 
     def _evict(self, wall: int) -> bool:
         """Make room by forgetting a failing relay: the one not heard of for longest, or heard of in the
@@ -234,6 +240,8 @@ class Registry:
             self._good(entry, descriptor, answered, why, wall)
             return
         entry.tested = max(entry.tested, wall)
+        if entry.checked is not None and not {*entry.checked.addresses} <= {*descriptor.addresses}:
+            return  # it was not asked where it answered
         if self._round is not None and descriptor.identity in self._round:
             self._round[descriptor.identity] = why  # weighed when the round is over
         else:
@@ -301,7 +309,9 @@ class Registry:
             kept = (address for address in before.addresses if address not in asked.addresses)
             entry.checked = replace(asked, addresses=tuple(sorted({*answered, *kept})))
         elif before is None or follows(asked, before, wall):
-            entry.checked = replace(asked, addresses=answered)
+            same = before is not None and before.onion_key == asked.onion_key
+            named = {*before.addresses} & {*entry.newest.addresses} if before is not None and same else set()
+            entry.checked = replace(asked, addresses=tuple(sorted({*answered, *named} - {*entry.missed})))
         unseen = UNSEEN_INTERVALS * self.params.interval_seconds
         if not entry.up_since or wall - entry.last_good > unseen:  # nobody looked in between
             entry.up_since = wall

@@ -73,6 +73,10 @@ async def run() -> None:
 
 
 def _heed() -> None:
+    from onionshh.cli.ending import ended_by_signal
+
+    if ended_by_signal():
+        return  # it is ending already, perhaps gently
     if _had_terminal[-1] and not has_terminal():
         signal.raise_signal(signal.SIGTERM)
         return

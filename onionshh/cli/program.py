@@ -25,6 +25,8 @@ from onionshh.cli.handling import NotHandled
 from onionshh.cli.remarks import why_refused
 from onionshh.geometry import WHISPER_MAX
 
+PASSWORDS = frozenset({"ONIONSHH_VIA", "ONIONSHH_TOR_PASSWORD"})
+"""Variables of ours that may have a password in them: no program is given them."""
 PROGRAM_SECONDS = 60.0
 ENDING_SECONDS = 1.0
 NOT_HANDLED = {
@@ -70,7 +72,11 @@ async def run_program(command: list[str], body: bytes, *, seconds: float = PROGR
     """
     try:
         process = await trio.lowlevel.open_process(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env={name: value for name, value in os.environ.items() if name not in PASSWORDS},
         )
     except (OSError, MemoryError, RuntimeError) as error:  # RuntimeError: no thread can be had
         raise NotHandled(f"the program cannot be started: {why_refused(error)}") from error

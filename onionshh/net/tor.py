@@ -36,7 +36,7 @@ CONTROL_SECONDS: Final = UPLOAD_SECONDS + 30.0
 """How long all of it may take. Then the connection is closed, which ends whatever waits for it."""
 CONNECT_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 1.0
-CLOSE_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 
 

@@ -14,7 +14,7 @@ SERVICE = Address.of("a2" * 28 + ".onion", 9001)
 
 
 def places(over_tor: bool = False, **overrides: int) -> Places:
-    return Places(Params().with_overrides(overrides), over_tor=over_tor)
+    return Places(lambda: Params().with_overrides(overrides), over_tor=over_tor)
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,9 @@ def test_a_relay_has_its_place_at_each_of_its_addresses_until_it_leaves() -> Non
     first = descriptor(1, addresses=(FOUR, SIX))
     here.add(first)
     second = descriptor(2, addresses=(Address.of("8.0.1.2", 1), Address.of("2600::2", 1)))  # the same /64
-    assert "there are 1 relays at 2600::2 already" in here.crowd_problem(second, lambda identity: True)
-    assert here.crowd_problem(second, lambda identity: False) == ""
-    assert here.crowd_problem(first, lambda identity: True) == ""
+    assert "there are 1 relays at 2600::2 already" in here.crowd_problem(second, lambda identity, group: True)
+    assert here.crowd_problem(second, lambda identity, group: False) == ""
+    assert here.crowd_problem(first, lambda identity, group: True) == ""
     here.remove(first)
-    assert here.crowd_problem(second, lambda identity: True) == ""
+    assert here.crowd_problem(second, lambda identity, group: True) == ""
     here.remove(first)  # once more does no harm

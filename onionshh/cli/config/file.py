@@ -31,6 +31,8 @@ from onionshh.cli.text import one_line
 
 FILE_MOST: Final = 256 * 1024
 NOT_IN_A_FILE: Final = frozenset({"config", "print-config", "help"})
+NAMES_A_PROXY: Final = frozenset({"via"})
+"""Options whose value may have a password in it."""
 _SECRET: Final = re.compile(r"secret|passw|passphrase|private|token|seed|credential|identity|\bkey|key\b")
 _STDIN: Final = "-"
 
@@ -136,6 +138,8 @@ def _one(where: str, option: click.Option, value: Any, folder: Path) -> Any:
         raise Usage(f"{where} needs {wanted}, not {_kind(value)}.")
     if option.type is DURATION:
         value = str(value)
+    if key_of(option) in NAMES_A_PROXY and "@" in str(value):
+        raise Usage(f"{where} has a password, which never belongs here: put it into {option.envvar}.")
     context = click.Context(click.Command(None))
     try:
         made = option.type.convert(value, option, context)

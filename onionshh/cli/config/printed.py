@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from onionshh.cli.config.file import options_of
+from onionshh.cli.config.file import NAMES_A_PROXY, options_of
 from onionshh.cli.failures import Usage
 from onionshh.cli.text import shown
 
@@ -31,6 +31,8 @@ def printed(command: click.Command, values: click.Context) -> str:
         said = " ".join((option.help or "").split()) + must
         lines += ["", *textwrap.wrap(shown(said), WIDTH, initial_indent="# ", subsequent_indent="# ")]
         value = values.params[option.name or ""]
+        if key in NAMES_A_PROXY and "@" in str(value):
+            value = None  # with a password, which never belongs in a file
         if value is None or value == ():
             place = f'"{option.metavar or ""}"'
             lines.append(f"# {key} = {f'[{place}]' if option.multiple else place}")

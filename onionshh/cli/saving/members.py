@@ -14,6 +14,7 @@ have been erased since stays sealed, whoever finds the backup.
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -33,11 +34,14 @@ from onionshh.client.meeting import folder as meetings
 from onionshh.crypto.primitives import kdf
 from onionshh.directory.store import read_authority
 from onionshh.errors import BadData, CryptoError, ProtocolError
-from onionshh.net.guard_file import GUARDS_FILE, LAYER_TWO_FILE
+from onionshh.net.guard_file import GUARDS_FILE, LAYER_TWO_FILE, OVER_TOR_FILES
+from onionshh.net.onion import KEY_FILE as ONION_FILE
+from onionshh.net.onion import OnionKey
 from onionshh.net.store import DataDirectory, read_file
 from onionshh.relay.accounting import ACCOUNTING_FILE
 from onionshh.relay.allowance import decode_untrusted
-from onionshh.relay.keys import KEYS_FILE, RelayKeys
+from onionshh.relay.keys import KEYS_FILE, read_keys
+from onionshh.relay.signing_file import SIGNING_FILE, read_signing
 from onionshh.rendezvous.mailbox_store import MAILBOX_FILE, MAILBOX_MIGRATIONS
 from onionshh.rendezvous.ring_store import RING_FILE, RING_MIGRATIONS
 
@@ -49,13 +53,18 @@ _STATE_MOST: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A file that may be in a backup. `path`: a pattern. `migrations`: of a database; `leaves`: SQL that its
-    copy goes through. `moves`: only in the backup of a relay that moves."""
+    """A file that may be in a backup. `path`: its place, in which a hash is a pattern. `migrations`: of a
+    database; `leaves`: SQL that its copy goes through. `moves`: only in the backup of a relay that moves."""
 
     path: str
     migrations: Sequence[str] = ()
     leaves: str = ""
     moves: bool = False
+
+    @property
+    def pattern(self) -> str:
+        """The place as a regular expression."""
+        return re.escape(self.path).replace(re.escape(_HASH), _HASH)
 
 
 _AGAIN: Final = "UPDATE inbox SET shown = shown + 1;"
@@ -63,6 +72,7 @@ _AGAIN: Final = "UPDATE inbox SET shown = shown + 1;"
 _VISITOR: Final = (
     Item(GUARDS_FILE),
     Item(LAYER_TWO_FILE),
+    *map(Item, OVER_TOR_FILES),
     Item(f"{CONTACTS_FOLDER}/{_HASH}/{CONTACT_FILE}", CONTACT_MIGRATIONS, _AGAIN),
     Item(f"{boards.BOARDS_FOLDER}/{_HASH}/{boards.DATABASE_FILE}", boards.MIGRATIONS),
     Item(f"{meetings.MEETINGS_FOLDER}/{_HASH}/{meetings.DATABASE_FILE}", meetings.MIGRATIONS, _AGAIN),
@@ -70,6 +80,8 @@ _VISITOR: Final = (
 ITEMS: Final = {
     RELAY: (
         Item(KEYS_FILE),
+        Item(SIGNING_FILE),
+        Item(ONION_FILE),
         Item(ACCOUNTING_FILE),
         Item(RING_FILE, RING_MIGRATIONS, moves=True),
         Item(MAILBOX_FILE, MAILBOX_MIGRATIONS, moves=True),
@@ -87,6 +99,8 @@ ITEMS: Final = {
     ),
     CONTACTS: _VISITOR,
 }
+_VISITED: Final = (CONTACTS_FOLDER, "boards", "meetings", GUARDS_FILE, OVER_TOR_FILES[0])
+"""One of these is in the folder of whoever visits."""
 _KEYS: Final = {KEYS_FILE: RELAY, AUTHORITY_FILE: DIRECTORY, IDENTITY_FILE: HOST}
 
 
@@ -97,14 +111,14 @@ def kind_of(folder: Path) -> str:
         raise BadData(f"{folder} is the folder of a {' and a '.join(kinds)}; each needs one of its own.")
     if kinds:
         return kinds[0]
-    if any((folder / one).exists() for one in (CONTACTS_FOLDER, "boards", "meetings", GUARDS_FILE)):
+    if any((folder / one).exists() for one in _VISITED):
         return CONTACTS
     raise BadData(f"There is nothing of onionshh in {folder} that a backup would keep.")
 
 
 def item_of(kind: str, path: str) -> Item | None:
     """What is known of a path in a backup of this kind; None if nothing is."""
-    return next((item for item in ITEMS.get(kind, ()) if re.fullmatch(item.path, path)), None)
+    return next((item for item in ITEMS.get(kind, ()) if re.fullmatch(item.pattern, path)), None)
 
 
 def found_in(folder: Path, kind: str, *, moves: bool) -> Iterator[tuple[str, Item]]:
@@ -115,7 +129,7 @@ def found_in(folder: Path, kind: str, *, moves: bool) -> Iterator[tuple[str, Ite
             continue
         for path in sorted(folder.glob(item.path.replace(_HASH, "*"))):
             name = path.relative_to(folder).as_posix()
-            if not re.fullmatch(item.path, name):
+            if not re.fullmatch(item.pattern, name):
                 continue
             if any(one.is_symlink() for one in (path, *path.parents[: name.count("/")])):
                 raise BadData(f"{path} is a symbolic link, which we never make; remove it.")
@@ -134,7 +148,15 @@ def subject_of(folder: Path, kind: str) -> str:
 
 def _relay(folder: Path) -> str:
     _need(folder / KEYS_FILE)
-    keys = RelayKeys(DataDirectory(folder), bytes)
+    keys = read_keys(DataDirectory(folder))
+    if keys is None:
+        raise BadData(f"There is no {folder / KEYS_FILE}.")
+    # One whose identity is kept away may be without a signing key: another one can be made.
+    signer = read_signing(folder / SIGNING_FILE)
+    if signer is not None and signer.identity != keys.relay_id:
+        raise BadData(f"{folder / SIGNING_FILE} is of another relay than {KEYS_FILE}.")
+    if (folder / ONION_FILE).exists():
+        OnionKey.load_or_create(DataDirectory(folder), os.urandom)
     kept = read_file(folder / ACCOUNTING_FILE)
     if kept is not None:
         try:

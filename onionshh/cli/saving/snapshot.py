@@ -33,6 +33,7 @@ def snapshot(path: Path, into: Path, migrations: Sequence[str], leaves: str) -> 
                 copy.executescript(f"BEGIN; {leaves} COMMIT;")
             elif leaves:
                 raise BadData(f"{path} has an earlier format; start its program once, then back it up.")
+            copy.execute("PRAGMA temp_store=MEMORY")  # else what is large lies on another disk for a while
             copy.execute("VACUUM")
         with open(into, "rb") as file:
             os.fsync(file.fileno())

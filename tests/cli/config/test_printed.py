@@ -117,3 +117,18 @@ def test_stdin_stays_stdin(capsys: Print) -> None:
     assert main(["whisper", "--file", "-", "--print-config"]) == 0
     assert '\nfile = "-"\n' in capsys.readouterr().out
     assert printed(made("reasons"), click.Context(made("reasons"))).endswith("[reasons]\n")
+
+
+def test_the_password_of_a_proxy_is_in_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Print
+) -> None:
+    monkeypatch.setenv("ONIONSHH_VIA", "socks5://bob:hunter2@127.0.0.1:1080")
+    assert main(["relays", "--print-config"]) == 0
+    assert "hunter2" not in capsys.readouterr().out
+    monkeypatch.delenv("ONIONSHH_VIA")
+    file = tmp_path / "made.toml"
+    file.write_text('[relays]\nvia = "socks5://bob:hunter2@127.0.0.1:1080"\n')
+    assert main(["relays", "--config", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert "put it into ONIONSHH_VIA" in said
+    assert "hunter2" not in said

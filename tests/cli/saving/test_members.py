@@ -18,8 +18,13 @@ from onionshh.cli.saving.members import (
     subject_of,
 )
 from onionshh.client.identities import Identity
+from onionshh.crypto.identity import SigningKey
 from onionshh.errors import BadData
+from onionshh.net.guard_file import OVER_TOR_FILES
+from onionshh.net.onion import OnionKey
 from onionshh.net.store import DataDirectory
+from onionshh.relay.master import new_signer, take
+from onionshh.relay.signing_file import write_signing
 from tests.cli.saving import folders
 from tests.seeded import seeded
 
@@ -110,3 +115,33 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     for kind in (RELAY, DIRECTORY, HOST):
         with pytest.raises(BadData, match="There is no"):
             subject_of(tmp_path / "c", kind)
+
+
+def test_what_came_with_later_options_is_kept_too(tmp_path: Path) -> None:
+    """A signing key in the place of the identity, an onion service's key, guards over tor."""
+    relay, visitor = tmp_path / "relay", tmp_path / "visitor"
+    identity = folders.relay(relay)
+    with DataDirectory(relay).lock():
+        take(
+            DataDirectory(relay),
+            tmp_path / "relay.master",
+            passphrase="",
+            expires=folders.MADE,
+            random_bytes=seeded(5),
+        )
+    OnionKey.load_or_create(DataDirectory(relay), seeded(6))
+    assert kept(relay) == ["relay-keys", "relay-signing", "onion-key", "accounting"]
+    assert subject_of(relay, RELAY) == identity
+    write_signing(relay / "relay-signing", new_signer(SigningKey(bytes(32)), folders.MADE, seeded(7)))
+    with pytest.raises(BadData, match="of another relay"):
+        subject_of(relay, RELAY)
+    (relay / "relay-signing").unlink()
+    assert subject_of(relay, RELAY) == identity  # the next one can be signed elsewhere
+    for name in OVER_TOR_FILES:
+        DataDirectory(visitor).write(name, b"guards")
+    assert (kind_of(visitor), kept(visitor)) == (CONTACTS, list(OVER_TOR_FILES))
+
+
+def test_a_dot_in_a_name_is_a_dot() -> None:
+    assert item_of(RELAY, "ring.db") is not None
+    assert item_of(RELAY, "ringXdb") is None
