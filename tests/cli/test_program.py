@@ -172,3 +172,12 @@ def test_a_command_may_have_arguments() -> None:
 def test_a_command_that_cannot_run(text: str, why: str) -> None:
     with pytest.raises(Usage, match=f"--exec.*{why}"):
         parse_command(text)
+
+
+async def test_a_program_is_given_no_password_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONIONSHH_VIA", "socks5://bob:hunter2@127.0.0.1:1080")
+    monkeypatch.setenv("ONIONSHH_NETWORK", "net.toml")
+    said = await run_program(script(tmp_path, "echo $ONIONSHH_VIA $ONIONSHH_NETWORK"), b"")
+    assert said == b"net.toml\n"

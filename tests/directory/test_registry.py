@@ -635,6 +635,45 @@ def test_whoever_names_anothers_address_does_not_keep_it_out() -> None:
         assert addresses(registry) == {"relay1": (FOUR, SIX), "relay9": thief[:1]}
 
 
+def test_what_a_relay_names_and_does_not_answer_at_takes_nobodys_place() -> None:
+    registry = Registry(params(relays_per_ip=1))
+    thief = (Address.of("8.0.1.9", 1), SIX)
+    submit(registry, 9, addresses=thief, source="8.0.1.9")
+    (word,) = registry.take_fresh()
+    registry.checked(word, "no answer", WALL, {SIX: "no answer"})
+    assert addresses(registry) == {"relay9": thief[:1]}
+    assert submit(registry, 1, addresses=(SIX,), source=SIX.host) == "accepted"
+    assert submit(registry, 2, addresses=thief[:1], source="8.0.1.9") == "forbidden"
+
+
+def test_a_new_address_that_does_not_answer_says_nothing_of_the_old_one() -> None:
+    registry = Registry(params(failed_checks=1))
+    submit(registry, 1, addresses=(FOUR,))
+    check_newcomers(registry)
+    submit(registry, 1, addresses=(FOUR, SIX), published=WALL + 1)
+    (word,) = registry.take_fresh()
+    assert word.addresses == (SIX,)
+    registry.checked(word, "no answer", WALL, {SIX: "no answer"})
+    assert addresses(registry) == {"relay1": (FOUR,)}
+
+
+def test_a_new_address_that_answers_is_listed_beside_the_old_one() -> None:
+    registry = Registry(params())
+    submit(registry, 1, addresses=(FOUR,))
+    check_newcomers(registry)
+    submit(registry, 1, addresses=(FOUR, SIX), published=WALL + 1)
+    check_newcomers(registry)
+    assert addresses(registry) == {"relay1": (FOUR, SIX)}
+
+
+def test_changed_params_are_kept_to_at_once() -> None:
+    registry = Registry(params(relays_per_ip=1))
+    assert submit(registry, 1, addresses=(FOUR,)) == "accepted"
+    assert submit(registry, 2, addresses=(FOUR,)) == "forbidden"
+    registry.params = params(relays_per_ip=2)
+    assert submit(registry, 2, addresses=(FOUR,)) == "accepted"
+
+
 def test_a_relay_that_only_tor_reaches_needs_a_directory_that_goes_over_tor() -> None:
     for over_tor, verdict in ((False, "forbidden"), (True, "accepted")):
         registry = Registry(params(), over_tor=over_tor)
