@@ -89,7 +89,8 @@ class Accounting:
         if self._allowance is None or self.stage is Stage.AWAKE:
             return ""
         wakes = self._allowance.wakes
-        return f"This relay hibernates: its bytes for the month are used up{_until_when(wakes)}."
+        until = f"; it wakes at {utc(wakes)}" if wakes else ""
+        return f"This relay hibernates: its bytes for the month are used up{until}."
 
     async def run(self, total: Callable[[], int], rests: Rests) -> None:
         """Count until cancelled. `total`: bytes over all links since the start of this process."""

@@ -31,6 +31,11 @@ class Leaving:
         self._clock = clock
         self._begun = trio.Event()
 
+    @property
+    def begun(self) -> bool:
+        """Whether it leaves."""
+        return self._begun.is_set()
+
     async def until_then(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do what a relay that leaves does no more."""
         async with trio.open_nursery() as nursery:

@@ -279,6 +279,8 @@ class Relay:
     def why_not_well(self) -> str:
         """Why others do not use this relay now, in a sentence without addresses; empty if they do."""
         view = self.keeper.current
+        if self.leaving.begun:
+            return "This relay leaves: it takes no new circuits, and ends once the old ones have."
         if why := self.accounting.why_not_well():
             return why
         if self.keeper.view is None:

@@ -32,7 +32,7 @@ def drain_option(command: F) -> F:
         type=click.IntRange(0, MOST_SECONDS),
         metavar="SECONDS",
         default=DRAIN_SECONDS,
-        help="On SIGTERM circuits have so long to end; 0: none.  [default: 30]",
+        help="On SIGTERM circuits have so long to end; 0: none.",
     )(command)
 
 

@@ -43,6 +43,7 @@ async def test_an_empty_relay_leaves_at_once_and_takes_no_more_links(autojump_cl
         began = trio.current_time()
         assert await relay.leaving.drain(DRAIN_SECONDS) == 0
         assert trio.current_time() - began <= LOOK_SECONDS
+        assert relay.why_not_well().startswith("This relay leaves: ")
         async with net.join() as node:
             view = inside(node).keeper.view
             row = None if view is None else view.relay(relay.keys.relay_id)
