@@ -240,8 +240,9 @@ class Registry:
             self._good(entry, descriptor, answered, why, wall)
             return
         entry.tested = max(entry.tested, wall)
-        if entry.checked is not None and not {*entry.checked.addresses} <= {*descriptor.addresses}:
-            return  # it was not asked where it answered
+        unasked = {*entry.checked.addresses} - {*descriptor.addresses} if entry.checked is not None else set()
+        if unasked - entry.missed.keys():
+            return  # where it answered last it was not asked
         if self._round is not None and descriptor.identity in self._round:
             self._round[descriptor.identity] = why  # weighed when the round is over
         else:

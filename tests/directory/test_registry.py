@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -655,6 +656,16 @@ def test_a_new_address_that_does_not_answer_says_nothing_of_the_old_one() -> Non
     assert word.addresses == (SIX,)
     registry.checked(word, "no answer", WALL, {SIX: "no answer"})
     assert addresses(registry) == {"relay1": (FOUR,)}
+
+
+def test_an_address_that_was_not_asked_again_after_it_failed_keeps_nobody_listed() -> None:
+    registry = Registry(params(failed_checks=2))
+    submit(registry, 1, addresses=(FOUR, SIX))
+    (word,) = check_newcomers(registry)
+    registry.checked(word, "gone", WALL)
+    assert addresses(registry) == {"relay1": (FOUR, SIX)}
+    registry.checked(replace(word, addresses=(FOUR,)), "gone", WALL)
+    assert addresses(registry) == {}
 
 
 def test_a_new_address_that_answers_is_listed_beside_the_old_one() -> None:
