@@ -17,6 +17,13 @@ from onionshh.wire.descriptor import ONION, Address, RelayDescriptor, only_over_
 
 ONLY_OVER_TOR_MOST = 256
 """Checks over tor take long, and this many fit into one interval."""
+_LEADS_ELSEWHERE = tuple(
+    map(
+        ipaddress.ip_network,
+        ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16", "fec0::/10"),
+    )
+)
+"""IPv6 in which an IPv4 address lies, or of one site: a gateway may lead it to a private place."""
 NOT_OVER_TOR = "only reachable over tor; this directory has no --via tor"
 
 
@@ -68,7 +75,10 @@ class Places:
         address = ipaddress.ip_address(host)
         if address.is_unspecified or address.is_multicast:
             return f"{host} is not an address that a relay can be reached at"
-        if self._params().private_address_rule and not address.is_global:
+        elsewhere = any(
+            address in network for network in _LEADS_ELSEWHERE if network.version == address.version
+        )
+        if self._params().private_address_rule and (elsewhere or not address.is_global):
             return (
                 f"{host} is not reachable from the internet; advertise a public address"
                 " (networks of private addresses set the parameter private_address_rule=0)"

@@ -38,6 +38,15 @@ def test_every_address_is_judged(addresses: tuple[Address, ...], source: str, sa
     assert bool(found) is bool(said)
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["64:ff9b::a00:1", "2002:a00:1::1", "::a00:1", "2001:0:a00:1::1", "fec0::1", "fd00::1", "10.0.0.1"],
+)
+def test_what_may_lead_into_a_private_network_is_refused(host: str) -> None:
+    assert "not reachable from the internet" in places().problem((Address.of(host, 1),), host)
+    assert places(private_address_rule=0).problem((Address.of(host, 1),), host) == ""
+
+
 def test_a_directory_over_tor_takes_an_onion_service_from_anywhere() -> None:
     assert places(over_tor=True).problem((SERVICE,), "198.51.100.7") == ""
     assert "but advertises" in places(over_tor=True).problem((FOUR, SERVICE), "198.51.100.7")
