@@ -11,7 +11,7 @@ from typing import Any
 
 from onionshh.cli.talk import counted
 from onionshh.cli.text import one_line
-from onionshh.core.base.words import amount
+from onionshh.core.base.words import amount, utc
 
 Answer = Mapping[str, Any]
 MIB = 1024 * 1024
@@ -110,9 +110,8 @@ def _relay(numbers: Numbers) -> Iterator[str]:
     yield f"It carries {many(numbers.number('circuits'), 'circuit')}{_listed(': ', stages)}."
     links = numbers.inside("links")
     opening = many(links.number("opening") + links.number("dialling"), "link is", "links are")
-    to_relays = many(links.number("relays"), "relay")
-    to_others = many(links.number("clients"), "other")
-    yield f"It has links to {to_relays} and to {to_others}; {opening} being opened."
+    ours = many(links.number("relays"), "link")
+    yield f"It has {ours} with relays and {whole(links.number('clients'))} with others; {opening} being opened."
     yield (
         f"It sent {many(links.number('cells_sent'), 'cell')} in {many(links.number('frames_sent'), 'frame')},"
         f" and forwarded {whole(numbers.number('cells_forwarded'))} of them;"
@@ -125,6 +124,9 @@ def _relay(numbers: Numbers) -> Iterator[str]:
     )
     memory = numbers.inside("memory")
     yield f"Its queues take {size(memory.number('used_bytes'))} of {size(memory.number('most_bytes'))}."
+    yield from _month(numbers.inside("monthly"))
+    if numbers.has("signing_key_seconds_left"):
+        yield _signing_key(numbers.number("signing_key_seconds_left"))
     roles = numbers.inside("roles")
     if roles.has("mailbox_items"):
         room = roles.number("mailbox_room_bytes")
@@ -133,6 +135,22 @@ def _relay(numbers: Numbers) -> Iterator[str]:
             f" {size(roles.number('mailbox_bytes'))}{f' of {size(room)}' if room else ''};"
             f" an hour in an empty inbox costs {many(roles.number('mailbox_price'), 'try', 'tries')}."
         )
+
+
+def _month(monthly: Numbers) -> Iterator[str]:
+    """Nothing for a relay without --monthly."""
+    most = monthly.number("most_bytes")
+    if most:
+        used = monthly.number("used_bytes")
+        ends = monthly.number("ends")
+        until = f", until {utc(int(ends))}" if ends else ""
+        yield f"It used {size(used)} of its {size(most)} for the month ({used / most:.0%}){until}."
+
+
+def _signing_key(left: float) -> str:
+    if left > 0:
+        return f"Its signing key ends in {amount(left)}."
+    return f"Its signing key ended {amount(-left)} ago; make the next one with `onionshh master sign`."
 
 
 def _host(numbers: Numbers) -> Iterator[str]:
@@ -148,8 +166,8 @@ def _host(numbers: Numbers) -> Iterator[str]:
         f" {whole(numbers.number('finished'))}; {unfinished}, {whole(numbers.number('given_up'))} given up."
     )
     replies, transfers = numbers.number("replies_waiting"), numbers.number("transfers")
-    waiting = many(replies, "reply waits", "replies wait")
-    yield f"{waiting}, and {many(transfers, 'transfer goes', 'transfers go')} on."
+    waiting = many(replies, "reply has", "replies have")
+    yield f"{waiting} no receipt yet, and {many(transfers, 'transfer goes', 'transfers go')} on."
     if effort := numbers.number("effort"):
         yield f"Strangers must work {many(effort, 'try', 'tries')} to be let in."
     if numbers.number("inbox_crowded"):

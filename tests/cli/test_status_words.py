@@ -9,6 +9,7 @@ import pytest
 from onionshh.cli.statistics import HostStatistics
 from onionshh.cli.status_words import DROPS_MOST, Numbers, in_sentences, many, size, whole
 from onionshh.directory.authority import DirectoryStatistics
+from onionshh.relay.allowance import AllowanceStatistics
 
 ABOUT = {"up_seconds": 7300.0, "onionshh": "1.2.3", "cipher": "compiled", "why": ""}
 RELAY = ABOUT | {
@@ -31,6 +32,8 @@ RELAY = ABOUT | {
         "bytes_received": 1024,
     },
     "memory": {"used_bytes": 2048, "most_bytes": 256 * 1024**2},
+    "monthly": {"used_bytes": 1024**3, "most_bytes": 4 * 1024**3, "ends": 1_800_000_000},
+    "signing_key_seconds_left": 25 * 86_400,
     "roles": {
         "mailbox_items": 1,
         "mailbox_bytes": 512,
@@ -41,16 +44,28 @@ RELAY = ABOUT | {
 }
 
 
+def test_a_relay_without_a_limit_and_with_its_identity_says_nothing_of_them() -> None:
+    plain = RELAY | {"monthly": asdict(AllowanceStatistics()), "signing_key_seconds_left": None}
+    assert not [line for line in in_sentences(plain) if "month" in line or "signing" in line]
+
+
+def test_an_ended_signing_key_is_told_with_what_to_do() -> None:
+    (line,) = [one for one in in_sentences(RELAY | {"signing_key_seconds_left": -7300}) if "signing" in one]
+    assert line == "Its signing key ended 2 hours ago; make the next one with `onionshh master sign`."
+
+
 def test_a_relay_says_all_it_has() -> None:
     assert in_sentences(RELAY) == [
         "All is well: the directory lists this relay.",
         "It has run for 2 hours, as onionshh 1.2.3, cipher compiled.",
         "It carries 12 345 circuits: 12 000 end here, 345 are joined to another.",
-        "It has links to 11 relays and to 1 other; 1 link is being opened.",
+        "It has 11 links with relays and 1 with others; 1 link is being opened.",
         "It sent 5 000 000 cells in 900 000 frames, and forwarded 4 000 000 of them;"
         " 3.0 GiB out, 1.0 KiB in.",
         "It made 77 circuits for others, refused 1, and 0 wait.",
         "Its queues take 2.0 KiB of 256.0 MiB.",
+        "It used 1.0 GiB of its 4.0 GiB for the month (25%), until 2027-01-15 08:00:00 UTC.",
+        "Its signing key ends in 25 days.",
         "Its mailboxes hold 1 item, 512 B of 256.0 MiB; an hour in an empty inbox costs 96 tries.",
         "Its consensus is 61 seconds old.",
         "It dropped reason-10 10, reason-9 9, reason-8 8, reason-7 7, reason-6 6, reason-5 5, reason-4 4,"
@@ -80,7 +95,7 @@ def test_a_host_says_all_it_has() -> None:
         "It has 2 guards up and knows 8 relays.",
         "It has 6 introducers, 9 circuits and 1 visitor.",
         "It took 5 whispers in this run and finished 4; 1 is not finished, 0 given up.",
-        "1 reply waits, and 0 transfers go on.",
+        "1 reply has no receipt yet, and 0 transfers go on.",
         "Strangers must work 100 tries to be let in.",
         "Its inbox at the relays was half full within a day.",
         "Its consensus is 3 seconds old.",

@@ -127,8 +127,10 @@ def test_a_prometheus_scrapes_each_and_knows_what_it_is(programs: Programs, prom
     until(lambda: len(ask(prometheus, "onionshh_build_info")) == len(KINDS))
     assert {row["metric"]["kind"] for row in ask(prometheus, "onionshh_build_info")} == set(KINDS)
     assert {row["value"][1] for row in ask(prometheus, 'up{job="onionshh"}')} == {"1"}
+    until(lambda: ask(prometheus, "onionshh_memory_quota_bytes"))
     (quota,) = ask(prometheus, "onionshh_memory_quota_bytes")
     assert int(quota["value"][1]) == 256 * 1024 * 1024
+    until(lambda: len(ask(prometheus, "onionshh_links")) == 3)
     assert {row["metric"]["kind"] for row in ask(prometheus, "onionshh_links")} == {
         "relay",
         "client",

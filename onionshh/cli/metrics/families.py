@@ -55,15 +55,28 @@ class Kind(enum.Enum):
     """Always 1; what it says is in its labels."""
 
 
+class Step(enum.Enum):
+    """Which of the two multiples around a value is shown."""
+
+    UP = enum.auto()
+    """The upper one: what is there at all is never shown as nothing."""
+    DOWN = enum.auto()
+    """The lower one, as ages are told."""
+    DRAWN = enum.auto()
+    """Either, and the place where it changes is drawn: somebody may count this up himself (`rounding.py`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric. `label`: the name of its only label, "" for none. `step`: a multiple of this is shown."""
+    """One metric. `label`: the name of its only label, "" for none. `step`: a multiple of this is shown, and
+    `shown` says which."""
 
     name: str
     kind: Kind
     help: str
     step: float = EXACT
     label: str = ""
+    shown: Step = Step.UP
 
     @property
     def exposed(self) -> str:
@@ -91,23 +104,27 @@ def each(family: Family, values: Mapping[str, int]) -> Iterable[Sample]:
 
 
 def _counter(name: str, help: str, step: float = EXACT, label: str = "") -> Family:
-    return Family(f"onionshh_{name}", Kind.COUNTER, help, step, label)
+    return Family(f"onionshh_{name}", Kind.COUNTER, help, step, label, Step.DRAWN)
 
 
-def _gauge(name: str, help: str, step: float = EXACT, label: str = "") -> Family:
-    return Family(f"onionshh_{name}", Kind.GAUGE, help, step, label)
+def _gauge(name: str, help: str, step: float = EXACT, label: str = "", shown: Step = Step.UP) -> Family:
+    return Family(f"onionshh_{name}", Kind.GAUGE, help, step, label, shown)
+
+
+def _age(name: str, help: str) -> Family:
+    return _gauge(name, help, SECONDS, shown=Step.DOWN)
 
 
 # Of every program.
 
 BUILD: Final = Family("onionshh_build", Kind.INFO, "The program, its version and the cipher that it uses.")
-UPTIME: Final = _gauge("uptime_seconds", "For how long this process has run.", SECONDS)
+UPTIME: Final = _age("uptime_seconds", "For how long this process has run.")
 LAG: Final = _gauge(
     "event_loop_lag_seconds", "The longest delay of a due task, over the last 30 s.", LAG_SECONDS
 )
 HEALTHY: Final = _gauge("healthy", "1 if /health answers 200, else 0.")
-CONSENSUS_AGE: Final = _gauge(
-    "consensus_age_seconds", "Since the consensus in hand became valid; absent before the first.", SECONDS
+CONSENSUS_AGE: Final = _age(
+    "consensus_age_seconds", "Since the consensus in hand became valid; absent before the first."
 )
 DROP: Final = _counter(
     "drops", "What was dropped, refused or ended, by the name of the reason.", DROPS, "reason"
@@ -131,7 +148,9 @@ HANDSHAKE: Final = _counter(
 HANDSHAKE_WAITING: Final = _gauge("handshakes_waiting", "New circuits that wait for their answer.", CIRCUITS)
 MEMORY_USED: Final = _gauge("memory_used_bytes", "What queues and messages take of the quota.", MEMORY)
 MEMORY_MOST: Final = _gauge("memory_quota_bytes", "The quota of queues and messages.")
-MONTH_USED: Final = _gauge("month_used_bytes", "What --monthly has counted in this month.", BYTES)
+MONTH_USED: Final = _gauge(
+    "month_used_bytes", "What --monthly has counted in this month.", BYTES, shown=Step.DRAWN
+)
 MONTH_MOST: Final = _gauge("month_allowed_bytes", "What --monthly allows in a month; 0 for no limit.")
 MONTH_ENDS: Final = _gauge("month_ends_seconds", "When the month ends, Unix time; 0 for no limit.")
 HIBERNATING: Final = _gauge("hibernating", "1 while the bytes for the month are used up, else 0.")
@@ -149,10 +168,9 @@ INTRODUCTIONS_WAITING: Final = _gauge(
 )
 COOKIES: Final = _gauge("cookies", "Visitors that wait here for an endpoint.", PEOPLE)
 DESCRIPTORS: Final = _gauge("descriptors", "Descriptors of endpoints that are kept here.", ITEMS)
-SIGNING_LEFT: Final = _gauge(
+SIGNING_LEFT: Final = _age(
     "signing_key_seconds_left",
     "Until the relay's signing key ends, negative after that; absent with an identity at hand.",
-    SECONDS,
 )
 
 # Of a directory. Which relays there are is public, and so is when a consensus comes.

@@ -1,8 +1,8 @@
 """How numbers are made coarse (`families.py` has the steps, and why).
 
-Gauges are rounded up. Counters are not, for one reason. Some people can count a number up themselves, by
-cells that they send or faults that they cause. They could stand just below a step and wait for one that is
-not theirs. So the place in a step at which a counter goes up is drawn, anew for each step. Wherever somebody
+Gauges are rounded up, ages down. What only grows is not, for one reason. Some people can count a number up
+themselves, by cells that they send or faults that they cause. They could stand just below a step and wait for
+one that is not theirs. So the place in a step at which a counter goes up is drawn, anew for each step. Wherever somebody
 stands, one more shows once in as many as a step has. The first step is taken at once, so that what happened
 at all is never shown as nothing.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from onionshh.cli.metrics.families import Family, Kind, Sample
+from onionshh.cli.metrics.families import Family, Sample, Step
 from onionshh.core.base.chance import Chance
 
 _Name = tuple[Family, tuple[str, ...]]
@@ -30,9 +30,10 @@ class Rounding:
         family = sample.family
         if not family.step:
             return sample.value
-        if family.kind is Kind.COUNTER:
+        if family.shown is Step.DRAWN:
             return self._counted((family, tuple(sample.labels.values())), int(sample.value), int(family.step))
-        return round(math.ceil(sample.value / family.step) * family.step, 6)
+        whole = math.ceil if family.shown is Step.UP else math.floor
+        return round(whole(sample.value / family.step) * family.step, 6)
 
     def _counted(self, name: _Name, count: int, step: int) -> float:
         done = count // step

@@ -5,7 +5,8 @@
 
 The numbers are of one moment. The next moment comes after `MOMENT_SECONDS` of the program's own time, not
 when somebody asks. So whoever asks often learns no more, and nobody chooses the moment. To answer costs
-little: the bytes are there.
+little: the bytes are there. In its first seconds a program knows nothing yet. Then its numbers are absent, as
+a false 0 would wake somebody.
 
 On a loopback address only requests for an address are answered, not for a name. Otherwise a web page could
 have a browser on this machine ask for its own name, which it has lead to 127.0.0.1, and read the answer.
@@ -39,6 +40,8 @@ from onionshh.net.lag import LoopLag
 logger = logging.getLogger("onionshh.metrics")
 
 MOMENT_SECONDS = 30.0
+FIRST_SECONDS = 5.0
+"""Until the first moment."""
 LIMITS = Limits(
     head_bytes=8 * 1024,
     body_bytes=1024,
@@ -63,20 +66,19 @@ class Moment:
         self._fault = Condition(logger.error)
         self._began = trio.current_time()
         self._lag = LoopLag()
-        self._taken: tuple[Sample, ...] = ()
-        self._text = b""
+        self._set(())
 
     async def run(self) -> None:
         """Take the numbers of one moment after the other, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._lag.run)
+            await trio.sleep(FIRST_SECONDS)
             while True:
-                await trio.sleep(MOMENT_SECONDS)
                 self.take()
+                await trio.sleep(MOMENT_SECONDS)
 
     def take(self) -> None:
         """This is the moment."""
-        up = trio.current_time() - self._began
         try:
             own = tuple(self._samples())
         except Exception as error:  # a fault of ours in counting must not end what is counted
@@ -84,6 +86,10 @@ class Moment:
             own = ()
         else:
             self._fault.over("the numbers for Prometheus can be taken again")
+        self._set(own)
+
+    def _set(self, own: tuple[Sample, ...]) -> None:
+        up = trio.current_time() - self._began
         self._taken = (*of_process(self._kind, up, self._lag.take()), *own)
         self._text = b""
 
@@ -127,7 +133,6 @@ async def serve(
 ) -> None:
     """Answer on a listening socket until cancelled."""
     moment = Moment(kind, samples, Chance(os.urandom))
-    moment.take()
     application = app(moment, why_not_well, names=not is_loopback(listener.getsockname()[0]))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(moment.run)

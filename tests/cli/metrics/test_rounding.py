@@ -8,14 +8,14 @@ from itertools import pairwise
 import pytest
 
 from onionshh.cli.metrics import families
-from onionshh.cli.metrics.families import BYTES, CELLS, DROPS, PEOPLE, Family, Kind, Sample, one
+from onionshh.cli.metrics.families import BYTES, CELLS, DROPS, PEOPLE, Family, Kind, Sample, Step, one
 from onionshh.cli.metrics.rounding import Rounding
 from onionshh.core.base.chance import Chance
 from tests.seeded import seeded
 
 
 def counter(step: float) -> Family:
-    return Family("onionshh_x", Kind.COUNTER, "X.", step)
+    return Family("onionshh_x", Kind.COUNTER, "X.", step, shown=Step.DRAWN)
 
 
 def gauge(step: float) -> Family:
@@ -45,6 +45,25 @@ def test_what_is_there_at_all_is_never_shown_as_nothing() -> None:
 def test_a_gauge_is_rounded_up_and_goes_down_again() -> None:
     made = rounding()
     assert [made.shown(one(gauge(8), count)) for count in (9, 16, 17, 3, 0)] == [16, 16, 24, 8, 0]
+
+
+def test_an_age_is_rounded_down() -> None:
+    made = rounding()
+    assert [made.shown(one(families.UPTIME, age)) for age in (0.0, 59.9, 60.0, 3599.0)] == [0, 0, 60, 3540]
+
+
+def test_nobody_can_stand_below_a_step_of_the_month_s_bytes() -> None:
+    """A new month begins at nothing."""
+    rise = [made.shown(one(families.MONTH_USED, 3 * BYTES + BYTES / 2)) for made in map(rounding, range(40))]
+    assert set(rise) == {3 * BYTES, 4 * BYTES}
+    made = rounding()
+    assert [made.shown(one(families.MONTH_USED, used)) for used in (9 * BYTES, 5.0, 0.0)][1:] == [BYTES, 0]
+
+
+def test_every_counter_has_drawn_places() -> None:
+    for family in vars(families).values():
+        if isinstance(family, Family):
+            assert (family.kind is not Kind.COUNTER) or family.shown is Step.DRAWN
 
 
 def test_a_counter_is_off_by_less_than_a_step() -> None:

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from onionshh.cli.metrics import families
 from onionshh.cli.metrics.families import Sample, one
-from onionshh.cli.metrics.serving import LIMITS, MOMENT_SECONDS, Moment, app, serve
+from onionshh.cli.metrics.serving import FIRST_SECONDS, LIMITS, MOMENT_SECONDS, Moment, app, serve
 from onionshh.core.base.chance import Chance
 from onionshh.net.http import listen
 from tests.cli.metrics.exposed import parsed
@@ -48,7 +48,6 @@ async def client(
     program: Program, *, host: str = "127.0.0.1:9100", names: bool = False, health: bool = True
 ) -> AsyncIterator[httpx.AsyncClient]:
     moment = Moment("relay", program.samples, Chance(seeded(1)))
-    moment.take()
     made = app(moment, program.why_not_well if health else None, names=names)
     transport = httpx.ASGITransport(made)
     async with (
@@ -63,6 +62,7 @@ async def client(
 async def test_all_who_ask_get_the_same_moment_until_the_next(autojump_clock: MockClock) -> None:
     program = Program()
     async with client(program) as http:
+        await trio.sleep(FIRST_SECONDS + 0.5)
         first = (await http.get("/metrics")).content
         program.cells = 100_000
         for _ in range(10):
@@ -74,10 +74,20 @@ async def test_all_who_ask_get_the_same_moment_until_the_next(autojump_clock: Mo
         assert program.asked == 2
 
 
+async def test_a_program_that_has_just_begun_tells_nothing_false(autojump_clock: MockClock) -> None:
+    program = Program()
+    async with client(program) as http:
+        names = {sample.name for sample in parsed((await http.get("/metrics")).content)}
+        assert families.BUILD.exposed in names
+        assert families.CELL_SENT.exposed not in names
+        await trio.sleep(FIRST_SECONDS + 1)
+        assert value((await http.get("/metrics")).content, families.CELL_SENT) == 1024
+
+
 async def test_one_cell_does_not_show_from_one_moment_to_the_next(autojump_clock: MockClock) -> None:
     program = Program()
     async with client(program) as http:
-        await trio.sleep(1)
+        await trio.sleep(FIRST_SECONDS + 1)
         assert value((await http.get("/metrics")).content, families.CELL_SENT) == 1024
         program.cells += 1
         await trio.sleep(MOMENT_SECONDS)
@@ -90,14 +100,16 @@ async def test_lag_is_of_one_moment_and_uptime_goes_on(mock_clock: MockClock) ->
     async with trio.open_nursery() as nursery:
         nursery.start_soon(moment.run)
         await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(FIRST_SECONDS)
+        await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(20.0)  # no task ran meanwhile
         await trio.testing.wait_all_tasks_blocked()
-        mock_clock.jump(11.0)
+        mock_clock.jump(36.0)
         await trio.testing.wait_all_tasks_blocked()
-        assert value(moment.text(), families.LAG) == 19
+        assert value(moment.text(), families.LAG) == 35
         assert value(moment.text(), families.UPTIME) == 60
         moment.take()
-        mock_clock.jump(30.5)
+        mock_clock.jump(60.5)
         moment.take()
         assert value(moment.text(), families.LAG) == 0
         assert value(moment.text(), families.UPTIME) == 120
@@ -110,7 +122,7 @@ async def test_a_fault_in_counting_ends_nothing_and_is_said_once(
     program = Program()
     async with client(program) as http:
         program.faulty = True
-        await trio.sleep(3 * MOMENT_SECONDS)
+        await trio.sleep(3 * MOMENT_SECONDS + 1)
         data = (await http.get("/metrics")).content
         assert families.CELL_SENT.exposed not in {sample.name for sample in parsed(data)}
         assert value(data, families.UPTIME) >= 60
