@@ -182,6 +182,7 @@ async def test_over_a_socket(autojump_clock: MockClock) -> None:
         port = listener.getsockname()[1]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(serve, listener, "relay", program.samples, program.why_not_well))
+            await trio.sleep(FIRST_SECONDS + 1)
             stream = await trio.open_tcp_stream("127.0.0.1", port)
             await stream.send_all(f"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
             data = b""
