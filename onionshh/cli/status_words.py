@@ -111,7 +111,8 @@ def _relay(numbers: Numbers) -> Iterator[str]:
     links = numbers.inside("links")
     opening = many(links.number("opening") + links.number("dialling"), "link is", "links are")
     ours = many(links.number("relays"), "link")
-    yield f"It has {ours} with relays and {whole(links.number('clients'))} with others; {opening} being opened."
+    others = whole(links.number("clients"))
+    yield f"It has {ours} with relays and {others} with others; {opening} being opened."
     yield (
         f"It sent {many(links.number('cells_sent'), 'cell')} in {many(links.number('frames_sent'), 'frame')},"
         f" and forwarded {whole(numbers.number('cells_forwarded'))} of them;"
