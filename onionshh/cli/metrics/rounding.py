@@ -2,9 +2,9 @@
 
 Gauges are rounded up, ages down. What only grows is not, for one reason. Some people can count a number up
 themselves, by cells that they send or faults that they cause. They could stand just below a step and wait for
-one that is not theirs. So the place in a step at which a counter goes up is drawn, anew for each step. Wherever
-somebody stands, one more shows once in as many as a step has. The first step is taken at once, so that what
-happened at all is never shown as nothing.
+one that is not theirs. So the place in a step at which a counter goes up is drawn, anew for each step.
+Wherever somebody stands, one more shows once in as many as a step has. The first step is taken at once, so
+that what happened at all is never shown as nothing.
 """
 
 from __future__ import annotations
