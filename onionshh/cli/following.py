@@ -40,8 +40,13 @@ async def see_it_through(
         why = UNKEPT if usual and receipt.proof_tries and not receipt.is_final else _why(receipt, contact)
         teller.tell(receipt, why or INTERRUPTED, interrupted=True)
         raise
-    why = OFFLINE if not node.online else _why(receipt, contact)
+    why = offline(node) or _why(receipt, contact)
     return teller.tell(receipt, why or f"no receipt came within {wait:g} s")
+
+
+def offline(node: Node) -> str:
+    """Why nothing leaves this machine; empty if a guard answers."""
+    return "" if node.online else node.trouble or OFFLINE
 
 
 def _why(receipt: Receipt, contact: Contact) -> str:

@@ -21,7 +21,7 @@ from onionshh.cli.completing import contact_names, files
 from onionshh.cli.ending import run
 from onionshh.cli.failures import FAILED, Usage
 from onionshh.cli.folders import network_folder
-from onionshh.cli.following import IN_THE_WAY_SECONDS, OFFLINE
+from onionshh.cli.following import IN_THE_WAY_SECONDS, offline
 from onionshh.cli.options import (
     DURATION,
     PATH,
@@ -238,7 +238,7 @@ async def _say_what_is_in_the_way(transfer: Transfer, node: Node, teller: Teller
         await trio.sleep(IN_THE_WAY_SECONDS)
         if transfer.is_final:
             return
-        why = transfer.why if node.online else OFFLINE
+        why = offline(node) or transfer.why
         if why != said:
             said = why
             if said:

@@ -91,7 +91,7 @@ class Node:
     async def main(node: onionshh.Node, address: str) -> None:
         async with node.contact(address) as contact:
             await contact.whisper(b"hello")
-            print(node.online)  # True
+            print(node.online, node.trouble)  # True, and nothing
             print(node.status().relays)  # 8
             print(node.status().drops == node.drops())  # True
             for circuit in node.circuits():
@@ -315,6 +315,12 @@ class Node:
     def online(self) -> bool:
         """Whether a guard answers. Without one, nothing of this node reaches the network (SPEC 6)."""
         return self._context.builder.online
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing of this node can leave the machine: its proxy does not answer or does not let it in.
+        Empty if that is not so. The text has no address."""
+        return self._context.builder.links.trouble
 
     def status(self) -> NodeStatus:
         """The numbers of this moment."""

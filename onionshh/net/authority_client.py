@@ -10,6 +10,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import httpcore
 import trio
@@ -18,6 +19,7 @@ from onionshh.config import Authority
 from onionshh.geometry import CONSENSUS_MAX
 from onionshh.ids import RandomBytes, RelayId
 from onionshh.net.socks import SocksBackend
+from onionshh.net.tcp import ONLY_TOR, names_onion
 from onionshh.net.via import Via
 
 HTTP_TIMEOUT_SECONDS = 10.0
@@ -69,6 +71,7 @@ class HttpSource:
     ) -> None:
         self._bind = bind
         self._backend = None if via is None else SocksBackend(via, random_bytes)
+        self._reaches_onions = via is not None and via.tor
         self._seconds = HTTP_TIMEOUT_SECONDS + (0.0 if via is None else via.slower_seconds)
         self._network = network
         self._tls: ssl.SSLContext | None = None
@@ -97,6 +100,8 @@ class HttpSource:
         self, authority: Authority, method: str, path: str, most: int, content: bytes = b""
     ) -> tuple[int, bytes]:
         url = f"{authority.url.rstrip('/')}{path}"
+        if names_onion(urlsplit(url).hostname or "") and not self._reaches_onions:
+            raise DirectoryUnreachable(ONLY_TOR)  # nobody is asked for the address of such a name
         try:
             with trio.fail_after(HTTP_TIMEOUT_SECONDS + self._seconds):
                 async with (

@@ -227,6 +227,11 @@ class LinkSet:
         """Frames that have left over all links."""
         return self._links.sent.frames
 
+    @property
+    def trouble(self) -> str:
+        """Why no link can be opened at all, as of the dialer."""
+        return self._dialer.trouble
+
     # Inside.
 
     def _start(self, stream: Stream, machine: LinkInitiator | LinkResponder, now: float) -> LinkDriver:

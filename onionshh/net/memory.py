@@ -264,6 +264,10 @@ class MemoryDialer:
     def reaches_onions(self) -> bool:
         return self._host in self._network.reaching_onions
 
+    @property
+    def trouble(self) -> str:
+        return ""
+
     async def dial(self, host: str, port: int) -> MemoryStream:
         await trio.lowlevel.checkpoint()
         return self._network.connect(self._host, host, port)

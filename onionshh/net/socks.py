@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -35,10 +36,13 @@ from socksio import (
 from socksio.socks5 import SOCKS5UsernamePasswordReply
 
 from onionshh.ids import RandomBytes
+from onionshh.net.conditions import Condition
 from onionshh.net.file_descriptors import for_links
-from onionshh.net.tcp import ONION_END, ONLY_TOR, TcpDialer, TcpReader, TcpStream, connected_socket
+from onionshh.net.tcp import ONLY_TOR, TcpDialer, TcpReader, TcpStream, connected_socket, names_onion
 from onionshh.net.transport import Dialer, StreamBroken
 from onionshh.net.via import Credentials, Via
+
+logger = logging.getLogger("onionshh.net")
 
 ANSWER_MOST: Final = 4 + 1 + 255 + 2
 """The longest answer of a proxy: head, length, name, port."""
@@ -60,6 +64,14 @@ _WORDS: Final = {
 
 class ProxyFailed(StreamBroken):
     """The proxy gave no connection. The text says why, without an address or a password."""
+
+
+class Refused(ProxyFailed):
+    """The proxy is well, and there is no connection to this address."""
+
+
+class NoProxy(ProxyFailed):
+    """The proxy is not there, or takes nobody like us: it gives no connection to anywhere."""
 
 
 class _Wait(enum.Enum):
@@ -124,17 +136,17 @@ class Handshake:
             self._take_method(answer.method)
         elif isinstance(answer, SOCKS5UsernamePasswordReply):
             if not answer.success:
-                raise ProxyFailed("the proxy does not take this user and password")
+                raise NoProxy("the proxy does not take this user and password")
             self._ask()
         elif answer.reply_code is SOCKS5ReplyCode.SUCCEEDED:
             self._wait = _Wait.NOTHING
         else:
-            raise ProxyFailed(f"the proxy refused the connection: {_WORDS[answer.reply_code]}")
+            raise Refused(f"the proxy refused the connection: {_WORDS[answer.reply_code]}")
 
     def _take_method(self, method: SOCKS5AuthMethod) -> None:
         if method is SOCKS5AuthMethod.NO_ACCEPTABLE_METHODS:
             said = "wants" if self._credentials is None else "does not take"
-            raise ProxyFailed(f"the proxy {said} a user and a password")
+            raise NoProxy(f"the proxy {said} a user and a password")
         if method is not self._method:
             raise _not_a_proxy()
         if self._credentials is None:
@@ -150,6 +162,7 @@ class Handshake:
 
 _BY_PASSWORD: Final = SOCKS5AuthMethod.USERNAME_PASSWORD
 _BROKE: Final = "the connection to the proxy broke"
+_ANSWERS: Final = "the proxy answers again"
 
 
 def _request(host: str, port: int) -> SOCKS5CommandRequest:
@@ -181,8 +194,8 @@ def _answer_bytes(head: bytes) -> int:
     raise _not_a_proxy()
 
 
-def _not_a_proxy() -> ProxyFailed:
-    return ProxyFailed("what answers there is not a SOCKS5 proxy")
+def _not_a_proxy() -> NoProxy:
+    return NoProxy("what answers there is not a SOCKS5 proxy")
 
 
 async def negotiate(
@@ -205,6 +218,7 @@ class SocksDialer:
         self._via = via
         self._credentials = Credentials(via, random_bytes)
         self._bind = bind
+        self._missing = Condition(logger.warning)
 
     @property
     def places(self) -> int:
@@ -218,16 +232,29 @@ class SocksDialer:
     def reaches_onions(self) -> bool:
         return self._via.tor
 
+    @property
+    def trouble(self) -> str:
+        return self._missing.now
+
     async def dial(self, host: str, port: int) -> TcpStream:
-        if host.endswith(ONION_END) and not self._via.tor:
+        if names_onion(host) and not self._via.tor:
             raise ProxyFailed(ONLY_TOR)
         handshake = Handshake(host, port, self._credentials.to(host, port))
-        with _in_time(self.slower_seconds):
-            try:
-                sock = await connected_socket(self._via.host, self._via.port, self._bind)
-            except StreamBroken as error:
-                raise ProxyFailed(_not_there(_strerror(error))) from error
-            return await self._through(sock, handshake, host)
+        try:
+            with _in_time(self.slower_seconds):
+                try:
+                    sock = await connected_socket(self._via.host, self._via.port, self._bind)
+                except StreamBroken as error:
+                    raise NoProxy(_not_there(_strerror(error))) from error
+                stream = await self._through(sock, handshake, host)
+        except NoProxy as error:
+            self._missing.holds(str(error))
+            raise
+        except Refused:
+            self._missing.over(_ANSWERS)
+            raise
+        self._missing.over(_ANSWERS)
+        return stream
 
     async def _through(self, sock: socket.socket, handshake: Handshake, host: str) -> TcpStream:
         try:
@@ -268,7 +295,7 @@ class SocksBackend(httpcore.AsyncNetworkBackend):
                     self._via.host, self._via.port, timeout, local_address, socket_options
                 )
             except (httpcore.ConnectError, OSError) as error:
-                raise ProxyFailed(_not_there(_strerror(error))) from error
+                raise NoProxy(_not_there(_strerror(error))) from error
             try:
                 with _in_time(self._via.slower_seconds):
                     await negotiate(handshake, stream.write, stream.read)

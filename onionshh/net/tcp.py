@@ -157,6 +157,10 @@ class TcpDialer:
     def reaches_onions(self) -> bool:
         return False
 
+    @property
+    def trouble(self) -> str:
+        return ""
+
     async def dial(self, host: str, port: int) -> TcpStream:
         sock = await connected_socket(host, port, self.bind)
         try:
@@ -169,10 +173,15 @@ class TcpDialer:
         return TcpReader()
 
 
+def names_onion(host: str) -> bool:
+    """Whether a host is an onion service, however its name is written."""
+    return host.rstrip(".").lower().endswith(ONION_END)
+
+
 async def connected_socket(host: str, port: int, bind: str | None) -> socket.socket:
     """A socket that is connected to this address, from the local address `bind`. Raises StreamBroken."""
     sock: socket.socket | None = None
-    if host.endswith(ONION_END):  # nobody is asked for the address of such a name
+    if names_onion(host):  # nobody is asked for the address of such a name
         raise StreamBroken(ONLY_TOR)
     try:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

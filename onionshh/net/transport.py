@@ -85,6 +85,10 @@ class Dialer(Protocol):
     def reaches_onions(self) -> bool:
         """Whether `dial` takes the host of an onion service."""
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be dialled at all, in words without an address; empty if nothing is known of it."""
+
     async def dial(self, host: str, port: int) -> Stream:
         """A stream to this address. Raises StreamBroken with the reason."""
 

@@ -401,11 +401,18 @@ def test_our_network_is_down(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
     trio.run(then)
     command = ["whisper", ADDRESS, "x", "--network", str(tmp_path / "net.toml"), "--wait", "0.3", "--json"]
-    assert main([*command, "--data", str(tmp_path / "visitor")]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert found["status"] == "failed"
-    assert found["why"].endswith("; given up, nothing more is sent")
-    assert "no guard answers" in found["why"]
+    with socket.socket() as held:  # nobody listens there
+        held.bind(("127.0.0.1", 0))
+        proxy = ["--via", f"socks5://127.0.0.1:{held.getsockname()[1]}"]
+        for more, why in (
+            ([], "no guard answers"),
+            (proxy, "the proxy does not answer (Connection refused)"),
+        ):
+            assert main([*command, "--data", str(tmp_path / "visitor"), *more]) == 1
+            found = json.loads(capsys.readouterr().out)
+            assert found["status"] == "failed"
+            assert found["why"].endswith("; given up, nothing more is sent")
+            assert why in found["why"]
 
 
 # Help

@@ -70,6 +70,7 @@ class Moving:
 
     slower_seconds = 0.0
     reaches_onions = False
+    trouble = ""
 
     async def dial(self, host: str, port: int) -> Stream:
         return await self._network.dialer(self._host).dial(host, port)

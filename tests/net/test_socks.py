@@ -173,6 +173,29 @@ async def test_a_proxy_that_is_not_there() -> None:
     listener.close()
 
 
+async def test_what_is_wrong_with_the_proxy_is_known_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A host that cannot be reached is no trouble of the proxy."""
+    listener = TcpListener("127.0.0.1", 0)
+    host, port = listener.address
+    proxy = Proxy(login=LOGIN)
+    async with running(proxy):
+        dialer = through(proxy)
+        assert dialer.trouble == ""
+        for _ in range(3):
+            with pytest.raises(ProxyFailed):
+                await dialer.dial(host, port)
+        assert dialer.trouble == "the proxy wants a user and a password"
+        proxy.login, proxy.refuse = None, 5
+        with pytest.raises(ProxyFailed, match="refused"):
+            await dialer.dial(host, port)
+        assert dialer.trouble == ""
+    listener.close()
+    assert [record.message for record in caplog.records if "proxy" in record.message] == [
+        "the proxy wants a user and a password",
+        "the proxy answers again",
+    ]
+
+
 @pytest.mark.parametrize("host", ["", "a" * 256, "hö.example", "a\u0000b" * 90])
 async def test_a_host_that_is_no_name(host: str) -> None:
     async with running(Proxy()) as proxy:
@@ -189,6 +212,10 @@ async def test_only_tor_is_asked_for_an_onion_service_and_its_name_is_not_looked
         for dialer in (TcpDialer(), through(proxy)):
             with pytest.raises(StreamBroken, match="only C tor reaches an onion service"):
                 await dialer.dial(host, 9001)
+        for source in (HttpSource(), HttpSource(via=parse_via(proxy.via))):
+            for written in (host, host.upper(), f"{host}."):
+                with pytest.raises(DirectoryUnreachable, match="only C tor reaches an onion service"):
+                    await source.consensus(Authority(f"http://{written}:80", KEY))
         assert proxy.asked == []
         with pytest.raises(ProxyFailed, match="the host cannot be reached"):
             await through(f"tor=127.0.0.1:{proxy.port}").dial(host, 9001)
