@@ -91,7 +91,8 @@ class Node:
     async def main(node: onionshh.Node, address: str) -> None:
         async with node.contact(address) as contact:
             await contact.whisper(b"hello")
-            print(node.online, node.trouble)  # True, and nothing
+            print(node.online)  # True
+            print(node.trouble or "no trouble")  # no trouble
             print(node.status().relays)  # 8
             print(node.status().drops == node.drops())  # True
             for circuit in node.circuits():
