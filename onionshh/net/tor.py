@@ -25,6 +25,7 @@ import trio
 
 from onionshh.net.conditions import Condition
 from onionshh.net.onion import PORT, OnionKey
+from onionshh.net.port_owner import strangers
 from onionshh.net.store import RunBlocking
 
 T = TypeVar("T")
@@ -109,6 +110,10 @@ class _ByController:
         self._controller.close()
 
 
+class _AnothersPort(stem.SocketError):  # type: ignore[misc]
+    """A person's program has the port, and tor runs as a user of the system or as ourselves."""
+
+
 class _Socket(stem.socket.ControlSocket):  # type: ignore[misc]
     """A control connection that can be cut: stem's own `close` waits until nobody reads any more."""
 
@@ -138,6 +143,9 @@ class _Socket(stem.socket.ControlSocket):  # type: ignore[misc]
         except OSError as error:
             raw.close()
             raise stem.SocketError(error) from None
+        if path is None and strangers(raw.getpeername(), raw.getsockname()):
+            raw.close()
+            raise _AnothersPort
         raw.settimeout(None)
         self._raw = raw
         return raw
@@ -146,6 +154,12 @@ class _Socket(stem.socket.ControlSocket):  # type: ignore[misc]
 def _connected(control: Control) -> _Socket:
     try:
         return _Socket(control)
+    except _AnothersPort:
+        said = (
+            "the program at tor's control port belongs to another user of this machine; use tor's socket"
+            " (ControlSocket in torrc, and its path here)"
+        )
+        raise ControlFailed(said) from None
     except stem.SocketError:
         said = "tor's control port does not answer; is ControlPort set, and does tor run?"
         raise ControlFailed(said) from None

@@ -112,6 +112,24 @@ def test_a_password_is_used_where_one_is_wanted() -> None:
         assert 'AUTHENTICATE "s3cret"' in there.heard
 
 
+def test_nothing_is_told_to_another_persons_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes the port while tor is down would get the password, and the key of the service."""
+    asked = []
+
+    def strangers(there: tuple[str, int], ours: tuple[str, int]) -> set[int]:
+        asked.append((there, ours))
+        return {1001}
+
+    monkeypatch.setattr(tor, "strangers", strangers)
+    with (
+        control_port() as there,
+        pytest.raises(ControlFailed, match="another user of this machine; use tor's"),
+    ):
+        publish(Control("127.0.0.1", there.port, password="s3cret"), KEY, TARGET)
+    assert there.heard == []
+    assert asked[0][0] == ("127.0.0.1", there.port) != asked[0][1]
+
+
 def test_no_password_in_a_repr() -> None:
     assert "s3cret" not in repr(Control("127.0.0.1", 9051, password="s3cret"))
 
