@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+TABLES: Final = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
+"""As the process sees them: a service of systemd may see nothing else of /proc."""
 _LISTENS: Final = "0A"
 _PEOPLE_FROM: Final = 1000
 """The first user id of a person (UID_MIN of most systems)."""
