@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,16 @@ def test_what_is_copied_is_there() -> None:
         if name == "COPY" and not rest.startswith("--from"):
             *sources, _ = rest.split()
             assert all((ROOT / source).exists() for source in sources)
+
+
+def test_the_check_of_the_cipher_looks_at_what_was_installed(tmp_path: Path) -> None:
+    """Not at the sources around it, in which the cipher is not compiled."""
+    (line,) = [rest for name, rest in instructions() if name == "RUN" and "_uiv" in rest]
+    _, *given = shlex.split(line.rpartition("&&")[2])
+    (tmp_path / "onionshh").mkdir()
+    (tmp_path / "onionshh" / "__init__.py").write_text("raise SystemExit(9)\n")
+    command = [sys.executable, *(part.replace("._uiv", "") for part in given)]
+    assert subprocess.run(command, cwd=tmp_path, timeout=60, check=False).returncode == 0
 
 
 class Health(BaseHTTPRequestHandler):
