@@ -11,6 +11,7 @@ import click
 import pytest
 
 from onionshh.cli.app import app
+from onionshh.cli.saving.members import ITEMS
 from onionshh.core.base.params import ONE_MACHINE, RANGES, Params
 from onionshh.wire import cell, messages
 from tests.layers import SHIPPED, WHOLE_FOLDERS
@@ -43,6 +44,17 @@ def rows(text: str) -> Iterator[list[str]]:
     for line in text.splitlines():
         if line.startswith("|"):
             yield [part.strip() for part in line.strip("|").split("|")]
+
+
+def test_the_table_of_files_has_each_that_a_backup_keeps_and_its_format() -> None:
+    table = text_of("ARCHITECTURE.md").partition("## On disk")[2].partition("## ")[0]
+    files = {
+        name: row[2] for row in rows(table) if len(row) == 4 for name in re.findall(r"`DIR/(.*?)`", row[0])
+    }
+    for item in (item for items in ITEMS.values() for item in items):
+        version = files[item.path.replace("[0-9a-f]{16}", "<hash>")]
+        if item.migrations:
+            assert re.match(rf"SQLite user_version {len(item.migrations)}\b", version), item.path
 
 
 def test_the_specification_has_all_its_sections_in_order() -> None:
