@@ -128,6 +128,7 @@ def test_a_closed_terminal_ends_a_program_that_has_a_file(tmp_path: Path) -> Non
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
     assert said.read_bytes().count(b"was read again") == 1
+    assert b"ending, since its terminal was closed." in said.read_bytes()
 
 
 _ended: dict[int, int] = {}
