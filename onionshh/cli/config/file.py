@@ -7,8 +7,8 @@
 
 The table of the command that runs is checked whole before anything of it counts: each key must be an option,
 and each value must be what the option takes. Of the other tables only the names are checked. A file that
-everyone can write to is refused: it may name a program to run. Nothing of a value is repeated in an error but
-what the option itself says of it.
+others can write to is refused (trusted.py). Nothing of a value is repeated in an error but what the option
+itself says of it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any, Final
 import click
 
 from onionshh.advice import advice
+from onionshh.cli.config.trusted import check_trusted
 from onionshh.cli.failures import Usage
 from onionshh.cli.options import DURATION, PATH
 from onionshh.cli.text import one_line
@@ -76,11 +77,9 @@ def _parsed(path: Path) -> Mapping[str, Any]:
     try:
         # A pipe without a writer would hold up a program that reads its file again.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise Usage(f"{path} is not a file; give a configuration file.")
-            if mode & stat.S_IWOTH:
-                raise Usage(f"Everyone on this machine can write to {path}; say `chmod o-w {path}` first.")
+            check_trusted(file.fileno(), path)
             data = file.read(FILE_MOST + 1)
     except FileNotFoundError:
         raise Usage(

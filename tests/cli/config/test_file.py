@@ -147,7 +147,7 @@ def test_what_is_no_file_and_one_that_is_open_to_all(tmp_path: Path) -> None:
     file.chmod(0o666)
     with pytest.raises(Usage, match="Everyone on this machine can write to"):
         read_config(file, command("relay"), CONFIGURED)
-    file.chmod(0o664)
+    file.chmod(0o644)
     assert read_config(file, command("relay"), CONFIGURED) == {}
 
 
