@@ -32,12 +32,14 @@ class _Bytes(click.types.IntParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
-            return value
-        found = _AMOUNT.fullmatch(value.strip())
-        unit = _UNITS.get(found[2].lower()) if found is not None else None
-        if found is None or unit is None:
-            self.fail(f"{value!r} is not an amount of bytes; write 500GB, 1.5TiB or 750000000.", param, ctx)
-        amount = int(Decimal(found[1]) * unit)
+            amount = value
+        else:
+            found = _AMOUNT.fullmatch(value.strip())
+            unit = _UNITS.get(found[2].lower()) if found is not None else None
+            if found is None or unit is None:
+                said = f"{value!r} is not an amount of bytes; write 500GB, 1.5TiB or 750000000."
+                self.fail(said, param, ctx)
+            amount = int(Decimal(found[1]) * unit)
         if not LEAST <= amount <= BYTES_MOST:
             self.fail(f"{value!r} is too little or too much; from 1MB to 1000000TB.", param, ctx)
         return amount

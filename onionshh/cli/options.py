@@ -62,11 +62,12 @@ class _Duration(click.types.FloatParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, int | float):
-            return float(value)
-        found = _DURATION.fullmatch(value.strip())
-        seconds = math.inf if found is None else float(found[1]) * _UNITS[found[2]]
-        if not math.isfinite(seconds):
-            self.fail(f"{value!r} is not a time; write 90s, 30m, 3h or 3d.", param, ctx)
+            seconds = float(value)
+        else:
+            found = _DURATION.fullmatch(value.strip())
+            seconds = math.inf if found is None else float(found[1]) * _UNITS[found[2]]
+        if not (math.isfinite(seconds) and seconds >= 0):
+            self.fail(f"{str(value)!r} is not a time; write 90s, 30m, 3h or 3d.", param, ctx)
         return seconds
 
 
