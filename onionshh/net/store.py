@@ -176,6 +176,12 @@ def close_to_others(descriptor: int, path: Path | str, then: str) -> None:
         )
 
 
+def warn_of_writers(descriptor: int, path: Path | str, then: str) -> None:
+    """Log it if everyone on this machine can change a file that is trusted. `then`: what they can do."""
+    if os.fstat(descriptor).st_mode & stat.S_IWOTH:
+        _warn(f"Everyone on this machine can write to {path}, and {then}; say `chmod o-w {path}`.")
+
+
 def _is_others(about: os.stat_result) -> bool:
     return about.st_uid not in (os.geteuid(), 0)  # root has everything anyway
 
