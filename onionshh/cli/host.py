@@ -15,6 +15,7 @@ import trio
 from onionshh.cli.address import IDENTITY_FILE
 from onionshh.cli.answers import Answers
 from onionshh.cli.config.reloading import reload_with
+from onionshh.cli.defaults import InWords
 from onionshh.cli.draining import answer_before_the_end
 from onionshh.cli.ending import run
 from onionshh.cli.handling import Handling, Patience, Tally
@@ -117,9 +118,11 @@ Examples:
 )
 @click.option(
     "--receive",
+    cls=InWords,
     type=PATH,
     metavar="DIR",
-    help="Make a file in DIR of each transfer.  [default: transfers wait on disk]",
+    show_default="transfers wait on disk",
+    help="Make a file in DIR of each transfer.",
 )
 @click.option(
     "--introducers",

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from onionshh.cli.defaults import InWords
 from onionshh.cli.failures import Usage
 from onionshh.relay.accounting import Monthly
 from onionshh.relay.allowance import BYTES_MOST, MONTH_DAY_MOST
@@ -52,15 +53,22 @@ def monthly_options(command: F) -> F:
     """`--monthly` and `--month-day`; see `monthly_of`."""
     day = click.option(
         "--month-day",
+        cls=InWords,
         type=click.IntRange(1, MONTH_DAY_MOST),
         metavar="N",
-        help="Day on which the month of --monthly begins, at midnight UTC.  [default: 1]",
+        show_default="1",
+        help="Day on which the month of --monthly begins, at midnight UTC.",
     )
-    said = (
-        "Bytes that it may send and receive over links in a month, as 500GB or 1.5TiB; it then hibernates."
-        "  [default: no limit]"
+    amount = click.option(
+        "--monthly",
+        cls=InWords,
+        type=BYTES,
+        metavar="AMOUNT",
+        show_default="no limit",
+        help="Bytes that it may send and receive over links in a month, as 500GB or 1.5TiB; it then"
+        " hibernates.",
     )
-    return click.option("--monthly", type=BYTES, metavar="AMOUNT", help=said)(day(command))
+    return amount(day(command))
 
 
 def monthly_of(monthly: int | None, month_day: int | None) -> Monthly | None:

@@ -16,6 +16,7 @@ from typing import Final
 import click
 
 from onionshh.cli.config.file import AMOUNT, NAMES_A_PROXY, options_of
+from onionshh.cli.defaults import default_in_words
 from onionshh.cli.failures import Usage
 from onionshh.cli.text import shown
 
@@ -34,8 +35,9 @@ def printed(command: click.Command, values: click.Context) -> str:
         f"[{command.name}]",
     ]
     for key, option in options_of(command).items():
-        must = " Required." if option.required else ""
-        said = " ".join((option.help or "").split()) + must
+        default = default_in_words(option)
+        more = f" [default: {default}]" if default else " Required." if option.required else ""
+        said = " ".join((option.help or "").split()) + more
         lines += ["", *textwrap.wrap(shown(said), WIDTH, initial_indent="# ", subsequent_indent="# ")]
         value = values.params[option.name or ""]
         if key in NAMES_A_PROXY and "@" in str(value):

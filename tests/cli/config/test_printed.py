@@ -107,6 +107,7 @@ def test_each_option_has_its_help_and_what_is_missing_its_place(capsys: Print) -
         assert " ".join(first) in text
     assert '# listen = ["HOST:PORT"]' in text
     assert "\n# month-day = N\n" in text
+    assert " [default: off]\n# metrics" in text
     assert "port 0: any free port" in text
     assert "\nrate = 0\n" in text
 
