@@ -13,9 +13,10 @@ from onionshh.cli.saving.passphrase import read_passphrase
 from onionshh.cli.saving.restoring import restore as put_back
 from onionshh.cli.talk import counted, note, utter
 from onionshh.core.base.words import utc
+from onionshh.relay.accounting import ACCOUNTING_FILE
 
+_COUNTED = "Bytes that --monthly has counted since are forgotten."
 _FORGOTTEN = {
-    RELAY: "Bytes that --monthly has counted since are forgotten.",
     DIRECTORY: (
         "Relays and random values of the network since then are forgotten: new values are drawn for the same"
         " periods, and endpoints are hard to find until these are over."
@@ -81,5 +82,7 @@ def _remark(manifest: Manifest, *, identity_only: bool) -> None:
     note("the machine that had these keys must not run any more: two with the same keys harm each other.")
     if identity_only:
         note("Ids of all earlier whispers are forgotten: one that its sender repeats is shown a second time.")
-    else:
+    elif manifest.kind != RELAY:
         note(_FORGOTTEN[manifest.kind])
+    elif any(member.path == ACCOUNTING_FILE for member in manifest.members):
+        note(_COUNTED)
