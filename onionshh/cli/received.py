@@ -28,7 +28,7 @@ from onionshh.cli.voice import Voice
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.incoming import IncomingTransfer
 from onionshh.errors import Closed
-from onionshh.net.store import RunBlocking, run_in_thread
+from onionshh.net.store import RunBlocking, run_in_thread, sync_folder
 
 DIGITS: Final = 8
 """Of the id, in a file's name."""
@@ -160,7 +160,7 @@ def _named(rough: Path, names: Iterator[Path]) -> Path:
             if name.is_file() and not name.is_symlink() and filecmp.cmp(rough, name, shallow=False):
                 return name
         else:
-            _sync_folder(name.parent)
+            sync_folder(name.parent)
             return name
 
 
@@ -174,11 +174,3 @@ def _take_name(rough: Path, name: Path) -> None:
         if os.path.lexists(name):
             raise FileExistsError(name) from None
         os.rename(rough, name)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

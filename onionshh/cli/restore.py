@@ -40,7 +40,7 @@ _FORGOTTEN = {
     metavar="ID",
     help="Refuse a backup that is not of this relay's id, key or endpoint's address.",
 )
-@click.option("--replace", is_flag=True, help="Put what is in DIR aside, into a folder beside it.")
+@click.option("--replace", is_flag=True, help="Put what is in DIR aside, into a folder beside it, or in it.")
 @click.option(
     "--identity-only", is_flag=True, help="Of a host only its identity and guards: for an old backup."
 )
@@ -55,8 +55,9 @@ def restore(
 ) -> int:
     """Restore the folder of a relay, a directory, a host or contacts from its backup.
 
-    Everything in the file is checked first: sums, versions, and that keys and databases fit one another. Then
-    the folder gets its name at once. A folder that is not empty is left alone unless --replace is given.
+    Everything in the file is checked first: sums, versions, and that keys and databases fit one another. A
+    folder that is not empty is left alone unless --replace is given. DIR may be a mount point, or a link to a
+    folder. If a restore is cut off, no program starts with DIR until the next one has put that right.
 
     The old machine must not run any more: two with the same keys take visitors from each other.
 

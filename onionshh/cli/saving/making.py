@@ -18,7 +18,7 @@ from onionshh.cli.saving.members import found_in, item_of, kind_of, subject_of
 from onionshh.cli.saving.sealed import HEAD, SealingSink, opened
 from onionshh.cli.saving.snapshot import check_database, snapshot
 from onionshh.errors import BadData, DataInUse
-from onionshh.net.store import DataDirectory, read_file
+from onionshh.net.store import DataDirectory, check_finished, hold, read_file, sync_folder
 
 LOCK: Final = "lock"
 WORK_FOLDER: Final = ".backup-"
@@ -30,6 +30,7 @@ _TAR: Final = b"manifest.json\0"
 def make(data: Path, file: Path, passphrase: str | None, *, made: int, moves: bool = False) -> Manifest:
     """Back up the folder into `file`, which is replaced if it is a backup. `moves`: with what a relay keeps
     for others; DataInUse while it runs. BadData, OSError."""
+    check_finished(data)
     kind = kind_of(data)
     _check_target(data, file)
     with _at_rest(data) if moves else nullcontext(), _work_folder(data) as work:
@@ -43,7 +44,7 @@ def make(data: Path, file: Path, passphrase: str | None, *, made: int, moves: bo
             if read_again(temporary, passphrase) != manifest:
                 raise BadData(f"{file} was not written as it should be; the disk may be failing.")
             os.replace(temporary, file)
-            _sync_folder(file.absolute().parent)
+            sync_folder(file.absolute().parent)
         except OSError as error:
             raise BadData(f"Cannot write {file}: {error.strerror}{advice(error)}.") from error
         finally:
@@ -142,7 +143,7 @@ def _at_rest(data: Path) -> Iterator[None]:
     with ExitStack() as held:
         if (data / LOCK).exists():
             try:
-                held.enter_context(DataDirectory(data).lock())
+                held.enter_context(hold(data))
             except DataInUse as error:
                 raise DataInUse(
                     f"The relay in {data} runs; stop it before it moves, since a copy of what it keeps for"
@@ -163,11 +164,3 @@ def _work_folder(data: Path) -> Iterator[Path]:
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
