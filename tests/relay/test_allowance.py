@@ -121,6 +121,15 @@ def test_draining_ends_after_its_time_and_before_all_is_used() -> None:
     assert isinstance(slept, Sleep)
 
 
+def test_draining_ends_as_soon_as_all_is_used() -> None:
+    machine = Machine()
+    machine.look()
+    assert machine.look(MOST - MOST // SPARE)[-1] == Drain()
+    assert machine.look(MOST // SPARE - 1) == []
+    (slept,) = machine.look(1)
+    assert isinstance(slept, Sleep)
+
+
 def test_it_wakes_at_its_moment_and_not_before() -> None:
     machine = Machine()
     machine.until_asleep(MOST // 50)
