@@ -43,9 +43,15 @@ LEAST_RESERVE: Final = 1 << 20
 MONTH_DAY_MOST: Final = 28
 """Each month has this day."""
 BYTES_MOST: Final = 1 << 60
+TIME_MOST: Final = 1 << 36
+"""Later dates than this (in the year 4147) are no dates of ours, and calendars end somewhere."""
+PERIOD_MOST_SECONDS: Final = 366 * 86_400
+"""A period is a month, and longer by up to a month each time that another day is asked for in it."""
+MONTH_MOST_SECONDS: Final = 31 * 86_400
 
 _VERSION: Final = 1
-_SHAPE: Final = fields(Int(255), *[Int()] * 7)
+_TIME: Final = Int(TIME_MOST)
+_SHAPE: Final = fields(Int(255), _TIME, _TIME, Int(BYTES_MOST), _TIME, _TIME, Int(BYTES_MOST), Int(100))
 _MOST_BYTES: Final = 128
 
 
@@ -85,9 +91,19 @@ def decode_untrusted(data: bytes) -> Kept:
     """The inverse of `Kept.encode`, or ProtocolError."""
     version, *row = unpack_untrusted(data, _SHAPE, _MOST_BYTES)
     kept = Kept(*row)
-    if version != _VERSION or not kept.start <= kept.began or not kept.start < kept.end:
+    if version != _VERSION or not _is_possible(kept):
         raise ProtocolError(Reason.DOCUMENT_SHAPE)
     return kept
+
+
+def _is_possible(kept: Kept) -> bool:
+    """Whether these dates can follow from one another. Else a damaged file could let a relay sleep for
+    ever."""
+    return (
+        kept.start < kept.end <= kept.start + PERIOD_MOST_SECONDS
+        and kept.start <= kept.began <= kept.end
+        and (kept.wakes == 0 or kept.start <= kept.wakes <= kept.end + MONTH_MOST_SECONDS)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +162,8 @@ class Allowance:
         self._month_day = month_day
         self._chance = chance
         if kept is not None:  # the day may be another one now
-            kept = replace(kept, end=boundary(kept.end, month_day))
+            end = boundary(kept.end, month_day)
+            kept = replace(kept, end=end if end <= kept.start + PERIOD_MOST_SECONDS else kept.end)
         self._kept = kept
         """`used` in it is exact; only what is written has a reserve."""
         self.stage = Stage.ASLEEP if kept is not None and kept.wakes else Stage.AWAKE
@@ -174,7 +191,7 @@ class Allowance:
         """What to write at the end: exactly what was used."""
         if self._kept is None:
             return None
-        return replace(self._kept, used=self._kept.used + max(0, total - self._total))
+        return replace(self._kept, used=min(self._kept.used + max(0, total - self._total), BYTES_MOST))
 
     def statistics(self) -> AllowanceStatistics:
         """The numbers of this moment."""

@@ -105,6 +105,8 @@ def put(signer: RelaySigner, to: Path) -> Path:
     """Write a signing key into a folder, or as a file, and read it back. Returns the file. An earlier one of
     the same relay is replaced; BadData for anything else that lies there."""
     path = to / SIGNING_FILE if to.is_dir() else to
+    if relay_at(path) not in (None, signer.identity):
+        raise BadData(f"{path.parent} is the folder of another relay; give another place.")
     there = read_signing(path)
     if there is not None and there.identity != signer.identity:
         raise BadData(f"{path} is the signing key of another relay; give another place.")
@@ -121,6 +123,15 @@ def put(signer: RelaySigner, to: Path) -> Path:
     if back is None or back.signing != signer.signing:
         raise BadData(f"{path} does not hold what was written; is the disk broken?")
     return path
+
+
+def relay_at(path: Path) -> RelayId | None:
+    """The relay that takes a signing key from this path: the one whose folder it lies in, under the name that
+    a relay looks for. None if there is none. BadData."""
+    if path.name != SIGNING_FILE or not (path.parent / KEYS_FILE).is_file():
+        return None
+    kept = read_keys(DataDirectory(path.parent))
+    return None if kept is None else kept.relay_id
 
 
 def take(

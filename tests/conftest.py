@@ -41,7 +41,9 @@ MEMORY_BYTES = 1 << 30
 
 def pytest_configure() -> None:
     """Files of tests lie in memory where there is much. No test cuts the power, and to wait for a disk at
-    every sync would take longer than all else. TMPDIR names another place."""
+    every sync would take longer than all else. TMPDIR names another place. A group can write to none of them:
+    such a configuration file is refused."""
+    os.umask(os.umask(0o022) | 0o022)
     if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
         return
     if shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:

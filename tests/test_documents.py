@@ -13,6 +13,7 @@ import pytest
 from onionshh.cli.app import app
 from onionshh.cli.saving.members import ITEMS
 from onionshh.core.base.params import ONE_MACHINE, RANGES, Params
+from onionshh.relay.allowance import DRAIN_SECONDS, SPARE
 from onionshh.wire import cell, messages
 from tests.layers import SHIPPED, WHOLE_FOLDERS
 
@@ -172,6 +173,13 @@ def test_the_commands_of_the_readme_are_commands() -> None:
         assert command is not None, name
         options = {option for one in command.params for option in one.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options, name
+
+
+def test_the_readme_says_when_a_relay_drains_and_hibernates() -> None:
+    text = text_of("README.md")
+    assert f"At {100 - 100 // SPARE} % the relay takes no new circuits" in text
+    assert "A minute later, or as soon as the rest is used up, it ends its links" in text
+    assert DRAIN_SECONDS == 60
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

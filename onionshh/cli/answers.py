@@ -83,6 +83,10 @@ class Answers:
         self._held: dict[str, Whisper] = {}
         self._changed = trio.Event()
 
+    def look(self) -> None:
+        """Notice an end of stdin that is there already."""
+        self._reader.look()
+
     def hold(self, whisper: Whisper) -> None:
         """Hold a whisper that is about to be shown: its line may come at once."""
         self._held[whisper.id] = whisper

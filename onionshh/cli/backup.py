@@ -30,8 +30,9 @@ from onionshh.cli.talk import counted, note, utter
 def backup(data: Path, passphrase_file: Path | None, moves: bool, file: Path) -> int:
     """Back up the folder of a relay, a directory, a host or contacts into one file.
 
-    The program may run meanwhile. The file has the keys, what the program must not forget, and guards, but no
-    caches. It is read again before it gets its name, and replaces an older backup of that name.
+    The program may run meanwhile, except with --moves. The file has the keys, what the program must not
+    forget, and guards, but no caches. It is read again before it gets its name, and replaces an older backup
+    of that name.
 
     Whoever finds the file is that relay, directory or endpoint, and reads the whispers in it, unless it is
     sealed with a passphrase.

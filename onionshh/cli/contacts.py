@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from onionshh.cli.completing import contact_names
+from onionshh.cli.defaults import InWords
 from onionshh.cli.failures import Usage
 from onionshh.cli.folders import network_folder
 from onionshh.cli.options import PATH, json_option, network_option
@@ -24,9 +25,11 @@ from onionshh.net.network_file import read_network_file
 @network_option()
 @click.option(
     "--data",
+    cls=InWords,
     type=PATH,
     metavar="DIR",
-    help="Folder of the contacts.  [default: that of `onionshh whisper` for this network]",
+    show_default="that of `onionshh whisper` for this network",
+    help="Folder of the contacts.",
 )
 @click.option(
     "--forget",

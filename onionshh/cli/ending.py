@@ -1,5 +1,7 @@
 """Ctrl-C, SIGTERM, a closed terminal: every command ends cleanly at the first signal, at once at the second.
 
+For all signals but Ctrl-C it says on stderr why it ends.
+
 Before trio runs, a signal raises SystemExit. Under trio it cancels the command, whose blocks then close what
 they opened. If that takes more than a few seconds, something hangs, and the process ends anyway.
 
@@ -22,6 +24,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from onionshh.cli import hangup
+from onionshh.cli.log_lines import INFO
 from onionshh.cli.talk import note
 
 if TYPE_CHECKING:
@@ -146,6 +149,7 @@ async def _cancel_on_signal(signals: AsyncIterator[int], cancel: Callable[[], No
     from onionshh.cli.service import stopping
 
     async for number in signals:
+        _say_why(number)
         _asked.append(number)
         for heeded in _heeded():
             signal.signal(heeded, signal.SIG_DFL)  # a second signal ends the process at once
@@ -174,7 +178,14 @@ def _note_report(number: int, frame: FrameType | None) -> None:
     _reports.add(number)
 
 
+def _say_why(number: int) -> None:
+    why = hangup.why_it_ends(number)
+    if why:
+        note(why, INFO)
+
+
 def _raise(number: int, frame: FrameType | None) -> NoReturn:
+    _say_why(number)
     _asked.append(number)
     raise SystemExit(status_when_ended())
 

@@ -62,21 +62,25 @@ class Patience:
     async def __call__(self, work: Callable[[], Awaitable[T]]) -> T:
         """What `work` returns. It may be called many times. Any error other than `NOT_NOW` is raised."""
         pause, refused = HANDLE_AGAIN_SECONDS, False
-        while True:
-            try:
-                result = await work()
-            except NOT_NOW as error:
-                self._refused += not refused
-                refused = True
-                why = why_refused(error).rstrip(".")
-                self._trouble.on(f"a {self._thing} cannot be taken or finished ({why}); trying until it can.")
-            else:
-                self._refused -= refused
-                if not self._refused:
-                    self._trouble.off()
-                return result
-            await trio.sleep(pause)
-            pause = min(2 * pause, SYSTEM_MOST_SECONDS)
+        try:
+            while True:
+                try:
+                    result = await work()
+                    break
+                except NOT_NOW as error:
+                    self._refused += not refused
+                    refused = True
+                    why = why_refused(error).rstrip(".")
+                    self._trouble.on(
+                        f"a {self._thing} cannot be taken or finished ({why}); trying until it can."
+                    )
+                await trio.sleep(pause)
+                pause = min(2 * pause, SYSTEM_MOST_SECONDS)
+        finally:
+            self._refused -= refused
+        if not self._refused:
+            self._trouble.off()
+        return result
 
     async def next(self, endpoint: Endpoint) -> Whisper | None:
         """The next whisper, without finishing the one before: each call is an iteration of its own. None once
@@ -93,57 +97,67 @@ class Patience:
 
 
 class Handling:
-    """Handles whispers, eight at once. A whisper that is kept waits in a task of its own, outside the eight,
-    1 s and longer each time. There are no more of these tasks than the endpoint's inbox holds whispers."""
+    """Handles whispers, eight at once: a way for `Taking`. A whisper that is kept waits in a task of its own,
+    outside the eight, 1 s and longer each time. There are no more of these tasks than the endpoint's inbox
+    holds whispers."""
 
-    def __init__(self, handle: Handle, came: Callable[[Whisper], None], tally: Tally) -> None:
+    def __init__(
+        self, handle: Handle, came: Callable[[Whisper], None], patience: Patience, tally: Tally
+    ) -> None:
         self._handle = handle
         self._came = came
+        self._patience = patience
         self._tally = tally
-        self._patience = Patience()
         self._kept = Trouble("every whisper that was kept is handled.")
         self._places = trio.Semaphore(HANDLED_AT_ONCE)
         self._again = trio.Semaphore(AGAIN_AT_ONCE)
 
-    async def run(self, endpoint: Endpoint) -> None:
-        """Handle whispers until the endpoint is closed."""
-        async with trio.open_nursery() as nursery:
-            while True:
-                await self._places.acquire()
-                whisper = await self._patience.next(endpoint)
-                if whisper is None:
-                    nursery.cancel_scope.cancel()
-                    return
-                self._tally.taken += 1
-                self._came(whisper)
-                nursery.start_soon(self._until_handled, whisper)
+    async def room(self) -> None:
+        """Wait for one of the eight places, and take it."""
+        await self._places.acquire()
 
-    async def _until_handled(self, whisper: Whisper) -> None:
-        """Handle one whisper. The caller has taken a place for its first try."""
+    def no_whisper(self) -> None:
+        """The place is free again."""
+        self._places.release()
+
+    async def handle(self, whisper: Whisper, left: trio.Event) -> None:
+        """Handle one whisper, until that has succeeded. `room` has taken a place for its first try. Once
+        `left` is set, there is no other try: the whisper is let go, and shown to who comes after."""
+        self._came(whisper)
         try:
-            handled = await self._try(whisper)
+            handled = await self._try(whisper, left)
         finally:
             self._places.release()
-        if handled:
-            return
+        if not handled:
+            await self._keep(whisper, left)
+
+    async def _keep(self, whisper: Whisper, left: trio.Event) -> None:
         self._tally.kept += 1
-        pause = HANDLE_AGAIN_SECONDS
+        handled, pause = False, HANDLE_AGAIN_SECONDS
         while not handled:
-            await trio.sleep(pause)
+            with trio.move_on_after(pause):
+                await left.wait()
+            if left.is_set():
+                break
             pause = min(2 * pause, HANDLE_AGAIN_MOST_SECONDS)
             async with self._again, self._places:
-                handled = await self._try(whisper)
+                handled = not left.is_set() and await self._try(whisper, left)
         self._tally.kept -= 1
-        if not self._tally.kept:
+        if not handled:
+            whisper.let_go()
+        if not self._tally.kept and handled:
             self._kept.off()
+        elif not self._tally.kept:
+            self._kept.forget()
 
-    async def _try(self, whisper: Whisper) -> bool:
+    async def _try(self, whisper: Whisper, left: trio.Event) -> bool:
         """Whether the whisper is handled now. One that cannot be finished keeps its place, since no other
         could be finished either."""
         try:
             reply = await self._handle(whisper)
         except (NotHandled, *NOT_NOW) as error:
-            self._kept.on(f"a whisper is kept and tried again: {why_refused(error).rstrip('.')}.")
+            if not left.is_set():
+                self._kept.on(f"a whisper is kept and tried again: {why_refused(error).rstrip('.')}.")
             return False
         with suppress(Closed):
             await self._patience(whisper.done if reply is None else lambda: whisper.reply(reply))

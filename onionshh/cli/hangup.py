@@ -2,8 +2,8 @@
 
 A program that was started with --config and can reload takes SIGHUP as "read it again". If it was started
 from a terminal and that terminal is gone, SIGHUP ends it nevertheless, as it ends every program without
---config. One that never had a terminal, as in a unit, reloads whenever it is asked. What a parent process
-ignores (nohup) stays ignored.
+--config. One that never had a terminal, as in a unit, reloads whenever it is asked. One that is ending takes
+up nothing more, and says so. What a parent process ignores (nohup) stays ignored.
 
 This file is loaded before a command is known: nothing heavy is imported at the top.
 """
@@ -19,8 +19,12 @@ from typing import Final
 RELOADING: Final = frozenset({"directory", "host", "relay"})
 """Commands that read their file again."""
 
-_had_terminal: list[bool] = []
-"""Empty while SIGHUP ends this command; else whether it was started from a terminal."""
+_HAD_TERMINAL: Final = "it was started from a terminal"
+_COULD_RELOAD: Final = "with a file it would read it again"
+_HAS_FILE: Final = "it has a file to read again"
+_CLOSED: Final = "SIGHUP came since its terminal was closed"
+_known: set[str] = set()
+"""Which of these is true of this command, if it runs until it is ended."""
 _reloads: list[Callable[[], None]] = []
 _early: set[int] = set()
 """A SIGHUP came before anything could be read again."""
@@ -28,23 +32,44 @@ _early: set[int] = set()
 
 def forget() -> None:
     """A new command begins: SIGHUP ends it."""
-    _had_terminal.clear()
+    _known.clear()
     _reloads.clear()
     _early.clear()
 
 
 def expect(arguments: Sequence[str]) -> None:
-    """From now on SIGHUP ends this command only if its terminal is gone, if it is one that reloads."""
-    configured = any(word.partition("=")[0] == "--config" for word in arguments)
-    if not configured or arguments[0] not in RELOADING or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    """This command runs until it is ended. From now on SIGHUP ends it only if its terminal is gone, if it is
+    one that reloads."""
+    if has_terminal():
+        _known.add(_HAD_TERMINAL)
+    if arguments[0] not in RELOADING or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return
-    _had_terminal.append(has_terminal())
-    signal.signal(signal.SIGHUP, _before_trio)
+    _known.add(_COULD_RELOAD)
+    if any(word.partition("=")[0] == "--config" for word in arguments):
+        _known.add(_HAS_FILE)
+        signal.signal(signal.SIGHUP, _before_trio)
 
 
 def expected() -> bool:
     """Whether SIGHUP does not simply end this command."""
-    return bool(_had_terminal)
+    return _HAS_FILE in _known
+
+
+def terminal_closed() -> bool:
+    """Whether this command was started from a terminal that is closed by now."""
+    return _HAD_TERMINAL in _known and not has_terminal()
+
+
+def why_it_ends(number: int) -> str:
+    """What a signal that ends this command says about why, in a sentence. Empty for SIGINT: whoever pressed
+    Ctrl-C knows."""
+    if number == signal.SIGINT:
+        return ""
+    hung_up = number == signal.SIGHUP
+    if _CLOSED in _known or (hung_up and terminal_closed()):
+        return "ending, since its terminal was closed."
+    hint = "; with --config it would read its file again" if hung_up and _COULD_RELOAD in _known else ""
+    return f"ending, since {signal.Signals(number).name} came{hint}."
 
 
 def reload_by(reload: Callable[[], None]) -> None:
@@ -74,17 +99,24 @@ async def run() -> None:
 
 def _heed() -> None:
     from onionshh.cli.ending import ended_by_signal
+    from onionshh.cli.talk import note
 
-    if ended_by_signal():
-        return  # it is ending already, perhaps gently
-    if _had_terminal[-1] and not has_terminal():
-        signal.raise_signal(signal.SIGTERM)
-        return
-    for reload in _reloads[-1:]:
-        reload()
+    if terminal_closed():
+        if not ended_by_signal():  # else it is ending already, perhaps gently
+            _pass_on()
+    elif ended_by_signal():
+        note("nothing was changed: this program is ending, so its file is not read again.")
+    else:
+        for reload in _reloads[-1:]:
+            reload()
 
 
 def _before_trio(number: int, frame: FrameType | None) -> None:
-    if _had_terminal[-1] and not has_terminal():
-        signal.raise_signal(signal.SIGTERM)
+    if terminal_closed():
+        _pass_on()
     _early.add(number)
+
+
+def _pass_on() -> None:
+    _known.add(_CLOSED)
+    signal.raise_signal(signal.SIGTERM)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 import trio
@@ -13,12 +15,11 @@ import trio
 from onionshh.cli.address import IDENTITY_FILE
 from onionshh.cli.answers import Answers
 from onionshh.cli.config.reloading import reload_with
+from onionshh.cli.defaults import InWords
 from onionshh.cli.draining import answer_before_the_end
 from onionshh.cli.ending import run
-from onionshh.cli.failures import Usage
 from onionshh.cli.handling import Handling, Patience, Tally
 from onionshh.cli.lines import LineReader, Output
-from onionshh.cli.log_lines import INFO
 from onionshh.cli.logs import log_options
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
 from onionshh.cli.metrics.samples import of_host
@@ -33,22 +34,19 @@ from onionshh.cli.options import (
 )
 from onionshh.cli.patience import network_file_when_there, until_directory_answers
 from onionshh.cli.received import ReceivedFiles
-from onionshh.cli.replying import LIVE, Replying, take_up
+from onionshh.cli.replying import LIVE, Replying, check_receive, take_up
 from onionshh.cli.service import ready, status
+from onionshh.cli.showing import Showing, ShowingAndHolding
 from onionshh.cli.standing import Standing
 from onionshh.cli.statistics import HostStatistics
 from onionshh.cli.status_socket import serve_status, why_host
-from onionshh.cli.talk import counted, note
+from onionshh.cli.taking import Taking, Way
 from onionshh.cli.verbose import verbose_option
 from onionshh.cli.voice import JsonVoice, PeopleVoice, Voice
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.identities import Identity
 from onionshh.client.node import Node, join
-from onionshh.errors import Closed
 from onionshh.net.store import DataDirectory
-
-TRANSFERS_LOOK_SECONDS = 10.0
-
 
 HELP = """Host an endpoint and show the whispers that come, or answer them.
 
@@ -69,10 +67,10 @@ While the disk is full, the transfer waits.
 Visitors may leave whispers with relays while the endpoint is away, for up to 7 days. It takes them when it
 starts, and looks for more every 10 to 20 minutes.
 
-With --config, SIGHUP has it take up --exec, --echo and --receive from the file, each in place of what was
-there. SIGUSR1 asks for statistics, as one line of JSON. With --metrics it serves rounded numbers at
-/metrics. Keep them to yourself: whoever reads them while sending you whispers may find out whose endpoint
-this is.
+With --config, SIGHUP has it take up --exec, --echo and --receive from the file, also where there was none of
+them or where none is left. A program that runs goes on, and what was shown is not shown again. SIGUSR1
+asks for statistics, as one line of JSON. With --metrics it serves rounded numbers at /metrics. Keep them to
+yourself: whoever reads them while sending you whispers may find out whose endpoint this is.
 
 \b
 With --json, one object per line:
@@ -120,9 +118,11 @@ Examples:
 )
 @click.option(
     "--receive",
+    cls=InWords,
     type=PATH,
     metavar="DIR",
-    help="Make a file in DIR of each transfer.  [default: transfers wait on disk]",
+    show_default="transfers wait on disk",
+    help="Make a file in DIR of each transfer.",
 )
 @click.option(
     "--introducers",
@@ -157,8 +157,7 @@ def host(
 ) -> int:
     """Host an endpoint and show the whispers that come, or answer them."""
     replying = Replying(echo, program)
-    if no_receipts and receive is not None:
-        raise Usage("--no-receipts and --receive exclude each other: a transfer needs receipts.")
+    check_receive(receive, receipts=not no_receipts)
     check_bind(bind)
     check_metrics(metrics)
     check_reach(bind, network_file_when_there(network), via)
@@ -166,9 +165,8 @@ def host(
     with folder.lock():
         way = _Way(network, data, bind, via)
         terms = _Terms(introducers, receipts=not no_receipts, senders=senders, inbox=not no_inbox)
-        received = None if receive is None else ReceivedFiles(receive)
-        this_run = _Host(way, terms, replying, received, as_json=as_json)
-        reload_with(LIVE, lambda now: take_up(replying, received, now))
+        this_run = _Host(way, terms, replying, ReceivedFiles(receive), as_json=as_json)
+        reload_with(LIVE, this_run.take_up)
         with metrics_listener(metrics, "host") as numbers:
             return run(lambda: _run(this_run, numbers, data), report=this_run.report)
 
@@ -215,7 +213,7 @@ class _Host:
         way: _Way,
         terms: _Terms,
         replying: Replying,
-        received: ReceivedFiles | None,
+        received: ReceivedFiles,
         *,
         as_json: bool,
     ) -> None:
@@ -223,11 +221,26 @@ class _Host:
         self._terms = terms
         self._replying = replying
         self._received = received
-        self._output = Output()
-        self.voice: Voice = JsonVoice(self._output) if as_json else PeopleVoice(self._output)
+        output, patience = Output(), Patience()
+        self.voice: Voice = JsonVoice(output) if as_json else PeopleVoice(output)
         self._tally = Tally()
         self._standing = Standing(self.voice, terms.introducers)
         self._joined: tuple[Node, Endpoint] | None = None
+        self._handling = Handling(replying.reply, self.voice.came, patience, self._tally)
+        self._showing: Showing | ShowingAndHolding = Showing(self.voice, patience, self._tally)
+        if as_json:
+            answers = Answers(LineReader(), output, patience, self._tally)
+            self._showing = ShowingAndHolding(self.voice, answers)
+        self._taking = Taking(self._chosen(), patience, self._tally)
+
+    def _chosen(self) -> Way:
+        return self._handling if self._replying.wanted else self._showing
+
+    def take_up(self, now: Mapping[str, Any]) -> tuple[str, ...]:
+        """The options are these now. Usage, before anything is changed."""
+        take_up(self._replying, self._received, now, receipts=self._terms.receipts)
+        self._taking.use(self._chosen())
+        return ()
 
     async def run(self) -> None:
         """Host until the endpoint is closed."""
@@ -250,24 +263,10 @@ class _Host:
             stack.callback(self._leave)
             nursery = await stack.enter_async_context(trio.open_nursery())
             nursery.start_soon(self._standing.run, endpoint)
-            if self._received is not None:
-                nursery.start_soon(self._received.run, endpoint, self.voice)
-            else:
-                nursery.start_soon(_mention_transfers, endpoint)
-            await self._take(endpoint, nursery)
+            nursery.start_soon(self._received.run, endpoint, self.voice)
+            nursery.start_soon(self._showing.run)
+            await self._taking.run(endpoint)
             nursery.cancel_scope.cancel()
-
-    async def _take(self, endpoint: Endpoint, nursery: trio.Nursery) -> None:
-        if self._replying.wanted:
-            await Handling(self._replying.reply, self.voice.came, self._tally).run(endpoint)
-        elif isinstance(self.voice, JsonVoice):
-            reader, patience = LineReader(), Patience()
-            reader.look()
-            answers = Answers(reader, self._output, patience, self._tally)
-            nursery.start_soon(answers.run)
-            await show_and_hold(endpoint, self.voice, patience, answers, self._tally)
-        else:
-            await show(endpoint, self.voice, Patience(), self._tally)
 
     def _leave(self) -> None:
         self._joined = None
@@ -310,42 +309,3 @@ def numbers_of(node: Node, endpoint: Endpoint, tally: Tally, seconds: float | No
         inbox_crowded=there.inbox_crowded,
         drops=here.drops,
     )
-
-
-async def _mention_transfers(endpoint: Endpoint) -> None:
-    """Nobody takes transfers in this run, so their owner should hear of them."""
-    said = 0
-    with suppress(Closed):
-        while True:
-            await trio.sleep(TRANSFERS_LOOK_SECONDS)
-            waiting = endpoint.status().transfers
-            if waiting > said:
-                note(
-                    f"{counted(waiting, 'transfer')} here or on the way; --receive DIR makes files of them.",
-                    INFO,
-                )
-            said = waiting
-
-
-async def show(endpoint: Endpoint, voice: Voice, patience: Patience, tally: Tally) -> None:
-    """Show whispers in the order they came, until the endpoint is closed. What was shown is finished."""
-    while (whisper := await patience.next(endpoint)) is not None:
-        tally.taken += 1
-        await voice.show(whisper)
-        await patience(whisper.done)
-        tally.finished += 1
-
-
-async def show_and_hold(
-    endpoint: Endpoint, voice: Voice, patience: Patience, answers: Answers, tally: Tally
-) -> None:
-    """Show whispers in the order they came, each kept until its line comes on stdin."""
-    while True:
-        await answers.room()
-        whisper = await patience.next(endpoint)
-        if whisper is None:
-            return
-        tally.taken += 1
-        answers.hold(whisper)
-        await voice.show(whisper)
-        await answers.shown(whisper)

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from onionshh.cli import talk
+from onionshh.cli.defaults import InWords
 from onionshh.cli.log_lines import LEVELS, OURS, Form, as_json, as_text, for_journal, leads_to_journal
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,12 +41,14 @@ def log_options(command: F) -> F:
     )
     form = click.option(
         "--log-format",
+        cls=InWords,
         type=click.Choice(FORMATS),
         metavar="FORMAT",
         expose_value=False,
         is_eager=True,
         callback=_format_given,
-        help="Lines with date and level: text, or json for one object per line.  [default: for a person]",
+        show_default="for a person",
+        help="Lines with date and level: text, or json for one object per line.",
     )
     return level(form(command))
 

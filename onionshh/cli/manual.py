@@ -131,8 +131,9 @@ def _file_of(command: click.Command) -> Iterator[str]:
         " is TOML. The keys are the names of the options without the dashes in front; an option that may be"
         " repeated is a list or a single value, and one without a value is true or false. Paths are relative"
         " to the folder of the file. The command line comes before the environment, the environment before"
-        " the file, and the file before the defaults. Secrets never belong in it. --print-config prints such"
-        " a file."
+        " the file, and the file before the defaults. Secrets never belong in it. It must belong to you or to"
+        " root, and nobody else may write to it, since it may name a program to run. --print-config prints"
+        " such a file."
     )
 
 

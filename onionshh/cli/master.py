@@ -18,7 +18,16 @@ from onionshh.core.certificate import expires_of
 from onionshh.crypto.identity import SigningKey
 from onionshh.net.clocks import Clock
 from onionshh.net.store import DataDirectory
-from onionshh.relay.master import DAY, MOST_DAYS, new_signer, put, read_master, take, write_master
+from onionshh.relay.master import (
+    DAY,
+    MOST_DAYS,
+    new_signer,
+    put,
+    read_master,
+    relay_at,
+    take,
+    write_master,
+)
 from onionshh.relay.signing_file import SIGNING_FILE, read_signing
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -145,8 +154,9 @@ def take_out(file: Path, data: Path, days: int, ask: bool, passphrase_file: Path
 def sign(file: Path, to: Path, days: int, passphrase_file: Path | None) -> int:
     """Make a signing key for the relay, and write it where it can be carried from.
 
-    The clock of this machine says when it ends. Put the file as `relay-signing` into the relay's folder. A
-    relay that runs takes it within 5 minutes, and says so. Then delete the copy that was carried.
+    The clock of this machine says when it ends. The file belongs into the relay's folder, under the name
+    `relay-signing`. A relay that runs takes it within 5 minutes, and says so. Then delete the copy that was
+    carried.
 
     \b
     Examples:
@@ -158,7 +168,11 @@ def sign(file: Path, to: Path, days: int, passphrase_file: Path | None) -> int:
     path = put(new_signer(key, _until(days), os.urandom), to)
     print(f"relay {kept.identity.hex()}")
     print(f"{path} is its signing key, until {_end_of(path)}.")
-    print(f"Put it into the relay's folder as {SIGNING_FILE}. Keep {file} here.")
+    if relay_at(path) == kept.identity:
+        print("It lies in the relay's folder. The relay takes it within 5 minutes, or when it starts.")
+        print("Keep the master file on another machine.")
+    else:
+        print(f"It belongs into the relay's folder, under the name {SIGNING_FILE}. Keep {file} here.")
     return 0
 
 

@@ -84,8 +84,7 @@ Arguments:
     "--ttl",
     type=DURATION,
     metavar="TIME",
-    default=600.0,
-    show_default="10m",
+    default="10m",
     help="Until when each whisper may be delivered: 90s, 30m, 3h, 3d; at most 7d.",
 )
 @click.option("--name", metavar="WHO", help="Keep the conversation under this name, and go on with it.")

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from onionshh.cli.defaults import InWords
 from onionshh.cli.failures import Usage
 from onionshh.relay.accounting import Monthly
 from onionshh.relay.allowance import BYTES_MOST, MONTH_DAY_MOST
@@ -32,12 +33,14 @@ class _Bytes(click.types.IntParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
-            return value
-        found = _AMOUNT.fullmatch(value.strip())
-        unit = _UNITS.get(found[2].lower()) if found is not None else None
-        if found is None or unit is None:
-            self.fail(f"{value!r} is not an amount of bytes; write 500GB, 1.5TiB or 750000000.", param, ctx)
-        amount = int(Decimal(found[1]) * unit)
+            amount = value
+        else:
+            found = _AMOUNT.fullmatch(value.strip())
+            unit = _UNITS.get(found[2].lower()) if found is not None else None
+            if found is None or unit is None:
+                said = f"{value!r} is not an amount of bytes; write 500GB, 1.5TiB or 750000000."
+                self.fail(said, param, ctx)
+            amount = int(Decimal(found[1]) * unit)
         if not LEAST <= amount <= BYTES_MOST:
             self.fail(f"{value!r} is too little or too much; from 1MB to 1000000TB.", param, ctx)
         return amount
@@ -50,15 +53,22 @@ def monthly_options(command: F) -> F:
     """`--monthly` and `--month-day`; see `monthly_of`."""
     day = click.option(
         "--month-day",
+        cls=InWords,
         type=click.IntRange(1, MONTH_DAY_MOST),
         metavar="N",
-        help="Day on which the month of --monthly begins, at midnight UTC.  [default: 1]",
+        show_default="1",
+        help="Day on which the month of --monthly begins, at midnight UTC.",
     )
-    said = (
-        "Bytes that it may send and receive over links in a month, as 500GB or 1.5TiB; it then hibernates."
-        "  [default: no limit]"
+    amount = click.option(
+        "--monthly",
+        cls=InWords,
+        type=BYTES,
+        metavar="AMOUNT",
+        show_default="no limit",
+        help="Bytes that it may send and receive over links in a month, as 500GB or 1.5TiB; it then"
+        " hibernates.",
     )
-    return click.option("--monthly", type=BYTES, metavar="AMOUNT", help=said)(day(command))
+    return amount(day(command))
 
 
 def monthly_of(monthly: int | None, month_day: int | None) -> Monthly | None:

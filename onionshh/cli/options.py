@@ -16,6 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from onionshh.cli.completing import privacy_classes
+from onionshh.cli.defaults import InWords
 from onionshh.cli.failures import Usage
 from onionshh.cli.log_lines import INFO
 from onionshh.cli.talk import note
@@ -62,32 +63,34 @@ class _Duration(click.types.FloatParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, int | float):
-            return float(value)
-        found = _DURATION.fullmatch(value.strip())
-        seconds = math.inf if found is None else float(found[1]) * _UNITS[found[2]]
-        if not math.isfinite(seconds):
-            self.fail(f"{value!r} is not a time; write 90s, 30m, 3h or 3d.", param, ctx)
+            seconds = float(value)
+        else:
+            found = _DURATION.fullmatch(value.strip())
+            seconds = math.inf if found is None else float(found[1]) * _UNITS[found[2]]
+        if not (math.isfinite(seconds) and seconds >= 0):
+            self.fail(f"{str(value)!r} is not a time; write 90s, 30m, 3h or 3d.", param, ctx)
         return seconds
 
 
 DURATION = _Duration()
-"""Seconds: not negative, and not infinite."""
+"""Seconds: not negative, and not infinite. Write a default with its unit, as "10m": --help shows it."""
 
 
 def network_option(
-    help: str = "The network file, from those who run the network."
-    "  [default: that of `onionshh network`, while it runs]",
+    help: str = "The network file, from those who run the network.",
     *,
     found: bool = True,
 ) -> Callable[[F], F]:
     """`--network`, or ONIONSHH_NETWORK, or the network that runs on this machine (`found`)."""
     return click.option(
         "--network",
+        cls=InWords,
         type=PATH,
         envvar="ONIONSHH_NETWORK",
         show_envvar=True,
         metavar="FILE",
         required=not found,
+        show_default="that of `onionshh network`, while it runs" if found else None,
         callback=_network_found if found else None,
         help=help,
     )
@@ -137,10 +140,11 @@ def class_options(command: F) -> F:
     """`--hops`, and `--class` as `privacy`."""
     hops = click.option(
         "--hops",
+        cls=InWords,
         type=click.IntRange(0, 3),
         metavar="0..3",
-        help="Relays between us and each meeting relay. With 0 that relay sees our address."
-        "  [default: drawn from the class]",
+        show_default="drawn from the class",
+        help="Relays between us and each meeting relay. With 0 that relay sees our address.",
     )
     said = "Privacy class: talk or flash."
     privacy = click.option(
@@ -158,10 +162,11 @@ def folder_option(command: F) -> F:
     """`--data`, the folder of a visitor."""
     return click.option(
         "--data",
+        cls=InWords,
         type=PATH,
         metavar="DIR",
-        help="Folder of guards and the last consensus, shared by any number of processes."
-        "  [default: one for each network, in $XDG_STATE_HOME/onionshh]",
+        show_default="one for each network, in $XDG_STATE_HOME/onionshh",
+        help="Folder of guards and the last consensus, shared by any number of processes.",
     )(command)
 
 

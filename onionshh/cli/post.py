@@ -94,8 +94,7 @@ Arguments:
     "--ttl",
     type=DURATION,
     metavar="TIME",
-    default=86_400.0,
-    show_default="1d",
+    default="1d",
     help="How long it lies there: 90s, 30m, 3h, 3d; at most 7d. Rounded up to 10m, 30m, 1h, 3h, 1d, 3d, 7d.",
 )
 @click.option(
@@ -112,8 +111,7 @@ Arguments:
     "--wait",
     type=DURATION,
     metavar="TIME",
-    default=180.0,
-    show_default="3m",
+    default="3m",
     help="How long to try.",
 )
 @folder_option

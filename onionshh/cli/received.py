@@ -17,54 +17,74 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+import trio
+
 from onionshh.advice import advice
 from onionshh.cli.failures import Usage
 from onionshh.cli.handling import Patience
+from onionshh.cli.log_lines import INFO
+from onionshh.cli.talk import counted, note
 from onionshh.cli.voice import Voice
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.incoming import IncomingTransfer
 from onionshh.errors import Closed
-from onionshh.net.store import RunBlocking, run_in_thread
+from onionshh.net.store import RunBlocking, run_in_thread, sync_folder
 
 DIGITS: Final = 8
 """Of the id, in a file's name."""
+TRANSFERS_LOOK_SECONDS: Final = 10.0
 
 
 class ReceivedFiles:
-    """The folder, which is made if it is not there. Usage."""
+    """The folder, which is made if it is not there. None: no files are made, and transfers wait on the
+    endpoint's disk. Usage."""
 
-    def __init__(self, folder: Path, run_blocking: RunBlocking = run_in_thread) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | None, run_blocking: RunBlocking = run_in_thread) -> None:
         self._run_blocking = run_blocking
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise Usage(f"Cannot use {folder} for transfers: {error.strerror}{advice(error)}.") from error
+        self._folder = _made(folder)
+        self._waiting = trio.CancelScope()
+        """The wait for the next transfer."""
 
-    def move(self, folder: Path) -> None:
-        """Files are made in this folder from the next one on. Usage."""
-        self._folder = ReceivedFiles(folder)._folder
+    def move(self, folder: Path | None) -> None:
+        """Files are made in this folder from the next one on, or no more are made. Usage."""
+        before, self._folder = self._folder, _made(folder)
+        if (before is None) != (folder is None):
+            self._waiting.cancel()
 
     async def run(self, endpoint: Endpoint, voice: Voice) -> None:
-        """Make files, until the endpoint is closed."""
-        patience = Patience("transfer")
-        while (incoming := await patience.next_transfer(endpoint)) is not None:
-            path: Path | None = None
-            if not incoming.failed:
-                try:
-                    path = await self._kept(incoming, patience)
-                except Closed:  # it is shown again when the endpoint runs again
-                    return
-            voice.received(incoming, path)
+        """Make files, until the endpoint is closed. While there is no folder, mention what waits."""
+        patience, going_on = Patience("transfer"), True
+        while going_on:
+            incoming: IncomingTransfer | None = None
+            with trio.CancelScope() as self._waiting:
+                if self._folder is None:
+                    await _mention(endpoint)
+                else:
+                    incoming = await patience.next_transfer(endpoint)
+                going_on = incoming is not None
+            if incoming is not None:
+                going_on = await self._keep(incoming, patience, voice)
 
-    async def _kept(self, incoming: IncomingTransfer, patience: Patience) -> Path:
-        path = await patience(lambda: self.save(incoming))
-        await patience(incoming.done)
-        return path
+    async def _keep(self, incoming: IncomingTransfer, patience: Patience, voice: Voice) -> bool:
+        """Make a file of it. False if the endpoint is closed: it is shown again when that runs again."""
+        path: Path | None = None
+        if not incoming.failed:
+            try:
+                path = await patience(lambda: self.save(incoming))
+                await patience(incoming.done)
+            except NoFolder:
+                incoming.let_go()
+                return True
+            except Closed:
+                return False
+        voice.received(incoming, path)
+        return True
 
     async def save(self, incoming: IncomingTransfer) -> Path:
-        """Make a file of this transfer, if there is none by now. OSError, BadData, Closed."""
+        """Make a file of this transfer, if there is none by now. OSError, BadData, Closed, NoFolder."""
         folder = self._folder
+        if folder is None:
+            raise NoFolder
         rough = folder / f".{incoming.id}.part"
         try:
             descriptor = await self._run_blocking(partial(_new, rough))
@@ -78,6 +98,34 @@ class ReceivedFiles:
         finally:
             with suppress(OSError):
                 rough.unlink()
+
+
+class NoFolder(Exception):
+    """No files are made any more. The transfer waits on."""
+
+
+def _made(folder: Path | None) -> Path | None:
+    try:
+        if folder is not None:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Usage(f"Cannot use {folder} for transfers: {error.strerror}{advice(error)}.") from error
+    return folder
+
+
+async def _mention(endpoint: Endpoint) -> None:
+    """Nobody takes transfers, so their owner should hear of them. Returns once the endpoint is closed."""
+    said = 0
+    with suppress(Closed):
+        while True:
+            await trio.sleep(TRANSFERS_LOOK_SECONDS)
+            waiting = endpoint.status().transfers
+            if waiting > said:
+                note(
+                    f"{counted(waiting, 'transfer')} here or on the way; --receive DIR makes files of them.",
+                    INFO,
+                )
+            said = waiting
 
 
 def _names(folder: Path, incoming: IncomingTransfer) -> Iterator[Path]:
@@ -112,7 +160,7 @@ def _named(rough: Path, names: Iterator[Path]) -> Path:
             if name.is_file() and not name.is_symlink() and filecmp.cmp(rough, name, shallow=False):
                 return name
         else:
-            _sync_folder(name.parent)
+            sync_folder(name.parent)
             return name
 
 
@@ -126,11 +174,3 @@ def _take_name(rough: Path, name: Path) -> None:
         if os.path.lexists(name):
             raise FileExistsError(name) from None
         os.rename(rough, name)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

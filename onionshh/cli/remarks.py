@@ -117,6 +117,10 @@ class Trouble:
             self._whys.clear()
             note(self._over + more)
 
+    def forget(self) -> None:
+        """It is not looked at any more, so nobody can say that it is over."""
+        self._whys.clear()
+
 
 def why_refused(error: Exception) -> str:
     """Why the system refuses, as a part of a sentence."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from onionshh.cli.failures import Usage
+from onionshh.cli.handling import NotHandled
 from onionshh.cli.program import ProgramFailed, parse_command, run_program
 from onionshh.cli.received import ReceivedFiles
 from onionshh.client.whisper import Whisper
@@ -29,11 +30,14 @@ class Replying:
 
     def become(self, other: Replying) -> None:
         """Answer as the other does, from the next whisper on. A program that runs now is not disturbed."""
+        self.wanted = other.wanted
         self._command = other._command
 
     async def reply(self, whisper: Whisper) -> bytes | None:
-        """The program's output, or the whisper's own body."""
+        """The program's output, or the whisper's own body. NotHandled."""
         command = self._command
+        if not self.wanted:
+            raise NotHandled("whispers are not answered any more")
         if command is None:
             return whisper.body
         try:
@@ -43,18 +47,16 @@ class Replying:
             return None
 
 
-def take_up(replying: Replying, received: ReceivedFiles | None, now: Mapping[str, Any]) -> set[str]:
-    """The host's options are these now. Returns the keys that need a restart: whether whispers are answered
-    and transfers taken at all is decided at the start. Usage, before anything is changed."""
-    left = set()
+def take_up(replying: Replying, received: ReceivedFiles, now: Mapping[str, Any], *, receipts: bool) -> None:
+    """The host's options are these now. Usage, before anything is changed. `receipts`: whether it sends
+    any."""
     other = Replying(now["echo"], now["exec"])
-    if other.wanted != replying.wanted:
-        left |= {"echo", "exec"}
-    folder = now["receive"]
-    if (folder is None) != (received is None):
-        left.add("receive")
-    elif received is not None:
-        received.move(folder)
-    if not left & {"echo", "exec"}:
-        replying.become(other)
-    return left
+    check_receive(now["receive"], receipts=receipts)
+    received.move(now["receive"])
+    replying.become(other)
+
+
+def check_receive(folder: object, *, receipts: bool) -> None:
+    """Refuse what `--no-receipts` excludes. Usage."""
+    if folder is not None and not receipts:
+        raise Usage("--no-receipts and --receive exclude each other: a transfer needs receipts.")

@@ -13,9 +13,10 @@ from onionshh.cli.saving.passphrase import read_passphrase
 from onionshh.cli.saving.restoring import restore as put_back
 from onionshh.cli.talk import counted, note, utter
 from onionshh.core.base.words import utc
+from onionshh.relay.accounting import ACCOUNTING_FILE
 
+_COUNTED = "Bytes that --monthly has counted since are forgotten."
 _FORGOTTEN = {
-    RELAY: "Bytes that --monthly has counted since are forgotten.",
     DIRECTORY: (
         "Relays and random values of the network since then are forgotten: new values are drawn for the same"
         " periods, and endpoints are hard to find until these are over."
@@ -39,7 +40,7 @@ _FORGOTTEN = {
     metavar="ID",
     help="Refuse a backup that is not of this relay's id, key or endpoint's address.",
 )
-@click.option("--replace", is_flag=True, help="Put what is in DIR aside, into a folder beside it.")
+@click.option("--replace", is_flag=True, help="Put what is in DIR aside, into a folder beside it, or in it.")
 @click.option(
     "--identity-only", is_flag=True, help="Of a host only its identity and guards: for an old backup."
 )
@@ -54,8 +55,9 @@ def restore(
 ) -> int:
     """Restore the folder of a relay, a directory, a host or contacts from its backup.
 
-    Everything in the file is checked first: sums, versions, and that keys and databases fit one another. Then
-    the folder gets its name at once. A folder that is not empty is left alone unless --replace is given.
+    Everything in the file is checked first: sums, versions, and that keys and databases fit one another. A
+    folder that is not empty is left alone unless --replace is given. DIR may be a mount point, or a link to a
+    folder. If a restore is cut off, no program starts with DIR until the next one has put that right.
 
     The old machine must not run any more: two with the same keys take visitors from each other.
 
@@ -81,5 +83,7 @@ def _remark(manifest: Manifest, *, identity_only: bool) -> None:
     note("the machine that had these keys must not run any more: two with the same keys harm each other.")
     if identity_only:
         note("Ids of all earlier whispers are forgotten: one that its sender repeats is shown a second time.")
-    else:
+    elif manifest.kind != RELAY:
         note(_FORGOTTEN[manifest.kind])
+    elif any(member.path == ACCOUNTING_FILE for member in manifest.members):
+        note(_COUNTED)

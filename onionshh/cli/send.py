@@ -40,7 +40,6 @@ from onionshh.cli.teller import GIVEN_UP, MAYBE
 from onionshh.cli.text import one_line
 from onionshh.cli.verbose import verbose_option
 from onionshh.cli.whisper import check_terms, whom
-from onionshh.client.contact import TRANSFER_TTL_SECONDS
 from onionshh.client.node import Node, join
 from onionshh.client.transfer import Transfer, TransferProgress
 from onionshh.core.delivery.parts import check_size
@@ -91,7 +90,7 @@ Arguments:
     "--ttl",
     type=DURATION,
     metavar="TIME",
-    default=float(TRANSFER_TTL_SECONDS),
+    default="1h",
     help="Until when all of it must have arrived: 90s, 30m, 3h, 3d; at most 7d.",
 )
 @click.option(

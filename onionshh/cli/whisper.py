@@ -113,16 +113,14 @@ Arguments:
     "--ttl",
     type=DURATION,
     metavar="TIME",
-    default=600.0,
-    show_default="10m",
+    default="10m",
     help="Until when it may be delivered: 90s, 30m, 3h, 3d; at most 7d.",
 )
 @click.option(
     "--wait",
     type=DURATION,
     metavar="TIME",
-    default=30.0,
-    show_default="30s",
+    default="30s",
     help="How long to try, and to wait for the reply; then it is given up. 0: until there is a receipt. What"
     " relays can keep is tried until they do.",
 )

@@ -31,6 +31,7 @@ logger = logging.getLogger("onionshh.net")
 
 OFFLINE_SECONDS = 10.0
 GUARDS_FILE = "guards"
+GUARDS_LOCK = "guards.lock"
 LAYER_TWO_FILE = "guards-layer-two"
 OVER_TOR_FILES = ("guards-tor", "guards-tor-layer-two")
 """The same two of a node with C tor."""
@@ -209,7 +210,7 @@ class GuardFile:
     def _alone(self) -> Iterator[None]:
         with ExitStack() as held:
             try:
-                held.enter_context(self._folder.turn("guards.lock"))
+                held.enter_context(self._folder.turn(GUARDS_LOCK))
             except OSError as error:
                 if not self._begun:
                     raise

@@ -1,4 +1,8 @@
-"""Reads the network file, which describes a network and says where its authorities are."""
+"""Reads the network file, which describes a network and says where its authorities are.
+
+Trust begins with it. So it is logged if everyone on this machine can change it. People hand it on, so it may
+be anybody's.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from pathlib import Path
 from onionshh.advice import advice
 from onionshh.config import NetworkFile, parse_network_file
 from onionshh.errors import BadNetworkFile
+from onionshh.net.store import warn_of_writers
 
 NETWORK_FILE_MOST = 256 * 1024
 
@@ -17,6 +22,7 @@ def read_network_file(path: Path | str) -> NetworkFile:
         raise BadNetworkFile("No network file is named: the path is empty, or is that of a folder.")
     try:
         with Path(path).open("rb") as file:
+            warn_of_writers(file.fileno(), path, "lead you into a network of their own")
             data = file.read(NETWORK_FILE_MOST + 1)
     except FileNotFoundError:
         raise BadNetworkFile(

@@ -38,6 +38,8 @@ SLOW_FOR_SECONDS = 60.0
 LEFTOVER_SECONDS = 600
 """Our writes never take this long, so an older temporary file was left by a crash."""
 WARNED_MOST = 256
+UNFINISHED = ".restoring"
+"""While this file is in a folder, a restore exchanges what is in it, or was cut off in the middle."""
 
 
 class RunBlocking(Protocol):
@@ -103,7 +105,7 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o600, *, new: bool = Fals
         if isinstance(error, OSError):
             error.filename, error.filename2 = str(path), None
         raise
-    _sync_directory(path.parent)
+    sync_folder(path.parent)
     _remove_leftovers(path, now)
 
 
@@ -176,6 +178,12 @@ def close_to_others(descriptor: int, path: Path | str, then: str) -> None:
         )
 
 
+def warn_of_writers(descriptor: int, path: Path | str, then: str) -> None:
+    """Log it if everyone on this machine can change a file that is trusted. `then`: what they can do."""
+    if os.fstat(descriptor).st_mode & stat.S_IWOTH:
+        _warn(f"Everyone on this machine can write to {path}, and {then}; say `chmod o-w {path}`.")
+
+
 def _is_others(about: os.stat_result) -> bool:
     return about.st_uid not in (os.geteuid(), 0)  # root has everything anyway
 
@@ -186,7 +194,8 @@ def _warn(sentence: str) -> None:
     logger.warning("%s", sentence)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Wait until what was named, renamed or removed in this folder is on disk. OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -216,6 +225,50 @@ def _check_folder(folder: Path) -> None:
             f" {stat.S_IMODE(about.st_mode):04o}), who can replace the keys in it; close it with"
             f" `chmod go-w {folder}`, or use one of your own."
         )
+
+
+def check_finished(folder: Path) -> None:
+    """BadData after a restore that was cut off: what is in the folder does not fit together."""
+    if os.path.lexists(folder / UNFINISHED):
+        raise BadData(
+            f"A restore into {folder} was cut off, so what is in it does not fit together; say"
+            " `onionshh restore` again, which first puts back what was there."
+        )
+
+
+@contextlib.contextmanager
+def turn(folder: Path, name: str, *, unfinished: bool = False) -> Iterator[None]:
+    """Wait until no other process is in such a block. BadData after a restore that was cut off, unless the
+    folder may be `unfinished`. Raises OSError."""
+    descriptor = open_or_make(folder / name)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not unfinished:
+            check_finished(folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def hold(folder: Path, name: str = "lock", *, unfinished: bool = False) -> Iterator[None]:
+    """Hold a folder alone until the block ends. DataInUse if this or another process holds it already.
+    BadData as for `turn`."""
+    descriptor = open_or_make(folder / name)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataInUse(
+                f"{folder} is in use already; stop what uses it, or take another data folder (--data)."
+            ) from error
+        except OSError as error:
+            raise BadData(f"{folder} cannot be locked: {error.strerror}{advice(error)}.") from error
+        if not unfinished:
+            check_finished(folder)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Folder(Protocol):
@@ -283,30 +336,10 @@ class DataDirectory:
             os.close(descriptor)
         return False
 
-    @contextlib.contextmanager
-    def turn(self, name: str) -> Iterator[None]:
-        """Wait until no other process is in such a block. Raises OSError."""
-        descriptor = open_or_make(self.path / name)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+    def turn(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """As `turn`, in this folder."""
+        return turn(self.path, name)
 
-    @contextlib.contextmanager
-    def lock(self, name: str = "lock") -> Iterator[None]:
-        """Hold the folder alone until the block ends. DataInUse if this or another process holds it
-        already."""
-        descriptor = open_or_make(self.path / name)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DataInUse(
-                    f"{self.path} is in use already; stop what uses it, or take another data folder (--data)."
-                ) from error
-            except OSError as error:
-                raise BadData(f"{self.path} cannot be locked: {error.strerror}{advice(error)}.") from error
-            yield
-        finally:
-            os.close(descriptor)
+    def lock(self, name: str = "lock") -> contextlib.AbstractContextManager[None]:
+        """As `hold`, this folder."""
+        return hold(self.path, name)

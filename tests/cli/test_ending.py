@@ -44,7 +44,7 @@ def test_signals_are_given_back() -> None:
     ("command", "status"), [("host", 0), ("relay", 0), ("directory", 0), ("network", 0), ("whisper", 1)]
 )
 def test_a_signal_in_the_first_moment_ends_what_runs_for_ever_as_any_later_one(
-    command: str, status: int, monkeypatch: pytest.MonkeyPatch
+    command: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run_command(arguments: list[str]) -> int:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -52,6 +52,7 @@ def test_a_signal_in_the_first_moment_ends_what_runs_for_ever_as_any_later_one(
 
     monkeypatch.setattr("onionshh.cli.app.run_command", run_command)
     assert main([command]) == status
+    assert capsys.readouterr() == ("", "onionshh: ending, since SIGTERM came.\n")
 
 
 def test_a_command_that_no_signal_ends_has_its_own_status() -> None:
@@ -67,9 +68,10 @@ def test_a_command_that_no_signal_ends_has_its_own_status() -> None:
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("status", [None, 0])
 def test_a_signal_cancels_the_work_and_what_it_opened_is_closed(
-    number: signal.Signals, status: int | None
+    number: signal.Signals, status: int | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What it was to do is not done, unless it has said so before."""
+    """What it was to do is not done, unless it has said so before. It says why it ends, but not to whoever
+    pressed Ctrl-C."""
     closed = []
 
     async def work() -> int:
@@ -87,6 +89,8 @@ def test_a_signal_cancels_the_work_and_what_it_opened_is_closed(
         assert ended_by_signal()
         assert status_when_ended() == (1 if status is None else status)
     assert closed
+    said = "" if number is signal.SIGINT else f"onionshh: ending, since {number.name} came.\n"
+    assert capsys.readouterr() == ("", said)
 
 
 @pytest.mark.parametrize("number", SIGNALS)

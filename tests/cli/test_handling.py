@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 from onionshh import testing
 from onionshh.cli.handling import HANDLED_AT_ONCE, Handle, Handling, NotHandled, Patience, Tally
+from onionshh.cli.taking import Taking
 from onionshh.client.contact import Contact
 from onionshh.client.endpoint import Endpoint
 from onionshh.client.whisper import Whisper
@@ -23,13 +24,18 @@ from tests.inside import parts
 Captured = pytest.CaptureFixture[str]
 
 
+def taking(handle: Handle, tally: Tally) -> Taking:
+    patience = Patience()
+    return Taking(Handling(handle, lambda whisper: None, patience, tally), patience, tally)
+
+
 @asynccontextmanager
 async def handled(net: testing.Network, handle: Handle) -> AsyncIterator[tuple[Endpoint, Contact, Tally]]:
     """An endpoint whose whispers this handles, and somebody who knows it."""
     tally = Tally()
     async with hosted(net) as (_, endpoint), net.join("visitor") as visitor:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Handling(handle, lambda whisper: None, tally).run, endpoint)
+            nursery.start_soon(taking(handle, tally).run, endpoint)
             async with visitor.contact(endpoint.address) as contact:
                 yield endpoint, contact, tally
             nursery.cancel_scope.cancel()
@@ -174,9 +180,26 @@ async def test_handling_ends_with_the_endpoint(autojump_clock: MockClock) -> Non
 
     async with small() as net, trio.open_nursery() as nursery:
         async with hosted(net) as (_, endpoint), net.join("visitor") as visitor:
-            nursery.start_soon(Handling(never, lambda whisper: None, Tally()).run, endpoint)
+            nursery.start_soon(taking(never, Tally()).run, endpoint)
             async with visitor.contact(endpoint.address) as contact:
                 await contact.whisper(b"kept")
         with trio.fail_after(1):
             while nursery.child_tasks:
                 await trio.sleep(0.1)
+
+
+async def test_work_that_is_cancelled_is_not_waited_for(autojump_clock: MockClock, capsys: Captured) -> None:
+    """One that was given up while the system refused leaves nobody who says that it still does."""
+    patience = Patience()
+
+    async def refused() -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    async def taken() -> str:
+        return "taken"
+
+    with trio.move_on_after(10):
+        await patience(refused)
+    assert await patience(taken) == "taken"
+    said = capsys.readouterr().err.splitlines()
+    assert [line.endswith("can be taken and finished again.") for line in said] == [False, True]

@@ -10,9 +10,11 @@ import pytest
 import trio
 
 from onionshh.cli import hangup
-from onionshh.cli.ending import SIGNALS, end_on_signals, ended_by_signal, run
+from onionshh.cli.ending import SIGNALS, drained_by, end_on_signals, ended_by_signal, run
 
 CONFIGURED = ("relay", "--config", "made.toml")
+CLOSED = "onionshh: ending, since its terminal was closed.\n"
+Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
@@ -62,24 +64,75 @@ def test_one_that_came_early_is_not_lost() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [("relay",), ("relay", "--configs", "x"), ("network", "--config", "x"), ("whisper", "--config", "x")],
+    "arguments, hint",
+    [
+        (("relay",), "; with --config it would read its file again"),
+        (("relay", "--configs", "x"), "; with --config it would read its file again"),
+        (("network", "--config", "x"), ""),
+    ],
 )
-def test_without_a_file_it_ends(arguments: tuple[str, ...]) -> None:
+def test_without_a_file_it_ends_and_says_why(
+    arguments: tuple[str, ...], hint: str, capsys: Captured
+) -> None:
     with end_on_signals():
         hangup.expect(arguments)
         assert not hangup.expected()
         assert run(lambda: trio_sleep()) == 1
         assert ended_by_signal()
+    assert capsys.readouterr() == ("", f"onionshh: ending, since SIGHUP came{hint}.\n")
 
 
-async def trio_sleep() -> int:
-    hang_up()
+@pytest.mark.parametrize("configured", [True, False])
+@pytest.mark.parametrize("early", [True, False])
+def test_sigterm_long_after_the_terminal_was_closed_is_sigterm(
+    configured: bool, early: bool, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """As after nohup."""
+    monkeypatch.setattr(hangup, "has_terminal", lambda: True)
+    with end_on_signals():
+        hangup.expect(CONFIGURED[: 1 + 2 * configured])
+        monkeypatch.setattr(hangup, "has_terminal", lambda: False)
+        if early:
+            with pytest.raises(SystemExit):
+                os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            run(lambda: trio_sleep(signal.SIGTERM))
+    assert capsys.readouterr().err == "onionshh: ending, since SIGTERM came.\n"
+
+
+def test_what_is_ending_says_that_it_takes_up_nothing(capsys: Captured) -> None:
+    """As a relay that drains."""
+    done: list[str] = []
+    said: list[str] = []
+
+    async def drain() -> None:
+        while len(said) < 2:
+            hang_up()
+            await trio.sleep(0.001)
+            said.extend(line for line in capsys.readouterr().err.splitlines() if "SIGTERM" not in line)
+
+    async def work() -> int:
+        drained_by(drain, 5.0)
+        return await trio_sleep(signal.SIGTERM)
+
+    with end_on_signals():
+        hangup.expect(CONFIGURED)
+        hangup.reload_by(lambda: done.append("again"))
+        run(work)
+    assert done == []
+    ending = "onionshh: nothing was changed: this program is ending, so its file is not read again."
+    assert set(said) == {ending}
+
+
+async def trio_sleep(number: int = signal.SIGHUP) -> int:
+    os.kill(os.getpid(), number)
     await trio.sleep(60)
     return 7
 
 
-def test_a_closed_terminal_ends_it_whatever_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_terminal_ends_it_whatever_the_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
     done: list[str] = []
     monkeypatch.setattr(hangup, "has_terminal", lambda: True)
     with end_on_signals():
@@ -90,16 +143,21 @@ def test_a_closed_terminal_ends_it_whatever_the_file(monkeypatch: pytest.MonkeyP
         assert run(lambda: trio_sleep()) == 1
         assert ended_by_signal()
     assert len(done) == 2
+    assert capsys.readouterr().err == CLOSED
 
 
-def test_a_terminal_that_closes_before_trio_runs_ends_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("configured", [True, False])
+def test_a_terminal_that_closes_before_trio_runs_ends_it_too(
+    configured: bool, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
     monkeypatch.setattr(hangup, "has_terminal", lambda: True)
     with end_on_signals():
-        hangup.expect(CONFIGURED)
+        hangup.expect(CONFIGURED[: 1 + 2 * configured])
         monkeypatch.setattr(hangup, "has_terminal", lambda: False)
         with pytest.raises(SystemExit):
             hang_up()
         assert ended_by_signal()
+    assert capsys.readouterr().err == CLOSED
 
 
 def test_what_a_parent_ignores_stays_ignored() -> None:

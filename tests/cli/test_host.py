@@ -1,74 +1,62 @@
-"""What `host` shows, and when a whisper that it has shown is finished."""
+"""The command `host`: what it refuses, and what it takes up while it runs."""
 
 from __future__ import annotations
 
-import json
-import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from onionshh.cli import main
-from onionshh.cli.answers import Answers
-from onionshh.cli.handling import Patience, Tally
-from onionshh.cli.host import show, show_and_hold
-from onionshh.cli.lines import LineReader, Output
-from onionshh.cli.voice import JsonVoice, PeopleVoice
-from tests.cli.conftest import Heard, Pipe, network_file, speaking
-from tests.client.world import QUIET, hosted, small, until
+from onionshh.cli import host, main
+from onionshh.cli.app import run_command
+from onionshh.cli.config import reloading
+from tests.cli.conftest import Screen, network_file
+from tests.client.world import QUIET, small, until
+
+Captured = pytest.CaptureFixture[str]
 
 
-async def test_what_was_shown_to_people_is_finished(heard: Heard, autojump_clock: MockClock) -> None:
-    voice, tally = PeopleVoice(Output(heard.writing)), Tally()
-    async with (
-        small(**QUIET) as net,
-        net.join("visitor") as visitor,
-        hosted(net) as (_, endpoint),
-        speaking(voice),
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(show, endpoint, voice, Patience(), tally)
-        async with visitor.contact(endpoint.address) as contact:
-            for body in (b"first", b"second"):
-                assert (await contact.whisper(body)).status == "delivered"
-        await until(lambda: tally.finished == 2)
-        assert tally.taken == 2
-        assert endpoint.waiting[0] == 0
-        lines = await heard.lines(4)
-        nursery.cancel_scope.cancel()
-    assert [line for line in lines if line.startswith("  | ")] == ["  | first", "  | second"]
-
-
-async def test_what_a_program_was_shown_waits_for_its_line_over_a_restart(
-    heard: Heard, pipe: Pipe, autojump_clock: MockClock
+async def test_a_reload_begins_and_ends_answers_and_files(
+    tmp_path: Path,
+    screen: Screen,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
 ) -> None:
-    shown: list[dict[str, str]] = []
-    async with small(**QUIET) as net, net.join("visitor") as visitor:
-        for start in range(2):
-            voice, tally = JsonVoice(Output(heard.writing)), Tally()
-            answers = Answers(LineReader(pipe.reading), Output(heard.writing), Patience(), tally)
-            async with (
-                hosted(net) as (_, endpoint),
-                speaking(voice),
-                trio.open_nursery() as nursery,
-            ):
-                nursery.start_soon(show_and_hold, endpoint, voice, Patience(), answers, tally)
-                if not start:
-                    async with visitor.contact(endpoint.address) as contact:
-                        assert (await contact.whisper(b"question")).status == "delivered"
-                shown += [json.loads(line) for line in await heard.lines(1)]
-                assert (tally.taken, tally.finished) == (1, 0)
-                if start:
-                    os.write(pipe.writing, json.dumps({"done": shown[0]["id"]}).encode() + b"\n")
-                    pipe.close(pipe.writing)
-                    await answers.run()
-                    assert tally.finished == 1
-                    assert endpoint.waiting[0] == 0
-                nursery.cancel_scope.cancel()
-    assert shown[0] == shown[1]
-    assert shown[0]["body"] == "question"
+    """From nothing to an echo and files, and back to nothing, while the endpoint stays reachable."""
+    file = tmp_path / "made.toml"
+    works: list[Callable[[], Awaitable[int]]] = []
+    reloads: list[Callable[[], None]] = []
+    async with small(**QUIET) as net, net.join("visitor") as visitor, trio.open_nursery() as nursery:
+        nothing = f'[host]\nnetwork = "{net.folder / "network.toml"}"\ndata = "me"\nintroducers = 2\n'
+        file.write_text(nothing)
+        monkeypatch.setattr(host, "run", lambda work, **_: works.append(work))
+        monkeypatch.setattr(host, "join", lambda *_, **__: net.join("host"))
+        monkeypatch.setattr(reloading, "reload_by", reloads.append)
+        run_command(["host", "--config", str(file)])
+        nursery.start_soon(works[0])
+        await until(lambda: " reachable through " in screen.text)
+        address = screen.lines[0].split()[-1]
+        async with visitor.contact(address) as contact:
+            assert (await contact.whisper(b"first")).status == "delivered"
+            await until(lambda: "  | first" in screen.lines)
+            file.write_text(nothing + 'echo = true\nreceive = "files"\n')
+            reloads[0]()
+            assert await contact.ask(b"second") == b"second"
+            await contact.transfer(b"a file").final()
+            await until(lambda: "transfer of 6 bytes" in screen.text)
+            file.write_text(nothing + "no-receipts = true\n")
+            reloads[0]()
+            assert (await contact.whisper(b"third")).status == "delivered"
+            await until(lambda: "  | third" in screen.lines)
+        nursery.cancel_scope.cancel()
+    assert [path.read_bytes() for path in (tmp_path / "files").iterdir()] == [b"a file"]
+    said = capsys.readouterr().err
+    assert said.count("changed: echo, receive.") == 2
+    assert "no-receipts needs a restart" in said
+    assert [line for line in screen.lines if line.startswith("  | ")] == ["  | first", "  | third"]
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def test_a_new_relay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     relay.mkdir(mode=0o700)
     text = said(capsys, "sign", file, "--to", relay)
     assert relay_of(text) == relay_id
+    assert f"It belongs into the relay's folder, under the name relay-signing. Keep {file} here." in text
     keys = RelayKeys(DataDirectory(relay), os.urandom)
     assert keys.relay_id.hex() == relay_id
     left = expires_of(keys.signer.signing) - file.stat().st_mtime
@@ -57,7 +58,12 @@ def test_a_relay_that_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "Destroy older backups" in text
     assert read_master(file).open().seed == before.signer.key.seed
     assert before.signer.key.seed not in (relay / KEYS_FILE).read_bytes()
-    said(capsys, "sign", file, "--to", relay / SIGNING_FILE)
+    for to, days in ((relay / SIGNING_FILE, 4), (relay, 5)):
+        text = said(capsys, "sign", file, "--to", to, "--days", days)
+        assert "It lies in the relay's folder. The relay takes it within 5 minutes" in text
+        assert "belongs" not in text
+    carried = said(capsys, "sign", file, "--to", relay / "other-name")  # which no relay looks for
+    assert "It belongs into the relay's folder, under the name relay-signing" in carried
     renewed = read_signing(relay / SIGNING_FILE)
     assert renewed is not None
     assert renewed.identity == before.relay_id
@@ -92,6 +98,8 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str], mistake: M
     RelayKeys(folder := DataDirectory(relay), os.urandom)
     inside = mistake(2, "master", "take", relay / "m", "--data", relay)
     assert "relay's own folder" in inside
+    assert "folder of another relay" in mistake(2, "master", "sign", file, "--to", relay)
+    assert not (relay / SIGNING_FILE).exists()
     with folder.lock():
         assert "in use" in mistake(1, "master", "take", tmp_path / "m", "--data", relay)
     assert not (tmp_path / "m").exists()

@@ -41,6 +41,13 @@ def test_anything_else_is_refused(text: str) -> None:
         BYTES.convert(text, None, None)
 
 
+@pytest.mark.parametrize("number", [-1, 0, 999_999, 2**60 + 1])
+def test_a_number_of_a_file_has_the_same_bounds(number: int) -> None:
+    assert BYTES.convert(10**6, None, None) == 10**6
+    with pytest.raises(click.BadParameter, match="too little or too much"):
+        BYTES.convert(number, None, None)
+
+
 def test_a_day_needs_an_amount() -> None:
     assert monthly_of(None, None) is None
     assert monthly_of(10**9, None) == Monthly(10**9, 1)

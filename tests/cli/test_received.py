@@ -73,6 +73,77 @@ async def test_the_folder_may_change(tmp_path: Path) -> None:
     assert (await files.save(incoming(b"other"))).parent == tmp_path / "b"
 
 
+async def test_files_may_begin_and_end_while_it_runs(
+    tmp_path: Path, heard: Heard, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What comes while there is no folder waits, and is a file once there is one."""
+    files = ReceivedFiles(None, run_inline)
+    async with (
+        small(**QUIET) as net,
+        net.join("visitor") as visitor,
+        hosted(net) as (_, endpoint),
+        trio.open_nursery() as nursery,
+    ):
+        voice = JsonVoice(Output(heard.writing))
+        machine = parts(endpoint).peers.transfers.machine
+        async with speaking(voice), visitor.contact(endpoint.address) as contact:
+            nursery.start_soon(files.run, endpoint, voice)
+
+            async def send(body: bytes) -> None:
+                await contact.transfer(body).final()
+                await trio.sleep(30)
+
+            await send(b"before")
+            assert machine.unfinished == 1
+            files.move(tmp_path / "a")
+            await until(lambda: machine.unfinished == 0)
+            await send(b"while")
+            files.move(None)
+            await send(b"after")
+            assert machine.unfinished == 1
+            files.move(tmp_path / "b")
+            files.move(tmp_path / "c")
+            await until(lambda: machine.unfinished == 0)
+            nursery.cancel_scope.cancel()
+    made = {path.read_bytes(): path.parent.name for path in tmp_path.glob("?/*")}
+    assert made == {b"before": "a", b"while": "a", b"after": "c"}
+    assert capsys.readouterr().err.count("1 transfer here or on the way; --receive DIR makes files") == 2
+
+
+async def test_one_that_could_not_be_a_file_waits_when_no_more_are_made(
+    tmp_path: Path, heard: Heard, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = ReceivedFiles(tmp_path / "a", run_inline)
+    real = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(".part"):
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    async with (
+        small(**QUIET) as net,
+        net.join("visitor") as visitor,
+        hosted(net) as (_, endpoint),
+        trio.open_nursery() as nursery,
+    ):
+        voice = JsonVoice(Output(heard.writing))
+        async with speaking(voice), visitor.contact(endpoint.address) as contact:
+            nursery.start_soon(files.run, endpoint, voice)
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fsync", refuse)
+                await contact.transfer(b"hello").final()
+                await trio.sleep(30)
+                files.move(None)
+                await trio.sleep(30)
+            machine = parts(endpoint).peers.transfers.machine
+            assert machine.unfinished == 1
+            files.move(tmp_path / "b")
+            await until(lambda: machine.unfinished == 0)
+            nursery.cancel_scope.cancel()
+    assert [path.read_bytes() for path in tmp_path.glob("?/*")] == [b"hello"]
+
+
 async def test_one_that_is_shown_again_makes_no_second_file(tmp_path: Path) -> None:
     files = ReceivedFiles(tmp_path)
     first = await files.save(incoming(b"hello"))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from onionshh.cli.failures import Usage
+from onionshh.cli.handling import NotHandled
 from onionshh.cli.received import ReceivedFiles
-from onionshh.cli.replying import Replying, take_up
+from onionshh.cli.replying import Replying, check_receive, take_up
 
 
 class Said:
@@ -24,14 +25,22 @@ def now(echo: bool = False, program: str | None = None, receive: Path | None = N
     return {"echo": echo, "exec": program, "receive": receive}
 
 
-async def test_an_echo_becomes_a_program_and_back() -> None:
-    replying = Replying(True, None)
+def taken_up(replying: Replying, received: ReceivedFiles, now: dict[str, object]) -> None:
+    take_up(replying, received, now, receipts=True)
+
+
+async def test_an_echo_becomes_a_program_nothing_and_an_echo_again() -> None:
+    replying, received = Replying(True, None), ReceivedFiles(None)
     assert await answer(replying) == b"hello"
-    assert take_up(replying, None, now(program="tr a-z A-Z")) == set()
+    taken_up(replying, received, now(program="tr a-z A-Z"))
     assert await answer(replying) == b"HELLO"
-    assert take_up(replying, None, now(program="false")) == set()
+    taken_up(replying, received, now(program="false"))
     assert await answer(replying) is None
-    assert take_up(replying, None, now(echo=True)) == set()
+    taken_up(replying, received, now())
+    assert not replying.wanted
+    with pytest.raises(NotHandled, match="not answered any more"):  # in no case an echo
+        await answer(replying)
+    taken_up(replying, received, now(echo=True))
     assert await answer(replying) == b"hello"
 
 
@@ -44,17 +53,14 @@ async def test_what_cannot_be_changes_nothing(tmp_path: Path) -> None:
         now(True, None, tmp_path / "file"),
     ):
         with pytest.raises(Usage):
-            take_up(replying, received, wrong)
+            taken_up(replying, received, wrong)
         assert await answer(replying) == b"HELLO"
+    with pytest.raises(Usage, match="--no-receipts and --receive exclude each other"):
+        take_up(replying, received, now(True, None, tmp_path / "b"), receipts=False)
+    assert await answer(replying) == b"HELLO"
     assert not (tmp_path / "b").exists()
-
-
-def test_whether_anything_is_answered_or_received_needs_a_restart(tmp_path: Path) -> None:
-    assert take_up(Replying(False, None), None, now(True, None, tmp_path)) == {"echo", "exec", "receive"}
-    received = ReceivedFiles(tmp_path / "a")
-    assert take_up(Replying(True, None), received, now(True)) == {"receive"}
-    assert take_up(Replying(True, None), received, now(receive=tmp_path / "b")) == {"echo", "exec"}
-    assert (tmp_path / "b").is_dir()
+    take_up(replying, received, now(True), receipts=False)
+    check_receive(None, receipts=False)
 
 
 def test_one_of_both() -> None:

@@ -37,6 +37,18 @@ def test_it_says_what_is_forgotten_and_that_the_old_machine_must_rest(
     assert restore.restore.name == "restore"
 
 
+def test_a_relay_without_a_limit_has_counted_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders.relay(tmp_path / "r")
+    (tmp_path / "r" / "accounting").unlink()
+    make(tmp_path / "r", tmp_path / "file", None, made=MADE)
+    assert main(["restore", "--data", str(tmp_path / "new"), str(tmp_path / "file")]) == 0
+    err = capsys.readouterr().err
+    assert "must not run any more" in err
+    assert err.count("\n") == 1
+
+
 def test_it_says_where_the_old_folder_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders.host(tmp_path / "me")
     make(tmp_path / "me", tmp_path / "file", None, made=MADE)

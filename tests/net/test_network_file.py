@@ -42,3 +42,14 @@ def test_a_file_that_is_large_or_says_something_else_is_named(
     with pytest.raises(BadNetworkFile, match=sentence) as caught:
         read_network_file(path)
     assert str(path) in str(caught.value)
+
+
+def test_one_that_everyone_can_change_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "network.toml"
+    path.write_text(format_network_file(NETWORK))
+    for mode, said in ((0o644, 0), (0o664, 0), (0o646, 1), (0o666, 1)):  # once, however often it is read
+        path.chmod(mode)
+        assert read_network_file(path) == NETWORK
+        assert len(caplog.messages) == said
+    assert "can write to" in caplog.messages[0]
+    assert f"say `chmod o-w {path}`" in caplog.messages[0]

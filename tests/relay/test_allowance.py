@@ -10,8 +10,12 @@ import pytest
 from onionshh.core.base.chance import Chance
 from onionshh.errors import ProtocolError
 from onionshh.relay.allowance import (
+    BYTES_MOST,
     DRAIN_SECONDS,
+    MONTH_MOST_SECONDS,
+    PERIOD_MOST_SECONDS,
     SPARE,
+    TIME_MOST,
     Action,
     Allowance,
     Drain,
@@ -34,6 +38,9 @@ MOST = 1_000_000_000
 
 def at(year: int, month: int, day: int = 1, hour: int = 0) -> int:
     return int(datetime(year, month, day, hour, tzinfo=UTC).timestamp())
+
+
+START, END = at(2030, 1), at(2030, 2)
 
 
 class Machine:
@@ -63,12 +70,14 @@ class Machine:
         actions = self.allowance.look(self.total, self.now, self.monotonic)
         for action in actions:
             if isinstance(action, Write):
-                self.disk = action.kept
+                self.disk = decode_untrusted(action.kept.encode())
+                assert self.disk == action.kept
         return [action for action in actions if not isinstance(action, Write)]
 
     def restart(self, *, crash: bool) -> None:
         if not crash:
             self.disk = self.allowance.close(self.total)
+            assert self.disk is None or decode_untrusted(self.disk.encode()) == self.disk
         self.total, self.monotonic = 0, 0.0
         self.allowance = self._start()
 
@@ -109,6 +118,15 @@ def test_draining_ends_after_its_time_and_before_all_is_used() -> None:
     assert machine.look(MOST - MOST // SPARE)[-1] == Drain()
     assert machine.look(1, DRAIN_SECONDS - 2) == []
     (slept,) = machine.look(1, 3)
+    assert isinstance(slept, Sleep)
+
+
+def test_draining_ends_as_soon_as_all_is_used() -> None:
+    machine = Machine()
+    machine.look()
+    assert machine.look(MOST - MOST // SPARE)[-1] == Drain()
+    assert machine.look(MOST // SPARE - 1) == []
+    (slept,) = machine.look(1)
     assert isinstance(slept, Sleep)
 
 
@@ -288,6 +306,15 @@ def test_without_a_time_nothing_is_decided() -> None:
     assert allowance.statistics().ends == 0
 
 
+def test_however_often_the_day_changes_the_period_ends_within_a_year() -> None:
+    machine = Machine(start=at(2030, 1))
+    for number in range(60):
+        machine.day = 15 if number % 2 else 1
+        machine.restart(crash=False)
+        machine.look(1)
+    assert at(2030, 11) < machine.allowance.statistics().ends <= at(2030, 1) + PERIOD_MOST_SECONDS
+
+
 def test_what_is_written_is_read_and_nothing_else_is() -> None:
     kept = Kept(10, 20, 5, 11, 30, 7, 75)
     assert decode_untrusted(kept.encode()) == kept
@@ -301,3 +328,42 @@ def test_what_is_written_is_read_and_nothing_else_is() -> None:
     ):
         with pytest.raises(ProtocolError):
             decode_untrusted(bad)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Kept(START, START + PERIOD_MOST_SECONDS + 1, 0, START),
+        Kept(TIME_MOST, TIME_MOST + 1, 0, TIME_MOST),
+        Kept(2**62, 2**62 + 1, 0, 2**62),
+        Kept(START, END, 0, END + 1),
+        Kept(START, END, 0, START, wakes=START - 1),
+        Kept(START, END, 0, START, wakes=END + MONTH_MOST_SECONDS + 1),
+        Kept(START, END, 0, START, wakes=TIME_MOST),
+        Kept(START, END, BYTES_MOST + 1, START),
+        Kept(START, END, 0, START, before=BYTES_MOST + 1),
+        Kept(START, END, 0, START, warned=101),
+    ],
+)
+def test_dates_and_amounts_that_cannot_be_are_refused(bad: Kept) -> None:
+    with pytest.raises(ProtocolError):
+        decode_untrusted(bad.encode())
+
+
+@pytest.mark.parametrize("start", [0, START, at(2031, 1), at(4000, 1), TIME_MOST - 1])
+@pytest.mark.parametrize("used", [0, MOST, BYTES_MOST])
+def test_whatever_is_read_it_works_on_and_wakes_within_a_year_or_so(start: int, used: int) -> None:
+    """Also what nobody wrote like this, up to every bound."""
+    for end in (start + 1, min(start + PERIOD_MOST_SECONDS, TIME_MOST)):
+        for wakes in (0, start, min(end + MONTH_MOST_SECONDS, TIME_MOST)):
+            kept = decode_untrusted(Kept(start, end, used, start, wakes, BYTES_MOST, 100).encode())
+            for day in (1, 28):
+                machine = Machine(day=day, start=at(2030, 6, 10))
+                machine.disk = kept
+                machine.restart(crash=True)
+                machine.look(1)
+                machine.restart(crash=False)
+                machine.look(1)
+                latest = machine.now + PERIOD_MOST_SECONDS + MONTH_MOST_SECONDS
+                assert machine.allowance.wakes <= latest
+                assert machine.allowance.statistics().ends <= latest

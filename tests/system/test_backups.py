@@ -3,6 +3,7 @@ the month outlives a restart."""
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ import pytest
 from onionshh.net.store import DataDirectory
 from onionshh.relay.accounting import ACCOUNTING_FILE
 from onionshh.relay.allowance import Kept, month_of
+from tests.cli.saving import folders
 from tests.system.processes import COMMAND, PATIENCE_SECONDS, Running, running
 
 
@@ -88,6 +90,39 @@ def test_a_relay_goes_on_elsewhere_as_the_same(network: tuple[Path, list[Running
     with running(*relay(folder, 1, "moved1", "--monthly", "5GB")) as moved:
         assert moved.until(lambda line: " id " in line).split()[-1] == identity
         moved.until(lambda line: line.endswith(" listed"))
+
+
+MOUNTED = """set -e
+mount -t tmpfs none mnt; mkdir mnt/lost+found
+mkdir same; mount --bind same same
+for into in mnt same; do
+    "$@" restore --data $into made.tar
+    test -s $into/relay-keys
+    if "$@" restore --data $into made.tar; then exit 9; fi
+    "$@" restore --data $into --replace made.tar
+    test -s $into/relay-keys; test -s $into/before-*/relay-keys
+done
+"""
+
+
+def test_a_restore_into_mount_points(tmp_path: Path) -> None:
+    """One of a disk of its own, and one of the same disk, which looks like any folder."""
+    tool = shutil.which("unshare")
+    if tool is None or subprocess.run([tool, "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("no mounts can be made here")
+    folders.relay(tmp_path / "r")
+    assert command("backup", "--data", tmp_path / "r", tmp_path / "made.tar").returncode == 0
+    (tmp_path / "mnt").mkdir()
+    done = subprocess.run(
+        [tool, "-rm", "sh", "-c", MOUNTED, "sh", *COMMAND],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("is not empty; --replace") == 2
+    assert "what was there lies in " in done.stdout
 
 
 def after(process: Running) -> dict[str, dict[str, int]]:

@@ -253,7 +253,7 @@ def test_a_daemon_without_a_voice_goes_on(network: Network, tmp_path: Path, end:
         daemon.end()
     assert not any("Exception" in line for line in daemon.errors)
     assert len([line for line in daemon.errors if STUCK in line]) == says
-    assert len(daemon.errors) <= 2
+    assert len(daemon.errors) <= 3  # with why it ended
 
 
 def test_a_host_whose_stderr_is_full_too_still_answers(network: Network) -> None:

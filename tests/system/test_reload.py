@@ -68,6 +68,20 @@ def test_a_directory_a_relay_and_a_host_take_up_what_can_change(tmp_path: Path) 
                 until(lambda: "second" in listed(file))
                 assert whispered(file, address) == "uryyb"
 
+                without = file.read_text().replace("exec =", "# exec =")
+                file.write_text(without)
+                assert reload(host).endswith("changed: exec.")
+                assert "delivered" in whispered(file, address, "--wait", "0")
+                host.until(lambda line: line == "  | hello")
+                file.write_text(without.replace("# exec =", 'echo = true\nreceive = "files"\n#'))
+                assert reload(host).endswith("changed: echo, receive.")
+                assert whispered(file, address) == "hello"
+                visitor = ("--network", tmp_path / "net.toml", "--data", tmp_path / "visitor")
+                sent = run("send", *visitor, address, file)
+                assert sent.returncode == 0, sent.stderr
+                made = tmp_path / "files"
+                until(lambda: [one.read_bytes() for one in made.iterdir()] == [file.read_bytes()])
+
                 file.write_text(text.replace("[relay]", "[relay]\ntypo = 1"))
                 assert "typo in [relay] is no option" in reload(relays[0])
             for relay in relays:
@@ -77,20 +91,19 @@ def test_a_directory_a_relay_and_a_host_take_up_what_can_change(tmp_path: Path) 
                 relay.destroy()
 
 
-def whispered(file: Path, address: str) -> str:
-    done = subprocess.run(
-        [*COMMAND, "whisper", "--config", str(file), address, "hello"],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-    )
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    words = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+
+
+def whispered(file: Path, address: str, *options: str) -> str:
+    done = run("whisper", "--config", file, *options, address, "hello")
     assert done.returncode == 0, done.stderr
-    return done.stdout.strip().removeprefix("> ").splitlines()[-1].strip()
+    return (done.stdout.strip().removeprefix("> ").splitlines() or [done.stderr])[-1].strip()
 
 
 def listed(file: Path) -> str:
-    command = [*COMMAND, "relays", "--json", "--network", str(file.parent / "net.toml")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS).stdout
+    return run("relays", "--json", "--network", file.parent / "net.toml").stdout
 
 
 def test_a_closed_terminal_ends_a_program_that_has_a_file(tmp_path: Path) -> None:
@@ -115,6 +128,7 @@ def test_a_closed_terminal_ends_a_program_that_has_a_file(tmp_path: Path) -> Non
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
     assert said.read_bytes().count(b"was read again") == 1
+    assert b"ending, since its terminal was closed." in said.read_bytes()
 
 
 _ended: dict[int, int] = {}

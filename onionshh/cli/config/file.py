@@ -6,9 +6,9 @@
     family = ["ab…", "cd…"]      # what may be repeated is a list
 
 The table of the command that runs is checked whole before anything of it counts: each key must be an option,
-and each value must be what the option takes. Of the other tables only the names are checked. A file that
-everyone can write to is refused: it may name a program to run. Nothing of a value is repeated in an error but
-what the option itself says of it.
+and each value must be what the option takes. A number may also stand in quotes, and a text that is a plain
+number without. Of the other tables only the names are checked. A file that others can write to is refused
+(trusted.py). Nothing of a value is repeated in an error but what the option itself says of it.
 """
 
 from __future__ import annotations
@@ -25,16 +25,23 @@ from typing import Any, Final
 import click
 
 from onionshh.advice import advice
+from onionshh.cli.config.trusted import check_trusted
 from onionshh.cli.failures import Usage
 from onionshh.cli.options import DURATION, PATH
 from onionshh.cli.text import one_line
 
 FILE_MOST: Final = 256 * 1024
+NUMBER_MOST: Final = 2**63 - 1
+"""As TOML has it. A longer number might not even be written in a sentence."""
 NOT_IN_A_FILE: Final = frozenset({"config", "print-config", "help"})
+AMOUNT: Final = "bytes"
+"""The name of the type of `--monthly`, a number or a text (monthly.py), which is not loaded for this."""
 NAMES_A_PROXY: Final = frozenset({"via"})
 """Options whose value may have a password in it."""
 _SECRET: Final = re.compile(r"secret|passw|passphrase|private|token|seed|credential|identity|\bkey|key\b")
 _STDIN: Final = "-"
+_WHOLE: Final = "a whole number"
+_DIGITS: Final = re.compile("-?[0-9]{1,19}", re.ASCII)
 
 
 def key_of(option: click.Option) -> str:
@@ -76,11 +83,9 @@ def _parsed(path: Path) -> Mapping[str, Any]:
     try:
         # A pipe without a writer would hold up a program that reads its file again.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise Usage(f"{path} is not a file; give a configuration file.")
-            if mode & stat.S_IWOTH:
-                raise Usage(f"Everyone on this machine can write to {path}; say `chmod o-w {path}` first.")
+            check_trusted(file.fileno(), path)
             data = file.read(FILE_MOST + 1)
     except FileNotFoundError:
         raise Usage(
@@ -136,7 +141,11 @@ def _one(where: str, option: click.Option, value: Any, folder: Path) -> Any:
     wanted, kinds = _wanted(option)
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise Usage(f"{where} needs {wanted}, not {_kind(value)}.")
-    if option.type is DURATION:
+    if type(value) is int and abs(value) > NUMBER_MOST:
+        raise Usage(f"{where} is larger than any number in TOML.")
+    if wanted == _WHOLE and isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise Usage(f"{where} needs {wanted}, not {_kind(value)}.")
+    if isinstance(option.type, click.types.StringParamType) and isinstance(value, int):
         value = str(value)
     if key_of(option) in NAMES_A_PROXY and "@" in str(value):
         raise Usage(f"{where} has a password, which never belongs here: put it into {option.envvar}.")
@@ -152,17 +161,17 @@ def _one(where: str, option: click.Option, value: Any, folder: Path) -> Any:
 
 def _wanted(option: click.Option) -> tuple[str, tuple[type, ...]]:
     """What an option takes: in words, and as types of TOML."""
-    if option.type.name == "bytes":
+    if option.type.name == AMOUNT:
         return 'an amount of bytes, as 750000000 or "500GB"', (int, str)
     if option.is_flag:
         return "true or false", (bool,)
     if isinstance(option.type, click.types.IntParamType):
-        return "a whole number", (int,)
+        return _WHOLE, (int, str)
     if option.type is DURATION:
         return 'a time, as in "90s", "30m", "3h" or "3d"', (str, int, float)
     if option.type is PATH:
         return "a path in quotes", (str,)
-    return "a text in quotes", (str,)
+    return "a text in quotes", (str, int)
 
 
 def _kind(value: object) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 import trio
 
+from onionshh.cli.defaults import InWords
 from onionshh.cli.log_lines import INFO
 from onionshh.cli.options import host_port
 from onionshh.cli.talk import note
@@ -27,8 +28,8 @@ LOOPBACK: Final = "127.0.0.1"
 
 def metrics_option(command: F) -> F:
     """`--metrics`; see `metrics_listener`."""
-    said = "Serve numbers for Prometheus here; :PORT is on this machine alone.  [default: off]"
-    return click.option("--metrics", metavar="HOST:PORT", help=said)(command)
+    said = "Serve numbers for Prometheus here; :PORT is on this machine alone."
+    return click.option("--metrics", cls=InWords, metavar="HOST:PORT", show_default="off", help=said)(command)
 
 
 def where(text: str) -> tuple[str, int]:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from onionshh import __version__
 from onionshh.cli.saving.sealed import Sink, Source
 from onionshh.errors import BadData
+from onionshh.net.store import DataDirectory
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -146,7 +147,7 @@ def _copy(source: Source, member: Member, into: Path | None) -> str:
     target = None
     if into is not None:
         path = into / member.path
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        DataDirectory(path.parent)  # for us only, with all folders above
         target = open(path, "xb", opener=_only_ours)  # noqa: SIM115
     try:
         while left:

@@ -8,7 +8,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -17,9 +17,10 @@ from onionshh.cli.saving.archive import Manifest, Member, read_untrusted, sum_of
 from onionshh.cli.saving.members import found_in, item_of, kind_of, subject_of
 from onionshh.cli.saving.sealed import HEAD, SealingSink, opened
 from onionshh.cli.saving.snapshot import check_database, snapshot
-from onionshh.errors import BadData
-from onionshh.net.store import DataDirectory, read_file
+from onionshh.errors import BadData, DataInUse
+from onionshh.net.store import DataDirectory, check_finished, hold, read_file, sync_folder
 
+LOCK: Final = "lock"
 WORK_FOLDER: Final = ".backup-"
 LEFT_SECONDS: Final = 86_400
 """A copy takes minutes, so a work folder that is older was left by a crash."""
@@ -27,10 +28,12 @@ _TAR: Final = b"manifest.json\0"
 
 
 def make(data: Path, file: Path, passphrase: str | None, *, made: int, moves: bool = False) -> Manifest:
-    """Back up the folder into `file`, which is replaced if it is a backup. BadData, OSError."""
+    """Back up the folder into `file`, which is replaced if it is a backup. `moves`: with what a relay keeps
+    for others; DataInUse while it runs. BadData, OSError."""
+    check_finished(data)
     kind = kind_of(data)
     _check_target(data, file)
-    with _work_folder(data) as work:
+    with _at_rest(data) if moves else nullcontext(), _work_folder(data) as work:
         manifest = _copied(data, work, kind, made, moves=moves)
         temporary = file.with_name(f".{file.name}.{secrets.token_hex(8)}.new")
         try:
@@ -41,7 +44,7 @@ def make(data: Path, file: Path, passphrase: str | None, *, made: int, moves: bo
             if read_again(temporary, passphrase) != manifest:
                 raise BadData(f"{file} was not written as it should be; the disk may be failing.")
             os.replace(temporary, file)
-            _sync_folder(file.absolute().parent)
+            sync_folder(file.absolute().parent)
         except OSError as error:
             raise BadData(f"Cannot write {file}: {error.strerror}{advice(error)}.") from error
         finally:
@@ -135,6 +138,21 @@ def _check_target(data: Path, file: Path) -> None:
 
 
 @contextmanager
+def _at_rest(data: Path) -> Iterator[None]:
+    """No program uses the folder, and none begins to in this block. What has no lock was never used."""
+    with ExitStack() as held:
+        if (data / LOCK).exists():
+            try:
+                held.enter_context(hold(data))
+            except DataInUse as error:
+                raise DataInUse(
+                    f"The relay in {data} runs; stop it before it moves, since a copy of what it keeps for"
+                    " others would bring back what it erases later."
+                ) from error
+        yield
+
+
+@contextmanager
 def _work_folder(data: Path) -> Iterator[Path]:
     """A folder for copies, inside the data folder: keys then lie on no other disk than before."""
     for left in data.glob(f"{WORK_FOLDER}*"):
@@ -146,11 +164,3 @@ def _work_folder(data: Path) -> Iterator[Path]:
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

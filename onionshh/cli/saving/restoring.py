@@ -1,20 +1,55 @@
-"""Restores a backup: everything is read and checked beside the folder, then one rename puts it in place."""
+"""Restores a backup: everything is read and checked before anything is replaced.
+
+A folder that is not there yet is made beside its place, and one rename puts it there. In a folder that is
+there, contents are exchanged (exchange.py).
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shutil
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from onionshh.advice import advice
 from onionshh.cli.saving.archive import Manifest, read_untrusted, total
+from onionshh.cli.saving.exchange import Exchange, contents
 from onionshh.cli.saving.making import check_copy, check_manifest, open_backup
 from onionshh.cli.saving.members import HOST
 from onionshh.cli.saving.sealed import opened
+from onionshh.cli.talk import note
 from onionshh.errors import BadData
-from onionshh.net.store import DataDirectory
+from onionshh.net.guard_file import GUARDS_LOCK
+from onionshh.net.store import UNFINISHED, DataDirectory, hold, sync_folder, turn
+
+ROOT: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is restored. See `restore`."""
+
+    file: Path
+    passphrase: str | None
+    expect: str | None
+    identity_only: bool
+
+    def read(self, into: Path) -> Manifest:
+        """Read the backup into a new folder, and check it. BadData, OSError."""
+        folder = DataDirectory(into).path
+        with open_backup(self.file) as source:
+            data = opened(source, self.passphrase)
+            manifest = read_untrusted(data, lambda one: _check(one, folder), folder)
+        check_copy(folder, manifest)
+        if self.expect is not None and self.expect != manifest.subject:
+            raise BadData(f"This backup is of {manifest.subject or 'contacts'}, not of {self.expect}.")
+        if self.identity_only:
+            _keep_identity(folder, manifest)
+        return manifest
 
 
 def restore(
@@ -26,24 +61,75 @@ def restore(
     replace: bool = False,
     identity_only: bool = False,
 ) -> tuple[Manifest, Path | None]:
-    """Put a backup into the folder `data`. Returns what it holds, and where the folder that was there lies
-    now. BadData before anything is changed, DataInUse while a program has the folder."""
-    _check_folder(data, replace=replace)
-    staged = data.absolute().with_name(f".{data.absolute().name}.{secrets.token_hex(8)}.restored")
+    """Put a backup into the folder `data`. Returns what it holds, and where that lies now which was in the
+    folder. BadData before anything is changed, DataInUse while a program has the folder."""
+    wanted = _Wanted(file, passphrase, expect, identity_only)
     try:
-        folder = DataDirectory(staged).path
-        with open_backup(file) as source:
-            manifest = read_untrusted(opened(source, passphrase), lambda one: _check(one, folder), folder)
-        check_copy(folder, manifest)
-        if expect is not None and expect != manifest.subject:
-            raise BadData(f"This backup is of {manifest.subject or 'contacts'}, not of {expect}.")
-        if identity_only:
-            _keep_identity(folder, manifest)
-        return manifest, _put(staged, data.absolute())
+        folder = _there(data)
+        if folder is None:
+            return _into_new(data.absolute(), wanted), None
+        if not replace and contents(folder) and not _is_unfinished(folder):
+            raise _not_empty(data)
+        with _held(folder):
+            return _into_old(folder, data, wanted, replace=replace)
     except OSError as error:
         raise BadData(f"Cannot restore into {data}: {error.strerror}{advice(error)}.") from error
+
+
+def _there(data: Path) -> Path | None:
+    """The folder that is there already, or that a link leads to, as where systemd keeps what is private. None
+    if nothing is there. BadData."""
+    if not os.path.lexists(data):
+        return None
+    if data.is_symlink() and data.lstat().st_uid not in (os.geteuid(), ROOT):
+        raise BadData(f"{data} is a symbolic link of another user; give the folder itself.")
+    if not data.is_dir():
+        raise BadData(f"{data} is not a folder; give another one with --data.")
+    return data.resolve()
+
+
+def _into_new(data: Path, wanted: _Wanted) -> Manifest:
+    staged = data.with_name(f".{data.name}.{secrets.token_hex(8)}.restored")
+    try:
+        manifest = wanted.read(staged)
+        os.rename(staged, data)
+        sync_folder(data.parent)
+        return manifest
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _into_old(folder: Path, data: Path, wanted: _Wanted, *, replace: bool) -> tuple[Manifest, Path | None]:
+    exchange = Exchange(folder)
+    if exchange.mend():
+        note(f"an earlier restore into {data} was cut off; what was there before is back.")
+    if not replace and contents(folder):
+        raise _not_empty(data)
+    try:
+        manifest = wanted.read(exchange.new)
+        return manifest, exchange.swap()
+    finally:
+        exchange.clear()
+
+
+def _is_unfinished(folder: Path) -> bool:
+    return os.path.lexists(folder / UNFINISHED)
+
+
+def _not_empty(data: Path) -> BadData:
+    return BadData(f"{data} is not empty; --replace puts what is there aside, or give another folder.")
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """No program uses the folder, or an endpoint or contact in it, during this block. DataInUse."""
+    with ExitStack() as held:
+        held.enter_context(hold(folder, unfinished=True))
+        if (folder / GUARDS_LOCK).exists():
+            held.enter_context(turn(folder, GUARDS_LOCK, unfinished=True))
+        for inner in sorted({lock.parent for lock in folder.rglob("lock")} - {folder}):
+            held.enter_context(hold(inner))
+        yield
 
 
 def _check(manifest: Manifest, folder: Path) -> None:
@@ -53,40 +139,9 @@ def _check(manifest: Manifest, folder: Path) -> None:
         raise BadData(f"This backup needs {needed} bytes and the disk has {free}; make room.")
 
 
-def _check_folder(data: Path, *, replace: bool) -> None:
-    if data.is_symlink() or (os.path.lexists(data) and not data.is_dir()):
-        raise BadData(f"{data} is not a folder; give another one with --data.")
-    if data.is_dir() and any(data.iterdir()) and not replace:
-        raise BadData(f"{data} is not empty; --replace puts what is there aside, or give another folder.")
-
-
 def _keep_identity(folder: Path, manifest: Manifest) -> None:
     if manifest.kind != HOST:
         raise BadData("--identity-only is for the backup of a host.")
     for entry in folder.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
-
-
-def _put(staged: Path, data: Path) -> Path | None:
-    """Give the checked folder its place. What was there lies beside it under the name that is returned."""
-    aside = None
-    with ExitStack() as held:
-        if data.is_dir() and any(data.iterdir()):
-            for folder in {data, *(lock.parent for lock in data.rglob("lock"))}:
-                held.enter_context(DataDirectory(folder).lock())
-            aside = data.with_name(f"{data.name}.before-{secrets.token_hex(4)}")
-            os.rename(data, aside)
-        try:
-            os.rename(staged, data)  # an empty folder is replaced
-        except BaseException:
-            if aside is not None:
-                with suppress(OSError):
-                    os.rename(aside, data)
-            raise
-        descriptor = os.open(data.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    return aside

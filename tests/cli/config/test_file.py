@@ -10,7 +10,7 @@ import click
 import pytest
 
 from onionshh.cli.app import CONFIGURED, app
-from onionshh.cli.config.file import FILE_MOST, key_of, options_of, read_config
+from onionshh.cli.config.file import AMOUNT, FILE_MOST, key_of, options_of, read_config
 from onionshh.cli.failures import Usage
 
 ID = "ab" * 32
@@ -69,12 +69,19 @@ def test_paths_are_relative_to_the_folder_of_the_file(
         ("[rely]\nrate = 1", "there is no command for the table [rely]; the nearest is relay."),
         ("rate = 1", "rate stands in no table; put it below [relay]."),
         ("[relay]\nrate = 1\n[hst]\necho = true", "no command for the table [hst]; the nearest is host."),
-        ('[relay]\nrate = "1"', "rate in [relay] needs a whole number, not a text."),
+        ('[relay]\nrate = "one"', "rate in [relay] needs a whole number, not a text."),
+        (f'[relay]\nrate = "{"9" * 5000}"', "rate in [relay] needs a whole number, not a text."),
+        ('[relay]\nrate = "-1"', "rate in [relay]: -1 is not in the range"),
+        ("[relay]\nrate = 0x" + "f" * 5000, "rate in [relay] is larger than any number in TOML."),
+        ("[relay]\nnickname = 0x" + "f" * 5000, "nickname in [relay] is larger than any number in TOML."),
+        ("[relay]\nfamily = [9223372036854775808]", "family in [relay] is larger than any number in TOML."),
         ("[relay]\nrate = true", "rate in [relay] needs a whole number, not true or false."),
         ("[relay]\nrate = 1.5", "rate in [relay] needs a whole number"),
         ("[relay]\nrate = -1", "rate in [relay]: -1 is not in the range"),
-        ("[relay]\nfamily = [1]", "family in [relay] needs a text in quotes, not a number."),
-        ("[relay]\nlisten = 9001", "listen in [relay] needs a text in quotes, not a number."),
+        ("[relay]\nfamily = [1.5]", "family in [relay] needs a text in quotes, not a number."),
+        ("[relay]\nnickname = true", "nickname in [relay] needs a text in quotes, not true or false."),
+        ("[relay]\nmonthly = 5", "monthly in [relay]: 5 is too little or too much"),
+        ("[relay]\nmonthly = -500000000000", "monthly in [relay]: -500000000000 is too little or too much"),
         ("[relay]\nlisten = 2026-01-01", "needs a text in quotes, not a date or time."),
         ("[relay.listen]\nport = 1", "listen in [relay] needs a text in quotes, not a table."),
         ('[relay]\ndata = ""', "data in [relay]: it is empty; give a path"),
@@ -147,8 +154,18 @@ def test_what_is_no_file_and_one_that_is_open_to_all(tmp_path: Path) -> None:
     file.chmod(0o666)
     with pytest.raises(Usage, match="Everyone on this machine can write to"):
         read_config(file, command("relay"), CONFIGURED)
-    file.chmod(0o664)
+    file.chmod(0o644)
     assert read_config(file, command("relay"), CONFIGURED) == {}
+
+
+def test_a_number_may_stand_in_quotes_and_a_text_that_is_one_without(tmp_path: Path) -> None:
+    text = '[relay]\nmetrics = "9160"\nrate = "5"\nnickname = "7"\nlisten = ["9001"]\n'
+    numbers, texts = (read(tmp_path, "relay", said) for said in (text.replace('"', ""), text))
+    assert numbers == {"metrics": "9160", "rate": 5, "nickname": "7", "listen": ["9001"]}
+    assert texts == {"metrics": "9160", "rate": "5", "nickname": "7", "listen": ["9001"]}
+    assert read(tmp_path, "whisper", "[whisper]\nttl = 90\nwait = 1.5\nhops = '2'\n") == {
+        **{"ttl": 90, "wait": 1.5, "hops": "2"}
+    }
 
 
 @pytest.mark.parametrize("name", CONFIGURED)
@@ -165,6 +182,7 @@ def test_an_amount_is_written_as_on_the_command_line_or_as_a_number(tmp_path: Pa
         file.write_text(f"[relay]\nmonthly = {given}\n")
         file.chmod(0o600)
         assert str(read_config(file, command("relay"), CONFIGURED)["monthly"]) == given.strip('"')
+    assert options_of(command("relay"))["monthly"].type.name == AMOUNT
     file.write_text("[relay]\nmonthly = true\n")
     with pytest.raises(Usage, match="an amount of bytes, as 750000000"):
         read_config(file, command("relay"), CONFIGURED)

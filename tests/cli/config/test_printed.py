@@ -31,8 +31,12 @@ def made(name: str) -> Configured:
     return command
 
 
-def everything(command: Configured) -> list[str]:
-    """A value that is not the default for every option."""
+WILD = 'q "q" \\ … \u202e \x7f \N{GRINNING FACE}\n'
+PLAIN = "9160"
+
+
+def everything(command: Configured, text: str) -> list[str]:
+    """A value that is not the default for every option. `text`: of those that take a text."""
     words: list[str] = []
     for key, option in options_of(command).items():
         if option.is_flag:
@@ -50,20 +54,20 @@ def everything(command: Configured) -> list[str]:
         elif option.type is PATH:
             words += [f"--{key}", f"a folder/{key}"]
         else:
-            words += [f"--{key}", f'{key} "q" \\ … \u202e \x7f \N{GRINNING FACE}\n']
+            words += [f"--{key}", text]
             words += [f"--{key}", "more"] * option.multiple
     return words
 
 
 @pytest.mark.parametrize("name", CONFIGURED)
-@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("given", ["", WILD, PLAIN, "007", "9" * 30])
 def test_what_is_printed_gives_the_same_again(
-    name: str, given: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Print
+    name: str, given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Print
 ) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    words = everything(made(name)) if given else []
+    words = everything(made(name), given) if given else []
     assert main([name, *words, "--print-config"]) == 0
     first = capsys.readouterr().out
     file = tmp_path / "there" / "made.toml"
@@ -76,8 +80,8 @@ def test_what_is_printed_gives_the_same_again(
     if given:
         assert list(table) == list(options_of(made(name)))
     values = [_values(name, *words), _values(name, "--config", str(file))]
-    assert {key: str(value) for key, value in values[1].items()} == {
-        key: str((tmp_path / "here" / value) if isinstance(value, Path) else value)
+    assert values[1] == {
+        key: tmp_path / "here" / value if isinstance(value, Path) else value
         for key, value in values[0].items()
     }
 
@@ -102,8 +106,27 @@ def test_each_option_has_its_help_and_what_is_missing_its_place(capsys: Print) -
         first = (option.help or "").split()[:4]
         assert " ".join(first) in text
     assert '# listen = ["HOST:PORT"]' in text
+    assert "\n# month-day = N\n" in text
+    assert " [default: off]\n# metrics" in text
     assert "port 0: any free port" in text
     assert "\nrate = 0\n" in text
+
+
+def test_numbers_are_printed_as_numbers(capsys: Print) -> None:
+    """Also where an option takes a text, as a port."""
+    words = ["--metrics", "9160", "--monthly", "500GB", "--month-day", "2", "--family", "7"]
+    assert main(["relay", *words, "--nickname", "007", "--print-config"]) == 0
+    table = tomllib.loads(capsys.readouterr().out)["relay"]
+    assert (table["metrics"], table["monthly"], table["month-day"]) == (9160, 500_000_000_000, 2)
+    assert (table["family"], table["nickname"]) == ([7], "007")
+
+
+@pytest.mark.parametrize("seconds", ["0.1", "90", "9007199254740993", "9" * 40])
+def test_a_time_is_the_same_again_however_long(seconds: str, tmp_path: Path, capsys: Print) -> None:
+    assert main(["whisper", "--ttl", seconds, "--print-config"]) == 0
+    file = tmp_path / "made.toml"
+    file.write_text(capsys.readouterr().out)
+    assert _values("whisper", "--config", str(file))["ttl"] == float(seconds)
 
 
 def test_what_is_wrong_is_not_printed(mistake: Mistake, tmp_path: Path) -> None:

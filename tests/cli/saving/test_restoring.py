@@ -10,12 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from onionshh.cli.saving import restoring
 from onionshh.cli.saving.archive import Member, sum_of, write
 from onionshh.cli.saving.making import make
 from onionshh.cli.saving.restoring import restore
 from onionshh.client.identities import Identity
 from onionshh.errors import BadData, DataInUse
-from onionshh.net.store import DataDirectory
+from onionshh.net.store import UNFINISHED, DataDirectory
 from onionshh.relay.keys import RelayKeys
 from tests.cli.saving import folders
 from tests.cli.saving.folders import MADE, everything, rows
@@ -37,8 +38,8 @@ def test_all_four_kinds_come_back(tmp_path: Path) -> None:
         manifest, aside = restore(into, file, None, expect=subject)
         assert (manifest, manifest.kind, manifest.subject, aside) == (made, kind, subject, None)
         assert set(everything(into)) == {member.path for member in manifest.members}
-        assert into.stat().st_mode & 0o777 == 0o700
-        assert {path.stat().st_mode & 0o777 for path in into.rglob("*") if path.is_file()} == {0o600}
+        modes = {(path.is_dir(), path.stat().st_mode & 0o777) for path in (into, *into.rglob("*"))}
+        assert modes == {(True, 0o700), (False, 0o600)}
     assert RelayKeys(DataDirectory(tmp_path / "new/relay"), os.urandom).relay_id.hex() == subjects["relay"]
     assert Identity.load(tmp_path / "new/host/identity").address == subjects["host"]
 
@@ -81,10 +82,84 @@ def test_a_folder_with_something_in_it_is_left_alone_unless_asked(tmp_path: Path
     assert everything(tmp_path / "there") == before
     _, aside = restore(tmp_path / "there", tmp_path / "r.tar", None, replace=True)
     assert aside is not None
-    assert everything(aside) == before
-    assert set(everything(tmp_path / "there")) == {"relay-keys", "accounting"}
+    assert aside.parent == tmp_path
+    assert everything(aside) | {"lock": b""} == before
+    assert set(everything(tmp_path / "there")) == {"relay-keys", "accounting", "lock"}
     (tmp_path / "empty").mkdir()
     assert restore(tmp_path / "empty", tmp_path / "r.tar", None)[1] is None
+    assert set(everything(tmp_path / "empty")) == {"relay-keys", "accounting", "lock"}
+
+
+def test_a_program_in_the_folder_of_an_endpoint_or_contact_is_seen_too(tmp_path: Path) -> None:
+    folders.host(tmp_path / "h")
+    make(tmp_path / "h", tmp_path / "h.tar", None, made=MADE)
+    (contact,) = (tmp_path / "h").glob("contacts/*")
+    with DataDirectory(contact).lock():
+        before = everything(tmp_path / "h")
+        with pytest.raises(DataInUse):
+            restore(tmp_path / "h", tmp_path / "h.tar", None, replace=True)
+    assert everything(tmp_path / "h").items() >= before.items()
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_link_leads_to_the_folder_and_stays(tmp_path: Path, replace: bool) -> None:
+    """As in /var/lib, where systemd has a link to what it keeps in a private folder."""
+    relay_id = folders.relay(tmp_path / "r")
+    make(tmp_path / "r", tmp_path / "r.tar", None, made=MADE)
+    real, link = tmp_path / "private" / "onionshh", tmp_path / "onionshh"
+    real.mkdir(parents=True)
+    link.symlink_to(Path("private") / "onionshh")
+    if replace:
+        folders.relay(real, seed=8)
+        with pytest.raises(BadData, match=f"{link} is not empty; --replace"):
+            restore(link, tmp_path / "r.tar", None)
+    manifest, aside = restore(link, tmp_path / "r.tar", None, replace=replace)
+    assert manifest.subject == relay_id
+    assert link.is_symlink()
+    assert RelayKeys(DataDirectory(link), os.urandom).relay_id.hex() == relay_id
+    assert set(everything(real)) == {"relay-keys", "accounting", "lock"}
+    assert (aside is not None) is replace
+    assert aside is None or aside.parent == real.parent
+
+
+def test_a_link_of_somebody_else_or_to_nothing_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.relay(tmp_path / "r")
+    make(tmp_path / "r", tmp_path / "r.tar", None, made=MADE)
+    (tmp_path / "link").symlink_to(tmp_path / "missing")
+    with pytest.raises(BadData, match="is not a folder"):
+        restore(tmp_path / "link", tmp_path / "r.tar", None)
+    (tmp_path / "missing").mkdir()
+    monkeypatch.setattr(restoring, "ROOT", -1)
+    monkeypatch.setattr(os, "geteuid", lambda: (tmp_path / "r").stat().st_uid + 1)
+    with pytest.raises(BadData, match="is a symbolic link of another user"):
+        restore(tmp_path / "link", tmp_path / "r.tar", None)
+
+
+def test_one_that_was_cut_off_is_put_right_by_the_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the next one is to do: it sees the folder as it was before."""
+    folders.relay(tmp_path / "r")
+    make(tmp_path / "r", tmp_path / "r.tar", None, made=MADE)
+    there = tmp_path / "there"
+    folders.relay(there, seed=8)
+    before = everything(there)
+    for file, again, said in (("r.tar", False, "is not empty"), ("missing", True, "Cannot read")):
+        (there / "before-0123abcd").mkdir()
+        (there / "relay-keys").rename(there / "before-0123abcd" / "relay-keys")
+        (there / UNFINISHED).write_text("out before-0123abcd\n")
+        with pytest.raises(BadData, match="was cut off"):
+            make(there, tmp_path / "there.tar", None, made=MADE)
+        with pytest.raises(BadData, match=said):
+            restore(there, tmp_path / file, None, replace=again)
+        assert everything(there) == before
+        assert "an earlier restore into" in capsys.readouterr().err
+    _, aside = restore(there, tmp_path / "r.tar", None, replace=True)
+    assert aside is not None
+    assert everything(aside) | {"lock": b""} == before
+    assert capsys.readouterr().err == ""
 
 
 def test_whatever_is_wrong_nothing_has_changed(tmp_path: Path) -> None:
@@ -95,7 +170,6 @@ def test_whatever_is_wrong_nothing_has_changed(tmp_path: Path) -> None:
     (tmp_path / "flipped.tar").write_bytes(data.replace(b"relay-keys", b"relay-kexs"))
     (tmp_path / "text").write_text("a letter")
     folders.relay(tmp_path / "there", seed=8)
-    os.symlink(tmp_path / "there", tmp_path / "link")
     before = everything(tmp_path)
     other = "ab" * 32
     for into, file, expect, said in (
@@ -104,13 +178,12 @@ def test_whatever_is_wrong_nothing_has_changed(tmp_path: Path) -> None:
         ("there", "flipped.tar", None, "not taken|damaged"),
         ("there", "text", None, "not one of onionshh"),
         ("there", "missing", None, "Cannot read"),
-        ("link", "r.tar", None, "is not a folder"),
         ("text", "r.tar", None, "is not a folder"),
     ):
         with pytest.raises(BadData, match=said):
             restore(tmp_path / into, tmp_path / file, None, expect=expect, replace=True)
         assert everything(tmp_path) == before
-        assert not list(tmp_path.glob(".*"))
+        assert not list(tmp_path.rglob(".*"))
 
 
 def test_what_has_no_room_is_refused_before_it_is_written(
@@ -153,11 +226,13 @@ def test_when_the_last_step_fails_the_old_folder_is_back(
     rename = os.rename
 
     def failing(one: Path, other: Path) -> None:
-        if str(one).endswith(".restored"):
+        if Path(one).name.endswith(".restored") or Path(one) == tmp_path / "there/.restore/new/relay-keys":
             raise OSError(5, "Input/output error")
         rename(one, other)
 
     monkeypatch.setattr(os, "rename", failing)
-    with pytest.raises(BadData, match="Cannot restore into"):
-        restore(tmp_path / "there", tmp_path / "r.tar", None, replace=True)
-    assert everything(tmp_path) == before
+    for into in ("there", "new"):
+        with pytest.raises(BadData, match="Cannot restore into"):
+            restore(tmp_path / into, tmp_path / "r.tar", None, replace=True)
+        assert everything(tmp_path) == before
+        assert not (tmp_path / "new").exists()
