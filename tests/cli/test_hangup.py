@@ -71,9 +71,7 @@ def test_one_that_came_early_is_not_lost() -> None:
         (("network", "--config", "x"), ""),
     ],
 )
-def test_without_a_file_it_ends_and_says_why(
-    arguments: tuple[str, ...], hint: str, capsys: Captured
-) -> None:
+def test_without_a_file_it_ends_and_says_why(arguments: tuple[str, ...], hint: str, capsys: Captured) -> None:
     with end_on_signals():
         hangup.expect(arguments)
         assert not hangup.expected()
