@@ -126,7 +126,7 @@ class Correspondence:
         self._reader = Reader(LaneSet(), self._destinations(), context.drops)
         store = SessionsInMemory() if folder is None else folder.sessions
         self.sessions = (
-            VisitorSessions(context, SessionKeeper(context, store, SESSIONS_MOST)) if terms.session else None
+            self._make_sessions(SessionKeeper(context, store, SESSIONS_MOST)) if terms.session else None
         )
         self._reach = self._make_reach(lambda: self.ways is not None and self.ways.call_us)
         outbox = InMemoryOutbox() if folder is None else folder.outbox
@@ -158,6 +158,9 @@ class Correspondence:
     @property
     def _shows_replies(self) -> bool:
         return self.listening is not None and self.listening.shows_replies
+
+    def _make_sessions(self, keeper: SessionKeeper) -> VisitorSessions:
+        return VisitorSessions(self._context, keeper)
 
     def _make_mail(self, sessions: VisitorSessions, told: Told) -> Mail:
         mail = self.mail = ContactMail(

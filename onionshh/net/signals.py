@@ -43,6 +43,11 @@ class Poke:
         """There is something to look at."""
         self._event.set()
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether the next `wait` returns at once."""
+        return self._event.is_set()
+
     async def wait(self) -> None:
         """Wait for `send`. Returns at once if it was called since the last wait."""
         await self._event.wait()

@@ -6,6 +6,7 @@ in the mailbox of their pair: whispers, receipts, and where one can be called.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -24,6 +25,8 @@ from onionshh.client.meeting.finding import Finding
 from onionshh.client.meeting.folder import MeetingFolder
 from onionshh.client.meeting.mail import MeetingMail
 from onionshh.client.meeting.reaching import MeetingReach
+from onionshh.client.meeting.sessions import MeetingSessions
+from onionshh.client.session.keeper import SessionKeeper
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.base.classes import TALK
 from onionshh.core.delivery.record import RECEIPT, REFUSED, WAY_BACK, Record
@@ -31,13 +34,17 @@ from onionshh.core.meeting.hello import meeting_topic
 from onionshh.core.session.session import Session
 from onionshh.core.session.telling import SOON
 from onionshh.core.session.way_back import RECEIVED_BODY, decode_ways_untrusted
-from onionshh.errors import BadData, Closed
+from onionshh.errors import BadData, Closed, NetworkUnreachable, NoDirectory
 from onionshh.geometry import WHISPER_ID
 from onionshh.ids import WhisperId
 from onionshh.net.background import background
 from onionshh.net.circuits import CircuitFailed
 from onionshh.reasons import Reason
 
+logger = logging.getLogger("onionshh.client")
+
+TURN_SECONDS: Final = 30.0
+"""After looking whether somebody else is there."""
 NOTE_SECONDS: Final = 3600
 """How long the word where we can be called lies in the mailbox."""
 
@@ -65,21 +72,47 @@ class MeetingCorrespondence(Correspondence):
 
             def began() -> None:
                 nursery.start_soon(self.finding.run)
+                nursery.start_soon(self._turn_to_who_is_there)
                 started()
 
             await nursery.start(self._run_board)
             self._board.watch()
             await super().run(began)
 
+    async def _turn_to_who_is_there(self) -> None:
+        """When the other side of the session in use cannot be called: a third came and went, perhaps. Go on
+        with the last one whom we have met and who says hello."""
+        sessions = self.known
+        while True:
+            await sessions.alone.wait()
+            try:
+                there = await self.finding.there()
+            except Closed:
+                return
+            except (BadData, NetworkUnreachable, NoDirectory) as error:
+                logger.info("who is at a meeting cannot be seen: %s", error)
+                there = set()
+            for session in sessions.untried:
+                if self.finding.instance_of(session) in there:
+                    sessions.leave_for(session)
+                    if self.letters is not None:
+                        self.letters.cannot_call(session)
+                    self.sending.way_is_new()
+                    break
+            await trio.sleep(TURN_SECONDS)
+
     async def _run_board(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         await self._board.run(task_status.started)
 
     @property
-    def known(self) -> VisitorSessions:
+    def known(self) -> MeetingSessions:
         """The sessions of this meeting."""
-        if self.sessions is None:
+        if not isinstance(self.sessions, MeetingSessions):
             raise Closed("This meeting is not open.")
         return self.sessions
+
+    def _make_sessions(self, keeper: SessionKeeper) -> MeetingSessions:
+        return MeetingSessions(self._context, keeper)
 
     async def begun(self, session: Session) -> None:
         """A hello was answered. Keep the session, and show the other side that we have it. One that is kept
@@ -103,7 +136,7 @@ class MeetingCorrespondence(Correspondence):
         letters = self.mail = self.letters = MeetingMail(
             self._context,
             self._mine.database,
-            sessions,
+            self.known,
             self._mine.contact.mail_parts,
             told,
             bring=self._mailed,
@@ -158,10 +191,10 @@ class MeetingCorrespondence(Correspondence):
             await super()._mailed(session, record)
 
     async def _heard_of(self, session: Session) -> None:
-        if not session.marks.confirmed:
-            await self.known.heard(session)
-            if self.letters is not None:
-                self.letters.look()
+        before = self.known.current
+        await self.known.heard(session)
+        if self.known.current is not before and self.letters is not None:
+            self.letters.look()
 
     async def _way_back(self, lane: Lane, session: Session, record: Record) -> None:
         """The other side says where it can be called, or that it knows where we can."""

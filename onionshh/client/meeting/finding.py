@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -50,6 +51,8 @@ EXTEND_SECONDS: Final = 1800.0
 REMEMBERED_SECONDS: Final = 7 * 86_400
 """How long it is known which sessions began."""
 AGAIN_SECONDS: Final = 30.0
+POSTS_MOST: Final = 256
+"""Posts that are looked at for hellos."""
 TRIES_MOST: Final = 20
 """So often one post is tried before the next one. It is then tried again later."""
 
@@ -104,6 +107,19 @@ class Finding:
             nursery.start_soon(self._keep_hello)
             nursery.start_soon(self._look)
             nursery.start_soon(self._answer_later)
+
+    def instance_of(self, session: Session) -> bytes | None:
+        """With whom this session began, if that is still known."""
+        began = self._began.get(session.session_id)
+        return None if began is None else began[0]
+
+    async def there(self) -> set[bytes]:
+        """The other instances that say hello now. NetworkUnreachable, NoDirectory, BadData, Closed."""
+        found = set()
+        for kept in await self._board.read(0, POSTS_MOST):
+            with suppress(ProtocolError):
+                found.add(Hello.decode_untrusted(self._secret, kept.post.body).instance)
+        return found - {self._ours.instance}
 
     async def withdraw(self) -> None:
         """Take our hello back, as far as the network lets us now."""

@@ -21,7 +21,7 @@ from onionshh.client.mail.part_store import Parts, keep_tidy
 from onionshh.client.mail.reading import MailboxReader, NoRoom
 from onionshh.client.mail.waiting import WaitingMail
 from onionshh.client.meeting.reaching import NOT_MET
-from onionshh.client.session.visiting import VisitorSessions
+from onionshh.client.meeting.sessions import MeetingSessions
 from onionshh.core.delivery.record import Record
 from onionshh.core.session.session import Session, SessionId
 from onionshh.errors import BadData, Closed, NoDirectory
@@ -43,7 +43,7 @@ class MeetingMail:
         self,
         context: Context,
         database: Database,
-        sessions: VisitorSessions,
+        sessions: MeetingSessions,
         parts: Parts,
         told: Told,
         *,
@@ -109,6 +109,11 @@ class MeetingMail:
         self._callable.add(session.session_id)
         self._look.send()
 
+    def cannot_call(self, session: Session) -> None:
+        """It has to be heard anew where the other side of this session can be called."""
+        self._callable.discard(session.session_id)
+        self._look.send()
+
     async def run(self) -> None:
         """Leave, read and watch, until cancelled."""
         async with trio.open_nursery() as nursery:
@@ -127,7 +132,8 @@ class MeetingMail:
         try:
             periods = self._reading.periods()
             for session in self._sessions.with_mail:
-                there = session.session_id in self._callable
+                # To those that are not in use nothing is said of where they can call us, nor do they say it.
+                there = session is self._sessions.current and session.session_id in self._callable
                 if there and any(way.expires > earliest for way in session.way_back):
                     continue
                 for period in {*periods, max(session.mail.period, periods[-1])}:

@@ -8,8 +8,8 @@ from typing import Final
 from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.sending import NotReached, Opening
+from onionshh.client.meeting.sessions import MeetingSessions
 from onionshh.client.session.calling import Calling
-from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.delivery.actions import Failure
 from onionshh.core.delivery.record import Record
 from onionshh.core.session.session import Session, SessionId
@@ -25,7 +25,7 @@ class MeetingReach:
     found = None
     """There is no descriptor."""
 
-    def __init__(self, context: Context, sessions: VisitorSessions, calls_back: Callable[[], bool]) -> None:
+    def __init__(self, context: Context, sessions: MeetingSessions, calls_back: Callable[[], bool]) -> None:
         self._context = context
         self._sessions = sessions
         self._calls_back = calls_back
@@ -36,7 +36,11 @@ class MeetingReach:
         session = self._sessions.usable
         if session is None:
             raise NotReached(Failure(NOT_MET, nobody=True))
-        return await self._of(session).once(record, more=more)
+        try:
+            return await self._of(session).once(record, more=more)
+        except NotReached as error:
+            self._sessions.missed(session, gone=error.failure.nobody)
+            raise
 
     async def answer(self, session: Session, record: Record) -> JoinedCircuit | None:
         """As `Calling.answer`. CircuitFailed."""

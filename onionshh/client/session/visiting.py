@@ -72,11 +72,18 @@ class VisitorSessions:
         the endpoint may leave more in its mailbox."""
         if session is None or session.marks.confirmed:
             return
-        # Sessions of which the other end has shown nothing make room first.
-        session.marks.confirmed = session.marks.answered = True
         before = self.current
         if before is None or not before.marks.confirmed or not _began_earlier(session, before):
             self.current = session
+        if await self._keep_confirmed(session):
+            if before is not None and before is not self.current:
+                self.keeper.forget(before)
+            self.changed.send()
+
+    async def _keep_confirmed(self, session: Session) -> bool:
+        """Whether it is on disk that the other end has this session, too."""
+        # Sessions of which the other end has shown nothing make room first.
+        session.marks.confirmed = session.marks.answered = True
         try:
             await self.keeper.save(session)
         except BadData as error:
@@ -84,10 +91,7 @@ class VisitorSessions:
             session.marks.confirmed = False
         except Closed:
             session.marks.confirmed = False
-        else:
-            if before is not None and before is not self.current:
-                self.keeper.forget(before)
-            self.changed.send()
+        return session.marks.confirmed
 
     def forget(self) -> None:
         """Begin with a new introduction next time."""

@@ -109,7 +109,7 @@ async def test_a_session_is_kept_when_it_begins_and_used_when_the_other_side_has
             assert len(made.known.with_mail) == SESSIONS_MOST
 
 
-async def test_the_session_that_was_shown_last_takes_the_place_of_the_one_before(
+async def test_the_session_that_was_shown_last_is_in_use_and_the_one_before_is_kept(
     autojump_clock: MockClock,
 ) -> None:
     async with network(3) as net, net.join("one") as node:
@@ -123,4 +123,5 @@ async def test_the_session_that_was_shown_last_takes_the_place_of_the_one_before
             await made.known.heard(second)
             await made.known.heard(first)
             assert made.known.usable is first
-            assert made.known.with_mail == [first]
+            assert made.known.with_mail == [first, second]
+            assert made.known.beside == [second]

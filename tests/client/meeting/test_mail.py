@@ -10,8 +10,8 @@ from onionshh.client.delivery.mailing import NotLeft
 from onionshh.client.mail.part_store import PartsInMemory
 from onionshh.client.meeting.mail import MeetingMail
 from onionshh.client.meeting.reaching import NOT_MET
+from onionshh.client.meeting.sessions import MeetingSessions
 from onionshh.client.session.keeper import SessionKeeper
-from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.delivery.record import new_whisper
 from onionshh.ids import RelayId
 from onionshh.net.database import IN_MEMORY, Database
@@ -55,7 +55,7 @@ async def test_nothing_is_left_before_the_other_one_has_shown_itself(autojump_cl
     record = new_whisper(b"hello", expires=WALL + 7200, privacy_class=1, random_bytes=seeded(1))
     async with network(3) as net, net.join("one") as node:
         context, rows = inside(node), Rows()
-        sessions = VisitorSessions(context, SessionKeeper(context, rows, 16))
+        sessions = MeetingSessions(context, SessionKeeper(context, rows, 16))
 
         async def nothing(*_: object) -> list[object]:
             raise AssertionError("nothing comes")

@@ -308,6 +308,40 @@ async def test_a_third_who_knows_the_secret_comes_too(autojump_clock: MockClock)
         assert other.bodies[0] == b"between two"
 
 
+@pytest.mark.parametrize("pause", [75, 7200])
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("speakers", ["both", "one", "other"])
+async def test_when_a_third_has_come_and_gone_the_two_find_each_other_again(
+    pause: int, killed: bool, speakers: str, autojump_clock: MockClock
+) -> None:
+    """Each of them is in a session with the third by then, which lies in no mailbox that anybody reads."""
+    one, other, third = Program(), Program(), Program()
+    async with network() as net, net.join("one") as a, net.join("other") as b, net.join("third") as c:
+        async with one.at(a) as left, other.at(b) as right:
+            await both_met(left, right)
+            await delivered(left.send(b"between two"), right.send(b"between two"), seconds=500)
+            async with third.at(c) as late:
+                await both_met(late)
+                await delivered(late.send(b"I am here, too"), seconds=500)
+                await until(lambda: left.others == right.others == late.others == 2, 60)
+                await trio.sleep(30)
+                if killed:
+                    inside(c).nursery.cancel_scope.cancel()
+            await trio.sleep(pause)
+            said = []
+            if speakers in ("both", "one"):
+                said.append(left.send(b"to the other", ttl_seconds=HOUR))
+            if speakers in ("both", "other"):
+                said.append(right.send(b"to the one", ttl_seconds=HOUR))
+            await delivered(*said, seconds=600)
+            assert left.session is not None
+            assert right.session is not None
+            await trio.sleep(100)
+            await delivered(left.send(b"again"), right.send(b"again"), seconds=300)
+        assert other.bodies.count(b"again") == one.bodies.count(b"again") == 1
+        assert not {b"again", b"to the one", b"to the other"} & set(third.bodies)
+
+
 async def test_answers_by_a_third_do_not_take_the_session_that_is_in_use(
     autojump_clock: MockClock,
 ) -> None:

@@ -10,9 +10,9 @@ from trio.testing import MockClock
 
 from onionshh.client.delivery.sending import NotReached
 from onionshh.client.meeting.reaching import CALLING_MOST, NOT_MET, MeetingReach
+from onionshh.client.meeting.sessions import MeetingSessions
 from onionshh.client.session.calling import NO_WAY, Calling
 from onionshh.client.session.keeper import SessionKeeper
-from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.delivery.record import new_whisper
 from onionshh.net.circuits import CircuitFailed
 from tests.client.meeting.meetings import network
@@ -25,10 +25,10 @@ RECORD = new_whisper(b"hello", expires=WALL + 600, privacy_class=1, random_bytes
 
 
 @asynccontextmanager
-async def reach() -> AsyncIterator[tuple[MeetingReach, VisitorSessions]]:
+async def reach() -> AsyncIterator[tuple[MeetingReach, MeetingSessions]]:
     async with network(3) as net, net.join("one") as node:
         context = inside(node)
-        sessions = VisitorSessions(context, SessionKeeper(context, Rows(), 16))
+        sessions = MeetingSessions(context, SessionKeeper(context, Rows(), 16))
         await sessions.load()
         yield MeetingReach(context, sessions, lambda: True), sessions
 
