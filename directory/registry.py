@@ -3,9 +3,10 @@
 A relay announces itself by descriptor. It is listed once it has answered at the address it names, and as long
 as it goes on answering. The registry says which addresses to check and is told the results; it never touches
 the network. There are two kinds of checks: at once for a new descriptor, and in rounds, one per interval, for
-all relays. In both, an address is checked at most once per interval, so that nobody can use the authority to
-disturb a stranger's machine. A relay is checked at each of its addresses and listed with those at which it
-answered. If several relays claim one address, it is the place of the one that answered there before.
+all relays. In both, an address is checked at most once per interval, and only one that is the relay's own
+(asking.py). Once it answered there, it is checked at its other addresses. So nobody can use the authority to
+disturb a stranger's machine. A relay is listed with the addresses at which it answered. If several relays
+claim one address, it is the place of the one that answered there before.
 
 A date in the future was written while a clock ran ahead. It does not count, and is brought back once it is
 sure that the clock is right now (`bring_back`).
@@ -22,7 +23,7 @@ from typing import NamedTuple
 from onionshh.core.base.addresses import host_group, plain_host
 from onionshh.core.base.params import Params
 from onionshh.core.base.words import utc
-from onionshh.directory import certificates
+from onionshh.directory import asking, certificates
 from onionshh.directory.entry import (
     CLOCK_SECONDS,
     WHY_CHARACTERS,
@@ -148,21 +149,26 @@ class Registry:
                 return Answer(Verdict.BUSY, "this directory knows as many relays as it can")
             entry = self._entries[descriptor.identity] = Entry(descriptor, wall)
         entry.heard = max(entry.heard, wall)
+        entry.home = asking.home(descriptor.addresses, source)
         self._places.add(descriptor)
-        untried = tuple(address for address in descriptor.addresses if address not in self._tried)
+        untried = tuple(address for address in self._own(entry) if address not in self._tried)
         if untried and (entry.checked is None or not but_for_addresses(entry.checked, descriptor)):
             self._start(untried)
             self._tried_fresh.update(untried)
             self._fresh.append(replace(descriptor, addresses=untried))
         return Answer(Verdict.ACCEPTED)
 
+    def _own(self, entry: Entry) -> tuple[Address, ...]:
+        return asking.own(entry, self.params)
+
     def _holds(self, identity: RelayId, group: str) -> bool:
         """Whether it has a place at the hosts of this group, or anywhere for "": it answered there, or was
-        not asked yet. What it names besides holds no place."""
+        not asked yet at an address of its own. What it names besides holds no place."""
         entry = self._entries[identity]
         if entry.checked is None and entry.failures:
             return False
-        named = entry.newest.addresses if entry.checked is None else entry.checked.addresses
+        hoped = self._own(entry) or entry.newest.addresses
+        named = hoped if entry.checked is None else entry.checked.addresses
         return not group or any(
             host_group(address.host) == group for address in named if address not in entry.missed
         )
@@ -189,8 +195,8 @@ class Registry:
         return fresh
 
     def start_round(self, wall: int) -> tuple[RelayDescriptor, ...]:
-        """All that must be checked in this interval, each with the addresses to ask at. Empty while a round
-        goes on. A relay whose signing key is over cannot be listed, so it is not asked.
+        """All that must be checked in this interval, each with those of its own addresses to ask at. Empty
+        while a round goes on. A relay whose signing key is over cannot be listed, so it is not asked.
 
         If several relays claim one address, the one that answered there is asked, else a listed one, else the
         one heard of last; one that was not there when it was asked comes behind the others.
@@ -202,14 +208,14 @@ class Registry:
         asked = [e for e in self._entries.values() if not self._is_over(e.newest, wall)]
         owners: dict[Address, Entry] = {}
         for entry in asked:
-            for address in entry.newest.addresses:
+            for address in self._own(entry):
                 if address not in skip:
                     owners[address] = min(
                         owners.get(address, entry), entry, key=lambda claimant: claimant.claims(address)
                     )
         todo: list[RelayDescriptor] = []
         for entry in sorted(asked, key=lambda entry: entry.claims(entry.newest.addresses[0])):
-            its = tuple(address for address in entry.newest.addresses if owners.get(address) is entry)
+            its = tuple(address for address in self._own(entry) if owners.get(address) is entry)
             if its:
                 todo.append(replace(entry.newest, addresses=its))
         self._tried, self._tried_fresh = set(self._in_flight), set()
@@ -237,7 +243,7 @@ class Registry:
         answered = tuple(address for address in descriptor.addresses if address not in missed)
         entry.asked_at(descriptor.addresses, {address: _printable(missed[address]) for address in missed})
         if answered:
-            self._good(entry, descriptor, answered, why, wall)
+            self._good(entry, descriptor, answered, wall)
             return
         entry.tested = max(entry.tested, wall)
         unasked = {*entry.checked.addresses} - {*descriptor.addresses} if entry.checked is not None else set()
@@ -247,6 +253,28 @@ class Registry:
             self._round[descriptor.identity] = why  # weighed when the round is over
         else:
             self._failed(entry, why, wall)
+
+    def elsewhere(self, wall: int) -> tuple[RelayDescriptor, ...]:
+        """The round is over: the relays to ask at addresses that are not their own, each with these. What
+        came of it must come back through `checked_elsewhere`."""
+        entries = [entry for entry in self._entries.values() if not self._is_over(entry.newest, wall)]
+        return asking.elsewhere(entries, self.params, wall // self.params.interval_seconds)
+
+    def checked_elsewhere(
+        self, descriptor: RelayDescriptor, missed: Mapping[Address, str], wall: int
+    ) -> None:
+        """A check at addresses that were not the relay's own is over. `missed`: where it did not answer, and
+        what may be told of that. It counts for nothing if the relay has addresses of its own."""
+        entry = self._entries.get(descriptor.identity)
+        if entry is None or self._is_over(descriptor, wall):
+            return
+        entry.asked_at(descriptor.addresses, missed)
+        answered = tuple(address for address in descriptor.addresses if address not in missed)
+        if answered:
+            self._good(entry, descriptor, answered, wall)
+        elif not self._own(entry):
+            entry.tested = max(entry.tested, wall)
+            self._failed(entry, next(iter(missed.values())), wall)
 
     def abandoned(self, descriptor: RelayDescriptor) -> None:
         """A check ended without a result: it counts neither way."""
@@ -296,11 +324,8 @@ class Registry:
         self._tried.update(addresses)
         self._in_flight.update(addresses)
 
-    def _good(
-        self, entry: Entry, asked: RelayDescriptor, answered: tuple[Address, ...], why: str, wall: int
-    ) -> None:
-        """It answered at some of the addresses where it was asked. What is known of others stays. `why`: why
-        it did not answer where it did not."""
+    def _good(self, entry: Entry, asked: RelayDescriptor, answered: tuple[Address, ...], wall: int) -> None:
+        """It answered at some of the addresses where it was asked. What is known of others stays."""
         before = entry.checked
         if before is None:
             entry.turned = wall
@@ -318,7 +343,7 @@ class Registry:
             entry.up_since = wall
         entry.last_good = entry.tested = max(entry.last_good, entry.tested, wall)
         entry.failures = 0
-        entry.why = why
+        entry.why = ""
 
     def _failed(self, entry: Entry, why: str, wall: int) -> None:
         entry.failures += 1

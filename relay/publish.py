@@ -279,7 +279,7 @@ class Publisher:
         missing = [str(address) for address in self.about.addresses if address not in row.addresses]
         if not missing:
             return "listed"
-        return f"listed at {row.address}; the directory did not reach it at {' and '.join(missing)}"
+        return f"listed at {row.address}; the directory has not reached it at {' and '.join(missing)}"
 
     async def _ask(self, view: View | None, row: RelayRow | None) -> None:
         """Ask what the directories know of us, and why we are not listed as we said, if we are not."""

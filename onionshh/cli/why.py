@@ -135,7 +135,7 @@ def _places(relay: dict[str, object]) -> list[str]:
         address = _text(place, "address") if isinstance(place, dict) else ""
         if address:
             answered, why = place.get("answered"), _text(place, "why")
-            word = "answered" if answered is True else "not asked yet"
+            word = "answered" if answered is True else f"not asked: {why}" if why else "not asked yet"
             if answered is False:
                 word = f"not reached: {why}" if why else "not reached"
             lines.append(f"at {address}: {word}")

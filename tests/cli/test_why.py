@@ -197,8 +197,11 @@ def test_each_of_several_addresses_has_its_line(capsys: Captured) -> None:
     ]
     show(Answer(({**LISTED, "places": PLACES[:1]},)), named=True)
     assert capsys.readouterr().out.startswith(f"birch 192.0.2.1:9001\n  id {ID}\n  listed since")
-    show(Answer(({**FAILING, "places": PLACES},)), named=True)
-    assert "the clock is wrong\n  at 192.0.2.1" in capsys.readouterr().out
+    waiting = {"address": "192.0.2.1:9002", "answered": None, "why": "it has to answer first"}
+    show(Answer(({**FAILING, "places": [*PLACES, waiting]},)), named=True)
+    out = capsys.readouterr().out
+    assert "the clock is wrong\n  at 192.0.2.1" in out
+    assert "  at 192.0.2.1:9002: not asked: it has to answer first\n" in out
 
 
 @pytest.mark.parametrize(

@@ -358,7 +358,7 @@ async def test_a_relay_says_where_the_directory_did_not_reach_it(
             nursery.start_soon(keeper.keep)
             nursery.start_soon(publisher.run)
             await trio.sleep(10 * INTERVAL)
-            assert w.said[-1] == "listed at 127.0.0.1:9001; the directory did not reach it at [::1]:9001"
+            assert w.said[-1] == "listed at 127.0.0.1:9001; the directory has not reached it at [::1]:9001"
             w.prober.dead.clear()
             await trio.sleep(10 * INTERVAL)
             assert w.said[-1] == "listed"
