@@ -30,8 +30,8 @@ class Listed(NamedTuple):
 
 
 class Status(NamedTuple):
-    """`word` is one of listed, reached, checking, failing, unknown; `why` says more to the relay's
-    operator."""
+    """`word` is one of listed, reached, checking, failing, ended (its signing key is over), unknown; `why`
+    says more to the relay's operator."""
 
     word: str
     why: str

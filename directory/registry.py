@@ -136,13 +136,13 @@ class Registry:
                     f" known, this one says {descriptor.published}; does another relay run with these keys,"
                     " or was a clock wrong?",
                 )
-            why = self._places.crowd_problem(descriptor, self._holds)
+            why = self._crowd_problem(descriptor, wall)
             if why:
                 return Answer(Verdict.FORBIDDEN, why)
             self._places.remove(entry.newest)
             entry.newest = descriptor
         elif entry is None:
-            why = self._places.crowd_problem(descriptor, self._holds)
+            why = self._crowd_problem(descriptor, wall)
             if why:
                 return Answer(Verdict.FORBIDDEN, why)
             if len(self._entries) >= self._most_known and not self._evict(wall):
@@ -161,11 +161,14 @@ class Registry:
     def _own(self, entry: Entry) -> tuple[Address, ...]:
         return asking.own(entry, self.params)
 
-    def _holds(self, identity: RelayId, group: str) -> bool:
+    def _crowd_problem(self, descriptor: RelayDescriptor, wall: int) -> str:
+        return self._places.crowd_problem(descriptor, lambda one, group: self._holds(one, group, wall))
+
+    def _holds(self, identity: RelayId, group: str, wall: int) -> bool:
         """Whether it has a place at the hosts of this group, or anywhere for "": it answered there, or was
         not asked yet at an address of its own. What it names besides holds no place."""
         entry = self._entries[identity]
-        if entry.checked is None and entry.failures:
+        if self._is_away(entry, wall):
             return False
         hoped = self._own(entry) or entry.newest.addresses
         named = hoped if entry.checked is None else entry.checked.addresses
@@ -173,17 +176,22 @@ class Registry:
             host_group(address.host) == group for address in named if address not in entry.missed
         )
 
+    def _is_away(self, entry: Entry, wall: int) -> bool:
+        """Whether it is not listed, and will not be as it is: it does not answer, or its signing key is
+        over."""
+        return entry.checked is None and (entry.failures > 0 or self._is_over(entry.newest, wall))
+
     def _evict(self, wall: int) -> bool:
-        """Make room by forgetting a failing relay: the one not heard of for longest, or heard of in the
+        """Make room by forgetting a relay that is away: the one not heard of for longest, or heard of in the
         future."""
-        failing = [
+        away = [
             (e.heard if e.heard <= wall + CLOCK_SECONDS else 0, i)
             for i, e in self._entries.items()
-            if e.checked is None and e.failures
+            if self._is_away(e, wall)
         ]
-        if not failing:
+        if not away:
             return False
-        self.forget(min(failing)[1])
+        self.forget(min(away)[1])
         return True
 
     # What is to be checked, and what came of it.
@@ -311,10 +319,7 @@ class Registry:
             return
         for entry in self._entries.values():
             if entry.checked is not None and certificates.is_over(entry.checked, wall):
-                entry.checked = None
-            if entry.checked is None and certificates.is_over(entry.newest, wall):
-                entry.failures = max(entry.failures, 1)
-                entry.why = certificates.problem(entry.newest, wall)
+                entry.checked, entry.turned, entry.up_since = None, wall, 0
 
     def _is_over(self, descriptor: RelayDescriptor, wall: int) -> bool:
         """Whether its signing key is over, as far as the clock is sure."""
@@ -382,11 +387,13 @@ class Registry:
         rows = [entry for identity, entry in self._entries.items() if identity not in listed]
         return tuple(sorted(rows, key=lambda entry: (by_name(entry.newest.nickname), entry.newest.identity)))
 
-    def status(self, identity: bytes) -> Status:
-        """Where a relay stands."""
+    def status(self, identity: bytes, wall: int) -> Status:
+        """Where a relay stands at this time."""
         entry = self._entries.get(RelayId(identity))
         if entry is None:
             return Status("unknown", "no descriptor of this relay came in, or it was forgotten; send one")
+        if entry.checked is None and self._is_over(entry.newest, wall):
+            return Status("ended", certificates.problem(entry.newest, wall))
         return status_of(entry)
 
     def entries(self) -> tuple[Entry, ...]:

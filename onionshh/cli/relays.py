@@ -55,7 +55,7 @@ The directory may learn from them which relay is yours.
 
 \b
 With --why --json, one object per line:
-  {"id": "…", "nickname": "…", "status": "listed|reached|checking|failing|unknown", "known": true,
+  {"id": "…", "nickname": "…", "status": "listed|reached|checking|failing|ended|unknown", "known": true,
    "listed": false, "why": "…", "address": "HOST:PORT", "published": Unix seconds, "since": Unix seconds
    or null, "last_check": Unix seconds or null, "answered": true, false or null, "up_hours": 12 or null,
    "places": [{"address": "HOST:PORT", "answered": true, false or null, "why": "…"}, …],

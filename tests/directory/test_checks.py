@@ -94,7 +94,7 @@ async def test_a_fault_of_the_probe_says_nothing_about_the_relay(
     await world.checks.check_everyone()
     assert "a check failed inside the directory" in caplog.text
     assert world.listed() == 1
-    assert world.registry.status(descriptor(1).identity).word != "failing"
+    assert world.registry.status(descriptor(1).identity, WALL).word != "failing"
 
 
 STRANGER, SERVICE = Address.of("2600::1", 22), Address.of("a2" * 28 + ".onion", 9001)

@@ -80,12 +80,12 @@ def test_a_relay_is_listed_only_after_it_answered() -> None:
     registry = Registry(params())
     assert submit(registry, 1) == "accepted"
     assert listed(registry) == []
-    assert registry.status(descriptor(1).identity).word == "checking"
+    assert registry.status(descriptor(1).identity, WALL).word == "checking"
     (word,) = registry.take_fresh()
     assert registry.take_fresh() == ()
     answer(registry, word)
     assert listed(registry) == ["relay1"]
-    assert registry.status(descriptor(1).identity).word == "reached"
+    assert registry.status(descriptor(1).identity, WALL).word == "reached"
 
 
 def test_a_relay_that_does_not_answer_is_told_why() -> None:
@@ -94,7 +94,7 @@ def test_a_relay_that_does_not_answer_is_told_why() -> None:
     (word,) = registry.take_fresh()
     registry.checked(word, "connection refused\n\x1b[2J" + "x" * 1000, WALL)
     assert listed(registry) == []
-    status = registry.status(word.identity)
+    status = registry.status(word.identity, WALL)
     assert status.word == "failing"
     assert status.why.startswith("connection refused[2Jxx")
     assert status.why.isprintable()
@@ -103,7 +103,7 @@ def test_a_relay_that_does_not_answer_is_told_why() -> None:
 
 
 def test_an_unknown_relay() -> None:
-    assert Registry(params()).status(b"?" * 32).word == "unknown"
+    assert Registry(params()).status(b"?" * 32, WALL).word == "unknown"
 
 
 # Addresses.
@@ -221,7 +221,7 @@ def test_a_date_of_the_future_counts_for_nothing_and_is_brought_back() -> None:
     run_round(registry, WALL, dead=(1,))
     assert submit(registry, 2) == "accepted"
     assert submit(registry, 3) == "accepted", "the failing one of the future gives way"
-    assert registry.status(descriptor(1).identity).word == "unknown"
+    assert registry.status(descriptor(1).identity, WALL).word == "unknown"
     check_newcomers(registry)
     run_round(registry, WALL + 5)
     assert [one.descriptor.published for one in registry.listed()] == [WALL] * 3
@@ -322,7 +322,7 @@ def test_a_relay_leaves_after_two_failed_checks_in_a_row() -> None:
     assert len(listed(registry)) == 5  # one good check between them
     run_round(registry, WALL, dead=(1,))
     assert listed(registry) == ["relay0", "relay2", "relay3", "relay4"]
-    assert registry.status(descriptor(1).identity).word == "failing"
+    assert registry.status(descriptor(1).identity, WALL).word == "failing"
     run_round(registry, WALL)
     assert len(listed(registry)) == 5
 
@@ -406,7 +406,7 @@ def test_an_abandoned_check_counts_neither_way() -> None:
     submit(registry, 9)
     (word,) = registry.take_fresh()
     registry.abandoned(word)
-    assert registry.status(word.identity).word == "checking"
+    assert registry.status(word.identity, WALL).word == "checking"
 
 
 # Since when.
@@ -490,7 +490,7 @@ def test_relays_not_heard_of_are_forgotten_after_any_descriptor_of_theirs_is_too
     assert len(registry) == 4
     run_round(registry, WALL + FORGET_SECONDS + 1, dead=(9,))
     assert len(registry) == 3
-    assert registry.status(descriptor(9).identity).word == "unknown"
+    assert registry.status(descriptor(9).identity, WALL).word == "unknown"
     assert len(listed(registry)) == 3
 
 
@@ -502,8 +502,8 @@ def test_no_more_than_so_many_relays_and_the_failing_ones_make_room() -> None:
     check_newcomers(registry, dead=(0, 1))
     assert submit(registry, 4) == "accepted"
     assert len(registry) == 3
-    assert registry.status(descriptor(0).identity).word == "unknown"
-    assert registry.status(descriptor(1).identity).word == "failing"
+    assert registry.status(descriptor(0).identity, WALL).word == "unknown"
+    assert registry.status(descriptor(1).identity, WALL).word == "failing"
     assert listed(registry) == ["relay2"]
 
 
@@ -527,7 +527,7 @@ def test_restart() -> None:
     again = Registry(params())
     again.restore(registry.entries())
     assert again.listed() == registry.listed()
-    assert again.status(descriptor(9).identity) == registry.status(descriptor(9).identity)
+    assert again.status(descriptor(9).identity, WALL) == registry.status(descriptor(9).identity, WALL)
     assert submit(again, 1, onion_key=b"x" * 32, published=WALL - 1) == "stale"
     assert submit(again, 10, host="8.0.1.1") == "accepted"
     assert submit(again, 11, host="8.0.1.1") == "forbidden"
@@ -559,7 +559,7 @@ def test_a_relay_is_listed_with_the_addresses_at_which_it_answered() -> None:
     assert word.addresses == (FOUR, SIX)
     registry.checked(word, "no route", WALL, {SIX: "no route"})
     assert addresses(registry) == {"relay1": (FOUR,)}
-    assert registry.status(word.identity) == ("reached", "no route")
+    assert registry.status(word.identity, WALL) == ("reached", "no route")
     assert submit(registry, 1, addresses=(FOUR, SIX)) == "accepted"  # the same word asks for no new check
     assert registry.take_fresh() == ()
     registry.start_round(WALL)
@@ -569,7 +569,7 @@ def test_a_relay_is_listed_with_the_addresses_at_which_it_answered() -> None:
     registry.checked(word, None, WALL)
     registry.end_round(WALL)
     assert addresses(registry) == {"relay1": (FOUR, SIX)}
-    assert registry.status(word.identity) == ("reached", "")
+    assert registry.status(word.identity, WALL) == ("reached", "")
     restored = Registry(params())
     restored.restore(registry.entries())
     assert addresses(restored) == {"relay1": (FOUR, SIX)}
@@ -634,7 +634,7 @@ def test_other_addresses_are_asked_only_once_the_relay_answered_at_its_own() -> 
     assert registry.elsewhere(WALL) == ()
     registry.checked(word, "refused", WALL)
     assert registry.elsewhere(WALL) == ()
-    assert registry.status(word.identity) == ("failing", "refused")
+    assert registry.status(word.identity, WALL) == ("failing", "refused")
     run_round(registry, WALL)
     run_round(registry, WALL)
     assert ask_elsewhere(registry) == {"relay1": (SIX,)}
@@ -652,11 +652,11 @@ def test_what_is_not_its_own_and_does_not_answer_counts_for_nothing() -> None:
     entry = registry.entry(descriptor(1).identity)
     assert entry is not None
     assert (entry.tested, entry.answered, entry.failures) == (WALL, True, 0)
-    assert registry.status(descriptor(1).identity) == ("reached", f"it did not answer at {SIX}")
+    assert registry.status(descriptor(1).identity, WALL) == ("reached", f"it did not answer at {SIX}")
     for _ in range(2):
         run_round(registry, WALL + HOUR, dead=(1,))
     assert registry.elsewhere(WALL) == ()
-    assert registry.status(descriptor(1).identity) == ("failing", "refused")
+    assert registry.status(descriptor(1).identity, WALL) == ("failing", "refused")
 
 
 def test_a_stranger_is_knocked_at_once_an_interval_whatever_is_sent_in() -> None:
@@ -695,7 +695,7 @@ def test_after_a_restart_a_relay_that_is_not_listed_is_asked_like_a_stranger_unt
     assert [word.nickname for word in again.start_round(WALL)] == ["relay2"]
     again.end_round(WALL)
     assert ask_elsewhere(again, dead=(1,)) == {"relay1": (FOUR,)}
-    assert again.status(descriptor(1).identity) == ("failing", f"it did not answer at {FOUR}")
+    assert again.status(descriptor(1).identity, WALL) == ("failing", f"it did not answer at {FOUR}")
     assert submit(again, 1, addresses=(FOUR, SIX)) == "accepted"
     assert [word.addresses for word in again.take_fresh()] == [(FOUR,)]
 
