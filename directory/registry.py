@@ -49,6 +49,10 @@ UNSEEN_INTERVALS = 3
 ADDRESSES_MOST = 10_000
 """This many are counted. Any further address is not refused: else the owner of a large network could shut all
 others out."""
+UNKNOWN = (
+    "no relay with this id has published here of late; check the id, and that the relay runs with the network"
+    " file of this directory"
+)
 
 
 class Verdict(enum.Enum):
@@ -391,7 +395,7 @@ class Registry:
         """Where a relay stands at this time."""
         entry = self._entries.get(RelayId(identity))
         if entry is None:
-            return Status("unknown", "no descriptor of this relay came in, or it was forgotten; send one")
+            return Status("unknown", UNKNOWN)
         if entry.checked is None and self._is_over(entry.newest, wall):
             return Status("ended", certificates.problem(entry.newest, wall))
         return status_of(entry)

@@ -37,7 +37,7 @@ from socksio.socks5 import SOCKS5UsernamePasswordReply
 from onionshh.ids import RandomBytes
 from onionshh.net.file_descriptors import for_links
 from onionshh.net.tcp import ONION_END, ONLY_TOR, TcpDialer, TcpReader, TcpStream, connected_socket
-from onionshh.net.transport import Dialer, StreamBroken
+from onionshh.net.transport import Dialer, NothingThere, StreamBroken
 from onionshh.net.via import Credentials, Via
 
 ANSWER_MOST: Final = 4 + 1 + 255 + 2
@@ -60,6 +60,10 @@ _WORDS: Final = {
 
 class ProxyFailed(StreamBroken):
     """The proxy gave no connection. The text says why, without an address or a password."""
+
+
+class RefusedThere(ProxyFailed, NothingThere):
+    """The proxy reached the host, and that refused."""
 
 
 class _Wait(enum.Enum):
@@ -129,7 +133,9 @@ class Handshake:
         elif answer.reply_code is SOCKS5ReplyCode.SUCCEEDED:
             self._wait = _Wait.NOTHING
         else:
-            raise ProxyFailed(f"the proxy refused the connection: {_WORDS[answer.reply_code]}")
+            there = answer.reply_code is SOCKS5ReplyCode.CONNECTION_REFUSED
+            failure = RefusedThere if there else ProxyFailed
+            raise failure(f"the proxy refused the connection: {_WORDS[answer.reply_code]}")
 
     def _take_method(self, method: SOCKS5AuthMethod) -> None:
         if method is SOCKS5AuthMethod.NO_ACCEPTABLE_METHODS:

@@ -103,7 +103,9 @@ def test_a_relay_that_does_not_answer_is_told_why() -> None:
 
 
 def test_an_unknown_relay() -> None:
-    assert Registry(params()).status(b"?" * 32, WALL).word == "unknown"
+    word, why = Registry(params()).status(b"?" * 32, WALL)
+    assert word == "unknown"
+    assert "check the id, and that the relay runs with the network file of this directory" in why
 
 
 # Addresses.
