@@ -26,13 +26,14 @@ from onionshh.cli.options import (
 from onionshh.cli.text import one_line
 from onionshh.cli.why import NOT_LISTED_STATUS, ask, relay_id, show, show_objects
 from onionshh.core.base.chance import Chance
+from onionshh.core.paths.enough import lacking
+from onionshh.core.paths.view import View
 from onionshh.directory.entry import by_name
 from onionshh.net.authority_client import HttpSource
 from onionshh.net.clocks import Clock
 from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.net.memory_folder import InMemory
 from onionshh.net.network_file import read_network_file
-from onionshh.wire.consensus import Consensus
 
 WIDE = 120
 HELP = """List the relays of the network.
@@ -109,18 +110,19 @@ def relays(
             folder=InMemory(),
             over_circuit=None,
         )
-        consensus = (await keeper.first()).consensus
+        view = await keeper.first()
         if as_json:
-            for row in consensus.relays:
+            for row in view.consensus.relays:
                 print(json.dumps(row.as_dict()))
         else:
-            _show(consensus)
+            _show(view)
         return 0
 
     return run(explain if why else fetch)
 
 
-def _show(consensus: Consensus) -> None:
+def _show(view: View) -> None:
+    consensus = view.consensus
     total = sum(row.weight for row in consensus.relays) or 1
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("Nickname", "Address", "Flags", "Weight", "Listed since", "Software", "Id"):
@@ -141,3 +143,5 @@ def _show(consensus: Consensus) -> None:
         console.width = WIDE
     console.print(table)
     console.print(Text(f"{len(consensus.relays)} relays of {one_line(consensus.network)}, as of {made}."))
+    if lack := lacking(view, Chance(os.urandom)):
+        console.print(Text(f"Not enough for whispers: {lack}."), soft_wrap=True)
