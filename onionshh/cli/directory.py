@@ -35,7 +35,7 @@ from onionshh.cli.statistics import Statistics
 from onionshh.cli.status_socket import serve_status
 from onionshh.cli.talk import counted, note, tell, utter
 from onionshh.core.base.chance import Chance
-from onionshh.core.base.params import Params, default_params, parse_override
+from onionshh.core.base.params import ONE_MACHINE, Params, default_params, parse_override
 from onionshh.core.paths.enough import lacking
 from onionshh.core.paths.view import View
 from onionshh.directory.authority import DirectoryAuthority, DirectoryStatistics
@@ -68,7 +68,13 @@ LIVE: Final = frozenset({"interval", "param"})
     help="Folder of the signing key and of what is known about relays.",
 )
 @network_option("The network file; the first start writes it.", found=False)
-@click.option("--interval", type=int, metavar="SECONDS", help="Time from one consensus to the next.")
+@click.option(
+    "--interval",
+    type=int,
+    metavar="SECONDS",
+    help="Time from one consensus to the next, and from one check of a relay to the next."
+    f"  [default: {Params().interval_seconds}; {ONE_MACHINE['interval_seconds']} on a one-machine network]",
+)
 @click.option(
     "--param",
     multiple=True,

@@ -92,6 +92,7 @@ Arguments:
     type=DURATION,
     metavar="TIME",
     default=float(TRANSFER_TTL_SECONDS),
+    show_default="1h",
     help="Until when all of it must have arrived: 90s, 30m, 3h, 3d; at most 7d.",
 )
 @click.option(

@@ -41,6 +41,7 @@ _END_KEYS = b"qQ\x03\x04"
     type=DURATION,
     metavar="SECONDS",
     default=2.0,
+    show_default="2s",
     help="Time from one look to the next, 0.2 to 3600.",
 )
 def top(data: Path, interval: float) -> int:
