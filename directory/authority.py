@@ -119,10 +119,10 @@ class DirectoryAuthority:
             self._refusals.refused(descriptor.identity, answer.why, now, source=source, hosts=hosts)
 
     def status(self, identity: bytes) -> Status:
-        """Where a relay stands: listed, reached, checking, failing or unknown, and why."""
-        status = self.registry.status(identity)
+        """Where a relay stands: listed, reached, checking, failing, ended or unknown, and why."""
+        status = self.registry.status(identity, self.own_clock.now(self.registry))
         if identity in self._issuer.listed:
-            return Status("listed", status.why if status.word in ("failing", "reached") else "")
+            return Status("listed", status.why if status.word in ("failing", "ended", "reached") else "")
         if status.word != "reached":
             return status
         if len(self._issuer.listed) >= CONSENSUS_RELAYS_MOST:

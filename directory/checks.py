@@ -2,6 +2,10 @@
 
 The registry decides which relays to check and what follows from it. This file connects to nothing: `probe`
 does that. A round that takes longer than its time goes on, and counts for the next consensus.
+
+After a round, relays are asked at addresses that may be a stranger's. Only one thing is told of those:
+whether the relay answered there with its keys. All else takes the same time and has the same words. So nobody
+can have the directory find out which ports of a stranger are open.
 """
 
 from __future__ import annotations
@@ -11,11 +15,13 @@ from typing import Protocol
 
 import trio
 
+from onionshh.directory.asking import not_there
 from onionshh.directory.own_clock import OwnClock
 from onionshh.directory.registry import Registry
 from onionshh.net.conditions import Condition
 from onionshh.net.probe import Probed, check_seconds
 from onionshh.net.signals import Poke
+from onionshh.net.tcp import ONLY_TOR
 from onionshh.wire.descriptor import RelayDescriptor
 
 log = logging.getLogger("onionshh.directory")
@@ -37,6 +43,8 @@ class Probe(Protocol):
 
 
 PROBES_AT_ONCE = 64
+ELSEWHERE_AT_ONCE = 16
+"""Beside the others, so that strangers who do not answer hold up no relay."""
 _GRACE_SECONDS = 1
 
 
@@ -51,6 +59,7 @@ class Checks:
         self._newcomers = Poke()
         self._cut_off = Condition(log.warning)
         self.round_going = False
+        self._elsewhere_going = False
 
     def look_at_newcomers(self) -> None:
         """The registry has heard of a new descriptor."""
@@ -65,7 +74,8 @@ class Checks:
                     nursery.start_soon(self._check, descriptor)
 
     async def check_everyone(self) -> None:
-        """Run one round of checks over all known relays. Nothing is done while another round goes on."""
+        """Run one round of checks over all known relays, then ask elsewhere. Nothing is done while another
+        round goes on."""
         if self.round_going:
             return
         self.round_going = True
@@ -88,19 +98,60 @@ class Checks:
                 self._cut_off.over(f"{failed}: the list follows the checks again")
         finally:
             self.round_going = False
+        await self._ask_elsewhere()
+
+    async def _ask_elsewhere(self) -> None:
+        """Ask relays at addresses that are not their own. Nothing is done while that still goes on."""
+        if self._elsewhere_going:
+            return
+        self._elsewhere_going = True
+        try:
+            todo = iter(self._registry.elsewhere(self._own_clock.now(self._registry)))
+
+            async def worker() -> None:
+                for descriptor in todo:
+                    await self._check_elsewhere(descriptor)
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(ELSEWHERE_AT_ONCE):
+                    nursery.start_soon(worker)
+        finally:
+            self._elsewhere_going = False
 
     async def _check(self, descriptor: RelayDescriptor) -> None:
-        seconds = check_seconds(self._registry.params, self._probe.slower_seconds) + _GRACE_SECONDS
-        why = f"no answer within {seconds:g} seconds"
-        probed = Probed(dict.fromkeys(descriptor.addresses, why), why)
-        try:
-            async with self._probes:
-                with trio.move_on_after(seconds):
-                    probed = await self._probe(descriptor)
-        except Exception:
-            # The probe's own fault says nothing about the relay, and must not end the directory.
-            log.exception("a check failed inside the directory")
+        async with self._probes:
+            probed = await self._probed(descriptor)
+        if probed is None:
             self._registry.abandoned(descriptor)
             return
         wall = self._own_clock.now(self._registry)
         self._registry.checked(descriptor, probed.why or None, wall, probed.missed)
+
+    async def _check_elsewhere(self, descriptor: RelayDescriptor) -> None:
+        end = trio.current_time() + self._seconds
+        probed = await self._probed(descriptor)
+        if probed is None:
+            return
+        strangers = [address for address, why in probed.missed.items() if why != ONLY_TOR]
+        if strangers:
+            await trio.sleep_until(end)
+        missed = {**probed.missed, **{address: not_there(address) for address in strangers}}
+        self._registry.checked_elsewhere(descriptor, missed, self._own_clock.now(self._registry))
+
+    @property
+    def _seconds(self) -> float:
+        """How long one check may take."""
+        return check_seconds(self._registry.params, self._probe.slower_seconds) + _GRACE_SECONDS
+
+    async def _probed(self, descriptor: RelayDescriptor) -> Probed | None:
+        """What came of a check; None if it says nothing about the relay."""
+        why = f"no answer within {self._seconds:g} seconds"
+        probed = Probed(dict.fromkeys(descriptor.addresses, why), why)
+        try:
+            with trio.move_on_after(self._seconds):
+                probed = await self._probe(descriptor)
+        except Exception:
+            # The probe's own fault says nothing about the relay, and must not end the directory.
+            log.exception("a check failed inside the directory")
+            return None
+        return probed

@@ -19,6 +19,7 @@ from onionshh.wire.descriptor import Address, RelayDescriptor
 CLOCK_SECONDS = 600
 WHY_CHARACTERS = 200
 HOUR_SECONDS = 3600
+NOT_YET = "it has to answer first at the address that it published from"
 
 
 class Listed(NamedTuple):
@@ -29,8 +30,8 @@ class Listed(NamedTuple):
 
 
 class Status(NamedTuple):
-    """`word` is one of listed, reached, checking, failing, unknown; `why` says more to the relay's
-    operator."""
+    """`word` is one of listed, reached, checking, failing, ended (its signing key is over), unknown; `why`
+    says more to the relay's operator."""
 
     word: str
     why: str
@@ -38,7 +39,7 @@ class Status(NamedTuple):
 
 class Place(NamedTuple):
     """One address of a relay, whether it answered there when it was last asked (None: it was not asked yet),
-    and why not."""
+    and why it did not or was not."""
 
     address: Address
     answered: bool | None
@@ -53,7 +54,8 @@ class Entry:
     answer when it was last asked, and why.
 
     `tested` is when the last check ended, whatever came of it. Since `up_since` it has answered every check.
-    Since `turned` it is listed, or not listed any more.
+    Since `turned` it is listed, or not listed any more. `home`: the address that its last descriptor came
+    from, None if it is not known: it is not kept on disk.
     """
 
     newest: RelayDescriptor
@@ -67,6 +69,7 @@ class Entry:
     up_since: int = 0
     turned: int = 0
     missed: Mapping[Address, str] = field(default_factory=dict)
+    home: Address | None = None
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -75,7 +78,9 @@ class Entry:
         return tuple(
             Place(address, False, self.missed[address].replace(str(address), "this address"))
             if address in self.missed
-            else Place(address, True if address in there else None)
+            else Place(address, True)
+            if address in there
+            else Place(address, None, NOT_YET if self.failures and not there else "")
             for address in self.newest.addresses
         )
 
@@ -133,7 +138,7 @@ def status_of(entry: Entry) -> Status:
         where = " and ".join(map(str, entry.newest.addresses))
         are = "is" if len(entry.newest.addresses) == 1 else "are"
         return Status("checking", f"{where} {are} being checked, or will be in the next interval")
-    return Status("reached", entry.why)
+    return Status("reached", next(iter(entry.missed.values()), ""))
 
 
 def explained(entry: Entry, status: Status) -> str:

@@ -226,7 +226,8 @@ def _named(nickname: str, addresses: Iterable[str], identity: bytes) -> str:
 def _address(place: Place, *, otherwise: str = "") -> str:
     """An address in a line of its own, and why the directory did not reach the relay there, or what to say
     `otherwise`."""
-    said = f"not reached: {place.why}" if place.answered is False else otherwise
+    word = "not asked" if place.answered is None else "not reached"
+    said = f"{word}: {place.why}" if place.why else otherwise
     why = f'<span class="missed">{escape(said)}</span>' if said else ""
     return f' <span class="address">{escape(str(place.address))}{why}</span>'
 

@@ -3,9 +3,10 @@
 A relay announces itself by descriptor. It is listed once it has answered at the address it names, and as long
 as it goes on answering. The registry says which addresses to check and is told the results; it never touches
 the network. There are two kinds of checks: at once for a new descriptor, and in rounds, one per interval, for
-all relays. In both, an address is checked at most once per interval, so that nobody can use the authority to
-disturb a stranger's machine. A relay is checked at each of its addresses and listed with those at which it
-answered. If several relays claim one address, it is the place of the one that answered there before.
+all relays. In both, an address is checked at most once per interval, and only one that is the relay's own
+(asking.py). Once it answered there, it is checked at its other addresses. So nobody can use the authority to
+disturb a stranger's machine. A relay is listed with the addresses at which it answered. If several relays
+claim one address, it is the place of the one that answered there before.
 
 A date in the future was written while a clock ran ahead. It does not count, and is brought back once it is
 sure that the clock is right now (`bring_back`).
@@ -22,7 +23,7 @@ from typing import NamedTuple
 from onionshh.core.base.addresses import host_group, plain_host
 from onionshh.core.base.params import Params
 from onionshh.core.base.words import utc
-from onionshh.directory import certificates
+from onionshh.directory import asking, certificates
 from onionshh.directory.entry import (
     CLOCK_SECONDS,
     WHY_CHARACTERS,
@@ -48,6 +49,10 @@ UNSEEN_INTERVALS = 3
 ADDRESSES_MOST = 10_000
 """This many are counted. Any further address is not refused: else the owner of a large network could shut all
 others out."""
+UNKNOWN = (
+    "no relay with this id has published here of late; check the id, and that the relay runs with the network"
+    " file of this directory"
+)
 
 
 class Verdict(enum.Enum):
@@ -135,49 +140,62 @@ class Registry:
                     f" known, this one says {descriptor.published}; does another relay run with these keys,"
                     " or was a clock wrong?",
                 )
-            why = self._places.crowd_problem(descriptor, self._holds)
+            why = self._crowd_problem(descriptor, wall)
             if why:
                 return Answer(Verdict.FORBIDDEN, why)
             self._places.remove(entry.newest)
             entry.newest = descriptor
         elif entry is None:
-            why = self._places.crowd_problem(descriptor, self._holds)
+            why = self._crowd_problem(descriptor, wall)
             if why:
                 return Answer(Verdict.FORBIDDEN, why)
             if len(self._entries) >= self._most_known and not self._evict(wall):
                 return Answer(Verdict.BUSY, "this directory knows as many relays as it can")
             entry = self._entries[descriptor.identity] = Entry(descriptor, wall)
         entry.heard = max(entry.heard, wall)
+        entry.home = asking.home(descriptor.addresses, source)
         self._places.add(descriptor)
-        untried = tuple(address for address in descriptor.addresses if address not in self._tried)
+        untried = tuple(address for address in self._own(entry) if address not in self._tried)
         if untried and (entry.checked is None or not but_for_addresses(entry.checked, descriptor)):
             self._start(untried)
             self._tried_fresh.update(untried)
             self._fresh.append(replace(descriptor, addresses=untried))
         return Answer(Verdict.ACCEPTED)
 
-    def _holds(self, identity: RelayId, group: str) -> bool:
+    def _own(self, entry: Entry) -> tuple[Address, ...]:
+        return asking.own(entry, self.params)
+
+    def _crowd_problem(self, descriptor: RelayDescriptor, wall: int) -> str:
+        return self._places.crowd_problem(descriptor, lambda one, group: self._holds(one, group, wall))
+
+    def _holds(self, identity: RelayId, group: str, wall: int) -> bool:
         """Whether it has a place at the hosts of this group, or anywhere for "": it answered there, or was
-        not asked yet. What it names besides holds no place."""
+        not asked yet at an address of its own. What it names besides holds no place."""
         entry = self._entries[identity]
-        if entry.checked is None and entry.failures:
+        if self._is_away(entry, wall):
             return False
-        named = entry.newest.addresses if entry.checked is None else entry.checked.addresses
+        hoped = self._own(entry) or entry.newest.addresses
+        named = hoped if entry.checked is None else entry.checked.addresses
         return not group or any(
             host_group(address.host) == group for address in named if address not in entry.missed
         )
 
+    def _is_away(self, entry: Entry, wall: int) -> bool:
+        """Whether it is not listed, and will not be as it is: it does not answer, or its signing key is
+        over."""
+        return entry.checked is None and (entry.failures > 0 or self._is_over(entry.newest, wall))
+
     def _evict(self, wall: int) -> bool:
-        """Make room by forgetting a failing relay: the one not heard of for longest, or heard of in the
+        """Make room by forgetting a relay that is away: the one not heard of for longest, or heard of in the
         future."""
-        failing = [
+        away = [
             (e.heard if e.heard <= wall + CLOCK_SECONDS else 0, i)
             for i, e in self._entries.items()
-            if e.checked is None and e.failures
+            if self._is_away(e, wall)
         ]
-        if not failing:
+        if not away:
             return False
-        self.forget(min(failing)[1])
+        self.forget(min(away)[1])
         return True
 
     # What is to be checked, and what came of it.
@@ -189,8 +207,8 @@ class Registry:
         return fresh
 
     def start_round(self, wall: int) -> tuple[RelayDescriptor, ...]:
-        """All that must be checked in this interval, each with the addresses to ask at. Empty while a round
-        goes on. A relay whose signing key is over cannot be listed, so it is not asked.
+        """All that must be checked in this interval, each with those of its own addresses to ask at. Empty
+        while a round goes on. A relay whose signing key is over cannot be listed, so it is not asked.
 
         If several relays claim one address, the one that answered there is asked, else a listed one, else the
         one heard of last; one that was not there when it was asked comes behind the others.
@@ -202,14 +220,14 @@ class Registry:
         asked = [e for e in self._entries.values() if not self._is_over(e.newest, wall)]
         owners: dict[Address, Entry] = {}
         for entry in asked:
-            for address in entry.newest.addresses:
+            for address in self._own(entry):
                 if address not in skip:
                     owners[address] = min(
                         owners.get(address, entry), entry, key=lambda claimant: claimant.claims(address)
                     )
         todo: list[RelayDescriptor] = []
         for entry in sorted(asked, key=lambda entry: entry.claims(entry.newest.addresses[0])):
-            its = tuple(address for address in entry.newest.addresses if owners.get(address) is entry)
+            its = tuple(address for address in self._own(entry) if owners.get(address) is entry)
             if its:
                 todo.append(replace(entry.newest, addresses=its))
         self._tried, self._tried_fresh = set(self._in_flight), set()
@@ -237,7 +255,7 @@ class Registry:
         answered = tuple(address for address in descriptor.addresses if address not in missed)
         entry.asked_at(descriptor.addresses, {address: _printable(missed[address]) for address in missed})
         if answered:
-            self._good(entry, descriptor, answered, why, wall)
+            self._good(entry, descriptor, answered, wall)
             return
         entry.tested = max(entry.tested, wall)
         unasked = {*entry.checked.addresses} - {*descriptor.addresses} if entry.checked is not None else set()
@@ -247,6 +265,28 @@ class Registry:
             self._round[descriptor.identity] = why  # weighed when the round is over
         else:
             self._failed(entry, why, wall)
+
+    def elsewhere(self, wall: int) -> tuple[RelayDescriptor, ...]:
+        """The round is over: the relays to ask at addresses that are not their own, each with these. What
+        came of it must come back through `checked_elsewhere`."""
+        entries = [entry for entry in self._entries.values() if not self._is_over(entry.newest, wall)]
+        return asking.elsewhere(entries, self.params, wall // self.params.interval_seconds)
+
+    def checked_elsewhere(
+        self, descriptor: RelayDescriptor, missed: Mapping[Address, str], wall: int
+    ) -> None:
+        """A check at addresses that were not the relay's own is over. `missed`: where it did not answer, and
+        what may be told of that. It counts for nothing if the relay has addresses of its own."""
+        entry = self._entries.get(descriptor.identity)
+        if entry is None or self._is_over(descriptor, wall):
+            return
+        entry.asked_at(descriptor.addresses, missed)
+        answered = tuple(address for address in descriptor.addresses if address not in missed)
+        if answered:
+            self._good(entry, descriptor, answered, wall)
+        elif not self._own(entry):
+            entry.tested = max(entry.tested, wall)
+            self._failed(entry, next(iter(missed.values())), wall)
 
     def abandoned(self, descriptor: RelayDescriptor) -> None:
         """A check ended without a result: it counts neither way."""
@@ -283,10 +323,7 @@ class Registry:
             return
         for entry in self._entries.values():
             if entry.checked is not None and certificates.is_over(entry.checked, wall):
-                entry.checked = None
-            if entry.checked is None and certificates.is_over(entry.newest, wall):
-                entry.failures = max(entry.failures, 1)
-                entry.why = certificates.problem(entry.newest, wall)
+                entry.checked, entry.turned, entry.up_since = None, wall, 0
 
     def _is_over(self, descriptor: RelayDescriptor, wall: int) -> bool:
         """Whether its signing key is over, as far as the clock is sure."""
@@ -296,11 +333,8 @@ class Registry:
         self._tried.update(addresses)
         self._in_flight.update(addresses)
 
-    def _good(
-        self, entry: Entry, asked: RelayDescriptor, answered: tuple[Address, ...], why: str, wall: int
-    ) -> None:
-        """It answered at some of the addresses where it was asked. What is known of others stays. `why`: why
-        it did not answer where it did not."""
+    def _good(self, entry: Entry, asked: RelayDescriptor, answered: tuple[Address, ...], wall: int) -> None:
+        """It answered at some of the addresses where it was asked. What is known of others stays."""
         before = entry.checked
         if before is None:
             entry.turned = wall
@@ -318,7 +352,7 @@ class Registry:
             entry.up_since = wall
         entry.last_good = entry.tested = max(entry.last_good, entry.tested, wall)
         entry.failures = 0
-        entry.why = why
+        entry.why = ""
 
     def _failed(self, entry: Entry, why: str, wall: int) -> None:
         entry.failures += 1
@@ -357,11 +391,13 @@ class Registry:
         rows = [entry for identity, entry in self._entries.items() if identity not in listed]
         return tuple(sorted(rows, key=lambda entry: (by_name(entry.newest.nickname), entry.newest.identity)))
 
-    def status(self, identity: bytes) -> Status:
-        """Where a relay stands."""
+    def status(self, identity: bytes, wall: int) -> Status:
+        """Where a relay stands at this time."""
         entry = self._entries.get(RelayId(identity))
         if entry is None:
-            return Status("unknown", "no descriptor of this relay came in, or it was forgotten; send one")
+            return Status("unknown", UNKNOWN)
+        if entry.checked is None and self._is_over(entry.newest, wall):
+            return Status("ended", certificates.problem(entry.newest, wall))
         return status_of(entry)
 
     def entries(self) -> tuple[Entry, ...]:

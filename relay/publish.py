@@ -279,7 +279,7 @@ class Publisher:
         missing = [str(address) for address in self.about.addresses if address not in row.addresses]
         if not missing:
             return "listed"
-        return f"listed at {row.address}; the directory did not reach it at {' and '.join(missing)}"
+        return f"listed at {row.address}; the directory has not reached it at {' and '.join(missing)}"
 
     async def _ask(self, view: View | None, row: RelayRow | None) -> None:
         """Ask what the directories know of us, and why we are not listed as we said, if we are not."""
@@ -298,7 +298,7 @@ class Publisher:
                 where = f"at {address}" if address != self._address else "and says it is at this very address"
                 self._correct(f"another program runs with this relay's keys {_short(where)}")
             elif status.get("known") is False:
-                self._correct(f"not listed: {_short(why)}")
+                self._correct(f"not listed: {authority.url} knows nothing of this relay")
             elif isinstance(published, int) and published < taken:
                 self._correct(f"{authority.url} holds an older descriptor than the last that it took")
             elif view is None or (row is not None and self._is_ours(row)):

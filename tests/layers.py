@@ -68,6 +68,7 @@ LAYERS = {
     "onionshh.rendezvous.ring_store": APPS,
     "onionshh.rendezvous.serve": APPS,
     "onionshh.rendezvous": APPS,
+    "onionshh.directory.asking": CORE,
     "onionshh.directory.places": CORE,
     "onionshh.directory.registry": CORE,
     "onionshh.directory.entry": CORE,

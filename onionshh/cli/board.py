@@ -68,7 +68,9 @@ Arguments:
 @network_option()
 @click.option("--watch", is_flag=True, help="Go on, and show what comes, until ended.")
 @click.option("--after", metavar="CURSOR", help="Show only what is behind this post. Needs --name.")
-@click.option("--limit", type=click.IntRange(1, READ_MOST), metavar="N", help="At most N posts.")
+@click.option(
+    "--limit", type=click.IntRange(1, READ_MOST), metavar="N", help="At most N posts.  [default: all]"
+)
 @click.option("--name", metavar="WHO", help="Remember under this name what was shown.")
 @folder_option
 @verbose_option

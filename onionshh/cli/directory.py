@@ -35,7 +35,9 @@ from onionshh.cli.statistics import Statistics
 from onionshh.cli.status_socket import serve_status
 from onionshh.cli.talk import counted, note, tell, utter
 from onionshh.core.base.chance import Chance
-from onionshh.core.base.params import Params, default_params, parse_override
+from onionshh.core.base.params import ONE_MACHINE, Params, default_params, parse_override
+from onionshh.core.paths.enough import lacking
+from onionshh.core.paths.view import View
 from onionshh.directory.authority import DirectoryAuthority, DirectoryStatistics
 from onionshh.directory.changes import changes
 from onionshh.directory.serve import choose_params, is_loopback, serve
@@ -66,7 +68,13 @@ LIVE: Final = frozenset({"interval", "param"})
     help="Folder of the signing key and of what is known about relays.",
 )
 @network_option("The network file; the first start writes it.", found=False)
-@click.option("--interval", type=int, metavar="SECONDS", help="Time from one consensus to the next.")
+@click.option(
+    "--interval",
+    type=int,
+    metavar="SECONDS",
+    help="Time from one consensus to the next, and from one check of a relay to the next."
+    f"  [default: {Params().interval_seconds}; {ONE_MACHINE['interval_seconds']} on a one-machine network]",
+)
 @click.option(
     "--param",
     multiple=True,
@@ -229,15 +237,18 @@ async def watch(authority: DirectoryAuthority) -> None:
     """Say which relays came and left, how many are listed, and when no new list comes."""
     stale = Trouble("a new consensus is out again.")
     before: Consensus | None = None
+    listed = ""
     while True:
         consensus = authority.consensus
         if consensus is not None and consensus is not before:
             if before is not None:
                 for line in changes(before, consensus, authority.known_of):
                     tell(line)
-            if before is None or len(before.relays) != len(consensus.relays):
-                tell(f"{counted(len(consensus.relays), 'relay')} listed")
-                status(f"{counted(len(consensus.relays), 'relay')} listed")
+            now = _listed(consensus)
+            if now != listed:
+                listed = now
+                tell(listed)
+                status(listed)
             before = consensus
         if consensus is not None:
             late = authority.clock.wall() - consensus.fresh_until
@@ -246,6 +257,13 @@ async def watch(authority: DirectoryAuthority) -> None:
             elif late <= 0:
                 stale.off()
         await trio.sleep(WATCH_SECONDS)
+
+
+def _listed(consensus: Consensus) -> str:
+    """How many relays are listed, and what they are not enough for."""
+    said = f"{counted(len(consensus.relays), 'relay')} listed"
+    lack = lacking(View(consensus), Chance(os.urandom)) if consensus.relays else ""
+    return f"{said}, not enough for whispers: {lack}" if lack else said
 
 
 def _overrides(interval: int | None, params: Iterable[str]) -> dict[str, int]:

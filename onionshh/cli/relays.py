@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from onionshh.cli.completing import relay_ids
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
 from onionshh.cli.options import (
@@ -24,15 +25,16 @@ from onionshh.cli.options import (
     via_option,
 )
 from onionshh.cli.text import one_line
-from onionshh.cli.why import NOT_LISTED_STATUS, ask, relay_id, show, show_objects
+from onionshh.cli.why import DIGITS_LEAST, NOT_LISTED_STATUS, ask, id_digits, show, show_objects
 from onionshh.core.base.chance import Chance
+from onionshh.core.paths.enough import lacking
+from onionshh.core.paths.view import View
 from onionshh.directory.entry import by_name
 from onionshh.net.authority_client import HttpSource
 from onionshh.net.clocks import Clock
 from onionshh.net.consensus_keeper import ConsensusKeeper
 from onionshh.net.memory_folder import InMemory
 from onionshh.net.network_file import read_network_file
-from onionshh.wire.consensus import Consensus
 
 WIDE = 120
 HELP = """List the relays of the network.
@@ -50,12 +52,13 @@ With --json, one object per line:
 
 With --why, the relays that the directory knows and does not list are shown, and the reason for each. With
 an ID (64 hex digits, which `onionshh relay` says when it starts), it is said what the directory knows of
-that relay: whether it is listed and since when, its last check, and why not. Nobody signs these answers.
-The directory may learn from them which relay is yours.
+that relay: whether it is listed and since when, its last check, and why not. The first 8 digits are enough
+for a person, since the whole id is shown; a script should give all. Nobody signs these answers. The
+directory may learn from them which relay is yours.
 
 \b
 With --why --json, one object per line:
-  {"id": "…", "nickname": "…", "status": "listed|reached|checking|failing|unknown", "known": true,
+  {"id": "…", "nickname": "…", "status": "listed|reached|checking|failing|ended|unknown", "known": true,
    "listed": false, "why": "…", "address": "HOST:PORT", "published": Unix seconds, "since": Unix seconds
    or null, "last_check": Unix seconds or null, "answered": true, false or null, "up_hours": 12 or null,
    "places": [{"address": "HOST:PORT", "answered": true, false or null, "why": "…"}, …],
@@ -80,20 +83,20 @@ Examples:
 @bind_option
 @via_option
 @json_option
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=relay_ids)
 def relays(
     network: Path, bind: str | None, via: str | None, as_json: bool, why: bool, ids: tuple[str, ...]
 ) -> int:
     """The command; `HELP` says what it does."""
     if ids and not why:
         raise Usage("Give --why with an ID: then it is said what the directory knows of that relay.")
-    named = [relay_id(text) for text in ids]
+    named = [id_digits(text) for text in ids]
     check_bind(bind)
     file = read_network_file(network)
     check_reach(bind, file, via)
 
     async def explain() -> int:
-        answer = await ask(HttpSource(bind, via=via_of(via)), file.authorities, named)
+        answer = await ask(HttpSource(bind, via=via_of(via)), file, named)
         if as_json:
             show_objects(answer)
         else:
@@ -109,18 +112,19 @@ def relays(
             folder=InMemory(),
             over_circuit=None,
         )
-        consensus = (await keeper.first()).consensus
+        view = await keeper.first()
         if as_json:
-            for row in consensus.relays:
+            for row in view.consensus.relays:
                 print(json.dumps(row.as_dict()))
         else:
-            _show(consensus)
+            _show(view)
         return 0
 
     return run(explain if why else fetch)
 
 
-def _show(consensus: Consensus) -> None:
+def _show(view: View) -> None:
+    consensus = view.consensus
     total = sum(row.weight for row in consensus.relays) or 1
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("Nickname", "Address", "Flags", "Weight", "Listed since", "Software", "Id"):
@@ -133,7 +137,7 @@ def _show(consensus: Consensus) -> None:
             f"{100 * row.weight / total:.1f} %",
             datetime.fromtimestamp(row.first_seen, UTC).strftime("%Y-%m-%d"),
             Text(one_line(row.software)),
-            f"{row.identity.hex()[:8]}…",
+            f"{row.identity.hex()[:DIGITS_LEAST]}…",
         )
     made = datetime.fromtimestamp(consensus.valid_after, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     console = Console()
@@ -141,3 +145,5 @@ def _show(consensus: Consensus) -> None:
         console.width = WIDE
     console.print(table)
     console.print(Text(f"{len(consensus.relays)} relays of {one_line(consensus.network)}, as of {made}."))
+    if lack := lacking(view, Chance(os.urandom)):
+        console.print(Text(f"Not enough for whispers: {lack}."), soft_wrap=True)

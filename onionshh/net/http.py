@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -236,6 +237,14 @@ async def serve_connection(
         await trio.aclose_forcefully(stream)
 
 
+def _phrase(status: int) -> bytes:
+    """The standard's words for a status."""
+    try:
+        return HTTPStatus(status).phrase.encode("ascii")
+    except ValueError:
+        return b""
+
+
 class _Exchange:
     """One connection: a request, its answer, the next request, and so on."""
 
@@ -299,7 +308,9 @@ class _Exchange:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
                 if self._http.they_are_waiting_for_100_continue:
-                    await self._send(h11.InformationalResponse(status_code=100, headers=[]))
+                    await self._send(
+                        h11.InformationalResponse(status_code=100, headers=[], reason=_phrase(100))
+                    )
                 self._http.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
                 self._moved()
                 pieces += 1
@@ -382,7 +393,7 @@ class _Exchange:
         if b"content-length" not in names and status != 304:
             headers.append((b"content-length", str(len(content)).encode()))
         headers.append((b"date", formatdate(self._wall(), usegmt=True).encode()))
-        await self._send(h11.Response(status_code=status, headers=headers))
+        await self._send(h11.Response(status_code=status, headers=headers, reason=_phrase(status)))
         if content and not head_only:
             await self._send(h11.Data(data=content))
         await self._send(h11.EndOfMessage())

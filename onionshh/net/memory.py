@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import trio
 
-from onionshh.net.transport import READ_BYTES, StreamBroken, Watched, Work
+from onionshh.net.transport import READ_BYTES, NothingThere, StreamBroken, Watched, Work
 
 BUFFER_BYTES = 256 * 1024
 
@@ -202,10 +202,10 @@ class MemoryNetwork:
         return MemoryDialer(self, host)
 
     def connect(self, source: str, host: str, port: int) -> MemoryStream:
-        """Open a stream. StreamBroken if nobody listens there or one of the hosts is cut off."""
+        """Open a stream. NothingThere if nobody listens there or one of the hosts is cut off."""
         listener = self.listeners.get((host, port))
         if listener is None or self._cut & {source, host}:
-            raise StreamBroken("connection refused")
+            raise NothingThere("nothing listens there")
         back, forth = _Pipe(), _Pipe()
         ours = MemoryStream(self, host, back, forth)
         theirs = MemoryStream(self, source, forth, back)

@@ -1,4 +1,8 @@
-"""Does a relay answer? An authority checks this with the handshake of a link, and nothing more (SPEC 8)."""
+"""Does a relay answer? An authority checks this with the handshake of a link, and nothing more (SPEC 8).
+
+What comes of it is said in one sentence for people. A relay that hibernates takes connections and ends them
+without a word, as some programs do that are no relays: nobody can tell these apart from outside.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,13 @@ import trio
 
 from onionshh.core.base.chance import Chance
 from onionshh.core.base.params import Params
-from onionshh.core.link.link import LinkClosed, LinkInitiator
+from onionshh.core.link.link import LinkInitiator
 from onionshh.errors import ProtocolError
 from onionshh.net.clocks import Clock
 from onionshh.net.dialling import in_turn
 from onionshh.net.tcp import ONLY_TOR
-from onionshh.net.transport import Dialer, StreamBroken
-from onionshh.reasons import Reason
+from onionshh.net.transport import Dialer, NothingThere, StreamBroken
 from onionshh.wire.descriptor import Address, RelayDescriptor
-
-_IN_WORDS = {
-    Reason.LINK_ENDED: "it closed the connection in the handshake; does the program there hold these keys?",
-    Reason.LINK_BROKEN: "the connection broke during the handshake",
-}
 
 
 class Probed(NamedTuple):
@@ -63,7 +61,7 @@ class LinkProbe:
 
         async def one(address: Address) -> None:
             seconds = check_seconds(self._params, self._dialer.slower_seconds)
-            whys[address] = f"no answer at {address} within {seconds:g} seconds"
+            whys[address] = f"no answer came from {address} within {seconds:g} seconds"
             with trio.move_on_after(seconds):
                 whys[address] = await self._check(descriptor, address)
 
@@ -78,8 +76,11 @@ class LinkProbe:
         """None if the relay proved its keys at this address, else why not."""
         try:
             stream = await self._dialer.dial(address.host, address.port)
+        except NothingThere:
+            return f"nothing listens at {address}"
         except StreamBroken as error:
             return f"no connection to {address}: {error}"
+        said = False
         try:
             machine = LinkInitiator(
                 responder=descriptor.identity,
@@ -95,15 +96,20 @@ class LinkProbe:
                 if unsent:
                     await stream.wait_sendable()
             while not machine.is_open and not machine.is_closed:
-                machine.receive_data(await stream.receive_some(), self._clock.monotonic())
+                data = await stream.receive_some()
+                said = said or bool(data)
+                machine.receive_data(data, self._clock.monotonic())
             if machine.is_open:
                 return None
-            event = machine.next_event()
-            reason = event.reason if isinstance(event, LinkClosed) else Reason.LINK_ENDED
-            return f"the handshake with {address} failed: {_IN_WORDS.get(reason, reason)}"
-        except StreamBroken as error:
-            return f"the connection to {address} broke: {error}"
+        except StreamBroken:
+            pass
         except ProtocolError:
             return "the onion key that it published is not valid"
         finally:
             stream.close()
+        if said:
+            return f"another program answers at {address}, or a relay with other keys"
+        return (
+            f"what listens at {address} ends the connection without a word: another program, a relay with"
+            " other keys, or this one while it hibernates"
+        )

@@ -39,7 +39,7 @@ from onionshh.ids import RandomBytes
 from onionshh.net.conditions import Condition
 from onionshh.net.file_descriptors import for_links
 from onionshh.net.tcp import ONLY_TOR, TcpDialer, TcpReader, TcpStream, connected_socket, names_onion
-from onionshh.net.transport import Dialer, StreamBroken
+from onionshh.net.transport import Dialer, NothingThere, StreamBroken
 from onionshh.net.via import Credentials, Via
 
 logger = logging.getLogger("onionshh.net")
@@ -68,6 +68,10 @@ class ProxyFailed(StreamBroken):
 
 class Refused(ProxyFailed):
     """The proxy is well, and there is no connection to this address."""
+
+
+class RefusedThere(Refused, NothingThere):
+    """The proxy reached the host, and that refused."""
 
 
 class NoProxy(ProxyFailed):
@@ -141,7 +145,9 @@ class Handshake:
         elif answer.reply_code is SOCKS5ReplyCode.SUCCEEDED:
             self._wait = _Wait.NOTHING
         else:
-            raise Refused(f"the proxy refused the connection: {_WORDS[answer.reply_code]}")
+            there = answer.reply_code is SOCKS5ReplyCode.CONNECTION_REFUSED
+            failure = RefusedThere if there else Refused
+            raise failure(f"the proxy refused the connection: {_WORDS[answer.reply_code]}")
 
     def _take_method(self, method: SOCKS5AuthMethod) -> None:
         if method is SOCKS5AuthMethod.NO_ACCEPTABLE_METHODS:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import os
 import selectors
 import socket
 
@@ -17,13 +18,22 @@ import trio
 
 from onionshh.errors import Error
 from onionshh.net.file_descriptors import for_links
-from onionshh.net.transport import READ_BYTES, NoRoom, StreamBroken, Watched, Work
+from onionshh.net.transport import READ_BYTES, NoRoom, NothingThere, StreamBroken, Watched, Work
 
 NOTSENT_LOWAT_BYTES = 64 * 1024
 LISTEN_BACKLOG = 256
 ACCEPT_PAUSE_SECONDS = 0.2
 ONION_END = ".onion"
 ONLY_TOR = "only C tor reaches an onion service (--via tor)"
+
+_NO_WAY = "no way leads there"
+_WORDS = {
+    errno.ECONNREFUSED: "nothing listens there",
+    errno.ETIMEDOUT: "no answer in time",
+    errno.EHOSTUNREACH: _NO_WAY,
+    errno.ENETUNREACH: _NO_WAY,
+    errno.ECONNRESET: "it ended the connection",
+}
 
 
 class PortInUse(Error):
@@ -167,7 +177,7 @@ class TcpDialer:
             return TcpStream(sock, str(sock.getpeername()[0]))
         except OSError as error:  # it ended before it began
             sock.close()
-            raise StreamBroken(error.strerror or "connection failed") from error
+            raise _failed(error) from error
 
     def reader(self) -> TcpReader:
         return TcpReader()
@@ -195,11 +205,21 @@ async def connected_socket(host: str, port: int, bind: str | None) -> socket.soc
     except (OSError, UnicodeError) as error:  # UnicodeError: the host is not even a possible name
         if sock is not None:
             sock.close()
-        raise StreamBroken(getattr(error, "strerror", None) or "connection failed") from error
+        raise _failed(error) from error
     except BaseException:
         if sock is not None:
             sock.close()
         raise
+
+
+def _failed(error: OSError | UnicodeError) -> StreamBroken:
+    """Why there is no connection, in words of ours: trio's name the address."""
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, socket.gaierror | UnicodeError):
+        why = "there is no host of this name"
+    else:
+        why = _WORDS.get(number or 0) or (os.strerror(number) if number else "connection failed")
+    return (NothingThere if number == errno.ECONNREFUSED else StreamBroken)(why)
 
 
 def listening_socket(host: str, port: int, *, only_ipv6: bool = False) -> socket.socket:

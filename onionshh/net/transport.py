@@ -18,6 +18,10 @@ class StreamBroken(Exception):
     """The stream has ended or could not be opened. The text has the reason, for our side only."""
 
 
+class NothingThere(StreamBroken):
+    """The host was reached, and refuses connections to this port."""
+
+
 class NoRoom(Exception):
     """A new stream cannot be accepted until others end."""
 

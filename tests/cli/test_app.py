@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 
 from onionshh.cli import main
 from onionshh.cli.app import COMMANDS, app
+from onionshh.cli.options import DURATION
 
 LOADED = """
 import sys
@@ -46,6 +48,25 @@ def test_help_and_mistakes_cost_no_heavy_import() -> None:
     assert loaded('"--help"') == ["0"]
     assert loaded('"wisper"') == ["2"]
     assert "trio" in loaded('"relays", "--help"')
+
+
+NUMBERS = (click.types.IntParamType, click.types.FloatParamType)
+
+
+def test_each_number_says_its_default_as_it_can_be_typed() -> None:
+    told: dict[tuple[str, str | None], str] = {}
+    for name in COMMANDS:
+        command = app.get_command(click.Context(app), name)
+        assert command is not None
+        context = click.Context(command, info_name=name, show_default=True)
+        for option in command.params:
+            record = option.get_help_record(context)
+            if isinstance(option.type, NUMBERS) and record is not None and not option.required:
+                told[name, option.name] = record[1]
+                form = r"\(?[0-9]+[smhd]\b" if option.type is DURATION else "[0-9a-z]"
+                assert re.search(f"default: {form}", record[1]), (name, option.name, record[1])
+    assert told["directory", "interval"].endswith("[default: 3600; 5 on a one-machine network]")
+    assert "(1h)" in told["send", "ttl"]
 
 
 def test_a_near_miss_is_told_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:

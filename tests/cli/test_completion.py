@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from trio.testing import MockClock
 
 from onionshh.cli import main
 from onionshh.cli.completion import SHELLS, answered, script
+from onionshh.cli.folders import network_folder
 from tests.cli.conftest import Mistake
+from tests.client.world import small
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -74,6 +78,23 @@ def test_paths_are_folders_or_files(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answers(monkeypatch, "onionshh relay --config ") == ["file,"]
     assert answers(monkeypatch, "onionshh meet ") == ["file,"]
     assert answers(monkeypatch, "onionshh send --network n shh1 ") == ["file,"]
+
+
+async def test_an_id_is_completed_from_the_visitors_list_and_nobody_is_asked(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with small(3) as net:
+        monkeypatch.setenv("XDG_STATE_HOME", str(net.folder / "state"))
+        folder = network_folder(net.file)
+        async with net.join(str(folder)):
+            pass
+        monkeypatch.setattr(socket, "socket", None)
+        file = net.folder / "network.toml"
+        ids = {relay.id for relay in net.relays}
+        found = answers(monkeypatch, f"onionshh relays --network {file} --why ")
+        assert {line.partition(",")[2] for line in found} == ids
+        one = min(ids)
+        assert answers(monkeypatch, f"onionshh relays --network {file} --why {one[:8]}") == [f"plain,{one}"]
 
 
 def test_a_wrong_line_is_no_error(

@@ -80,7 +80,8 @@ def test_a_table_whose_shares_are_a_whole(served: Path, capsys: Captured) -> Non
     assert max(map(len, lines)) <= WIDE  # in a file or a pipe no terminal says how wide it is
     shares = [float(line.partition(" %")[0].split()[-1]) for line in lines[1 : 1 + RELAYS]]
     assert sum(shares) == pytest.approx(100, abs=0.2)
-    assert lines[-1].startswith(f"{RELAYS} relays of testing, as of ")
+    assert lines[-2].startswith(f"{RELAYS} relays of testing, as of ")
+    assert lines[-1] == "Not enough for whispers: a path takes 4 relays, and the network has 3."
 
 
 def test_a_list_that_another_key_has_signed_is_not_shown(served: Path, capsys: Captured) -> None:

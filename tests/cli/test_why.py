@@ -12,8 +12,13 @@ import pytest
 
 from onionshh.cli import main
 from onionshh.cli.failures import Usage
-from onionshh.cli.why import Answer, relay_id, show
+from onionshh.cli.why import Answer, id_digits, show
 from onionshh.config import Authority, NetworkFile, format_network_file
+from onionshh.core.base.params import Params
+from onionshh.directory.consensus import build
+from onionshh.directory.entry import Listed
+from onionshh.directory.signing import sign_consensus
+from tests.directory.world import AUTHORITY_KEY, descriptor
 
 Captured = pytest.CaptureFixture[str]
 ID, OTHER, UNKNOWN = "ab" * 32, "cd" * 32, "ef" * 32
@@ -42,12 +47,12 @@ FAILING = {
     "nickname": "willow",
     "status": "failing",
     "listed": False,
-    "why": "no connection to 192.0.2.1:9001: Connection refused",
+    "why": "nothing listens at 192.0.2.1:9001",
     "answered": False,
     "up_hours": None,
     "refused": "refused 2 hours ago: the clock is wrong",
 }
-NOT_KNOWN = {"id": UNKNOWN, "status": "unknown", "known": False, "listed": False, "why": "send one"}
+NOT_KNOWN = {"id": UNKNOWN, "status": "unknown", "known": False, "listed": False, "why": "check it"}
 
 
 class Directory:
@@ -85,7 +90,7 @@ def directory(tmp_path: Path) -> Iterator[Directory]:
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        only = Authority(f"http://127.0.0.1:{server.server_port}", bytes(32))
+        only = Authority(f"http://127.0.0.1:{server.server_port}", AUTHORITY_KEY.public)
         made.file.write_text(format_network_file(NetworkFile("n", 1, (only,))))
         yield made
         server.shutdown()
@@ -108,10 +113,7 @@ def test_one_that_is_not_has_its_reason_and_a_status(directory: Directory, capsy
     assert directory.relays("--why", ID, OTHER) == 3
     out = capsys.readouterr().out
     assert "  listed since" in out
-    assert (
-        "  not listed since 2023-11-13 22:13:20 UTC: no connection to 192.0.2.1:9001: Connection refused\n"
-        in out
-    )
+    assert "  not listed since 2023-11-13 22:13:20 UTC: nothing listens at 192.0.2.1:9001\n" in out
     assert "  its last descriptor was refused 2 hours ago: the clock is wrong\n" in out
     assert "22:13:20 UTC: no answer\n" in out
 
@@ -121,7 +123,7 @@ def test_one_that_the_directory_does_not_know(directory: Directory, capsys: Capt
     assert capsys.readouterr().out.splitlines() == [
         "not known",
         f"  id {UNKNOWN}",
-        "  not known to the directory: send one",
+        "  not known to the directory: check it",
     ]
 
 
@@ -157,10 +159,63 @@ def test_a_directory_that_says_nothing_of_use_is_one_that_does_not_answer(
     assert err.count("No directory answers") == 2
 
 
-@pytest.mark.parametrize("text", ["", "ab", "xy" * 32, "ab" * 33, "birch", "\x1b[2J"])
+def signed_list(*identities: str) -> bytes:
+    """A consensus of relays with these ids."""
+    relays = [Listed(descriptor(1, identity=bytes.fromhex(one)), WHEN) for one in sorted(identities)]
+    made = build(relays, network="n", params=Params(), shared_random=(), valid_after=WHEN)
+    return sign_consensus(made.encode_body(), [AUTHORITY_KEY])
+
+
+def test_the_first_digits_of_an_id_are_enough(directory: Directory, capsys: Captured) -> None:
+    """As they stand in `onionshh relays`, in the page and in the directory's lines."""
+    directory.says["/consensus"] = (200, signed_list(ID, "12" * 32))
+    assert directory.relays("--why", ID[:8]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == f"  id {ID}"
+    assert directory.relays("--why", f"{ID[:8]}…", OTHER[:63].upper()) == 3
+    out = capsys.readouterr().out
+    assert f"  id {ID}\n" in out
+    assert f"  id {OTHER}\n" in out
+    assert directory.relays("--why", "--json", OTHER[:8]) == 3
+    assert json.loads(capsys.readouterr().out) == FAILING
+
+
+def test_first_digits_that_nobody_or_that_several_have(directory: Directory, capsys: Captured) -> None:
+    directory.says["/consensus"] = (200, signed_list(ID, f"{ID[:10]}{'0' * 54}"))
+    assert directory.relays("--why", UNKNOWN[:8]) == 3
+    assert capsys.readouterr().out.splitlines() == [
+        "not known",
+        f"  id {UNKNOWN[:8]}",
+        "  not known to the directory: no relay that it tells of has an id that begins so; check the digits,"
+        " or give all of them",
+    ]
+    assert directory.relays("--why", ID[:8]) == 2
+    assert f"The ids of 2 relays begin with {ID[:8]}; give more digits." in capsys.readouterr().err
+    assert directory.relays("--why", ID[:12]) == 0
+
+
+@pytest.mark.parametrize("relays", [[], [{"id": 7}], [{"id": "\x1b"}], [{"id": ID[:40]}], [{"id": f"{ID}0"}]])
+def test_ids_that_are_none_are_not_looked_up(
+    directory: Directory, capsys: Captured, relays: list[object]
+) -> None:
+    directory.says["/consensus"] = (200, signed_list("12" * 32))
+    directory.says["/unlisted"] = (200, {"relays": relays, "left_off": 0})
+    assert directory.relays("--why", ID[:8]) == 3
+    assert f"  id {ID[:8]}\n" in capsys.readouterr().out
+
+
+def test_a_list_that_is_not_signed_is_not_looked_into(directory: Directory, capsys: Captured) -> None:
+    for document in (b"junk", signed_list(ID)[:-1] + b"?"):
+        directory.says["/consensus"] = (200, document)
+        assert directory.relays("--why", ID[:8]) == 1
+        assert "its list of relays is not valid" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ab", "abcdef0", "xy" * 32, "ab" * 33, "birch", "\x1b[2J", "٣" * 8, "…"]
+)
 def test_what_is_no_id(text: str, directory: Directory, capsys: Captured) -> None:
-    with pytest.raises(Usage, match="64 hexadecimal digits"):
-        relay_id(text)
+    with pytest.raises(Usage, match="64 hexadecimal digits, of which the first 8 are enough"):
+        id_digits(text)
     assert directory.relays("--why", text) == 2
     assert "\x1b" not in capsys.readouterr().err
 
@@ -197,8 +252,11 @@ def test_each_of_several_addresses_has_its_line(capsys: Captured) -> None:
     ]
     show(Answer(({**LISTED, "places": PLACES[:1]},)), named=True)
     assert capsys.readouterr().out.startswith(f"birch 192.0.2.1:9001\n  id {ID}\n  listed since")
-    show(Answer(({**FAILING, "places": PLACES},)), named=True)
-    assert "the clock is wrong\n  at 192.0.2.1" in capsys.readouterr().out
+    waiting = {"address": "192.0.2.1:9002", "answered": None, "why": "it has to answer first"}
+    show(Answer(({**FAILING, "places": [*PLACES, waiting]},)), named=True)
+    out = capsys.readouterr().out
+    assert "the clock is wrong\n  at 192.0.2.1" in out
+    assert "  at 192.0.2.1:9002: not asked: it has to answer first\n" in out
 
 
 @pytest.mark.parametrize(

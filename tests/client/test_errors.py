@@ -89,7 +89,7 @@ async def test_hops_that_cannot_be_had_fail_with_the_number_of_relays_it_takes(
             visitor.contact(endpoint.address, hops=3) as contact,
         ):
             await trio.sleep(30)
-            assert endpoint.reachability.why == "the way to a visitor takes 4 relays, and the network has 3"
+            assert endpoint.reachability.why == "a path takes 4 relays, and the network has 3"
             receipt = await contact.whisper(b"hello")
             assert (receipt.status, receipt.hops) == ("failed", None)
             assert receipt.why.startswith("the path needs 4 relays, but no more than 3 of those known fit")

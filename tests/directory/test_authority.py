@@ -144,6 +144,22 @@ async def test_one_check_an_interval_however_often_a_relay_writes(
     assert 8 <= prober.asked[address(1)] <= 11
 
 
+async def test_a_relay_of_both_families_is_in_the_next_list_with_both(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """It publishes over one of them. The other is asked after the round, before the list is made."""
+    four, six = descriptor(1).addresses[0], Address.of("2600::1", 9001)
+    prober = Prober()
+    async with running(tmp_path, prober, params=Params()) as authority:
+        answer = authority.submit_untrusted(signed(1, addresses=(four, six)), four.host)
+        assert answer.verdict is Verdict.ACCEPTED
+        await trio.sleep(60)
+        assert prober.asked == {str(four): 1}
+        await trio.sleep(3600)
+        assert [row.addresses for row in current(authority).relays] == [(four, six)]
+        assert prober.asked == {str(four): 1, str(six): 1}
+
+
 async def test_a_relay_that_never_says_a_word_holds_up_nobody(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from onionshh.core.base.params import Params
 from onionshh.core.certificate import CLOCK_SECONDS, MOST_SECONDS
 from onionshh.directory import certificates
+from onionshh.directory.entry import explained
 from onionshh.directory.registry import Answer, Registry, Verdict
 from onionshh.wire.descriptor import RelayDescriptor
 from tests.directory.world import WALL, descriptor, signer
@@ -66,13 +67,41 @@ def test_a_relay_leaves_the_list_when_its_certificate_ends_and_is_told_why() -> 
     assert listed(registry) == [said]
     registry.unlist_ended(WALL + 2 * HOUR)
     assert listed(registry) == []
-    status = registry.status(said.identity)
-    assert status.word == "failing"
+    status = registry.status(said.identity, WALL + 2 * HOUR)
+    assert status.word == "ended"
     assert "signing key ended on" in status.why
+    entry = registry.entry(said.identity)
+    assert entry is not None
+    assert explained(entry, status) == (
+        "The relay's signing key ended on 2023-11-14 03:00:00 UTC, here it is 2023-11-14 03:00:00 UTC;"
+        " make a new one with `onionshh master sign`."
+    )
+    # Its last check was answered, and it says since when it is not listed.
+    assert (entry.answered, entry.turned, entry.up_hours(WALL + 2 * HOUR)) == (True, WALL + 2 * HOUR, None)
     # It still answers, and stays away: it is not even asked.
     assert one_round(registry, WALL + 3 * HOUR) == []
     registry.checked(said, None, WALL + 3 * HOUR)
     assert listed(registry) == []
+
+
+def test_a_relay_whose_signing_key_is_over_holds_no_place() -> None:
+    registry, said = Registry(Params().with_overrides({"relays_per_ip": 1}), most_known=1), word(WALL + HOUR)
+    submit(registry, said)
+    check(registry)
+    other = descriptor(2, host=said.host)
+    assert submit(registry, other, WALL + HOUR).verdict is Verdict.FORBIDDEN
+    registry.unlist_ended(WALL + HOUR)
+    assert submit(registry, other, WALL + HOUR).verdict is Verdict.ACCEPTED
+    assert registry.status(said.identity, WALL + HOUR).word == "unknown", "it made room"
+
+
+def test_one_that_was_not_asked_before_its_signing_key_ended_is_told_so() -> None:
+    registry, said = Registry(Params()), word(WALL + HOUR)
+    submit(registry, said)
+    registry.unlist_ended(WALL + HOUR)
+    assert registry.status(said.identity, WALL + HOUR).word == "ended"
+    registry.sure = False
+    assert registry.status(said.identity, WALL + HOUR).word == "checking"
 
 
 def test_the_next_signing_key_brings_it_back() -> None:
@@ -86,7 +115,7 @@ def test_the_next_signing_key_brings_it_back() -> None:
     check(registry, WALL + HOUR)
     one_round(registry, WALL + HOUR)
     assert listed(registry) == [later]
-    assert registry.status(later.identity).word == "reached"
+    assert registry.status(later.identity, WALL).word == "reached"
 
 
 def test_while_its_clock_is_not_sure_nothing_ends() -> None:

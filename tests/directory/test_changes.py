@@ -57,6 +57,13 @@ def test_why_a_relay_left_without_its_address() -> None:
     ]
 
 
+def test_a_signing_key_that_ended_is_told_as_such() -> None:
+    relay = descriptor(2)
+    ended = Status("ended", "the relay's signing key ended on Monday; make a new one")
+    lines = said(consensus(2), consensus(), lambda identity: (Entry(relay, WALL, failures=1), ended))
+    assert lines == [f"relay2 ({digits(2)}) left: the relay's signing key ended on Monday; make a new one"]
+
+
 def test_they_are_sorted_and_those_that_came_are_first() -> None:
     lines = said(consensus(1, 3, 12), consensus(1, 20, 4))
     assert [line.split(" (")[0] for line in lines] == ["relay4", "relay20", "relay3", "relay12"]

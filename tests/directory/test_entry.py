@@ -7,6 +7,7 @@ import json
 import pytest
 
 from onionshh.directory.entry import (
+    NOT_YET,
     Entry,
     Status,
     but_for_addresses,
@@ -108,6 +109,13 @@ def test_each_address_is_told_with_what_came_of_it() -> None:
         {"address": f"{ONION.host}:9001", "answered": None, "why": ""},
     ]
     assert checks(made, WALL)["places"] == places
+    gone = entry(newest=both, checked=None, failures=1)
+    gone.asked_at((FOUR,), {FOUR: "nothing listens"})
+    assert [(place.answered, place.why) for place in gone.places] == [
+        (False, "nothing listens"),
+        (None, NOT_YET),
+        (None, NOT_YET),
+    ]
     made.asked_at((ONION,), {ONION: "no route"})
     assert list(made.missed) == [SIX, ONION]
     made.asked_at((SIX,), {})

@@ -128,7 +128,7 @@ def test_every_address_of_a_relay_is_shown_and_why_it_was_not_reached_there() ->
     seen = descriptor(1, addresses=(four,))
     one = entry(all_three, checked=seen, missed={six: f"no connection to {six}: <no>"})
     two = entry(descriptor(2), missed={descriptor(2).addresses[0]: "no route"})
-    gone = entry(all_three, checked=None, failures=3, why="far", missed={four: "timed out", onion: "closed"})
+    gone = entry(all_three, checked=None, failures=3, why="far", missed={four: "timed out", onion: "<shut>"})
     alone = entry(descriptor(3), checked=None, failures=3, why="no way")
     alone.missed = dict.fromkeys(alone.newest.addresses, "no way")
     text = page(facts([one, two], [gone, alone]))
@@ -138,9 +138,9 @@ def test_every_address_of_a_relay_is_shown_and_why_it_was_not_reached_there() ->
     assert f'>{onion}<span class="missed">not in this list<' in listed
     assert '>8.0.2.1:9001<span class="missed">not reached: no route<' in listed
     assert f'>{four}<span class="missed">not reached: timed out<' in unlisted
-    assert f">{six}</span>" in unlisted
-    assert f'>{onion}<span class="missed">not reached: closed<' in unlisted
-    assert unlisted.count('class="missed"') == 2
+    assert f'>{six}<span class="missed">not asked: it has to answer first at the address' in unlisted
+    assert f'>{onion}<span class="missed">not reached: &lt;shut&gt;<' in unlisted
+    assert unlisted.count('class="missed"') == 3
     assert unlisted.count("no way") == 1
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onionshh.core.base.params import Params
-from onionshh.directory import places
+from onionshh.directory import asking, places
 from onionshh.directory import registry as module
 from onionshh.directory.registry import FORGET_SECONDS, POSTS_PER_INTERVAL, Registry, RoundResult, Verdict
 from onionshh.directory.rules import DESCRIPTOR_LIFE_SECONDS
@@ -43,6 +43,17 @@ def check_newcomers(
     return fresh
 
 
+def ask_elsewhere(
+    registry: Registry, wall: int = WALL, dead: tuple[int, ...] = ()
+) -> dict[str, tuple[Address, ...]]:
+    """What comes after a round: who was asked where."""
+    asked = registry.elsewhere(wall)
+    for word in asked:
+        missed = dict.fromkeys(word.addresses if is_one_of(word, dead) else ())
+        registry.checked_elsewhere(word, {address: asking.not_there(address) for address in missed}, wall)
+    return {word.nickname: word.addresses for word in asked}
+
+
 def is_one_of(word: RelayDescriptor, numbers: tuple[int, ...]) -> bool:
     return any(word.nickname == f"relay{number}" for number in numbers)
 
@@ -69,12 +80,12 @@ def test_a_relay_is_listed_only_after_it_answered() -> None:
     registry = Registry(params())
     assert submit(registry, 1) == "accepted"
     assert listed(registry) == []
-    assert registry.status(descriptor(1).identity).word == "checking"
+    assert registry.status(descriptor(1).identity, WALL).word == "checking"
     (word,) = registry.take_fresh()
     assert registry.take_fresh() == ()
     answer(registry, word)
     assert listed(registry) == ["relay1"]
-    assert registry.status(descriptor(1).identity).word == "reached"
+    assert registry.status(descriptor(1).identity, WALL).word == "reached"
 
 
 def test_a_relay_that_does_not_answer_is_told_why() -> None:
@@ -83,7 +94,7 @@ def test_a_relay_that_does_not_answer_is_told_why() -> None:
     (word,) = registry.take_fresh()
     registry.checked(word, "connection refused\n\x1b[2J" + "x" * 1000, WALL)
     assert listed(registry) == []
-    status = registry.status(word.identity)
+    status = registry.status(word.identity, WALL)
     assert status.word == "failing"
     assert status.why.startswith("connection refused[2Jxx")
     assert status.why.isprintable()
@@ -92,7 +103,9 @@ def test_a_relay_that_does_not_answer_is_told_why() -> None:
 
 
 def test_an_unknown_relay() -> None:
-    assert Registry(params()).status(b"?" * 32).word == "unknown"
+    word, why = Registry(params()).status(b"?" * 32, WALL)
+    assert word == "unknown"
+    assert "check the id, and that the relay runs with the network file of this directory" in why
 
 
 # Addresses.
@@ -210,7 +223,7 @@ def test_a_date_of_the_future_counts_for_nothing_and_is_brought_back() -> None:
     run_round(registry, WALL, dead=(1,))
     assert submit(registry, 2) == "accepted"
     assert submit(registry, 3) == "accepted", "the failing one of the future gives way"
-    assert registry.status(descriptor(1).identity).word == "unknown"
+    assert registry.status(descriptor(1).identity, WALL).word == "unknown"
     check_newcomers(registry)
     run_round(registry, WALL + 5)
     assert [one.descriptor.published for one in registry.listed()] == [WALL] * 3
@@ -311,7 +324,7 @@ def test_a_relay_leaves_after_two_failed_checks_in_a_row() -> None:
     assert len(listed(registry)) == 5  # one good check between them
     run_round(registry, WALL, dead=(1,))
     assert listed(registry) == ["relay0", "relay2", "relay3", "relay4"]
-    assert registry.status(descriptor(1).identity).word == "failing"
+    assert registry.status(descriptor(1).identity, WALL).word == "failing"
     run_round(registry, WALL)
     assert len(listed(registry)) == 5
 
@@ -395,7 +408,7 @@ def test_an_abandoned_check_counts_neither_way() -> None:
     submit(registry, 9)
     (word,) = registry.take_fresh()
     registry.abandoned(word)
-    assert registry.status(word.identity).word == "checking"
+    assert registry.status(word.identity, WALL).word == "checking"
 
 
 # Since when.
@@ -479,7 +492,7 @@ def test_relays_not_heard_of_are_forgotten_after_any_descriptor_of_theirs_is_too
     assert len(registry) == 4
     run_round(registry, WALL + FORGET_SECONDS + 1, dead=(9,))
     assert len(registry) == 3
-    assert registry.status(descriptor(9).identity).word == "unknown"
+    assert registry.status(descriptor(9).identity, WALL).word == "unknown"
     assert len(listed(registry)) == 3
 
 
@@ -491,8 +504,8 @@ def test_no_more_than_so_many_relays_and_the_failing_ones_make_room() -> None:
     check_newcomers(registry, dead=(0, 1))
     assert submit(registry, 4) == "accepted"
     assert len(registry) == 3
-    assert registry.status(descriptor(0).identity).word == "unknown"
-    assert registry.status(descriptor(1).identity).word == "failing"
+    assert registry.status(descriptor(0).identity, WALL).word == "unknown"
+    assert registry.status(descriptor(1).identity, WALL).word == "failing"
     assert listed(registry) == ["relay2"]
 
 
@@ -516,7 +529,7 @@ def test_restart() -> None:
     again = Registry(params())
     again.restore(registry.entries())
     assert again.listed() == registry.listed()
-    assert again.status(descriptor(9).identity) == registry.status(descriptor(9).identity)
+    assert again.status(descriptor(9).identity, WALL) == registry.status(descriptor(9).identity, WALL)
     assert submit(again, 1, onion_key=b"x" * 32, published=WALL - 1) == "stale"
     assert submit(again, 10, host="8.0.1.1") == "accepted"
     assert submit(again, 11, host="8.0.1.1") == "forbidden"
@@ -542,13 +555,13 @@ def addresses(registry: Registry) -> dict[str, tuple[Address, ...]]:
 
 
 def test_a_relay_is_listed_with_the_addresses_at_which_it_answered() -> None:
-    registry = Registry(params())
+    registry = Registry(params(advertised_ip_rule=0))
     assert submit(registry, 1, addresses=(FOUR, SIX)) == "accepted"
     (word,) = registry.take_fresh()
     assert word.addresses == (FOUR, SIX)
     registry.checked(word, "no route", WALL, {SIX: "no route"})
     assert addresses(registry) == {"relay1": (FOUR,)}
-    assert registry.status(word.identity) == ("reached", "no route")
+    assert registry.status(word.identity, WALL) == ("reached", "no route")
     assert submit(registry, 1, addresses=(FOUR, SIX)) == "accepted"  # the same word asks for no new check
     assert registry.take_fresh() == ()
     registry.start_round(WALL)
@@ -558,14 +571,14 @@ def test_a_relay_is_listed_with_the_addresses_at_which_it_answered() -> None:
     registry.checked(word, None, WALL)
     registry.end_round(WALL)
     assert addresses(registry) == {"relay1": (FOUR, SIX)}
-    assert registry.status(word.identity) == ("reached", "")
+    assert registry.status(word.identity, WALL) == ("reached", "")
     restored = Registry(params())
     restored.restore(registry.entries())
     assert addresses(restored) == {"relay1": (FOUR, SIX)}
 
 
 def test_a_relay_leaves_only_when_it_answers_nowhere() -> None:
-    registry = Registry(params(held_rounds=0))
+    registry = Registry(params(held_rounds=0, advertised_ip_rule=0))
     submit(registry, 1, addresses=(FOUR, SIX))
     check_newcomers(registry)
     registry.start_round(WALL)
@@ -580,7 +593,7 @@ def test_a_relay_leaves_only_when_it_answers_nowhere() -> None:
 def test_a_later_signing_key_counts_at_every_address() -> None:
     """Descriptors of one date under two signing keys are two descriptors."""
     early, late = (signer(1, WALL + days * 86_400).signing for days in (10, 20))
-    registry = Registry(params())
+    registry = Registry(params(advertised_ip_rule=0))
     submit(registry, 1, addresses=(FOUR, SIX), signing=early)
     (old,) = registry.take_fresh()
     registry.checked(old, None, WALL)
@@ -601,6 +614,8 @@ def test_a_later_signing_key_counts_at_every_address() -> None:
 def test_each_address_is_judged_and_counted() -> None:
     registry = Registry(params(relays_per_ip=1))
     assert submit(registry, 1, addresses=(FOUR, SIX)) == "accepted"
+    check_newcomers(registry)
+    ask_elsewhere(registry)
     assert submit(registry, 2, addresses=(SIX,), source="2600::1") == "forbidden"
     assert submit(registry, 3, addresses=(FOUR,)) == "forbidden"
     assert submit(registry, 4, addresses=(Address.of("8.0.1.4", 1), SIX)) == "forbidden"
@@ -613,37 +628,109 @@ def test_each_address_is_judged_and_counted() -> None:
     assert submit(registry, 7, addresses=(Address.of("8.0.1.7", 1), other), source="2601::7") == "accepted"
 
 
+def test_other_addresses_are_asked_only_once_the_relay_answered_at_its_own() -> None:
+    registry = Registry(params())
+    submit(registry, 1, addresses=(FOUR, SIX))
+    (word,) = registry.take_fresh()
+    assert word.addresses == (FOUR,)
+    assert registry.elsewhere(WALL) == ()
+    registry.checked(word, "refused", WALL)
+    assert registry.elsewhere(WALL) == ()
+    assert registry.status(word.identity, WALL) == ("failing", "refused")
+    run_round(registry, WALL)
+    run_round(registry, WALL)
+    assert ask_elsewhere(registry) == {"relay1": (SIX,)}
+    assert addresses(registry) == {"relay1": (FOUR, SIX)}
+    assert registry.elsewhere(WALL) == ()
+    assert [word.addresses for word in registry.start_round(WALL)] == [(FOUR, SIX)]
+
+
+def test_what_is_not_its_own_and_does_not_answer_counts_for_nothing() -> None:
+    registry = Registry(params(failed_checks=1, held_rounds=0))
+    submit(registry, 1, addresses=(FOUR, SIX))
+    check_newcomers(registry)
+    assert ask_elsewhere(registry, WALL + HOUR, dead=(1,)) == {"relay1": (SIX,)}
+    assert addresses(registry) == {"relay1": (FOUR,)}
+    entry = registry.entry(descriptor(1).identity)
+    assert entry is not None
+    assert (entry.tested, entry.answered, entry.failures) == (WALL, True, 0)
+    assert registry.status(descriptor(1).identity, WALL) == ("reached", f"it did not answer at {SIX}")
+    for _ in range(2):
+        run_round(registry, WALL + HOUR, dead=(1,))
+    assert registry.elsewhere(WALL) == ()
+    assert registry.status(descriptor(1).identity, WALL) == ("failing", "refused")
+
+
+def test_a_stranger_is_knocked_at_once_an_interval_whatever_is_sent_in() -> None:
+    """From many addresses, by many relays that are at work, with another port of it each time."""
+    registry = Registry(params())
+    for number in range(1, 20):
+        submit(registry, number, addresses=(descriptor(number).addresses[0], Address.of("2600::1", number)))
+    check_newcomers(registry)
+    for interval in range(30):
+        for number in range(1, 20):
+            names = (descriptor(number).addresses[0], Address.of(f"2600::{interval + 2:x}", number))
+            submit(registry, number, addresses=names, published=WALL + 1 + interval)
+        assert {word.addresses[1:] for word in check_newcomers(registry)} <= {()}
+        run_round(registry, WALL)
+        knocks = ask_elsewhere(registry, WALL + interval * HOUR, dead=tuple(range(20)))
+        assert sum(map(len, knocks.values())) == 1
+
+
+def test_a_relay_may_publish_from_each_of_its_addresses() -> None:
+    """Then none of them is a stranger's, and others who name one do not matter."""
+    registry = Registry(params())
+    submit(registry, 1, addresses=(FOUR, SIX))
+    assert submit(registry, 1, addresses=(FOUR, SIX), source=SIX.host) == "accepted"
+    assert [word.addresses for word in check_newcomers(registry)] == [(FOUR,), (SIX,)]
+    assert registry.elsewhere(WALL) == ()
+    assert addresses(registry) == {"relay1": (FOUR, SIX)}
+
+
+def test_after_a_restart_a_relay_that_is_not_listed_is_asked_like_a_stranger_until_it_publishes() -> None:
+    registry = Registry(params())
+    submit(registry, 1, addresses=(FOUR, SIX))
+    submit(registry, 2)
+    check_newcomers(registry, dead=(1,))
+    again = Registry(params())
+    again.restore(tuple(replace(entry, home=None) for entry in registry.entries()))
+    assert [word.nickname for word in again.start_round(WALL)] == ["relay2"]
+    again.end_round(WALL)
+    assert ask_elsewhere(again, dead=(1,)) == {"relay1": (FOUR,)}
+    assert again.status(descriptor(1).identity, WALL) == ("failing", f"it did not answer at {FOUR}")
+    assert submit(again, 1, addresses=(FOUR, SIX)) == "accepted"
+    assert [word.addresses for word in again.take_fresh()] == [(FOUR,)]
+
+
 def test_whoever_names_anothers_address_does_not_keep_it_out() -> None:
     registry = Registry(params(relays_per_ip=5, held_rounds=0))
     thief = (Address.of("8.0.9.9", 1), SIX)
     submit(registry, 9, addresses=thief)
-    (word,) = registry.take_fresh()
-    registry.checked(word, "wrong keys", WALL, {SIX: "wrong keys"})
     submit(registry, 1, addresses=(FOUR, SIX))
-    (word,) = registry.take_fresh()
-    assert word.addresses == (FOUR,)  # the other address was asked in this interval
-    registry.checked(word, None, WALL)
-    registry.start_round(WALL)
-    registry.end_round(WALL)
-    for _ in range(3):
+    check_newcomers(registry)
+    run_round(registry, WALL)
+    for turn in range(2):
         submit(registry, 9, addresses=thief, wall=WALL + 1)  # heard of last
-        asked = {word.nickname: word for word in registry.start_round(WALL)}
-        assert asked["relay1"].addresses == (FOUR, SIX)
-        assert asked["relay9"].addresses == thief[:1]
-        for word in asked.values():
-            registry.checked(word, None, WALL)
-        registry.end_round(WALL)
-        assert addresses(registry) == {"relay1": (FOUR, SIX), "relay9": thief[:1]}
+        run_round(registry, WALL)
+        ask_elsewhere(registry, WALL + turn * HOUR, dead=(9,))
+    assert addresses(registry) == {"relay1": (FOUR, SIX), "relay9": thief[:1]}
+    run_round(registry, WALL)
+    asked = {word.nickname: word.addresses for word in registry.start_round(WALL)}
+    assert asked == {"relay1": (FOUR, SIX), "relay9": thief[:1]}
+    registry.end_round(WALL)
+    assert ask_elsewhere(registry, dead=(9,)) == {"relay9": (SIX,)}
+    assert addresses(registry) == {"relay1": (FOUR, SIX), "relay9": thief[:1]}
 
 
 def test_what_a_relay_names_and_does_not_answer_at_takes_nobodys_place() -> None:
     registry = Registry(params(relays_per_ip=1))
     thief = (Address.of("8.0.1.9", 1), SIX)
     submit(registry, 9, addresses=thief, source="8.0.1.9")
-    (word,) = registry.take_fresh()
-    registry.checked(word, "no answer", WALL, {SIX: "no answer"})
-    assert addresses(registry) == {"relay9": thief[:1]}
     assert submit(registry, 1, addresses=(SIX,), source=SIX.host) == "accepted"
+    check_newcomers(registry, dead=(1,))
+    ask_elsewhere(registry, dead=(9,))
+    assert addresses(registry) == {"relay9": thief[:1]}
+    assert submit(registry, 1, addresses=(SIX,), source=SIX.host, published=WALL + 1) == "accepted"
     assert submit(registry, 2, addresses=thief[:1], source="8.0.1.9") == "forbidden"
 
 
@@ -652,14 +739,13 @@ def test_a_new_address_that_does_not_answer_says_nothing_of_the_old_one() -> Non
     submit(registry, 1, addresses=(FOUR,))
     check_newcomers(registry)
     submit(registry, 1, addresses=(FOUR, SIX), published=WALL + 1)
-    (word,) = registry.take_fresh()
-    assert word.addresses == (SIX,)
-    registry.checked(word, "no answer", WALL, {SIX: "no answer"})
+    assert registry.take_fresh() == ()
+    assert ask_elsewhere(registry, dead=(1,)) == {"relay1": (SIX,)}
     assert addresses(registry) == {"relay1": (FOUR,)}
 
 
 def test_an_address_that_was_not_asked_again_after_it_failed_keeps_nobody_listed() -> None:
-    registry = Registry(params(failed_checks=2))
+    registry = Registry(params(failed_checks=2, advertised_ip_rule=0))
     submit(registry, 1, addresses=(FOUR, SIX))
     (word,) = check_newcomers(registry)
     registry.checked(word, "gone", WALL)
@@ -673,7 +759,8 @@ def test_a_new_address_that_answers_is_listed_beside_the_old_one() -> None:
     submit(registry, 1, addresses=(FOUR,))
     check_newcomers(registry)
     submit(registry, 1, addresses=(FOUR, SIX), published=WALL + 1)
-    check_newcomers(registry)
+    assert registry.take_fresh() == ()
+    assert ask_elsewhere(registry) == {"relay1": (SIX,)}
     assert addresses(registry) == {"relay1": (FOUR, SIX)}
 
 

@@ -85,7 +85,7 @@ async def test_a_request_in_pieces_of_any_size(autojump_clock: MockClock, size: 
             await stream.send_all(POST[at : at + size])
         answer = await read_all(stream)
     head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200 ")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"x-told: POST /a b?q=1 192.0.2.1" in head
     assert b"content-length: 5" in head.lower()
     assert b"\r\ndate: tue, 14 nov 2023 22:13:20 gmt" in head.lower()
@@ -109,7 +109,7 @@ async def test_head_has_no_body(autojump_clock: MockClock) -> None:
 async def test_a_client_that_asks_first_is_told_to_go_on(autojump_clock: MockClock) -> None:
     async with connected() as stream:
         await stream.send_all(POST.replace(b"Host", b"Expect: 100-continue\r\nHost").removesuffix(b"hello"))
-        assert (await stream.receive_some(1000)).startswith(b"HTTP/1.1 100 ")
+        assert (await stream.receive_some(1000)).startswith(b"HTTP/1.1 100 Continue\r\n")
         await stream.send_all(b"hello")
         assert (await read_all(stream)).endswith(b"hello")
 
@@ -118,11 +118,14 @@ async def test_a_client_that_asks_first_is_told_to_go_on(autojump_clock: MockClo
     ("request_", "status"),
     [
         (b"\x16\x03\x01\x02\x00 junk\r\n\r\n", b"400"),
-        (b"GET / HTTP/1.1\r\n\r\n", b"400"),  # no Host
+        (b"GET / HTTP/1.1\r\n\r\n", b"400 Bad Request\r\n"),  # no Host
         (b"GET / HTTP/1.1\r\nHost: d\r\nContent-Length: -1\r\n\r\n", b"400"),
         (b"GET http://[ HTTP/1.1\r\nHost: d\r\n\r\n", b"400"),
-        (b"GET //[::1 HTTP/1.1\r\nHost: [\r\n\r\n", b"200"),
-        (b"GET / HTTP/1.1\r\nHost: d\r\nX: " + b"x" * 3000, b"431"),
+        (b"GET //[::1 HTTP/1.1\r\nHost: [\r\n\r\n", b"200 OK\r\n"),
+        (
+            b"GET / HTTP/1.1\r\nHost: d\r\nX: " + b"x" * 3000,
+            b"431 Request Header Fields Too Large\r\n",
+        ),
         (b"POST / HTTP/1.1\r\nHost: d\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001, b"413"),
         (CHUNKED + b"400\r\n" + b"x" * 1024, b"413"),
     ],

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+import trio
 from trio.testing import MockClock
 
 from onionshh.core.base.chance import Chance
+from onionshh.core.base.params import Params
+from onionshh.directory.entry import WHY_CHARACTERS
+from onionshh.ids import RelayId
 from onionshh.net.clocks import Clock
+from onionshh.net.memory import MemoryListener, MemoryNetwork
 from onionshh.net.probe import LinkProbe
 from onionshh.net.tcp import ONLY_TOR
+from onionshh.reasons import Reason
 from onionshh.wire.descriptor import ONION, Address, RelayDescriptor
 from tests.net.world import WALL, World
 from tests.seeded import seeded
@@ -46,4 +53,75 @@ async def test_a_relay_proves_its_keys_or_not(autojump_clock: MockClock) -> None
         assert await check(bytes(32)) == "the onion key that it published is not valid"
         wrong = await check(b"\t" + bytes(31))
         assert wrong is not None
-        assert "does the program there hold these keys" in wrong
+        where = str(relay.row.addresses[0])
+        assert wrong == CLOSED.replace("X", where)
+        relay.links.rest(Reason.HIBERNATING)
+        assert await check(relay.onion.public) == CLOSED.replace("X", where)
+
+
+def descriptor(*addresses: Address) -> RelayDescriptor:
+    return RelayDescriptor(
+        identity=RelayId(bytes(32)),
+        onion_key=b"\t" + bytes(31),
+        nickname="x",
+        addresses=addresses,
+        published=WALL,
+        bandwidth=1,
+    )
+
+
+async def why_not(network: MemoryNetwork, listener: MemoryListener | None, answer: bytes | None) -> str:
+    """What is said of a program that answers so, and then ends the connection (None: it says nothing)."""
+    address = Address.of("8.0.1.1", listener.address[1] if listener is not None else 9)
+    probe = LinkProbe(
+        dialer=network.dialer("9.9.9.9"), clock=Clock(WALL), params=Params(), chance=Chance(seeded(5))
+    )
+
+    async def serve() -> None:
+        assert listener is not None
+        stream = await listener.accept()
+        await stream.receive_some()
+        if answer is not None:
+            if answer:
+                stream.send_some(answer)
+            stream.close()
+
+    async with trio.open_nursery() as nursery:
+        if listener is not None:
+            nursery.start_soon(serve)
+        probed = await probe(descriptor(address))
+        nursery.cancel_scope.cancel()
+    assert probed.missed == {address: probed.why}
+    return probed.why.replace(str(address), "X")
+
+
+CLOSED = (
+    "what listens at X ends the connection without a word: another program, a relay with other keys, or this"
+    " one while it hibernates"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "another program answers at X, or a relay with other keys"),
+        (b"?" * 10_000, "another program answers at X, or a relay with other keys"),
+        (b"", CLOSED),
+        (None, "no answer came from X within 10 seconds"),
+    ],
+    ids=["a web server", "much", "closed", "silent"],
+)
+async def test_what_answers_and_is_not_the_relay_is_said_in_one_sentence(
+    autojump_clock: MockClock, answer: bytes | None, said: str
+) -> None:
+    network = MemoryNetwork()
+    assert await why_not(network, network.listen("8.0.1.1"), answer) == said
+
+
+async def test_nothing_that_listens_is_said_in_one_sentence(autojump_clock: MockClock) -> None:
+    assert await why_not(MemoryNetwork(), None, None) == "nothing listens at X"
+
+
+def test_the_longest_sentence_is_kept_whole() -> None:
+    longest = Address.of("a2" * 28 + ".onion", 65535)
+    assert len(CLOSED.replace("X", str(longest))) <= WHY_CHARACTERS

@@ -15,7 +15,7 @@ from onionshh.config import Authority
 from onionshh.net.authority_client import DirectoryUnreachable, HttpSource
 from onionshh.net.socks import ANSWER_MOST, Handshake, ProxyFailed, SocksDialer, dialer_of
 from onionshh.net.tcp import TcpDialer, TcpListener
-from onionshh.net.transport import StreamBroken
+from onionshh.net.transport import NothingThere, StreamBroken
 from onionshh.net.via import SOCKS_SECONDS, Via, parse_via
 from tests.net.proxies import Proxy, listening, running
 from tests.seeded import seeded
@@ -150,6 +150,7 @@ async def test_a_proxy_that_refuses(proxy: Proxy, login: str, said: str) -> None
         with pytest.raises(ProxyFailed) as raised:
             await through(text).dial(host, port)
         assert str(raised.value) == said
+        assert isinstance(raised.value, NothingThere) is ("the host refused it" in said)
         with pytest.raises(DirectoryUnreachable) as unreachable:
             await HttpSource(via=parse_via(text)).consensus(Authority(f"http://{host}:{port}", KEY))
         assert str(unreachable.value) == said

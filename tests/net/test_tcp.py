@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from onionshh.net.tcp import NOTSENT_LOWAT_BYTES, PortInUse, TcpDialer, TcpListener, TcpStream
-from onionshh.net.transport import READ_BYTES, NoRoom, StreamBroken
+from onionshh.net.transport import READ_BYTES, NoRoom, NothingThere, StreamBroken
 from tests.seeded import seeded
 
 
@@ -127,13 +127,36 @@ async def test_a_reset_is_a_broken_stream() -> None:
 async def test_nobody_listens() -> None:
     with socket.socket() as held:  # held, so that nobody else listens there meanwhile
         held.bind(("127.0.0.1", 0))
-        with pytest.raises(StreamBroken, match="refused"):
+        with pytest.raises(NothingThere) as caught:
             await TcpDialer().dial(*held.getsockname())
+        assert str(caught.value) == "nothing listens there"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EHOSTUNREACH, "no way leads there"),
+        (errno.ENETUNREACH, "no way leads there"),
+        (errno.ETIMEDOUT, "no answer in time"),
+        (errno.EMFILE, os.strerror(errno.EMFILE)),
+    ],
+)
+async def test_why_there_is_no_connection_is_said_without_an_address(
+    monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, "Error connecting to ('127.0.0.1', 9): as trio says it")
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", refuse)
+    with pytest.raises(StreamBroken) as caught:
+        await TcpDialer().dial("127.0.0.1", 9)
+    assert not isinstance(caught.value, NothingThere)
+    assert str(caught.value) == said
 
 
 @pytest.mark.parametrize("host", ["a" * 64, "a" * 300, "."])
 async def test_a_host_that_is_no_address(host: str) -> None:
-    with pytest.raises(StreamBroken):
+    with pytest.raises(StreamBroken, match="there is no host of this name"):
         await TcpDialer().dial(host, 1)
 
 

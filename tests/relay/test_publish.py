@@ -303,6 +303,10 @@ async def test_a_directory_that_forgot_us_is_told_again(autojump_clock: MockCloc
         await w.start("another")
         await w.until(lambda: w.listed_at == [], 3 * INTERVAL)
         await w.until(lambda: w.listed_at == ["127.0.0.1:9001"], 3 * INTERVAL + CORRECT_SECONDS)
+        assert (
+            f"not listed: {NETWORK.authorities[0].url} knows nothing of this relay; this one publishes again"
+            in w.said
+        )
 
 
 async def test_a_relay_whose_clock_differs_testifies_now_and_then(
@@ -358,7 +362,7 @@ async def test_a_relay_says_where_the_directory_did_not_reach_it(
             nursery.start_soon(keeper.keep)
             nursery.start_soon(publisher.run)
             await trio.sleep(10 * INTERVAL)
-            assert w.said[-1] == "listed at 127.0.0.1:9001; the directory did not reach it at [::1]:9001"
+            assert w.said[-1] == "listed at 127.0.0.1:9001; the directory has not reached it at [::1]:9001"
             w.prober.dead.clear()
             await trio.sleep(10 * INTERVAL)
             assert w.said[-1] == "listed"

@@ -55,7 +55,7 @@ def test_a_network_whose_ipv4_addresses_are_dead_goes_over_ipv6(tmp_path: Path) 
             listen = ("--listen", f"{HOST}.1:0", "--listen", f"[::1]:{port}")
             advertise = ("--advertise", NOBODY, "--advertise", f"[::1]:{port}")
             process = stack.enter_context(running(*relay, *listen, *advertise))
-            said = f"listed at [::1]:{port}; the directory did not reach it at {NOBODY}"
+            said = f"listed at [::1]:{port}; the directory has not reached it at {NOBODY}"
             process.until(lambda line, said=said: said in line)  # type: ignore[misc]
         both = ("relay", *common, "--data", tmp_path / "both", "--nickname", "both")
         listed = stack.enter_context(running(*both, "--listen", f"{HOST}.2:0", "--listen", "[::1]:0"))

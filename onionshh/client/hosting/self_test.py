@@ -23,6 +23,7 @@ from onionshh.core.base.patience import ANSWER_SECONDS, ARRIVAL_SECONDS
 from onionshh.core.circuit.purpose import Purpose
 from onionshh.core.endpoint.introduce import Introduction
 from onionshh.core.endpoint.publication import ANOTHER
+from onionshh.core.paths.enough import lacking
 from onionshh.core.paths.path import choose_target
 from onionshh.crypto.identity import IdentityKeys
 from onionshh.errors import BadData, NetworkUnreachable, NoDirectory, ProtocolError
@@ -66,9 +67,8 @@ class SelfTest:
         """Run one test. None when a stranger's introduction would arrive, else why not."""
         context = self._context
         try:
-            needed, have = context.builder.kind(Purpose.ANSWER).relays, len(context.view.relays)
-            if have < needed:
-                return f"the way to a visitor takes {needed} relays, and the network has {have}"
+            if lack := lacking(context.view, context.chance, context.builder.own_relays):
+                return lack
             found = await find(context, self._identity.A)
             if found.overdue(context.clock.earliest()):
                 raise NoDescriptor

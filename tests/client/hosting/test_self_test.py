@@ -33,7 +33,7 @@ async def test_too_few_relays_for_the_way_to_a_visitor(autojump_clock: MockClock
     async with small(3, **QUIET) as net, net.join("host") as node:
         async with node.host(net.folder / "identity", introducers=1) as endpoint:
             why = await parts(endpoint).self_test.once()
-            assert why == "the way to a visitor takes 4 relays, and the network has 3"
+            assert why == "a path takes 4 relays, and the network has 3"
 
 
 async def test_a_ring_that_forgot_is_published_to_again(autojump_clock: MockClock) -> None:
