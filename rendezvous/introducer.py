@@ -32,10 +32,10 @@ from onionshh.core.roles import CircuitHandle, Drop, EndCircuit, Reply, RoleActi
 from onionshh.crypto.identity import verify_untrusted
 from onionshh.crypto.primitives import sha3_256
 from onionshh.errors import ProtocolError
-from onionshh.geometry import SEED
 from onionshh.ids import AuthKey, RelayId
 from onionshh.reasons import Reason
 from onionshh.rendezvous.shares import Rank, Shares
+from onionshh.rendezvous.spent import Spent
 from onionshh.rendezvous.toll_gate import TollGate, Waiting
 from onionshh.wire import messages as m
 
@@ -77,9 +77,9 @@ class _Endpoint:
     buckets: Mapping[int, TokenBucket]
     rank: Rank
     """The youngest key has the lowest. A change of circuits does not change the age."""
+    gate: TollGate
     passed_on: deque[int] = field(default_factory=deque)
     """The kinds of the last messages that went to this circuit, in their order."""
-    gate: TollGate = field(default_factory=TollGate)
     load: _Load = field(default_factory=_Load)
     changes: TokenBucket = field(default_factory=lambda: TokenBucket(1 / PROOF_SECONDS, PROOF_BURST))
 
@@ -98,7 +98,7 @@ class _Endpoint:
         says again."""
         self.circuit = circuit
         self.passed_on.clear()
-        self.gate.wants(m.IntroProof(bytes(SEED), 0, 0))
+        self.gate.opens()
 
 
 @dataclass(slots=True)
@@ -126,6 +126,7 @@ class Introducer:
         self._numbered = 0
         self._crowded: dict[AuthKey, _Endpoint] = {}
         """Those at whose gates somebody waits."""
+        self._spent = Spent()
 
     @property
     def established(self) -> int:
@@ -136,6 +137,11 @@ class Introducer:
     def circuits(self) -> int:
         """Circuits for which anything is kept, of endpoints and of visitors."""
         return len(self._key_of) + len(self._visits)
+
+    @property
+    def proofs_spent(self) -> int:
+        """Proofs of introductions that were let through, and whose seeds are not over."""
+        return len(self._spent)
 
     def statistics(self) -> Mapping[str, int]:
         """Keys that are established, and introductions that wait at gates."""
@@ -153,7 +159,7 @@ class Introducer:
         if message_type == m.INTRODUCE1:
             return self._introduce(circuit, m.introduced_untrusted(body), body, now, wall)
         if message_type == m.INTRO_PROOF:
-            return self._want(circuit, m.IntroProof.decode_untrusted(body), now)
+            return self._want(circuit, m.IntroProof.decode_untrusted(body), now, wall)
         raise ProtocolError(Reason.MESSAGE_TYPE)
 
     def circuit_ready(self, circuit: CircuitHandle, now: float) -> tuple[RoleAction, ...]:
@@ -187,6 +193,7 @@ class Introducer:
         self._crowded = {key: endpoint for key, endpoint in self._crowded.items() if endpoint.gate}
         for endpoint in self._endpoints.values():
             actions += _load(endpoint, now)
+        self._spent.tick(wall)
         return tuple(actions)
 
     def _endpoint_on(self, circuit: CircuitHandle) -> _Endpoint | None:
@@ -209,7 +216,7 @@ class Introducer:
         if known is None:
             self._numbered += 1
             buckets = {kind: TokenBucket(rate, burst) for kind, (rate, burst) in _limits(params).items()}
-            self._endpoints[key] = _Endpoint(circuit, buckets, rank)
+            self._endpoints[key] = _Endpoint(circuit, buckets, rank, TollGate(key, self._spent))
         else:
             del self._key_of[known.circuit]
             actions.append(EndCircuit(known.circuit, Reason.INTRO_TAKEN_OVER))
@@ -240,12 +247,14 @@ class Introducer:
             self._answered(one.circuit)
         return tuple(_answer(one.circuit, m.NO_SUCH_KEY) for one in waiting)
 
-    def _want(self, circuit: CircuitHandle, proof: m.IntroProof, now: float) -> tuple[RoleAction, ...]:
+    def _want(
+        self, circuit: CircuitHandle, proof: m.IntroProof, now: float, wall: int
+    ) -> tuple[RoleAction, ...]:
         """An endpoint wants other proofs from now on."""
         endpoint = self._endpoint_on(circuit)
         if endpoint is None or not endpoint.changes.take(now):
             raise ProtocolError(Reason.INTRO_PROOF_RATE)
-        endpoint.gate.wants(proof)
+        endpoint.gate.wants(proof, wall)
         return self._pass_on(endpoint, now) if not proof.effort else ()
 
     def _introduce(

@@ -596,7 +596,9 @@ def run(seed: int) -> None:
 
 def main() -> None:
     """Do `--runs` runs, from `--seed` on."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m simulations.delivery", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()

@@ -1,5 +1,7 @@
 """How often relays of one adversary see both ends, or an end and its rendezvous point (THREATS.md).
 
+    python -m simulations.exposure [PAIRS]
+
 A made-up network has relays of equal weight, and a part q of them is the adversary's. Users draw guards and
 paths with the code of a real node (core/paths/guards.py, core/paths/path.py). Counted over many users:
 
@@ -25,7 +27,7 @@ until a layer-2 guard is replaced by a bad one.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, inf, log
@@ -241,12 +243,15 @@ def print_resumptions(view: View, visitors: int) -> None:
         print(f"{q:6.0%}   " + "    ".join(shown))
 
 
-def main(pairs: int) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables of THREATS.md as the code gives them."""
+    parser = argparse.ArgumentParser(prog="python -m simulations.exposure")
+    parser.add_argument("pairs", type=int, nargs="?", default=2000)
+    pairs = parser.parse_args(arguments).pairs
     view = network(400)
     print_ends(view, pairs)
     print_resumptions(view, ceil(pairs / 20))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    main()

@@ -1,5 +1,7 @@
 """How well the times at the first link reveal the number of hops (THREATS.md).
 
+    python -m simulations.first_link [NODES]
+
 Made-up relays are on a map, and round trips depend on distance and jitter. A node with two guards builds
 circuits of 1 to 4 relays in turn. Its padding rounds leave when core/circuit/pace.py says. An observer of its
 line knows many set-ups of the same node and their lengths. It compares a set-up with the most similar ones
@@ -11,8 +13,8 @@ line knows many set-ups of the same node and their lengths. It compares a set-up
 
 from __future__ import annotations
 
+import argparse
 import math
-import sys
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -133,8 +135,11 @@ def _logs(times: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(math.log(max(seconds, 1e-4)) for seconds in times)
 
 
-def main(nodes: int) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the shares, node by node, and over all nodes."""
+    parser = argparse.ArgumentParser(prog="python -m simulations.first_link")
+    parser.add_argument("nodes", type=int, nargs="?", default=10)
+    nodes = parser.parse_args(arguments).nodes
     results = [experiment(200, seeded(seed)) for seed in range(nodes)]
     for result in results:
         print(f"out {result.out:.1%}   both {result.both:.1%}")
@@ -144,4 +149,4 @@ def main(nodes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    main()

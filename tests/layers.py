@@ -64,6 +64,7 @@ LAYERS = {
     "onionshh.rendezvous.shares": CORE,
     "onionshh.rendezvous.toll_gate": CORE,
     "onionshh.rendezvous.shelf": CORE,
+    "onionshh.rendezvous.spent": CORE,
     "onionshh.rendezvous.mailbox_store": APPS,
     "onionshh.rendezvous.ring_store": APPS,
     "onionshh.rendezvous.serve": APPS,

@@ -2,6 +2,7 @@
 soon two meet.
 
     python -m tests.benchmarks.boards
+    python -m tests.benchmarks.boards --seen 5 --burst 5 --reads 2 --meetings 1      a short run
 
 runs these rows alone, over a network of its own. Whoever posts, watches, reads and meets is a process of its
 own, driven by lines of JSON.
@@ -9,6 +10,7 @@ own, driven by lines of JSON.
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import sys
@@ -16,13 +18,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import trio
 
 import onionshh
-from tests.benchmarks.measured import Measured, single
+from tests.benchmarks.measured import Measured, single, some
 from tests.benchmarks.onion import OnionNetwork
 from tests.benchmarks.processes import Child
 
@@ -36,22 +39,33 @@ MEETINGS: Final = 5
 RELAYS: Final = 7
 
 
-def measure(net: OnionNetwork) -> list[Measured]:
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How many of each are measured."""
+
+    seen: int = SEEN
+    burst: int = BURST
+    reads: int = READS
+    meetings: int = MEETINGS
+
+
+def measure(net: OnionNetwork, times: Times | None = None) -> list[Measured]:
     """Every row of this file; about two and a half minutes."""
-    return [*_posts(net), *_meetings(net)]
+    times = times or Times()
+    return [*_posts(net, times), *_meetings(net, times.meetings)]
 
 
-def _posts(net: OnionNetwork) -> list[Measured]:
+def _posts(net: OnionNetwork, times: Times) -> list[Measured]:
     author, watcher, reader = (_program(net, name) for name in ("author", "watcher", "reader"))
     try:
         watcher.ask(do="watch")
-        author.ask(do="post", count=SEEN, pause=SEEN_PAUSE_SECONDS)
-        delays = watcher.ask(do="seen", count=SEEN)["delays"]
+        author.ask(do="post", count=times.seen, pause=SEEN_PAUSE_SECONDS)
+        delays = watcher.ask(do="seen", count=times.seen)["delays"]
         began = time.time()
-        author.ask(do="post", count=BURST, pause=0.0)
-        last = max(watcher.ask(do="seen", count=BURST)["at"])
+        author.ask(do="post", count=times.burst, pause=0.0)
+        last = max(watcher.ask(do="seen", count=times.burst)["at"])
         anew = reader.ask(do="read", times=1)
-        again = reader.ask(do="read", times=READS)
+        again = reader.ask(do="read", times=times.reads)
     finally:
         for child in (author, watcher, reader):
             child.stop()
@@ -59,17 +73,17 @@ def _posts(net: OnionNetwork) -> list[Measured]:
     return [
         single("a post: until a watcher sees it, median", "ms", statistics.median(delays) * 1e3),
         single("a post: until a watcher sees it, p99", "ms", _p99(delays) * 1e3),
-        single(f"{BURST} posts at once: seen a second", "1/s", BURST / (last - began)),
+        single(f"{times.burst} posts at once: seen a second", "1/s", times.burst / (last - began)),
         single(f"a board of {posts} posts, by somebody new", "s", anew["seconds"][0]),
         single(f"a board of {posts} posts, once more", "s", statistics.median(again["seconds"])),
     ]
 
 
-def _meetings(net: OnionNetwork) -> list[Measured]:
+def _meetings(net: OnionNetwork, meetings: int) -> list[Measured]:
     one, other = (_program(net, name) for name in ("one", "other"))
     met, talked = [], []
     try:
-        for number in range(MEETINGS):
+        for number in range(meetings):
             one.ask(do="enter", number=number)
             time.sleep(2)
             with ThreadPoolExecutor(1) as pool:
@@ -93,7 +107,8 @@ def _p99(values: Sequence[float]) -> float:
 
 
 def _program(net: OnionNetwork, name: str) -> Child:
-    command = [sys.executable, "-m", "tests.benchmarks.boards", str(net.file), str(net.folder / f"b-{name}")]
+    command = [sys.executable, "-m", "tests.benchmarks.boards", "--serve"]
+    command += [str(net.file), str(net.folder / f"b-{name}")]
     return Child(command, log=net.folder / f"b-{name}.log", environment=net.environment)
 
 
@@ -203,18 +218,27 @@ async def _serve(network: str, folder: str) -> None:
         nursery.cancel_scope.cancel()
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The rows alone, over a network of their own."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.boards")
+    parser.add_argument("--seen", type=some, default=SEEN, help="posts one after the other")
+    parser.add_argument("--burst", type=some, default=BURST, help="posts at once")
+    parser.add_argument("--reads", type=some, default=READS, help="readings once more")
+    parser.add_argument("--meetings", type=some, default=MEETINGS, help="how often two meet")
+    parser.add_argument("--serve", nargs=2, metavar=("NETWORK", "FOLDER"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.serve:
+        trio.run(_serve, *options.serve)
+        return
+    times = Times(options.seen, options.burst, options.reads, options.meetings)
     with tempfile.TemporaryDirectory(prefix="onionshh-bench-") as folder:
         net = OnionNetwork(Path(folder), RELAYS)
         try:
-            for row in measure(net):
+            for row in measure(net, times):
                 print(row.line(), flush=True)
         finally:
             net.stop()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        trio.run(_serve, sys.argv[1], sys.argv[2])
-    else:
-        main()
+    main()

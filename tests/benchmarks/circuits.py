@@ -8,11 +8,11 @@ circuit is put where `relay/create.py` would put it. Each comes over one link an
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import os
 import random
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -216,6 +216,12 @@ def _cpu_of(relay: Forwarding, port: LinkPort, frame: bytes) -> float:
     return time.process_time() - started
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> None:
     measures = {"cpu": cpu_by_circuits, "active": active_then_rested, "rested": rested_one_after_another}
-    print(json.dumps(measures[sys.argv[1]]()))
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.circuits")
+    parser.add_argument("measure", choices=measures)
+    print(json.dumps(measures[parser.parse_args(arguments).measure]()))
+
+
+if __name__ == "__main__":
+    main()

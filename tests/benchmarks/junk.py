@@ -2,6 +2,7 @@
 to its processor.
 
     python -m tests.benchmarks.junk
+    python -m tests.benchmarks.junk --rates 0 100 --seconds 3 --known 5 --strangers 2      a short run
 
 The network is one of its own, in which an introducer passes 25 introductions a second. Junk comes from one or
 two processes, over circuits of one relay, which is the introducer: so it costs whoever sends it as little as
@@ -12,6 +13,7 @@ endpoint take each other's time.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +41,7 @@ from onionshh.ids import RelayId
 from onionshh.net.circuits import CircuitFailed
 from onionshh.reasons import Reason
 from onionshh.wire import messages as m
-from tests.benchmarks.measured import Measured
+from tests.benchmarks.measured import Measured, some
 from tests.benchmarks.onion import OnionNetwork
 from tests.benchmarks.processes import Child
 from tests.inside import inside
@@ -46,6 +49,7 @@ from tests.inside import inside
 RATES: Final = (10, 100, 1_000)
 AS_MANY: Final = 100_000
 """A rate that no machine reaches: as many as it can."""
+ALL_RATES: Final = (0, *RATES, AS_MANY)
 PARAMS: Final = ("introduce_rate=25", "introduce_burst=200", "resume_rate=100", "resume_burst=400")
 RELAYS: Final = 6
 FLOOD_SECONDS: Final = 12.0
@@ -57,14 +61,24 @@ KNOWN_P99_SECONDS: Final = 1.0
 STRANGER_SECONDS: Final = 60.0
 
 
-def measure() -> list[Measured]:
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long junk comes before anything is measured, and how many of each are measured then."""
+
+    flood_seconds: float = FLOOD_SECONDS
+    known: int = KNOWN_TIMES
+    strangers: int = STRANGER_TIMES
+
+
+def measure(rates: Sequence[int] = ALL_RATES, times: Times | None = None) -> list[Measured]:
     """Every row of this file; about five minutes."""
+    times = times or Times()
     found: dict[str, dict[int, float]] = {}
     with tempfile.TemporaryDirectory(prefix="onionshh-bench-") as folder:
         net = OnionNetwork(Path(folder), RELAYS, PARAMS)
         try:
-            for rate in (0, *RATES, AS_MANY):
-                figures = _at(net, rate)
+            for rate in rates:
+                figures = _at(net, rate, times)
                 for name, value in figures.items():
                     found.setdefault(name, {})[max(1, round(figures["sent"]))] = value
         finally:
@@ -91,18 +105,18 @@ def measure() -> list[Measured]:
     ]
 
 
-def _at(net: OnionNetwork, rate: int) -> dict[str, float]:
+def _at(net: OnionNetwork, rate: int, times: Times) -> dict[str, float]:
     """What is felt under so much junk a second."""
     senders = [_sender(net, rate, number) for number in range(2 if rate > RATES[0] else 1)] if rate else []
     try:
         for sender in senders:
             sender.ask(do="flood", rate=rate / len(senders), address=net.address)
-        time.sleep(FLOOD_SECONDS if rate else 1.0)
+        time.sleep(times.flood_seconds if rate else 1.0)
         began = time.monotonic()
         before = [sender.ask(do="sent") for sender in senders]
         cpu = net.endpoint.cpu_seconds()
-        known = net.visitor.ask(do="again", times=KNOWN_TIMES, session=True)["seconds"]
-        stranger = net.visitor.ask(do="again", times=STRANGER_TIMES, session=False)["seconds"]
+        known = net.visitor.ask(do="again", times=times.known, session=True)["seconds"]
+        stranger = net.visitor.ask(do="again", times=times.strangers, session=False)["seconds"]
         cpu = net.endpoint.cpu_seconds() - cpu
         after = [sender.ask(do="sent") for sender in senders]
         ended = time.monotonic()
@@ -122,7 +136,14 @@ def _at(net: OnionNetwork, rate: int) -> dict[str, float]:
 
 def _sender(net: OnionNetwork, rate: int, number: int) -> Child:
     name = f"junk-{rate}-{number}"
-    command = [sys.executable, "-m", "tests.benchmarks.junk", str(net.file), str(net.folder / name)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.junk",
+        "--serve",
+        str(net.file),
+        str(net.folder / name),
+    ]
     return Child(command, log=net.folder / f"{name}.log", environment=net.environment)
 
 
@@ -192,9 +213,20 @@ async def _serve(network: str, folder: str) -> None:
         nursery.cancel_scope.cancel()
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.junk")
+    parser.add_argument("--rates", type=int, nargs="+", default=ALL_RATES, help="of junk, a second; 0: none")
+    parser.add_argument("--seconds", type=float, default=FLOOD_SECONDS, help="of junk before it is measured")
+    parser.add_argument("--known", type=some, default=KNOWN_TIMES, help="resumptions that are measured")
+    parser.add_argument("--strangers", type=some, default=STRANGER_TIMES, help="strangers who come in")
+    parser.add_argument("--serve", nargs=2, metavar=("NETWORK", "FOLDER"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.serve:
+        trio.run(_serve, *options.serve)
+        return
+    for row in measure(options.rates, Times(options.seconds, options.known, options.strangers)):
+        print(row.line(), flush=True)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        trio.run(_serve, sys.argv[1], sys.argv[2])
-    else:
-        for row in measure():
-            print(row.line(), flush=True)
+    main()

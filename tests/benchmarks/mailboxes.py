@@ -2,6 +2,7 @@
 what an item takes on disk.
 
     python -m tests.benchmarks.mailboxes
+    python -m tests.benchmarks.mailboxes --fast 80 --paced 40 --heads 80 --seconds 2      a short run
 
 runs these rows alone, over a network of its own, and prints them. In the run of all benchmarks they go over
 the network that is there. Deposits and lists are real: over circuits, with proofs of work that were found
@@ -11,6 +12,7 @@ circuit, and whoever deposits, is in the figures.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sqlite3
@@ -21,6 +23,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,7 @@ from onionshh.net.circuits import Circuit
 from onionshh.wire import mailbox as w
 from onionshh.wire import messages as m
 from onionshh.wire.consensus import RelayRow
-from tests.benchmarks.measured import Measured, single
+from tests.benchmarks.measured import Measured, single, some
 from tests.benchmarks.onion import OnionNetwork
 from tests.benchmarks.processes import Child
 from tests.inside import inside
@@ -47,7 +50,8 @@ FAST_ITEMS = 1_600
 PACED_ITEMS = 400
 PACE = 50
 """A second, while something else goes through the relay."""
-ITEMS = FAST_ITEMS + PACED_ITEMS
+EMPTY = 1 << 16
+"""A mailbox in which nothing lies."""
 EACH = 100
 """Items of one mailbox, few enough that its price does not rise."""
 EFFORT = 24
@@ -62,35 +66,51 @@ SEARCHES = 60
 RELAYS = 7
 
 
-def measure(net: OnionNetwork) -> list[Measured]:
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How many of each are measured."""
+
+    fast: int = FAST_ITEMS
+    paced: int = PACED_ITEMS
+    heads: int = HEADS
+    trip_seconds: float = TRIP_SECONDS
+
+    @property
+    def items(self) -> int:
+        """All that are deposited."""
+        return self.fast + self.paced
+
+
+def measure(net: OnionNetwork, times: Times | None = None) -> list[Measured]:
     """Every row of this file; about a minute and a half."""
+    times = times or Times()
     mail, beside = (_program(net, name) for name in ("mail", "trips"))
     try:
         keeper = mail.ask(do="keeper")
         relay = net.relays[int(keeper["nickname"].removeprefix("relay"))]
         folder = net.folder / keeper["nickname"]
         beside.ask(do="through", keeper=keeper["identity"])
-        mail.ask(do="prepare", items=ITEMS)
-        alone = [ms for _, ms in beside.ask(do="trips", seconds=TRIP_SECONDS)["trips"]]
+        mail.ask(do="prepare", items=times.items)
+        alone = [ms for _, ms in beside.ask(do="trips", seconds=times.trip_seconds)["trips"]]
         cpu = relay.cpu_seconds()
-        fast = mail.ask(do="deposits", items=FAST_ITEMS, pause=0.0)
+        fast = mail.ask(do="deposits", items=times.fast, pause=0.0)
         cpu = relay.cpu_seconds() - cpu
         with ThreadPoolExecutor(1) as pool:
-            trips = pool.submit(beside.ask, do="trips", seconds=TRIP_SECONDS)
-            paced = mail.ask(do="deposits", items=PACED_ITEMS, pause=CIRCUITS / PACE)
+            trips = pool.submit(beside.ask, do="trips", seconds=times.trip_seconds)
+            paced = mail.ask(do="deposits", items=times.paced, pause=CIRCUITS / PACE)
             during = [ms for at, ms in trips.result()["trips"] if paced["from"] <= at <= paced["until"]]
         on_disk = _pages_bytes(folder / "mailboxes.db")
-        values, heads = mail.ask(do="values"), mail.ask(do="heads", times=HEADS)
+        values, heads = mail.ask(do="values", items=times.items), mail.ask(do="heads", times=times.heads)
     finally:
         for child in (mail, beside):
             child.stop()
     beside_them = f"beside {PACE} deposits a second"
     return [
-        single("mailboxes: deposits a second, synced", "1/s", FAST_ITEMS / (fast["until"] - fast["from"])),
-        single("mailboxes: CPU of the relay for a deposit", "ms", cpu / FAST_ITEMS * 1e3),
+        single("mailboxes: deposits a second, synced", "1/s", times.fast / (fast["until"] - fast["from"])),
+        single("mailboxes: CPU of the relay for a deposit", "ms", cpu / times.fast * 1e3),
         single("mailboxes: values read a second", "1/s", values["items"] / values["seconds"]),
-        single("mailboxes: lists of 100 heads a second", "1/s", HEADS / heads["seconds"]),
-        single("mailboxes: an item on disk", "B", on_disk / ITEMS),
+        single("mailboxes: lists of 100 heads a second", "1/s", times.heads / heads["seconds"]),
+        single("mailboxes: an item on disk", "B", on_disk / times.items),
         single("through that relay and back, alone: median", "ms", statistics.median(alone)),
         single("through that relay and back, alone: p99", "ms", _p99(alone)),
         single(f"through that relay and back, {beside_them}: median", "ms", statistics.median(during)),
@@ -111,7 +131,8 @@ def _p99(milliseconds: Sequence[float]) -> float:
 
 
 def _program(net: OnionNetwork, name: str) -> Child:
-    command = [sys.executable, "-m", "tests.benchmarks.mailboxes", str(net.file), str(net.folder / name)]
+    command = [sys.executable, "-m", "tests.benchmarks.mailboxes", "--serve"]
+    command += [str(net.file), str(net.folder / name)]
     return Child(command, log=net.folder / f"{name}.log", environment=net.environment)
 
 
@@ -177,7 +198,7 @@ class Mail:
                     read += len(page.items)
                     after = page.next
 
-        boxes = range(ITEMS // EACH)
+        boxes = range(-(-told["items"] // EACH))
         circuits = [await circuit_to(self._context, self._keeper) for _ in range(CIRCUITS)]
         started = time.perf_counter()
         async with trio.open_nursery() as nursery:
@@ -215,13 +236,13 @@ class Mail:
     async def trips(self, told: dict[str, Any]) -> dict[str, Any]:
         """From a question to the last relay of that circuit to its answer, again and again: when it began,
         and milliseconds."""
-        circuit, box, trips = self._through, self._box(ITEMS), list[tuple[float, float]]()
+        circuit, box, trips = self._through, self._box(EMPTY), list[tuple[float, float]]()
         if circuit is None:
             raise LookupError("no circuit")
         end = time.perf_counter() + told["seconds"]
         while (started := time.perf_counter()) < end:
             began = time.time()
-            await ask(circuit, circuit.path[-1], box, _owner(ITEMS))
+            await ask(circuit, circuit.path[-1], box, _owner(EMPTY))
             trips.append((began, (time.perf_counter() - started) * 1e3))
             await trio.sleep(PAUSE_SECONDS)
         return {"trips": trips}
@@ -249,19 +270,27 @@ async def _serve(network: str, folder: str) -> None:
             print(json.dumps(await getattr(mail, told["do"])(told)), flush=True)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The rows alone, over a network of their own."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.mailboxes")
+    parser.add_argument("--fast", type=some, default=FAST_ITEMS, help="deposits as fast as they go")
+    parser.add_argument("--paced", type=some, default=PACED_ITEMS, help=f"deposits at {PACE} a second")
+    parser.add_argument("--heads", type=some, default=HEADS, help="lists of heads")
+    parser.add_argument("--seconds", type=float, default=TRIP_SECONDS, help="of what passes through")
+    parser.add_argument("--serve", nargs=2, metavar=("NETWORK", "FOLDER"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.serve:
+        trio.run(_serve, *options.serve)
+        return
+    times = Times(options.fast, options.paced, options.heads, options.seconds)
     with tempfile.TemporaryDirectory(prefix="onionshh-bench-") as folder:
         net = OnionNetwork(Path(folder), RELAYS)
         try:
-            for row in measure(net):
+            for row in measure(net, times):
                 print(row.line())
         finally:
             net.stop()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        trio.run(_serve, sys.argv[1], sys.argv[2])
-    else:
-        main()
+    main()

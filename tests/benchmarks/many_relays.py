@@ -5,13 +5,14 @@ python -m tests.benchmarks.many_relays make|take|stall DOCUMENT
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import os
 import re
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,12 @@ def _peak_kib() -> int:
     return int(found.group(1)) if found else 0
 
 
-def _main(what: str, path: Path) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.many_relays")
+    parser.add_argument("what", choices=("make", "take", "stall"))
+    parser.add_argument("document", type=Path)
+    options = parser.parse_args(arguments)
+    what, path = options.what, options.document
     if what == "make":
         path.write_bytes(document(RELAYS, int(time.time())))
         result: dict[str, Any] = {}
@@ -214,4 +220,4 @@ def _main(what: str, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], Path(sys.argv[2]))
+    main()

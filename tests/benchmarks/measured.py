@@ -79,6 +79,14 @@ def single(row: str, unit: str, value: float, most: float | None = None) -> Meas
     return Measured(row, unit, value, bar=f"≤ {most:g} {unit}", limits={0: most})
 
 
+def some(text: str) -> int:
+    """How many of something a benchmark measures, as an option says it: at least one."""
+    count = int(text)
+    if count < 1:
+        raise ValueError(text)
+    return count
+
+
 def rounded(value: float) -> float:
     """Four digits."""
     return float(f"{value:.4g}")

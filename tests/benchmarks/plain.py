@@ -5,6 +5,7 @@ python -m tests.benchmarks.plain udp|zmq    the other end; prints its port, echo
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.util
 import socket
@@ -12,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tests.benchmarks.measured import Measured
 
@@ -106,5 +107,12 @@ def _echo_zmq() -> None:
         sock.send(sock.recv())
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    ends = {"udp": _echo_udp, "zmq": _echo_zmq}
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.plain")
+    parser.add_argument("end", choices=ends)
+    ends[parser.parse_args(arguments).end]()
+
+
 if __name__ == "__main__":
-    {"udp": _echo_udp, "zmq": _echo_zmq}[sys.argv[1]]()
+    main()

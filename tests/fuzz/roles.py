@@ -15,6 +15,7 @@ from onionshh.rendezvous.mailbox_store import ItemsInMemory
 from onionshh.rendezvous.meeting import Meeting
 from onionshh.rendezvous.ring import Ring
 from onionshh.rendezvous.shelf import Erase, Row
+from onionshh.rendezvous.toll_gate import SEED_MOST_SECONDS
 from onionshh.wire import messages as m
 from tests.core import networks
 from tests.fuzz.circuits import SMALL
@@ -95,9 +96,11 @@ def _introducer(data: bytes) -> None:
     _play(role, data)
     if role.established or role.circuits:
         raise Left(f"{role.established} keys, {role.circuits} circuits that are over")
-    role.tick(1e9, 0)
+    role.tick(1e9, test_ring.WALL + SEED_MOST_SECONDS)
     if role.is_due_soon:
         raise Left("somebody waits at a gate of circuits that are over")
+    if role.proofs_spent:
+        raise Left(f"{role.proofs_spent} proofs for seeds that are over")
 
 
 def _meeting(data: bytes) -> None:

@@ -218,6 +218,36 @@ def test_the_same_introduction_is_let_in_once_and_copies_do_not_fill_the_gate() 
     assert [status(one) for one in others] == [None] * (WAITING_MOST - 1)
 
 
+def test_the_same_introduction_is_let_in_once_also_after_the_endpoint_came_back() -> None:
+    """Over a new circuit, and also if the old one ended before."""
+    relay, role = make(replace(Params(), introduce_rate=0))
+    relay.wall = WALL
+    for ends_first in (False, True):
+        endpoint = hosted(relay)
+        wants(relay, endpoint)
+        assert introduce(relay, entry(ends_first)) == m.OK
+        if ends_first:
+            relay.end(endpoint)
+            assert role.established == 0
+        back = hosted(relay)
+        wants(relay, back)
+        assert {introduce(relay, entry(number)) for number in range(ends_first + 1)} == {m.BUSY}
+        assert passed_on(back) == []
+
+
+def test_what_is_known_of_a_seed_goes_when_the_seed_is_over() -> None:
+    relay, role = make(replace(Params(), introduce_rate=0))
+    relay.wall = WALL
+    wants(relay, hosted(relay))
+    assert [introduce(relay, entry(number)) for number in range(3)] == [m.OK] * 3
+    relay.wall = WANTED.expires - 1
+    relay.tick()
+    assert role.proofs_spent == 3
+    relay.wall += 1
+    relay.tick()
+    assert role.proofs_spent == 0
+
+
 def test_the_same_bytes_once_more_while_they_wait_have_one_answer() -> None:
     relay, _, endpoint = gated()
     visitor = comes(relay, 1)

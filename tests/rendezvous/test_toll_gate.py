@@ -12,7 +12,14 @@ from onionshh import geometry as g
 from onionshh.core.endpoint.toll import SEED_HEAD, intro_task
 from onionshh.core.mailbox.work import Search
 from onionshh.ids import AuthKey
-from onionshh.rendezvous.toll_gate import PROOFS_KEPT, SEEN_MOST, WAITING_MOST, WAITING_SECONDS, TollGate
+from onionshh.rendezvous.spent import Spent
+from onionshh.rendezvous.toll_gate import (
+    PROOFS_KEPT,
+    SEED_MOST_SECONDS,
+    WAITING_MOST,
+    WAITING_SECONDS,
+    TollGate,
+)
 from onionshh.wire.messages import INTRODUCE_NEW, Introduce, IntroProof, Paid
 from tests.rendezvous.circuits import Circuit
 from tests.seeded import seeded
@@ -32,10 +39,10 @@ def paid(number: int = 0, effort: int = 2, seed: bytes = WANTED.seed, key: AuthK
     return Introduce(key, INTRODUCE_NEW, 1, proof.encode(), sealed)
 
 
-def gate(*wanted: IntroProof) -> TollGate:
-    made = TollGate()
+def gate(*wanted: IntroProof, spent: Spent | None = None) -> TollGate:
+    made = TollGate(KEY, Spent() if spent is None else spent)
     for proof in wanted or (WANTED,):
-        made.wants(proof)
+        made.wants(proof, WALL)
     return made
 
 
@@ -49,9 +56,9 @@ def circuit(number: int = 0) -> Circuit:
 
 
 def test_a_gate_is_open_until_something_is_wanted_and_once_nothing_is() -> None:
-    made, seen = TollGate(), []
+    made, seen = TollGate(KEY, Spent()), []
     for effort in (0, 2, 4, 0):
-        made.wants(replace(WANTED, effort=effort))
+        made.wants(replace(WANTED, effort=effort), WALL)
         seen.append(made.is_open(WALL))
     assert seen == [True, False, False, True]
     assert made.has_paid(paid(), WALL) == 0, "what was wanted before is not good any more"
@@ -88,7 +95,7 @@ def test_what_was_wanted_last_is_good_and_what_was_wanted_before_that_is_not() -
     assert PROOFS_KEPT == 2
     assert made.has_paid(paid(), WALL) == 2
     assert made.has_paid(paid(seed=other(1).seed), WALL) == 2
-    made.wants(other(2))
+    made.wants(other(2), WALL)
     assert made.has_paid(paid(), WALL) == 0
     assert made.has_paid(paid(seed=other(1).seed), WALL) == 2
 
@@ -193,17 +200,70 @@ def test_whoever_is_turned_away_in_any_way_may_come_again() -> None:
     assert made.has_paid(paid(), WALL) == 2
 
 
-def test_what_is_known_again_is_bounded() -> None:
+def test_another_byte_of_the_period_makes_no_other_introduction() -> None:
+    """The work does not cover it."""
+    made = gate()
+    made.add(circuit(), paid(), 2, 0.0)
+    again = replace(paid(), period_byte=2)
+    assert made.has_paid(again, WALL) == 0, "it waits"
+    made.next()
+    assert made.has_paid(again, WALL) == 0, "it was let through"
+
+
+def test_what_was_let_through_is_known_again_however_many_follow() -> None:
+    """As many as pass in three minutes at 25 a second, and in ten."""
     made, message = gate(), paid()
     made.add(circuit(), message, 2, 0.0)
     made.next()
-    for number in range(1, SEEN_MOST):
+    assert made.has_paid(message, WALL) == 0
+    for number in range(1, 15_001):
         made.add(circuit(), replace(message, sealed=number.to_bytes(4, "big") * 715), 2, 0.0)
         made.next()
+        if number in (17, 4_096):
+            assert made.has_paid(message, WALL) == 0, f"{number} others went through since"
     assert made.has_paid(message, WALL) == 0
-    made.add(circuit(), replace(message, sealed=b"\xff" * g.INTRODUCE_SEALED), 2, 0.0)
+
+
+def test_what_was_let_through_is_known_again_after_anything_the_endpoint_says() -> None:
+    spent = Spent()
+    made, message = gate(spent=spent), paid()
+    made.add(circuit(), message, 2, 0.0)
     made.next()
-    assert made.has_paid(message, WALL) == 2, "the endpoint itself knows it again"
+    made.opens()
+    made.wants(WANTED, WALL)
+    assert made.has_paid(message, WALL) == 0
+    for number in (1, 2, 3):
+        made.wants(other(number), WALL)
+    made.wants(WANTED, WALL)
+    assert made.has_paid(message, WALL) == 0
+    assert gate(spent=spent).has_paid(message, WALL) == 0, "over another circuit, too"
+    assert gate().has_paid(message, WALL) == 2
+
+
+def test_a_seed_that_is_over_is_worth_nothing_beside_one_that_is_good() -> None:
+    short = replace(WANTED, expires=WALL + 100)
+    for proofs in ((short, other(1)), (other(1), short)):
+        made = gate(*proofs)
+        assert made.has_paid(paid(), WALL + 99) == 2
+        assert not made.is_open(WALL + 100)
+        assert made.has_paid(paid(), WALL + 100) == 0
+        assert made.has_paid(paid(seed=other(1).seed), WALL + 100) == 2
+
+
+def test_no_seed_is_good_for_longer_than_two_hours_and_what_clocks_may_differ() -> None:
+    made = gate(replace(WANTED, expires=2**32 - 1))
+    assert SEED_MOST_SECONDS == 7800
+    assert made.has_paid(paid(), WALL + SEED_MOST_SECONDS - 1) == 2
+    assert made.has_paid(paid(), WALL + SEED_MOST_SECONDS) == 0
+    assert made.is_open(WALL + SEED_MOST_SECONDS)
+
+
+def test_only_what_has_paid_may_wait() -> None:
+    made = gate()
+    for unpaid in (replace(paid(), pow=bytes(g.POW)), paid(seed=other(1).seed)):
+        with pytest.raises(ValueError, match="has_paid"):
+            made.add(circuit(), unpaid, 2, 0.0)
+    assert len(made) == 0
 
 
 @pytest.mark.parametrize("seed", range(8))

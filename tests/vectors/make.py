@@ -11,9 +11,10 @@ a row is kept as it is unless `--fresh` is asked for.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -652,11 +653,17 @@ def make(name: str, *, fresh: bool = False) -> str:
     return json.dumps(rows, indent=1) + "\n"
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.vectors.make", description="Write the known answers."
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; say whether they are as made")
+    parser.add_argument("--fresh", action="store_true", help="keep nothing of what libraries drew before")
+    options = parser.parse_args(arguments)
     wrong = 0
     for name in MAKERS:
-        text = make(name, fresh="--fresh" in arguments)
-        if "--check" in arguments:
+        text = make(name, fresh=options.fresh)
+        if options.check:
             good = (FOLDER / name).read_text(encoding="utf-8") == text
             print(f"{name}: {'as made' if good else 'DIFFERS'}")
             wrong += not good
@@ -666,4 +673,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
