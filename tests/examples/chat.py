@@ -1,6 +1,6 @@
 """A chat room for people who share a secret.
 
-    head -c 32 /dev/urandom > room
+    (umask 077; head -c 32 /dev/urandom > room)
     python tests/examples/chat.py room anna
 
 Each line on stdin is said to all; Ctrl-C ends the program. Whoever was away sees what was said meanwhile, up
