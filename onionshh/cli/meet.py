@@ -48,6 +48,7 @@ Neither learns where the other is, and no endpoint is published anywhere.
 
 SECRETFILE holds 32 random bytes, or 64 hex digits, that two people share:
   (umask 077; head -c 32 /dev/urandom > secret)
+If other users of this machine could read it, the command says so and closes it to them.
 
 Each line on stdin is a whisper to the other one. What the other one says is shown. Once stdin has ended, the
 command waits until each whisper is delivered, or stored at relays for later if --ttl is over 10m, and ends

@@ -284,8 +284,13 @@ class _Teller:
         self._bar.clear()
         stored = posting.status == "stored"
         status = posting.status if stored or self._named else "failed"
-        why = posting.why or ("interrupted" if interrupted else "no relay took it in time")
-        why = "" if stored else f"{one_line(why)}; {GOES_ON if self._named else GIVEN_UP}"
+        if stored:
+            why = ""
+        elif posting.status == "failed":  # and no run brings it further
+            why = one_line(posting.why)
+        else:
+            why = posting.why or ("interrupted" if interrupted else "no relay took it in time")
+            why = f"{one_line(why)}; {GOES_ON if self._named else GIVEN_UP}"
         if self._as_json:
             self._say(posting, status, why)
         elif stored:

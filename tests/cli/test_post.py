@@ -21,13 +21,14 @@ from onionshh.cli.ending import end_on_signals, status_when_ended
 from onionshh.cli.failures import Usage
 from onionshh.cli.post import GIVEN_UP, GOES_ON
 from onionshh.client.board import reading
-from onionshh.client.board.publishing import UNREAD
+from onionshh.client.board.publishing import NO_NUMBER, UNREAD
+from onionshh.core.board.entry import NUMBER_MOST
 from onionshh.core.board.topic import Topic
 from onionshh.ids import RelayId
 from onionshh.net import link_loop
 from tests.cli.conftest import Commands, Mistake, network_file, seen, terminal
-from tests.client.board.boards import DAY, HOUR, SECRET, kept, network
-from tests.client.mail.postal import Bent, bend, places_of
+from tests.client.board.boards import DAY, HOUR, SECRET, kept, network, written
+from tests.client.mail.postal import Bent, bend, place, places_of
 from tests.client.world import until
 from tests.inside import inside
 
@@ -62,7 +63,7 @@ class Poster:
         async with self.net.join("reader") as node:
             context = inside(node)
             found = places_of(context, Topic.of(topic).mailbox(context.view.period))
-        for relay in {relay for place in places for relay in found[place]}:
+        for relay in {relay for number in places for relay in found[number]}:
             self.relays[relay].silent = True
 
     async def some_of_each_place_alone(self, topic: str = "chess") -> None:
@@ -272,6 +273,29 @@ async def test_what_is_in_the_way_is_said_once_while_it_tries_on(
         assert first == f"onionshh: {UNREAD}; trying on."
         assert last == f"onionshh: not stored (failed): {UNREAD}; {GIVEN_UP}."
         assert json.loads(out)["why"] == f"{UNREAD}; {GIVEN_UP}"
+
+
+async def test_a_post_that_can_never_be_stored_is_not_said_to_go_on(
+    autojump_clock: MockClock, capsys: Captured, tmp_path: Path
+) -> None:
+    """Another machine has the identity, and has posted under the last number."""
+    club, me = tmp_path / "club", tmp_path / "me"
+    club.write_bytes(SECRET)
+    key = Identity.load_or_create(me).author_key(SECRET)
+    async with posting() as poster:
+        async with poster.net.join("other") as node:
+            context, wall = inside(node), poster.net.clock.wall()
+            items = written(key, NUMBER_MOST, b"x", expires=wall + DAY, posted=wall)
+            six = (relay for side in places_of(context, items[0].mailbox) for relay in side)
+            await place(context, items, *six)
+        common = ("--topic-file", club, "hello", "--author", me, "--name", "me")
+        began = trio.current_time()
+        assert await poster.run(*common) == 1
+        assert await poster.run(*common, "--json") == 1
+        assert trio.current_time() - began < 60
+        out, err = capsys.readouterr()
+        assert err == f"onionshh: not stored (failed): {NO_NUMBER}.\n"
+        assert (json.loads(out)["status"], json.loads(out)["why"]) == ("failed", NO_NUMBER)
 
 
 async def test_recalling_and_extending_where_relays_do_not_answer(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,9 @@ from tests.cli.conftest import terminal
 
 SECRET = bytes(range(32))
 HEX = SECRET.hex()
-BAD = "is no secret of 32 bytes or 64 hex digits; make one with `head -c 32 /dev/urandom > FILE`."
+BAD = (
+    "is no secret of 32 bytes or 64 hex digits; make one with `(umask 077; head -c 32 /dev/urandom > FILE)`."
+)
 
 
 def typed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,3 +121,36 @@ def test_a_secret_that_is_not_there(tmp_path: Path) -> None:
         read_secret(tmp_path / "none", "topic")
     with pytest.raises(Usage, match=r"^Cannot read the topic from .*: Is a directory"):
         read_secret(tmp_path, "topic")
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_secret_that_others_could_read_is_taken_and_closed_and_that_is_said_once(
+    mode: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(SECRET)
+    file.chmod(mode)
+    for _ in range(2):
+        assert read_secret(file, "topic") == SECRET
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert caplog.messages == [
+        f"{file} could be read by other users of this machine (mode {mode:04o}); it is closed to them now,"
+        " but if one of them may have read it, make a new one for all who share it."
+    ]
+
+
+def test_nothing_is_said_of_a_secret_that_is_closed_or_of_what_is_no_secret(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret, post = tmp_path / "secret", tmp_path / "post"
+    for file, mode in ((secret, 0o600), (post, 0o644)):
+        file.write_bytes(SECRET)
+        file.chmod(mode)
+    assert read_secret(secret, "topic") == read_source(post, 99, "post") == SECRET
+    pipe = tmp_path / "pipe"  # as <(…) of a shell
+    os.mkfifo(pipe, 0o644)
+    with open(pipe, "r+b", buffering=0) as end:
+        end.write(HEX.encode().ljust(4096))
+        assert read_secret(pipe, "topic") == SECRET
+    assert stat.S_IMODE(post.stat().st_mode) == 0o644
+    assert caplog.messages == []

@@ -1,6 +1,6 @@
 """A chat room for people who share a secret.
 
-    head -c 32 /dev/urandom > room
+    (umask 077; head -c 32 /dev/urandom > room)
     python tests/examples/chat.py room anna
 
 Each line on stdin is said to all; Ctrl-C ends the program. Whoever was away sees what was said meanwhile, up
@@ -10,11 +10,13 @@ another one is.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -66,8 +68,7 @@ def plain(text: str) -> str:
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
-async def main() -> None:
-    secret, nick = Path(sys.argv[1]).read_bytes(), sys.argv[2]
+async def run(secret: bytes, nick: str) -> None:
     me = onionshh.Identity.load_or_create(f"{nick}/identity")
     async with (
         onionshh.join(data_dir=nick) as node,
@@ -80,8 +81,42 @@ async def main() -> None:
             print(f"{plain(line.nick)}: {plain(line.text)}{gap}", flush=True)
 
 
-if __name__ == "__main__":
+def ended(program: Callable[[], Awaitable[None]]) -> int:
+    """Run this until it ends. What a person can mend is said in a sentence. Returns the exit status."""
+    status = 0
     try:
-        trio.run(main)
+        trio.run(program)
     except* KeyboardInterrupt:
         pass
+    except* (onionshh.Error, OSError) as group:
+        status = 1
+        for sentence in sentences(group):
+            print(sentence, file=sys.stderr)
+    return status
+
+
+def sentences(error: BaseException) -> Iterator[str]:
+    """What went wrong, also where several things did."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from sentences(one)
+    else:
+        yield str(error)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="A chat room for people who share a secret.")
+    parser.add_argument("room", type=Path, help="the file of the secret, 32 bytes")
+    parser.add_argument("nick", help="what you call yourself, and the folder of what you heard")
+    asked = parser.parse_args()
+    try:
+        secret = asked.room.read_bytes()
+    except OSError as error:
+        parser.error(f"cannot read {asked.room}: {error.strerror}")
+    if len(secret) != 32:
+        parser.error(f"{asked.room} has {len(secret)} bytes; the secret of a room has 32")
+    return ended(partial(run, secret, asked.nick))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -93,6 +93,7 @@ def early_post(network_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def net(network_file: Path, early_post: Running, tmp_path: Path) -> Iterator[Net]:
     secret = tmp_path / "secret"
     secret.write_bytes(bytes(range(32)))
+    secret.chmod(0o600)
     with ExitStack() as stack:
         yield Net(tmp_path, network_file, secret, stack)
 

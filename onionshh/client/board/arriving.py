@@ -78,7 +78,7 @@ class Arriving:
         loaded = await self._store.load()
         for row, name in loaded.items:
             self._known.note(row, name)
-        self._lines = Lines(loaded.lines)
+        self._lines = Lines(loaded.lines, loaded.ranks)
 
     def last_number(self, author: bytes) -> int:
         """The highest number of this author that was seen, given or held. 0 if there is none."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from onionshh.client.board.own_store import OWN_POST_MIGRATIONS, OwnPosts
-from onionshh.client.board.store import BOARD_MIGRATIONS, BoardStore
+from onionshh.client.board.store import BOARD_MIGRATIONS, RANK_MIGRATIONS, BoardStore
 from onionshh.client.context import Context
 from onionshh.client.mail.deposit_store import DEPOSIT_MIGRATIONS, DepositStore
 from onionshh.core.board.topic import Topic
@@ -23,7 +23,7 @@ from onionshh.net.store import Folder
 
 BOARDS_FOLDER: Final = "boards"
 DATABASE_FILE: Final = "board.db"
-MIGRATIONS: Final = (*BOARD_MIGRATIONS, *OWN_POST_MIGRATIONS, *DEPOSIT_MIGRATIONS)
+MIGRATIONS: Final = (*BOARD_MIGRATIONS, *OWN_POST_MIGRATIONS, *DEPOSIT_MIGRATIONS, *RANK_MIGRATIONS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@
 | its time is over          | erased                                     | within a minute               |
 
 A crash before the number is written leaves a post that gets one after the next start. A crash after it leaves
-a post that is sealed again under the same number, which no relay has seen.
+a post that is sealed again under the same number, which no relay has seen. Earlier versions could write a
+number that no entry has; such a post is loaded without one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Final
 
+from onionshh.core.board.entry import NUMBER_MOST
 from onionshh.net.database import Database
 
 OWN_POST_MIGRATIONS: Final = (
@@ -63,7 +65,7 @@ class OwnPosts:
                 " FROM own_posts ORDER BY seq"
             )
             return [
-                OwnPost(post_id, author, number, seed, minute, expires, body, bool(recalled))
+                OwnPost(post_id, author, _usable(number), seed, minute, expires, body, bool(recalled))
                 for post_id, author, number, seed, minute, expires, body, recalled in rows
             ]
 
@@ -122,3 +124,7 @@ class OwnPosts:
             connection.execute("DELETE FROM own_posts WHERE post = ?", (post_id,))
 
         self._database.soon(write)
+
+
+def _usable(number: int | None) -> int | None:
+    return number if number is None or number <= NUMBER_MOST else None

@@ -38,7 +38,10 @@ class Post:
     """The author's posts are counted from 1. 0 without an author."""
     missing: int
     """How many posts of this author right before it did not come: they have expired, were taken back, or some
-    relay hides them. Of those before the first one that you see, nothing is known."""
+    relay hides them. Of those before the first one that you see, nothing is known: then it is 0. A board
+    remembers the last numbers of 4 096 authors. Beyond that it forgets the one of whom it saw fewest posts,
+    and the next one of that author counts as its first. So a crowd of new authors can hide a gap. Where that
+    matters, compare `number` with what you have seen of an author."""
     late: bool
     """Whether later posts of this author were given before it, or one of the same number. Both happen when an
     author posts from two machines."""

@@ -50,7 +50,7 @@ class Posting:
     | `stored` | relays of both places have it, so whoever reads the board finds it | no |
     | `recalled` | it was taken back | yes |
     | `expired` | its time is over | yes |
-    | `failed` | the board was closed before the post was stored | yes |
+    | `failed` | the board was closed before the post was stored, or it can never be: `why` says it | yes |
 
     ```python
     import onionshh

@@ -4,6 +4,7 @@
 |-----------------------------|----------------------|----------------------------------------------------|
 | `post`                      | the post             | `post` returns; the status is `queued`             |
 | its turn comes              | its number           | an author that has no number here reads the board  |
+| no number is left           |                      | `failed`                                           |
 | it is sealed                | all its items        | `client/mail/leaving.py` brings them to relays     |
 | relays of both places have it |                    | `stored`                                           |
 | the mailbox's period is over, and too few have it | | it is sealed again, for the present period     |
@@ -27,7 +28,7 @@ from onionshh.client.mail.deposits import Deposits, SealedItem
 from onionshh.client.mail.leaving import PARTS_MOST, Leaving, TooMuchMail
 from onionshh.client.mail.one_letter import NotStored
 from onionshh.core.base.patience import RECALL_SECONDS
-from onionshh.core.board.entry import MINUTE_SECONDS, Entry, seal_entry, split_post
+from onionshh.core.board.entry import MINUTE_SECONDS, NUMBER_MOST, Entry, seal_entry, split_post
 from onionshh.core.board.topic import Topic
 from onionshh.core.mailbox.dates import last_expiry, rounded_life
 from onionshh.crypto.identity import SigningKey
@@ -43,6 +44,10 @@ CLOSED_NAMED: Final = "the board was closed; the post goes on when the board is 
 NO_AUTHOR: Final = "its author is not here; enter the board with the same author"
 NO_LIST: Final = "without a list of relays it is not known where the board lies"
 UNREAD: Final = "the board cannot be read now, so it is not known which number this post has"
+NO_NUMBER: Final = (
+    "no number is left for its author: another machine has posted under the last one with this identity; post"
+    " with another author"
+)
 
 
 @dataclass(slots=True)
@@ -229,6 +234,9 @@ class Publishing:
                     return None
                 await self._number(own)
             return None
+        except _NoNumber as error:
+            own.outcome.tell("failed", str(error))
+            return None
         except NoDirectory:
             return NO_LIST
         except (_NotNow, BadData, TooMuchMail) as error:
@@ -252,7 +260,10 @@ class Publishing:
             self._leaving.recall_soon(letter)
 
     async def _number(self, own: _Own) -> None:
-        """Give a post the next number of its author. _NotNow, NoDirectory, BadData, Closed."""
+        """Give a post the next number of its author. _NoNumber, _NotNow, NoDirectory, BadData, Closed.
+
+        Whoever has the identity can post under any number, the last one as well. Nothing follows on that.
+        """
         author = self._signer(own.post).public
         last = await self._store.last_number(author)
         if last is None:
@@ -260,6 +271,8 @@ class Publishing:
             if found.unsure or not found.answered:
                 raise _NotNow(UNREAD)
         number = max(last or 0, self._arriving.last_number(author)) + 1
+        if number > NUMBER_MOST:
+            raise _NoNumber(NO_NUMBER)
         await self._store.number(own.post.post_id, author, number)
         own.post = replace(own.post, number=number)
 
@@ -294,9 +307,9 @@ class Publishing:
         if self._closed:
             raise Closed("This board is not open.")
         post_id = own.post.post_id
-        if own.outcome.status in ("expired", "failed"):
+        if own.outcome.status == "expired":
             await trio.lowlevel.checkpoint()
-            return own.outcome.status == "expired" and own.lies_until <= self._context.clock.earliest()
+            return own.lies_until <= self._context.clock.earliest()
         await self._store.recalled(post_id)
         own.post = replace(own.post, recalled=True, body=b"")
         own.outcome.copies = 0
@@ -339,3 +352,7 @@ class Publishing:
 
 class _NotNow(Exception):
     """Why a post cannot be sealed now, in words."""
+
+
+class _NoNumber(Exception):
+    """Why a post can never be sealed, in words."""

@@ -4,7 +4,7 @@
 |---------------|-------------------------------------------------------------------------------|
 | `posts`       | each whole post once; its `seq` is its place in the local order                |
 | `board_items` | the items that the posts came in, by which they are known again               |
-| `lines`       | by author, the number of the last post that was given                         |
+| `lines`       | by author, the number of the last post that was given, and the line's rank    |
 | `shown`       | by a hash of author and post id: the place of a post whose time was over       |
 | `board_at`    | how far the program has read                                                  |
 
@@ -41,6 +41,8 @@ CREATE TABLE shown (name BLOB PRIMARY KEY, seq INTEGER NOT NULL, until INTEGER N
 CREATE TABLE board_at (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL);
 """,
 )
+RANK_MIGRATIONS: Final = ("ALTER TABLE lines ADD COLUMN rank INTEGER NOT NULL DEFAULT 1;",)
+"""Behind those of all other tables in the file, since files without it are there."""
 
 SHOWN_SECONDS: Final = 9 * 86_400
 """So much later at most a post can end than its author said at first: its mailbox is not read any longer."""
@@ -82,6 +84,8 @@ class Loaded:
 
     items: tuple[tuple[ItemRow, tuple[bytes, bytes]], ...]
     lines: dict[bytes, int]
+    ranks: dict[bytes, int]
+    """Of each line; `core/board/lines.py` says what it is for."""
 
 
 class BoardStore:
@@ -102,8 +106,12 @@ class BoardStore:
                 (ItemRow(item_id, expires, revision), (author, post))
                 for item_id, expires, revision, author, post in rows
             )
-            lines = dict(connection.execute("SELECT author, number FROM lines ORDER BY used").fetchall())
-            return Loaded(items, lines)
+            lines = connection.execute("SELECT author, number, rank FROM lines ORDER BY used").fetchall()
+            return Loaded(
+                items,
+                {author: number for author, number, _ in lines},
+                {author: rank for author, _, rank in lines},
+            )
 
         return await self._database.read(read)
 
@@ -179,6 +187,7 @@ class BoardStore:
 
 
 def _add(rows: Sequence[PostRow], wall: int, connection: sqlite3.Connection) -> None:
+    lowest = _lowest_rank(connection)
     for row in rows:
         post = row.post
         name = _shown_name(post.author, post.post_id)
@@ -205,14 +214,22 @@ def _add(rows: Sequence[PostRow], wall: int, connection: sqlite3.Connection) -> 
             _add_item((post.author, post.post_id), item, connection)
         if post.number:
             connection.execute(
-                "INSERT INTO lines VALUES (?, ?, ?) ON CONFLICT (author)"
-                " DO UPDATE SET number = MAX(number, excluded.number), used = excluded.used",
-                (post.author, post.number, wall),
+                "INSERT INTO lines (author, number, used, rank) VALUES (?1, ?2, ?3, ?4 + 1)"
+                " ON CONFLICT (author)"
+                " DO UPDATE SET number = MAX(number, ?2), used = ?3, rank = MAX(rank, ?4) + 1",
+                (post.author, post.number, wall, lowest),
             )
     connection.execute(
-        "DELETE FROM lines WHERE author NOT IN (SELECT author FROM lines ORDER BY used DESC LIMIT ?)",
+        "DELETE FROM lines WHERE author NOT IN"
+        " (SELECT author FROM lines ORDER BY rank DESC, used DESC LIMIT ?)",
         (LINES_MOST,),
     )
+
+
+def _lowest_rank(connection: sqlite3.Connection) -> int:
+    """A line that something came of is above it from then on. 0 while there is room."""
+    count, lowest = connection.execute("SELECT COUNT(*), MIN(rank) FROM lines").fetchone()
+    return int(lowest) if count >= LINES_MOST else 0
 
 
 def _add_item(name: tuple[bytes, bytes], item: ItemRow, connection: sqlite3.Connection) -> None:

@@ -18,6 +18,12 @@ identity from two machines does that. Nothing that came is lost.
 When all relays have been asked for all that they have, what was posted a while ago is not held any longer
 (`settled`): what is missing there has no place where it could come from. What is just being posted may have
 been missed by a moment. Lines are mixed by the times that the authors give.
+
+Only so many lines are remembered, and anyone can be a new author. So each line has a *rank*: every post that
+is given of it adds 1, and it never lies below the rank that was last forgotten. The line of the lowest rank
+goes first, among equals the one of which nothing came for longest. Whoever wants the line of an author of
+whom k posts were given forgotten must have about k times `LINES_MOST` posts given. A line of the past sinks
+by and by, so old authors do not keep new ones out.
 """
 
 from __future__ import annotations
@@ -26,6 +32,8 @@ import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
+from operator import itemgetter
+from types import MappingProxyType
 from typing import Final
 
 BEGIN_SECONDS: Final = 10.0
@@ -34,6 +42,7 @@ HELD_MOST: Final = 1024
 HELD_BYTES_MOST: Final = 8 * 1024 * 1024
 LINES_MOST: Final = 4096
 """Authors whose last number is remembered."""
+NO_RANKS: Final[Mapping[bytes, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,7 @@ class _Line:
     """The number of the last post that was given."""
     held: list[tuple[int, bytes, float, Arrived]] = field(default_factory=list)
     """Number, id, when it came (monotonic seconds), and the post: a heap."""
+    rank: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -71,11 +81,14 @@ class _Line:
 
 
 class Lines:
-    """`lasts`: by author, the number of the last post that was given before this run."""
+    """`lasts`: by author, the number of the last post that was given before this run. `ranks`: those of their
+    lines, 1 if it is not said."""
 
-    def __init__(self, lasts: Mapping[bytes, int]) -> None:
-        self._lines = {author: _Line(last) for author, last in lasts.items()}
+    def __init__(self, lasts: Mapping[bytes, int], ranks: Mapping[bytes, int] = NO_RANKS) -> None:
+        self._lines = {author: _Line(last, rank=ranks.get(author, 1)) for author, last in lasts.items()}
         """The one that something was given of last is at the end."""
+        self._forgotten = 0
+        """The highest rank of a line that was forgotten."""
         self._count = 0
         self._bytes = 0
 
@@ -106,12 +119,16 @@ class Lines:
         found = list(self._mixed(now, settled))
         while self._count > HELD_MOST or self._bytes > HELD_BYTES_MOST:
             found.append(self._give(self._longest_held()))
-        while len(self._lines) > LINES_MOST:
-            gone = next((author for author, line in self._lines.items() if not line.held), None)
-            if gone is None:
-                break
-            del self._lines[gone]
+        self._forget(len(self._lines) - LINES_MOST)
         return tuple(found)
+
+    def _forget(self, many: int) -> None:
+        """Forget so many lines, or all of which nothing is held."""
+        if many > 0:
+            idle = ((line.rank, author) for author, line in self._lines.items() if not line.held)
+            for rank, author in heapq.nsmallest(many, idle, key=itemgetter(0)):  # of equals the first
+                self._forgotten = max(self._forgotten, rank)
+                del self._lines[author]
 
     def _mixed(self, now: float, settled: float) -> Iterator[Arrived]:
         ready: list[tuple[int, bytes]] = []
@@ -145,6 +162,7 @@ class Lines:
             self._lines[author] = line
         if not post.number:
             return post
+        line.rank = max(line.rank, self._forgotten) + 1
         last, line.last = line.last, max(line.last or 0, post.number)
         if last is None:
             return post

@@ -29,6 +29,7 @@ from onionshh.geometry import AEAD_NONCE, SALT, SIGNATURE
 from onionshh.ids import RandomBytes
 from onionshh.reasons import Reason
 from onionshh.wire.endpoint import (
+    NUMBER_MAX,
     EndpointDescriptor,
     Inner,
     Outer,
@@ -48,9 +49,11 @@ _ZERO_NONCE = bytes(AEAD_NONCE)  # the key is fresh with every salt
 def next_revision(current: int, chance: Chance) -> int:
     """A later revision, by a random step, so it shows neither the time nor how often we published.
 
-    After `stale` the endpoint passes the revision that it fetched; 0 means none yet.
+    After `stale` the endpoint passes the revision that it fetched; 0 means none yet. Another machine with the
+    same identity may have published under the last revision that there is. Nothing is later than that one, so
+    it comes again: the ring keeps the other's descriptor until the period is over.
     """
-    return current + 1 + chance.below(REVISION_STEP_MAX)
+    return min(NUMBER_MAX, current + 1 + chance.below(REVISION_STEP_MAX))
 
 
 def build_descriptor(

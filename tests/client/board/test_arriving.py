@@ -12,11 +12,12 @@ import trio
 from trio.testing import MockClock
 
 from onionshh.client.board import arriving as module
-from onionshh.client.board import known
+from onionshh.client.board import known, store
 from onionshh.client.board.arriving import Arriving
 from onionshh.client.board.store import BoardStore
 from onionshh.client.context import Context
 from onionshh.client.mail.deposits import SealedItem
+from onionshh.core.board import lines
 from onionshh.core.board.entry import Entry, open_entry_untrusted, seal_entry
 from onionshh.core.board.lines import BEGIN_SECONDS, GAP_SECONDS
 from onionshh.core.mailbox import gather
@@ -406,6 +407,25 @@ async def test_after_a_restart_all_is_known_and_the_lines_go_on(tmp_path: Path) 
             (b"post 3", 0, False),
             (b"held", 2, False),
         ]
+
+
+async def test_after_a_restart_an_author_of_several_posts_is_not_forgotten_for_strangers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "LINES_MOST", 3)
+    monkeypatch.setattr(store, "LINES_MOST", 3)
+    async with board_in(tmp_path) as board:
+        for number in (1, 2):
+            board.take(post(number, b"post %d" % number))
+        await board.arriving.release()
+    async with board_in(tmp_path) as board:
+        for number in range(3):
+            board.take(written(SigningKey(bytes([number]) * 32), 1, b"x", expires=WALL + HOUR))
+            await board.arriving.release()
+        board.take(post(6, b"post 6"))
+        board.arriving.begin(PERIOD)
+        await board.arriving.settle(PERIOD, all_of_it=True)
+        assert (await board.shown())[-1] == (b"post 6", 3, False)
 
 
 async def test_what_is_past_its_time_is_erased_and_forgotten(

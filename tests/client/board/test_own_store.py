@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from onionshh.client.board.own_store import OwnPost, OwnPosts
+from onionshh.core.board.entry import NUMBER_MOST
 from onionshh.errors import BadData, Closed
 from tests.client.board.boards import tables_in
 from tests.client.dying import DyingDisk
@@ -44,6 +45,15 @@ async def test_what_was_kept_is_there_after_a_restart(tmp_path: Path) -> None:
         assert await store.last_number(b"b" * 32) is None
         await store.number(own(1).post_id, ALICE, 8)
         assert await store.last_number(ALICE) == 8
+
+
+async def test_a_number_that_no_entry_has_is_none(tmp_path: Path) -> None:
+    async with tables_in(tmp_path) as tables:
+        store = OwnPosts(tables.database)
+        for post, number in ((own(1), NUMBER_MOST), (own(2), NUMBER_MOST + 1)):
+            await store.add(post)
+            await store.number(post.post_id, ALICE, number)
+        assert await store.load() == [replace(own(1), number=NUMBER_MOST), own(2)]
 
 
 async def test_what_is_taken_back_or_over_is_not_on_disk(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@ Whole networks in virtual time."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from trio.testing import MockClock
 import onionshh
 from onionshh import testing
 from onionshh.client.board import publishing
-from onionshh.client.board.publishing import CLOSED, CLOSED_NAMED, NO_AUTHOR, UNREAD
+from onionshh.client.board.publishing import CLOSED, CLOSED_NAMED, NO_AUTHOR, NO_NUMBER, UNREAD
 from onionshh.client.mail.one_letter import NotStored
+from onionshh.core.board.entry import NUMBER_MOST
 from onionshh.core.mailbox.dates import last_expiry
 from onionshh.ids import RelayId
 from onionshh.wire import mailbox as w
@@ -37,6 +39,7 @@ from tests.client.world import bytes_on_disk, until
 from tests.inside import inside
 
 ME = onionshh.Identity.generate(testing.seeded(31))
+OTHER = onionshh.Identity.generate(testing.seeded(32))
 
 
 class Both:
@@ -360,7 +363,7 @@ async def test_a_post_waits_for_its_author(autojump_clock: MockClock) -> None:
             posting = await board.post(b"hello", ttl_seconds=3 * HOUR)
         for bent in two.relays.values():
             bent.silent = False
-        for other in (None, onionshh.Identity.generate(testing.seeded(32))):
+        for other in (None, OTHER):
             async with two.author.board(SECRET, author=other, name="me") as board:
                 (waiting,) = board.postings()
                 await until(lambda: waiting.why == NO_AUTHOR, 60)  # noqa: B023
@@ -489,3 +492,78 @@ async def test_a_post_that_only_one_place_took_is_sealed_again_for_the_next_peri
         two.refuse(None)
         await stored(posting, seconds=2 * HOUR)
         assert bodies(await two.read()) == [b"hello"]
+
+
+async def another_machine_posts(two: Both, number: int) -> None:
+    """Somebody else has the identity of ME, and posts under this number."""
+    context, key = inside(two.reader), ME.author_key(SECRET)
+    items = written(key, number, b"of another machine", expires=two.wall + DAY, posted=two.wall)
+    await place(context, items, *(relay for side in places_of(context, items[0].mailbox) for relay in side))
+
+
+async def test_behind_the_last_number_a_post_fails_and_says_what_to_do(autojump_clock: MockClock) -> None:
+    async with both() as two:
+        await another_machine_posts(two, NUMBER_MOST - 1)
+        async with two.author.board(SECRET, author=ME, name="me") as board:
+            await stored(await board.post(b"the last", ttl_seconds=HOUR))
+            first, second = [await board.post(body, ttl_seconds=HOUR) for body in (b"1", b"2")]
+            for posting in (first, second):
+                with pytest.raises(onionshh.NotStored, match="with another author"):
+                    await posting.stored()
+                assert (posting.status, posting.why) == ("failed", NO_NUMBER)
+            assert await first.recall()  # and what it says is on disk no more
+            assert kept(two.relays) == 6 + 4
+            posts = await board.read()
+            assert bodies(posts) == [b"of another machine", b"the last"]
+            assert numbers(posts) == [(NUMBER_MOST - 1, 0, False), (NUMBER_MOST, 0, False)]
+        async with two.author.board(SECRET, author=OTHER, name="me") as board:
+            assert [posting.status for posting in board.postings()] == ["stored", "recalled", "queued"]
+            await stored(await board.post(b"of a new author", ttl_seconds=HOUR))
+            assert board.postings()[2].why == NO_AUTHOR
+            assert len(await board.read()) == 3
+        assert len(await two.read()) == 3
+
+
+async def test_a_board_on_which_a_number_beyond_the_last_was_kept_goes_on(autojump_clock: MockClock) -> None:
+    async with both() as two:
+        for bent in two.relays.values():
+            bent.silent = True
+        async with two.author.board(SECRET, author=ME, name="me") as board:
+            await board.post(b"hello", ttl_seconds=DAY)
+        (path,) = (two.net.folder / "a" / "boards").rglob("board.db")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE own_posts SET number = ?", (NUMBER_MOST + 1,))
+            row = ME.author_key(SECRET).public, NUMBER_MOST + 1
+            connection.execute("INSERT INTO own_numbers VALUES (?, ?)", row)
+        for bent in two.relays.values():
+            bent.silent = False
+        await another_machine_posts(two, 1)
+        async with two.author.board(SECRET, author=ME, name="me") as board:
+            (posting,) = board.postings()
+            await until(lambda: posting.is_final, 60)
+            assert (posting.status, posting.why) == ("failed", NO_NUMBER)
+            assert bodies(await board.read()) == [b"of another machine"]
+
+
+async def test_a_recall_of_which_half_was_kept_goes_on(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash between the two commits of a recall: the board has it, the deposits do not."""
+    disk = DyingDisk(monkeypatch, "board.db")
+    async with both() as two:
+        async with two.author.board(SECRET, author=ME, name="me") as board:
+            posting = await board.post(b"hello", ttl_seconds=HOUR)
+            await stored(posting)
+            for bent in two.relays.values():
+                bent.silent = True  # no relay hears of it in this run
+            disk.dies_after(1, two.net.folder / "a" / "boards")
+            with pytest.raises(onionshh.BadData):
+                await posting.recall()
+        assert disk.dead
+        disk.restore()
+        for bent in two.relays.values():
+            bent.silent = False
+        assert kept(two.relays) == 4
+        async with two.author.board(SECRET, author=ME, name="me") as board:
+            assert [posting.status for posting in board.postings()] == ["recalled"]
+            await until(lambda: kept(two.relays) == 0, 300)

@@ -18,12 +18,15 @@ from onionshh.client.board.store import KeptPost
 from onionshh.client.context import Context
 from onionshh.client.mail.deposits import SealedItem
 from onionshh.core.base.patience import LIST_ANSWER_SECONDS
+from onionshh.core.mailbox.dates import last_expiry
+from onionshh.core.mailbox.item import GRACE_SECONDS
 from onionshh.crypto.ed25519 import SigningKey
 from onionshh.errors import BadData
 from onionshh.ids import RelayId
 from onionshh.reasons import Reason
 from onionshh.wire import mailbox as w
-from tests.client.board.boards import ALICE, BOB, HOUR, TOPIC, at_six, network, written
+from tests.client.board.boards import ALICE, BOB, DAY, HOUR, TOPIC, at_six, network, written
+from tests.client.letterworld import slowly
 from tests.client.mail.postal import Bent, bend, place, places_of
 from tests.client.world import WALL, small
 from tests.inside import inside
@@ -57,10 +60,11 @@ class Reader:
         author: SigningKey | None = ALICE,
         before: int = 0,
         posted: int = WALL,
+        expires: int | None = None,
     ) -> list[SealedItem]:
         """A post lies at these of the six relays, or at the four where it belongs."""
         box = TOPIC.mailbox(self.period - before)
-        expires = self.context.clock.wall() + HOUR
+        expires = self.context.clock.wall() + HOUR if expires is None else expires
         items = written(author, number, body, expires=expires, mailbox=box, posted=posted)
         six = [relay for side in places_of(self.context, box) for relay in side]
         await place(self.context, items, *(six[number] for number in at or (0, 1, 3, 4)))
@@ -299,6 +303,39 @@ async def test_near_a_change_two_periods_are_live(
         async with board_folder(context, TOPIC, None) as folder:
             reading = BoardReading(context, TOPIC, Arriving(context, TOPIC, folder.posts))
             assert reading.live_periods() == tuple(context.view.period + n for n in live)
+
+
+async def test_the_next_period_is_live_once_it_has_begun_though_no_consensus_says_so_yet(
+    autojump_clock: MockClock,
+) -> None:
+    """Others may have a newer consensus, and post there already."""
+    midnight = WALL // 86_400 * 86_400 + 86_400
+    async with small(3, wall=midnight - 900, interval_seconds=600) as net, net.join() as node:
+        context = inside(node)
+        async with board_folder(context, TOPIC, None) as folder:
+            reading = BoardReading(context, TOPIC, Arriving(context, TOPIC, folder.posts))
+            period = context.view.period
+            assert reading.live_periods() == (period,)
+            await trio.sleep(midnight + 1 - context.clock.best())
+            assert context.view.period == period
+            assert reading.live_periods() == (period, period + 1)
+
+
+async def test_the_oldest_of_nine_periods_is_read(autojump_clock: MockClock) -> None:
+    with slowly(300.0):
+        async with reader(period_seconds=HOUR, interval_seconds=1800, valid_seconds=5400) as board:
+            begun = board.period
+            await board.leave(1, b"long ago", expires=last_expiry(begun, HOUR))
+            with trio.fail_after(9 * HOUR):
+                while board.reading.live_periods()[-1] < begun + 8:
+                    await trio.sleep(60)
+            await board.reading.read()
+            assert await board.shown() == [(b"long ago", 1, 0)]
+
+
+def test_a_period_is_read_as_long_as_a_relay_whose_clock_is_late_may_have_something_of_it() -> None:
+    newest = (last_expiry(0, DAY) + GRACE_SECONDS) // DAY
+    assert newest == OLDER_MOST  # it has begun, and may be live by then
 
 
 def test_the_rows_of_both_places() -> None:

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from onionshh.client.board import store as module
-from onionshh.client.board.store import ItemRow, KeptPost, PostRow
+from onionshh.client.board.folder import MIGRATIONS
+from onionshh.client.board.store import RANK_MIGRATIONS, ItemRow, KeptPost, PostRow
 from onionshh.core.board.lines import Arrived
+from onionshh.net.database import Database
+from onionshh.net.store import run_inline
 from tests.client.board.boards import tables_in
 from tests.client.world import bytes_on_disk
 
@@ -67,7 +70,23 @@ async def test_the_line_of_an_author_goes_only_forward_and_few_are_kept(
         await store.add([row(6)], 300)
         assert list((await store.load()).lines.items()) == [(BOB, 1), (ALICE, 6)]  # used last: at the end
         await store.add([row(1, b"c" * 32)], 400)
-        assert (await store.load()).lines == {ALICE: 6, b"c" * 32: 1}
+        loaded = await store.load()
+        assert loaded.lines == {ALICE: 6, b"c" * 32: 1}
+        assert loaded.ranks == {ALICE: 3, b"c" * 32: 2}
+        for number in range(2):  # strangers go before her who has posted more
+            await store.add([row(1, bytes((number,)) * 32)], 500 + number)
+            assert (ALICE in (await store.load()).lines) == (number < 1)
+
+
+async def test_a_file_of_before_ranks_is_brought_up(tmp_path: Path) -> None:
+    database = Database(tmp_path / "board.db", MIGRATIONS[: -len(RANK_MIGRATIONS)], run_inline)
+    await database.transaction(
+        lambda connection: connection.execute("INSERT INTO lines VALUES (?, 7, 100)", (ALICE,))
+    )
+    await database.aclose()
+    async with tables_in(tmp_path) as tables:
+        loaded = await tables.store.load()
+        assert (loaded.lines, loaded.ranks) == ({ALICE: 7}, {ALICE: 1})
 
 
 async def test_a_post_ends_when_its_last_part_does_and_may_end_at_another_time(tmp_path: Path) -> None:

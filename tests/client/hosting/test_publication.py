@@ -21,7 +21,7 @@ from onionshh.core.endpoint.publication import ANOTHER
 from onionshh.crypto.identity import decode_address_untrusted
 from onionshh.net import link_loop
 from onionshh.reasons import Reason
-from onionshh.wire.endpoint import Outer
+from onionshh.wire.endpoint import NUMBER_MAX, Outer
 from tests.client.hostile import Stale, mount, new_ring, ring_of, shown
 from tests.client.world import (
     QUIET,
@@ -381,6 +381,24 @@ async def test_a_later_revision_is_noticed_though_all_else_is_our_own(autojump_c
             await until(lambda: min(on_ring(net, endpoint, period).values()) > later, 30)
             await until(lambda: endpoint.reachability.reachable, 60)
             nursery.cancel_scope.cancel()
+
+
+async def test_behind_the_last_revision_an_endpoint_goes_on(autojump_clock: MockClock) -> None:
+    """Another program with this identity may publish under any revision. There is a last one."""
+    async with small(4, interval_seconds=300) as net, net.join("visitor") as visitor:
+        async with hosted(net) as (node, endpoint):
+            period = period_now(node)
+            await until(lambda: len(on_ring(net, endpoint, period)) == 4)
+            store = parts(endpoint).key_store
+            keys = store.keys_of(period)
+            assert keys is not None
+            await store.set_revision(keys, NUMBER_MAX - 1)
+            for _ in range(3):
+                publication(endpoint).again()
+                await trio.sleep(60)
+            assert set(on_ring(net, endpoint, period).values()) == {NUMBER_MAX}
+            async with visitor.contact(endpoint.address) as contact:
+                assert (await contact.whisper(b"hello")).status == "delivered"
 
 
 async def test_two_copies_of_one_disk_are_told_as_well(autojump_clock: MockClock) -> None:

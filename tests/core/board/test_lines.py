@@ -176,6 +176,34 @@ def test_of_so_many_authors_only_the_last_number_is_remembered(monkeypatch: pyte
     assert made.highest(authors[4]) == 5
 
 
+def strangers(begin: int, count: int) -> list[Arrived]:
+    """The first posts of so many authors of whom there is no other."""
+    return [post(1, number.to_bytes(32)) for number in range(begin, begin + count)]
+
+
+@pytest.mark.parametrize("posts", [1, 3, 10])
+def test_to_hide_a_gap_takes_as_many_strangers_as_there_are_lines_times_the_authors_posts(posts: int) -> None:
+    def missing(crowd: int) -> int:
+        made = Lines({})
+        given(made, 0.0, *(post(number) for number in range(1, posts + 1)))
+        for begin in range(0, crowd, 256):  # they come by and by
+            given(made, 1.0, *strangers(begin, min(256, crowd - begin)))
+        ((_, missing, _),) = given(made, 2.0, post(posts + 6), settled=inf)
+        return missing
+
+    assert missing(posts * lines.LINES_MOST - 1) == 5
+    assert missing((posts + 1) * lines.LINES_MOST) == 0  # as for an author who is new: nobody knows
+
+
+def test_authors_of_the_past_do_not_keep_new_ones_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LINES_MOST", 3)
+    past = [bytes((n,)) * 32 for n in range(3)]
+    made = Lines(dict.fromkeys(past, 50), dict.fromkeys(past, 50))
+    assert given(made, 0.0, post(1)) == [(1, 0, False)]
+    assert given(made, 0.0, post(2, BOB), settled=inf) == [(2, 0, False)]
+    assert given(made, 0.0, post(2), post(4), settled=inf) == [(2, 0, False), (4, 1, False)]
+
+
 def test_a_post_keeps_what_it_is() -> None:
     made, one = Lines({ALICE: 1}), post(4, posted=1_790_000_000)
     made.add(one, 0.0)

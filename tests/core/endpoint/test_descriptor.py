@@ -25,6 +25,7 @@ from onionshh.crypto.seal import SealKey
 from onionshh.errors import ProtocolError
 from onionshh.reasons import Reason
 from onionshh.wire.endpoint import (
+    NUMBER_MAX,
     EndpointDescriptor,
     Inner,
     IntroducerEntry,
@@ -349,3 +350,10 @@ def test_revisions_rise_by_random_steps() -> None:
     steps = {after - before for before, after in pairwise(revisions)}
     assert 1 <= min(steps) < max(steps) <= REVISION_STEP_MAX
     assert len(steps) > 190
+
+
+def test_no_revision_is_beyond_the_last() -> None:
+    """Another machine with the same identity may have published under it."""
+    chance = Chance(seeded(8))
+    assert {next_revision(NUMBER_MAX - before, chance) for before in (0, 1)} == {NUMBER_MAX}
+    assert next_revision(NUMBER_MAX - REVISION_STEP_MAX, chance) <= NUMBER_MAX

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import pytest
 
+from onionshh.core.base.params import Params
 from onionshh.core.base.work import MOST
 from onionshh.core.mailbox.price import EFFORT_MOST, ITEMS_MOST, extension_price, price
+from onionshh.rendezvous.mailbox_index import ITEM_BYTES
 from onionshh.wire.mailbox import BOARD, INBOX, PAIR
 
 WALL: Final = 1_728_000_000
@@ -102,3 +105,38 @@ def test_an_extension_costs_what_it_adds_and_a_shorter_life_nothing() -> None:
 def test_many_small_extensions_are_not_cheaper_than_one_long_life() -> None:
     pieces = sum(longer(HOUR) for _ in range(23))
     assert of(HOUR) + pieces >= of(DAY)
+
+
+THREATS: Final = (Path(__file__).parents[3] / "THREATS.md").read_text(encoding="utf-8")
+TRY_SECONDS: Final = 0.17e-3
+"""As tests/benchmarks/README.md has measured it."""
+
+
+def filled(kind: int, ttl: int, items: int) -> int:
+    """The tries that it takes to put so many items into one empty mailbox."""
+    return sum(of(ttl, kind, mailbox_used=used) for used in range(items))
+
+
+def test_what_filling_an_inbox_costs_is_what_threats_says() -> None:
+    tries = filled(INBOX, HOUR, ITEMS_MOST[INBOX])
+    spent = round(tries * TRY_SECONDS, -1)
+    assert f"takes {spent:.0f} s of one core for each hour ({tries / 1e6:.1f} million tries of" in THREATS
+    dear = next(used for used in range(ITEMS_MOST[INBOX]) if of(3 * DAY, mailbox_used=used) > EFFORT_MOST)
+    spent = round(filled(INBOX, HOUR, dear) * TRY_SECONDS, -1)
+    assert f"After {spent:.0f} s of work a letter of three days costs more than a node pays" in THREATS
+
+
+def test_what_filling_a_relay_costs_is_what_threats_says() -> None:
+    room, each = Params().mailbox_bytes, ITEM_BYTES
+    places = room // each
+    used = range(0, places * each, each)  # in so many mailboxes that their own room does not count
+    tries = sum(of(HOUR, PAIR, relay_used=one, relay_most=room) for one in used)
+    spent = round(tries * TRY_SECONDS, -1)
+    assert f"Its {places // 100 * 100:,} places".replace(",", " ") in THREATS
+    assert f"take {spent:.0f} s of one core for each hour ({tries / 1e6:.1f} million tries of" in THREATS
+
+
+def test_what_filling_a_board_costs_is_what_threats_says() -> None:
+    tries = filled(BOARD, DAY, ITEMS_MOST[BOARD])
+    hours = tries * TRY_SECONDS / HOUR
+    assert f"takes {hours:.1f} h of one core ({tries / 1e6:.1f} million tries of 0.17 ms)" in THREATS
