@@ -169,7 +169,7 @@ class Correspondence:
             sessions,
             self._folder,
             told,
-            bring=self._mailed,
+            bring=self.mailed,
             expects=lambda: self._shows_replies or self.sending.sender.awaits_mail,
             record=lambda whisper: self.sending.sender.record(whisper),
         )
@@ -394,7 +394,7 @@ class Correspondence:
         if joined is not None:
             self.called(joined, session, None)
 
-    async def _mailed(self, session: Session, record: Record) -> None:
+    async def mailed(self, session: Session, record: Record) -> None:
         """A record lay in a mailbox of this session. It is kept when this returns, or of no use. NoRoom,
         BadData, Closed, and ProtocolError for a record of no use."""
         carrier = CameAlone(record, lambda answer: self._answer(session, answer), self._context.clock)

@@ -31,7 +31,7 @@ from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.base.classes import TALK
 from onionshh.core.delivery.record import RECEIPT, REFUSED, WAY_BACK, Record
 from onionshh.core.meeting.hello import meeting_topic
-from onionshh.core.session.session import Session
+from onionshh.core.session.session import Session, SessionId
 from onionshh.core.session.telling import SOON
 from onionshh.core.session.way_back import RECEIVED_BODY, decode_ways_untrusted
 from onionshh.errors import BadData, Closed, NetworkUnreachable, NoDirectory
@@ -54,6 +54,8 @@ class MeetingCorrespondence(Correspondence):
 
     def __init__(self, context: Context, secret: bytes, mine: MeetingFolder) -> None:
         self._mine = mine
+        self._told: dict[SessionId, int] = {}
+        """When the last record was made that said where the other side can be called, as its `expires`."""
         self.letters: MeetingMail | None = None
         super().__init__(context, Terms(b"", TALK, way_back=True, haste=SOON), mine.contact)
         self._board = WorkingBoard(context, meeting_topic(secret), None, mine.board)
@@ -80,13 +82,15 @@ class MeetingCorrespondence(Correspondence):
             await super().run(began)
 
     async def _turn_to_who_is_there(self) -> None:
-        """When the other side of the session in use cannot be called: a third came and went, perhaps. Go on
-        with the last one whom we have met and who says hello."""
+        """When the other side of the session in use cannot be called, tell it once more where we are. A third
+        came and went, perhaps: go on with the last one whom we have met and who says hello."""
         sessions = self.known
         while True:
             await sessions.alone.wait()
+            if self.ways is not None and sessions.current is not None:
+                self.ways.tell_again(sessions.current)
             try:
-                there = await self.finding.there()
+                there = await self.finding.there() if sessions.untried else set()
             except Closed:
                 return
             except (BadData, NetworkUnreachable, NoDirectory) as error:
@@ -139,7 +143,7 @@ class MeetingCorrespondence(Correspondence):
             self.known,
             self._mine.contact.mail_parts,
             told,
-            bring=self._mailed,
+            bring=self.mailed,
             live=self._live,
             expects=lambda: True,
         )
@@ -182,13 +186,14 @@ class MeetingCorrespondence(Correspondence):
     def _random_id(self) -> WhisperId:
         return WhisperId(self._context.chance.bytes(WHISPER_ID))
 
-    async def _mailed(self, session: Session, record: Record) -> None:
+    async def mailed(self, session: Session, record: Record) -> None:
         """As in a correspondence. Only the other side can have written it, so it has the session."""
         await self._heard_of(session)
         if record.kind == WAY_BACK:
-            await self._ways_told(session, record)
+            if await self._ways_told(session, record) and self.ways is not None:
+                self.ways.tell_again(session)  # it could not call us
         elif record.kind != RECEIPT or self.sending.sender.knows(record.in_reply_to):
-            await super()._mailed(session, record)
+            await super().mailed(session, record)
 
     async def _heard_of(self, session: Session) -> None:
         before = self.known.current
@@ -204,18 +209,22 @@ class MeetingCorrespondence(Correspondence):
             self._talk.send(lane, self._talk.record(WAY_BACK, RECEIVED_BODY, record.whisper_id))
 
     async def _ways_told(self, session: Session, record: Record) -> bool:
-        """Take where the other side can be called. False if the record says something else. ProtocolError,
-        BadData."""
+        """Take where the other side can be called, unless something newer was said: what lies in a mailbox
+        may be read late. False if the record says something else. ProtocolError, BadData."""
         ways = decode_ways_untrusted(record.body)
         if ways is None:
             return False
         await self._heard_of(session)
+        if record.expires < self._told.get(session.session_id, 0):
+            return True
         before, session.way_back = session.way_back, ways
         try:
             await self.known.keeper.save(session)
         except BaseException:
             session.way_back = before
             raise
+        self._told = {one: said for one, said in self._told.items() if self.known.keeper.get(one) is not None}
+        self._told[session.session_id] = record.expires
         self.sending.way_is_new()
         if self.letters is not None:
             self.letters.can_call(session)

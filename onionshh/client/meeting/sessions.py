@@ -22,8 +22,7 @@ MISSED_MOST: Final = 3
 
 
 class MeetingSessions(VisitorSessions):
-    """As `VisitorSessions`. `alone`: sent when the other side of the session in use cannot be called, and
-    there is another session."""
+    """As `VisitorSessions`. `alone`: sent when the other side of the session in use cannot be called."""
 
     def __init__(self, context: Context, keeper: SessionKeeper) -> None:
         super().__init__(context, keeper)
@@ -73,7 +72,7 @@ class MeetingSessions(VisitorSessions):
         """A call to the other side of this session brought nothing. `gone`: no call can bring anything."""
         if session is self.current:
             self._missed += 1
-            if self.untried and (gone or self._missed >= MISSED_MOST):
+            if gone or self._missed >= MISSED_MOST:
                 self.alone.send()
 
     def _use(self, session: Session) -> None:

@@ -118,6 +118,12 @@ class Ways:
         """A lane is open, or a session has changed."""
         self._poke.send()
 
+    def tell_again(self, session: Session) -> None:
+        """The other side of this session seems not to know our ways, though it said so."""
+        if self._telling is not None and session is self.sessions.current:
+            self._telling.doubt(self._now())
+            self._poke.send()
+
     async def received(self, lane: Lane, session: Session, record: Record) -> None:
         """The endpoint says that it has our ways on its disk. ProtocolError if it says anything else."""
         if decode_ways_untrusted(record.body) is not None:

@@ -104,6 +104,13 @@ class Telling:
             self._known = ways
             self._again(now)
 
+    def doubt(self, now: float) -> None:
+        """The other side seems not to know what it should, though it said so: it is told anew."""
+        if self.done and self._ours:
+            self._known = None
+            self._said.clear()
+            self._again(now)
+
     def next_deadline(self, now: float) -> float:
         """When there may be something to say."""
         if self.done:

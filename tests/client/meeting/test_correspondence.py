@@ -9,7 +9,10 @@ from trio.testing import MockClock
 from onionshh.client.correspondence import SESSIONS_MOST
 from onionshh.client.meeting.correspondence import NOTE_SECONDS, MeetingCorrespondence
 from onionshh.client.meeting.folder import meeting_folder
+from onionshh.core.delivery.record import NO_ID, WAY_BACK, Record
+from onionshh.core.session.way_back import WayBack, encode_ways
 from onionshh.errors import Closed
+from onionshh.ids import AuthKey, RelayId, WhisperId
 from onionshh.wire import messages as m
 from onionshh.wire.mailbox import PAIR
 from tests.client.hostile import HostileIntroducer, mount
@@ -107,6 +110,25 @@ async def test_a_session_is_kept_when_it_begins_and_used_when_the_other_side_has
             assert made.known.keeper.get(second.session_id) is made.known.usable is second
             assert made.known.keeper.get(first.session_id) is None
             assert len(made.known.with_mail) == SESSIONS_MOST
+
+
+async def test_what_lay_in_a_mailbox_does_not_undo_what_was_said_since(autojump_clock: MockClock) -> None:
+    """Where the other side can be called: a note may be read after what was said over a circuit."""
+
+    def told(number: int, at: int) -> Record:
+        ways = (WayBack(RelayId(bytes((number,)) * 32), AuthKey(bytes((number,)) * 32), WALL + HOUR),)
+        return Record(WhisperId(bytes((number,)) * 16), NO_ID, at, 0, WAY_BACK, encode_ways(ways))
+
+    async with network(3) as net, net.join("one") as node:
+        async with meeting_folder(inside(node), SECRET, None) as folder:
+            made = MeetingCorrespondence(inside(node), SECRET, folder)
+            await made.load()
+            session = both(1)[0]
+            await made.begun(session)
+            assert made.mail is not None
+            for number, at, known in ((2, 20, 2), (1, 10, 2), (3, 20, 3), (4, 21, 4)):
+                await made.mailed(session, told(number, WALL + at))
+                assert [way.relay[0] for way in session.way_back] == [known]
 
 
 async def test_the_session_that_was_shown_last_is_in_use_and_the_one_before_is_kept(

@@ -105,13 +105,6 @@ async def test_who_cannot_be_called_is_left_once_and_comes_back_by_showing_itsel
         sessions.leave_for(first)
         assert (sessions.current, sessions.beside, sessions.untried) == (first, [second], [])
         sessions.missed(first, gone=True)
-        assert not alone(sessions), "nobody is left to turn to"
+        assert alone(sessions)
         await sessions.heard(second)
         assert (sessions.current, sessions.untried) == (second, [first])
-
-
-async def test_two_who_are_alone_have_nobody_to_turn_to(autojump_clock: MockClock) -> None:
-    async with several(1) as (sessions, (only,)):
-        for _ in range(2 * MISSED_MOST):
-            sessions.missed(only, gone=True)
-        assert not alone(sessions)

@@ -45,6 +45,28 @@ def test_a_new_session_with_no_way_has_nothing_to_tell() -> None:
     assert not telling.may_say_alone(NOW + 100)
 
 
+def test_what_seems_not_to_be_known_is_told_once_more() -> None:
+    telling = told()
+    telling.received(name(1), NOW + 10)
+    assert telling.known == telling.ours == (way(1),)
+    telling.doubt(NOW + 20)
+    assert telling.known == ()
+    assert telling.may_say(LANE, NOW + 20)
+    telling.said(name(2), LANE, NOW + 20)
+    telling.doubt(NOW + 21)
+    assert not telling.may_say(LANE, NOW + 21), "it is being told"
+    telling.received(name(1), NOW + 22)
+    assert not telling.done, "that was said before the doubt"
+    telling.received(name(2), NOW + 23)
+    assert telling.done
+
+
+def test_who_has_no_way_back_is_not_asked_for_it() -> None:
+    telling = Telling((), NOW)
+    telling.doubt(NOW)
+    assert telling.done
+
+
 def test_what_may_be_known_from_an_earlier_run_is_told_anew_even_if_it_is_nothing() -> None:
     telling = Telling(None, NOW)
     assert not telling.done
