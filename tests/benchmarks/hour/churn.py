@@ -13,6 +13,7 @@ from tests.benchmarks.hour.programs import Program, World
 
 EACH_SECONDS: Final = 25.0
 """On average, between two of these."""
+STARTED_SECONDS: Final = 3.0
 AWAY_SECONDS: Final = 20.0
 """On average; it may be none, as at an update."""
 
@@ -74,6 +75,7 @@ class Churn:
 
     def _ask(self) -> None:
         for program in self._world.served:
-            if program.runs:
+            # Before its first line of ours runs, a process has no handler of its own.
+            if program.runs and time.monotonic() > program.started_at + STARTED_SECONDS:
                 program.notify(signal.SIGUSR1)
         self.happened["all are asked for statistics"] += 1

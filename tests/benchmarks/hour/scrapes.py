@@ -21,6 +21,8 @@ from tests.benchmarks.hour.programs import Program, World
 
 EACH_SECONDS: Final = 5.0
 LATE_SECONDS: Final = 10.0
+GONE_SECONDS: Final = 0.2
+"""Whoever was just killed has closed its port a moment before it has ended."""
 STARTING_SECONDS: Final = 15.0
 """A program that starts on a busy machine has no port yet."""
 LABELS: Final = frozenset({"kind", "version", "cipher", "reason", "state", "answer", "status", "step"})
@@ -58,6 +60,7 @@ class Scrapes:
                 text = answer.read().decode()
         except (urllib.error.URLError, OSError) as error:
             started = program.started_at
+            time.sleep(GONE_SECONDS)
             there = program.runs and not program.leaving
             if there and started == before and began - started > STARTING_SECONDS:
                 self.wrong[f"{program.name}: {error}"] += 1
