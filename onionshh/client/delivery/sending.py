@@ -61,6 +61,8 @@ from onionshh.reasons import Reason
 logger = logging.getLogger("onionshh.client")
 
 RECEIPTS_MOST = 16_384
+RECENT_MOST = 1024
+"""Beyond so many, those that are over are found in the outbox, if it lasts."""
 """Receipts kept current. The Sender's own bounds stay below this."""
 STORED_AND_CLOSED: Final = "stored, but nobody waits for the receipt any more"
 RECALLED: Final = "it was recalled"
@@ -247,6 +249,11 @@ class Sending(Driver):
         self._known[whisper_id] = _Known(outcome, receipt)
         while len(self._known) > RECEIPTS_MOST:
             del self._known[next(iter(self._known))]
+        while self._outbox.lasts and len(self._known) > RECENT_MOST:
+            oldest, known = next(iter(self._known.items()))
+            if not known.outcome.is_over:
+                break
+            del self._known[oldest]
         return receipt
 
     def _outcome(self, whisper_id: WhisperId) -> Outcome | None:

@@ -31,6 +31,18 @@ def test_an_unanswered_one_keeps_its_body_and_an_answered_one_does_not() -> None
     assert body_of(kept, put(kept, answered=True)) == b""
 
 
+def test_those_that_were_answered_are_known_for_a_short_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_file, "ANSWERED_MOST", 2)
+    kept = Kept()
+    waits = put(kept)
+    answered = [put(kept, answered=True) for _ in range(4)]
+    assert [kept.get(one) is not None for one in answered] == [False, False, True, True]
+    assert body_of(kept, waits) == b"hello"
+    assert kept.take(answered[3]) is not None
+    later = put(kept, answered=True)
+    assert [kept.get(one) is not None for one in (answered[2], later)] == [True, True]
+
+
 def test_one_that_is_answered_meanwhile_gives_its_body_up() -> None:
     kept = Kept()
     whisper_id = put(kept)
