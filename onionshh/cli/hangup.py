@@ -2,8 +2,9 @@
 
 A program that was started with --config and can reload takes SIGHUP as "read it again". If it was started
 from a terminal and that terminal is gone, SIGHUP ends it nevertheless, as it ends every program without
---config. One that never had a terminal, as in a unit, reloads whenever it is asked. One that is ending takes
-up nothing more, and says so. What a parent process ignores (nohup) stays ignored.
+--config. One that never had a terminal, as in a unit, reloads whenever it is asked; one that a service
+manager started goes on without --config, too (`systemctl reload`). One that is ending takes up nothing more,
+and says so. What a parent process ignores (nohup) stays ignored.
 
 This file is loaded before a command is known: nothing heavy is imported at the top.
 """
@@ -16,12 +17,14 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Final
 
+SOCKET: Final = "NOTIFY_SOCKET"
+"""By this a service manager says that it is there (service.py)."""
 RELOADING: Final = frozenset({"directory", "host", "relay"})
 """Commands that read their file again."""
 
 _HAD_TERMINAL: Final = "it was started from a terminal"
 _COULD_RELOAD: Final = "with a file it would read it again"
-_HAS_FILE: Final = "it has a file to read again"
+_HEEDS: Final = "it has a file to read again, or a service manager"
 _CLOSED: Final = "SIGHUP came since its terminal was closed"
 _known: set[str] = set()
 """Which of these is true of this command, if it runs until it is ended."""
@@ -45,14 +48,14 @@ def expect(arguments: Sequence[str]) -> None:
     if arguments[0] not in RELOADING or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return
     _known.add(_COULD_RELOAD)
-    if any(word.partition("=")[0] == "--config" for word in arguments):
-        _known.add(_HAS_FILE)
+    if SOCKET in os.environ or any(word.partition("=")[0] == "--config" for word in arguments):
+        _known.add(_HEEDS)
         signal.signal(signal.SIGHUP, _before_trio)
 
 
 def expected() -> bool:
     """Whether SIGHUP does not simply end this command."""
-    return _HAS_FILE in _known
+    return _HEEDS in _known
 
 
 def terminal_closed() -> bool:
@@ -106,9 +109,10 @@ def _heed() -> None:
             _pass_on()
     elif ended_by_signal():
         note("nothing was changed: this program is ending, so its file is not read again.")
+    elif _reloads:
+        _reloads[-1]()
     else:
-        for reload in _reloads[-1:]:
-            reload()
+        note("nothing was changed: without --config there is no file to read again.")
 
 
 def _before_trio(number: int, frame: FrameType | None) -> None:

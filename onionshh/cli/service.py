@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
 import trio
 
+from onionshh.cli.hangup import SOCKET
 from onionshh.cli.text import one_line
 
-SOCKET: Final = "NOTIFY_SOCKET"
 STATUS_BYTES: Final = 2000
 ALIVE_SHARE: Final = 0.5
 """How much of the time that the watchdog allows may go by between two signs of life, as systemd advises."""
@@ -40,11 +39,6 @@ def status(text: str) -> None:
 def stopping(text: str = "") -> None:
     """The program has begun to end."""
     _send("STOPPING=1", *([_status(text)] if text else []))
-
-
-def reloading() -> None:
-    """The program reads its settings anew; `ready` says that it has done so."""
-    _send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
 
 async def stay_alive() -> None:

@@ -63,6 +63,26 @@ def test_one_that_came_early_is_not_lost() -> None:
         assert run(work) == 7
 
 
+def test_in_a_unit_nothing_ends_and_without_a_file_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/manager")
+    said: list[str] = []
+
+    async def work() -> int:
+        while not said:
+            hang_up()
+            await trio.sleep(0.001)
+            said.extend(capsys.readouterr().err.splitlines())
+        return 7
+
+    with end_on_signals():
+        hangup.expect(("relay",))
+        assert run(work) == 7
+        assert not ended_by_signal()
+    assert set(said) == {"onionshh: nothing was changed: without --config there is no file to read again."}
+
+
 @pytest.mark.parametrize(
     "arguments, hint",
     [
