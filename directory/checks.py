@@ -15,6 +15,7 @@ from typing import Protocol
 
 import trio
 
+from onionshh.core.base.params import Params
 from onionshh.directory.asking import not_there
 from onionshh.directory.own_clock import OwnClock
 from onionshh.directory.registry import Registry
@@ -30,7 +31,7 @@ log = logging.getLogger("onionshh.directory")
 class Probe(Protocol):
     """Makes a link handshake to a relay at each of the addresses that the descriptor has."""
 
-    async def __call__(self, descriptor: RelayDescriptor, /) -> Probed:
+    async def __call__(self, descriptor: RelayDescriptor, params: Params, /) -> Probed:
         """Where it did not answer, and why."""
 
     @property
@@ -149,7 +150,7 @@ class Checks:
         probed = Probed(dict.fromkeys(descriptor.addresses, why), why)
         try:
             with trio.move_on_after(self._seconds):
-                probed = await self._probe(descriptor)
+                probed = await self._probe(descriptor, self._registry.params)
         except Exception:
             # The probe's own fault says nothing about the relay, and must not end the directory.
             log.exception("a check failed inside the directory")

@@ -345,7 +345,7 @@ async def network(
         store = stack.enter_context(_authority_store(folder, random_bytes))
         chosen = default_params(one_machine=True).with_overrides(params or {})
         dialer: Dialer = memory.dialer("authority") if memory else TcpDialer()
-        check = LinkProbe(dialer=dialer, clock=clock, params=chosen, chance=Chance(random_bytes))
+        check = LinkProbe(dialer=dialer, clock=clock, chance=Chance(random_bytes))
         authority = DirectoryAuthority(
             store,
             params=chosen,

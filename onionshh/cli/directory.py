@@ -157,7 +157,7 @@ async def serve_authority(
         listener,
         params=params,
         clock=clock,
-        probe=LinkProbe(dialer=dialer, clock=clock, params=params, chance=Chance(os.urandom)),
+        probe=LinkProbe(dialer=dialer, clock=clock, chance=Chance(os.urandom)),
         random_bytes=os.urandom,
         task_status=task_status,
     )

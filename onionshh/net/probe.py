@@ -38,10 +38,9 @@ def check_seconds(params: Params, slower_seconds: float) -> float:
 class LinkProbe:
     """Checks relays at all addresses that the dialer can try."""
 
-    def __init__(self, *, dialer: Dialer, clock: Clock, params: Params, chance: Chance) -> None:
+    def __init__(self, *, dialer: Dialer, clock: Clock, chance: Chance) -> None:
         self._dialer = dialer
         self._clock = clock
-        self._params = params
         self._chance = chance
 
     @property
@@ -54,16 +53,16 @@ class LinkProbe:
         """As of the dialer."""
         return self._dialer.reaches_onions
 
-    async def __call__(self, descriptor: RelayDescriptor, /) -> Probed:
+    async def __call__(self, descriptor: RelayDescriptor, params: Params, /) -> Probed:
         """Whether the relay proves its keys at each address. All are tried at once."""
         turns = in_turn(self._dialer, descriptor.addresses)
         whys: dict[Address, str | None] = dict.fromkeys(descriptor.addresses, ONLY_TOR)
 
         async def one(address: Address) -> None:
-            seconds = check_seconds(self._params, self._dialer.slower_seconds)
+            seconds = check_seconds(params, self._dialer.slower_seconds)
             whys[address] = f"no answer came from {address} within {seconds:g} seconds"
             with trio.move_on_after(seconds):
-                whys[address] = await self._check(descriptor, address)
+                whys[address] = await self._check(descriptor, params, address)
 
         async with trio.open_nursery() as nursery:
             for address in turns:
@@ -72,7 +71,7 @@ class LinkProbe:
         why = next((missed[address] for address in turns if address in missed), "" if turns else ONLY_TOR)
         return Probed(missed, why)
 
-    async def _check(self, descriptor: RelayDescriptor, address: Address) -> str | None:
+    async def _check(self, descriptor: RelayDescriptor, params: Params, address: Address) -> str | None:
         """None if the relay proved its keys at this address, else why not."""
         try:
             stream = await self._dialer.dial(address.host, address.port)
@@ -86,7 +85,7 @@ class LinkProbe:
                 responder=descriptor.identity,
                 onion_key=descriptor.onion_key,
                 identity=None,
-                params=self._params,
+                params=params,
                 chance=self._chance,
                 now=self._clock.monotonic(),
             )

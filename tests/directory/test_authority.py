@@ -546,6 +546,18 @@ async def test_a_relay_that_only_tor_reaches_is_listed_by_a_directory_over_tor(
         assert [row.addresses for row in authority.consensus.relays] == ([(service,)] if over_tor else [])
 
 
+async def test_checks_keep_to_parameters_that_were_changed(autojump_clock: MockClock, tmp_path: Path) -> None:
+    prober = Prober()
+    async with running(tmp_path, prober) as authority:
+        authority.submit_untrusted(signed(1), "127.0.0.1")
+        await trio.sleep(20)
+        assert prober.params == authority.params
+        slower = authority.params.with_overrides({"handshake_seconds": 9})
+        authority.change(slower)
+        await trio.sleep(2 * slower.interval_seconds)
+        assert prober.params == slower
+
+
 async def test_a_listed_relay_is_told_where_it_did_not_answer(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:

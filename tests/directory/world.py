@@ -68,8 +68,10 @@ class Prober:
 
     slower_seconds: float = 0.0
     reaches_onions: bool = False
+    params: Params | None = None
 
-    async def __call__(self, relay: RelayDescriptor, /) -> Probed:
+    async def __call__(self, relay: RelayDescriptor, params: Params, /) -> Probed:
+        self.params = params
         self.asked.update(map(str, relay.addresses))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)

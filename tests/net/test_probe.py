@@ -36,11 +36,10 @@ async def test_a_relay_proves_its_keys_or_not(autojump_clock: MockClock) -> None
         probe = LinkProbe(
             dialer=world.network.dialer("9.9.9.9"),
             clock=Clock(WALL),
-            params=world.params,
             chance=Chance(seeded(5)),
         )
         assert (probe.slower_seconds, probe.reaches_onions) == (0.0, False)
-        probed = await probe(descriptor)
+        probed = await probe(descriptor, world.params)
         untried = {address: ONLY_TOR for address in addresses if address.kind == ONION}
         missed = dict.fromkeys(relay.row.addresses, probed.why) if probed.why else {}
         assert dict(probed.missed) == missed | untried
@@ -73,9 +72,7 @@ def descriptor(*addresses: Address) -> RelayDescriptor:
 async def why_not(network: MemoryNetwork, listener: MemoryListener | None, answer: bytes | None) -> str:
     """What is said of a program that answers so, and then ends the connection (None: it says nothing)."""
     address = Address.of("8.0.1.1", listener.address[1] if listener is not None else 9)
-    probe = LinkProbe(
-        dialer=network.dialer("9.9.9.9"), clock=Clock(WALL), params=Params(), chance=Chance(seeded(5))
-    )
+    probe = LinkProbe(dialer=network.dialer("9.9.9.9"), clock=Clock(WALL), chance=Chance(seeded(5)))
 
     async def serve() -> None:
         assert listener is not None
@@ -89,7 +86,7 @@ async def why_not(network: MemoryNetwork, listener: MemoryListener | None, answe
     async with trio.open_nursery() as nursery:
         if listener is not None:
             nursery.start_soon(serve)
-        probed = await probe(descriptor(address))
+        probed = await probe(descriptor(address), Params())
         nursery.cancel_scope.cancel()
     assert probed.missed == {address: probed.why}
     return probed.why.replace(str(address), "X")
