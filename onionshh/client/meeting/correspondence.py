@@ -30,7 +30,7 @@ from onionshh.client.session.keeper import SessionKeeper
 from onionshh.client.session.visiting import VisitorSessions
 from onionshh.core.base.classes import TALK
 from onionshh.core.delivery.record import RECEIPT, REFUSED, WAY_BACK, Record
-from onionshh.core.meeting.hello import meeting_topic
+from onionshh.core.meeting.hello import Hello, meeting_topic
 from onionshh.core.session.session import Session, SessionId
 from onionshh.core.session.telling import SOON
 from onionshh.core.session.way_back import RECEIVED_BODY, decode_ways_untrusted
@@ -44,7 +44,8 @@ from onionshh.reasons import Reason
 logger = logging.getLogger("onionshh.client")
 
 TURN_SECONDS: Final = 30.0
-"""After looking whether somebody else is there."""
+"""After looking whether somebody else is there. It doubles until somebody shows himself."""
+DOUBLINGS_MOST: Final = 4
 NOTE_SECONDS: Final = 3600
 """How long the word where we can be called lies in the mailbox."""
 
@@ -59,7 +60,7 @@ class MeetingCorrespondence(Correspondence):
         self.letters: MeetingMail | None = None
         super().__init__(context, Terms(b"", TALK, way_back=True, haste=SOON), mine.contact)
         self._board = WorkingBoard(context, meeting_topic(secret), None, mine.board)
-        self.finding = Finding(context, secret, mine.meeting, self._board, self.begun, self.known.keeper.get)
+        self.finding = Finding(context, secret, mine.meeting, self._board, self.begun, self.known.hopeful)
 
     async def load(self) -> None:
         """As `Correspondence.load`."""
@@ -83,27 +84,35 @@ class MeetingCorrespondence(Correspondence):
 
     async def _turn_to_who_is_there(self) -> None:
         """When the other side of the session in use cannot be called, tell it once more where we are. A third
-        came and went, perhaps: go on with the last one whom we have met and who says hello."""
+        came and went, perhaps: go on with the last one whom we have met and who says hello. If there is none,
+        meet whoever says hello anew."""
         sessions = self.known
         while True:
             await sessions.alone.wait()
             if self.ways is not None and sessions.current is not None:
                 self.ways.tell_again(sessions.current)
             try:
-                there = await self.finding.there() if sessions.untried else set()
+                there = await self.finding.there()
             except Closed:
                 return
             except (BadData, NetworkUnreachable, NoDirectory) as error:
                 logger.info("who is at a meeting cannot be seen: %s", error)
-                there = set()
-            for session in sessions.untried:
-                if self.finding.instance_of(session) in there:
-                    sessions.leave_for(session)
-                    if self.letters is not None:
-                        self.letters.cannot_call(session)
-                    self.sending.way_is_new()
-                    break
-            await trio.sleep(TURN_SECONDS)
+            else:
+                await self._turn_to_one_of(there)
+            await trio.sleep(TURN_SECONDS * 2 ** min(sessions.looks, DOUBLINGS_MOST))
+            sessions.looks += 1
+
+    async def _turn_to_one_of(self, there: Sequence[Hello]) -> None:
+        sessions, instances = self.known, {hello.instance for hello in there}
+        for session in sessions.untried:
+            if self.finding.instance_of(session) in instances:
+                sessions.leave_for(session)
+                if self.letters is not None:
+                    self.letters.cannot_call(session)
+                self.sending.way_is_new()
+                return
+        sessions.leave()
+        await self.finding.meet_anew(there)
 
     async def _run_board(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         await self._board.run(task_status.started)

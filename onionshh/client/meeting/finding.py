@@ -16,7 +16,7 @@ in which the other side has shown itself is in use.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -51,6 +51,8 @@ EXTEND_SECONDS: Final = 1800.0
 REMEMBERED_SECONDS: Final = 7 * 86_400
 """How long it is known which sessions began."""
 AGAIN_SECONDS: Final = 30.0
+ANEW_SECONDS: Final = 600.0
+"""Between two times that our hello is posted anew, since nobody can be called."""
 POSTS_MOST: Final = 256
 """Posts that are looked at for hellos."""
 TRIES_MOST: Final = 20
@@ -59,7 +61,7 @@ TRIES_MOST: Final = 20
 
 class Finding:
     """`load` it, then `run` it. `begun`: keeps a session, and shows the other side that we have it.
-    `session_of`: a session that is kept."""
+    `session_of`: a session that is kept, and whose other side may be there."""
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Finding:
         """When each other instance was seen last: monotonic seconds."""
         self._hello: Hello | None = None
         self._offer: Offer | None = None
+        self._anew_at = 0.0
 
     @property
     def others(self) -> int:
@@ -113,13 +116,31 @@ class Finding:
         began = self._began.get(session.session_id)
         return None if began is None else began[0]
 
-    async def there(self) -> set[bytes]:
-        """The other instances that say hello now. NetworkUnreachable, NoDirectory, BadData, Closed."""
-        found = set()
+    async def there(self) -> list[Hello]:
+        """What other instances say now. NetworkUnreachable, NoDirectory, BadData, Closed."""
+        found: dict[bytes, Hello] = {}
         for kept in await self._board.read(0, POSTS_MOST):
             with suppress(ProtocolError):
-                found.add(Hello.decode_untrusted(self._secret, kept.post.body).instance)
-        return found - {self._ours.instance}
+                hello = Hello.decode_untrusted(self._secret, kept.post.body)
+                found[hello.instance] = hello
+        found.pop(self._ours.instance, None)
+        return list(found.values())
+
+    async def meet_anew(self, there: Sequence[Hello]) -> None:
+        """Nobody in our sessions can be called: begin new ones with those who are there. Whose turn it is to
+        answer sees our hello once more."""
+        unmet = [hello for hello in there if not self._has_met(hello.instance)]
+        for hello in unmet:
+            if answers(self._ours.instance, hello.instance):
+                await self._take(hello.encoded)
+        now = self._context.clock.monotonic()
+        if now >= self._anew_at and any(answers(hello.instance, self._ours.instance) for hello in unmet):
+            self._anew_at = now + ANEW_SECONDS
+            try:
+                await self.withdraw()
+                await self._board.publishing.post(self._ours.encoded, HELLO_SECONDS)
+            except Error as error:
+                logger.info("our hello could not be posted anew: %s", error)
 
     async def withdraw(self) -> None:
         """Take our hello back, as far as the network lets us now."""
@@ -222,7 +243,8 @@ class Finding:
                 await self._note(session, agreed.instance)
 
     def _has_met(self, instance: bytes) -> bool:
-        """Whether this instance has shown that it has a session with us, or our answer to it lies there."""
+        """Whether this instance has shown that it has a session with us, or our answer to it lies there. One
+        in which it cannot be called does not count."""
         earliest = self._context.clock.earliest()
         for session_id, (other, until) in self._began.items():
             session = self._session_of(session_id)

@@ -22,7 +22,8 @@ MISSED_MOST: Final = 3
 
 
 class MeetingSessions(VisitorSessions):
-    """As `VisitorSessions`. `alone`: sent when the other side of the session in use cannot be called."""
+    """As `VisitorSessions`. `alone`: sent when the other side of the session in use cannot be called.
+    `looks`: how often it was looked who is there, since somebody showed himself."""
 
     def __init__(self, context: Context, keeper: SessionKeeper) -> None:
         super().__init__(context, keeper)
@@ -32,6 +33,7 @@ class MeetingSessions(VisitorSessions):
         """Those that were left for another one, and have not been shown since."""
         self._missed = 0
         self.alone = Poke()
+        self.looks = 0
 
     async def load(self) -> None:
         """As `VisitorSessions.load`."""
@@ -58,14 +60,27 @@ class MeetingSessions(VisitorSessions):
         if not session.marks.confirmed and not await self._keep_confirmed(session):
             return
         self._left.discard(session.session_id)
-        self._missed = 0
+        self._missed = self.looks = 0
         if session is not self.current or session.session_id not in self._shown:
             self._use(session)
 
-    def leave_for(self, session: Session) -> None:
-        """Go on with this session: the other side of the one in use has gone."""
+    def was_left(self, session: Session) -> bool:
+        """Whether its other side could not be called, and has not shown itself since."""
+        return session.session_id in self._left
+
+    def hopeful(self, session_id: bytes) -> Session | None:
+        """A session that is kept, and was not left."""
+        session = self.keeper.get(session_id)
+        return None if session is None or self.was_left(session) else session
+
+    def leave(self) -> None:
+        """The other side of the session in use has gone. What is said waits for it until somebody comes."""
         if self.current is not None:
             self._left.add(self.current.session_id)
+
+    def leave_for(self, session: Session) -> None:
+        """Go on with this session: the other side of the one in use has gone."""
+        self.leave()
         self._use(session)
 
     def missed(self, session: Session, *, gone: bool) -> None:
@@ -78,7 +93,9 @@ class MeetingSessions(VisitorSessions):
     def _use(self, session: Session) -> None:
         self._shown = [*(one for one in self._shown if one != session.session_id), session.session_id]
         self.current, self._missed = session, 0
-        for before in self.beside[BESIDE_MOST:]:
+        # Those of somebody who has gone make room first.
+        beside = sorted(self.beside, key=self.was_left)
+        for before in beside[BESIDE_MOST:]:
             self.keeper.forget(before)
         self._shown = [one for one in self._shown if self.keeper.get(one) is not None]
         self._left.intersection_update(self._shown)

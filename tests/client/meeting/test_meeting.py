@@ -342,6 +342,24 @@ async def test_when_a_third_has_come_and_gone_the_two_find_each_other_again(
         assert not {b"again", b"to the one", b"to the other"} & set(third.bodies)
 
 
+@pytest.mark.parametrize("times", [4, 9])
+async def test_a_third_that_comes_often_parts_nobody(times: int, autojump_clock: MockClock) -> None:
+    """More often than sessions are kept: then the two have none any more, and meet anew."""
+    one, other, third = Program(), Program(), Program()
+    async with network() as net, net.join("one") as a, net.join("other") as b, net.join("third") as c:
+        async with one.at(a) as left, other.at(b) as right:
+            await both_met(left, right)
+            await delivered(left.send(b"between two"), right.send(b"between two"), seconds=500)
+            for _ in range(times):
+                async with third.at(c) as late:
+                    await both_met(late)
+                    await delivered(late.send(b"I am here, too"), seconds=500)
+                    await trio.sleep(60)
+            said = left.send(b"to the other", ttl_seconds=HOUR), right.send(b"to the one", ttl_seconds=HOUR)
+            await delivered(*said, seconds=1200)
+        assert other.bodies.count(b"to the other") == one.bodies.count(b"to the one") == 1
+
+
 async def test_answers_by_a_third_do_not_take_the_session_that_is_in_use(
     autojump_clock: MockClock,
 ) -> None:

@@ -62,6 +62,18 @@ async def test_few_are_kept_and_the_rest_is_erased(autojump_clock: MockClock) ->
         assert sessions.current is made[-1], "what is over stays over"
 
 
+async def test_those_of_whoever_has_gone_make_room_first(autojump_clock: MockClock) -> None:
+    async with several(BESIDE_MOST + 1) as (sessions, made):
+        sessions.leave()
+        assert sessions.current is made[-1], "what is said waits for it"
+        assert sessions.hopeful(made[-1].session_id) is None
+        another = both(50)[0]
+        await sessions.keeper.save(another)
+        await sessions.heard(another)
+        assert sessions.beside == made[-2::-1]
+        assert sessions.hopeful(made[0].session_id) is made[0]
+
+
 async def test_those_of_an_earlier_run_are_known(autojump_clock: MockClock) -> None:
     made = [both(number)[0] for number in (1, 2, 3)]
     for at, session in enumerate(made):
