@@ -121,7 +121,7 @@ class Correspondence:
 
     def __init__(self, context: Context, terms: Terms, folder: ContactFolder | None = None) -> None:
         self._context = context
-        self._folder = folder
+        self.folder = folder
         self._terms = terms
         self._reader = Reader(LaneSet(), self._destinations(), context.drops)
         store = SessionsInMemory() if folder is None else folder.sessions
@@ -167,7 +167,7 @@ class Correspondence:
             self._context,
             self._terms.address_key,
             sessions,
-            self._folder,
+            self.folder,
             told,
             bring=self.mailed,
             expects=lambda: self._shows_replies or self.sending.sender.awaits_mail,
@@ -188,7 +188,7 @@ class Correspondence:
             self.sessions,
             self.called,
             Voice(self.lanes, self._talk, self._answer),
-            store=None if self._folder is None else self._folder.ways,
+            store=None if self.folder is None else self.folder.ways,
             wanted=WAYS_MOST if wanted else 0,
             haste=self._terms.haste,
         )
@@ -201,13 +201,13 @@ class Correspondence:
             await self._listening(self.ways.sessions).load()
         if self.mail is not None:
             await self.mail.load()
-        if self._folder is not None:
-            await self._tidy(self._folder)
+        if self.folder is not None:
+            await self._tidy(self.folder)
 
     async def run(self, started: Callable[[], None]) -> None:
         """Deliver, until cancelled. `started` is called once whispers may be submitted. ValueError if the
         node has no ways back left, BadData."""
-        folder, earliest = self._folder, self._context.clock.earliest()
+        folder, earliest = self.folder, self._context.clock.earliest()
         rows = [] if folder is None else await folder.outbox.load(earliest)
         if self.ways is not None:
             self.ways.take_places()
@@ -269,14 +269,14 @@ class Correspondence:
             # A contact that nobody iterates over needs no database.
             from onionshh.client.listening import Listening
 
-            self.listening = Listening(self._context, self.lanes, sessions.keeper, self.sending, self._folder)
+            self.listening = Listening(self._context, self.lanes, sessions.keeper, self.sending, self.folder)
         return self.listening
 
     def close(self) -> None:
         """Take nothing more on, and try nothing more. What a named contact has on disk stays there."""
         for transferring in list(self.transfers):
             transferring.close(TRANSFER_CLOSED)
-        if self._folder is not None and self._folder.database.lasts:
+        if self.folder is not None and self.folder.database.lasts:
             self.sending.close(OPENED_AGAIN, keep=True)
         else:
             self.sending.close(CLOSED)
@@ -435,8 +435,8 @@ class Correspondence:
                 for session in [lane.session for lane in self.lanes if lane.session is not None]:
                     self.sessions.keeper.used(session)
                 self.sessions.keeper.tidy()
-            if self._folder is not None:
-                await self._tidy(self._folder)
+            if self.folder is not None:
+                await self._tidy(self.folder)
 
     async def _tidy(self, folder: ContactFolder) -> None:
         try:

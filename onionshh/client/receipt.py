@@ -85,11 +85,6 @@ class Outcome:
         """Whether the status will not change any more."""
         return self.final.is_set()
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more can come, and nobody waits for it."""
-        return self.is_final and self.settled.is_set() and not self.awaited
-
     def tell(self, status: Status, why: str = "") -> None:
         """Set a status that is not final."""
         if not self.is_final:
@@ -387,3 +382,8 @@ class Receipt:
             if not self._outcome.awaited:
                 self._awaiting(False)
         return self.reply_body
+
+
+def outcome_of(receipt: Receipt) -> Outcome:
+    """What a receipt shows, for whoever keeps it up to date."""
+    return receipt._outcome

@@ -18,6 +18,7 @@ import trio
 from onionshh.client.context import Context
 from onionshh.client.delivery.driver import Driver
 from onionshh.client.delivery.joined import JoinedCircuit
+from onionshh.client.delivery.known import KnownReceipts
 from onionshh.client.delivery.lanes import Lane, LaneSet
 from onionshh.client.delivery.mailing import Mailing, MakesMail
 from onionshh.client.delivery.outbox import InMemoryOutbox, Outbox, Stored, mark_of
@@ -60,10 +61,6 @@ from onionshh.reasons import Reason
 
 logger = logging.getLogger("onionshh.client")
 
-RECEIPTS_MOST = 16_384
-RECENT_MOST = 1024
-"""Beyond so many, those that are over are found in the outbox, if it lasts."""
-"""Receipts kept current. The Sender's own bounds stay below this."""
 STORED_AND_CLOSED: Final = "stored, but nobody waits for the receipt any more"
 RECALLED: Final = "it was recalled"
 EXPIRED_AWAY: Final = "its time to live ended while the contact was closed"
@@ -148,7 +145,7 @@ class Sending(Driver):
             if mail is None
             else Mailing(mail, self._sender, context.clock, lanes, self.do, self._outcome)
         )
-        self._known: dict[WhisperId, _Known] = {}
+        self._known = KnownReceipts(lasts=self._outbox.lasts)
         self._opening: trio.CancelScope | None = None
         self._openings: dict[LaneId, _Opened] = {}
         self._changed = Broadcast()
@@ -218,9 +215,9 @@ class Sending(Driver):
 
     def receipt(self, whisper_id: WhisperId) -> Receipt | None:
         """The receipt of a whisper of this run, or of one in the outbox. BadData, Closed."""
-        known = self._known.get(whisper_id)
+        known = self._known.receipt(whisper_id)
         if known is not None:
-            return known.receipt
+            return known
         stored = self._outbox.find(whisper_id)
         if stored is None:
             return None
@@ -233,11 +230,11 @@ class Sending(Driver):
 
     def forget(self, whisper: WhisperId) -> None:
         """Nobody asks for this whisper's receipt any more."""
-        self._known.pop(whisper, None)
+        self._known.forget(whisper)
 
     def pending(self) -> list[Receipt]:
         """The receipts that are not final, in the order in which their whispers were accepted."""
-        return [known.receipt for known in self._known.values() if not known.outcome.is_final]
+        return self._known.pending()
 
     def _know(self, whisper_id: WhisperId, outcome: Outcome) -> Receipt:
         receipt = Receipt(
@@ -246,19 +243,11 @@ class Sending(Driver):
             lambda answer: self._outbox.shown(answer.whisper_id),
             lambda: self._recall(whisper_id),
         )
-        self._known[whisper_id] = _Known(outcome, receipt)
-        while len(self._known) > RECEIPTS_MOST:
-            del self._known[next(iter(self._known))]
-        while self._outbox.lasts and len(self._known) > RECENT_MOST:
-            oldest, known = next(iter(self._known.items()))
-            if not known.outcome.is_over:
-                break
-            del self._known[oldest]
+        self._known.add(whisper_id, outcome, receipt)
         return receipt
 
     def _outcome(self, whisper_id: WhisperId) -> Outcome | None:
-        known = self._known.get(whisper_id)
-        return None if known is None else known.outcome
+        return self._known.outcome(whisper_id)
 
     def _judging_time(self) -> int:
         """By what whispers expired while the program was away, Unix seconds: by the wall clock only if the
@@ -470,17 +459,12 @@ class Sending(Driver):
             raise BadData("an answer could not be kept")
 
     def is_awaited(self, whisper: WhisperId) -> bool:
-        """Whether the program waits now for the answer to this whisper, or has it."""
+        """Whether the program waits now for the answer to this whisper, or has it. BadData, Closed."""
         outcome = self._outcome(whisper)
-        return outcome is not None and (outcome.awaited or outcome.answer is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A whisper's outcome, and the receipt that shows it."""
-
-    outcome: Outcome
-    receipt: Receipt
+        if outcome is None:
+            stored = self._outbox.find(whisper)
+            return stored is not None and stored.answer is not None
+        return outcome.awaited or outcome.answer is not None
 
 
 @dataclass(frozen=True, slots=True)
