@@ -93,10 +93,10 @@ class Registry:
         self._posts: Counter[str] = Counter()
         self._fresh: list[RelayDescriptor] = []
         self._in_flight: set[Address] = set()
-        self._tried: set[Address] = set()  # addresses checked since the last round began
-        self._tried_fresh: set[Address] = set()  # those of them outside a round
+        self._tried: dict[Address, bool] = {}  # checked since the last round began; True: outside a round
         self._round: dict[RelayId, str | None] | None = None
         self._bad_rounds = 0  # rounds in a row in which most of the list failed
+        self._waiting = asking.Waiting()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -157,8 +157,7 @@ class Registry:
         self._places.add(descriptor)
         untried = tuple(address for address in self._own(entry) if address not in self._tried)
         if untried and (entry.checked is None or not but_for_addresses(entry.checked, descriptor)):
-            self._start(untried)
-            self._tried_fresh.update(untried)
+            self._start(untried, fresh=True)
             self._fresh.append(replace(descriptor, addresses=untried))
         return Answer(Verdict.ACCEPTED)
 
@@ -216,7 +215,7 @@ class Registry:
         if self._round is not None:
             return ()
         self._posts.clear()
-        skip = self._tried_fresh | self._in_flight
+        skip = {address for address, fresh in self._tried.items() if fresh} | self._in_flight
         asked = [e for e in self._entries.values() if not self._is_over(e.newest, wall)]
         owners: dict[Address, Entry] = {}
         for entry in asked:
@@ -230,9 +229,9 @@ class Registry:
             its = tuple(address for address in self._own(entry) if owners.get(address) is entry)
             if its:
                 todo.append(replace(entry.newest, addresses=its))
-        self._tried, self._tried_fresh = set(self._in_flight), set()
+        self._tried = dict.fromkeys(self._in_flight, False)
         for descriptor in todo:
-            self._start(descriptor.addresses)
+            self._start(descriptor.addresses, fresh=False)
         self._round = {descriptor.identity: None for descriptor in todo}
         return tuple(todo)
 
@@ -270,7 +269,7 @@ class Registry:
         """The round is over: the relays to ask at addresses that are not their own, each with these. What
         came of it must come back through `checked_elsewhere`."""
         entries = [entry for entry in self._entries.values() if not self._is_over(entry.newest, wall)]
-        return asking.elsewhere(entries, self.params, wall // self.params.interval_seconds)
+        return self._waiting.next(entries, self.params)
 
     def checked_elsewhere(
         self, descriptor: RelayDescriptor, missed: Mapping[Address, str], wall: int
@@ -329,8 +328,8 @@ class Registry:
         """Whether its signing key is over, as far as the clock is sure."""
         return self.sure and certificates.is_over(descriptor, wall)
 
-    def _start(self, addresses: Sequence[Address]) -> None:
-        self._tried.update(addresses)
+    def _start(self, addresses: Sequence[Address], *, fresh: bool) -> None:
+        self._tried.update(dict.fromkeys(addresses, fresh))
         self._in_flight.update(addresses)
 
     def _good(self, entry: Entry, asked: RelayDescriptor, answered: tuple[Address, ...], wall: int) -> None:

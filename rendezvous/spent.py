@@ -6,11 +6,15 @@ endpoint's circuit or with what it wants. Otherwise all proofs were good once mo
 the same seed.
 
 All endpoints of a relay together have room for as many marks as 23 of them make, each at its full rate. Past
-that, the marks of the seeds that ask for the least effort go. An endpoint may ask for an effort of 1, so that
-whoever runs it fills this memory at no cost; but then its own marks go first. To push out those of an
-endpoint that asks for 64 tries, somebody must spend 4 million proofs of 64 tries: ten hours of a core. To
-fill that endpoint's places for two hours with proofs that are never used twice takes half an hour of a core.
-So nobody gains by it. What an endpoint says of a seed later on does not make its marks live longer.
+that, those seeds go first of which the work that their marks took is least for the room that they take. An
+endpoint may ask for an effort of 1, so that whoever runs it fills this memory at no cost; but then its own
+marks go first. So do seeds of one mark each, of whatever effort: a seed takes room besides its marks.
+
+To push out all marks of an endpoint that asks for 64 tries and is flooded at its full rate, somebody must
+spend 257 million tries: twelve hours of a core. While those seeds are good, each further time takes 22
+million. To fill that endpoint's places for two hours with proofs that are never used twice takes 12 million:
+half an hour. So nobody gains by it. What an endpoint says of a seed later on does not make its marks live
+longer.
 """
 
 from __future__ import annotations
@@ -48,6 +52,11 @@ class _Seed:
     @property
     def room(self) -> int:
         return SEED_MARKS + len(self.marks)
+
+    @property
+    def worth(self) -> float:
+        """Tries for each mark of room, at least."""
+        return self.effort * len(self.marks) / self.room
 
 
 class Spent:
@@ -95,9 +104,10 @@ class Spent:
             self._keep({name: seed for name, seed in self._seeds.items() if wall < seed.expires})
 
     def _make_room(self) -> None:
-        """The cheapest go first, and of equals those of which there are most."""
+        """The cheapest go first, by their room. Who pushes out others so pays for all the room that he needs
+        no less than they did."""
         kept, room = dict(self._seeds), self._room
-        for name in sorted(kept, key=lambda name: (kept[name].effort, -kept[name].room)):
+        for name in sorted(kept, key=lambda name: kept[name].worth):
             if room <= KEPT_MOST:
                 break
             room -= kept.pop(name).room

@@ -677,6 +677,22 @@ def test_a_stranger_is_knocked_at_once_an_interval_whatever_is_sent_in() -> None
         assert sum(map(len, knocks.values())) == 1
 
 
+def test_relays_that_name_an_address_by_turns_do_not_keep_it_from_the_one_that_is_there() -> None:
+    low, his, high = sorted((1, 2, 3), key=lambda number: descriptor(number).identity)
+    homes = {number: descriptor(number).addresses[0] for number in (low, his, high)}
+    registry = Registry(params())
+    submit(registry, his, addresses=(homes[his], SIX))
+    for interval in range(1, 6):
+        wall = WALL + interval * HOUR
+        for number in (low, high):
+            names = (SIX,) * ((number == low) == (wall // HOUR % 2 == 0))
+            submit(registry, number, addresses=(homes[number], *names), published=WALL + interval)
+        check_newcomers(registry)
+        run_round(registry, wall)
+        ask_elsewhere(registry, wall, dead=(low, high))
+    assert addresses(registry)[f"relay{his}"] == (homes[his], SIX)
+
+
 def test_a_relay_may_publish_from_each_of_its_addresses() -> None:
     """Then none of them is a stranger's, and others who name one do not matter."""
     registry = Registry(params())

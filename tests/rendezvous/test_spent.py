@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -17,6 +18,9 @@ from onionshh.wire.messages import IntroProof
 
 KEY, OTHER_KEY = AuthKey(b"k" * 32), AuthKey(b"l" * 32)
 WALL = 1_790_000_000
+THREATS = (Path(__file__).parents[2] / "THREATS.md").read_text(encoding="utf-8")
+TRY_SECONDS = 0.17e-3
+"""Of one core."""
 
 
 def proof(number: int = 0, effort: int = 64, expires: int = WALL + 7200) -> IntroProof:
@@ -102,15 +106,73 @@ def test_when_there_are_too_many_the_cheapest_go_first(monkeypatch: pytest.Monke
     assert known(spent, OTHER_KEY, cheap, 5_000) == len(spent) - 300
 
 
-def test_of_equal_ones_those_go_of_which_there_are_most(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_equal_efforts_those_go_of_which_there_are_fewest(monkeypatch: pytest.MonkeyPatch) -> None:
     spent = small(monkeypatch, 1024)
-    fill(spent, KEY, proof(1), 300)
-    fill(spent, OTHER_KEY, proof(1), 1024 - 300 - 2 * SEED_MARKS)
+    fill(spent, OTHER_KEY, proof(1), 300)
+    fill(spent, KEY, proof(1), 1024 - 300 - 2 * SEED_MARKS)
     assert len(spent) == 1024 - 2 * SEED_MARKS
-    spent.add(OTHER_KEY, proof(2), mark(1))
+    spent.add(KEY, proof(1), mark(1000))
+    assert known(spent, KEY, proof(1), 1000) == 1024 - 300 - 2 * SEED_MARKS
+    assert known(spent, OTHER_KEY, proof(1), 300) == 0
+
+
+def test_seeds_of_one_dear_mark_each_push_out_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = small(monkeypatch, 1 << 13)
+    fill(spent, KEY, proof(1), 300)
+    for number in range(5_000):
+        spent.add(OTHER_KEY, replace(proof(effort=65), seed=number.to_bytes(32)), mark(number))
     assert known(spent, KEY, proof(1), 300) == 300
-    assert known(spent, OTHER_KEY, proof(1), 1024) == 0
-    assert spent.has(OTHER_KEY, proof(2), mark(1))
+
+
+@pytest.mark.parametrize(
+    ("effort", "marks"), [(65, 600), (65, 3_000), (80, 300), (128, 100), (640, 10), (4_000, 1)]
+)
+def test_who_pushes_out_an_endpoints_marks_pays_for_the_whole_room(
+    monkeypatch: pytest.MonkeyPatch, effort: int, marks: int
+) -> None:
+    """However many marks his seeds have, and whatever they ask for."""
+    most, held = 1 << 14, 600
+    spent = small(monkeypatch, most)
+    first, again = (tries(spent, held, effort, marks, begin, most) for begin in (0, 1 << 20))
+    assert first >= 0.98 * to_push_out(held, most)
+    assert again >= 0.9 * to_push_out(held, most // 8)
+
+
+def tries(spent: Spent, held: int, effort: int, marks: int, begin: int, most: int) -> int:
+    """What somebody spends until so many marks of an endpoint that asks for 64 tries are forgotten."""
+    fill(spent, KEY, proof(1), held)
+    count = 0
+    while spent.has(KEY, proof(1), mark(0)):
+        seed = (begin + count // marks).to_bytes(32)
+        spent.add(OTHER_KEY, replace(proof(effort=effort), seed=seed), (begin + count).to_bytes(8))
+        count += 1
+        assert count * effort < 100 * 64 * most, "they stay"
+    return count * effort
+
+
+def to_push_out(held: int, room: int) -> float:
+    """How many tries take all of this room that one seed of 64 tries leaves, for as much as the seed took."""
+    own = SEED_MARKS + held
+    return (room - own) * 64 * held / own
+
+
+def test_the_figures_of_what_it_costs_are_so() -> None:
+    params = Params()
+    held = params.introduce_burst + params.introduce_rate * SEED_SECONDS
+    counts = (to_push_out(held, MARKS_MOST), to_push_out(held, MARKS_MOST // 8), 64 * held)
+    millions, hours = [one / 1e6 for one in counts], [one * TRY_SECONDS / 3600 for one in counts]
+    assert [round(one) for one in millions] == [257, 22, 12]
+    for said in (
+        f"takes {millions[0]:.0f} million tries ({hours[0]:.1f} h of one core, at 0.17 ms)",
+        f"{millions[1]:.0f} million tries for each further time",
+        f"filled anew with it cost {millions[2]:.1f} million ({60 * hours[2]:.0f} min)",
+    ):
+        assert said in THREATS
+    text = " ".join((spent_module.__doc__ or "").split())
+    assert f"spend {millions[0]:.0f} million tries: twelve hours of a core" in text
+    assert f"each further time takes {millions[1]:.0f} million" in text
+    assert f"never used twice takes {millions[2]:.0f} million: half an hour" in text
+    assert (round(hours[0]), round(2 * hours[2])) == (12, 1)
 
 
 def test_a_seed_is_as_cheap_as_the_cheapest_that_it_was_said_for(monkeypatch: pytest.MonkeyPatch) -> None:

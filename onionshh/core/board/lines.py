@@ -87,8 +87,9 @@ class Lines:
     def __init__(self, lasts: Mapping[bytes, int], ranks: Mapping[bytes, int] = NO_RANKS) -> None:
         self._lines = {author: _Line(last, rank=ranks.get(author, 1)) for author, last in lasts.items()}
         """The one that something was given of last is at the end."""
-        self._forgotten = 0
-        """The highest rank of a line that was forgotten."""
+        full = len(self._lines) >= LINES_MOST
+        self._forgotten = min((line.rank for line in self._lines.values()), default=0) if full else 0
+        """The highest rank of a line that was forgotten. When it is not known, no line lies below it."""
         self._count = 0
         self._bytes = 0
 

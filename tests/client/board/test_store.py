@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +11,13 @@ import pytest
 
 from onionshh.client.board import store as module
 from onionshh.client.board.folder import MIGRATIONS
-from onionshh.client.board.store import RANK_MIGRATIONS, ItemRow, KeptPost, PostRow
+from onionshh.client.board.own_store import OwnPost, OwnPosts
+from onionshh.client.board.store import ItemRow, KeptPost, PostRow
+from onionshh.client.mail.deposit_store import DepositStore
 from onionshh.core.board.lines import Arrived
-from onionshh.net.database import Database
-from onionshh.net.store import run_inline
+from onionshh.core.mailbox.copies import CopyState
+from onionshh.crypto.primitives import sha3_256
+from onionshh.wire.mailbox import INBOX, Mailbox
 from tests.client.board.boards import tables_in
 from tests.client.world import bytes_on_disk
 
@@ -78,15 +83,91 @@ async def test_the_line_of_an_author_goes_only_forward_and_few_are_kept(
             assert (ALICE in (await store.load()).lines) == (number < 1)
 
 
-async def test_a_file_of_before_ranks_is_brought_up(tmp_path: Path) -> None:
-    database = Database(tmp_path / "board.db", MIGRATIONS[: -len(RANK_MIGRATIONS)], run_inline)
-    await database.transaction(
-        lambda connection: connection.execute("INSERT INTO lines VALUES (?, 7, 100)", (ALICE,))
-    )
-    await database.aclose()
+FORMAT_4 = """
+CREATE TABLE posts (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, author BLOB NOT NULL, number INTEGER NOT NULL,
+    post BLOB NOT NULL, posted INTEGER NOT NULL, body BLOB NOT NULL, missing INTEGER NOT NULL,
+    late INTEGER NOT NULL, expires INTEGER NOT NULL, parts INTEGER NOT NULL, UNIQUE (author, post));
+CREATE INDEX posts_expires ON posts (expires);
+CREATE TABLE board_items (
+    id BLOB PRIMARY KEY, seq INTEGER NOT NULL, expires INTEGER NOT NULL, revision INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE INDEX board_items_seq ON board_items (seq);
+CREATE TABLE lines (author BLOB PRIMARY KEY, number INTEGER NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE shown (name BLOB PRIMARY KEY, seq INTEGER NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE board_at (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL);
+CREATE TABLE own_posts (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, post BLOB NOT NULL UNIQUE, author BLOB, number INTEGER,
+    seed BLOB NOT NULL, minute INTEGER NOT NULL, expires INTEGER NOT NULL, body BLOB NOT NULL,
+    recalled INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE own_numbers (author BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE letters_left (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, letter BLOB NOT NULL UNIQUE, until INTEGER NOT NULL,
+    recalled INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE deposits (
+    id BLOB PRIMARY KEY, letter BLOB NOT NULL, part INTEGER NOT NULL, mailbox BLOB NOT NULL,
+    seed BLOB NOT NULL, expires INTEGER NOT NULL, effort INTEGER NOT NULL DEFAULT 0, nonce BLOB,
+    value BLOB NOT NULL);
+CREATE INDEX deposits_letter ON deposits (letter, part);
+CREATE TABLE deposit_copies (
+    id BLOB NOT NULL, relay BLOB NOT NULL, place INTEGER NOT NULL, state INTEGER NOT NULL,
+    PRIMARY KEY (id, relay)) WITHOUT ROWID;
+ALTER TABLE deposits ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+PRAGMA user_version=4;
+"""
+"""As the versions before ranks made it. It stays as it is, whatever becomes of the source."""
+
+
+def schema(path: Path) -> tuple[int, set[tuple[str, str]]]:
+    """The format of a file, and each thing in it with the words that made it."""
+    with closing(sqlite3.connect(path)) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return version, set(rows)
+
+
+async def test_a_file_of_format_4_is_brought_up_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    path, new = tmp_path / "board.db", tmp_path / "new"
+    new.mkdir()
+    [shown] = row(3).items
+    inbox = Mailbox(INBOX, b"m" * 32, 20_000)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(FORMAT_4)
+        for table, *values in (
+            ("posts", 3, ALICE, 3, row(3).post.post_id, 600, row(3).post.body, 1, 0, 5000, 1),
+            ("board_items", shown.item_id, 3, 5000, 0),
+            ("lines", ALICE, 3, 100),
+            ("lines", BOB, 7, 90),
+            ("shown", sha3_256(BOB, row(7, BOB).post.post_id)[:16], 2, 9000),
+            ("board_at", 1, 2),
+            ("own_posts", 1, b"p" * 16, ALICE, 4, b"s" * 32, 600, 5000, b"mine", 0),
+            ("own_numbers", ALICE, 4),
+            ("letters_left", 1, b"p" * 16, 5000, 0),
+            ("deposits", b"i" * 32, b"p" * 16, 0, inbox.encode(), b"s" * 32, 5000, 24, b"n" * 16, b"v", 2),
+            ("deposit_copies", b"i" * 32, b"r" * 32, 1, int(CopyState.STORED)),
+        ):
+            marks = ", ".join("?" * len(values))
+            connection.execute(f"INSERT INTO {table} VALUES ({marks})", values)
+        connection.commit()
     async with tables_in(tmp_path) as tables:
-        loaded = await tables.store.load()
-        assert (loaded.lines, loaded.ranks) == ({ALICE: 7}, {ALICE: 1})
+        store, own, deposits = tables.store, OwnPosts(tables.database), DepositStore(tables.database)
+        loaded = await store.load()
+        assert (loaded.lines, loaded.ranks) == ({BOB: 7, ALICE: 3}, {BOB: 1, ALICE: 1})
+        assert loaded.items == ((shown, (ALICE, row(3).post.post_id)),)
+        assert await store.after(0, 9, 0) == [KeptPost(3, replace(row(3).post, missing=1), 5000)]
+        assert (await store.last(), await store.cursor()) == (3, 2)
+        mine = OwnPost(b"p" * 16, ALICE, 4, b"s" * 32, 600, 5000, b"mine")
+        assert (await own.load(), await own.last_number(ALICE)) == ([mine], 4)
+        [letter] = await deposits.load()
+        [item] = letter.items
+        assert (letter.until, item.revision, len(item.copies)) == (5000, 2, 1)
+        await store.add([row(4), row(7, BOB)], 200)
+        assert (await store.load()).ranks == {ALICE: 2, BOB: 2}
+        assert [kept.seq for kept in await store.after(0, 9, 0)] == [2, 3, 4]  # BOB's is back at its place
+    async with tables_in(new) as tables:
+        await tables.store.last()
+    assert schema(path) == schema(new / "board.db")
+    assert schema(path)[0] == len(MIGRATIONS) == 5
 
 
 async def test_a_post_ends_when_its_last_part_does_and_may_end_at_another_time(tmp_path: Path) -> None:

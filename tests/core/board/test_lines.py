@@ -204,6 +204,16 @@ def test_authors_of_the_past_do_not_keep_new_ones_out(monkeypatch: pytest.Monkey
     assert given(made, 0.0, post(2), post(4), settled=inf) == [(2, 0, False), (4, 1, False)]
 
 
+@pytest.mark.parametrize(("count", "rank"), [(4096, 50), (4096, 1), (5000, 50), (4095, 50), (0, 0)])
+def test_after_a_restart_no_gap_of_a_new_author_is_hidden_by_lines_of_the_past(count: int, rank: int) -> None:
+    past = [number.to_bytes(32) for number in range(count)]
+    made = Lines(dict.fromkeys(past, 5), dict.fromkeys(past, rank))
+    assert count in (0, 4095, 5000) or count == lines.LINES_MOST
+    given(made, 0.0, post(1))
+    gaps = [missing for n in range(4, 150, 3) for _, missing, _ in given(made, 0.0, post(n), settled=inf)]
+    assert gaps == [2] * 49
+
+
 def test_a_post_keeps_what_it_is() -> None:
     made, one = Lines({ALICE: 1}), post(4, posted=1_790_000_000)
     made.add(one, 0.0)
