@@ -12,7 +12,8 @@ there, no program begins with the folder (net/store.py), and the next restore pu
     in        -> no marker         done
 
 A crash in `out` leaves nothing new in the folder, and one in `in` nothing old. So it is known what is what.
-Locks stay where they are, since whoever exchanges holds them, and so does what is not ours.
+Locks stay where they are, since whoever exchanges holds them, and so does what is not ours. In another user's
+folder root has that user's rights (owner.py). Then it is the current folder, and what was there stays in it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -36,7 +38,6 @@ _STAYS: Final = re.compile(
 )
 _MARK: Final = re.compile(r"(out|in) (before-[0-9a-f]{8})\n")
 _MARK_MOST: Final = 64
-_ROOT: Final = 0
 
 
 def contents(folder: Path) -> list[Path]:
@@ -55,13 +56,14 @@ class Exchange:
     def mend(self) -> bool:
         """Put back what was there before an exchange that was cut off. Returns whether there was one.
         BadData, OSError."""
-        if (self._folder / WORK).is_symlink():
-            raise BadData(f"{self._folder / WORK} is a symbolic link, which we never make; remove it.")
+        _is_real(self._marker, stat.S_ISREG)
+        _is_real(self.new.parent, stat.S_ISDIR)
+        _is_real(self.new, stat.S_ISDIR)
         mark = read_file(self._marker, _MARK_MOST)
         if mark is not None:
             found = _MARK.fullmatch(mark.decode("ascii", "replace"))
             if found is None:
-                raise BadData(f"{self._marker} was not written by a restore; look at what is in the folder.")
+                raise BadData(f"{self._marker.absolute()} was not written by a restore; look at its folder.")
             self._undo(found[1] == "in", self._folder / found[2])
         self.clear()
         return mark is not None
@@ -79,10 +81,8 @@ class Exchange:
         for path in _tree(self.new):
             if path.is_dir():
                 sync_folder(path)  # the files are
-        self._give_to_owner(*_tree(self.new.parent), *self._folder.glob("*lock"))
         try:
             os.mkdir(before, 0o700)
-            self._give_to_owner(before)
             self._mark("out", before)
             _move(contents(self._folder), before)
             self._mark("in", before)
@@ -98,11 +98,17 @@ class Exchange:
         return self._aside(before)
 
     def _undo(self, is_in: bool, before: Path) -> None:
+        is_there = _is_real(before, stat.S_ISDIR)
         if is_in:
+            if not is_there:
+                raise BadData(
+                    f"A restore was cut off, and {before.absolute()}, where it put what was there before, is"
+                    f" missing; put it back, or remove {self._marker.absolute()} to keep what is there now."
+                )
             self.new.mkdir(mode=0o700, parents=True, exist_ok=True)
             _move(contents(self._folder), self.new)
             self._mark("out", before)
-        if before.exists():
+        if is_there:
             _move(list(before.iterdir()), self._folder)
             before.rmdir()
         self._unmark()
@@ -119,6 +125,8 @@ class Exchange:
         with suppress(OSError):
             before.rmdir()
             return None  # there was nothing
+        if not self._folder.name:
+            return before.absolute()
         beside = self._folder.with_name(f"{self._folder.name}.{before.name}")
         try:
             os.rename(before, beside)
@@ -128,12 +136,18 @@ class Exchange:
         sync_folder(self._folder.parent)
         return beside
 
-    def _give_to_owner(self, *paths: Path) -> None:
-        """What root has made in the folder of another user is that user's, whose program must read it."""
-        owner = self._folder.stat()
-        if os.geteuid() == _ROOT and owner.st_uid != _ROOT:
-            for path in paths:
-                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+def _is_real(path: Path, kind: Callable[[int], bool]) -> bool:
+    """Whether something is there. BadData if it is not of the kind that we make."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_ISLNK(mode):
+        raise BadData(f"{path.absolute()} is a symbolic link, which we never make; remove it.")
+    if not kind(mode):
+        raise BadData(f"{path.absolute()} is not what a restore makes of this name; move it away.")
+    return True
 
 
 def _move(paths: list[Path], into: Path) -> None:
@@ -141,7 +155,8 @@ def _move(paths: list[Path], into: Path) -> None:
     for path in paths:
         target = into / path.name
         if os.path.lexists(target):
-            raise BadData(f"{path} and {target} are both there; remove the one that you do not want.")
+            both = f"{path.absolute()} and {target.absolute()}"
+            raise BadData(f"{both} are both there; remove the one that you do not want.")
         os.rename(path, target)
     for folder in {into, *(path.parent for path in paths)}:
         sync_folder(folder)

@@ -15,6 +15,7 @@ from typing import BinaryIO, Final
 from onionshh.advice import advice
 from onionshh.cli.saving.archive import Manifest, Member, read_untrusted, sum_of, write
 from onionshh.cli.saving.members import found_in, item_of, kind_of, subject_of
+from onionshh.cli.saving.owner import ROOT, as_owner, check_links, is_reachable
 from onionshh.cli.saving.sealed import HEAD, SealingSink, opened
 from onionshh.cli.saving.snapshot import check_database, snapshot
 from onionshh.errors import BadData, DataInUse
@@ -30,27 +31,47 @@ _TAR: Final = b"manifest.json\0"
 def make(data: Path, file: Path, passphrase: str | None, *, made: int, moves: bool = False) -> Manifest:
     """Back up the folder into `file`, which is replaced if it is a backup. `moves`: with what a relay keeps
     for others; DataInUse while it runs. BadData, OSError."""
+    check_links(data)
     check_finished(data)
-    kind = kind_of(data)
     _check_target(data, file)
-    with _at_rest(data) if moves else nullcontext(), _work_folder(data) as work:
-        manifest = _copied(data, work, kind, made, moves=moves)
-        temporary = file.with_name(f".{file.name}.{secrets.token_hex(8)}.new")
-        try:
-            with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as target:
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(8)}.new").absolute()
+    try:
+        with _said(file):
+            target = open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115
+        with target:
+            manifest = _fill(target, data.resolve(), file, passphrase, made, moves=moves)
+        if read_again(temporary, passphrase) != manifest:
+            raise BadData(f"{file} was not written as it should be; the disk may be failing.")
+        with _said(file):
+            os.replace(temporary, file)
+            sync_folder(file.absolute().parent)
+    finally:
+        with suppress(OSError):
+            os.unlink(temporary)
+    return manifest
+
+
+def _fill(
+    target: BinaryIO, data: Path, file: Path, passphrase: str | None, made: int, *, moves: bool
+) -> Manifest:
+    """Write a backup of this folder into a file that is open: root has the rights for both only apart."""
+    with _places(data) as (inside, work_prefix):
+        kind = kind_of(inside)
+        with _at_rest(inside) if moves else nullcontext(), _work_folder(work_prefix) as work:
+            manifest = _copied(inside, work, kind, made, moves=moves)
+            with _said(file):
                 _write(target, manifest, work, passphrase)
                 target.flush()
                 os.fsync(target.fileno())
-            if read_again(temporary, passphrase) != manifest:
-                raise BadData(f"{file} was not written as it should be; the disk may be failing.")
-            os.replace(temporary, file)
-            sync_folder(file.absolute().parent)
-        except OSError as error:
-            raise BadData(f"Cannot write {file}: {error.strerror}{advice(error)}.") from error
-        finally:
-            with suppress(OSError):
-                os.unlink(temporary)
-    return manifest
+            return manifest
+
+
+@contextmanager
+def _said(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadData(f"Cannot write {file}: {error.strerror}{advice(error)}.") from error
 
 
 def read_again(file: Path, passphrase: str | None) -> Manifest:
@@ -146,20 +167,35 @@ def _at_rest(data: Path) -> Iterator[None]:
                 held.enter_context(hold(data))
             except DataInUse as error:
                 raise DataInUse(
-                    f"The relay in {data} runs; stop it before it moves, since a copy of what it keeps for"
-                    " others would bring back what it erases later."
+                    f"The relay in {data.absolute()} runs; stop it before it moves, since a copy of what it"
+                    " keeps for others would bring back what it erases later."
                 ) from error
         yield
 
 
 @contextmanager
-def _work_folder(data: Path) -> Iterator[Path]:
-    """A folder for copies, inside the data folder: keys then lie on no other disk than before."""
-    for left in data.glob(f"{WORK_FOLDER}*"):
+def _places(data: Path) -> Iterator[tuple[Path, Path]]:
+    """Where the folder is read, and how the path of its copies begins. They lie in it: keys are then on no
+    other disk than before. BadData."""
+    with as_owner(data) as inside:
+        if inside == data or is_reachable(inside):
+            yield inside, inside / WORK_FOLDER
+            return
+    # SQLite comes to a database from above, as only root can: see owner.py. It only reads there.
+    above, about = data.parent, data.parent.stat()
+    if about.st_uid != ROOT or about.st_mode & 0o022 or about.st_dev != data.stat().st_dev:
+        raise BadData(f"Root cannot copy what is in {data} safely; run this as the user whose folder it is.")
+    yield data, above / f".{data.name}{WORK_FOLDER}"
+
+
+@contextmanager
+def _work_folder(prefix: Path) -> Iterator[Path]:
+    """A folder for copies."""
+    for left in prefix.parent.glob(f"{prefix.name}{'[0-9a-f]' * 16}"):
         with suppress(OSError):
             if time.time() - left.lstat().st_mtime > LEFT_SECONDS:
                 shutil.rmtree(left)
-    work = DataDirectory(data / f"{WORK_FOLDER}{secrets.token_hex(8)}").path
+    work = DataDirectory(prefix.with_name(f"{prefix.name}{secrets.token_hex(8)}")).path
     try:
         yield work
     finally:

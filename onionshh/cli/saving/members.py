@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from onionshh.cli.address import IDENTITY_FILE
+from onionshh.cli.saving.snapshot import open_copy
 from onionshh.client.board import folder as boards
 from onionshh.client.contact_folder import CONTACTS_FOLDER
 from onionshh.client.contact_folder import DATABASE_FILE as CONTACT_FILE
@@ -188,7 +189,7 @@ def _host(folder: Path) -> str:
 
 def _contact(path: Path) -> None:
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(open_copy(path)) as connection:
             whose = connection.execute("SELECT address, name FROM about").fetchone()
         fits = whose is None or path.parent.name == (
             kdf("contact folder", whose[0], whose[1].encode(), length=8).hex()

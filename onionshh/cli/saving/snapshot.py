@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from onionshh.cli.saving.owner import is_reachable
 from onionshh.errors import BadData
 
 _WAIT_SECONDS: Final = 10.0
@@ -48,7 +50,7 @@ def check_database(path: Path, migrations: Sequence[str], version: int) -> None:
     if not 0 < version <= len(migrations):
         raise BadData(f"{path.name} was written by a later version of onionshh; use that version.")
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as copy:
+        with closing(open_copy(path)) as copy:
             copy.execute("PRAGMA trusted_schema=OFF")
             whole = copy.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
             right = copy.execute("PRAGMA user_version").fetchone()[0] == version
@@ -57,6 +59,22 @@ def check_database(path: Path, migrations: Sequence[str], version: int) -> None:
         raise BadData(f"{path.name} is not a database, or is damaged: {error}.") from error
     if not (whole and right and same):
         raise BadData(f"{path.name} is damaged, or not a database of onionshh.")
+
+
+def open_copy(path: Path) -> sqlite3.Connection:
+    """Open a copy, to which nobody writes, for reading. sqlite3.Error, OSError."""
+    if is_reachable(path):
+        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    copy = sqlite3.connect(":memory:")  # SQLite comes from above in any case, and cannot here: see owner.py
+    try:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size:
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    copy.deserialize(content)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
 
 
 def _expected(migrations: tuple[str, ...]) -> set[tuple[str, ...]]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Final
+
+import pytest
 
 from onionshh.client.board.folder import MIGRATIONS as BOARD
 from onionshh.client.contact_folder import MIGRATIONS as CONTACT
@@ -26,6 +30,8 @@ from tests.seeded import seeded
 
 MADE = 1_800_000_000
 BODY = b"a whisper that is not finished"
+OWNER: Final = 61184
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 PERIOD_KEY = b"key of a period" * 3
 
 
@@ -99,3 +105,13 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
+
+
+def owns(folder: Path, user: int = OWNER) -> None:
+    """All in the folder is this user's from now on."""
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, user, user, follow_symlinks=False)
+
+
+def owners(folder: Path) -> set[int]:
+    return {path.lstat().st_uid for path in (folder, *folder.rglob("*"))}

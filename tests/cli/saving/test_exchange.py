@@ -215,7 +215,7 @@ def test_what_somebody_put_there_meanwhile_is_not_lost(folder: Path, monkeypatch
     exchange = begun(folder)
     with power(monkeypatch, 12), pytest.raises(Crash):
         exchange.swap()
-    (before,) = folder.glob("before-[!0]*")
+    (before,) = set(folder.glob("before-*")) - {folder / "before-0123abcd"}
     moved = sorted(path.name for path in before.iterdir())[0]
     fill(folder, {moved: b"by hand"} if moved != "endpoints" else {"endpoints/ab/endpoint.db": b"by hand"})
     with pytest.raises(BadData, match="are both there; remove the one that you do not want"):
@@ -242,29 +242,38 @@ def test_a_link_in_the_place_of_the_work_folder_is_not_followed(folder: Path, tm
         Exchange(folder).mend()
 
 
-def test_what_root_makes_belongs_to_the_owner_of_the_folder(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As where systemd runs the program as a user of its own, and root restores."""
-    given: set[str] = set()
-    stat = Path.stat
+def test_nothing_but_what_a_restore_makes_is_used(folder: Path, tmp_path: Path) -> None:
+    """A link may lead to files that only root can move."""
+    fill(tmp_path / "elsewhere", {"shadow": b"secret"})
+    before = folder / "before-00000000"
+    for mark in ("out", "in"):
+        (folder / UNFINISHED).write_text(f"{mark} {before.name}\n")
+        before.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(BadData, match="before-00000000 is a symbolic link, which we never make"):
+            Exchange(folder).mend()
+        before.unlink()
+        before.touch()
+        with pytest.raises(BadData, match="is not what a restore makes of this name; move it away"):
+            Exchange(folder).mend()
+        before.unlink()
+    (folder / UNFINISHED).rename(tmp_path / "marker")
+    (folder / UNFINISHED).symlink_to(tmp_path / "marker")
+    with pytest.raises(BadData, match=r"\.restoring is a symbolic link"):
+        Exchange(folder).mend()
+    (folder / UNFINISHED).unlink()
+    (folder / WORK).mkdir()
+    (folder / WORK / "new").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadData, match=r"\.restore/new is a symbolic link"):
+        Exchange(folder).mend()
+    assert everything(tmp_path / "elsewhere") == {"shadow": b"secret"}
+    assert everything(folder).items() >= OLD.items()
 
-    def owned(path: Path, **named: Any) -> Any:
-        found = tuple(stat(path, **named))
-        return os.stat_result((*found[:4], 61184, 61185, *found[6:]) if path == folder else found)
 
-    def chown(path: Path, user: int, group: int, *, follow_symlinks: bool) -> None:
-        assert (user, group, follow_symlinks) == (61184, 61185, False)
-        given.add(path.relative_to(folder).as_posix())
-
-    exchange = begun(folder)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", chown)
-    monkeypatch.setattr(Path, "stat", owned)
-    exchange.swap()
-    assert given >= {f"{WORK}/new/{name}" for name in NEW} | {f"{WORK}/new/endpoints", "lock", "guards.lock"}
-    assert [name for name in given if name.startswith("before-")]
-    given.clear()
-    monkeypatch.setattr(os, "geteuid", lambda: 61184)
-    begun(folder).swap()
-    assert given == set()
+def test_nothing_is_erased_if_what_was_there_before_is_missing(folder: Path) -> None:
+    (folder / UNFINISHED).write_text("in before-00000000\n")
+    with pytest.raises(BadData, match=r"before-00000000, where .* is missing; put it back, or remove"):
+        Exchange(folder).mend()
+    assert rest(folder) == OLD | {UNFINISHED: b"in before-00000000\n"}
+    (folder / UNFINISHED).unlink()
+    assert not Exchange(folder).mend()
+    assert rest(folder) == OLD

@@ -6,16 +6,17 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
 from onionshh.cli.saving import making
 from onionshh.cli.saving.archive import Manifest, Member, write
 from onionshh.cli.saving.making import check_manifest, make, open_backup, read_again
+from onionshh.cli.saving.snapshot import snapshot
 from onionshh.errors import BadData
 from tests.cli.saving import folders
-from tests.cli.saving.folders import BODY, MADE, PERIOD_KEY, everything
+from tests.cli.saving.folders import BODY, MADE, OWNER, PERIOD_KEY, as_root, everything, owners, owns
 
 PASSPHRASE = "correct horse"
 
@@ -84,11 +85,12 @@ def test_what_was_not_written_well_never_gets_the_name(
 
 def test_what_a_crash_left_goes_with_a_later_backup(tmp_path: Path) -> None:
     folders.relay(tmp_path / "r")
-    for name, age in ((".backup-old", 2 * making.LEFT_SECONDS), (".backup-new", 0)):
+    old, new, by_hand = f".backup-{'0' * 16}", f".backup-{'1' * 16}", ".backup-of-me"
+    for name, age in ((old, 2 * making.LEFT_SECONDS), (new, 0), (by_hand, 2 * making.LEFT_SECONDS)):
         (tmp_path / "r" / name).mkdir()
         os.utime(tmp_path / "r" / name, (time.time() - age,) * 2)
     make(tmp_path / "r", tmp_path / "r.tar", None, made=MADE)
-    assert [path.name for path in (tmp_path / "r").glob(".backup-*")] == [".backup-new"]
+    assert {path.name for path in (tmp_path / "r").glob(".backup-*")} == {new, by_hand}
 
 
 def test_damaged_keys_are_not_backed_up(tmp_path: Path) -> None:
@@ -117,3 +119,56 @@ def test_only_a_file_is_opened(tmp_path: Path) -> None:
     for name in ("pipe", "missing", "."):
         with pytest.raises(BadData):
             open_backup(tmp_path / name)
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o755, 0o700])
+def test_root_backs_up_the_folder_of_another_user(
+    mode: int, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where systemd runs the program as a user of its own, below a folder that only root may enter."""
+    private, works = room / "private", set()
+    private.mkdir(mode=mode)
+    address = folders.host(private / "me")
+    owns(private / "me")
+    (room / "link").symlink_to(private / "me")
+
+    def watched(path: Path, into: Path, *rest: Any) -> int:
+        works.add((os.geteuid(), into.absolute().parents[2].parent))
+        return snapshot(path, into, *rest)
+
+    monkeypatch.setattr(making, "snapshot", watched)
+    before = everything(private / "me")
+    manifest = make(room / "link", room / "me.tar", PASSPHRASE, made=MADE)
+    assert manifest.subject == address
+    assert (room / "me.tar").stat().st_uid == 0
+    assert everything(private / "me").items() >= before.items()  # SQLite has made empty logs
+    assert owners(private / "me") == {OWNER}
+    assert [path.name for path in private.iterdir()] == ["me"]
+    assert works == ({(OWNER, private / "me")} if mode == 0o755 else {(0, private)})
+    private.chmod(0o770)
+    if mode == 0o700:
+        with pytest.raises(BadData, match="run this as the user whose folder it is"):
+            make(room / "link", room / "again.tar", None, made=MADE)
+        assert not list(room.glob("*again*"))
+
+
+@as_root
+def test_copies_do_not_go_where_the_owner_of_a_folder_wants(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.contacts(room / "me")
+    owns(room / "me")
+    (room / "root").mkdir(0o700)
+
+    def swapped(path: Path, into: Path, *rest: Any) -> int:
+        if not (room / "me" / ".x").exists():
+            into.parent.rename(room / "me" / ".x")
+            into.parent.symlink_to(room / "root")
+        return snapshot(path, into, *rest)
+
+    monkeypatch.setattr(making, "snapshot", swapped)
+    with pytest.raises(PermissionError):
+        make(room / "me", room / "me.tar", None, made=MADE)
+    assert everything(room / "root") == {}
+    assert not list(room.glob("*me.tar*"))

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from onionshh.cli.saving import restoring
-from onionshh.cli.saving.archive import Member, sum_of, write
-from onionshh.cli.saving.making import make
+from onionshh.cli.saving import owner, restoring
+from onionshh.cli.saving.archive import Manifest, Member, sum_of, write
+from onionshh.cli.saving.exchange import WORK
+from onionshh.cli.saving.making import check_copy, make
 from onionshh.cli.saving.restoring import restore
 from onionshh.client.identities import Identity
 from onionshh.errors import BadData, DataInUse
 from onionshh.net.store import UNFINISHED, DataDirectory
 from onionshh.relay.keys import RelayKeys
 from tests.cli.saving import folders
-from tests.cli.saving.folders import MADE, everything, rows
+from tests.cli.saving.folders import MADE, OWNER, as_root, everything, owners, owns, rows
 
 PASSPHRASE = "correct horse"
 
@@ -131,7 +134,7 @@ def test_a_link_of_somebody_else_or_to_nothing_is_not_followed(
     with pytest.raises(BadData, match="is not a folder"):
         restore(tmp_path / "link", tmp_path / "r.tar", None)
     (tmp_path / "missing").mkdir()
-    monkeypatch.setattr(restoring, "ROOT", -1)
+    monkeypatch.setattr(owner, "ROOT", -1)
     monkeypatch.setattr(os, "geteuid", lambda: (tmp_path / "r").stat().st_uid + 1)
     with pytest.raises(BadData, match="is a symbolic link of another user"):
         restore(tmp_path / "link", tmp_path / "r.tar", None)
@@ -236,3 +239,114 @@ def test_when_the_last_step_fails_the_old_folder_is_back(
             restore(tmp_path / into, tmp_path / "r.tar", None, replace=True)
         assert everything(tmp_path) == before
         assert not (tmp_path / "new").exists()
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o755, 0o700])
+def test_what_root_restores_belongs_to_the_owner_of_the_folder(mode: int, room: Path) -> None:
+    """As where systemd runs the program as a user of its own, below a folder that only root may enter."""
+    private, backup = room / "private", room / "h.tar"
+    folders.host(room / "h")
+    made = make(room / "h", backup, None, made=MADE)
+    private.mkdir(mode=mode)
+    folders.host(private / "relay", seed=4)
+    before = everything(private / "relay")
+    (private / "relay" / "lock").touch()
+    owns(private / "relay")
+    (room / "link").symlink_to(private / "relay")
+    with pytest.raises(BadData, match="is not empty; --replace"):
+        restore(room / "link", backup, None)
+    manifest, aside = restore(room / "link", backup, None, replace=True)
+    assert manifest == made
+    assert aside is not None
+    assert aside.parent == private / "relay"
+    assert everything(aside) == before
+    names = {path.split("/")[0] for path in everything(private / "relay")}
+    assert names == {*(one.path.split("/")[0] for one in made.members), aside.name, "lock"}
+    assert owners(private / "relay") == {OWNER}
+    with DataDirectory(private / "relay").lock(), pytest.raises(DataInUse, match="private/relay is in use"):
+        restore(room / "link", backup, None, replace=True)
+    damaged = room / "damaged.tar"
+    damaged.write_bytes(backup.read_bytes().replace(b"SQLite format 3", b"SQLite format 4"))
+    with pytest.raises(BadData):
+        restore(room / "link", damaged, None, replace=True)
+    assert os.geteuid() == 0
+
+
+LATE = """
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from onionshh.cli.saving import restoring
+as_owner, late = restoring.as_owner, set()
+
+@contextmanager
+def watched(folder):
+    with as_owner(folder) as inside:
+        before = set(sys.modules)
+        yield inside
+        late.update(set(sys.modules) - before)
+
+restoring.as_owner = watched
+into, file, passphrase = sys.argv[1:]
+restoring.restore(Path(into), Path(file), passphrase)
+sys.exit(" ".join(late))
+"""
+
+
+@as_root
+def test_no_module_is_loaded_with_the_rights_of_the_owner(room: Path) -> None:
+    """Who may be unable to read it."""
+    folders.host(room / "h")
+    make(room / "h", room / "h.tar", PASSPHRASE, made=MADE)
+    (room / "data").mkdir(0o700)
+    owns(room / "data")
+    arguments = (room / "data", room / "h.tar", PASSPHRASE)
+    done = subprocess.run([sys.executable, "-c", LATE, *arguments], capture_output=True, text=True)
+    assert done.stderr.strip() == ""
+    assert owners(room / "data") == {OWNER}
+
+
+@as_root
+def test_root_makes_a_new_folder_with_the_rights_of_who_has_the_one_above(room: Path) -> None:
+    folders.relay(room / "r")
+    make(room / "r", room / "r.tar", None, made=MADE)
+    (room / "home").mkdir()
+    owns(room / "home")
+    restore(room / "home" / "a" / "new", room / "r.tar", None)
+    assert owners(room / "home") == {OWNER}
+    restore(room / "a" / "new", room / "r.tar", None)
+    assert owners(room / "a") == {0}
+    (room / "home" / "link").symlink_to(room / "a")
+    os.chown(room / "home" / "link", OWNER, OWNER, follow_symlinks=False)
+    with pytest.raises(BadData, match="home/link is a symbolic link of another user"):
+        restore(room / "home" / "link" / "new", room / "r.tar", None, replace=True)
+
+
+@as_root
+def test_the_owner_of_a_folder_does_not_get_the_files_of_root(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.relay(room / "r")
+    make(room / "r", room / "r.tar", None, made=MADE)
+    folders.relay(room / "root")
+    before, data = everything(room / "root"), room / "data"
+    data.mkdir(0o700)
+    (data / "before-00000000").symlink_to(room / "root")
+    (data / UNFINISHED).write_text("out before-00000000\n")
+    owns(data)
+    with pytest.raises(BadData, match="is a symbolic link, which we never make"):
+        restore(data, room / "r.tar", None)
+    (data / UNFINISHED).unlink()
+
+    def swapped(folder: Path, manifest: Manifest) -> None:
+        check_copy(folder, manifest)
+        (data / WORK).rename(data / ".x")
+        (data / WORK).symlink_to(room / "root")
+
+    (room / "root" / "new").mkdir()
+    monkeypatch.setattr(restoring, "check_copy", swapped)
+    with pytest.raises(BadData, match=r"\.restore is a symbolic link, which we never make"):
+        restore(data, room / "r.tar", None)
+    assert everything(room / "root") == before
+    assert owners(room / "root") == {0}
