@@ -30,7 +30,7 @@ def behind(contact: Contact) -> Correspondence:
 
 def outbox_of(contact: Contact) -> PeerOutbox:
     """What a contact with a name has accepted. Closed without a name."""
-    folder = behind(contact)._folder
+    folder = behind(contact).folder
     if folder is None:
         raise Closed("This contact has no name.")
     return folder.outbox
@@ -38,7 +38,7 @@ def outbox_of(contact: Contact) -> PeerOutbox:
 
 def seeds_of(contact: Contact) -> SeedStore:
     """What the letters of a contact with a name begin with. Closed without a name."""
-    folder = behind(contact)._folder
+    folder = behind(contact).folder
     if folder is None:
         raise Closed("This contact has no name.")
     return folder.seeds

@@ -9,7 +9,7 @@ from onionshh.client.context import Context
 from onionshh.client.delivery.joined import JoinedCircuit
 from onionshh.client.delivery.sending import NotReached, Opening
 from onionshh.client.meeting.sessions import MeetingSessions
-from onionshh.client.session.calling import Calling
+from onionshh.client.session.calling import NO_WAY, Calling
 from onionshh.core.delivery.actions import Failure
 from onionshh.core.delivery.record import Record
 from onionshh.core.session.session import Session, SessionId
@@ -35,7 +35,11 @@ class MeetingReach:
         """As `Opener.once`. NotReached."""
         session = self._sessions.usable
         if session is None:
-            raise NotReached(Failure(NOT_MET, nobody=True))
+            met = self._sessions.current
+            if met is None or not met.marks.confirmed:
+                raise NotReached(Failure(NOT_MET, nobody=True))
+            self._sessions.missed(met, gone=True)  # too many calls brought nothing
+            raise NotReached(Failure(NO_WAY, nobody=True))
         try:
             return await self._of(session).once(record, more=more)
         except NotReached as error:

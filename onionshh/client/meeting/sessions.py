@@ -38,6 +38,8 @@ class MeetingSessions(VisitorSessions):
     async def load(self) -> None:
         """As `VisitorSessions.load`."""
         await super().load()
+        for session in self.keeper.table.sessions:
+            session.silences = 0  # nobody could be met instead
         shown = [session for session in self.keeper.table.sessions if session.marks.confirmed]
         shown.sort(key=lambda session: session.history.started_at)
         self._shown = [session.session_id for session in shown]
@@ -60,6 +62,7 @@ class MeetingSessions(VisitorSessions):
         if not session.marks.confirmed and not await self._keep_confirmed(session):
             return
         self._left.discard(session.session_id)
+        session.silences = 0
         self._missed = self.looks = 0
         if session is not self.current or session.session_id not in self._shown:
             self._use(session)

@@ -7,7 +7,7 @@ import logging
 
 from onionshh.client.context import Context
 from onionshh.client.session.keeper import SessionKeeper
-from onionshh.core.session.session import Session
+from onionshh.core.session.session import SILENCES_MOST, Session
 from onionshh.errors import BadData, Closed
 from onionshh.net.signals import Broadcast
 
@@ -33,6 +33,10 @@ class VisitorSessions:
             key=lambda session: (session.marks.confirmed, session.history.started_at),
             default=None,
         )
+        if self.current is not None and self.current.chains.spend.unanswered:
+            # The run before ended while nothing came back. A run may be shorter than two silences: one more,
+            # and we introduce ourselves anew.
+            self.current.silences = SILENCES_MOST - 1
 
     @property
     def usable(self) -> Session | None:

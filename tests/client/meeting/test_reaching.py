@@ -14,6 +14,7 @@ from onionshh.client.meeting.sessions import MeetingSessions
 from onionshh.client.session.calling import NO_WAY, Calling
 from onionshh.client.session.keeper import SessionKeeper
 from onionshh.core.delivery.record import new_whisper
+from onionshh.core.session.session import SILENCES_MOST
 from onionshh.net.circuits import CircuitFailed
 from tests.client.meeting.meetings import network
 from tests.client.session.pair import Rows, both
@@ -58,6 +59,20 @@ async def test_with_a_session_and_no_way_back_it_waits(autojump_clock: MockClock
         with pytest.raises(CircuitFailed):
             await way.answer(session, RECORD)
         assert session.chains.spend.index == 0, "nothing was spent"
+
+
+async def test_after_silences_it_waits_until_the_other_side_shows_itself(autojump_clock: MockClock) -> None:
+    """There is nobody to introduce oneself to instead."""
+    async with reach() as (way, sessions):
+        session, _ = both()
+        await sessions.keeper.save(session)
+        await sessions.heard(session)
+        session.silences = SILENCES_MOST
+        with pytest.raises(NotReached, match=NO_WAY):
+            await way.once(RECORD, more=False)
+        assert sessions.alone.is_sent
+        await sessions.heard(session)
+        assert sessions.usable is session
 
 
 async def test_few_ways_are_kept_at_hand(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:

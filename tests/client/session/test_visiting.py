@@ -91,6 +91,20 @@ async def test_of_two_on_disk_the_younger_goes_on(autojump_clock: MockClock) -> 
             assert sessions.usable.session_id == young.session_id
 
 
+async def test_a_run_that_ended_in_silence_counts_as_one(autojump_clock: MockClock) -> None:
+    """Else nobody whose runs are shorter than two silences would ever introduce himself anew."""
+    for steps in (0, 1, 5):
+        session, _ = both()
+        session.marks.confirmed = True
+        for _ in range(steps):
+            session.spend()
+        async with visitor(session) as (sessions, _):
+            (loaded,) = sessions.with_mail
+            assert sessions.usable is loaded
+            loaded.silent()
+            assert (sessions.usable is loaded) == (steps == 0)
+
+
 async def test_forgotten_it_is_erased(autojump_clock: MockClock) -> None:
     async with visitor() as (sessions, rows):
         sessions.forget()
