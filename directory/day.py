@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onionshh.directory.figures import about, clock, every, number, size
-from onionshh.directory.history import DAY_SECONDS, Point, total, whispers_a_second
+from onionshh.directory.history import DAY_SECONDS, SLOT_SECONDS, Point, total, whispers_a_second
 from onionshh.directory.picture import steps, strip
 
 
@@ -19,9 +19,9 @@ def day(points: Sequence[Point], *, interval: int, now: int) -> str:
 def _relays(points: Sequence[Point], interval: int, end: int) -> str:
     values = [point.relays for point in points]
     least, most = min(values, default=0), max(values, default=0)
-    note = f"Always {number(most)}{_since(points, end)}."
+    note = f"Always {number(most)}{_looked(interval)}{_since(points, end)}."
     if least != most:
-        note = f"At least {number(least)} and at most {number(most)}{_since(points, end)}."
+        note = f"At least {number(least)} and at most {number(most)}{_looked(interval)}{_since(points, end)}."
     picture = steps(points, values, end=end, interval=interval, label=f"Relays listed. {note}")
     now = number(values[-1] if values else 0)
     return _card("Relays listed", now, "", note, _scaled(picture, number(most)), end)
@@ -54,11 +54,17 @@ def _consensus(points: Sequence[Point], interval: int, end: int) -> str:
     return _card("Consensus on time", number(made - late), f"of {number(due)}", note, plot, end)
 
 
+def _looked(interval: int) -> str:
+    """A point has the last list of its minutes, and what was between is not known."""
+    return f", looked at {every(SLOT_SECONDS)}," if interval < SLOT_SECONDS else ""
+
+
 def _since(points: Sequence[Point], end: int) -> str:
     """What time the history covers: a day, or less in a network that is younger."""
     if not points or points[0].at < end - DAY_SECONDS * 9 // 10:
         return " in the last day"
-    return f" since {clock(points[0].at)} UTC"
+    first = points[0].at
+    return f" since {clock(first - first % SLOT_SECONDS if points[0].made > 1 else first)} UTC"
 
 
 def _scaled(picture: str, most: str) -> str:

@@ -134,7 +134,7 @@ class Accounting:
                 self._say(f"{percent} % of this month's bytes are used up; the next month begins {utc(ends)}")
                 return
             case Drain():
-                self._say("this month's bytes are nearly used up: no new circuits, and it is not listed")
+                self._say("this month's bytes are nearly used up: no new circuits, and it publishes no more")
             case Sleep(wakes=wakes):
                 self._say(f"this month's bytes are used up: it hibernates{_until_when(wakes)}")
             case Wake():

@@ -15,6 +15,7 @@ from onionshh.cli.completing import parameters
 from onionshh.cli.config.reloading import reload_with
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
+from onionshh.cli.folders import check_whose
 from onionshh.cli.logs import log_options
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
 from onionshh.cli.metrics.samples import of_directory
@@ -117,6 +118,7 @@ def directory(
     check_metrics(metrics)
     overrides = _overrides(interval, param)
     check_params(host, overrides)
+    check_whose(data, "directory")
     with DataDirectory(data).lock():
         pass  # report a folder in use first: that explains a port in use, too
     listener = listen_http(host, port)

@@ -1,9 +1,10 @@
-"""Where a visitor's guards and consensus are kept when no folder is given (one folder per network, XDG), and
-temporary folders."""
+"""Where a visitor's guards and consensus are kept when no folder is given (one folder per network, XDG),
+temporary folders, and whose a folder is."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from onionshh.config import NetworkFile
 from onionshh.errors import Error
 
 _HASH_DIGITS = 12
+_KEYS = {"relay-keys": "relay", "authority": "directory", "identity": "host"}
 
 
 def state_folder() -> Path:
@@ -38,6 +40,13 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
         raise Error("No temporary folder can be made; set TMPDIR to a folder that can be written.") from error
     with folder as path:
         yield Path(path)
+
+
+def check_whose(folder: Path, kind: str) -> None:
+    """Usage if this is the folder of a program of another kind than "relay", "directory" or "host"."""
+    for file, other in _KEYS.items():
+        if other != kind and os.path.lexists(folder / file):
+            raise Usage(f"{folder} is the folder of a {other}; give this {kind} one of its own with --data.")
 
 
 def network_folder(network: NetworkFile) -> Path:

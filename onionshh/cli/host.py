@@ -18,6 +18,7 @@ from onionshh.cli.config.reloading import reload_with
 from onionshh.cli.defaults import InWords
 from onionshh.cli.draining import answer_before_the_end
 from onionshh.cli.ending import run
+from onionshh.cli.folders import check_whose
 from onionshh.cli.handling import Handling, Patience, Tally
 from onionshh.cli.lines import LineReader, Output
 from onionshh.cli.logs import log_options
@@ -161,6 +162,7 @@ def host(
     check_bind(bind)
     check_metrics(metrics)
     check_reach(bind, network_file_when_there(network), via)
+    check_whose(data, "host")
     folder = DataDirectory(data)
     with folder.lock():
         way = _Way(network, data, bind, via)

@@ -20,6 +20,7 @@ from onionshh.cli.config.reloading import reload_with
 from onionshh.cli.draining import drain_on_sigterm, drain_option
 from onionshh.cli.ending import run
 from onionshh.cli.failures import Usage
+from onionshh.cli.folders import check_whose
 from onionshh.cli.log_lines import INFO, WARNING
 from onionshh.cli.logs import log_options
 from onionshh.cli.metrics.option import check_metrics, metrics_listener, metrics_option, serve_metrics
@@ -164,6 +165,7 @@ def relay(
     members = _family(family)
     file = network_file_when_there(network)
     check_reach(bind, file, via)
+    check_whose(data, "relay")
     folder = DataDirectory(data)
     with folder.lock(), ExitStack() as held:
         numbers = held.enter_context(metrics_listener(metrics, "relay"))

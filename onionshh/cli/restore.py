@@ -70,7 +70,8 @@ def restore(
     manifest, aside = put_back(
         data, file, passphrase, expect=expect, replace=replace, identity_only=identity_only
     )
-    utter(f"restored {counted(len(manifest.members), 'file')} of {utc(manifest.made)} into {data}")
+    what = "the identity" if identity_only else counted(len(manifest.members), "file")
+    utter(f"restored {what} of {utc(manifest.made)} into {data}")
     if manifest.subject:
         utter(f"{manifest.kind} {manifest.subject}")
     if aside is not None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from onionshh.cli.failures import Usage
-from onionshh.cli.folders import network_folder, state_folder, temporary_folder
+from onionshh.cli.folders import check_whose, network_folder, state_folder, temporary_folder
 from onionshh.config import Authority, NetworkFile
 from onionshh.errors import Error
+from tests.cli.conftest import Mistake, network_file
 
 
 def test_each_network_has_its_own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -53,3 +54,27 @@ def test_a_temporary_folder_goes_with_the_block_whatever_lies_in_it() -> None:
         (folder / "deep").mkdir()
         (folder / "deep" / "file").write_bytes(b"x")
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "other"), [("relay-keys", "relay"), ("authority", "directory"), ("identity", "host")]
+)
+def test_no_program_begins_in_the_folder_of_another_kind(tmp_path: Path, file: str, other: str) -> None:
+    """Else nobody could back it up any more."""
+    (tmp_path / file).touch()
+    for kind in ("relay", "directory", "host"):
+        if kind == other:
+            check_whose(tmp_path, kind)
+            continue
+        with pytest.raises(Usage, match=f"is the folder of a {other}; give this {kind} one of its own"):
+            check_whose(tmp_path, kind)
+
+
+def test_each_command_looks_whose_folder_it_is(tmp_path: Path, mistake: Mistake) -> None:
+    (tmp_path / "relay-keys").touch()
+    network = str(network_file(tmp_path, 9))
+    assert "is the folder of a relay" in mistake(2, "host", "--network", network, "--data", str(tmp_path))
+    (tmp_path / "relay-keys").rename(tmp_path / "identity")
+    at = ("--listen", "127.0.0.1:0", "--data", str(tmp_path), "--network", network)
+    assert "is the folder of a host" in mistake(2, "relay", *at)
+    assert "is the folder of a host" in mistake(2, "directory", *at)

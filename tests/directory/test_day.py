@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onionshh.directory.day import day
+from onionshh.directory.figures import clock
 from onionshh.directory.history import DAY_SECONDS, Point
 from tests.directory.world import WALL
 
@@ -54,3 +55,11 @@ def test_a_network_of_today_says_since_when() -> None:
 def test_before_the_first_consensus_and_with_a_clock_that_was_set_back() -> None:
     assert "0 <small>of 0</small>" in day((), interval=HOUR, now=WALL)
     assert "24 <small>of 24</small>" in day(points(), interval=HOUR, now=WALL - 3 * DAY_SECONDS)
+
+
+def test_lists_that_come_more_often_than_is_kept_are_told_as_looks() -> None:
+    """A point has the last list of its five minutes. It says when these began."""
+    last = WALL - WALL % 300 + 290
+    said = day((Point(last, 5, 50_000_000, 50, 0, 0),), interval=5, now=last + 3)
+    assert "Always 5, looked at every 5 minutes, since " in said
+    assert f" since {clock(last - 290)} UTC" in said
