@@ -72,7 +72,7 @@ def test_no_program_begins_in_the_folder_of_another_kind(tmp_path: Path, file: s
 
 def test_each_command_looks_whose_folder_it_is(tmp_path: Path, mistake: Mistake) -> None:
     (tmp_path / "relay-keys").touch()
-    network = str(network_file(tmp_path, 9))
+    network = str(network_file(tmp_path / "net.toml", 9))
     assert "is the folder of a relay" in mistake(2, "host", "--network", network, "--data", str(tmp_path))
     (tmp_path / "relay-keys").rename(tmp_path / "identity")
     at = ("--listen", "127.0.0.1:0", "--data", str(tmp_path), "--network", network)
