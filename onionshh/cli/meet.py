@@ -56,7 +56,8 @@ with exit status 0; with --stay it goes on until it is ended. The first time, bo
 same hour. With --name the conversation goes on with the next run of that name, whenever that is. Ctrl-C ends
 it, with exit status 0 if all was delivered or stored, else 1; it says how many whispers were not.
 
-Whoever else has the file can come, too. The command says so when there are several others.
+It is for two. Whoever else has the file can come, too, and the command says so. Each line then goes to one of
+them alone: the one who showed himself last.
 
 \b
 With --json, one object per line:
@@ -168,7 +169,7 @@ class _Talk:
         if not left and not self.status:
             when_ended(0)
         elif left:
-            fate = "when it runs again with this --name" if self.name else "no more"
+            fate = "when it runs again with this --name before their --ttl ends" if self.name else "no more"
             self._problem(f"{counted(left, 'whisper')} not delivered so far, to be sent {fate}")
         cancel()
 

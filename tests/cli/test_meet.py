@@ -310,7 +310,7 @@ async def test_a_signal_says_what_was_not_delivered(
                 await trio.sleep(10)
                 end_gently(unwanted)
             assert status_when_ended() == 1
-            fate = "when it runs again with this --name" if options else "no more"
+            fate = "when it runs again with this --name before their --ttl ends" if options else "no more"
             assert f"2 whispers not delivered so far, to be sent {fate}." in capsys.readouterr().err
 
 

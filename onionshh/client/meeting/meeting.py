@@ -24,7 +24,8 @@ from onionshh.errors import Closed
 WITHDRAW_SECONDS: Final = 3.0
 """How long closing may take to take our hello back. What has not worked by then expires within an hour."""
 MANY: Final = (
-    "{others} others were here in the last hour: a restart of the other side, or a third who knows the secret"
+    "{others} others were here in the last hour: a restart of the other side, or a third who knows the"
+    " secret; what is said goes to the last one who came"
 )
 
 
