@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import trio
 
+from onionshh.cli.defaults import InWords
 from onionshh.cli.ending import run, when_ended
 from onionshh.cli.failures import Usage
 from onionshh.cli.folders import network_folder
@@ -69,7 +70,12 @@ Arguments:
 @click.option("--watch", is_flag=True, help="Go on, and show what comes, until ended.")
 @click.option("--after", metavar="CURSOR", help="Show only what is behind this post. Needs --name.")
 @click.option(
-    "--limit", type=click.IntRange(1, READ_MOST), metavar="N", help="At most N posts.  [default: all]"
+    "--limit",
+    cls=InWords,
+    type=click.IntRange(1, READ_MOST),
+    metavar="N",
+    show_default="all",
+    help="At most N posts.",
 )
 @click.option("--name", metavar="WHO", help="Remember under this name what was shown.")
 @folder_option

@@ -66,7 +66,7 @@ def test_each_number_says_its_default_as_it_can_be_typed() -> None:
                 form = r"\(?[0-9]+[smhd]\b" if option.type is DURATION else "[0-9a-z]"
                 assert re.search(f"default: {form}", record[1]), (name, option.name, record[1])
     assert told["directory", "interval"].endswith("[default: 3600; 5 on a one-machine network]")
-    assert "(1h)" in told["send", "ttl"]
+    assert "[default: 1h]" in told["send", "ttl"]
 
 
 def test_a_near_miss_is_told_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:

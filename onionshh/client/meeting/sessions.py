@@ -7,6 +7,7 @@ while the one before is with somebody who is there.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from onionshh.client.context import Context
@@ -17,6 +18,8 @@ from onionshh.net.signals import Poke
 
 BESIDE_MOST: Final = 3
 """Sessions that were in use before, and are kept. Their mailboxes are watched."""
+SHOWN_SECONDS: Final = 30.0
+"""Who showed himself so lately is there: where he can be called may not be told yet."""
 MISSED_MOST: Final = 3
 """After so many calls in a row without an answer, somebody else may be there."""
 
@@ -32,6 +35,7 @@ class MeetingSessions(VisitorSessions):
         self._left: set[SessionId] = set()
         """Those that were left for another one, and have not been shown since."""
         self._missed = 0
+        self._heard_at = -inf
         self.alone = Poke()
         self.looks = 0
 
@@ -64,6 +68,7 @@ class MeetingSessions(VisitorSessions):
         self._left.discard(session.session_id)
         session.silences = 0
         self._missed = self.looks = 0
+        self._heard_at = self._context.clock.monotonic()
         if session is not self.current or session.session_id not in self._shown:
             self._use(session)
 
@@ -88,7 +93,7 @@ class MeetingSessions(VisitorSessions):
 
     def missed(self, session: Session, *, gone: bool) -> None:
         """A call to the other side of this session brought nothing. `gone`: no call can bring anything."""
-        if session is self.current:
+        if session is self.current and self._context.clock.monotonic() >= self._heard_at + SHOWN_SECONDS:
             self._missed += 1
             if gone or self._missed >= MISSED_MOST:
                 self.alone.send()

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from onionshh.client.delivery.sending import NotReached
 from onionshh.client.meeting.reaching import CALLING_MOST, NOT_MET, MeetingReach
-from onionshh.client.meeting.sessions import MeetingSessions
+from onionshh.client.meeting.sessions import SHOWN_SECONDS, MeetingSessions
 from onionshh.client.session.calling import NO_WAY, Calling
 from onionshh.client.session.keeper import SessionKeeper
 from onionshh.core.delivery.record import new_whisper
@@ -68,6 +69,7 @@ async def test_after_silences_it_waits_until_the_other_side_shows_itself(autojum
         await sessions.keeper.save(session)
         await sessions.heard(session)
         session.silences = SILENCES_MOST
+        await trio.sleep(SHOWN_SECONDS)
         with pytest.raises(NotReached, match=NO_WAY):
             await way.once(RECORD, more=False)
         assert sessions.alone.is_sent

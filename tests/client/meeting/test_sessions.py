@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import trio
 from trio.testing import MockClock
 
-from onionshh.client.meeting.sessions import BESIDE_MOST, MISSED_MOST, MeetingSessions
+from onionshh.client.meeting.sessions import BESIDE_MOST, MISSED_MOST, SHOWN_SECONDS, MeetingSessions
 from onionshh.client.session.keeper import SessionKeeper
 from onionshh.core.session.session import Session
 from onionshh.errors import BadData
@@ -104,10 +105,14 @@ async def test_who_cannot_be_called_is_left_once_and_comes_back_by_showing_itsel
     async with several(2) as (sessions, (first, second)):
         sessions.missed(first, gone=True)
         assert not alone(sessions), "it is not in use"
+        sessions.missed(second, gone=True)
+        assert not alone(sessions), "it showed itself just now, and tells soon where it can be called"
+        await trio.sleep(SHOWN_SECONDS)
         for _ in range(MISSED_MOST - 1):
             sessions.missed(second, gone=False)
         assert not alone(sessions)
         await sessions.heard(second)
+        await trio.sleep(SHOWN_SECONDS)
         for _ in range(MISSED_MOST):
             assert not alone(sessions)
             sessions.missed(second, gone=False)
