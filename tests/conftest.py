@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,10 @@ hypothesis.settings.load_profile("onionshh")
 
 TESTS = Path(__file__).parent
 SYSTEM = TESTS / "system"
-LONG = frozenset((TESTS / "client" / "test_rotation.py", TESTS / "simulations" / "test_delivery.py"))
+LONG = frozenset(
+    TESTS / name
+    for name in ("client/meeting/test_meeting.py", "client/test_rotation.py", "simulations/test_delivery.py")
+)
 """Files with a test of tens of seconds: begun early, or one core ends with it while the others rest."""
 SLEEPERS = frozenset(f"tests/system/test_{name}.py" for name in ("boards", "mailboxes", "waiting_whispers"))
 """Files of processes that do nothing for minutes, at addresses that no other test uses."""
@@ -44,6 +48,7 @@ def pytest_configure() -> None:
     every sync would take longer than all else. TMPDIR names another place. A group can write to none of them:
     such a configuration file is refused."""
     os.umask(os.umask(0o022) | 0o022)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup every program of a test would ignore it
     if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
         return
     if shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:

@@ -308,9 +308,17 @@ async def test_a_third_who_knows_the_secret_comes_too(autojump_clock: MockClock)
         assert other.bodies[0] == b"between two"
 
 
-@pytest.mark.parametrize("pause", [75, 7200])
-@pytest.mark.parametrize("killed", [False, True])
-@pytest.mark.parametrize("speakers", ["both", "one", "other"])
+@pytest.mark.parametrize(
+    ("speakers", "killed", "pause"),
+    [
+        ("both", False, 75),
+        ("both", True, 75),
+        ("one", True, 75),
+        ("other", False, 75),
+        ("one", False, 7200),
+        ("other", True, 7200),
+    ],
+)
 async def test_when_a_third_has_come_and_gone_the_two_find_each_other_again(
     pause: int, killed: bool, speakers: str, autojump_clock: MockClock
 ) -> None:
@@ -342,7 +350,7 @@ async def test_when_a_third_has_come_and_gone_the_two_find_each_other_again(
         assert not {b"again", b"to the one", b"to the other"} & set(third.bodies)
 
 
-@pytest.mark.parametrize("times", [4, 9])
+@pytest.mark.parametrize("times", [4, 7])
 async def test_a_third_that_comes_often_parts_nobody(times: int, autojump_clock: MockClock) -> None:
     """More often than sessions are kept: then the two have none any more, and meet anew."""
     one, other, third = Program(), Program(), Program()
