@@ -76,11 +76,12 @@ class Network:
         return {row["nickname"]: row["address"] for row in rows}
 
     def whisper(self, data: Path, *options: object) -> subprocess.CompletedProcess[bytes]:
-        common = ("--network", self.file, "--data", data, "--ttl", "90s", "--wait", "90s")
+        """It has longer than C tor waits for a service that has moved (120 s)."""
+        common = ("--network", self.file, "--data", data, "--ttl", "240s", "--wait", "240s")
         return subprocess.run(
             [*COMMAND, *map(str, ("whisper", self.address, "hello", *common, *options))],
             capture_output=True,
-            timeout=PATIENCE_SECONDS,
+            timeout=240 + PATIENCE_SECONDS,
             check=False,
         )
 
