@@ -92,13 +92,11 @@ class MeetingCorrespondence(Correspondence):
             if self.ways is not None and sessions.current is not None:
                 self.ways.tell_again(sessions.current)
             try:
-                there = await self.finding.there()
+                await self._turn_to_one_of(await self.finding.there())
             except Closed:
                 return
             except (BadData, NetworkUnreachable, NoDirectory) as error:
                 logger.info("who is at a meeting cannot be seen: %s", error)
-            else:
-                await self._turn_to_one_of(there)
             await trio.sleep(TURN_SECONDS * 2 ** min(sessions.looks, DOUBLINGS_MOST))
             sessions.looks += 1
 
